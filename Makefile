@@ -1,0 +1,56 @@
+# The targets of the project; `make help` lists them.
+PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3))
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed.lock
+PYTEST := $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test soak lint format lock protos clean FORCE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(INSTALLED) ## build .venv from requirements.lock (only when the lock changed)
+
+# The copy of the lock is written last: a set-up that was cut short is done again from the start.
+$(INSTALLED): FORCE
+	@if ! cmp -s requirements.lock $@; then \
+		test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed, and none is on the PATH; install it, or call make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+		"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $(PYTHON) is older than Python 3.11; call make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+		echo "Setting up $(VENV) from requirements.lock (once; a few minutes)" >&2 && \
+		rm -rf $(VENV) && "$(PYTHON)" -m venv $(VENV) && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
+		cp requirements.lock $@; \
+	fi
+
+demo: setup ## train, publish, serve, ask and score on the penguins, end to end
+	@$(BIN)/python examples/demo.py
+
+test: setup ## run the test suite
+	@$(PYTEST)
+
+soak: setup ## run the test suite with every kill point, soak and fuzz case whole
+	@TFKMEANS_SOAK=1 $(PYTEST) --timeout=3600
+
+lint: setup ## ruff, mypy --strict and the import direction
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## rewrite the code in the house's form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: setup ## write requirements.lock anew from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
+
+protos: ## write export/wire/*_pb2.py anew from the .proto files
+	@scripts/make_protos.sh
+
+clean: ## remove .venv and the caches; models/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build
+
+FORCE:

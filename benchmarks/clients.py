@@ -1,0 +1,190 @@
+"""What a call costs on the client's side: ours, the tutorial's client, and gRPC alone.
+
+::
+
+    python -m benchmarks.clients [--rounds N] [--json FILE]
+
+A server without a model, in a process of its own, answers ``assign`` of any rows with bytes made
+beforehand, so that the client is what is measured. Three clients ask it in turn, interleaved:
+
+- bare: the gRPC stub with the request's bytes made beforehand, and the answer's bytes unread;
+- ours: ``GrpcClient.assign``, from array to arrays;
+- tutorial: ``tf.make_tensor_proto`` and ``tf.make_ndarray`` around the official stub.
+
+It prints the median milliseconds of a call and the ratios, and writes them as JSON.
+"""
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+import numpy as np
+
+ROWS: Final = (1, 32, 1024, 100_000)
+FEATURES: Final = 64
+CLUSTERS: Final = 10
+_PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
+_UNLIMITED: Final = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
+_MODEL: Final = "customers"
+
+
+def _answer(rows: int) -> bytes:
+    """The answer to ``assign``, in typed fields as TensorFlow Serving writes it by default."""
+    from export.wire import serving_pb2, tensor_pb2
+
+    answer = serving_pb2.PredictResponse()
+    answer.model_spec.name, answer.model_spec.version.value = _MODEL, 1
+    index, distance = answer.outputs["cluster_index"], answer.outputs["distance"]
+    index.dtype, distance.dtype = tensor_pb2.DT_INT32, tensor_pb2.DT_FLOAT
+    for tensor in (index, distance):
+        tensor.tensor_shape.dim.add(size=rows)
+    index.int_val.extend((np.arange(rows) % CLUSTERS).tolist())
+    distance.float_val.extend(np.linspace(0, 9, rows, dtype=np.float32).tolist())
+    return answer.SerializeToString()
+
+
+def _metadata() -> bytes:
+    from export.wire import serving_pb2, tensor_pb2
+    from kmeans_module.contract import SIGNATURES
+
+    found = tensor_pb2.SignatureDefMap()
+    points = found.signature_def["assign"].inputs["points"]
+    points.dtype = tensor_pb2.DT_FLOAT
+    points.tensor_shape.dim.add(size=-1)
+    points.tensor_shape.dim.add(size=FEATURES)
+    assert "assign" in SIGNATURES
+    answer = serving_pb2.GetModelMetadataResponse()
+    answer.model_spec.version.value = 1
+    answer.metadata["signature_def"].value = found.SerializeToString()
+    return answer.SerializeToString()
+
+
+def serve(parent: Connection) -> None:
+    """Answer until the parent says that it is enough."""
+    answers: dict[int, bytes] = {}
+    row_bytes = 4 * FEATURES
+
+    def predict(request: bytes, _context: Any) -> bytes:
+        # The rows of a request, by its size: the rest of it is a few dozen bytes.
+        rows = len(request) // row_bytes
+        if rows not in answers:
+            answers[rows] = _answer(rows)
+        return answers[rows]
+
+    described = _metadata()
+    handlers: dict[str, Any] = {
+        "Predict": grpc.unary_unary_rpc_method_handler(predict),
+        "GetModelMetadata": grpc.unary_unary_rpc_method_handler(lambda _request, _: described),
+    }
+    server = grpc.server(ThreadPoolExecutor(4), options=_UNLIMITED)
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", handlers),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    parent.send(port)
+    parent.recv()
+    server.stop(None).wait()
+
+
+def _bare(address: str, points: np.ndarray[Any, Any]) -> Callable[[], Any]:
+    from export.wire import serving_pb2
+    from serving.tensors import to_tensor
+
+    request = serving_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = _MODEL, "assign"
+    request.inputs["points"].CopyFrom(to_tensor(points))
+    sent = request.SerializeToString()
+    call: Any = grpc.insecure_channel(address, _UNLIMITED).unary_unary(_PREDICT)
+    return lambda: call(sent, timeout=60)
+
+
+def _ours(address: str, points: np.ndarray[Any, Any]) -> Callable[[], Any]:
+    from serving import GrpcClient
+
+    client = GrpcClient(address, _MODEL, timeout=60)
+    return lambda: client.assign(points)
+
+
+def _tutorial(address: str, points: np.ndarray[Any, Any]) -> Callable[[], Any]:
+    import tensorflow as tf
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    stub = prediction_service_pb2_grpc.PredictionServiceStub(
+        grpc.insecure_channel(address, _UNLIMITED)
+    )
+
+    def call() -> Any:
+        request = predict_pb2.PredictRequest()
+        request.model_spec.name = _MODEL
+        request.model_spec.signature_name = "assign"
+        request.inputs["points"].CopyFrom(tf.make_tensor_proto(points))
+        answer = stub.Predict(request, 60)
+        return {name: tf.make_ndarray(tensor) for name, tensor in answer.outputs.items()}
+
+    return call
+
+
+def measure(address: str, rounds: int) -> list[dict[str, float]]:
+    """The median milliseconds of a call of each client, for each number of rows."""
+    results = []
+    for rows in ROWS:
+        points = np.random.default_rng(0).normal(size=(rows, FEATURES)).astype(np.float32)
+        clients = {
+            "bare": _bare(address, points),
+            "ours": _ours(address, points),
+            "tutorial": _tutorial(address, points),
+        }
+        spent: dict[str, list[float]] = {name: [] for name in clients}
+        for number in range(max(15, rounds // (10 if rows > 10_000 else 1)) + 3):
+            for name, call in clients.items():
+                start = time.perf_counter()
+                call()
+                if number >= 3:  # the first calls connect, and the server makes its answer
+                    spent[name].append((time.perf_counter() - start) * 1e3)
+        medians = {name: statistics.median(values) for name, values in spent.items()}
+        results.append(
+            {"rows": rows, **medians}
+            | {
+                "ours_to_bare": medians["ours"] / medians["bare"],
+                "tutorial_to_bare": medians["tutorial"] / medians["bare"],
+            }
+        )
+    return results
+
+
+def main() -> None:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=300, help="calls of each client and size")
+    parser.add_argument("--json", type=Path, default=Path("build/benchmarks/clients.json"))
+    arguments = parser.parse_args()
+    context = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
+    here, there = context.Pipe()
+    server = context.Process(target=serve, args=(there,))
+    server.start()
+    try:
+        results = measure(f"127.0.0.1:{here.recv()}", arguments.rounds)
+    finally:
+        here.send("enough")
+        server.join()
+    print(f"{'rows':>8} {'bare ms':>9} {'ours ms':>9} {'tutorial ms':>12} {'ours/bare':>10}")
+    for each in results:
+        print(
+            f"{each['rows']:>8,} {each['bare']:>9.3f} {each['ours']:>9.3f} "
+            f"{each['tutorial']:>12.3f} {each['ours_to_bare']:>10.2f}"
+        )
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps({"features": FEATURES, "calls": results}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

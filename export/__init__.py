@@ -1,0 +1,9 @@
+"""A fitted module becomes a directory that TensorFlow Serving loads, published whole or not at all.
+
+The public names are those of ``__init__.pyi``; each is imported when it is first asked for, so
+that the parts that need no TensorFlow do not wait for it.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,81 @@
+"""Write a candidate: a complete version directory that no server looks at yet."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kmeans_module import FitResult
+
+from . import batching, golden_requests, provenance, sample_rows, saved_model, warmup
+from .errors import CandidateNotWritten, InvalidCandidate
+from .model_card import ModelCard
+
+if TYPE_CHECKING:
+    from kmeans_module import KMeansModule
+
+
+def write_candidate(
+    directory: Path,
+    fitted: "FitResult | KMeansModule",
+    card: ModelCard,
+    points: NDArray[Any],
+) -> None:
+    """Write a fitted model as a version directory, whole or not at all.
+
+    Args:
+      directory: must not exist yet; its parent folders are made.
+      fitted: the result of a fit, or a module.
+      card: the card of that fit.
+      points: [n, d], n > 0, raw units: the rows the model was fitted to. The warm-up and
+        the golden requests draw from them.
+
+    Raises:
+      CandidateNotWritten: ``directory`` exists, or the disk does not take it; nothing is left.
+      InvalidCandidate: the points or the card do not fit the model.
+    """
+    module = fitted.module if isinstance(fitted, FitResult) else fitted
+    if points.ndim != 2 or not len(points) or points.shape[1] != card.n_features:
+        raise InvalidCandidate(
+            f"points have shape {points.shape}, and the model needs one row or more of "
+            f"{card.n_features} features"
+        )
+    if os.path.lexists(directory):
+        raise CandidateNotWritten(f"{directory}: exists already; name a folder that does not")
+    partial = directory.with_name(f".{directory.name}.partial-{secrets.token_hex(4)}")
+    try:
+        partial.mkdir(parents=True)
+        _write_parts(partial, module, card, points)
+        partial.rename(directory)
+    except (OSError, tf.errors.OpError) as error:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise CandidateNotWritten(f"{directory}: cannot be written: {why}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_parts(
+    directory: Path, module: "KMeansModule", card: ModelCard, points: NDArray[Any]
+) -> None:
+    signatures = module.signatures
+
+    def answer(signature: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        outputs = signatures[signature](**{name: tf.constant(inputs[name]) for name in inputs})
+        return {name: tensor.numpy() for name, tensor in outputs.items()}
+
+    saved_model.write(directory, module, card.feature_names)
+    warmup.write(directory, points, model=card.model)
+    golden_requests.write(
+        directory,
+        golden_requests.choose(points, card.n_clusters, answer, seed=card.parameters.seed),
+    )
+    sample_rows.write(directory, points, seed=card.parameters.seed)
+    batching.write(directory)
+    # Last, for it holds the hashes of all that is there.
+    replace(card, files_sha256=provenance.hashes(directory)).write(directory)

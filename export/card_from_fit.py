@@ -1,0 +1,175 @@
+"""Measure a fit and write down what was found: the model card of a training run.
+
+Everything is measured through the module's own signatures, block by block, so that the memory
+needed beyond the points is a few bytes a row.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kmeans_module import silhouette
+
+from .errors import InvalidCandidate
+from .model_card import (
+    QUANTILES,
+    CardIteration,
+    ClusterProfile,
+    ModelCard,
+    Parameters,
+    Silhouette,
+    TrainingData,
+)
+
+if TYPE_CHECKING:
+    from kmeans_module import FitResult, KMeansModule
+
+# Numbers in a block of rows: 16 MiB of float32.
+_BLOCK_NUMBERS: Final = 2**22
+
+
+def make_card(
+    result: "FitResult",
+    points: NDArray[Any],
+    *,
+    feature_names: Sequence[str],
+    init: str | NDArray[np.floating[Any]],
+    n_init: int,
+    max_iter: int,
+    tol: float,
+    standardize: bool,
+    seed: int,
+    model: str | None = None,
+    files: Sequence[str] = (),
+    rows_left_out: int = 0,
+    silhouette_rows: int = 10_000,
+) -> ModelCard:
+    """The card of a fit.
+
+    Args:
+      result: what ``fit`` gave for ``points`` and the parameters named as ``fit`` names them.
+      points: [n, d], raw units: the rows the model was fitted to; measured as float32, which is
+        what is served.
+      feature_names: d names, in the order of the columns.
+      model: the name that the model is to be served under.
+      files: where the rows came from.
+      rows_left_out: rows that were read and not used, for a missing value say.
+      silhouette_rows: the silhouette is taken over this many rows, drawn by ``seed``, at most.
+
+    Raises:
+      InvalidCandidate: the names do not fit the points.
+    """
+    n_rows, n_features = points.shape
+    if len(feature_names) != n_features:
+        raise InvalidCandidate(
+            f"feature_names has {len(feature_names)} names, and the points have {n_features} "
+            "columns: give one name a column"
+        )
+    module = result.module
+    cluster_index, distance = _assign_in_blocks(module, points)
+    return ModelCard(
+        model=model,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        package_version=version("tfkmeans"),
+        tensorflow_version=tf.__version__,
+        n_clusters=len(result.centroids),
+        n_features=n_features,
+        feature_names=tuple(feature_names),
+        standardize=standardize,
+        shift=tuple(module.shift.numpy().tolist()),
+        scale=tuple(module.scale.numpy().tolist()),
+        data=TrainingData(
+            fingerprint=fingerprint(points, feature_names),
+            files=tuple(files),
+            rows_read=n_rows + rows_left_out,
+            rows_used=n_rows,
+            rows_left_out=rows_left_out,
+        ),
+        parameters=Parameters(
+            init=init if isinstance(init, str) else "array",
+            n_init=n_init,
+            max_iter=max_iter,
+            tol=tol,
+            seed=seed,
+        ),
+        n_iter=result.n_iter,
+        converged=result.converged,
+        inertia=float(result.inertia),
+        silhouette=_mean_silhouette(module, points, cluster_index, silhouette_rows, seed),
+        distance_quantiles=_quantiles(distance),
+        clusters=_profiles(cluster_index, distance, len(result.centroids)),
+        history=tuple(
+            CardIteration(float(step.inertia), float(step.shift)) for step in result.history
+        ),
+    )
+
+
+def fingerprint(points: NDArray[Any], feature_names: Sequence[str]) -> str:
+    """SHA-256 over the names, as a JSON list in UTF-8, and the rows.
+
+    The rows of ``points`` [n, d] count as little-endian float32, row by row; their order matters.
+    """
+    digest = hashlib.sha256(json.dumps(list(feature_names), ensure_ascii=False).encode())
+    for block in _blocks(points):
+        digest.update(block.astype("<f4", order="C").data)
+    return digest.hexdigest()
+
+
+def _blocks(points: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
+    rows = max(1, _BLOCK_NUMBERS // points.shape[1])
+    for start in range(0, len(points), rows):
+        yield points[start : start + rows].astype(np.float32, copy=False)
+
+
+def _assign_in_blocks(
+    module: "KMeansModule", points: NDArray[Any]
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    answers = [module.assign(tf.constant(block)) for block in _blocks(points)]
+    return (
+        np.concatenate([answer["cluster_index"].numpy() for answer in answers]),
+        np.concatenate([answer["distance"].numpy() for answer in answers]),
+    )
+
+
+def _mean_silhouette(
+    module: "KMeansModule",
+    points: NDArray[Any],
+    cluster_index: NDArray[np.int32],
+    most_rows: int,
+    seed: int,
+) -> Silhouette:
+    """Drawn before it is scaled: the model's space has no copy of all the points."""
+    if len(points) > most_rows:
+        drawn = np.random.default_rng(seed).choice(len(points), most_rows, replace=False)
+        rows = np.sort(drawn)
+        points, cluster_index = points[rows], cluster_index[rows]
+    if len(np.unique(cluster_index)) < 2:
+        return Silhouette(value=None, rows=len(points))
+    scaled = (points.astype(np.float32) - module.shift.numpy()) / module.scale.numpy()
+    value = silhouette(scaled, cluster_index, max_rows=most_rows, seed=seed)
+    return Silhouette(value=float(value), rows=len(points))
+
+
+def _profiles(
+    cluster_index: NDArray[np.int32], distance: NDArray[np.float32], n_clusters: int
+) -> tuple[ClusterProfile, ...]:
+    sizes = np.bincount(cluster_index, minlength=n_clusters)
+    by_cluster = np.split(distance[np.argsort(cluster_index, kind="stable")], np.cumsum(sizes)[:-1])
+    return tuple(
+        ClusterProfile(index, int(size), float(size / len(distance)), _quantiles(distances))
+        for index, (size, distances) in enumerate(zip(sizes, by_cluster, strict=True))
+    )
+
+
+def _quantiles(distances: NDArray[np.float32]) -> Mapping[str, float]:
+    if not len(distances):
+        return {}
+    values = np.quantile(distances.astype(np.float64), list(QUANTILES.values()))
+    return dict(zip(QUANTILES, values.tolist(), strict=True))

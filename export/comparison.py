@@ -1,0 +1,152 @@
+"""How far a candidate is from the version that is live: what the publish gate measures.
+
+Both versions answer the same rows. Distances are taken in the live version's space, so that a
+candidate of another scale is measured with the same rod. Imports no TensorFlow; matching clusters
+needs SciPy.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_module.contract import BAD_ROW
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """How far a candidate may be from the live version; see ``Comparison``."""
+
+    max_inertia_rise: float = 0.1
+    min_rows_kept: float = 0.5
+    max_share_change: float = 0.25
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The figures of a candidate beside those of the live version.
+
+    Attributes:
+        live_version: what the candidate was compared with.
+        rows: how many rows both answered.
+        live_inertia: mean squared distance of those rows to their centroid, in the live version's
+            space.
+        candidate_inertia: likewise for the candidate, in the live version's space too.
+        inertia_rise: candidate_inertia / live_inertia - 1.
+        rows_kept: share of the rows whose cluster matches the one they were in. Clusters are
+            matched one to one, by the least sum of distances between centroids.
+        share_change: the largest change of a cluster's share of the rows; a cluster without a match
+            changes by all of its share.
+    """
+
+    live_version: int
+    rows: int
+    live_inertia: float
+    candidate_inertia: float
+    inertia_rise: float
+    rows_kept: float
+    share_change: float
+
+    def beyond(self, thresholds: Thresholds) -> list[str]:
+        """The figures beyond the thresholds, one line each."""
+        found = []
+        if self.inertia_rise > thresholds.max_inertia_rise:
+            found.append(
+                f"inertia on {self.rows:,} rows is {self.candidate_inertia:.6g} a row, "
+                f"{self.inertia_rise:+.1%} against {self.live_inertia:.6g} of version "
+                f"{self.live_version} (--max-inertia-rise {thresholds.max_inertia_rise:g})"
+            )
+        if self.rows_kept < thresholds.min_rows_kept:
+            found.append(
+                f"{self.rows_kept:.1%} of {self.rows:,} rows keep their cluster of version "
+                f"{self.live_version} (--min-rows-kept {thresholds.min_rows_kept:g})"
+            )
+        if self.share_change > thresholds.max_share_change:
+            found.append(
+                f"a cluster's share changes by {self.share_change:.1%} against version "
+                f"{self.live_version} (--max-share-change {thresholds.max_share_change:g})"
+            )
+        return found
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """The comparison whose fields ``values`` are."""
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a version says of the rows: cluster_index [n], and its centroids [k, d], raw units."""
+
+    cluster_index: NDArray[np.integer[Any]]
+    centroids: NDArray[np.floating[Any]]
+
+
+def compare(
+    rows: NDArray[np.floating[Any]],
+    live: Answers,
+    candidate: Answers,
+    scale: NDArray[np.floating[Any]],
+    live_version: int,
+) -> Comparison | None:
+    """Compare two versions on ``rows`` [n, d], raw units; None when no row is answered by both.
+
+    ``scale`` [d] is the live version's.
+    """
+    both = (live.cluster_index != BAD_ROW) & (candidate.cluster_index != BAD_ROW)
+    if not both.any():
+        return None
+    rows = rows[both]
+    before, after = live.cluster_index[both], candidate.cluster_index[both]
+    live_inertia = _mean_squared_distance(rows, live.centroids[before], scale)
+    candidate_inertia = _mean_squared_distance(rows, candidate.centroids[after], scale)
+    match = _matched(live.centroids, candidate.centroids, scale)
+    return Comparison(
+        live_version=live_version,
+        rows=len(rows),
+        live_inertia=live_inertia,
+        candidate_inertia=candidate_inertia,
+        inertia_rise=_rise(live_inertia, candidate_inertia),
+        rows_kept=float(np.mean(match[after] == before)),
+        share_change=_largest_share_change(before, match[after], len(live.centroids), after),
+    )
+
+
+def _mean_squared_distance(
+    rows: NDArray[Any], centroids: NDArray[Any], scale: NDArray[Any]
+) -> float:
+    offset = (rows.astype(np.float64) - centroids) / scale
+    return float(np.square(offset).sum(axis=1).mean())
+
+
+def _rise(before: float, after: float) -> float:
+    """Relative; of a perfect fit, whatever a float32 rounds is none."""
+    tiny = float(np.finfo(np.float32).tiny)
+    if before > tiny:
+        return after / before - 1
+    return 0.0 if after <= tiny else float(np.finfo(np.float64).max)
+
+
+def _matched(live: NDArray[Any], candidate: NDArray[Any], scale: NDArray[Any]) -> NDArray[np.int64]:
+    """For each cluster of the candidate, that of the live version; -2 for one without."""
+    # Hundreds of megabytes nobody else on the light path needs.
+    from scipy.optimize import linear_sum_assignment
+    from scipy.spatial.distance import cdist
+
+    distance = cdist(candidate / scale.astype(np.float64), live / scale.astype(np.float64))
+    mine, theirs = linear_sum_assignment(distance)
+    match = np.full(len(candidate), -2, np.int64)
+    match[mine] = theirs
+    return match
+
+
+def _largest_share_change(
+    before: NDArray[Any], after: NDArray[Any], n_live: int, own: NDArray[Any]
+) -> float:
+    """``after`` holds the matched clusters, ``own`` the candidate's own numbers of them."""
+    shares_before = np.bincount(before, minlength=n_live) / len(before)
+    shares_after = np.bincount(after[after >= 0], minlength=n_live) / len(after)
+    unmatched = np.bincount(own[after < 0], minlength=1) / len(after)
+    return float(max(np.abs(shares_after - shares_before).max(), unmatched.max()))

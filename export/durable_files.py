@@ -1,0 +1,90 @@
+"""Files that are on the disk when a function returns, and locks between processes."""
+
+import errno
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def sync(path: Path) -> None:
+    """Have the disk confirm a file, or the entries of a folder. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file: whoever reads it finds the old text or the new one. Raises OSError."""
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with partial.open("x", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync(path.absolute().parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add a line to a file, after one that a crash left without an end. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        size = os.lseek(descriptor, 0, os.SEEK_END)
+        is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        start = "\n" if is_torn else ""
+        os.write(descriptor, f"{start}{line}\n".encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    if size == 0:
+        sync(path.absolute().parent)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[int]:
+    """Hold the lock of a file, which is made; gives its descriptor. Raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(path: Path) -> int | None:
+    """A descriptor that holds the lock, or None when somebody else does."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except FileNotFoundError:  # its publisher has just removed the folder
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def why(error: OSError) -> str:
+    """What an OSError means, where it happened, and the mend."""
+    mends = {
+        errno.ENOSPC: "free some space",
+        errno.EDQUOT: "free some space",
+        errno.EROFS: "name a folder that can be written to",
+        errno.EACCES: "name a folder that can be written to",
+        errno.EPERM: "name a folder that can be written to",
+        errno.EEXIST: "a file is in the way: name another folder",
+        errno.ENOTDIR: "a file is in the way: name another folder",
+        errno.ENOTEMPTY: "something else has taken the number meanwhile: do it again",
+    }
+    file = error.filename2 or error.filename  # of a copy, the one that is written
+    where = f" ({file})" if file else ""
+    mend = f"; {mends[error.errno]}" if error.errno in mends else ""
+    return f"{error.strerror or error}{where}{mend}"

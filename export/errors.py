@@ -1,0 +1,67 @@
+"""What can go wrong between a fitted module and a published version.
+
+::
+
+    ExportError(Exception)
+     ├── NotAModel                 the folder is no model folder, or holds no version
+     ├── VersionNotFound           the model has no such version
+     ├── InvalidCandidate          a version directory is incomplete or corrupt
+     ├── CandidateNotWritten       a candidate could not be written where it was asked for
+     ├── PublishRefused            validation did not pass; nothing was published
+     │    └── ValidationTimedOut   validation did not end in its time
+     ├── PublishFailed             disk full, read-only, target is a file: nothing was published
+     ├── InvalidModelsConfig       models.config cannot be read, or not be edited
+     ├── MoveRefused               a label cannot go where it was told to
+     ├── MoveFailed                a server did not follow; the config is as it was before
+     └── UnsupportedEstimator      a scikit-learn estimator that is no k-means this package knows
+
+Each message is one line that names the place, the value and the mend.
+"""
+
+
+class ExportError(Exception):
+    """Base of every error that this package raises for what comes from outside."""
+
+
+class NotAModel(ExportError):
+    """A folder is not the folder of a model: it does not exist, or holds no version."""
+
+
+class VersionNotFound(ExportError):
+    """A model has no version of that number."""
+
+
+class InvalidCandidate(ExportError):
+    """A version directory lacks a part, or a part cannot be read."""
+
+
+class CandidateNotWritten(ExportError):
+    """A candidate could not be written where it was asked for."""
+
+
+class PublishRefused(ExportError):
+    """The validation of a candidate did not pass."""
+
+
+class ValidationTimedOut(PublishRefused):
+    """The validation of a candidate did not end in its time."""
+
+
+class PublishFailed(ExportError):
+    """The folder of the model does not take a new version."""
+
+
+class InvalidModelsConfig(ExportError):
+    """The ``models.config`` beside the models cannot be read, or is not one this can edit."""
+
+
+class MoveRefused(ExportError):
+    """A label cannot be moved as was asked."""
+
+
+class MoveFailed(ExportError):
+    """A server did not follow a move; ``models.config`` is what it was before."""
+
+
+class UnsupportedEstimator(ExportError):
+    """A scikit-learn estimator is not fitted, or no k-means that can be imported."""

@@ -1,0 +1,175 @@
+"""Golden requests: what a version was asked when it was exported, and what it answered.
+
+They lie in the version as ``assets.extra/golden_requests.npz``: NumPy without pickle, one array per
+tensor under the key ``<i>/<signature>/in/<tensor>`` or ``<i>/<signature>/out/<tensor>``. Whoever
+loads the version replays them: the publish gate compares bits on the same machine, a check of a
+server compares integers exactly and floats to 1e-5. Imports no TensorFlow.
+
+The rows are such that their two nearest distances differ by 1e-4 relative or more, so that no
+rounding of another machine moves a row to another cluster.
+"""
+
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_module.contract import ASSIGN, DECODE, FIT_STEP, SCORE, SERVING_DEFAULT, TRANSFORM
+
+from .errors import InvalidCandidate
+
+#: Where the requests lie, relative to their version directory.
+GOLDEN_FILE: Final = Path("assets.extra", "golden_requests.npz")
+
+Array = NDArray[Any]
+#: Answers one request: a signature's name and its input tensors give its output tensors.
+Answer = Callable[[str, Mapping[str, Array]], Mapping[str, Array]]
+
+_ROW_SIGNATURES: Final = (SERVING_DEFAULT, ASSIGN, SCORE, TRANSFORM)
+_SMALLEST_MARGIN: Final = 1e-4
+_MOST_ROWS: Final = 256
+# The widest answer is [rows, k]: at most 4 MiB of it in a file that travels with the version.
+_MOST_DISTANCES: Final = 2**20
+_OUTLIER_RANGES: Final = 1e3
+_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class GoldenRequest:
+    """One request and its answer: arrays by tensor name."""
+
+    signature: str
+    inputs: dict[str, Array] = field(default_factory=dict)
+    outputs: dict[str, Array] = field(default_factory=dict)
+
+
+def write(version_directory: Path, requests: Sequence[GoldenRequest]) -> None:
+    """Write the requests into a version directory. Raises OSError."""
+    arrays: dict[str, Any] = {}
+    for index, request in enumerate(requests):
+        for side, tensors in (("in", request.inputs), ("out", request.outputs)):
+            for name, array in tensors.items():
+                arrays[f"{index}/{request.signature}/{side}/{name}"] = array
+    path = version_directory / GOLDEN_FILE
+    path.parent.mkdir(exist_ok=True)
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+
+
+def read(version_directory: Path) -> list[GoldenRequest]:
+    """The golden requests of a version, in their order.
+
+    Raises InvalidCandidate when there are none or the file is corrupt.
+    """
+    path = version_directory / GOLDEN_FILE
+    if not path.exists():
+        raise InvalidCandidate(f"{version_directory}: no golden requests at {GOLDEN_FILE}")
+    return read_file(path)
+
+
+def read_file(path: Path) -> list[GoldenRequest]:
+    """The golden requests of a file, in their order.
+
+    Raises InvalidCandidate when it does not exist or is corrupt.
+    """
+    requests: dict[int, GoldenRequest] = {}
+    try:
+        # NumPy leaves a path's file open when it holds no archive; this one is ours to close.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            for key in arrays.files:
+                index, signature, side, name = key.split("/")
+                request = requests.setdefault(int(index), GoldenRequest(signature))
+                {"in": request.inputs, "out": request.outputs}[side][name] = arrays[key]
+    except FileNotFoundError:
+        raise InvalidCandidate(f"{path}: no such file of golden requests") from None
+    # NumPy's readers raise what the broken part of the archive makes them raise.
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.error, zlib.error) as error:
+        raise InvalidCandidate(f"{path}: no golden requests can be read: {error}") from None
+    if not requests:
+        raise InvalidCandidate(f"{path}: holds no golden request")
+    return [requests[index] for index in sorted(requests)]
+
+
+def choose(points: Array, n_clusters: int, answer: Answer, *, seed: int = 0) -> list[GoldenRequest]:
+    """Golden requests for a model, with the answers that ``answer`` gives.
+
+    No row, one row, many rows of ``points`` ([n, d], raw units), rows with NaN and
+    infinity among others, and rows a thousand ranges away, to every signature that takes rows;
+    then all centroids, and one fit step from them. The same arguments choose the same requests. A
+    request whose rows all fall between two centroids is left out.
+    """
+    rng = np.random.default_rng(seed)
+    most_rows = max(1, min(_MOST_ROWS, _MOST_DISTANCES // n_clusters))
+    rows = _clear_rows(_drawn(points, 2 * most_rows, rng), answer)[:most_rows]
+    outliers = _clear_rows(_outliers(points, rng), answer)
+    batches = [rows[:0], rows[:1], rows, _with_bad_rows(rows, points), outliers]
+    asked: list[tuple[str, dict[str, Array]]] = [
+        (signature, {"points": batch})
+        for position, batch in enumerate(batches)
+        for signature in _ROW_SIGNATURES
+        if len(batch) or position == 0
+    ]
+    every_cluster = {"cluster_index": np.arange(n_clusters, dtype=np.int32)}
+    asked += [(DECODE, {"cluster_index": np.zeros(0, np.int32)}), (DECODE, every_cluster)]
+    if len(rows):
+        asked.append((FIT_STEP, _fit_step(rows, answer(DECODE, every_cluster)["centroid"])))
+    return [
+        GoldenRequest(signature, inputs, dict(answer(signature, inputs)))
+        for signature, inputs in asked
+    ]
+
+
+def _drawn(points: Array, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    if len(points) > count:
+        points = points[np.sort(rng.choice(len(points), count, replace=False))]
+    return points.astype(np.float32)
+
+
+def _clear_rows(rows: Array, answer: Answer) -> Array:
+    """The rows whose two nearest distances differ by the smallest margin or more.
+
+    Not those whose distances float32 cannot hold: they are answered like bad rows.
+    """
+    distances = answer(TRANSFORM, {"points": rows})["all_distances"]
+    held = np.isfinite(distances).all(axis=1) & (distances >= 0).all(axis=1)
+    rows, distances = rows[held], distances[held]
+    if distances.shape[1] == 1:
+        return rows
+    first, second = np.partition(distances, 1, axis=1)[:, :2].astype(np.float64).T
+    clear: Array = rows[(second > 0) & (second - first >= _SMALLEST_MARGIN * second)]
+    return clear
+
+
+def _outliers(points: Array, rng: np.random.Generator) -> Array:
+    """Rows a thousand ranges from the middle: along each of at most 16 axes, and anywhere."""
+    low = points.min(axis=0).astype(np.float64)
+    high = points.max(axis=0).astype(np.float64)
+    reach = _OUTLIER_RANGES * np.where(high > low, high - low, 1.0)
+    axes = np.eye(points.shape[1])[:16]
+    anywhere = rng.uniform(-1, 1, (16, points.shape[1]))
+    rows: Array = (low + high) / 2 + np.concatenate([axes, -axes, anywhere]) * reach
+    return rows.clip(-_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
+
+
+def _with_bad_rows(rows: Array, points: Array) -> Array:
+    """A few good rows with NaN, infinity and -infinity before, between and behind them."""
+    nan, plus, minus, every = np.repeat(points[:1].astype(np.float32), 4, axis=0)
+    nan[0], plus[-1], minus[0], every[:] = np.nan, np.inf, -np.inf, np.nan
+    return np.concatenate([[nan], rows[:2], [plus, minus], rows[2:4], [every]])
+
+
+def _fit_step(rows: Array, centroids: Array) -> dict[str, Array]:
+    """Two problems in one call: all rows alike; and the same rows backwards, some weighing 0."""
+    weight = np.ones(len(rows), np.float32)
+    weight[::3] = 0.0
+    weight[1::3] = 0.5
+    return {
+        "points": np.stack([rows, rows[::-1]]),
+        "sample_weight": np.stack([np.ones(len(rows), np.float32), weight]),
+        "centroids": np.stack([centroids, centroids]),
+    }

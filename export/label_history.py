@@ -1,0 +1,78 @@
+"""``history.jsonl`` in the folder of a model: every move of a label, one JSON object a line.
+
+``{"when": "2026-01-31T12:00:00+00:00", "label": "stable", "from": 1, "to": 2, "by": "promote"}``;
+``from`` or ``to`` is null where a label came to be or went. Imports no TensorFlow.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from .durable_files import append_line
+
+HISTORY_FILE: Final = "history.jsonl"
+
+ROLLBACK: Final = "rollback"
+
+
+@dataclass(frozen=True)
+class Move:
+    """One move of a label; ``source`` and ``target`` are versions."""
+
+    label: str
+    source: int | None
+    target: int | None
+    by: str
+    when: str = ""
+
+
+def read(base: Path) -> list[Move]:
+    """The moves, the oldest first; without what a crash left of a line. Raises OSError."""
+    try:
+        lines = (base / HISTORY_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
+    moves = []
+    for line in lines:
+        try:
+            value = json.loads(line)
+            moves.append(
+                Move(value["label"], value["from"], value["to"], value["by"], value["when"])
+            )
+        except (ValueError, KeyError, TypeError):
+            continue
+    return moves
+
+
+def append(base: Path, move: Move) -> None:
+    """Write down a move that has been made; now, unless it says when. Raises OSError."""
+    when = move.when or datetime.now(UTC).isoformat(timespec="seconds")
+    line = {
+        "when": when,
+        "label": move.label,
+        "from": move.source,
+        "to": move.target,
+        "by": move.by,
+    }
+    append_line(base / HISTORY_FILE, json.dumps(line))
+
+
+def before(moves: list[Move], label: str, now: int) -> list[int]:
+    """Where a label was before it came to version ``now``, the latest first.
+
+    A rollback takes its steps back with it: after 1, 2, 3 and a rollback to 2, before it is 1.
+    """
+    places: list[int] = []
+    for move in moves:
+        if move.label != label or move.target is None:
+            continue
+        if move.by == ROLLBACK and move.target in places:
+            del places[len(places) - places[::-1].index(move.target) :]
+        elif places[-1:] != [move.target]:
+            places.append(move.target)
+    if now in places:
+        # The config is what holds; a history that a crash cut short is behind it.
+        del places[len(places) - 1 - places[::-1].index(now) :]
+    return places[::-1]

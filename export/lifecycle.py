@@ -1,0 +1,285 @@
+"""Where labels go: promote, canary and rollback, as steps of ``models.config``.
+
+A label can only move to a version that is loaded, so that a move has two steps: load both, then
+move, which also unloads what carries no label any more. Nothing above ``stable`` stays loaded but a
+canary: requests without version or label go to the highest loaded version. Imports no TensorFlow.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Final, Protocol
+
+from export.wire import serving_pb2
+
+from . import label_history, models_config
+from .errors import MoveFailed, MoveRefused, VersionNotFound
+from .label_history import ROLLBACK, Move
+from .models_config import CANARY, STABLE, Entry
+from .repository import remove, version_directory, versions
+
+#: Seconds between the two steps where no server says that it has made the first.
+POLL_INTERVAL: Final = 30.0
+
+
+class Server(Protocol):
+    """A running server that takes its config by HandleReloadConfigRequest."""
+
+    def follow(self, config: serving_pb2.ModelServerConfig, model: str, entry: Entry) -> None:
+        """Send the config; return when the server has the model as ``entry`` says.
+
+        Raises MoveFailed when it has not in time, or says that it will not.
+        """
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A model's entry before and after, and what is said of the way from the one to the other."""
+
+    name: str
+    before: Entry
+    after: Entry
+    by: str
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        """The labels that come to be on another version, go or come."""
+        old, new = self.before.labels, self.after.labels
+        return tuple(
+            Move(label, old.get(label), new.get(label), self.by)
+            for label in sorted({*old, *new})
+            if old.get(label) != new.get(label)
+        )
+
+    @property
+    def steps(self) -> tuple[Entry, ...]:
+        """The entries to write, one after the other; none when all is as it should be."""
+        both = tuple(sorted({*self.before.versions, *self.after.versions}))
+        entries = [self.before, replace(self.before, versions=both), self.after]
+        return tuple(new for old, new in pairwise(entries) if new != old)
+
+    @property
+    def effect(self) -> str:
+        """What a server does when it follows."""
+        loads = sorted({*self.after.versions} - {*self.before.versions})
+        unloads = sorted({*self.before.versions} - {*self.after.versions})
+        told = [
+            *([f"loads {_named(loads)}"] if loads else []),
+            *(
+                f"answers label {move.label} with version {move.target}"
+                if move.target is not None
+                else f"knows label {move.label} no more"
+                for move in self.moves
+            ),
+            *([f"unloads {_named(unloads)}"] if unloads else []),
+        ]
+        if not told:
+            told = ["has nothing to change"]
+        highest = max(self.after.versions)
+        canary = ", the canary" if highest == self.after.labels.get(CANARY) else ""
+        return (
+            f"the server {', '.join(told)}; requests without version or label go to "
+            f"version {highest}{canary}"
+        )
+
+
+def _named(numbers: list[int]) -> str:
+    return f"version{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
+
+
+def promote(base: Path, entry: Entry, version: int, label: str = STABLE) -> Plan:
+    """Put a label on a version. Raises VersionNotFound, NotAModel, MoveRefused."""
+    version_directory(base, version)
+    if not label or "/" in label or ":" in label:
+        raise MoveRefused(f"label {label!r}: a server takes no such label; leave out / and :")
+    if label == CANARY:
+        return canary(base, entry, version)
+    labels = {**entry.labels, label: version}
+    if label != STABLE:
+        stable = entry.stable
+        if stable is not None and version > stable:
+            raise MoveRefused(
+                f"{base}: version {version} is above {stable}, which is stable, and would answer "
+                f"all who ask for no version; promote it first, or: tfkmeans canary {base} "
+                f"{version}"
+            )
+        labels.setdefault(STABLE, version)
+    return _planned(base, entry, labels, "promote")
+
+
+def canary(base: Path, entry: Entry, version: int | None) -> Plan:
+    """Put the label ``canary`` on a version; None takes it away.
+
+    Raises VersionNotFound, NotAModel, MoveRefused.
+    """
+    labels = {label: on for label, on in entry.labels.items() if label != CANARY}
+    if version is not None:
+        version_directory(base, version)
+        if entry.stable is None:
+            raise MoveRefused(f"{base}: no version is stable yet; promote one first")
+        if version == entry.stable:
+            raise MoveRefused(f"{base}: version {version} is stable; a canary is another one")
+        labels = {STABLE: entry.stable, **labels, CANARY: version}
+    return _planned(base, entry, labels, "canary")
+
+
+def rollback(base: Path, entry: Entry, to: int | None = None) -> Plan:
+    """Put ``stable`` back on the version that had it before, or on ``to``.
+
+    Raises MoveRefused when there is none before; VersionNotFound, NotAModel.
+    """
+    if entry.stable is None:
+        raise MoveRefused(f"{base}: no version is stable, so there is none to roll back from")
+    if to is None:
+        there = versions(base)
+        places = label_history.before(label_history.read(base), STABLE, entry.stable)
+        to = next((place for place in places if place in there and place != entry.stable), None)
+        if to is None:
+            raise MoveRefused(
+                f"{base}: there is no version before {entry.stable} to roll back to; "
+                "name one: --to V"
+            )
+    version_directory(base, to)
+    return _planned(base, entry, {**entry.labels, STABLE: to}, ROLLBACK)
+
+
+def _planned(base: Path, entry: Entry, labels: Mapping[str, int], by: str) -> Plan:
+    """What is loaded is what carries a label, and no label but the canary's is above stable."""
+    stable = labels.get(STABLE, entry.stable)
+    settled = {
+        label: min(on, stable) if stable is not None and label != CANARY else on
+        for label, on in labels.items()
+    }
+    if settled.get(CANARY) == stable:
+        del settled[CANARY]
+    loaded = {*settled.values(), *([stable] if stable is not None else [])}
+    after = Entry(entry.base_path, tuple(sorted(loaded)), settled)
+    return Plan(models_config.name_of(base), entry, after, by)
+
+
+def carry_out(
+    base: Path,
+    decide: Callable[[Entry], Plan],
+    *,
+    server: Server | None = None,
+    served_at: str | None = None,
+    poll_interval: float = POLL_INTERVAL,
+    dry_run: bool = False,
+    tell: Callable[[str], None] = lambda _said: None,
+) -> Plan:
+    """Decide on the entry as it stands, and write the steps; nobody else edits it meanwhile.
+
+    Args:
+      base: the folder of the model.
+      decide: ``promote``, ``canary`` or ``rollback`` of an entry.
+      server: follows each step before the next; without it, they are ``poll_interval`` apart.
+      served_at: the folder of the model as the server sees it, when the entry is first written.
+      poll_interval: seconds.
+      dry_run: only decide.
+      tell: is told what is being waited for.
+
+    Raises:
+      MoveFailed: the server did not follow; the config is what it was.
+      MoveRefused, VersionNotFound, NotAModel: the move cannot be.
+      InvalidModelsConfig: the config cannot be read or edited.
+    """
+    if dry_run:
+        text = models_config.read_text(models_config.path_of(base))
+        return decide(_entry_in(text, base, served_at))
+    versions(base)  # before a lock is made beside a folder that is not there
+    with models_config.edited(base) as path:
+        text = models_config.read_text(path)
+        plan = decide(_entry_in(text, base, served_at))
+        if server is None:
+            _write_apart(path, text, plan, poll_interval, tell)
+        else:
+            _write_followed(path, text, plan, server, tell)
+        for move in plan.moves:
+            label_history.append(base, move)
+    return plan
+
+
+def _entry_in(text: str, base: Path, served_at: str | None) -> Entry:
+    path, name = models_config.path_of(base), models_config.name_of(base)
+    entry = models_config.entry(text, name, origin=path)
+    return entry or Entry(served_at or str(path.with_name(name)))
+
+
+def _write_apart(
+    path: Path, text: str, plan: Plan, seconds: float, tell: Callable[[str], None]
+) -> None:
+    # Of a model that no server has yet, nothing has to be loaded first.
+    steps = plan.steps if plan.before.versions else plan.steps[-1:]
+    for number, entry in enumerate(steps):
+        if number:
+            loading = _named(list(steps[number - 1].versions))
+            tell(f"waiting {seconds:g} s for the servers to load {loading}")
+            time.sleep(seconds)
+        models_config.write(path, models_config.with_entry(text, plan.name, entry))
+
+
+def _write_followed(
+    path: Path, text: str, plan: Plan, server: Server, tell: Callable[[str], None]
+) -> None:
+    """Also where nothing is to be written: the server may be behind the file."""
+    try:
+        for entry in plan.steps or (plan.after,):
+            new = models_config.with_entry(text, plan.name, entry)
+            config = models_config.message(new, origin=path)
+            models_config.write(path, new)
+            tell(f"waiting for the server to load {_named(list(entry.versions))}")
+            server.follow(config, plan.name, entry)
+    except BaseException as error:
+        models_config.write(path, text)
+        if isinstance(error, MoveFailed) and plan.before.versions:
+            _follow_back(path, text, plan, server)
+        raise
+
+
+def _follow_back(path: Path, text: str, plan: Plan, server: Server) -> None:
+    try:
+        server.follow(models_config.message(text, origin=path), plan.name, plan.before)
+    except MoveFailed as error:
+        raise MoveFailed(
+            f"{path} is as it was before, and the server did not go back to it either: {error}"
+        ) from error
+
+
+def prunable(base: Path, entry: Entry | None, keep: int) -> tuple[int, ...]:
+    """The versions below the highest ``keep`` that carry no label and are not loaded, ascending.
+
+    Raises NotAModel.
+    """
+    there = versions(base)
+    kept = {*there[max(0, len(there) - keep) :]}
+    if entry is not None:
+        kept |= {*entry.versions, *entry.labels.values()}
+    elif there:
+        kept.add(there[-1])
+    return tuple(version for version in there if version not in kept)
+
+
+def prune(base: Path, keep: int, *, dry_run: bool = False) -> tuple[int, ...]:
+    """Remove what ``prunable`` names; gives what it was.
+
+    Raises NotAModel, InvalidModelsConfig, PublishFailed.
+    """
+    versions(base)
+    if dry_run:
+        return prunable(base, _read_entry(base), keep)
+    with models_config.edited(base):
+        removed = prunable(base, _read_entry(base), keep)
+        for version in removed:
+            try:
+                remove(base, version)
+            except VersionNotFound:  # somebody else has removed it
+                continue
+    return removed
+
+
+def _read_entry(base: Path) -> Entry | None:
+    path = models_config.path_of(base)
+    text = models_config.read_text(path)
+    return models_config.entry(text, models_config.name_of(base), origin=path)

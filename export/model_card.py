@@ -1,0 +1,234 @@
+"""The model card: what a version was trained on, how, and how well it fits.
+
+It lies in the version as ``assets.extra/model_card.json``, and is read without TensorFlow.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from types import NoneType
+from typing import Any, Final, NoReturn, Self, get_args, get_origin, get_type_hints
+
+from .errors import InvalidCandidate
+
+#: Where the card lies, relative to its version directory.
+CARD_FILE: Final = Path("assets.extra", "model_card.json")
+
+#: The format that this package writes. A reader refuses a newer one and ignores unknown fields.
+FORMAT: Final = 1
+
+_NO_SHA256: Final = "0" * 64
+_CARD_SHA256: Final = re.compile(r'("card_sha256": ")([0-9a-f]{64})(")')
+
+#: The quantiles of distances that a card holds, by the name they have in it.
+QUANTILES: Final[Mapping[str, float]] = {
+    "0": 0.0,
+    "0.25": 0.25,
+    "0.5": 0.5,
+    "0.75": 0.75,
+    "0.95": 0.95,
+    "1": 1.0,
+}
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """The rows a model was fitted to.
+
+    ``fingerprint`` is a SHA-256 in hexadecimal over the feature names and the rows used: see
+    ``export.card_from_fit.fingerprint``.
+    """
+
+    fingerprint: str
+    files: tuple[str, ...]
+    rows_read: int
+    rows_used: int
+    rows_left_out: int
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """The parameters of the fit; ``init`` is "array" when the first centroids were given."""
+
+    init: str
+    n_init: int
+    max_iter: int
+    tol: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class CardIteration:
+    """One Lloyd iteration: its inertia and squared move of the centroids, in the model's space."""
+
+    inertia: float
+    shift: float
+
+
+@dataclass(frozen=True)
+class Silhouette:
+    """The mean silhouette of ``rows`` rows; ``value`` is None where it is not defined."""
+
+    value: float | None
+    rows: int
+    kind: str = "silhouette"
+
+
+@dataclass(frozen=True)
+class ClusterProfile:
+    """One cluster: its rows, their share of all, and quantiles of their distances to the centroid.
+
+    ``distance_quantiles`` is empty when the cluster is.
+    """
+
+    index: int
+    size: int
+    share: float
+    distance_quantiles: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a version was trained on, how, and how well it fits.
+
+    ``feature_names`` are in the order of the columns. Distances, inertia and silhouette are in the
+    model's space, ``(points - shift) / scale``; ``shift`` and ``scale`` have one number a feature,
+    and ``scale`` is 1 unless ``standardize``. ``created`` is UTC in ISO 8601.
+
+    ``forced`` has what the publish gate found and was told to pass over. ``files_sha256`` has the
+    SHA-256 of every other file of the version, and ``card_sha256`` that of the card's own text with
+    64 zeros in its place: see ``export.provenance``. Neither says anything of the model, so that
+    two cards are equal without them.
+    """
+
+    model: str | None
+    created: str
+    package_version: str
+    tensorflow_version: str
+    n_clusters: int
+    n_features: int
+    feature_names: tuple[str, ...]
+    standardize: bool
+    shift: tuple[float, ...]
+    scale: tuple[float, ...]
+    data: TrainingData
+    parameters: Parameters
+    n_iter: int
+    converged: bool
+    inertia: float
+    silhouette: Silhouette
+    distance_quantiles: Mapping[str, float]
+    clusters: tuple[ClusterProfile, ...]
+    history: tuple[CardIteration, ...]
+    input_dtype: str = "float32"
+    distance: str = "euclidean"
+    distance_space: str = "model: (points - shift) / scale"
+    forced: tuple[str, ...] = ()
+    files_sha256: Mapping[str, str] = field(default_factory=dict, compare=False)
+    card_sha256: str = field(default=_NO_SHA256, compare=False)
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """The card as strict JSON: ``format`` first, then in the order of the fields.
+
+        Raises InvalidCandidate when a number is not finite.
+        """
+        values = asdict(self)
+        try:
+            return json.dumps({"format": values.pop("format"), **values}, indent=2, allow_nan=False)
+        except ValueError as error:
+            raise InvalidCandidate(
+                f"the model card holds a number that is not finite ({error}): scale the features "
+                "so that their squared distances fit float32"
+            ) from None
+
+    @classmethod
+    def from_json(cls, text: str, *, origin: str = "model card") -> Self:
+        """The card that ``text`` holds. Raises InvalidCandidate, its message led by ``origin``."""
+        try:
+            values = json.loads(text, parse_constant=_refuse_constant)
+        except ValueError as error:
+            raise InvalidCandidate(f"{origin}: not JSON: {error}") from None
+        written_in = values.get("format") if isinstance(values, dict) else None
+        if isinstance(written_in, int) and written_in > FORMAT:
+            raise InvalidCandidate(
+                f"{origin}: written in format {written_in}, and this package reads up to "
+                f"{FORMAT}: update tfkmeans"
+            )
+        try:
+            card: Self = _decode(cls, values, "the card")
+        except _Mismatch as error:
+            raise InvalidCandidate(f"{origin}: {error}") from None
+        return card
+
+    @classmethod
+    def read(cls, version_directory: Path) -> Self:
+        """The card of a version. Raises InvalidCandidate when there is none or it is corrupt."""
+        path = version_directory / CARD_FILE
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise InvalidCandidate(f"{version_directory}: no model card at {CARD_FILE}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidCandidate(f"{path}: cannot be read: {error}") from None
+        return cls.from_json(text, origin=str(path))
+
+    def write(self, version_directory: Path) -> None:
+        """Write the card into a version directory. Raises OSError, InvalidCandidate."""
+        path = version_directory / CARD_FILE
+        path.parent.mkdir(exist_ok=True)
+        text = replace(self, card_sha256=_NO_SHA256).to_json() + "\n"
+        seal = hashlib.sha256(text.encode()).hexdigest()
+        path.write_text(_CARD_SHA256.sub(rf"\g<1>{seal}\g<3>", text), encoding="utf-8")
+
+
+def is_unchanged(card_text: bytes) -> bool:
+    """Whether the text of a card is what was written: it holds its own hash, and that fits."""
+    text = card_text.decode("utf-8", "replace")
+    found = _CARD_SHA256.findall(text)
+    if len(found) != 1:
+        return False
+    blank = _CARD_SHA256.sub(rf"\g<1>{_NO_SHA256}\g<3>", text)
+    return bool(hashlib.sha256(blank.encode("utf-8", "replace")).hexdigest() == found[0][1])
+
+
+class _Mismatch(ValueError):
+    """A value of a card is missing or of another type."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _decode(kind: Any, value: Any, place: str) -> Any:
+    """``value``, as JSON gave it, as an instance of ``kind``; raises _Mismatch naming ``place``."""
+    arguments = get_args(kind)
+    if NoneType in arguments:
+        return None if value is None else _decode(arguments[0], value, place)
+    if is_dataclass(kind) and isinstance(value, dict):
+        return _decode_dataclass(kind, value, place)
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_decode(arguments[0], item, f"{place}[{i}]") for i, item in enumerate(value))
+    if get_origin(kind) is Mapping and isinstance(value, dict):
+        return {key: _decode(arguments[1], value[key], f"{place}[{key!r}]") for key in value}
+    # bool is an int to isinstance, and JSON writes 2.0 as it likes: 2 is a float too.
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        wanted = kind.__name__ if isinstance(kind, type) else str(kind)
+        raise _Mismatch(f"{place} should be {wanted}, and is {json.dumps(value)[:60]}")
+    return value
+
+
+def _decode_dataclass(kind: Any, value: Mapping[str, Any], place: str) -> Any:
+    hints = get_type_hints(kind)
+    decoded = {}
+    for each in fields(kind):
+        if each.name in value:
+            decoded[each.name] = _decode(hints[each.name], value[each.name], each.name)
+        elif each.default is MISSING and each.default_factory is MISSING:
+            raise _Mismatch(f"{place} lacks {each.name!r}")
+    return kind(**decoded)

@@ -1,0 +1,205 @@
+"""``models.config``: which versions of which models a server loads, and their labels.
+
+The file stands beside the folders of the models, one for the server, in the text form of
+``tensorflow.serving.ModelServerConfig``. A reload replaces the whole of a server's config, so all
+models are in it; an edit changes the entry of one model and leaves every other byte as it was,
+comments included. Imports no TensorFlow.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from google.protobuf import text_format
+
+from export.wire import serving_pb2
+
+from .durable_files import locked, why, write_atomically
+from .errors import InvalidModelsConfig
+
+CONFIG_FILE: Final = "models.config"
+_LOCK_FILE: Final = ".models.config.lock"
+
+STABLE: Final = "stable"
+CANARY: Final = "canary"
+
+_HEAD: Final = """\
+# Which versions of which models a server loads: tensorflow.serving.ModelServerConfig.
+# tfkmeans edits the entry of its model and nothing else.
+model_config_list {
+}
+"""
+
+# A comment, a string, a bracket, or a word; what is between them does not matter.
+_TOKEN: Final = re.compile(
+    r"""\#[^\n]* | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | [{}<>\[\]] | [A-Za-z_]\w*""",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model in the config: the folder as the server sees it, what is loaded, the labels."""
+
+    base_path: str
+    versions: tuple[int, ...] = ()
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def stable(self) -> int | None:
+        """The version of the label ``stable``; of a hand-made entry without, the highest."""
+        return self.labels.get(STABLE, max(self.versions, default=None))
+
+
+def path_of(base: Path) -> Path:
+    """The config that the model in ``base`` is in."""
+    return base.absolute().resolve().parent / CONFIG_FILE
+
+
+def name_of(base: Path) -> str:
+    """The name that the model in ``base`` has in the config: that of its folder."""
+    return base.absolute().resolve().name
+
+
+@contextmanager
+def edited(base: Path) -> Iterator[Path]:
+    """Keep everybody else from editing the config of a model; gives its path.
+
+    Raises InvalidModelsConfig when the folder does not take the lock.
+    """
+    path = path_of(base)
+    try:
+        lock = locked(path.with_name(_LOCK_FILE))
+        with lock:
+            yield path
+    except OSError as error:
+        raise InvalidModelsConfig(f"{path}: cannot be edited: {why(error)}") from error
+
+
+def read_text(path: Path) -> str:
+    """The text of the config; one without models when there is no file.
+
+    Raises InvalidModelsConfig when it cannot be read or is none.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return _HEAD
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidModelsConfig(f"{path}: cannot be read: {error}") from None
+    config = serving_pb2.ModelServerConfig()
+    try:
+        # A field that this package does not know is the server's to judge.
+        text_format.Parse(text, config, allow_unknown_field=True)
+    except text_format.ParseError as error:
+        raise InvalidModelsConfig(f"{path}:{error}; mend the file there") from None
+    if config.WhichOneof("config") != "model_config_list" and _models(text):
+        raise InvalidModelsConfig(f"{path}: has no model_config_list; only such a config is edited")
+    return text
+
+
+def entry(text: str, name: str, *, origin: Path) -> Entry | None:
+    """The entry of a model, or None. Raises InvalidModelsConfig for one that is not ours to edit.
+
+    ``origin`` is the file that errors name.
+    """
+    span = _models(text).get(name)
+    if span is None:
+        return None
+    config = serving_pb2.ModelConfig()
+    try:
+        text_format.Parse(text[slice(*span)], config)
+    except text_format.ParseError as error:
+        raise InvalidModelsConfig(
+            f"{origin}: the entry of {name} holds what tfkmeans would lose: {error}; "
+            "edit it by hand"
+        ) from None
+    policy = config.model_version_policy
+    if policy.WhichOneof("policy_choice") != "specific":
+        raise InvalidModelsConfig(
+            f"{origin}: the entry of {name} does not load `specific` versions, so no label can be "
+            "moved; write model_version_policy { specific { versions: N } } there"
+        )
+    return Entry(config.base_path, tuple(policy.specific.versions), dict(config.version_labels))
+
+
+def with_entry(text: str, name: str, new: Entry) -> str:
+    """The text with the entry of a model replaced, or added at the end."""
+    spans = _models(text)
+    if name in spans:
+        start, end = spans[name]
+        return f"{text[:start]}\n{_body(name, new)}  {text[end:]}"
+    end = _list_end(text)
+    before = text[:end].rstrip(" ")
+    gap = "" if before.endswith("\n") else "\n"
+    return f"{before}{gap}  config {{\n{_body(name, new)}  }}\n{text[end:]}"
+
+
+def write(path: Path, text: str) -> None:
+    """Replace the config: a server finds the old one or the new one. Raises OSError."""
+    write_atomically(path, text)
+
+
+def message(text: str, *, origin: Path) -> serving_pb2.ModelServerConfig:
+    """The config as a message, to be sent to a server.
+
+    Raises InvalidModelsConfig for a field that this package cannot send.
+    """
+    config = serving_pb2.ModelServerConfig()
+    try:
+        text_format.Parse(text, config)
+    except text_format.ParseError as error:
+        raise InvalidModelsConfig(
+            f"{origin}: holds what tfkmeans cannot send to a server: {error}; leave out --server, "
+            "and let the server read the file"
+        ) from None
+    return config
+
+
+def _body(name: str, entry: Entry) -> str:
+    config = serving_pb2.ModelConfig(
+        name=name,
+        base_path=entry.base_path,
+        model_platform="tensorflow",
+        version_labels=entry.labels,
+    )
+    config.model_version_policy.specific.versions.extend(sorted(entry.versions))
+    return text_format.MessageToString(config, as_utf8=True, indent=4)
+
+
+def _models(text: str) -> dict[str, tuple[int, int]]:
+    """Where in the text the inside of each model's entry begins and ends, by the model's name."""
+    spans = {}
+    depth, opened, words = 0, 0, [""]
+    for token in _TOKEN.finditer(text):
+        word = token.group()
+        if word in ("{", "<"):
+            depth += 1
+            if depth == 2 and words[-1] == "config":
+                opened = token.end()
+            words.append("")
+        elif word in ("}", ">"):
+            depth -= 1
+            words.pop()
+            if depth == 1 and words[-1] == "config":
+                spans[_name_in(text[opened : token.start()])] = (opened, token.start())
+        elif word[0].isalpha():
+            words[-1] = word
+    return spans
+
+
+def _name_in(body: str) -> str:
+    config = text_format.Parse(body, serving_pb2.ModelConfig(), allow_unknown_field=True)
+    return config.name
+
+
+def _list_end(text: str) -> int:
+    """Where the list of the models is closed."""
+    end = len(text)
+    for token in _TOKEN.finditer(text):
+        if token.group() in ("}", ">"):
+            end = token.start()
+    return end

@@ -1,0 +1,51 @@
+"""Whether a version is, byte for byte, what was exported. Imports no TensorFlow.
+
+The card holds the SHA-256 of every other file, and of its own text.
+"""
+
+import hashlib
+from pathlib import Path
+
+from .errors import InvalidCandidate
+from .model_card import CARD_FILE, ModelCard, is_unchanged
+
+
+def hashes(version_directory: Path) -> dict[str, str]:
+    """The SHA-256 in hexadecimal of every file but the card, by its path. Raises OSError."""
+    found = {}
+    for path in sorted(version_directory.rglob("*")):
+        name = path.relative_to(version_directory)
+        if path.is_file() and name != CARD_FILE:
+            with path.open("rb") as file:
+                found[name.as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def findings(version_directory: Path) -> list[str]:
+    """What is not as it was exported, one line each; empty when all is."""
+    try:
+        card = ModelCard.read(version_directory)
+        if not card.files_sha256:
+            return [f"{CARD_FILE} holds no hashes: it was exported before there were any"]
+        if not is_unchanged((version_directory / CARD_FILE).read_bytes()):
+            return [f"{CARD_FILE} is not what was exported: its own hash differs"]
+        now = hashes(version_directory)
+    except InvalidCandidate as error:
+        return [str(error)]
+    except OSError as error:
+        return [f"{error.filename or version_directory}: cannot be read: {error.strerror}"]
+    return [
+        *(f"{name} is missing" for name in card.files_sha256 if name not in now),
+        *(f"{name} was not exported with it" for name in now if name not in card.files_sha256),
+        *(
+            f"{name} is not what was exported: its SHA-256 begins with {now[name][:8]}, "
+            f"the card's with {recorded[:8]}"
+            for name, recorded in card.files_sha256.items()
+            if now.get(name, recorded) != recorded
+        ),
+    ]
+
+
+def is_sealed(version_directory: Path) -> bool:
+    """Whether the card holds hashes at all. Raises InvalidCandidate."""
+    return bool(ModelCard.read(version_directory).files_sha256)

@@ -1,0 +1,273 @@
+"""Load a version as a server would, and ask it everything that lies beside it.
+
+What does not hold is found, not raised: a finding is one line with its figures. Beside the live
+version, it is also measured how far the two are apart. Run in a process
+of its own by ``export.validation``.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from export.wire import serving_pb2
+from kmeans_module.contract import (
+    ASSIGN,
+    CLASSIFY,
+    DECODE,
+    EXAMPLE_SIGNATURES,
+    FIT_STEP,
+    REGRESS,
+    SERVING_DEFAULT,
+    SIGNATURES,
+    TensorContract,
+)
+
+from . import comparison, golden_requests, sample_rows, warmup
+from .errors import InvalidCandidate
+from .golden_requests import GoldenRequest
+from .model_card import ModelCard
+
+Array = NDArray[Any]
+
+_BLOCK_ROWS: Final = 16384
+
+
+def findings(directory: Path) -> list[str]:
+    """What is wrong with the version in ``directory``; empty when nothing is."""
+    try:
+        card = ModelCard.read(directory)
+        requests = golden_requests.read(directory)
+    except InvalidCandidate as error:
+        return [str(error)]
+    return [
+        *_checked("reloaded", lambda: _replay_golden_requests(directory, requests)),
+        *_checked("in a session", lambda: _run_as_a_server(directory, card, requests)),
+    ]
+
+
+def measured(directory: Path, live: Path, holdout: Path | None = None) -> dict[str, Any]:
+    """How far a version is from the live one.
+
+    Either ``{"comparison": {...}}``, the fields of a ``Comparison``, or ``{"incomparable": why}``.
+    """
+    try:
+        mine, theirs = ModelCard.read(directory), ModelCard.read(live)
+        if mine.feature_names != theirs.feature_names:
+            return {
+                "incomparable": f"it takes the columns {', '.join(mine.feature_names)}, and "
+                f"version {int(live.name)} takes {', '.join(theirs.feature_names)}"
+            }
+        rows = sample_rows.read(directory) if holdout is None else _holdout(holdout, mine)
+        compared = comparison.compare(
+            rows,
+            _answers(live, rows, theirs),
+            _answers(directory, rows, mine),
+            np.asarray(theirs.scale),
+            int(live.name),
+        )
+    except InvalidCandidate as error:
+        return {"incomparable": str(error)}
+    # As with the findings: a live version that is broken makes the loader raise anything.
+    except Exception as error:  # noqa: BLE001
+        reason = " ".join(str(error).split())[:300]
+        return {"incomparable": f"version {live.name}: {type(error).__name__}: {reason}"}
+    if compared is None:
+        return {"incomparable": "there is no row that both versions answer"}
+    return {"comparison": asdict(compared)}
+
+
+def _holdout(path: Path, card: ModelCard) -> Array:
+    rows = np.load(path, allow_pickle=False)
+    if rows.ndim != 2 or rows.shape[1] != card.n_features or rows.dtype.kind not in "fiu":
+        raise InvalidCandidate(
+            f"{path}: holds {rows.dtype} {rows.shape}, not rows of {card.n_features} features"
+        )
+    return np.asarray(rows, np.float32)
+
+
+def _answers(directory: Path, rows: Array, card: ModelCard) -> comparison.Answers:
+    signatures = tf.saved_model.load(str(directory)).signatures
+    every = tf.range(card.n_clusters, dtype=tf.int32)
+    blocks = [
+        signatures[ASSIGN](points=tf.constant(rows[start : start + _BLOCK_ROWS]))["cluster_index"]
+        for start in range(0, len(rows), _BLOCK_ROWS)
+    ]
+    return comparison.Answers(
+        cluster_index=np.concatenate([block.numpy() for block in blocks])
+        if blocks
+        else np.zeros(0, np.int32),
+        centroids=signatures[DECODE](cluster_index=every)["centroid"].numpy(),
+    )
+
+
+def _checked(what: str, check: Callable[[], Iterator[str]]) -> list[str]:
+    """The findings of a check, the last of them what it was broken off by."""
+    found: list[str] = []
+    try:
+        found.extend(f"{what}: {line}" for line in check())
+    # A corrupt file makes the loader raise whatever its broken part leads to: all are findings.
+    except Exception as error:  # noqa: BLE001
+        reason = str(error).strip().splitlines() or [""]
+        found.append(f"{what}: {type(error).__name__}: {reason[0][:300]}")
+    return found
+
+
+def _replay_golden_requests(directory: Path, requests: list[GoldenRequest]) -> Iterator[str]:
+    signatures = tf.saved_model.load(str(directory)).signatures
+    for index, request in enumerate(requests):
+        yield from _checked(
+            f"golden request {index} ({request.signature})",
+            partial(_replay_golden_request, signatures, request),
+        )
+
+
+def _replay_golden_request(signatures: Mapping[str, Any], request: GoldenRequest) -> Iterator[str]:
+    if request.signature not in signatures:
+        yield "the model has no such signature"
+        return
+    inputs = {name: tf.constant(array) for name, array in request.inputs.items()}
+    answer = signatures[request.signature](**inputs)
+    yield from _differences(
+        request.outputs, {name: tensor.numpy() for name, tensor in answer.items()}
+    )
+
+
+def _differences(recorded: Mapping[str, Array], answered: Mapping[str, Array]) -> Iterator[str]:
+    if recorded.keys() != answered.keys():
+        yield f"outputs are {sorted(answered)}, recorded were {sorted(recorded)}"
+        return
+    for name, before in recorded.items():
+        now = answered[name]
+        if before.dtype != now.dtype or before.shape != now.shape:
+            yield (
+                f"{name} is {now.dtype} {list(now.shape)}, "
+                f"recorded was {before.dtype} {list(before.shape)}"
+            )
+        elif not np.isfinite(now).all():
+            yield f"{name} holds NaN or infinity"
+        elif before.tobytes() != now.tobytes():
+            # Compared as bits, so that 0.0 and -0.0 differ, and counted the same way.
+            unequal = before.view(np.uint32) != now.view(np.uint32)
+            largest = np.abs(before.astype(np.float64) - now.astype(np.float64)).max()
+            yield (
+                f"{name} differs from what was recorded in {np.count_nonzero(unequal)} of "
+                f"{now.size} values, by up to {largest:.3g}"
+            )
+
+
+def _run_as_a_server(
+    directory: Path, card: ModelCard, requests: Sequence[GoldenRequest]
+) -> Iterator[str]:
+    """What TensorFlow Serving does: a session on the graph, with the names of the SignatureDefs."""
+    records = list(islice(warmup.read(directory), warmup.MOST_RECORDS + 1))
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        graph = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], str(directory))
+        yield from _contract_findings(graph.signature_def, card)
+        yield from _replay_examples(session, graph.signature_def, requests, card)
+        yield from _replay_warmup(session, graph.signature_def, records)
+
+
+def _contract_findings(signatures: Mapping[str, Any], card: ModelCard) -> Iterator[str]:
+    served = {name for name in signatures if not name.startswith("__")}
+    if served - EXAMPLE_SIGNATURES.keys() != SIGNATURES.keys():
+        yield f"signatures are {sorted(served)}, the contract has {sorted(SIGNATURES)}"
+    contracts = {**SIGNATURES, **EXAMPLE_SIGNATURES}
+    for name in sorted(served & contracts.keys()):
+        contract = contracts[name]
+        # The k of fit_step is its caller's.
+        sizes = {"d": card.n_features} | ({} if name == FIT_STEP else {"k": card.n_clusters})
+        for side, wanted in (("inputs", contract.inputs), ("outputs", contract.outputs)):
+            tensors = getattr(signatures[name], side)
+            if tensors.keys() != {tensor.name for tensor in wanted}:
+                yield f"{name}: {side} are {sorted(tensors)}, not those of the contract"
+                continue
+            for tensor in wanted:
+                yield from (
+                    f"{name}: {line}"
+                    for line in _tensor_findings(tensors[tensor.name], tensor, sizes)
+                )
+
+
+def _tensor_findings(given: Any, wanted: TensorContract, sizes: Mapping[str, int]) -> Iterator[str]:
+    dtype = tf.dtypes.as_dtype(given.dtype).name
+    if dtype != wanted.dtype:
+        yield f"{wanted.name} is {dtype}, the contract says {wanted.dtype}"
+    shape = tf.TensorShape(given.tensor_shape)
+    expected = [int(dim) if dim.isdigit() else sizes.get(dim) for dim in wanted.shape]
+    if shape.rank is None or shape.as_list() != expected:
+        said = ", ".join(str(sizes.get(dim, dim)) for dim in wanted.shape)
+        yield f"{wanted.name} is {shape}, the card and the contract say ({said})"
+
+
+def _replay_examples(
+    session: Any, signatures: Mapping[str, Any], requests: Sequence[GoldenRequest], card: ModelCard
+) -> Iterator[str]:
+    """The golden rows as tf.Examples are answered as the rows were."""
+    if not signatures.keys() >= EXAMPLE_SIGNATURES.keys():
+        return
+    for index, request in enumerate(requests):
+        if request.signature != ASSIGN:
+            continue
+        examples = [_example(row, card.feature_names) for row in request.inputs["points"]]
+        answers: dict[str, Array] = {}
+        for name in (CLASSIFY, REGRESS):
+            outputs = {key: info.name for key, info in signatures[name].outputs.items()}
+            fed = {signatures[name].inputs["inputs"].name: np.array(examples, np.object_)}
+            answers |= session.run(outputs, fed)
+        classes = [int(text) for text in answers["classes"].ravel()]
+        place = f"golden request {index} as tf.Examples"
+        if classes != request.outputs["cluster_index"].tolist():
+            yield f"{place}: {CLASSIFY} gives other clusters than {ASSIGN}"
+        for name in ("scores", "outputs"):
+            if not np.allclose(answers[name].ravel(), request.outputs["distance"], rtol=1e-5):
+                yield f"{place}: {name} are not the distances of {ASSIGN}"
+
+
+def _example(row: Array, names: Sequence[str]) -> bytes:
+    features = {
+        name: tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+        for name, value in zip(names, row, strict=True)
+    }
+    example = tf.train.Example(features=tf.train.Features(feature=features))
+    return bytes(example.SerializeToString())
+
+
+def _replay_warmup(
+    session: Any, signatures: Mapping[str, Any], records: Sequence[serving_pb2.PredictionLog]
+) -> Iterator[str]:
+    if not records:
+        yield f"warm-up has no record at {warmup.WARMUP_FILE}"
+    if len(records) > warmup.MOST_RECORDS:
+        yield f"warm-up has more than {warmup.MOST_RECORDS} records: a server refuses to load it"
+    for index, record in enumerate(records):
+        yield from _checked(
+            f"warm-up record {index}", partial(_replay_record, session, signatures, record)
+        )
+
+
+def _replay_record(
+    session: Any, signatures: Mapping[str, Any], record: serving_pb2.PredictionLog
+) -> Iterator[str]:
+    request = record.predict_log.request
+    name = request.model_spec.signature_name or SERVING_DEFAULT
+    if name not in signatures:
+        yield f"the model has no signature {name!r}"
+        return
+    signature = signatures[name]
+    if request.inputs.keys() != signature.inputs.keys():
+        yield f"inputs are {sorted(request.inputs)}, {name} has {sorted(signature.inputs)}"
+        return
+    feeds = {
+        signature.inputs[key].name: tf.make_ndarray(request.inputs[key]) for key in request.inputs
+    }
+    outputs = session.run({key: info.name for key, info in signature.outputs.items()}, feeds)
+    for key, output in outputs.items():
+        if not np.isfinite(output).all():
+            yield f"{name}: {key} holds NaN or infinity"

@@ -1,0 +1,189 @@
+"""A fitted scikit-learn k-means becomes a module of this package.
+
+``KMeans`` or ``MiniBatchKMeans``, alone or in a ``Pipeline`` after one ``StandardScaler``. The
+scaling goes into the model's graph, so that what is served takes raw rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from kmeans_module import KMeansModule
+
+from .errors import UnsupportedEstimator
+from .model_card import ClusterProfile, ModelCard, Parameters, Silhouette, TrainingData
+
+_SUPPORTED = "KMeans or MiniBatchKMeans, alone or in a Pipeline after a StandardScaler"
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A module, its card, and rows around its centroids.
+
+    scikit-learn keeps no rows, so that ``rows`` float32 [n, d], raw units, are drawn by a fixed
+    seed as far from the centroids as the training rows were on average. The warm-up and the golden
+    requests need some.
+    """
+
+    module: KMeansModule
+    card: ModelCard
+    rows: NDArray[np.float32]
+
+
+def from_sklearn(
+    estimator: Any,
+    *,
+    feature_names: Sequence[str] | None = None,
+    model: str | None = None,
+    origin: str = "scikit-learn",
+) -> Imported:
+    """Import a fitted estimator; ``write_candidate`` takes the parts of the result.
+
+    Args:
+      estimator: see the module's text.
+      feature_names: in the order of the columns; by default the estimator's own, or x0, x1, ...
+      model: the name that the model is to be served under.
+      origin: where the estimator came from: the card names it in the place of its files.
+
+    Raises:
+      UnsupportedEstimator: it is no such estimator, is not fitted, or takes another number of
+        features than there are names.
+    """
+    scaler, kmeans = _parts(estimator)
+    try:
+        centers = np.asarray(kmeans.cluster_centers_, np.float64)
+        sizes = np.bincount(kmeans.labels_, minlength=len(centers))
+    except AttributeError:
+        raise UnsupportedEstimator(
+            f"{origin}: {type(kmeans).__name__} is not fitted; call its fit first"
+        ) from None
+    names = _names(estimator, centers.shape[1], feature_names, origin)
+    mean, scale = _scaling(scaler, centers.shape[1], origin)
+    # float32 is exact around 0: what the centroids have in common goes into the shift.
+    common = np.zeros_like(mean) if mean.any() else centers.mean(axis=0)
+    shift = (mean + common * scale).astype(np.float32)
+    module = KMeansModule((centers - common).astype(np.float32), shift, scale)
+    scaled = scaler is not None
+    card = _card(kmeans, sizes, names, shift, scale.astype(np.float32), scaled, model, origin)
+    return Imported(module, card, _rows(centers, kmeans.inertia_, sizes, mean, scale))
+
+
+def _parts(estimator: Any) -> tuple[Any, Any]:
+    """The scaler, or None, and the k-means."""
+    from sklearn.cluster import KMeans, MiniBatchKMeans
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    is_pipeline = isinstance(estimator, Pipeline)
+    steps = [step for _, step in estimator.steps] if is_pipeline else [estimator]
+    steps = [step for step in steps if step is not None and step != "passthrough"]
+    if len(steps) == 2 and type(steps[0]) is StandardScaler:
+        scaler, kmeans = steps
+    elif len(steps) == 1:
+        scaler, kmeans = None, steps[0]
+    else:
+        scaler, kmeans = None, None
+    if type(kmeans) not in (KMeans, MiniBatchKMeans):
+        found = ", ".join(type(step).__name__ for step in steps)
+        raise UnsupportedEstimator(f"cannot import {found}: give {_SUPPORTED}")
+    return scaler, kmeans
+
+
+def _names(estimator: Any, width: int, given: Sequence[str] | None, origin: str) -> tuple[str, ...]:
+    own = getattr(estimator, "feature_names_in_", None)
+    default = [f"x{i}" for i in range(width)] if own is None else [str(name) for name in own]
+    names = tuple(default if given is None else given)
+    if len(names) != width:
+        raise UnsupportedEstimator(
+            f"{origin}: takes {width} features, and {len(names)} names are given: "
+            f"{', '.join(names)}; give one name a feature"
+        )
+    return names
+
+
+def _scaling(
+    scaler: Any, width: int, origin: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and scale, each [d]; 0 and 1 where the scaler has none."""
+    mean, scale = np.zeros(width), np.ones(width)
+    if scaler is None:
+        return mean, scale
+    try:
+        if scaler.with_mean:
+            mean = np.asarray(scaler.mean_, np.float64)
+        if scaler.with_std:
+            scale = np.asarray(scaler.scale_, np.float64)
+    except AttributeError:
+        raise UnsupportedEstimator(
+            f"{origin}: the StandardScaler is not fitted; fit the Pipeline first"
+        ) from None
+    return mean, scale
+
+
+def _card(
+    kmeans: Any,
+    sizes: NDArray[np.integer[Any]],
+    names: Sequence[str],
+    shift: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    standardize: bool,
+    model: str | None,
+    origin: str,
+) -> ModelCard:
+    import sklearn
+
+    total = int(sizes.sum())
+    init = kmeans.init if isinstance(kmeans.init, str) else "array"
+    starts = kmeans.n_init if isinstance(kmeans.n_init, int) else 1
+    seed = kmeans.random_state if isinstance(kmeans.random_state, int) else 0
+    return ModelCard(
+        model=model,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        package_version=version("tfkmeans"),
+        tensorflow_version=tf.__version__,
+        n_clusters=len(sizes),
+        n_features=len(names),
+        feature_names=tuple(names),
+        standardize=standardize,
+        shift=tuple(shift.tolist()),
+        scale=tuple(scale.tolist()),
+        data=TrainingData(
+            # The rows are unknown, and so is their fingerprint.
+            fingerprint="",
+            files=(f"{origin} ({type(kmeans).__name__}, scikit-learn {sklearn.__version__})",),
+            rows_read=total,
+            rows_used=total,
+            rows_left_out=0,
+        ),
+        parameters=Parameters(init, starts, int(kmeans.max_iter), float(kmeans.tol), seed),
+        n_iter=int(kmeans.n_iter_),
+        converged=int(kmeans.n_iter_) < int(kmeans.max_iter),
+        inertia=float(kmeans.inertia_),
+        silhouette=Silhouette(value=None, rows=0),
+        distance_quantiles={},
+        clusters=tuple(
+            ClusterProfile(index, int(size), float(size / total), {})
+            for index, size in enumerate(sizes)
+        ),
+        history=(),
+    )
+
+
+def _rows(
+    centers: NDArray[np.float64],
+    inertia: float,
+    sizes: NDArray[np.integer[Any]],
+    mean: NDArray[np.float64],
+    scale: NDArray[np.float64],
+) -> NDArray[np.float32]:
+    rng = np.random.default_rng(0)
+    spread = np.sqrt(max(float(inertia), 1e-12) / (max(1, int(sizes.sum())) * centers.shape[1]))
+    around = centers[np.arange(max(512, 4 * len(centers))) % len(centers)]
+    rows = (around + rng.normal(scale=spread, size=around.shape)) * scale + mean
+    return np.asarray(rows, np.float32)

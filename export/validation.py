@@ -1,0 +1,123 @@
+"""Validate a version before anyone sees it: load it in a fresh process and replay what it carries.
+
+``python -m export.validation DIR [LIVE [ROWS]]`` prints one line of JSON, ``{"findings": [...]}``,
+and exits with 0 when there is no finding, and 3 when there is. With LIVE, the directory of the
+version that is live, the line also has how far DIR is from it, measured on the rows of ROWS, an
+.npy file, or on those that lie in DIR. A process of its own, so that nothing in memory
+stands in for what is not on disk, and so that a crash of the loader is an answer like others.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from .comparison import Comparison
+from .errors import PublishRefused, ValidationTimedOut
+
+EXIT_REFUSED: Final = 3
+
+_MOST_FINDINGS_SHOWN: Final = 3
+
+
+def validate(
+    directory: Path,
+    *,
+    name: str | None = None,
+    timeout: float = 600.0,
+    live: Path | None = None,
+    holdout: Path | None = None,
+) -> Comparison | str | None:
+    """Check that the version in ``directory`` loads and answers as it did when it was exported.
+
+    Every signature has the contract's names, dtypes and shapes; the golden requests are answered
+    bit for bit; the warm-up records run.
+
+    Args:
+      directory: a version directory.
+      name: what the errors call it; the directory by default.
+      timeout: seconds.
+      live: the directory of the version to compare it with.
+      holdout: an .npy file of rows [n, d], raw units, to compare on; by default the rows that
+        travel with the version.
+
+    Returns:
+      How far it is from ``live``, or in words why that cannot be said; None without ``live``.
+
+    Raises:
+      PublishRefused: it does not; the message has the figures.
+      ValidationTimedOut: it did not end in time.
+    """
+    name = name or str(directory)
+    # -P: a folder called export or tensorflow where the caller stands is not what is meant.
+    compared = [str(path.absolute()) for path in (live, holdout) if live and path]
+    place = str(directory.absolute())
+    command = [sys.executable, "-P", "-m", "export.validation", place, *compared]
+    try:
+        process = subprocess.run(
+            command,
+            env={"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ValidationTimedOut(
+            f"{name}: refused: validation did not end within {timeout:g} s; allow it more, or find "
+            f"out with: python -m export.validation {directory}"
+        ) from None
+    # What is validated may lie in a folder that goes again: the caller knows it by its name.
+    said = _said(process)
+    refuse_for([line.replace(place, name) for line in said["findings"]], name)
+    if said.get("comparison") is not None:
+        return Comparison.from_values(said["comparison"])
+    incomparable = said.get("incomparable")
+    return None if incomparable is None else str(incomparable).replace(place, name)
+
+
+def refuse_for(findings: list[str], name: str, *, mend: str = "") -> None:
+    """Raise PublishRefused with the first findings, if there are any."""
+    if findings:
+        more = len(findings) - _MOST_FINDINGS_SHOWN
+        rest = f"; and {more} more" if more > 0 else ""
+        shown = "; ".join(findings[:_MOST_FINDINGS_SHOWN])
+        raise PublishRefused(f"{name}: refused: {shown}{rest}{mend}")
+
+
+def _said(process: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """What the process found, or how it broke down before it could say."""
+    if process.returncode in (0, EXIT_REFUSED):
+        lines = process.stdout.splitlines()
+        try:
+            said: dict[str, Any] = json.loads(lines[-1])
+            said["findings"] = [str(line) for line in said["findings"]]
+        except (IndexError, KeyError, TypeError, ValueError):
+            return {"findings": ["validation gave no result"]}
+        return said
+    last = [line for line in process.stderr.splitlines() if line.strip()][-1:]
+    broke = f"validation broke down with exit code {process.returncode}: {''.join(last)[:300]}"
+    return {"findings": [broke]}
+
+
+def _main(arguments: list[str]) -> int:
+    if not 1 <= len(arguments) <= 3:
+        print("usage: python -m export.validation DIR [LIVE [ROWS]]", file=sys.stderr)  # noqa: T201
+        return 2
+    # Only here is TensorFlow needed.
+    from .replay import findings, measured
+
+    directory, *others = map(Path, arguments)
+    said: dict[str, Any] = {"findings": findings(directory)}
+    if others and not said["findings"]:
+        said |= measured(directory, *others)
+    print(json.dumps(said))  # noqa: T201
+    return EXIT_REFUSED if said["findings"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))

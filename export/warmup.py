@@ -1,0 +1,68 @@
+"""Warm-up requests: what a server asks a version of itself before the version takes requests.
+
+``assets.extra/tf_serving_warmup_requests`` is a TFRecord file of PredictionLog messages. The
+server runs each once while it loads the version, so that the first client does not pay for the
+first run of a graph; a record that fails keeps the whole version from loading.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from export.wire import serving_pb2, tensor_pb2
+from kmeans_module.contract import ASSIGN, SCORE, TRANSFORM
+
+#: Where the records lie, relative to their version directory: the server's own name for it.
+WARMUP_FILE: Final = Path("assets.extra", "tf_serving_warmup_requests")
+
+SIGNATURES: Final = (ASSIGN, SCORE, TRANSFORM)
+BATCH_SIZES: Final = (1, 32, 1024)
+
+#: A server refuses a file with more records than this.
+MOST_RECORDS: Final = 1000
+
+
+def write(version_directory: Path, points: NDArray[Any], *, model: str | None) -> None:
+    """Write the records into a version directory: each signature at each batch size.
+
+    The rows are real ones, spread evenly over ``points`` ([n, d], n > 0, raw units) and
+    repeated when there are fewer than a batch needs. ``model`` is the name the records carry.
+    Raises OSError or tf.errors.OpError when the disk does not take it.
+    """
+    path = version_directory / WARMUP_FILE
+    path.parent.mkdir(exist_ok=True)
+    spread = np.linspace(0, len(points) - 1, max(BATCH_SIZES)).astype(np.int64)
+    rows = points[spread]
+    with tf.io.TFRecordWriter(str(path)) as file:
+        for signature in SIGNATURES:
+            for size in BATCH_SIZES:
+                file.write(_record(model, signature, rows[:size]).SerializeToString())
+
+
+def read(version_directory: Path) -> Iterator[serving_pb2.PredictionLog]:
+    """The records of a version, one by one.
+
+    Raises tf.errors.OpError or google.protobuf.message.DecodeError when there is no such file or
+    it is corrupt.
+    """
+    for record in tf.data.TFRecordDataset(str(version_directory / WARMUP_FILE)):
+        yield serving_pb2.PredictionLog.FromString(record.numpy())
+
+
+def _record(model: str | None, signature: str, rows: NDArray[Any]) -> serving_pb2.PredictionLog:
+    points = tensor_pb2.TensorProto(
+        dtype=tensor_pb2.DT_FLOAT,
+        tensor_shape=tensor_pb2.TensorShapeProto(
+            dim=[tensor_pb2.TensorShapeProto.Dim(size=size) for size in rows.shape]
+        ),
+        tensor_content=rows.astype("<f4").tobytes(),
+    )
+    request = serving_pb2.PredictRequest(
+        model_spec=serving_pb2.ModelSpec(name=model or "", signature_name=signature),
+        inputs={"points": points},
+    )
+    return serving_pb2.PredictionLog(predict_log=serving_pb2.PredictLog(request=request))

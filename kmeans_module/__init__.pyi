@@ -1,0 +1,16 @@
+from .contract import SIGNATURES as SIGNATURES
+from .contract import SignatureContract as SignatureContract
+from .contract import TensorContract as TensorContract
+from .errors import InvalidCentroids as InvalidCentroids
+from .errors import InvalidParameter as InvalidParameter
+from .errors import InvalidPoints as InvalidPoints
+from .errors import InvalidWeights as InvalidWeights
+from .errors import KMeansError as KMeansError
+from .errors import NonFinitePoint as NonFinitePoint
+from .errors import TooFewDistinctPoints as TooFewDistinctPoints
+from .lloyd import Iteration as Iteration
+from .metrics import silhouette as silhouette
+from .module import KMeansModule as KMeansModule
+from .training import FitResult as FitResult
+from .training import Progress as Progress
+from .training import fit as fit

@@ -1,0 +1,147 @@
+"""The nearest centroid of each point, in blocks of bounded memory.
+
+The search uses ``|x - c|^2 = |x|^2 - 2 x.c + |c|^2``, a matrix product, so that no [n, k, d] is
+ever held. That form loses digits to cancellation where the distance is small beside the norms, so
+it only chooses the centroid: the distance is then computed from ``x - c`` of the chosen one.
+"""
+
+from collections.abc import Callable, Sequence
+
+import tensorflow as tf
+
+from .model_space import BLOCK_BYTES
+
+
+def nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The nearest centroid of each point; of equally near ones the lowest index.
+
+    Args:
+        points: float32 [n, d], in the model's space.
+        centroids: float32 [k, d], in the same space.
+
+    Returns:
+        cluster_index int32 [n], and squared_distance float32 [n] to that centroid.
+        O(n k d) time, O(block) memory beyond the result.
+    """
+    return in_blocks(
+        lambda rows: nearest_in_block(rows, centroids),
+        points,
+        width=tf.shape(centroids)[0],
+        dtypes=(tf.int32, tf.float32),
+        ranks=(1, 1),
+    )
+
+
+def two_nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The squared distances to the nearest and to the second nearest centroid.
+
+    Args:
+        points: float32 [n, d], in the model's space.
+        centroids: float32 [k, d], k >= 2, in the same space.
+
+    Returns:
+        Two float32 [n]; the first is never the larger.
+    """
+
+    def block(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        closeness = _closeness(rows, centroids)
+        first = tf.argmax(closeness, 1, tf.int32)
+        is_first = tf.equal(tf.range(tf.shape(centroids)[0])[None, :], first[:, None])
+        # top_k(2) does the same, several times slower.
+        second = tf.argmax(tf.where(is_first, -float("inf"), closeness), 1, tf.int32)
+        one = _squared_distance(rows, tf.gather(centroids, first))
+        two = _squared_distance(rows, tf.gather(centroids, second))
+        return tf.minimum(one, two), tf.maximum(one, two)
+
+    return in_blocks(
+        block, points, width=tf.shape(centroids)[0], dtypes=(tf.float32, tf.float32), ranks=(1, 1)
+    )
+
+
+def all_distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
+    """The Euclidean distance of each point to each centroid.
+
+    Args:
+        points: float32 [n, d], in the model's space.
+        centroids: float32 [k, d], in the same space.
+
+    Returns:
+        float32 [n, k]. The expanded form is taken in float64: its error, 1e-16 of the squared
+        norms, is below float32's own for every distance above 1e-4 of the norm.
+    """
+    wide_centroids = tf.cast(centroids, tf.float64)
+    centroid_norm = tf.reduce_sum(tf.square(wide_centroids), 1)
+
+    def block(rows: tf.Tensor) -> tuple[tf.Tensor]:
+        wide = tf.cast(rows, tf.float64)
+        norm = tf.reduce_sum(tf.square(wide), 1, keepdims=True)
+        product = tf.matmul(wide, wide_centroids, transpose_b=True)
+        squared = tf.maximum(norm - 2.0 * product + centroid_norm, 0.0)
+        return (tf.cast(tf.sqrt(squared), tf.float32),)
+
+    (distances,) = in_blocks(
+        block, points, width=4 * tf.shape(centroids)[0], dtypes=(tf.float32,), ranks=(2,)
+    )
+    return tf.ensure_shape(distances, [None, centroids.shape[0]])
+
+
+def nearest_in_block(rows: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """`nearest` for one block of rows [m, d], by a temporary of [m, k]."""
+    index = tf.argmax(_closeness(rows, centroids), 1, tf.int32)
+    return index, _squared_distance(rows, tf.gather(centroids, index))
+
+
+def in_blocks(
+    function: Callable[[tf.Tensor], Sequence[tf.Tensor]],
+    points: tf.Tensor,
+    *,
+    width: tf.Tensor,
+    dtypes: Sequence[tf.DType],
+    ranks: Sequence[int],
+) -> tuple[tf.Tensor, ...]:
+    """Map a function over blocks of rows, and join what it gives along dimension 0.
+
+    Args:
+        function: from rows [m, d] to one tensor [m, ...] for each of ``dtypes``.
+        points: float32 [n, d].
+        width: numbers a row that the function's largest temporary holds.
+        dtypes: dtypes of the function's results.
+        ranks: ranks of the function's results.
+
+    Returns:
+        One tensor [n, ...] for each of ``dtypes``.
+    """
+    n = tf.shape(points)[0]
+    block = rows_per_block(tf.maximum(width, tf.shape(points)[1]))
+    # At least one block, so that the results of no rows have the right rank.
+    blocks = tf.maximum((n + block - 1) // block, 1)
+
+    def body(i: tf.Tensor, *parts: tf.TensorArray) -> tuple[tf.Tensor, ...]:
+        results = function(points[i * block : (i + 1) * block])
+        written = [part.write(i, result) for part, result in zip(parts, results, strict=True)]
+        return (i + 1, *written)
+
+    parts = [tf.TensorArray(dtype, blocks, infer_shape=False) for dtype in dtypes]
+    _, *parts = tf.while_loop(
+        lambda i, *_: i < blocks, body, (tf.constant(0), *parts), parallel_iterations=2
+    )
+    # A joined array does not know its rank; the last dimensions are the callers' to state.
+    return tuple(
+        tf.ensure_shape(part.concat(), [None] * rank)
+        for part, rank in zip(parts, ranks, strict=True)
+    )
+
+
+def rows_per_block(width: tf.Tensor) -> tf.Tensor:
+    """How many rows of ``width`` float32 numbers a block may have, int32 scalar."""
+    return tf.maximum(BLOCK_BYTES // (4 * tf.maximum(width, 1)), 1)
+
+
+def _closeness(rows: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
+    """``x.c - |c|^2 / 2`` [m, k]: largest for the nearest centroid of each row."""
+    half_norm = 0.5 * tf.reduce_sum(tf.square(centroids), 1)
+    return tf.matmul(rows, centroids, transpose_b=True) - half_norm
+
+
+def _squared_distance(rows: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.math.squared_difference(rows, chosen), 1)

@@ -1,0 +1,113 @@
+"""The served contract: what every signature takes and gives.
+
+The one source of names, dtypes and shapes for the module, the server, the clients and the tests.
+Imports no TensorFlow, so that a client can know the contract without it.
+
+In a shape, a letter is a dimension: ``n`` rows, ``d`` features, ``k`` clusters, ``b`` independent
+problems. ``d`` is fixed in an exported model, the others are free. Dimension 0 is the same in every
+input and output of a signature, so that a server may merge and split requests.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+ASSIGN: Final = "assign"
+SCORE: Final = "score"
+TRANSFORM: Final = "transform"
+DECODE: Final = "decode"
+FIT_STEP: Final = "fit_step"
+SERVING_DEFAULT: Final = "serving_default"
+CLASSIFY: Final = "classify"
+REGRESS: Final = "regress"
+
+#: ``cluster_index``, ``distance``, ``squared_distance`` and ``all_distances`` of a row with NaN or
+#: infinity; its ``silhouette`` is 0. NaN is not JSON, and one bad row must not fail the others.
+BAD_ROW: Final = -1
+
+
+@dataclass(frozen=True)
+class TensorContract:
+    """One named tensor of a signature."""
+
+    name: str
+    dtype: str
+    shape: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SignatureContract:
+    """One signature: its inputs and outputs, in the order of the contract."""
+
+    name: str
+    inputs: tuple[TensorContract, ...]
+    outputs: tuple[TensorContract, ...]
+
+
+_POINTS = TensorContract("points", "float32", ("n", "d"))
+_ASSIGN_OUTPUTS = (
+    TensorContract("cluster_index", "int32", ("n",)),
+    TensorContract("distance", "float32", ("n",)),
+)
+
+_SIGNATURES = (
+    SignatureContract(SERVING_DEFAULT, (_POINTS,), _ASSIGN_OUTPUTS),
+    SignatureContract(ASSIGN, (_POINTS,), _ASSIGN_OUTPUTS),
+    SignatureContract(
+        SCORE,
+        (_POINTS,),
+        (
+            TensorContract("squared_distance", "float32", ("n",)),
+            TensorContract("silhouette", "float32", ("n",)),
+        ),
+    ),
+    SignatureContract(
+        TRANSFORM, (_POINTS,), (TensorContract("all_distances", "float32", ("n", "k")),)
+    ),
+    SignatureContract(
+        DECODE,
+        (TensorContract("cluster_index", "int32", ("n",)),),
+        (TensorContract("centroid", "float32", ("n", "d")),),
+    ),
+    SignatureContract(
+        FIT_STEP,
+        (
+            TensorContract("points", "float32", ("b", "n", "d")),
+            TensorContract("sample_weight", "float32", ("b", "n")),
+            TensorContract("centroids", "float32", ("b", "k", "d")),
+        ),
+        (
+            TensorContract("centroids", "float32", ("b", "k", "d")),
+            TensorContract("counts", "float32", ("b", "k")),
+            TensorContract("inertia", "float32", ("b",)),
+            TensorContract("shift", "float32", ("b",)),
+        ),
+    ),
+)
+
+# For TensorFlow Serving's Classify and Regress, and for pipelines of tf.Examples. Each example has
+# the features by their names as floats; one that lacks a feature, or holds NaN, is a bad row.
+_EXAMPLES = TensorContract("inputs", "string", ("n",))
+_EXAMPLE_SIGNATURES = (
+    SignatureContract(
+        CLASSIFY,
+        (_EXAMPLES,),
+        (
+            # The cluster_index as text, and the distance.
+            TensorContract("classes", "string", ("n", "1")),
+            TensorContract("scores", "float32", ("n", "1")),
+        ),
+    ),
+    SignatureContract(REGRESS, (_EXAMPLES,), (TensorContract("outputs", "float32", ("n",)),)),
+)
+
+#: The signatures over serialized tf.Examples, by name; a version of before has none of them.
+EXAMPLE_SIGNATURES: Final[Mapping[str, SignatureContract]] = MappingProxyType(
+    {signature.name: signature for signature in _EXAMPLE_SIGNATURES}
+)
+
+#: Every signature of an exported model that takes and gives numbers, by name.
+SIGNATURES: Final[Mapping[str, SignatureContract]] = MappingProxyType(
+    {signature.name: signature for signature in _SIGNATURES}
+)

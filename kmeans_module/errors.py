@@ -1,0 +1,48 @@
+"""What can be wrong with what the caller hands to this package.
+
+::
+
+    KMeansError(ValueError)
+     ├── InvalidPoints         not two-dimensional, not numeric, no rows, no columns
+     │    └── NonFinitePoint   a row with NaN or infinity
+     ├── InvalidWeights        negative, not finite, all zero, of another length
+     ├── InvalidCentroids      an init array of another shape, or not finite
+     ├── InvalidParameter      n_clusters, n_init, max_iter, tol, init, seed out of range
+     └── TooFewDistinctPoints  more clusters than distinct rows of positive weight
+"""
+
+
+class KMeansError(ValueError):
+    """Base of every error that this package raises for its caller's input."""
+
+
+class InvalidPoints(KMeansError):
+    """The points are no table of numbers."""
+
+
+class NonFinitePoint(InvalidPoints):
+    """A row holds NaN or infinity."""
+
+
+class InvalidWeights(KMeansError):
+    """The sample weights do not fit the points."""
+
+
+class InvalidCentroids(KMeansError):
+    """The given centroids do not fit the points."""
+
+
+class InvalidParameter(KMeansError):
+    """A parameter is out of its range."""
+
+
+class TooFewDistinctPoints(KMeansError):
+    """There are more clusters than distinct rows.
+
+    Attributes:
+        distinct: the number of distinct rows of positive weight.
+    """
+
+    def __init__(self, message: str, distinct: int) -> None:
+        super().__init__(message)
+        self.distinct = distinct

@@ -1,0 +1,321 @@
+"""The model's space: raw points, shifted and scaled, in float32.
+
+``z = (x - shift) / scale``. The shift is the mean of each column, so that float32 keeps its digits
+for data far from the origin; the scale is 1, or each column's standard deviation. Distances and
+inertia are of this space, and the exported graph maps into it, so that a caller never has to.
+"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import (
+    InvalidParameter,
+    InvalidPoints,
+    InvalidWeights,
+    NonFinitePoint,
+    TooFewDistinctPoints,
+)
+
+#: Bytes of the largest temporary that a pass over rows may hold.
+BLOCK_BYTES = 4 * 2**20
+
+#: TensorFlow's kernels abort on a buffer that is not aligned to so many bytes.
+_ALIGNMENT = 64
+
+#: Beyond these extents squared distances leave the range in which float32 keeps its digits
+#: (1e-38 to 3e38), with room for a sum over many columns and for distances below the extent.
+FARTHEST, _NARROWEST = 1e17, 1e-14
+
+Array = NDArray[Any]
+Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
+
+
+class Rows(NamedTuple):
+    """Points that TensorFlow reads in blocks from where they lie, without a copy of the whole.
+
+    Attributes:
+        head: float32 [h], the first numbers of the table, h < 16: NumPy's memory begins where it
+            likes, and TensorFlow's kernels take only aligned buffers.
+        body: float32 [n d - h], the numbers after those, in NumPy's memory.
+        shift: float32 [d]; scale: float32 [d]. What is read is ``(x - shift) / scale``.
+    """
+
+    head: tf.Tensor
+    body: tf.Tensor
+    shift: tf.Tensor
+    scale: tf.Tensor
+
+    def block(self, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        """Rows ``start`` to ``stop``, or to the last, in the model's space: float32 [m, d]."""
+        d = tf.size(self.shift, tf.int64)
+        h = tf.size(self.head, tf.int64)
+        first, last = tf.cast(start, tf.int64) * d, tf.cast(stop, tf.int64) * d
+        body = self.body[tf.maximum(first - h, 0) : tf.maximum(last - h, 0)]
+        numbers = tf.concat([self.head[first:last], body], 0)
+        return (tf.reshape(numbers, [-1, d]) - self.shift) / self.scale
+
+    def gather(self, rows: tf.Tensor) -> tf.Tensor:
+        """The given rows, int [m], in the model's space: float32 [m, d]."""
+        return tf.map_fn(
+            lambda row: self.block(row, row + 1)[0], rows, fn_output_signature=tf.float32
+        )
+
+
+_VECTOR = tf.TensorSpec([None], tf.float32)
+ROWS_SPEC = Rows(_VECTOR, _VECTOR, _VECTOR, _VECTOR)
+
+
+@dataclass(frozen=True)
+class ModelSpace:
+    """Points in the model's space, and how they came there.
+
+    Attributes:
+        rows: the points, to be read in blocks.
+        shift: float32 [d], in raw units.
+        scale: float32 [d], in raw units; 1 for a constant column.
+        mean_variance: mean over the columns of their variance, in the model's space.
+    """
+
+    rows: Rows
+    shift: Float32
+    scale: Float32
+    mean_variance: float
+
+    def to_model(self, raw: Array) -> Float32:
+        """Map [..., d] from raw units into the model's space."""
+        return ((raw - self.shift) / self.scale).astype(np.float32)
+
+    def to_raw(self, points: Array) -> Float32:
+        """Map [..., d] from the model's space into raw units."""
+        return (points * self.scale + self.shift).astype(np.float32)
+
+
+def rows_per_block(width: int) -> int:
+    """How many rows of ``width`` numbers a block may have: the one bound on memory in n."""
+    return max(1, BLOCK_BYTES // (4 * max(1, width)))
+
+
+def check_points(points: ArrayLike) -> Array:
+    """The points as an array of real numbers [n, d].
+
+    Raises:
+        InvalidPoints: not two-dimensional, not numeric, masked, no rows or no columns.
+    """
+    if np.ma.is_masked(points):
+        raise InvalidPoints("points have masked values; leave such rows out, or fill them in")
+    try:
+        array = np.asarray(points)
+    except ValueError as error:
+        raise InvalidPoints(f"points are no table: {error}") from None
+    if array.dtype.kind not in "buif":
+        raise InvalidPoints(f"points have dtype {array.dtype}, which is not numeric; give numbers")
+    if array.ndim != 2:
+        raise InvalidPoints(
+            f"points have shape {array.shape}; give two dimensions, [rows, features]"
+        )
+    if 0 in array.shape:
+        raise InvalidPoints(
+            f"points have shape {array.shape}; give at least one row and one feature"
+        )
+    return array
+
+
+def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
+    """One weight a row, float32 [n]; 1 where none is given.
+
+    Raises:
+        InvalidWeights: another length, negative, not finite or all zero.
+    """
+    if sample_weight is None:
+        return np.ones(n, np.float32)
+    given = np.asarray(sample_weight)
+    if given.dtype.kind not in "buif" or given.shape != (n,):
+        raise InvalidWeights(
+            f"sample_weight has shape {given.shape} and dtype {given.dtype}; "
+            f"give one number a row, shape ({n},)"
+        )
+    weights = given.astype(np.float32)
+    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InvalidWeights(
+            f"sample_weight of row {row} is {given[row]}; weights are finite and not negative"
+        )
+    if not weights.any():
+        raise InvalidWeights("sample_weight is 0 for every row; give at least one row a weight")
+    return weights
+
+
+def enter(points: Array, sample_weight: Float32, *, standardize: bool) -> ModelSpace:
+    """Bring raw points [n, d] into the model's space, in blocks.
+
+    The shift and the scale are those of the rows of positive weight. Float64 and integers are
+    centred in float64 before they are rounded to float32.
+
+    Raises:
+        NonFinitePoint: a row with NaN or infinity.
+        InvalidPoints: a column whose mean or squares float32 cannot hold.
+    """
+    n, d = points.shape
+    block = rows_per_block(2 * d)
+    total = np.zeros(d)
+    low, high = np.full(d, np.inf), np.full(d, -np.inf)
+    for start in range(0, n, block):
+        _check_finite(points[start : start + block], start)
+        rows = _counted(points, sample_weight, start, block)
+        total += rows.sum(axis=0, dtype=np.float64)
+        if len(rows):
+            low, high = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
+    # The nearest float32 of the mean, so that the served graph shifts by the very same number.
+    shift = _as_float32(np.clip(total / np.count_nonzero(sample_weight), low, high), "mean")
+
+    variance = _variance(points, sample_weight, shift)
+    variance = np.where(high > low, variance, 0)
+    scale = np.ones(d, np.float32)
+    if standardize:
+        scale = _as_float32(np.where(variance > 0, np.sqrt(variance), 1), "spread")
+    _check_extent(high - low, scale)
+
+    return ModelSpace(
+        rows=_rows(points, shift, scale),
+        shift=shift,
+        scale=scale,
+        mean_variance=float(np.mean(variance / np.square(scale, dtype=np.float64))),
+    )
+
+
+def check_distinct(
+    points: Array, space: ModelSpace, sample_weight: Float32, n_clusters: int
+) -> None:
+    """Check that at least ``n_clusters`` distinct rows have a positive weight.
+
+    Distinct are rows that differ in the model's space, where they are clustered.
+
+    Raises:
+        TooFewDistinctPoints: there are fewer.
+    """
+    n = len(points)
+    # A first block of a few times k settles nearly every data set; the rest is read only for
+    # those that are mostly duplicates.
+    block = max(2 * n_clusters, min(4096, rows_per_block(points.shape[1])))
+    distinct = np.empty((0, points.shape[1]), np.float32)
+    for start in range(0, n, block):
+        rows = _counted(points, sample_weight, start, block)
+        # -0.0 and 0.0 are the same place.
+        places = space.to_model(rows) + np.float32(0)
+        distinct = np.unique(np.concatenate([distinct, places]), axis=0)
+        if len(distinct) >= n_clusters:
+            return
+    raise TooFewDistinctPoints(
+        f"n_clusters is {n_clusters}, but only {len(distinct)} of {n} rows are distinct "
+        f"and have a positive weight; ask for at most {len(distinct)} clusters",
+        len(distinct),
+    )
+
+
+def check_whole(name: str, value: object, least: int) -> int:
+    """The value as an int of at least ``least``.
+
+    Raises:
+        InvalidParameter: it is no whole number, or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InvalidParameter(f"{name} is {value!r}; give a whole number of at least {least}")
+    return int(value)
+
+
+def _variance(points: Array, sample_weight: Float32, shift: Float32) -> Float64:
+    """The variance of each column over the rows of positive weight, float64 [d]."""
+    n, d = points.shape
+    counted = np.count_nonzero(sample_weight)
+    block = rows_per_block(2 * d)
+    moment, square = np.zeros(d), np.zeros(d)
+    # A square beyond float64 is infinity here, and is refused with the column's extent.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for start in range(0, n, block):
+            rows = _counted(points, sample_weight, start, block)
+            rows = np.subtract(rows, shift, dtype=np.float64)
+            moment += rows.sum(axis=0)
+            square += np.einsum("nd,nd->d", rows, rows)
+        return np.maximum(square / counted - (moment / counted) ** 2, 0)
+
+
+def _counted(points: Array, sample_weight: Float32, start: int, block: int) -> Array:
+    """The rows of positive weight of one block."""
+    rows, weight = points[start : start + block], sample_weight[start : start + block]
+    return rows if weight.all() else rows[weight > 0]
+
+
+def _check_extent(extent: Float64, scale: Float32) -> None:
+    """Check that float32 holds the squares of the columns' extents, and tells them from 0."""
+    if (scale < np.finfo(np.float32).tiny).any():
+        column = int(np.argmin(scale))
+        raise InvalidPoints(
+            f"column {column} extends over {extent[column]:g}, less than float32 keeps digits of; "
+            "multiply the column by a constant"
+        )
+    scaled = extent / scale
+    column = int(np.argmax(scaled))
+    widest = scaled[column]
+    if widest > FARTHEST:
+        raise InvalidPoints(
+            f"column {column} extends over {widest:g}, and float32 cannot hold its square; "
+            "divide the column by a constant"
+        )
+    if 0 < widest < _NARROWEST:
+        raise InvalidPoints(
+            f"no column extends over more than {widest:g} (column {column}), and float32 cannot "
+            "tell its square from 0; multiply the columns by a constant"
+        )
+
+
+def _check_finite(rows: Array, first_row: int) -> None:
+    finite = np.isfinite(rows)
+    if not finite.all():
+        row, column = np.unravel_index(int(np.argmin(finite)), rows.shape)
+        raise NonFinitePoint(
+            f"points hold {rows[row, column]} in row {first_row + row}, column {column}; "
+            "leave such rows out, or fill them in"
+        )
+
+
+def _as_float32(values: Float64, what: str) -> Float32:
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float32)
+    wrong = ~np.isfinite(rounded)
+    if wrong.any():
+        column = int(np.argmax(wrong))
+        raise InvalidPoints(
+            f"column {column} has a {what} of {values[column]:g}, more than float32 can hold; "
+            "divide the column by a constant"
+        )
+    return rounded
+
+
+def _rows(points: Array, shift: Float32, scale: Float32) -> Rows:
+    flags = points.flags
+    if points.dtype == np.float32 and flags.c_contiguous and flags.aligned and flags.writeable:
+        flat, offset = points.reshape(-1), shift
+    else:
+        # Float64 and integers are centred before they are rounded; DLPack refuses read-only memory.
+        flat, offset = _centred(points, shift).reshape(-1), np.zeros_like(shift)
+    h = min(-flat.ctypes.data % _ALIGNMENT // flat.itemsize, flat.size)
+    # An empty array has no memory to share.
+    body = tf.experimental.dlpack.from_dlpack(flat[h:].__dlpack__()) if flat.size > h else flat[h:]
+    return Rows(tf.constant(flat[:h]), tf.constant(body), tf.constant(offset), tf.constant(scale))
+
+
+def _centred(points: Array, shift: Float32) -> Float32:
+    n, d = points.shape
+    centred = np.empty((n, d), np.float32)
+    wide = np.float32 if points.dtype == np.float32 else np.float64
+    block = rows_per_block(2 * d)
+    for start in range(0, n, block):
+        rows = slice(start, start + block)
+        centred[rows] = np.subtract(points[rows], shift, dtype=wide)
+    return centred

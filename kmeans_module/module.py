@@ -1,0 +1,214 @@
+"""The model that is served: centroids, the way into the model's space, and the signatures."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+from numpy.typing import ArrayLike
+
+from .assignment import all_distances, nearest, two_nearest
+from .contract import (
+    ASSIGN,
+    BAD_ROW,
+    CLASSIFY,
+    DECODE,
+    FIT_STEP,
+    REGRESS,
+    SCORE,
+    SERVING_DEFAULT,
+    SIGNATURES,
+    TRANSFORM,
+)
+from .errors import InvalidParameter
+from .lloyd import assign_and_sum, move
+
+Tensors = dict[str, tf.Tensor]
+
+
+class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
+    """A fitted k-means model with the signatures of the served contract.
+
+    Points are raw; ``(x - shift) / scale`` takes them into the model's space, where distances are
+    taken. No signature changes the module.
+
+    Attributes:
+        centroids: float32 [k, d] variable, in the model's space.
+        shift: float32 [d] variable, in raw units.
+        scale: float32 [d] variable, in raw units.
+        assign, score, transform, decode, fit_step: the served functions, which take and give
+            named tensors as `kmeans_module.contract` lists them.
+    """
+
+    def __init__(self, centroids: ArrayLike, shift: ArrayLike, scale: ArrayLike) -> None:
+        super().__init__(name="kmeans")
+        self.centroids = tf.Variable(centroids, trainable=False, dtype=tf.float32, name="centroids")
+        self.shift = tf.Variable(shift, trainable=False, dtype=tf.float32, name="shift")
+        self.scale = tf.Variable(scale, trainable=False, dtype=tf.float32, name="scale")
+        self.n_clusters, self.n_features = self.centroids.shape
+        self.assign = self._served(ASSIGN, self._assign)
+        self.score = self._served(SCORE, self._score)
+        self.transform = self._served(TRANSFORM, self._transform)
+        self.decode = self._served(DECODE, self._decode)
+        self.fit_step = self._served(FIT_STEP, self._fit_step)
+
+    @property
+    def signatures(self) -> dict[str, Any]:
+        """The served functions by the names of the contract, for ``tf.saved_model.save``."""
+        functions = {name: getattr(self, name) for name in SIGNATURES if name != SERVING_DEFAULT}
+        return {SERVING_DEFAULT: self.assign, **functions}
+
+    def example_signatures(self, feature_names: Sequence[str]) -> dict[str, Any]:
+        """``classify`` and ``regress``, over serialized tf.Examples with these features.
+
+        ``feature_names`` are in the order of the columns. For ``tf.saved_model.save``, beside
+        ``signatures``.
+        """
+        if len(feature_names) != self.n_features:
+            raise InvalidParameter(
+                f"feature_names has {len(feature_names)} names, and the model takes "
+                f"{self.n_features} features"
+            )
+        # A missing value is NaN, as elsewhere: the row is bad, and the others are answered.
+        features = {
+            name: tf.io.FixedLenFeature([], tf.float32, float("nan")) for name in feature_names
+        }
+
+        def assign_examples(inputs: tf.Tensor) -> Tensors:
+            parsed = tf.io.parse_example(inputs, features)
+            return self._assign(tf.stack([parsed[name] for name in feature_names], axis=1))
+
+        def classify(inputs: tf.Tensor) -> Tensors:
+            answer = assign_examples(inputs)
+            return {
+                "classes": tf.strings.as_string(answer["cluster_index"])[:, None],
+                "scores": answer["distance"][:, None],
+            }
+
+        def regress(inputs: tf.Tensor) -> Tensors:
+            return {"outputs": assign_examples(inputs)["distance"]}
+
+        serialized = [tf.TensorSpec([None], tf.string, "inputs")]
+        return {
+            CLASSIFY: tf.function(classify, input_signature=serialized),
+            REGRESS: tf.function(regress, input_signature=serialized),
+        }
+
+    def _served(self, signature: str, function: Callable[..., Tensors]) -> Any:
+        sizes = {"d": self.n_features}
+        specs = [
+            tf.TensorSpec([sizes.get(dim) for dim in tensor.shape], tensor.dtype, tensor.name)
+            for tensor in SIGNATURES[signature].inputs
+        ]
+        return tf.function(function, input_signature=specs)
+
+    def _assign(self, points: tf.Tensor) -> Tensors:
+        rows, finite = self._enter(points)
+        index, squared = nearest(rows, self.centroids)
+        good = finite & tf.math.is_finite(squared)
+        return {
+            "cluster_index": _or_bad(good, index),
+            "distance": _or_bad(good, tf.sqrt(squared)),
+        }
+
+    def _score(self, points: tf.Tensor) -> Tensors:
+        rows, finite = self._enter(points)
+        if self.n_clusters == 1:
+            _, squared = nearest(rows, self.centroids)
+            silhouette = tf.zeros_like(squared)
+        else:
+            squared, second = two_nearest(rows, self.centroids)
+            near, far = tf.sqrt(squared), tf.sqrt(second)
+            silhouette = tf.math.divide_no_nan(far - near, far)
+        good = finite & tf.math.is_finite(squared)
+        return {
+            "squared_distance": _or_bad(good, squared),
+            "silhouette": tf.where(good & tf.math.is_finite(silhouette), silhouette, 0.0),
+        }
+
+    def _transform(self, points: tf.Tensor) -> Tensors:
+        rows, finite = self._enter(points)
+        distances = all_distances(rows, self.centroids)
+        # As in `assign`, a distance whose square overflows float32 is none.
+        good = finite[:, None] & tf.math.is_finite(tf.square(distances))
+        return {"all_distances": _or_bad(good, distances)}
+
+    def _decode(self, cluster_index: tf.Tensor) -> Tensors:
+        cluster_index = tf.ensure_shape(cluster_index, [None])
+        is_cluster = tf.debugging.Assert(
+            tf.reduce_all((cluster_index >= 0) & (cluster_index < self.n_clusters)),
+            [f"cluster_index holds a value outside 0 ... {self.n_clusters - 1}:", cluster_index],
+        )
+        with tf.control_dependencies([is_cluster]):
+            chosen = tf.gather(self.centroids, cluster_index)
+        return {"centroid": chosen * self.scale + self.shift}
+
+    def _fit_step(
+        self, points: tf.Tensor, sample_weight: tf.Tensor, centroids: tf.Tensor
+    ) -> Tensors:
+        d = self.n_features
+        points = tf.ensure_shape(points, [None, None, d])
+        centroids = tf.ensure_shape(centroids, [None, None, d])
+        sample_weight = tf.ensure_shape(sample_weight, [None, None])
+        # A weight too few would go unnoticed: the points are read in blocks of the weights' length.
+        fits = tf.debugging.Assert(
+            tf.reduce_all(tf.shape(sample_weight) == tf.shape(points)[:2])
+            & tf.equal(tf.shape(centroids)[0], tf.shape(points)[0]),
+            [
+                "points [b, n, d], sample_weight [b, n] and centroids [b, k, d] do not fit:",
+                tf.shape(points),
+                tf.shape(sample_weight),
+                tf.shape(centroids),
+            ],
+        )
+        with tf.control_dependencies([fits]):
+            points = tf.identity(points)
+        float32 = tf.float32
+        moved, counts, inertia, shift = tf.cond(
+            tf.shape(points)[0] > 0,
+            lambda: tf.map_fn(
+                self._one_fit_step,
+                (points, sample_weight, centroids),
+                fn_output_signature=(
+                    tf.TensorSpec([None, d], float32),
+                    tf.TensorSpec([None], float32),
+                    tf.TensorSpec([], float32),
+                    tf.TensorSpec([], float32),
+                ),
+            ),
+            # map_fn cannot stack no results.
+            lambda: (centroids, centroids[:, :, 0], tf.zeros([0]), tf.zeros([0])),
+        )
+        return {"centroids": moved, "counts": counts, "inertia": inertia, "shift": shift}
+
+    def _one_fit_step(
+        self, problem: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        points, sample_weight, centroids = problem
+        rows, finite = self._enter(points)
+        # A row whose square overflows float32 is bad too, by whatever centroids.
+        finite &= tf.math.is_finite(tf.reduce_sum(tf.square(rows), 1))
+        weight = tf.where(finite, sample_weight, 0.0)
+        began = (centroids - self.shift) / self.scale
+        _, _, sums, counts, inertia = assign_and_sum(
+            lambda start, stop: rows[start:stop], weight, began
+        )
+        moved, shift = move(began, sums, counts)
+        # An empty cluster keeps its centroid to the bit, not by way of the model's space.
+        raw = tf.where(counts[:, None] > 0, moved * self.scale + self.shift, centroids)
+        return (
+            raw,
+            tf.cast(counts, tf.float32),
+            tf.cast(inertia, tf.float32),
+            tf.cast(shift, tf.float32),
+        )
+
+    def _enter(self, points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Rows in the model's space, 0 where one holds NaN or infinity; and which are finite."""
+        points = tf.ensure_shape(points, [None, self.n_features])
+        finite = tf.reduce_all(tf.math.is_finite(points), 1)
+        rows = (points - self.shift) / self.scale
+        return tf.where(finite[:, None], rows, 0.0), finite
+
+
+def _or_bad(good: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    return tf.where(good, values, tf.cast(BAD_ROW, values.dtype))

@@ -1,0 +1,206 @@
+"""The front of a fit: what goes in, which starts are tried, what comes out."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
+
+from . import lloyd
+from .errors import InvalidCentroids, InvalidParameter
+from .initialization import initial_centroids
+from .lloyd import Iteration, LloydResult
+from .model_space import (
+    FARTHEST,
+    Float32,
+    ModelSpace,
+    check_distinct,
+    check_points,
+    check_weights,
+    check_whole,
+    enter,
+)
+from .module import KMeansModule
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a fit is; given to ``on_iteration`` after each iteration.
+
+    Attributes:
+        start: the start that runs, from 1.
+        n_init: how many starts there will be.
+        iteration: the iteration that ended, from 1.
+        max_iter: how many there may be.
+        inertia: at the iteration's beginning, in the model's space.
+        shift: squared Frobenius norm of the centroids' move, in the model's space.
+    """
+
+    start: int
+    n_init: int
+    iteration: int
+    max_iter: int
+    inertia: float
+    shift: float
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A fit: the best of its starts.
+
+    Attributes:
+        centroids: float32 [k, d], in raw units.
+        assignments: int32 [n], the nearest of ``centroids`` for each point.
+        inertia: weighted sum of squared distances to the assigned centroids, in the model's space.
+        n_iter: iterations of the best start.
+        history: those iterations.
+        initial_centroids: float32 [k, d], in raw units: where the best start began.
+        converged: whether it stopped before ``max_iter``.
+        module: the model, ready to be exported.
+    """
+
+    centroids: Float32
+    assignments: NDArray[np.int32]
+    inertia: float
+    n_iter: int
+    history: tuple[Iteration, ...]
+    initial_centroids: Float32
+    converged: bool
+    module: KMeansModule
+
+
+def fit(
+    points: ArrayLike,
+    n_clusters: int,
+    *,
+    init: str | ArrayLike = "k-means++",
+    n_init: int = 1,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    sample_weight: ArrayLike | None = None,
+    standardize: bool = False,
+    seed: int = 0,
+    on_iteration: Callable[[Progress], None] | None = None,
+) -> FitResult:
+    """Cluster points by k-means (Lloyd 1982); the names are scikit-learn's.
+
+    Args:
+        points: real numbers [n, d]: NumPy, a tensor, a pandas frame. float32 is used as it is;
+            float64 and integers are centred in float64 before they are rounded. The module takes
+            float32: rows that differ only in digits that float32 lacks are one to it.
+        n_clusters: k, at most the number of distinct rows of positive weight.
+        init: "k-means++" (greedy; Arthur and Vassilvitskii 2007), "random" (rows drawn by
+            weight), or the initial centroids [k, d] in raw units.
+        n_init: starts from different initial centroids; that of the lowest inertia is kept.
+            Given centroids are started from once.
+        max_iter: iterations of one start at most.
+        tol: stop when the squared Frobenius norm of the centroids' move is at most ``tol`` times
+            the mean variance of the columns, in the model's space.
+        sample_weight: one number a row [n], not negative; 1 each when not given.
+        standardize: divide each column by its standard deviation, in the exported graph too.
+        seed: every random choice comes from it; the same seed gives the same bits.
+        on_iteration: called after each iteration.
+
+    Raises:
+        InvalidPoints: not two-dimensional, not numeric, no rows, no columns.
+        NonFinitePoint: a row with NaN or infinity.
+        InvalidWeights: weights negative, not finite, all zero or of another length.
+        InvalidCentroids: ``init`` is an array of another shape, or not finite.
+        InvalidParameter: another parameter is out of its range.
+        TooFewDistinctPoints: more clusters than distinct rows.
+    """
+    array = check_points(points)
+    k = check_whole("n_clusters", n_clusters, 1)
+    n_init = check_whole("n_init", n_init, 1)
+    max_iter = check_whole("max_iter", max_iter, 1)
+    seed = check_whole("seed", seed, 0)
+    if not isinstance(tol, float | int | np.number) or not 0 <= float(tol) < math.inf:
+        raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
+    weights = check_weights(sample_weight, len(array))
+    given = None if isinstance(init, str) else _check_centroids(init, k, array.shape[1])
+    space = enter(array, weights, standardize=standardize)
+    check_distinct(array, space, weights, k)
+
+    weight = tf.constant(weights)
+    starts = n_init if given is None else 1
+    best: LloydResult | None = None
+    for start in range(starts):
+        began = (
+            initial_centroids(str(init), space.rows, weight, k, _seed(seed, start))
+            if given is None
+            else _entered(given, space)
+        )
+        found = lloyd.run(
+            space.rows,
+            weight,
+            began,
+            max_iter=max_iter,
+            tolerance=float(tol) * space.mean_variance,
+            on_iteration=_reporter(on_iteration, start + 1, starts, max_iter),
+        )
+        if best is None or found.inertia < best.inertia:
+            best, best_began = found, began
+    assert best is not None
+    return _result(best, best_began, space)
+
+
+def _result(best: LloydResult, began: Float32, space: ModelSpace) -> FitResult:
+    return FitResult(
+        centroids=space.to_raw(best.centroids),
+        assignments=best.assignments,
+        inertia=best.inertia,
+        n_iter=len(best.history),
+        history=best.history,
+        initial_centroids=space.to_raw(began),
+        converged=best.converged,
+        module=KMeansModule(best.centroids, space.shift, space.scale),
+    )
+
+
+def _check_centroids(init: ArrayLike, k: int, d: int) -> NDArray[np.float64]:
+    try:
+        given = np.asarray(init)
+    except ValueError as error:
+        raise InvalidCentroids(f"init is no table: {error}") from None
+    if given.dtype.kind not in "buif" or given.shape != (k, d):
+        raise InvalidCentroids(
+            f"init has shape {given.shape} and dtype {given.dtype}; "
+            f"give numbers of shape ({k}, {d}), [n_clusters, features]"
+        )
+    if not np.isfinite(given).all():
+        raise InvalidCentroids("init holds NaN or infinity; give finite centroids")
+    return given.astype(np.float64)
+
+
+def _entered(given: NDArray[np.float64], space: ModelSpace) -> Float32:
+    """Given centroids in the model's space.
+
+    Raises InvalidCentroids when one is so far from the points that float32 cannot hold its square.
+    """
+    entered = (given - space.shift) / space.scale
+    if np.abs(entered).max() > FARTHEST:
+        row = int(np.abs(entered).max(axis=1).argmax())
+        raise InvalidCentroids(
+            f"init has row {row} too far from the points for float32; give centroids among them"
+        )
+    return entered.astype(np.float32)
+
+
+def _seed(seed: int, start: int) -> NDArray[np.int32]:
+    """An independent seed int32 [2] for each start."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(start,))
+    return sequence.generate_state(2).astype(np.int32)
+
+
+def _reporter(
+    on_iteration: Callable[[Progress], None] | None, start: int, n_init: int, max_iter: int
+) -> Callable[[Iteration, int], None]:
+    def report(iteration: Iteration, number: int) -> None:
+        if on_iteration is not None:
+            on_iteration(
+                Progress(start, n_init, number, max_iter, iteration.inertia, iteration.shift)
+            )
+
+    return report

@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Install the programs from Debian that tests ask for. Without them those tests skip, naming the
+# program; with CI=true they fail instead.
+set -euo pipefail
+packages=(curl docker-compose shellcheck)
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query --show --showformat '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
+done
+if [ ${#missing[@]} -eq 0 ]; then
+  exit 0
+fi
+root=()
+[ "$(id -u)" -eq 0 ] || root=(sudo)
+"${root[@]}" apt-get update -qq
+"${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends "${missing[@]}"

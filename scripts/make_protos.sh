@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Write export/wire/*_pb2.py and their type stubs anew from the .proto files.
+#
+# protobuf 5's compiler, in an environment of its own: code that it generates is loaded by the
+# runtimes 5 to 7, and TensorFlow pins a newer runtime than the compiler's package allows.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+python=${PYTHON:-$(command -v python3.11 || command -v python3)}
+"$python" -m venv "$work/venv"
+"$work/venv/bin/pip" install --quiet --disable-pip-version-check \
+  'grpcio-tools==1.71.2' 'protobuf>=5.29,<6' 'setuptools<81'
+"$work/venv/bin/python" -m grpc_tools.protoc -I . \
+  --python_out=. --pyi_out=. export/wire/tensor.proto export/wire/serving.proto

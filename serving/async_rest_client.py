@@ -1,0 +1,72 @@
+"""A client that speaks TensorFlow Serving's REST, and awaits. Imports no TensorFlow."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from . import rest_messages
+from .addresses import Address, named
+from .async_client import AsyncClient
+from .conversations import DEFAULT_TIMEOUT, Conversations
+from .in_order import in_order
+from .options import Limits, OnBadRow, Tls, checked_headers
+from .questions import Ask, Question
+from .rest_connection import RestConnection
+
+
+class AsyncRestClient(AsyncClient):
+    """``RestClient`` with methods to await, for one event loop.
+
+        async with AsyncRestClient("localhost:8501", "customers") as client:
+            answer = await client.assign(points)
+
+    Args and errors are those of ``RestClient``.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        model: str,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        tls: Tls | None = None,
+        headers: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        on_bad_row: OnBadRow = "answer",
+        gzip: bool = False,
+    ) -> None:
+        conversations = Conversations(
+            named(address),
+            model,
+            version=version,
+            label=label,
+            timeout=timeout,
+            limits=limits,
+            on_bad_row=on_bad_row,
+            value_bytes=rest_messages.VALUE_BYTES,
+        )
+        super().__init__(conversations)
+        self._connection = RestConnection(
+            address,
+            conversations.target,
+            tls=tls,
+            headers=checked_headers(headers),
+            limits=conversations.limits,
+            zipped=gzip,
+        )
+
+    async def _answers(self, ask: Ask) -> list[Any]:
+        async def answer(question: Question) -> Any:
+            # JSON takes its time: in a thread, so that the loop goes on with what else it has.
+            request = await asyncio.to_thread(rest_messages.request_of, question)
+            body = None
+            if request is not None:
+                body = await self._connection.exchange(request, ask.deadline)
+            return await asyncio.to_thread(rest_messages.answer_of, question, body)
+
+        return await in_order(answer, ask.questions, self._conversations.limits.in_flight)
+
+    async def _close(self) -> None:
+        await self._connection.close()

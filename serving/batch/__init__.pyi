@@ -1,0 +1,12 @@
+from .errors import BadCell as BadCell
+from .errors import BatchError as BatchError
+from .errors import ColumnMismatch as ColumnMismatch
+from .errors import NoRows as NoRows
+from .errors import OutputNotWritten as OutputNotWritten
+from .errors import UnreadableFile as UnreadableFile
+from .job import ScoreReport as ScoreReport
+from .job import score_files as score_files
+from .readers import open_table as open_table
+from .scorer import LocalScorer as LocalScorer
+from .scorer import Scorer as Scorer
+from .table import Table as Table

@@ -1,0 +1,38 @@
+"""What can be wrong with the files that are read and written.
+
+::
+
+    BatchError(Exception)
+     ├── UnreadableFile     missing, a folder, empty, damaged, of an unknown kind
+     ├── ColumnMismatch     a column that is not there, is there twice or holds no numbers
+     ├── BadCell            one cell that is not a number a model can take
+     ├── NoRows             nothing is left to work on
+     └── OutputNotWritten   the output exists, or the disk does not take it
+
+Each message is one line that names the file, the place in it, the value and the mend. Rows are
+counted from 1, without the header; where a file has lines, the line is named too.
+"""
+
+
+class BatchError(Exception):
+    """Base of every error that this package raises for what comes from outside."""
+
+
+class UnreadableFile(BatchError):
+    """A file is missing, is a folder, is empty or damaged, or is of a kind that is not read."""
+
+
+class ColumnMismatch(BatchError):
+    """A column is not there, is there twice, or is of a type that holds no numbers."""
+
+
+class BadCell(BatchError):
+    """A cell holds what is not a number, or a row has more or fewer cells than the header."""
+
+
+class NoRows(BatchError):
+    """There are no rows, or each has a missing value."""
+
+
+class OutputNotWritten(BatchError):
+    """The output exists already, is of an unknown kind, or cannot be written where it was asked."""

@@ -1,0 +1,239 @@
+"""What every client does before and after the wire: whom it asks, and what goes in and out.
+
+Nothing here knows gRPC, REST or how a caller waits, so that every client shares it.
+"""
+
+import math
+import operator
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kmeans_module.contract import SignatureContract, TensorContract
+
+from .errors import InvalidInput, ServerError, ServingError
+from .results import ModelMetadata
+
+Arrays = dict[str, NDArray[Any]]
+
+#: The dtypes that NumPy knows by the name that a server tells, among those a model may take.
+_KNOWN: Final = frozenset({"float32", "float64", "int32", "int64", "bool"})
+_MAX_VERSION: Final = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whom a call asks: a model at an address, of one version, one label, or the latest."""
+
+    address: str
+    model: str
+    version: int | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not self.model:
+            raise self.error(InvalidInput, f"the model's name is {self.model!r}; give its name")
+        if self.version is not None and self.label is not None:
+            raise self.error(
+                InvalidInput,
+                f"version={self.version} and label={self.label!r} were both given; give one",
+            )
+        if self.version is not None and not 0 <= self.version <= _MAX_VERSION:
+            raise self.error(
+                InvalidInput, f"version={self.version} is no version; it is a number from 0 on"
+            )
+        if self.label == "":
+            raise self.error(InvalidInput, "the label is empty; give a label or None")
+
+    @classmethod
+    def of(cls, address: str, model: str, version: int | None, label: str | None) -> Self:
+        """A target of what a caller gave.
+
+        Raises:
+            InvalidInput: no name, no such version, or version and label at once.
+        """
+        try:
+            number = None if version is None else operator.index(version)
+        except TypeError:
+            message = f"version={version!r} is no version; it is a number from 0 on"
+            raise InvalidInput(message, model, address) from None
+        return cls(address, model, number, label)
+
+    def choose(self, version: int | None, label: str | None) -> "Target":
+        """The target of one call: its own version or label goes before the client's."""
+        if version is None and label is None:
+            return self
+        return self.of(self.address, self.model, version, label)
+
+    def at_version(self, version: int) -> "Target":
+        """The same model, of this version."""
+        return replace(self, version=version, label=None)
+
+    def error(self, kind: type[ServingError], message: str) -> ServingError:
+        """An error that names the model and the address."""
+        return kind(message, self.model, self.address)
+
+
+def closed(target: Target) -> ServingError:
+    """The error of a call that is under way when its client is closed."""
+    return target.error(ServerError, "the client was closed during the call")
+
+
+def checked_timeout(timeout: float | None, default: float, target: Target) -> float:
+    """The seconds a call may take: what was given, or the client's own.
+
+    Raises:
+        InvalidInput: not a positive, finite number. A call without a deadline can hang.
+    """
+    if timeout is None:
+        return default
+    if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+        raise target.error(
+            InvalidInput, f"timeout={timeout!r} is no deadline; give seconds above zero"
+        )
+    return float(timeout)
+
+
+def checked_inputs(
+    signature: SignatureContract, values: Mapping[str, ArrayLike], target: Target
+) -> Arrays:
+    """The inputs as arrays of the contract's dtypes, for a signature.
+
+    What the model fixes, the number of features, is for ``check_declared``.
+
+    Raises:
+        InvalidInput: no numbers, of another rank, or of shapes that do not fit each other.
+    """
+    arrays = {
+        tensor.name: _checked_array(tensor, values[tensor.name], target)
+        for tensor in signature.inputs
+    }
+    sizes: dict[str, tuple[int, str]] = {}
+    for tensor in signature.inputs:
+        for letter, size in zip(tensor.shape, arrays[tensor.name].shape, strict=True):
+            known, owner = sizes.setdefault(letter, (size, tensor.name))
+            if known != size:
+                raise target.error(
+                    InvalidInput,
+                    f"{tensor.name} has {letter}={size} where {owner} has {letter}={known}; "
+                    f"{owner} and {tensor.name} must agree in {letter}",
+                )
+    return arrays
+
+
+def _checked_array(tensor: TensorContract, value: ArrayLike, target: Target) -> NDArray[Any]:
+    wanted = f"{tensor.dtype} [{', '.join(tensor.shape)}]"
+    try:
+        array = np.asarray(value)
+    except ValueError:  # NumPy's word for lists of unequal length
+        raise target.error(
+            InvalidInput, f"{tensor.name} is ragged; give rows of one length, as {wanted}"
+        ) from None
+    if array.ndim != len(tensor.shape):
+        raise target.error(
+            InvalidInput,
+            f"{tensor.name} has shape {list(array.shape)}, of rank {array.ndim}; give {wanted}",
+        )
+    # An empty list is float64 to NumPy, and holds no value that could be lost.
+    kinds = "iu" if tensor.dtype.startswith("int") and array.size else "iufb"
+    if array.dtype.kind not in kinds:
+        raise target.error(
+            InvalidInput, f"{tensor.name} holds {array.dtype}, no {tensor.dtype}; give {wanted}"
+        )
+    if kinds == "iu":
+        limits = np.iinfo(tensor.dtype)
+        for end in (array.min(), array.max()):
+            if not limits.min <= end <= limits.max:
+                raise target.error(
+                    InvalidInput, f"{tensor.name} holds {end}, which does not fit {tensor.dtype}"
+                )
+    # A number beyond float32 becomes infinity, and its row a bad row like any other.
+    with np.errstate(over="ignore"):
+        return array.astype(tensor.dtype, copy=False)
+
+
+def check_declared(
+    signature: SignatureContract, inputs: Arrays, metadata: ModelMetadata, target: Target
+) -> None:
+    """Hold the inputs of a signature against what the server says that it takes.
+
+    Raises:
+        InvalidInput: of another rank, width or dtype.
+    """
+    declared = metadata.signatures[signature.name].inputs
+    for tensor in signature.inputs:
+        wanted = declared.get(tensor.name)
+        if wanted is None:
+            raise target.error(
+                InvalidInput,
+                f"version {metadata.version} has no input {tensor.name} in {signature.name}; "
+                f"it takes {', '.join(declared) or 'none'}",
+            )
+        array = inputs[tensor.name]
+        fits = wanted.dtype in _KNOWN and array.dtype == wanted.dtype
+        if wanted.shape is not None:
+            fits = fits and array.ndim == len(wanted.shape)
+            fits = fits and all(
+                size in (None, given) for size, given in zip(wanted.shape, array.shape, strict=True)
+            )
+        if not fits:
+            raise target.error(
+                InvalidInput,
+                f"{tensor.name} is {array.dtype} {list(array.shape)}, and {signature.name} of "
+                f"version {metadata.version} takes {wanted}",
+            )
+
+
+def refuse_bad_rows(inputs: Arrays, target: Target) -> None:
+    """Raise InvalidInput for the first NaN or infinity; the text names its place."""
+    for name, array in inputs.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            places = np.argwhere(~np.isfinite(array))
+            first = tuple(places[0].tolist())
+            rows = len(np.unique(places[:, 0]))
+            raise target.error(
+                InvalidInput,
+                f"{name}{list(first)} is {array[first]}, in {'one' if rows == 1 else rows} of "
+                f"{len(array)} rows; give finite float32 numbers, or on_bad_row='answer'",
+            )
+
+
+def dimensions(tensors: tuple[TensorContract, ...], arrays: Mapping[str, Any]) -> dict[str, int]:
+    """The size of each letter of the contract's shapes in these arrays."""
+    return {
+        letter: size
+        for tensor in tensors
+        for letter, size in zip(tensor.shape, arrays[tensor.name].shape, strict=True)
+    }
+
+
+def checked_outputs(
+    signature: SignatureContract, inputs: Arrays, outputs: Arrays, target: Target
+) -> Arrays:
+    """The outputs of the contract, in its order.
+
+    Raises:
+        ServerError: one is missing, or is not of the dtype and shape that the contract says.
+    """
+    known = dimensions(signature.inputs, inputs)
+    for tensor in signature.outputs:
+        if tensor.name not in outputs:
+            raise target.error(
+                ServerError, f"the answer to {signature.name} has no output {tensor.name}"
+            )
+        array = outputs[tensor.name]
+        fits = array.dtype == tensor.dtype and array.ndim == len(tensor.shape)
+        if not fits or any(
+            known.get(letter, size) != size
+            for letter, size in zip(tensor.shape, array.shape, strict=True)
+        ):
+            wanted = ", ".join(str(known.get(letter, letter)) for letter in tensor.shape)
+            raise target.error(
+                ServerError,
+                f"the answer to {signature.name} has {tensor.name} of {array.dtype} "
+                f"{list(array.shape)}, expected {tensor.dtype} [{wanted}]",
+            )
+    return {tensor.name: outputs[tensor.name] for tensor in signature.outputs}

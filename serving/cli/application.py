@@ -1,0 +1,161 @@
+"""The application: its commands, and what becomes of an error."""
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from types import FrameType
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+from typer.main import get_command
+
+from . import (
+    assign,
+    batch_score,
+    canary,
+    import_sklearn,
+    inspect_model,
+    metadata,
+    probe,
+    promote,
+    prune,
+    publish,
+    rollback,
+    serve,
+    train,
+    verify,
+    versions,
+)
+from .exit_codes import DONE, FAULT, INTERRUPTED, MISTAKE, USAGE_ERROR, exit_code
+from .serving_flags import ServeCommand
+from .tensorflow_loading import LOG_LEVEL
+from .terminal import note
+
+_NAME: Final = "tfkmeans"
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"{_NAME} {version(_NAME)}")
+        raise typer.Exit(DONE)
+
+
+app: Final = typer.Typer(
+    name=_NAME,
+    help="Train k-means in TensorFlow, publish it for TensorFlow Serving, and ask it.",
+    epilog="Exit codes: 0 done, 1 our fault, 2 your mistake or nothing answers, "
+    "3 it ran and the answer is no, 130 interrupted.",
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_show_version, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("publish", epilog=publish.EXAMPLES)(publish.publish_candidate)
+app.command("versions", epilog=versions.EXAMPLES)(versions.list_versions)
+app.command("promote", epilog=promote.EXAMPLES)(promote.promote)
+app.command("canary", epilog=canary.EXAMPLES)(canary.canary)
+app.command("rollback", epilog=rollback.EXAMPLES)(rollback.rollback)
+app.command("prune", epilog=prune.EXAMPLES)(prune.prune)
+app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
+app.command("import-sklearn", epilog=import_sklearn.EXAMPLES)(import_sklearn.import_sklearn)
+app.command("serve", cls=ServeCommand, epilog=serve.EXAMPLES)(serve.serve)
+app.command("assign", epilog=assign.EXAMPLES)(assign.assign)
+app.command("batch-score", epilog=batch_score.EXAMPLES)(batch_score.batch_score)
+app.command("probe", epilog=probe.EXAMPLES)(probe.probe)
+app.command("metadata", epilog=metadata.EXAMPLES)(metadata.metadata)
+app.command("inspect", epilog=inspect_model.EXAMPLES)(inspect_model.inspect_model)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command with these arguments, by default the process's own; gives the exit code."""
+    # Before TensorFlow is imported by any command: its news of the processor are no error.
+    os.environ.setdefault(LOG_LEVEL, "2")
+    try:
+        with _terminable():
+            code = get_command(app).main(
+                args=sys.argv[1:] if arguments is None else list(arguments),
+                prog_name=_NAME,
+                standalone_mode=False,
+            )
+            sys.stdout.flush()
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:
+        return _reader_gone()
+    except Exception as error:  # noqa: BLE001 - here every error becomes an exit code
+        return _report(error)
+    if code == INTERRUPTED:
+        note("interrupted")
+    return code if isinstance(code, int) else DONE
+
+
+def _report(error: Exception) -> int:
+    if isinstance(error, USAGE_ERROR) and type(error).__name__ == "NoArgsIsHelpError":
+        return MISTAKE  # the help has been shown
+    code = exit_code(error)
+    if code is None:
+        traceback.print_exception(error)
+        note(f"error: a fault of {_NAME} itself: {_line(error)}; please report it")
+        return FAULT
+    note(f"error: {_line(error)}")
+    return code
+
+
+def _line(error: Exception) -> str:
+    if isinstance(error, USAGE_ERROR):
+        text = _usage_line(error)
+    elif isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename}: {error.strerror}"
+    else:
+        text = str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _usage_line(error: Any) -> str:
+    command = error.ctx.command_path if error.ctx is not None else _NAME
+    return f"{error.format_message().rstrip('.')}; see {command} --help"
+
+
+def _reader_gone() -> int:
+    """Whoever read our stdout has left, as ``head`` does; there is nobody to tell."""
+    # The interpreter flushes stdout when it ends, and would complain.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAULT
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM unwinds the stack as Ctrl-C does, so that what was begun is cleaned up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

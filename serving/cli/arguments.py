@@ -1,0 +1,80 @@
+"""Arguments that several commands take, and what they stand for."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from export.model_card import ModelCard
+from export.repository import version_directory
+
+
+def whole(least: int) -> Callable[[object], int]:
+    """A parser of whole numbers; unlike typer's own, its complaint names the value."""
+
+    def parse(text: object) -> int:
+        try:
+            value = int(str(text))
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise typer.BadParameter(f"{text} is not a whole number of at least {least}")
+        return value
+
+    return parse
+
+
+def not_negative(text: object) -> float:
+    """A parser of finite numbers of at least 0."""
+    try:
+        value = float(str(text))
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise typer.BadParameter(f"{text} is not a finite number of at least 0")
+    return value
+
+
+_MODEL: Final = typer.Option(
+    "--model", metavar="BASE", help="Folder of the model, which holds its version folders."
+)
+ModelOption = Annotated[Path, _MODEL]
+#: For commands that take BASE by its place as well.
+ModelOrPlace = Annotated[Path | None, _MODEL]
+VersionOption = Annotated[
+    int | None,
+    typer.Option(
+        "--version",
+        parser=whole(0),
+        metavar="N",
+        help="Version of the model; the highest when not given.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def published(base: Path, version: int | None) -> tuple[Path, int, ModelCard]:
+    """Directory, number and card of a version, the highest when None.
+
+    Raises NotAModel, VersionNotFound, InvalidCandidate.
+    """
+    directory = version_directory(base, version)
+    return directory, int(directory.name), ModelCard.read(directory)
+
+
+def model_name(base: Path) -> str:
+    """The name that a model is served under: that of its folder."""
+    return base.absolute().resolve().name
+
+
+def counted(number: int, noun: str) -> str:
+    """As in "1 row" and "1,200 rows"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def examples(*lines: tuple[str, str]) -> str:
+    """The epilog of a command's help: what each example is for, and the example."""
+    shown = [f"[dim]{purpose}[/dim]\n\n  [bold]{command}[/bold]" for purpose, command in lines]
+    return "\n\n".join(["[bold]Examples[/bold]", *shown])

@@ -1,0 +1,184 @@
+"""``tfkmeans assign``: the cluster of each row, on stdout."""
+
+import json as json_text
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from .arguments import (
+    JsonOption,
+    ModelOption,
+    VersionOption,
+    counted,
+    examples,
+    model_name,
+    published,
+)
+from .errors import UserMistake
+from .extras import needs_extra
+from .tensorflow_loading import load_tensorflow
+from .terminal import note, progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from serving.batch.scorer import Scorer
+    from serving.batch.table import Table
+    from serving.results import Assignment
+
+EXAMPLES: Final = examples(
+    ("The cluster and the distance of each row", "tfkmeans assign rows.csv --model models/c"),
+    (
+        "Of one point, asked of a running server",
+        "tfkmeans assign --point 39.1,18.7 --server localhost:8500 --model models/c",
+    ),
+    ("Of CSV on standard input", "cat rows.csv | tfkmeans assign - --model models/c"),
+)
+
+_STANDARD_INPUT: Final = Path("-")
+
+
+def assign(
+    model: ModelOption,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE", help="CSV, Parquet or .npy files of rows; - is CSV on stdin."
+        ),
+    ] = None,
+    version: VersionOption = None,
+    points: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--point",
+            metavar="X,Y,...",
+            help="A row, in place of a file: its values in the order of the model's columns.",
+        ),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Ask this server by gRPC, without TensorFlow here."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Print cluster_index,distance of each row as CSV, or as one JSON object a line.
+
+    A row with a missing value has -1 in both.
+    """
+    if bool(files) == bool(points):
+        raise UserMistake("give the rows either as FILE... or as --point X,Y,...")
+    directory, number, card = published(model, version)
+    rows = [_row(point, card.feature_names) for point in points or []]
+    with ExitStack() as stack:
+        tables = stack.enter_context(_tables(files or [], card.feature_names))
+        # On one terminal, the bar and the answers would write over each other.
+        if not sys.stdout.isatty():
+            stack.enter_context(progress("assigning"))
+        scorer = stack.enter_context(_scorer(directory, number, model, server))
+        if files:
+            from serving.batch.job import assignments
+
+            answers: Iterable[Assignment] = assignments(tables, scorer, card.feature_names)
+        else:
+            answers = [scorer.assign(_array(rows))]
+        _print(answers, as_json=json)
+
+
+def _row(point: str, names: Sequence[str]) -> list[float]:
+    cells = [cell.strip() for cell in point.split(",")]
+    if len(cells) != len(names):
+        raise UserMistake(
+            f"--point {point}: has {counted(len(cells), 'value')}, and the model takes "
+            f"{len(names)}: {', '.join(names)}"
+        )
+    try:
+        return [float("nan") if cell in ("", "NA") else float(cell) for cell in cells]
+    except ValueError:
+        raise UserMistake(f"--point {point}: is not numbers; give values as in 1.5,2") from None
+
+
+def _array(rows: Sequence[Sequence[float]]) -> "NDArray[np.float32]":
+    import numpy as np
+
+    with np.errstate(over="ignore"):
+        return np.array(rows, np.float64).astype(np.float32)
+
+
+@contextmanager
+def _tables(files: Sequence[Path], feature_names: Sequence[str]) -> Iterator[list["Table"]]:
+    """The tables, their columns checked before any model is loaded."""
+    if not files:
+        yield []
+        return
+    with needs_extra("batch"):
+        from serving.batch.csv_table import CsvTable
+        from serving.batch.job import extra_columns, model_columns
+        from serving.batch.readers import open_table
+    with ExitStack() as stack:
+        tables = [
+            CsvTable(stack.enter_context(_spooled_input()), "standard input")
+            if file == _STANDARD_INPUT
+            else open_table(file)
+            for file in files
+        ]
+        for table in tables:
+            model_columns(table, feature_names)
+        if ignored := extra_columns(tables, feature_names):
+            note(f"ignored {counted(len(ignored), 'column')}: {', '.join(ignored)}")
+        yield tables
+
+
+@contextmanager
+def _spooled_input() -> Iterator[Path]:
+    """Standard input as a file: a reader may have to look at a row twice to say what is wrong."""
+    with tempfile.NamedTemporaryFile(prefix="tfkmeans-", suffix=".csv") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+        file.flush()
+        yield Path(file.name)
+
+
+@contextmanager
+def _scorer(directory: Path, version: int, base: Path, server: str | None) -> Iterator["Scorer"]:
+    if server is None:
+        load_tensorflow("train")
+        from serving.batch.scorer import LocalScorer
+
+        yield LocalScorer(directory)
+        return
+    from serving.grpc_client import GrpcClient
+
+    # The columns are those of this version's card, so no other version may answer.
+    with GrpcClient(server, model_name(base), version=version) as client:
+        yield client
+
+
+def _print(answers: Iterable["Assignment"], *, as_json: bool) -> None:
+    from serving.batch.job import count_not_scored
+
+    not_scored = 0
+    # Not before there is an answer: what fails at once prints nothing.
+    header = "" if as_json else "cluster_index,distance\n"
+    for answer in answers:
+        sys.stdout.write(header)
+        header = ""
+        not_scored += count_not_scored(answer)
+        # str() of a float32 is the shortest text that stands for it; a Python float's is longer.
+        pairs = zip(answer.cluster_index.tolist(), map(str, answer.distance), strict=True)
+        if as_json:
+            lines = (
+                json_text.dumps({"cluster_index": index, "distance": float(distance)}) + "\n"
+                for index, distance in pairs
+            )
+        else:
+            lines = (f"{index},{distance}\n" for index, distance in pairs)
+        sys.stdout.writelines(lines)
+    sys.stdout.write(header)
+    if not_scored:
+        note(f"{counted(not_scored, 'row')} not scored (missing or infinite values)")

@@ -1,0 +1,58 @@
+"""``tfkmeans canary``: let a version answer beside the stable one."""
+
+from typing import Annotated, Final
+
+import typer
+
+from .arguments import JsonOption, examples, whole
+from .errors import UserMistake
+from .moving import (
+    BaseArgument,
+    DryRunOption,
+    PollOption,
+    ServerOption,
+    TimeoutOption,
+    move,
+    show_move,
+)
+
+EXAMPLES: Final = examples(
+    (
+        "Version 3 answers who asks for the label canary",
+        "tfkmeans canary models/customers 3 --server localhost:8500",
+    ),
+    ("No version does any more", "tfkmeans canary models/customers --off"),
+)
+
+
+def canary(
+    base: BaseArgument,
+    version: Annotated[
+        int | None,
+        typer.Argument(parser=whole(0), metavar="VERSION", help="A version of the model."),
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="Take the label canary away.")] = False,
+    server: ServerOption = None,
+    timeout: TimeoutOption = 60.0,
+    poll_interval: PollOption = 30.0,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Load a version beside the stable one, under the label canary.
+
+    A canary above the stable version also answers who asks for neither a version nor a label: such
+    requests go to the highest version that is loaded.
+    """
+    if off == (version is not None):
+        raise UserMistake("which version is the canary? give VERSION, or --off for none")
+    from export import lifecycle
+
+    plan = move(
+        base,
+        lambda entry: lifecycle.canary(base, entry, version),
+        server=server,
+        timeout=timeout,
+        poll_interval=poll_interval,
+        dry_run=dry_run,
+    )
+    show_move(base, plan, server=server, dry_run=dry_run, as_json=json)

@@ -1,0 +1,26 @@
+"""The parts that are installed only when asked for."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from .errors import MissingExtra
+
+#: Top-level packages that come with an extra.
+_OPTIONAL: Final = frozenset(
+    {"tensorflow", "tensorflow_serving", "pyarrow", "starlette", "uvicorn", "h11"}
+)
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Imports in the block come with ``tfkmeans[extra]``. Raises MissingExtra without it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _OPTIONAL:
+            raise
+        raise MissingExtra(
+            f"this command needs {package}, which is not installed: pip install 'tfkmeans[{extra}]'"
+        ) from error

@@ -1,0 +1,96 @@
+"""The options of the publish gate, and its figures: what ``publish`` and ``train`` share."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .arguments import not_negative
+from .extras import needs_extra
+from .terminal import note
+
+if TYPE_CHECKING:
+    from export.comparison import Comparison
+
+InertiaOption = Annotated[
+    float,
+    typer.Option(
+        "--max-inertia-rise",
+        parser=not_negative,
+        metavar="X",
+        help="Refuse when the inertia is higher than the live version's by more than this share.",
+    ),
+]
+KeptOption = Annotated[
+    float,
+    typer.Option(
+        "--min-rows-kept",
+        parser=not_negative,
+        metavar="X",
+        help="Refuse when a smaller share of the rows keeps its cluster of the live version.",
+    ),
+]
+ShareOption = Annotated[
+    float,
+    typer.Option(
+        "--max-share-change",
+        parser=not_negative,
+        metavar="X",
+        help="Refuse when a cluster's share of the rows changes by more than this.",
+    ),
+]
+HoldoutOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE",
+        help="Rows to compare with the live version on; by default a sample of the training rows.",
+    ),
+]
+ForceOption = Annotated[
+    bool,
+    typer.Option(
+        "--force", help="Publish however far it is from the live version; the card says so."
+    ),
+]
+
+
+@contextmanager
+def holdout_rows(files: Sequence[Path] | None, names: Sequence[str]) -> Iterator[Path | None]:
+    """The rows of files, with the model's columns, as an .npy file; None without files."""
+    if not files:
+        yield None
+        return
+    import numpy as np
+
+    with needs_extra("batch"):
+        from serving.batch.readers import open_table
+        from serving.batch.training_rows import collect
+    rows = collect([open_table(file) for file in files], names)
+    with tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:
+        path = Path(scratch) / "holdout.npy"
+        np.save(path, rows.points.astype(np.float32, copy=False))
+        yield path
+
+
+def figures(comparison: "Comparison | None") -> dict[str, Any] | None:
+    """The comparison as JSON has it."""
+    return None if comparison is None else asdict(comparison)
+
+
+def figures_line(comparison: "Comparison") -> str:
+    """The comparison as people read it."""
+    return (
+        f"inertia {comparison.inertia_rise:+.1%}, {comparison.rows_kept:.1%} of "
+        f"{comparison.rows:,} rows keep their cluster, shares change by up to "
+        f"{comparison.share_change:.1%}"
+    )
+
+
+def note_force(forced: Sequence[str]) -> None:
+    """Say what was passed over."""
+    for line in forced:
+        note(f"warning: published by force: {line}")

@@ -1,0 +1,137 @@
+"""``tfkmeans import-sklearn``: a fitted scikit-learn k-means becomes a published version."""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from export.comparison import Thresholds
+from export.repository import publish
+
+from .arguments import JsonOption, counted, examples, model_name
+from .errors import MissingExtra, UserMistake
+from .gate import (
+    ForceOption,
+    HoldoutOption,
+    InertiaOption,
+    KeptOption,
+    ShareOption,
+    figures,
+    holdout_rows,
+)
+from .moving import DryRunOption, ServedAtOption, local_folder
+from .publish import server_effect
+from .tensorflow_loading import load_tensorflow
+from .terminal import print_fields, print_json, progress
+
+if TYPE_CHECKING:
+    from export.comparison import Comparison
+
+EXAMPLES: Final = examples(
+    (
+        "A model that scikit-learn fitted",
+        "tfkmeans import-sklearn model.joblib --model models/customers",
+    ),
+)
+
+
+def import_sklearn(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What joblib.dump wrote, by who you trust.")
+    ],
+    model: Annotated[
+        Path,
+        typer.Option("--model", parser=local_folder, metavar="BASE", help="Folder of the model."),
+    ],
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Names of the features, in their order."),
+    ] = None,
+    max_inertia_rise: InertiaOption = Thresholds.max_inertia_rise,
+    min_rows_kept: KeptOption = Thresholds.min_rows_kept,
+    max_share_change: ShareOption = Thresholds.max_share_change,
+    holdout: HoldoutOption = None,
+    force: ForceOption = False,
+    served_at: ServedAtOption = None,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Publish a fitted KMeans or MiniBatchKMeans, alone or in a Pipeline after a StandardScaler.
+
+    Loading a joblib file runs what is in it: never load one that you do not trust.
+    """
+    estimator = _load(file)
+    thresholds = Thresholds(max_inertia_rise, min_rows_kept, max_share_change)
+    compared: list[Comparison] = []
+    with progress("importing") as tell, tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:
+        tell("loading TensorFlow")
+        load_tensorflow("train")
+        from export import write_candidate
+        from export.sklearn_import import from_sklearn
+
+        names = None if columns is None else [name.strip() for name in columns.split(",")]
+        imported = from_sklearn(
+            estimator, feature_names=names, model=model_name(model), origin=str(file)
+        )
+        candidate = Path(scratch) / "candidate"
+        write_candidate(candidate, imported.module, imported.card, imported.rows)
+        tell("loading it back and replaying its golden requests")
+        with holdout_rows(holdout, imported.card.feature_names) as rows:
+            version = publish(
+                candidate,
+                model,
+                thresholds=thresholds,
+                holdout=rows,
+                force=force,
+                served_at=served_at,
+                dry_run=dry_run,
+                on_comparison=compared.append,
+                name=str(file),
+            )
+    card = imported.card
+    effect = server_effect(model, version, dry_run=dry_run)
+    if json:
+        print_json(
+            {
+                "model": str(model),
+                "version": version,
+                "path": str(model / str(version)),
+                "dry_run": dry_run,
+                "n_clusters": card.n_clusters,
+                "columns": list(card.feature_names),
+                "comparison": figures(compared[0] if compared else None),
+                "server": effect,
+            }
+        )
+        return
+    print_fields(
+        f"{'would publish' if dry_run else 'published'} {model / str(version)}",
+        [
+            ("from", card.data.files[0]),
+            ("clusters", counted(card.n_clusters, "cluster")),
+            ("columns", ", ".join(card.feature_names)),
+            ("server", effect),
+        ],
+    )
+
+
+def _load(file: Path) -> Any:
+    try:
+        import joblib  # type: ignore[import-untyped]
+        import sklearn  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"this command needs {error.name}, which is not installed: pip install scikit-learn"
+        ) from error
+    if not file.is_file():
+        raise UserMistake(f"{file}: there is no such file; name one that joblib.dump wrote")
+    try:
+        return joblib.load(file)
+    # Unpickling raises whatever the file's content makes it raise.
+    except Exception as error:
+        said = " ".join(str(error).split())
+        raise UserMistake(
+            f"{file}: cannot be loaded: {type(error).__name__}: {said}; name a file that "
+            "joblib.dump wrote with this version of scikit-learn"
+        ) from error

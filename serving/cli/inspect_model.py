@@ -1,0 +1,133 @@
+"""``tfkmeans inspect``: what the folder of a model holds, read without TensorFlow."""
+
+import json as json_text
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from export.repository import versions
+from kmeans_module.contract import SIGNATURES, TensorContract
+
+from .arguments import JsonOption, ModelOrPlace, examples, published
+from .errors import UserMistake
+from .terminal import print_fields, print_json
+
+if TYPE_CHECKING:
+    from export.model_card import ModelCard
+
+EXAMPLES: Final = examples(
+    ("The versions of a model, and what the highest is", "tfkmeans inspect models/customers"),
+    ("Another version, for a program", "tfkmeans inspect models/customers 2 --json"),
+)
+
+
+def inspect_model(
+    place: Annotated[
+        str | None, typer.Argument(metavar="BASE", help="Folder of the model.")
+    ] = None,
+    version: Annotated[
+        str | None,
+        typer.Argument(metavar="VERSION", help="A version; the highest when not given."),
+    ] = None,
+    model: ModelOrPlace = None,
+    json: JsonOption = False,
+) -> None:
+    """Show the versions of a model, and the signatures and the card of one."""
+    base, number = _base_and_version(place, version, model)
+    directory, number, card = published(base, number)
+    if json:
+        print_json(
+            {
+                "model": str(base),
+                "versions": versions(base),
+                "version": number,
+                "path": str(directory),
+                "signatures": {
+                    name: {
+                        "inputs": _tensors(signature.inputs, card),
+                        "outputs": _tensors(signature.outputs, card),
+                    }
+                    for name, signature in SIGNATURES.items()
+                },
+                "card": json_text.loads(card.to_json()),
+            }
+        )
+        return
+    _show(base, number, directory, card)
+
+
+def _base_and_version(
+    place: str | None, version: str | None, model: Path | None
+) -> tuple[Path, int | None]:
+    """With ``--model BASE``, the first place is the version's."""
+    if model is not None:
+        if version is not None:
+            raise UserMistake(f"the model is given twice, {place} and {model}; give it once")
+        version = place
+    elif place is None:
+        raise UserMistake("which model? name its folder: tfkmeans inspect BASE")
+    else:
+        model = Path(place)
+    if version is not None and not (version.isascii() and version.isdigit()):
+        raise UserMistake(f"{version!r} is no version; give a whole number")
+    return model, None if version is None else int(version)
+
+
+def _tensors(tensors: tuple[TensorContract, ...], card: "ModelCard") -> dict[str, Any]:
+    """dtype and shape of each tensor, with -1 for a dimension that the caller chooses."""
+    return {
+        tensor.name: {
+            "dtype": tensor.dtype,
+            "shape": [size if isinstance(size, int) else -1 for size in _shape(tensor, card)],
+        }
+        for tensor in tensors
+    }
+
+
+def _shape(tensor: TensorContract, card: "ModelCard") -> list[int | str]:
+    """The sizes that the model fixes, and the contract's letters for those that it does not."""
+    sizes: dict[str, int | str] = {"d": card.n_features}
+    # fit_step takes as many centroids as it is given; elsewhere k is the model's own.
+    if "b" not in tensor.shape:
+        sizes["k"] = card.n_clusters
+    return [sizes.get(letter, letter) for letter in tensor.shape]
+
+
+def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
+    silhouette = card.silhouette.value
+    parameters = card.parameters
+    print_fields(
+        f"{base}, version {number} of {', '.join(map(str, versions(base)))}",
+        [
+            ("folder", str(directory)),
+            ("created", f"{card.created}, TensorFlow {card.tensorflow_version}"),
+            ("columns", ", ".join(card.feature_names)),
+            ("standardized", "yes, in the model" if card.standardize else "no"),
+            ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
+            ("files", ", ".join(card.data.files) or "unknown"),
+            ("clusters", str(card.n_clusters)),
+            (
+                "parameters",
+                f"init {parameters.init}, n_init {parameters.n_init}, "
+                f"max_iter {parameters.max_iter}, tol {parameters.tol:g}, seed {parameters.seed}",
+            ),
+            ("iterations", f"{card.n_iter} ({'converged' if card.converged else 'not converged'})"),
+            ("inertia", f"{card.inertia:.6g}"),
+            ("silhouette", "undefined" if silhouette is None else f"{silhouette:.4f}"),
+        ],
+    )
+    typer.echo("\n  cluster  rows  share  median distance")
+    for cluster in card.clusters:
+        median = cluster.distance_quantiles.get("0.5")
+        shown = "" if median is None else f"{median:.4g}"
+        typer.echo(f"  {cluster.index:>7}  {cluster.size:>4}  {cluster.share:>5.1%}  {shown:>15}")
+    typer.echo("\n  signatures")
+    for name, signature in SIGNATURES.items():
+        taken = ", ".join(_described(tensor, card) for tensor in signature.inputs)
+        given = ", ".join(_described(tensor, card) for tensor in signature.outputs)
+        typer.echo(f"    {name}({taken}) -> {given}")
+
+
+def _described(tensor: TensorContract, card: "ModelCard") -> str:
+    return f"{tensor.name} {tensor.dtype} [{', '.join(map(str, _shape(tensor, card)))}]"

@@ -1,0 +1,110 @@
+"""``tfkmeans metadata``: the versions that a server has of a model, and what they take and give."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import typer
+
+from serving.results import ModelMetadata, Tensor, VersionStatus
+
+from .arguments import JsonOption, ModelOrPlace, VersionOption, examples
+from .asking import (
+    AskedServerOption,
+    CallTimeoutOption,
+    HeaderOption,
+    LabelOption,
+    NameOption,
+    TlsCaOption,
+    TlsCertificateOption,
+    TlsKeyOption,
+    TlsOption,
+    asked_name,
+    asking_client,
+)
+from .terminal import print_json
+
+EXAMPLES: Final = examples(
+    (
+        "The versions of a model, and the signatures of the latest",
+        "tfkmeans metadata --server localhost:8500 --name customers",
+    ),
+    (
+        "Of the version that has a label, for a program",
+        "tfkmeans metadata --server localhost:8500 --model models/customers --label stable --json",
+    ),
+)
+
+
+def metadata(
+    server: AskedServerOption,
+    model: ModelOrPlace = None,
+    name: NameOption = None,
+    version: VersionOption = None,
+    label: LabelOption = None,
+    timeout: CallTimeoutOption = 5.0,
+    headers: HeaderOption = None,
+    tls: TlsOption = False,
+    tls_ca: TlsCaOption = None,
+    tls_certificate: TlsCertificateOption = None,
+    tls_key: TlsKeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Print the state of every version that the server knows, and a version's signatures."""
+    asked = asked_name(model, name)
+    client = asking_client(
+        server,
+        asked,
+        timeout=timeout,
+        headers=headers,
+        tls=tls,
+        tls_ca=tls_ca,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+    )
+    with client:
+        states = client.status()
+        found = client.metadata(version=version, label=label)
+    if json:
+        print_json(_as_json(server, asked, states, found))
+        return
+    typer.echo(f"{asked} at {server}")
+    for state in states:
+        fault = f"  {state.error_code}: {state.error_message}" if state.error_code != "OK" else ""
+        typer.echo(f"  version {state.version}  {state.state}{fault}")
+    typer.echo(f"signatures of version {found.version}")
+    for signature, tensors in found.signatures.items():
+        typer.echo(f"  {signature}")
+        typer.echo(f"    takes  {_written(tensors.inputs)}")
+        typer.echo(f"    gives  {_written(tensors.outputs)}")
+
+
+def _written(tensors: Mapping[str, Tensor]) -> str:
+    return ", ".join(f"{name} {tensor}" for name, tensor in tensors.items()) or "nothing"
+
+
+def _as_json(
+    server: str, name: str, states: list[VersionStatus], found: ModelMetadata
+) -> dict[str, Any]:
+    def described(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+        return {
+            each: {"dtype": tensor.dtype, "shape": tensor.shape} for each, tensor in tensors.items()
+        }
+
+    return {
+        "server": server,
+        "model": name,
+        "versions": [
+            {
+                "version": state.version,
+                "state": state.state,
+                "error_code": state.error_code,
+                "error_message": state.error_message,
+            }
+            for state in states
+        ],
+        "version": found.version,
+        "signatures": {
+            signature: {"inputs": described(each.inputs), "outputs": described(each.outputs)}
+            for signature, each in found.signatures.items()
+        },
+    }

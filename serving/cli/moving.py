@@ -1,0 +1,155 @@
+"""What the commands that move labels share: their options, and what they show."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from .arguments import not_negative, whole
+from .errors import UserMistake
+from .terminal import note, print_json, progress
+
+if TYPE_CHECKING:
+    from export.lifecycle import Plan
+    from export.models_config import Entry
+
+_STORE: Final = "://"
+
+
+def local_folder(text: object) -> Path:
+    """A folder that can be renamed. Raises UserMistake for the address of an object store."""
+    if _STORE in str(text):
+        raise UserMistake(
+            f"{text}: is in an object store, which has no rename, so that only publish and serve "
+            "work there; name a local folder"
+        )
+    return Path(str(text))
+
+
+def is_store(base: str) -> bool:
+    """Whether a folder is one that ``tf.io.gfile`` reaches and the system does not."""
+    return _STORE in base
+
+
+BaseArgument = Annotated[
+    Path, typer.Argument(parser=local_folder, metavar="BASE", help="Folder of the model.")
+]
+VersionArgument = Annotated[
+    int, typer.Argument(parser=whole(0), metavar="VERSION", help="A version of the model.")
+]
+DryRunOption = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
+]
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT", help="A running server, by gRPC: it follows each step before the next."
+    ),
+]
+TimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        parser=not_negative,
+        metavar="X",
+        help="Seconds that the server may take for a step.",
+    ),
+]
+PollOption = Annotated[
+    float,
+    typer.Option(
+        "--poll-interval",
+        parser=not_negative,
+        metavar="X",
+        help="Without --server: seconds between the two steps, long enough for the servers to "
+        "read models.config and load the version.",
+    ),
+]
+ServedAtOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR",
+        help="The folder of the model as the server sees it, when models.config has no entry yet; "
+        "its absolute path when not given.",
+    ),
+]
+
+
+def move(
+    base: Path,
+    decide: "Callable[[Entry], Plan]",
+    *,
+    server: str | None,
+    timeout: float,
+    poll_interval: float,
+    dry_run: bool,
+    served_at: str | None = None,
+) -> "Plan":
+    """Carry out a move, saying what is being waited for."""
+    from export.lifecycle import carry_out
+
+    client = None
+    if server is not None:
+        from serving.reload_client import ReloadClient
+
+        client = ReloadClient(server, timeout=timeout)
+    with progress("moving") as tell:
+
+        def told(said: str) -> None:
+            tell(said)
+            if server is None:  # a long wait, which is to be said where no bar is seen too
+                note(said)
+
+        return carry_out(
+            base,
+            decide,
+            server=client,
+            served_at=served_at,
+            poll_interval=poll_interval,
+            dry_run=dry_run,
+            tell=told,
+        )
+
+
+def show_move(
+    base: Path, plan: "Plan", *, server: str | None, dry_run: bool, as_json: bool
+) -> None:
+    """What has moved, and what a server does about it."""
+    if as_json:
+        print_json(described(base, plan, server=server, dry_run=dry_run))
+        return
+    for each in plan.moves:
+        typer.echo(f"{each.label}: {_place(each.source)} -> {_place(each.target)}")
+    if not plan.moves:
+        typer.echo("nothing to move: all is as asked")
+    typer.echo(effect(base, plan, server=server, dry_run=dry_run))
+
+
+def described(base: Path, plan: "Plan", *, server: str | None, dry_run: bool) -> dict[str, Any]:
+    """A move as JSON has it."""
+    return {
+        "model": str(base),
+        "dry_run": dry_run,
+        "moves": [
+            {"label": each.label, "from": each.source, "to": each.target} for each in plan.moves
+        ],
+        "labels": dict(sorted(plan.after.labels.items())),
+        "versions": list(plan.after.versions),
+        "server": effect(base, plan, server=server, dry_run=dry_run),
+    }
+
+
+def effect(base: Path, plan: "Plan", *, server: str | None, dry_run: bool) -> str:
+    """One line: what the server will now do."""
+    from export.models_config import path_of
+
+    if dry_run:
+        return f"dry run, nothing changed; it would be so: {plan.effect}"
+    if server is not None:
+        return f"{server} has followed: {plan.effect}"
+    return f"{plan.effect}, as soon as it reads {path_of(base)}"
+
+
+def _place(version: int | None) -> str:
+    return "none" if version is None else f"version {version}"

@@ -1,0 +1,98 @@
+"""``tfkmeans probe``: does a server have the model, and does it answer as it should?"""
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from .arguments import JsonOption, ModelOrPlace, VersionOption, examples
+from .asking import (
+    AskedServerOption,
+    CallTimeoutOption,
+    HeaderOption,
+    LabelOption,
+    NameOption,
+    TlsCaOption,
+    TlsCertificateOption,
+    TlsKeyOption,
+    TlsOption,
+    asked_name,
+    asking_client,
+)
+from .errors import UserMistake
+from .exit_codes import REFUSED
+from .terminal import note, print_json
+
+EXAMPLES: Final = examples(
+    (
+        "Is the server healthy? Exit code 0, else 3, or 2 when nothing answers",
+        "tfkmeans probe --server localhost:8500 --model models/customers",
+    ),
+    (
+        "Where the model's folder is not at hand",
+        "tfkmeans probe --server models:8500 --name customers --golden golden_requests.npz",
+    ),
+)
+
+
+def probe(
+    server: AskedServerOption,
+    model: ModelOrPlace = None,
+    name: NameOption = None,
+    golden: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Golden requests, in place of BASE: a version's assets.extra/golden_requests.npz.",
+        ),
+    ] = None,
+    version: VersionOption = None,
+    label: LabelOption = None,
+    timeout: CallTimeoutOption = 5.0,
+    headers: HeaderOption = None,
+    tls: TlsOption = False,
+    tls_ca: TlsCaOption = None,
+    tls_certificate: TlsCertificateOption = None,
+    tls_key: TlsKeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Check that a version of the model is AVAILABLE and answers a golden request as recorded.
+
+    It asks the highest version that the server has and BASE holds, or the one that is given.
+    """
+    if (model is None) == (golden is None):
+        raise UserMistake("give either --model BASE, or --name NAME and --golden FILE")
+    from export import golden_requests
+    from export.repository import version_directory, versions
+    from serving import golden_check
+
+    def requests(number: int) -> list[golden_requests.GoldenRequest]:
+        if model is None:
+            return recorded
+        return golden_requests.read(version_directory(model, number))
+
+    # What lies here is looked at before anything is asked.
+    recorded = [] if golden is None else golden_requests.read_file(golden)
+    among = None
+    if model is not None:
+        version_directory(model, version)  # that there is one
+        among = versions(model)
+    client = asking_client(
+        server,
+        asked_name(model, name),
+        timeout=timeout,
+        headers=headers,
+        tls=tls,
+        tls_ca=tls_ca,
+        tls_certificate=tls_certificate,
+        tls_key=tls_key,
+    )
+    with client:
+        check = golden_check.probe(client, requests, among=among, version=version, label=label)
+    if json:
+        print_json({"server": server, "ok": check.passed, "detail": check.detail})
+    elif check.passed:
+        typer.echo(f"ok: {check.detail}")
+    if not check.passed:
+        note(f"error: {server}: {check.detail}")
+        raise typer.Exit(REFUSED)

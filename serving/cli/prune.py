@@ -1,0 +1,49 @@
+"""``tfkmeans prune``: remove versions that nobody needs."""
+
+from typing import Annotated, Final
+
+import typer
+
+from .arguments import JsonOption, examples, whole
+from .moving import BaseArgument, DryRunOption
+from .terminal import print_json
+
+EXAMPLES: Final = examples(
+    ("Which versions would go", "tfkmeans prune models/customers --keep 5 --dry-run"),
+    ("All but the five highest and those with a label", "tfkmeans prune models/customers --keep 5"),
+)
+
+
+def prune(
+    base: BaseArgument,
+    keep: Annotated[
+        int, typer.Option(parser=whole(0), metavar="N", help="How many of the highest to keep.")
+    ],
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Remove all versions but the N highest and those that are loaded or carry a label.
+
+    The number of a version that was removed is never given again.
+    """
+    from export import lifecycle
+    from export.repository import versions
+
+    removed = lifecycle.prune(base, keep, dry_run=dry_run)
+    kept = [version for version in versions(base) if version not in removed]
+    effect = "the server has nothing to change: what it loads is still there"
+    if json:
+        print_json(
+            {
+                "model": str(base),
+                "dry_run": dry_run,
+                "removed": list(removed),
+                "kept": kept,
+                "server": effect,
+            }
+        )
+        return
+    verb = "would remove" if dry_run else "removed"
+    named = f"version {', '.join(map(str, removed))}" if removed else "nothing"
+    typer.echo(f"{verb} {named}; kept {', '.join(map(str, kept))}")
+    typer.echo(effect)

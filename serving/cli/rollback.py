@@ -1,0 +1,52 @@
+"""``tfkmeans rollback``: the version that was live before is live again."""
+
+from typing import Annotated, Final
+
+import typer
+
+from .arguments import JsonOption, examples, whole
+from .moving import (
+    BaseArgument,
+    DryRunOption,
+    PollOption,
+    ServerOption,
+    TimeoutOption,
+    move,
+    show_move,
+)
+
+EXAMPLES: Final = examples(
+    (
+        "The new version turns out bad",
+        "tfkmeans rollback models/customers --server localhost:8500",
+    ),
+    ("To a version that is known to be good", "tfkmeans rollback models/customers --to 4"),
+)
+
+
+def rollback(
+    base: BaseArgument,
+    to: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole(0), metavar="V", help="The version to go to; the one before, by default."
+        ),
+    ] = None,
+    server: ServerOption = None,
+    timeout: TimeoutOption = 60.0,
+    poll_interval: PollOption = 30.0,
+    dry_run: DryRunOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Move the label stable one step back in history.jsonl, then unload the version it was on."""
+    from export import lifecycle
+
+    plan = move(
+        base,
+        lambda entry: lifecycle.rollback(base, entry, to),
+        server=server,
+        timeout=timeout,
+        poll_interval=poll_interval,
+        dry_run=dry_run,
+    )
+    show_move(base, plan, server=server, dry_run=dry_run, as_json=json)

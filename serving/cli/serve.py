@@ -1,0 +1,215 @@
+"""``tfkmeans serve``: the embedded server, with the flags of TensorFlow Serving."""
+
+import signal
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final, Literal, NoReturn
+
+import typer
+
+from .arguments import JsonOption, ModelOrPlace, examples, model_name, not_negative, whole
+from .errors import UserMistake
+from .exit_codes import DONE
+from .extras import needs_extra
+from .log_lines import log_to_stderr
+from .tensorflow_loading import load_tensorflow
+from .terminal import note, print_json, progress
+
+EXAMPLES: Final = examples(
+    (
+        "One model, by gRPC and REST",
+        "tfkmeans serve models/customers --rest-api-port 8501",
+    ),
+    (
+        "The models and versions of a config file, on free ports",
+        "tfkmeans serve --model-config-file models/models.config --port auto --rest-api-port auto",
+    ),
+)
+
+Port = int | Literal["auto"]
+
+
+def _port(text: str) -> Port:
+    if text == "auto":
+        return "auto"
+    if text.isascii() and text.isdigit() and int(text) <= 65535:
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is no port; give 1 to 65535, 0 for off, or auto")
+
+
+def serve(
+    place: Annotated[
+        Path | None,
+        typer.Argument(metavar="BASE", help="Folder of one model, served under its name."),
+    ] = None,
+    model: ModelOrPlace = None,
+    port: Annotated[
+        str, typer.Option(metavar="PORT", help="gRPC; 0 is off, auto takes a free port.")
+    ] = "8500",
+    rest_api_port: Annotated[
+        str, typer.Option(metavar="PORT", help="REST; 0 is off, auto takes a free port.")
+    ] = "0",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    name: Annotated[
+        str | None, typer.Option("--model-name", help="Name to serve the model under.")
+    ] = None,
+    base_path: Annotated[
+        Path | None, typer.Option("--model-base-path", help="Folder of the model, as BASE.")
+    ] = None,
+    config_file: Annotated[
+        Path | None,
+        typer.Option("--model-config-file", help="ModelServerConfig as text: many models."),
+    ] = None,
+    unavailable_labels: Annotated[
+        bool,
+        typer.Option(
+            "--allow-version-labels-for-unavailable-models/"
+            "--no-allow-version-labels-for-unavailable-models",
+            help="Let a new label name a version that is not loaded.",
+        ),
+    ] = False,
+    poll_seconds: Annotated[
+        float,
+        typer.Option(
+            "--file-system-poll-wait-seconds",
+            parser=not_negative,
+            metavar="X",
+            help="Seconds between looks for new versions; 0 looks once.",
+        ),
+    ] = 1.0,
+    config_poll_seconds: Annotated[
+        float,
+        typer.Option(
+            "--model-config-file-poll-wait-seconds",
+            parser=not_negative,
+            metavar="X",
+            help="Seconds between looks for a new config file; 0 looks once.",
+        ),
+    ] = 0.0,
+    load_retries: Annotated[
+        int,
+        typer.Option(
+            "--max-num-load-retries",
+            parser=whole(0),
+            metavar="N",
+            help="How often a version that does not load is tried again.",
+        ),
+    ] = 5,
+    retry_micros: Annotated[
+        int,
+        typer.Option(
+            "--load-retry-interval-micros",
+            parser=whole(0),
+            metavar="N",
+            help="Microseconds between two tries.",
+        ),
+    ] = 60_000_000,
+    warmup: Annotated[
+        bool,
+        typer.Option(
+            "--enable-model-warmup/--no-enable-model-warmup",
+            help="Replay a version's warm-up requests before it serves.",
+        ),
+    ] = True,
+    rest_timeout_ms: Annotated[
+        int,
+        typer.Option(
+            "--rest-api-timeout-in-ms",
+            parser=whole(0),
+            metavar="N",
+            help="Milliseconds after which a REST request is stopped; 0 is never.",
+        ),
+    ] = 30_000,
+    ssl_file: Annotated[
+        Path | None,
+        typer.Option("--ssl-config-file", help="SSLConfig as text: gRPC is then TLS."),
+    ] = None,
+    monitoring_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--monitoring-config-file", help="MonitoringConfig as text: turns on the metrics."
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Serve a model by TensorFlow Serving's protocol until Ctrl-C or SIGTERM.
+
+    The addresses are printed when all models are loaded. Loads, unloads and requests that fail
+    are logged on stderr, a line each; as JSON with --json.
+    """
+    base, served_as = _one_model(place, model, base_path, name, config_file)
+    # Raised wherever it arrives, so that a server that is still starting ends as well.
+    signal.signal(signal.SIGTERM, _terminated)
+    with ExitStack() as stack:
+        with progress("starting") as tell:
+            tell("loading TensorFlow")
+            load_tensorflow("serve")
+            with needs_extra("serve"):
+                from serving.embedded import EmbeddedServer
+            server = EmbeddedServer(
+                model_name=served_as,
+                model_base_path=base,
+                model_config_file=config_file,
+                host=host,
+                port=_port(port),
+                rest_api_port=_port(rest_api_port),
+                file_system_poll_wait_seconds=poll_seconds,
+                model_config_file_poll_wait_seconds=config_poll_seconds,
+                allow_version_labels_for_unavailable_models=unavailable_labels,
+                max_num_load_retries=load_retries,
+                load_retry_interval_micros=retry_micros,
+                enable_model_warmup=warmup,
+                rest_api_timeout_in_ms=rest_timeout_ms,
+                ssl_config_file=ssl_file,
+                monitoring_config_file=monitoring_file,
+            )
+            tell("loading the models")
+            stack.enter_context(log_to_stderr(as_json=json))
+            stack.enter_context(server)
+        what = f"{served_as} from {base}" if config_file is None else f"the models of {config_file}"
+        if not json:
+            note(f"serving {what}; Ctrl-C ends it")
+        _show(server.grpc_address, server.rest_address, as_json=json)
+        threading.Event().wait()
+
+
+def _one_model(
+    place: Path | None,
+    model: Path | None,
+    base_path: Path | None,
+    name: str | None,
+    config_file: Path | None,
+) -> tuple[Path | None, str | None]:
+    """Folder and name of the one model to serve; neither with a config file."""
+    given = [path for path in (place, model, base_path) if path is not None]
+    if config_file is not None:
+        if given or name is not None:
+            raise UserMistake(
+                f"--model-config-file {config_file} names its models itself; "
+                "give either it or one model"
+            )
+        return None, None
+    if not given:
+        raise UserMistake("which model? name its folder, BASE, or give --model-config-file")
+    if len(given) > 1:
+        raise UserMistake(f"the model is given twice, {given[0]} and {given[1]}; give it once")
+    # A base path without a name is called so by TensorFlow Serving.
+    default = "default" if base_path is not None else model_name(given[0])
+    return given[0], name or default
+
+
+def _show(grpc_address: str | None, rest_address: str | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"grpc_address": grpc_address, "rest_address": rest_address})
+    else:
+        typer.echo(f"gRPC  {grpc_address or 'off'}")
+        typer.echo(f"REST  {f'http://{rest_address}' if rest_address else 'off'}")
+    # Whoever started this may be reading a pipe, to learn the ports.
+    sys.stdout.flush()
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(DONE)

@@ -1,0 +1,84 @@
+"""The flags of TensorFlow Serving that ``serve`` does not have, and how its switches are written.
+
+Whoever moves a command line of TensorFlow Serving here learns of each flag that would be lost.
+"""
+
+from typing import Any, Final
+
+from typer.core import TyperCommand
+
+from .errors import UserMistake
+
+_NOT_SERVED: Final = frozenset(
+    {
+        "batching-parameters-file",
+        "enable-batching",
+        "enable-forward-compatibility",
+        "enable-grpc-healthcheck-service",
+        "enable-per-model-batching-parameters",
+        "enable-profiler",
+        "enable-serialization-as-tensor-content",
+        "enable-signature-method-name-check",
+        "flush-filesystem-caches",
+        "grpc-channel-arguments",
+        "grpc-max-threads",
+        "grpc-socket-path",
+        "mixed-precision",
+        "num-load-threads",
+        "num-request-iterations-for-warmup",
+        "num-tflite-interpreters-per-pool",
+        "num-tflite-pools",
+        "num-unload-threads",
+        "per-process-gpu-memory-fraction",
+        "platform-config-file",
+        "prefer-tflite-model",
+        "remove-unused-fields-from-bundle-metagraph",
+        "rest-api-enable-cors-support",
+        "rest-api-num-threads",
+        "saved-model-tags",
+        "skip-initialize-tpu",
+        "tensorflow-inter-op-parallelism",
+        "tensorflow-intra-op-parallelism",
+        "tensorflow-session-config-file",
+        "tensorflow-session-parallelism",
+        "thread-pool-factory-config-file",
+        "use-alwayson-profiler",
+        "xla-cpu-compilation-enabled",
+        "xla-gpu-compilation-enabled",
+    }
+)
+_SWITCHES: Final = frozenset({"allow-version-labels-for-unavailable-models", "enable-model-warmup"})
+
+
+class ServeCommand(TyperCommand):
+    """A command that refuses TensorFlow Serving's other flags by their names."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; raises UserMistake for a flag that is not served."""
+        return super().parse_args(ctx, [_checked(argument) for argument in args])
+
+
+def _checked(argument: str) -> str:
+    if not argument.startswith("-"):
+        return argument
+    flag, equals, value = argument.partition("=")
+    # TensorFlow Serving takes one dash or two.
+    name = flag.lstrip("-").replace("_", "-")
+    if name in _NOT_SERVED:
+        raise UserMistake(
+            f"{flag} is a flag of TensorFlow Serving that this server does not have; leave it "
+            "out, or use TensorFlow Serving itself"
+        )
+    if name in _SWITCHES and equals and flag.startswith("--") and "_" not in flag:
+        return _switch(argument, name, value)
+    return argument
+
+
+def _switch(argument: str, name: str, value: str) -> str:
+    """A switch that is written with a value, as TensorFlow Serving has it."""
+    match value.lower():
+        case "true" | "1":
+            return f"--{name}"
+        case "false" | "0":
+            return f"--no-{name}"
+    raise UserMistake(f"{argument} is neither true nor false")

@@ -1,0 +1,100 @@
+"""What a command shows: results on stdout, all else on stderr."""
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, Protocol, TextIO
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+#: Seconds after which a command begins to show how far it is.
+_PATIENCE: Final = 1.0
+
+#: The bars that are shown, or will be.
+_bars: "Final[list[Progress]]" = []
+
+
+class Tell(Protocol):
+    """Says how far a command is: in words, and as a share of the whole where it is known."""
+
+    def __call__(self, detail: str, share: float | None = None) -> None: ...
+
+
+def note(text: str) -> None:
+    """A line beside the result; above the bar while there is one."""
+    if _bars:
+        _bars[-1].console.print(text, markup=False, highlight=False, soft_wrap=True)
+    else:
+        typer.echo(text, err=True)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """A result for machines: one line."""
+    typer.echo(json.dumps(value))
+
+
+def print_fields(title: str, fields: Sequence[tuple[str, str]]) -> None:
+    """A result for people: a title and a line for each field."""
+    width = max(len(name) for name, _ in fields)
+    typer.echo(title)
+    for name, value in fields:
+        typer.echo(f"  {name:<{width}}  {value}")
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Tell]:
+    """A bar on a terminal's stderr while the block runs, gone when it ends.
+
+    It appears after a second, so that what is quick stays quiet.
+    """
+    if not sys.stderr.isatty():
+        yield _tell_nobody
+        return
+    # Its own way to the terminal: the descriptor of stderr is kept quiet while TensorFlow loads.
+    with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal:
+        yield from _shown_progress(what, terminal)
+
+
+def _shown_progress(what: str, terminal: TextIO) -> Iterator[Tell]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[detail]}"),
+        TimeElapsedColumn(),
+        console=Console(file=terminal),
+        transient=True,
+        # What the command prints meanwhile is not the bar's to reroute.
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    task = bar.add_task(what, total=None, detail="")
+
+    def tell(detail: str, share: float | None = None) -> None:
+        bar.update(task, detail=detail, completed=share or 0, total=None if share is None else 1)
+
+    timer = threading.Timer(_PATIENCE, bar.start)
+    timer.daemon = True
+    timer.start()
+    _bars.append(bar)
+    try:
+        yield tell
+    finally:
+        _bars.remove(bar)
+        timer.cancel()
+        timer.join()
+        if bar.live.is_started:
+            bar.stop()
+
+
+def _tell_nobody(detail: str, share: float | None = None) -> None:
+    pass

@@ -1,0 +1,513 @@
+"""``tfkmeans train``: from files of rows to a published version."""
+
+import csv
+import os
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from export.comparison import Thresholds
+from export.model_card import ModelCard
+from export.repository import config_entry, version_directory, versions
+
+from .arguments import (
+    JsonOption,
+    ModelOrPlace,
+    counted,
+    examples,
+    model_name,
+    not_negative,
+    whole,
+)
+from .errors import UserMistake
+from .extras import needs_extra
+from .gate import (
+    ForceOption,
+    HoldoutOption,
+    InertiaOption,
+    KeptOption,
+    ShareOption,
+    figures,
+    figures_line,
+    holdout_rows,
+    note_force,
+)
+from .moving import PollOption, ServedAtOption, ServerOption, TimeoutOption, effect, move
+from .publish import server_effect
+from .tensorflow_loading import load_tensorflow
+from .terminal import note, print_fields, print_json, progress
+
+if TYPE_CHECKING:
+    from export.comparison import Comparison
+    from kmeans_module import FitResult, Progress
+    from serving.batch.table import Table
+    from serving.batch.training_rows import TrainingRows
+
+EXAMPLES: Final = examples(
+    (
+        "Three clusters of all numeric columns",
+        "tfkmeans train rows.csv --clusters 3 --model models/customers",
+    ),
+    (
+        "Of two columns of different units, from several files",
+        "tfkmeans train 2024.parquet 2025.parquet --columns age,income --standardize"
+        " --clusters 8 --model models/customers",
+    ),
+    (
+        "Only a candidate, to be published after a look at it",
+        "tfkmeans train rows.csv --clusters 3 --candidate candidates/today",
+    ),
+)
+
+#: Up to so many rows, ten starts are quick enough to be the rule.
+_ROWS_OF_TEN_STARTS: Final = 100_000
+
+
+class Init(StrEnum):
+    """How the first centroids are found."""
+
+    KMEANS_PLUS_PLUS = "k-means++"
+    RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What ``fit`` and the card are told, under the names that they share."""
+
+    init: str
+    n_init: int
+    max_iter: int
+    tol: float
+    seed: int
+    standardize: bool
+
+
+@dataclass(frozen=True)
+class _Publishing:
+    """What the gate is told."""
+
+    thresholds: Thresholds
+    holdout: Sequence[Path] | None
+    force: bool
+    served_at: str | None
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a candidate, and what the server does about it."""
+
+    path: Path
+    card: ModelCard
+    version: int | None = None
+    comparison: "Comparison | None" = None
+    effect: str = "the server has nothing to change: nothing was published"
+
+
+def train(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="CSV, Parquet or .npy files of rows.")
+    ],
+    clusters: Annotated[
+        int, typer.Option(parser=whole(1), metavar="K", help="Number of clusters.")
+    ],
+    model: ModelOrPlace = None,
+    candidate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the model to DIR and publish nothing; in place of --model."
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Columns to use; all numeric ones when not given."),
+    ] = None,
+    standardize: Annotated[
+        bool,
+        typer.Option(
+            "--standardize", help="Divide each column by its standard deviation, in the model too."
+        ),
+    ] = False,
+    init: Annotated[
+        Init, typer.Option(help="How the first centroids are found.")
+    ] = Init.KMEANS_PLUS_PLUS,
+    n_init: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole(1),
+            metavar="N",
+            help="Starts, of which the best is kept; 10 up to 100,000 rows, 1 above.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(parser=whole(0), metavar="N", help="Every random choice comes from it.")
+    ] = 0,
+    max_iter: Annotated[
+        int, typer.Option(parser=whole(1), metavar="N", help="Iterations of a start at most.")
+    ] = 300,
+    tol: Annotated[
+        float,
+        typer.Option(
+            parser=not_negative,
+            metavar="X",
+            help="Stop when the centroids move less, relative to the variance.",
+        ),
+    ] = 1e-4,
+    max_inertia_rise: InertiaOption = Thresholds.max_inertia_rise,
+    min_rows_kept: KeptOption = Thresholds.min_rows_kept,
+    max_share_change: ShareOption = Thresholds.max_share_change,
+    holdout: HoldoutOption = None,
+    force: ForceOption = False,
+    served_at: ServedAtOption = None,
+    promote: Annotated[
+        bool, typer.Option("--promote", help="Make the new version stable: it goes live.")
+    ] = False,
+    server: ServerOption = None,
+    timeout: TimeoutOption = 60.0,
+    poll_interval: PollOption = 30.0,
+    json: JsonOption = False,
+) -> None:
+    """Cluster the rows of files, and publish the model as the next version of BASE.
+
+    The first version is live at once, a later one when it is promoted. A version that is too far
+    from the live one is refused.
+
+    Rows with a missing value (an empty cell, NA, NaN or null) are left out and counted.
+    """
+    began = time.monotonic()
+    base = _checked_target(model, candidate, promote=promote, server=server)
+    notes: list[str] = []
+    names, rows = _read(files, columns, notes)
+    settings = _Settings(
+        init=init.value,
+        n_init=n_init or (10 if len(rows.points) <= _ROWS_OF_TEN_STARTS else 1),
+        max_iter=max_iter,
+        tol=tol,
+        seed=seed,
+        standardize=standardize,
+    )
+    result = _fit(rows, names, clusters, settings, notes)
+    if base is None:
+        assert candidate is not None
+        card = _write(candidate, result, rows, names, files, settings, None)
+        outcome = _Outcome(candidate, card)
+    else:
+        thresholds = Thresholds(max_inertia_rise, min_rows_kept, max_share_change)
+        publishing = _Publishing(thresholds, holdout, force, served_at)
+        outcome = _publish(result, rows, names, files, settings, base, publishing)
+        note_force(outcome.card.forced)
+        if promote:
+            outcome = _promote(outcome, base, server, timeout, poll_interval)
+    _show(base, outcome, time.monotonic() - began, as_json=json)
+
+
+def _checked_target(
+    model: Path | None, candidate: Path | None, *, promote: bool, server: str | None
+) -> Path | None:
+    """The folder of the model; None when only a candidate is to be written."""
+    if (model is None) == (candidate is None):
+        raise UserMistake(
+            "where to? give --model BASE to publish, or --candidate DIR to write a candidate; "
+            "see tfkmeans train --help"
+        )
+    if server is not None and not promote:
+        raise UserMistake(f"--server {server}: is for --promote; add it, or leave out --server")
+    if candidate is not None:
+        if promote:
+            raise UserMistake("--promote: a candidate has no version yet; publish it first")
+        if candidate.exists():
+            raise UserMistake(f"--candidate {candidate}: exists already; name a new folder")
+        return None
+    assert model is not None
+    if ":/" in str(model):
+        raise UserMistake(
+            f"--model {model}: write a candidate first, train ... --candidate DIR, and then: "
+            "tfkmeans publish DIR BASE"
+        )
+    _check_base(model)
+    return model
+
+
+def _check_base(base: Path) -> None:
+    """Find out before the work whether ``base`` can be the folder of a model."""
+    there = next(folder for folder in (base, *base.absolute().parents) if folder.exists())
+    if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
+        raise UserMistake(f"--model {base}: {there} cannot be written to; name another folder")
+    if not base.exists():
+        if os.path.lexists(base) or not there.is_dir():
+            raise UserMistake(f"--model {base}: {there} is in the way; name another folder")
+        return
+    if not base.is_dir():
+        raise UserMistake(f"--model {base}: is a file; name the folder of a model")
+    if (base / "saved_model.pb").exists():
+        raise UserMistake(f"--model {base}: is one version; name the folder above it")
+    others = sorted(entry.name for entry in base.iterdir() if not entry.name.startswith("."))
+    if others and not versions(base):
+        raise UserMistake(
+            f"--model {base}: is not the folder of a model, it holds {others[0]} and no version; "
+            f"name a folder of its own, as in {base}/NAME"
+        )
+
+
+def _read(
+    files: Sequence[Path], columns: str | None, notes: list[str]
+) -> tuple[tuple[str, ...], "TrainingRows"]:
+    """The names of the columns and the rows; what there is to say of them joins ``notes``."""
+    with needs_extra("train"):
+        from serving.batch.readers import open_table
+        from serving.batch.training_rows import collect, columns_beyond_float32
+
+        tables = [open_table(file) for file in files]
+    names = _all_numeric(tables, notes) if columns is None else _asked_for(columns)
+    with progress("reading") as tell:
+        read = 0
+
+        def on_rows(count: int) -> None:
+            nonlocal read
+            read += count
+            tell(counted(read, "row"))
+
+        rows = collect(tables, names, on_rows=on_rows)
+    if rows.rows_left_out:
+        lacking = ", ".join(f"{name}: {count}" for name, count in rows.missing.items())
+        notes.append(
+            f"left out {rows.rows_left_out:,} of {counted(rows.rows_read, 'row')} "
+            f"with a missing value ({lacking})"
+        )
+    for name in columns_beyond_float32(rows.points, names):
+        notes.append(
+            f"warning: column {name!r} loses digits as float32, which the model takes: its values "
+            "are large and lie close together; subtract a constant from it"
+        )
+    return names, rows
+
+
+def _all_numeric(tables: Sequence["Table"], notes: list[str]) -> tuple[str, ...]:
+    from serving.batch.training_rows import numeric_columns
+
+    names, left = numeric_columns(tables)
+    notes.append(f"took {counted(len(names), 'numeric column')}: {', '.join(names)}")
+    if left:
+        others = ", ".join(f"{name or '(unnamed)'}: {holds}" for name, holds in left.items())
+        notes.append(f"left out {counted(len(left), 'column')} ({others})")
+    if tables[0].named and all(_is_number(name) for name in tables[0].columns if name):
+        notes.append("warning: the names of the columns are numbers; has the file no header?")
+    return names
+
+
+def _asked_for(columns: str) -> tuple[str, ...]:
+    """The names in ``--columns``: one line of CSV, so that a name may hold a comma in quotes."""
+    names = [name.strip() for name in next(csv.reader([columns], skipinitialspace=True), [])]
+    if not names or "" in names:
+        raise UserMistake(f"--columns {columns!r}: a name is empty; give names as in a,b")
+    for name in names:
+        if names.count(name) > 1:
+            raise UserMistake(f"--columns {columns}: {name!r} is named twice; name it once")
+    return tuple(names)
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _fit(
+    rows: "TrainingRows",
+    names: Sequence[str],
+    clusters: int,
+    settings: _Settings,
+    notes: list[str],
+) -> "FitResult":
+    """Fit the rows as the served model will be given them, in float32.
+
+    The notes are shown once the fit has begun: until then a mistake is the only line.
+    """
+    with progress("training") as tell:
+        tell("loading TensorFlow")
+        load_tensorflow("train")
+        import numpy as np
+
+        from kmeans_module import InvalidPoints, TooFewDistinctPoints, fit
+
+        def on_iteration(now: "Progress") -> None:
+            while notes:
+                note(notes.pop(0))
+            start = f"start {now.start} of {now.n_init}, " if now.n_init > 1 else ""
+            share = (now.start - 1 + now.iteration / now.max_iter) / now.n_init
+            tell(f"{start}iteration {now.iteration}, inertia {now.inertia:.6g}", share)
+
+        try:
+            return fit(
+                rows.points.astype(np.float32, copy=False),
+                clusters,
+                init=settings.init,
+                n_init=settings.n_init,
+                max_iter=settings.max_iter,
+                tol=settings.tol,
+                standardize=settings.standardize,
+                seed=settings.seed,
+                on_iteration=on_iteration,
+            )
+        except TooFewDistinctPoints as error:
+            raise UserMistake(
+                f"--clusters {clusters}: only {error.distinct} of "
+                f"{counted(len(rows.points), 'row')} are distinct in the columns "
+                f"{', '.join(names)}; "
+                f"ask for at most {error.distinct}"
+            ) from None
+        except InvalidPoints as error:
+            # The fit counts columns; a user knows them by their names.
+            named = re.sub(r"column (\d+)", lambda m: f"column {names[int(m[1])]!r}", str(error))
+            raise UserMistake(named) from None
+
+
+def _write(
+    candidate: Path,
+    result: "FitResult",
+    rows: "TrainingRows",
+    names: Sequence[str],
+    files: Sequence[Path],
+    settings: _Settings,
+    model: str | None,
+) -> ModelCard:
+    import numpy as np
+
+    from export import make_card, write_candidate
+
+    points = rows.points.astype(np.float32, copy=False)
+    card = make_card(
+        result,
+        points,
+        feature_names=names,
+        init=settings.init,
+        n_init=settings.n_init,
+        max_iter=settings.max_iter,
+        tol=settings.tol,
+        standardize=settings.standardize,
+        seed=settings.seed,
+        model=model,
+        files=[str(file) for file in files],
+        rows_left_out=rows.rows_left_out,
+    )
+    write_candidate(candidate, result, card, points)
+    return card
+
+
+def _publish(
+    result: "FitResult",
+    rows: "TrainingRows",
+    names: Sequence[str],
+    files: Sequence[Path],
+    settings: _Settings,
+    base: Path,
+    publishing: _Publishing,
+) -> _Outcome:
+    from export import publish
+
+    compared: list[Comparison] = []
+    with progress("publishing") as tell, tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:
+        tell("measuring the clusters and writing")
+        candidate = Path(scratch) / "candidate"
+        _write(candidate, result, rows, names, files, settings, model_name(base))
+        tell("loading it back and replaying its golden requests")
+        with holdout_rows(publishing.holdout, names) as holdout:
+            version = publish(
+                candidate,
+                base,
+                thresholds=publishing.thresholds,
+                holdout=holdout,
+                force=publishing.force,
+                served_at=publishing.served_at,
+                on_comparison=compared.append,
+                name=str(base),
+            )
+    return _Outcome(
+        path=base / str(version),
+        card=ModelCard.read(version_directory(base, version)),
+        version=version,
+        comparison=compared[0] if compared else None,
+        effect=server_effect(base, version, dry_run=False),
+    )
+
+
+def _promote(
+    outcome: _Outcome, base: Path, server: str | None, timeout: float, poll_interval: float
+) -> _Outcome:
+    from export import lifecycle
+
+    version = outcome.version
+    assert version is not None
+    entry = config_entry(base)
+    if server is None and entry is not None and entry.stable == version:
+        return outcome  # the first version
+    plan = move(
+        base,
+        lambda entry: lifecycle.promote(base, entry, version),
+        server=server,
+        timeout=timeout,
+        poll_interval=poll_interval,
+        dry_run=False,
+    )
+    return replace(outcome, effect=effect(base, plan, server=server, dry_run=False))
+
+
+def _show(base: Path | None, outcome: _Outcome, seconds: float, *, as_json: bool) -> None:
+    card = outcome.card
+    silhouette = card.silhouette.value
+    if as_json:
+        print_json(
+            {
+                "model": None if base is None else str(base),
+                "version": outcome.version,
+                "path": str(outcome.path),
+                "rows_read": card.data.rows_read,
+                "rows_used": card.data.rows_used,
+                "rows_left_out": card.data.rows_left_out,
+                "columns": card.feature_names,
+                "standardize": card.standardize,
+                "n_clusters": card.n_clusters,
+                "init": card.parameters.init,
+                "n_init": card.parameters.n_init,
+                "seed": card.parameters.seed,
+                "n_iter": card.n_iter,
+                "converged": card.converged,
+                "inertia": card.inertia,
+                "silhouette": silhouette,
+                "cluster_sizes": [cluster.size for cluster in card.clusters],
+                "comparison": figures(outcome.comparison),
+                "forced": list(card.forced),
+                "server": outcome.effect,
+                "seconds": round(seconds, 3),
+            }
+        )
+        return
+    starts = counted(card.parameters.n_init, "start")
+    stopped = "converged" if card.converged else "not converged: raise --max-iter"
+    comparison = outcome.comparison
+    print_fields(
+        f"{'wrote candidate' if base is None else 'published'} {outcome.path}",
+        [
+            ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
+            ("columns", ", ".join(card.feature_names)),
+            ("clusters", f"{card.n_clusters}, the best of {starts} ({card.parameters.init})"),
+            ("iterations", f"{card.n_iter} ({stopped})"),
+            ("inertia", f"{card.inertia:.6g}"),
+            ("silhouette", "undefined" if silhouette is None else f"{silhouette:.4f}"),
+            ("cluster sizes", ", ".join(f"{cluster.size:,}" for cluster in card.clusters)),
+            *(
+                [(f"against version {comparison.live_version}", figures_line(comparison))]
+                if comparison is not None
+                else []
+            ),
+            ("server", outcome.effect),
+        ],
+    )

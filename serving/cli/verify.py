@@ -1,0 +1,109 @@
+"""``tfkmeans verify``: are the versions what was exported, and do they answer as they did?"""
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from export.errors import PublishRefused
+from export.repository import version_directory, versions
+
+from .arguments import JsonOption, examples, model_name, whole
+from .exit_codes import REFUSED
+from .moving import BaseArgument, DryRunOption, ServerOption
+from .tensorflow_loading import require_tensorflow
+from .terminal import note, print_json, progress
+
+EXAMPLES: Final = examples(
+    ("Every version of a model", "tfkmeans verify models/customers"),
+    (
+        "What a running server answers, against what was exported",
+        "tfkmeans verify models/customers 3 --server localhost:8500",
+    ),
+)
+
+
+def verify(
+    base: BaseArgument,
+    version: Annotated[
+        int | None,
+        typer.Argument(
+            parser=whole(0), metavar="VERSION", help="A version; all of them when not given."
+        ),
+    ] = None,
+    server: ServerOption = None,
+    dry_run: DryRunOption = False,  # it never changes anything
+    json: JsonOption = False,
+) -> None:
+    """Check the hashes of a version's files, and replay its golden requests; exit code 3 if not so.
+
+    With --server, the server is asked the golden requests of the versions that it has loaded.
+    """
+    directory = version_directory(base, version)
+    chosen = versions(base) if version is None else (int(directory.name),)
+    results: list[dict[str, Any]] = []
+    with progress("verifying") as tell:
+        loaded = None if server is None else _loaded(server, model_name(base))
+        for number in chosen:
+            if version is None and loaded is not None and number not in loaded:
+                continue
+            tell(f"version {number}")
+            if loaded is not None and number not in loaded:
+                found = [f"{server} has not loaded version {number}"]
+            else:
+                found = _findings(version_directory(base, number))
+            if server is not None and not found:
+                found = _server_findings(server, base, number)
+            results.append({"version": number, "ok": not found, "findings": found})
+    if not results:
+        note(f"error: {server} has none of the versions {', '.join(map(str, chosen))} loaded")
+        raise typer.Exit(REFUSED)
+    if json:
+        print_json(
+            {
+                "model": str(base),
+                "ok": all(each["ok"] for each in results),
+                "versions": results,
+                "server": _EFFECT,
+            }
+        )
+    else:
+        for each in results:
+            typer.echo(f"version {each['version']}: {'; '.join(each['findings']) or 'ok'}")
+        typer.echo(_EFFECT)
+    if not all(each["ok"] for each in results):
+        raise typer.Exit(REFUSED)
+
+
+_EFFECT: Final = "the server has nothing to change: nothing was changed"
+
+
+def _findings(directory: Path) -> list[str]:
+    """What is wrong on the disk: bytes first, which costs no TensorFlow."""
+    from export import provenance
+    from export.validation import validate
+
+    if found := provenance.findings(directory):
+        return found
+    require_tensorflow("train")
+    try:
+        validate(directory, name=f"version {directory.name}")
+    except PublishRefused as error:
+        return [str(error)]
+    return []
+
+
+def _loaded(server: str, model: str) -> set[int]:
+    from serving.grpc_client import GrpcClient
+
+    with GrpcClient(server, model) as client:
+        return {each.version for each in client.status() if each.state == "AVAILABLE"}
+
+
+def _server_findings(server: str, base: Path, version: int) -> list[str]:
+    from serving.golden_check import check_version
+    from serving.grpc_client import GrpcClient
+
+    with GrpcClient(server, model_name(base), timeout=30.0) as client:
+        checks = check_version({server: client}, version_directory(base, version), version)
+        return [f"{check.subject}: {check.detail}" for check in checks if not check.passed]

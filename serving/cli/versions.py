@@ -1,0 +1,102 @@
+"""``tfkmeans versions``: what versions a model has, and what becomes of each."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+
+from export.errors import InvalidCandidate
+from export.model_card import ModelCard
+from export.repository import config_entry, version_directory, versions
+
+from .arguments import JsonOption, examples, model_name
+from .moving import BaseArgument, DryRunOption, ServerOption
+from .terminal import print_json
+
+if TYPE_CHECKING:
+    from export.models_config import Entry
+
+EXAMPLES: Final = examples(
+    ("The versions of a model, and their labels", "tfkmeans versions models/customers"),
+    (
+        "And what a running server makes of them",
+        "tfkmeans versions models/customers --server localhost:8500",
+    ),
+)
+
+
+def list_versions(
+    base: BaseArgument,
+    server: ServerOption = None,
+    dry_run: DryRunOption = False,  # it never changes anything
+    json: JsonOption = False,
+) -> None:
+    """Show the versions of a model: labels, when, clusters, inertia, and state on a server."""
+    version_directory(base)  # a folder without versions is no model
+    entry = config_entry(base)
+    states = {} if server is None else _states(server, model_name(base))
+    rows = [_row(base, version, entry, states) for version in versions(base)]
+    if json:
+        if server is None:
+            for row in rows:
+                del row["state"]
+        print_json({"model": str(base), "versions": rows, "server": _served(entry)})
+        return
+    names = ["version", "labels", "created", "k", "inertia", *(["state"] if server else [])]
+    _print_table(names, [[_shown(row[name]) for name in names] for row in rows])
+    typer.echo(_served(entry))
+
+
+def _states(server: str, model: str) -> dict[int, str]:
+    from serving.grpc_client import GrpcClient
+
+    with GrpcClient(server, model) as client:
+        return {
+            each.version: each.state
+            + (f" ({each.error_message})" if each.error_code != "OK" else "")
+            for each in client.status()
+        }
+
+
+def _row(base: Path, version: int, entry: "Entry | None", states: dict[int, str]) -> dict[str, Any]:
+    labels = {} if entry is None else entry.labels
+    row: dict[str, Any] = {
+        "version": version,
+        "labels": sorted(label for label, on in labels.items() if on == version),
+        "created": None,
+        "k": None,
+        "inertia": None,
+        "state": states.get(version),
+    }
+    try:
+        card = ModelCard.read(version_directory(base, version))
+    except InvalidCandidate:  # what is wrong with it, `verify` says
+        return row
+    return row | {"created": card.created, "k": card.n_clusters, "inertia": card.inertia}
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(value)
+    return "-" if value is None else str(value)
+
+
+def _print_table(names: list[str], rows: list[list[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    for row in [names, *rows]:
+        typer.echo(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
+def _served(entry: "Entry | None") -> str:
+    """One line: what a server does with this model."""
+    if entry is None:
+        return "no entry in models.config: a server that is given the folder serves the highest"
+    loaded = ", ".join(map(str, entry.versions))
+    return (
+        f"by models.config a server loads {loaded}; requests without version or label go to "
+        f"version {max(entry.versions)}"
+    )

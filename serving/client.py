@@ -1,0 +1,201 @@
+"""The methods of a client that waits for its answers, whatever carries them."""
+
+import time
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Any, ClassVar, Self, TypeVar
+
+from numpy.typing import ArrayLike
+
+from .conversations import Conversation, Conversations
+from .errors import ServingError
+from .questions import Ask
+from .results import (
+    Assignment,
+    Centroids,
+    Distances,
+    ModelMetadata,
+    Score,
+    Step,
+    VersionStatus,
+)
+
+_T = TypeVar("_T")
+_R = TypeVar("_R", Assignment, Score, Distances, Centroids, Step)
+
+
+class Client(ABC):
+    """What ``GrpcClient`` and ``RestClient`` have in common.
+
+    Every method asks the version or label that it is given, else the client's, else the latest
+    version; gives up after ``timeout`` seconds, its own or the client's; and raises a class of
+    ``serving.errors``.
+
+    Points are anything ``np.asarray`` takes. They travel as float32: a number beyond float32 counts
+    as infinity, and a row with NaN or infinity is answered with -1 and fails no other row, unless
+    the client was told to refuse it. More rows than the limits allow go in parts, several at once.
+    """
+
+    #: Whether a request without rows goes to the server, or is answered here.
+    sends_no_rows: ClassVar[bool] = True
+
+    def __init__(self, conversations: Conversations) -> None:
+        self._conversations = conversations
+
+    def assign(
+        self,
+        points: ArrayLike,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float | None = None,
+    ) -> Assignment:
+        """The nearest cluster of each row, and the distance to it; ``points`` are [n, d]."""
+        return self._ask(Assignment, {"points": points}, version, label, timeout)
+
+    def score(
+        self,
+        points: ArrayLike,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float | None = None,
+    ) -> Score:
+        """How well each row fits its cluster; ``points`` are [n, d]."""
+        return self._ask(Score, {"points": points}, version, label, timeout)
+
+    def transform(
+        self,
+        points: ArrayLike,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float | None = None,
+    ) -> Distances:
+        """The distances of each row to every centroid; ``points`` are [n, d]."""
+        return self._ask(Distances, {"points": points}, version, label, timeout)
+
+    def decode(
+        self,
+        cluster_index: ArrayLike,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float | None = None,
+    ) -> Centroids:
+        """The centroids, in raw units, of clusters; ``cluster_index`` is of integers, [n].
+
+        An index outside 0 … k-1 is InvalidInput.
+        """
+        return self._ask(Centroids, {"cluster_index": cluster_index}, version, label, timeout)
+
+    def fit_step(
+        self,
+        points: ArrayLike,
+        sample_weight: ArrayLike,
+        centroids: ArrayLike,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float | None = None,
+    ) -> Step:
+        """``b`` independent Lloyd steps from the given centroids; the served model stays as it is.
+
+        Args:
+            points: [b, n, d], in raw units.
+            sample_weight: [b, n]; a row of weight 0 changes nothing.
+            centroids: [b, k, d], in raw units; ``k`` is the caller's.
+            version: the version to ask.
+            label: the label to ask, instead of a version.
+            timeout: seconds.
+        """
+        inputs = {"points": points, "sample_weight": sample_weight, "centroids": centroids}
+        return self._ask(Step, inputs, version, label, timeout)
+
+    def status(
+        self,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float | None = None,
+    ) -> list[VersionStatus]:
+        """The versions of the model that the server knows, as it lists them: newest first.
+
+        With a version, or a label, only that one. A version stays listed after it was unloaded.
+        """
+        return self._run(self._conversations.status(version, label, timeout))
+
+    def metadata(
+        self,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float | None = None,
+    ) -> ModelMetadata:
+        """The version that answers, and its signatures."""
+        return self._run(self._conversations.metadata(version, label, timeout))
+
+    def wait_until_ready(
+        self,
+        timeout: float = 30.0,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+    ) -> None:
+        """Return as soon as the version or label asked for, or any version, is AVAILABLE.
+
+        Raises:
+            DeadlineExceeded: it was not in ``timeout`` seconds; the text says how it was last.
+        """
+        self._run(self._conversations.wait_until_ready(timeout, version, label))
+
+    def close(self) -> None:
+        """Close the connections; a second time does nothing."""
+        if self._conversations.close():
+            self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _ask(
+        self,
+        result: type[_R],
+        values: dict[str, ArrayLike],
+        version: int | None,
+        label: str | None,
+        timeout: float | None,
+    ) -> _R:
+        return self._run(self._conversations.ask(result, values, version, label, timeout))
+
+    def _run(self, conversation: Conversation[_T]) -> _T:
+        answer: Any = None
+        try:
+            step = next(conversation)
+            while True:
+                try:
+                    if isinstance(step, Ask):
+                        answer = self._answers(step)
+                    else:
+                        time.sleep(step.seconds)
+                except ServingError as error:
+                    step = conversation.throw(error)
+                else:
+                    step = conversation.send(answer)
+        except StopIteration as end:
+            result: _T = end.value
+            return result
+
+    @abstractmethod
+    def _answers(self, ask: Ask) -> list[Any]:
+        """The answers to the questions, in their order, within the deadline."""
+
+    @abstractmethod
+    def _close(self) -> None: ...

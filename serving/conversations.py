@@ -1,0 +1,333 @@
+"""What passes between a client and a server in each call, whatever carries it and however it waits.
+
+A conversation is a generator: it yields a step, is sent the answer to it or has the error thrown
+in, and returns the result of the call. A client that waits and one that awaits drive the same
+conversations, over gRPC and over REST.
+"""
+
+import math
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kmeans_module.contract import SIGNATURES, SignatureContract
+
+from .calls import (
+    Arrays,
+    Target,
+    check_declared,
+    checked_inputs,
+    checked_outputs,
+    checked_timeout,
+    dimensions,
+    refuse_bad_rows,
+)
+from .errors import (
+    AccessDenied,
+    DeadlineExceeded,
+    InvalidInput,
+    ModelNotFound,
+    ServerError,
+    ServerUnavailable,
+    ServingError,
+)
+from .options import Limits, OnBadRow
+from .questions import Ask, Deadline, GetMetadata, GetStatus, Pause, Predict, Question, Step
+from .results import (
+    Assignment,
+    Centroids,
+    Distances,
+    ModelMetadata,
+    Score,
+    VersionStatus,
+)
+from .results import Step as FitStep
+
+_T = TypeVar("_T")
+_R = TypeVar("_R", Assignment, Score, Distances, Centroids, FitStep)
+Conversation = Generator[Step, Any, _T]
+
+#: Seconds a call may take, attempts and waits in between included.
+DEFAULT_TIMEOUT: Final = 5.0
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between two looks at a model that is not ready
+_NOT_READY: Final = (ModelNotFound, ServerUnavailable, DeadlineExceeded)
+
+
+class Conversations:
+    """The calls of one client.
+
+    Args:
+        address: the server, as errors name it.
+        value_bytes: the bytes that a number of a request takes on the wire, about.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        model: str,
+        *,
+        version: int | None,
+        label: str | None,
+        timeout: float,
+        limits: Limits | None,
+        on_bad_row: OnBadRow,
+        value_bytes: int,
+    ) -> None:
+        self.target = Target.of(address, model, version, label)
+        self.limits = limits or Limits()
+        if on_bad_row not in ("answer", "raise"):
+            raise self.target.error(
+                InvalidInput, f"on_bad_row={on_bad_row!r} is neither 'answer' nor 'raise'"
+            )
+        self._timeout = checked_timeout(timeout, DEFAULT_TIMEOUT, self.target)
+        self._on_bad_row = on_bad_row
+        self._value_bytes = value_bytes
+        self._closed = False
+        # None where the server does not tell.
+        self._known: dict[Target, ModelMetadata | None] = {}
+
+    def close(self) -> bool:
+        """From now on every call is refused; False when it was so before."""
+        was_open, self._closed = not self._closed, True
+        return was_open
+
+    def ask(
+        self,
+        result: type[_R],
+        values: Mapping[str, ArrayLike],
+        version: int | None,
+        label: str | None,
+        timeout: float | None,
+    ) -> Conversation[_R]:
+        """The outputs of a signature."""
+        target, deadline = self._prepared(version, label, timeout)
+        signature = SIGNATURES[result.signature]
+        inputs = checked_inputs(signature, values, target)
+        if self._on_bad_row == "raise":
+            refuse_bad_rows(inputs, target)
+        metadata = yield from self._checked(signature, inputs, target, deadline)
+        sizes = dimensions(signature.inputs, inputs)
+        if metadata is not None:
+            sizes = {**_declared_sizes(signature, metadata), **sizes}
+        rows = self.limits.rows_of(_row_bytes(signature, sizes, self._value_bytes))
+        try:
+            if len(next(iter(inputs.values()))) <= rows:
+                question = Predict(target, signature, inputs, sizes)
+                outputs, answered = yield from _one(question, deadline, _prediction)
+                outputs = checked_outputs(signature, inputs, outputs, target)
+            else:
+                outputs, answered = yield from self._in_parts(
+                    target, signature, inputs, rows, deadline
+                )
+        except (InvalidInput, ModelNotFound):
+            # The model has changed, maybe: what is known of it is looked at anew by the next call.
+            self._known.pop(target, None)
+            raise
+        return result(**outputs, version=answered)
+
+    def status(
+        self, version: int | None, label: str | None, timeout: float | None
+    ) -> Conversation[list[VersionStatus]]:
+        """The versions of the model that the server knows."""
+        target, deadline = self._prepared(version, label, timeout)
+        return (yield from self._status(target, deadline))
+
+    def metadata(
+        self, version: int | None, label: str | None, timeout: float | None
+    ) -> Conversation[ModelMetadata]:
+        """The version that answers, and its signatures."""
+        target, deadline = self._prepared(version, label, timeout)
+        return (yield from self._metadata(target, deadline))
+
+    def wait_until_ready(
+        self, timeout: float, version: int | None, label: str | None
+    ) -> Conversation[None]:
+        """Until the version or label asked for, or any version, is AVAILABLE."""
+        target, deadline = self._prepared(version, label, timeout)
+        pause = _FIRST_PAUSE
+        last: str | None = None
+        cause: ServingError | None = None
+        while True:
+            try:
+                left = deadline.left(target)
+                look = Deadline(min(left, self._timeout))
+                states = yield from self._status(target, look)
+            except _NOT_READY as error:
+                # The last look may have had no time left, and has then nothing to tell.
+                if last is None or not isinstance(error, DeadlineExceeded):
+                    last, cause = error.message, error
+            else:
+                if any(each.state == "AVAILABLE" for each in states):
+                    return
+                last, cause = _described(states), None
+            try:
+                yield Pause(min(pause, deadline.left(target)))
+            except DeadlineExceeded:
+                break
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        message = f"not ready after {deadline.seconds:g} s; last: {last}"
+        raise target.error(DeadlineExceeded, message) from cause
+
+    def _prepared(
+        self, version: int | None, label: str | None, timeout: float | None
+    ) -> tuple[Target, Deadline]:
+        if self._closed:
+            raise self.target.error(InvalidInput, "this client is closed; make a new one")
+        target = self.target.choose(version, label)
+        return target, Deadline(checked_timeout(timeout, self._timeout, target))
+
+    def _status(self, target: Target, deadline: Deadline) -> Conversation[list[VersionStatus]]:
+        """The status; a server gives all versions for a label, so that it is resolved first."""
+        if target.label is not None:
+            metadata = yield from self._metadata(target, deadline)
+            target = target.at_version(metadata.version)
+        return (yield from _one(GetStatus(target), deadline, _states))
+
+    def _metadata(self, target: Target, deadline: Deadline) -> Conversation[ModelMetadata]:
+        metadata = yield from _one(GetMetadata(target), deadline, _model_metadata)
+        self._known[target] = metadata
+        return metadata
+
+    def _checked(
+        self, signature: SignatureContract, inputs: Arrays, target: Target, deadline: Deadline
+    ) -> Conversation[ModelMetadata | None]:
+        """What the server tells of the model, after the inputs were held against it.
+
+        It is asked for once, and again before it is the reason to refuse: under the same name there
+        may be another version by now. None where the server does not tell; then it checks alone.
+        """
+        known = target in self._known
+        if not known:
+            try:
+                yield from self._metadata(target, deadline)
+            except (ServerError, AccessDenied):
+                if self._closed:
+                    raise
+                self._known[target] = None  # a proxy lets only Predict pass, it may be
+        metadata = self._known.get(target)
+        if metadata is None or signature.name not in metadata.signatures:
+            return metadata
+        try:
+            check_declared(signature, inputs, metadata, target)
+        except InvalidInput:
+            if not known or target.version is not None:
+                raise
+            metadata = yield from self._metadata(target, deadline)
+            check_declared(signature, inputs, metadata, target)
+        return metadata
+
+    def _in_parts(
+        self,
+        target: Target,
+        signature: SignatureContract,
+        inputs: Arrays,
+        rows: int,
+        deadline: Deadline,
+    ) -> Conversation[tuple[Arrays, int | None]]:
+        """The outputs for more rows than go in one request, all of one version."""
+        count = len(next(iter(inputs.values())))
+        parts = [
+            {name: array[start : start + rows] for name, array in inputs.items()}
+            for start in range(0, count, rows)
+        ]
+        # Between two parts a new version may come, so that all ask the one that is there now.
+        pinned = target.version is None and self._known.get(target) is not None
+        asked = target
+        for last in (not pinned, True):
+            if pinned:
+                metadata = yield from self._metadata(target, deadline)
+                asked = target.at_version(metadata.version)
+            try:
+                answers: Sequence[tuple[Arrays, int | None]] = yield Ask(
+                    [Predict(asked, signature, part) for part in parts], deadline
+                )
+                break
+            except ModelNotFound:
+                # It was unloaded meanwhile, and another may have taken its place.
+                if last:
+                    raise
+        checked = [
+            checked_outputs(signature, part, outputs, target)
+            for part, (outputs, _) in zip(parts, answers, strict=True)
+        ]
+        versions = {answered for _, answered in answers}
+        if len(versions) > 1:
+            listed = " and ".join(str(each) for each in sorted(versions, key=str))
+            raise target.error(
+                ServerError, f"the parts of one call were answered by the versions {listed}"
+            )
+        return _joined(signature, checked, target), versions.pop()
+
+
+def _one(question: Question, deadline: Deadline, kind: Callable[[Any], _T]) -> Conversation[_T]:
+    """The answer to a single question; ``kind`` says what it is."""
+    (answer,) = yield Ask([question], deadline)
+    return kind(answer)
+
+
+def _prediction(answer: tuple[Arrays, int | None]) -> tuple[Arrays, int | None]:
+    return answer
+
+
+def _states(answer: list[VersionStatus]) -> list[VersionStatus]:
+    return answer
+
+
+def _model_metadata(answer: ModelMetadata) -> ModelMetadata:
+    return answer
+
+
+def _joined(signature: SignatureContract, parts: Sequence[Arrays], target: Target) -> Arrays:
+    try:
+        return {
+            tensor.name: np.concatenate([part[tensor.name] for part in parts])
+            for tensor in signature.outputs
+        }
+    except ValueError as error:  # not of one width
+        raise target.error(
+            ServerError, f"the parts of the answer to {signature.name} do not fit: {error}"
+        ) from error
+
+
+def _declared_sizes(signature: SignatureContract, metadata: ModelMetadata) -> dict[str, int]:
+    """The sizes that the model fixes, by letter of the contract's shapes."""
+    sizes: dict[str, int] = {}
+    found = metadata.signatures.get(signature.name)
+    if found is None:
+        return sizes
+    for tensors, declared in (
+        (signature.inputs, found.inputs),
+        (signature.outputs, found.outputs),
+    ):
+        for tensor in tensors:
+            shape = declared[tensor.name].shape if tensor.name in declared else None
+            if shape is not None and len(shape) == len(tensor.shape):
+                pairs = zip(tensor.shape, shape, strict=True)
+                sizes.update({letter: size for letter, size in pairs if size is not None})
+    return sizes
+
+
+def _row_bytes(signature: SignatureContract, sizes: Mapping[str, int], value_bytes: int) -> int:
+    """The bytes of a row, that is of an element of dimension 0, in the request or the answer."""
+
+    def of(tensors: Sequence[Any], each: int) -> int:
+        return sum(
+            each * math.prod(sizes.get(letter, 1) for letter in tensor.shape[1:])
+            for tensor in tensors
+        )
+
+    # A number of an answer may be a negative integer in a typed field, of ten bytes.
+    return max(of(signature.inputs, value_bytes), of(signature.outputs, max(value_bytes, 10)))
+
+
+def _described(states: Sequence[VersionStatus]) -> str:
+    if not states:
+        return "the server lists no version"
+    return "; ".join(
+        f"version {each.version} is {each.state}"
+        + (f" ({each.error_code}: {each.error_message})" if each.error_code != "OK" else "")
+        for each in states
+    )

@@ -1,0 +1,18 @@
+"""The embedded server: TF Serving's protocol on one machine, without Docker.
+
+One room per concern:
+
+- the models' life: ``version_discovery``, ``model_config``, ``served_models``, ``asked_model``
+- running them: ``servable``, ``prediction``, ``examples``, ``warmup``
+- the tensors' two spellings: ``json_*``, ``base64_reading``, ``rapidjson_number``, ``tensor_proto``
+- REST: ``rest``, ``rest_paths``, ``rest_listener``, ``http_answers``
+- gRPC: ``grpc_services``, ``grpc_listener``
+- what is told of requests: ``request_watch`` (deadline, log), ``metrics``
+- options: ``options``, ``option_messages``, ``text_messages``; ``server`` puts all together
+
+TensorFlow is imported when ``EmbeddedServer`` is first asked for.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,10 @@
+from .errors import AddressUnavailable as AddressUnavailable
+from .errors import InvalidModelConfig as InvalidModelConfig
+from .errors import InvalidMonitoringConfig as InvalidMonitoringConfig
+from .errors import InvalidOptions as InvalidOptions
+from .errors import InvalidSslConfig as InvalidSslConfig
+from .errors import ModelLoadFailed as ModelLoadFailed
+from .errors import NoModel as NoModel
+from .errors import PortInUse as PortInUse
+from .errors import ServerStartError as ServerStartError
+from .server import EmbeddedServer as EmbeddedServer

@@ -1,0 +1,40 @@
+"""Binary strings in JSON: ``{"b64": "..."}``."""
+
+import base64
+import re
+
+from serving.embedded.json_reading import MISSING, JsonObject
+from serving.embedded.json_writing import quoted
+from serving.embedded.status import invalid_argument
+
+_KEY = "b64"
+_SPACE = re.compile(r"[ \t\n\r\f\v]+")
+_ENCODED = re.compile(r"([A-Za-z0-9+/]*)([=.]*)", re.ASCII)
+
+
+def is_base64_object(value: object) -> bool:
+    """Whether a value is an object whose one member is a base64 string."""
+    return isinstance(value, JsonObject) and len(value) == 1 and isinstance(value.find(_KEY), str)
+
+
+def read_base64_object(value: JsonObject) -> bytes:
+    """The bytes of such an object.
+
+    White space is passed over, and the padding may be there whole or not at all.
+
+    Raises:
+        StatusError: it is no such object, or its string is no base64.
+    """
+    text = value.find(_KEY)
+    if text is MISSING or not is_base64_object(value):
+        raise invalid_argument(
+            f"JSON Value: {quoted(value)} not formatted correctly for base64 data"
+        )
+    match = _ENCODED.fullmatch(_SPACE.sub("", text))
+    if match is None:
+        raise invalid_argument("Unable to base64 decode")
+    digits, padding = match.groups()
+    missing = -len(digits) % 4
+    if missing == 3 or len(padding) not in {0, missing}:
+        raise invalid_argument("Unable to base64 decode")
+    return base64.b64decode(digits + "=" * missing)

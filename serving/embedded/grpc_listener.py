@@ -1,0 +1,91 @@
+"""The gRPC server under the services."""
+
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from serving.embedded.errors import AddressUnavailable, InvalidSslConfig
+from serving.embedded.grpc_services import add_services
+from serving.embedded.listening import Port, address_of, bound_socket
+from serving.embedded.option_messages import SSLConfig
+from serving.embedded.request_watch import RequestWatch
+from serving.embedded.served_models import ServedModels
+from serving.embedded.text_messages import read_text_message
+
+#: No own limit on a message's size, as TF Serving; and two servers never share a port unseen.
+_OPTIONS = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+)
+
+
+def read_server_credentials(path: Path) -> grpc.ServerCredentials:
+    """The credentials of a text-format SSLConfig, whose keys and certificates stand in it as PEM.
+
+    Raises:
+        InvalidSslConfig: the file cannot be read, is no SSLConfig, or lacks what it needs.
+    """
+    config: Any = read_text_message("SSL config file", path, SSLConfig(), InvalidSslConfig)
+    for name in ("server_key", "server_cert"):
+        if "-----BEGIN " not in getattr(config, name):
+            raise InvalidSslConfig(
+                f"SSL config file {path} has no PEM in {name}; write the file's content there, "
+                "not its path"
+            )
+    if config.client_verify and not config.custom_ca:
+        raise InvalidSslConfig(
+            f"SSL config file {path} has client_verify but no custom_ca; add the PEM of the "
+            "certificate that signs the clients' ones"
+        )
+    pair = (config.server_key.encode(), config.server_cert.encode())
+    return grpc.ssl_server_credentials(
+        [pair],
+        root_certificates=config.custom_ca.encode() or None,
+        require_client_auth=config.client_verify,
+    )
+
+
+class GrpcListener:
+    """Serves the gRPC services on an address, within a running event loop."""
+
+    def __init__(
+        self,
+        host: str,
+        port: Port,
+        credentials: grpc.ServerCredentials | None,
+        models: ServedModels,
+        watch: RequestWatch,
+        pool: Executor,
+    ) -> None:
+        """Bind the port; without credentials it is not encrypted.
+
+        Raises:
+            AddressUnavailable: host and port cannot be listened on.
+        """
+        # gRPC says in many lines of its own log why it cannot bind; a socket says it by number.
+        with bound_socket("port", host, port) as probe:
+            self.address = address_of(host, probe.getsockname()[1])
+        self._server = grpc.aio.server(options=_OPTIONS)
+        add_services(self._server, models, watch, pool)
+        try:
+            if credentials is None:
+                self._server.add_insecure_port(self.address)
+            else:
+                self._server.add_secure_port(self.address, credentials)
+        except RuntimeError as error:
+            what = "" if credentials is None else " (are the key and the certificate a pair?)"
+            raise AddressUnavailable(
+                f"port {port} on {host} can't be listened on: {error}{what}"
+            ) from error
+
+    async def start(self) -> None:
+        """Begin to accept connections."""
+        await self._server.start()
+
+    async def stop(self, grace: float) -> None:
+        """Accept nothing more, and wait up to ``grace`` seconds for the answers under way."""
+        await self._server.stop(grace)

@@ -1,0 +1,196 @@
+"""The gRPC services: PredictionService and ModelService.
+
+A call is handled as bytes to bytes in a thread of the pool, from the parsing of the request to the
+bytes of the answer, so that the event loop is free for the sockets.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Any
+
+import grpc.aio
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+
+from serving.embedded.asked_model import AskedModel
+from serving.embedded.examples import classify, multi_inference, regress
+from serving.embedded.model_answers import model_metadata, model_status
+from serving.embedded.model_config import check_model_config_list
+from serving.embedded.prediction import DEFAULT_SIGNATURE, predict
+from serving.embedded.request_watch import Request, RequestWatch
+from serving.embedded.servable import Servable
+from serving.embedded.served_models import ServedModels
+from serving.embedded.status import Code, StatusError, invalid_argument
+from serving.embedded.tensor_proto import proto_of
+
+Context = grpc.aio.ServicerContext[Any, Any]
+_PACKAGE = "tensorflow.serving"
+
+
+@dataclass(frozen=True)
+class _Rpc:
+    """A method of a service: the class of its message, and what answers it."""
+
+    name: str
+    message: type[Any]
+    answer: Callable[[Request, Any], Any]
+    is_counted: bool = False
+
+
+def add_services(
+    server: grpc.aio.Server, models: ServedModels, watch: RequestWatch, pool: Executor
+) -> None:
+    """Let a server answer for the models."""
+    answers = _Answers(models)
+    services = {
+        "PredictionService": (
+            _Rpc("Predict", predict_pb2.PredictRequest, answers.predict, True),
+            _Rpc("Classify", classification_pb2.ClassificationRequest, answers.classify, True),
+            _Rpc("Regress", regression_pb2.RegressionRequest, answers.regress, True),
+            _Rpc("MultiInference", inference_pb2.MultiInferenceRequest, answers.multi_inference),
+            _Rpc(
+                "GetModelMetadata",
+                get_model_metadata_pb2.GetModelMetadataRequest,
+                answers.model_metadata,
+            ),
+        ),
+        "ModelService": (
+            _Rpc("GetModelStatus", get_model_status_pb2.GetModelStatusRequest, answers.status),
+            _Rpc(
+                "HandleReloadConfigRequest",
+                model_management_pb2.ReloadConfigRequest,
+                answers.reload_config,
+            ),
+        ),
+    }
+    for service, rpcs in services.items():
+        handlers: dict[str, Any] = {
+            rpc.name: grpc.unary_unary_rpc_method_handler(_handler(rpc, watch, pool))
+            for rpc in rpcs
+        }
+        generic = grpc.method_handlers_generic_handler(f"{_PACKAGE}.{service}", handlers)
+        server.add_generic_rpc_handlers((generic,))
+
+
+def _handler(rpc: _Rpc, watch: RequestWatch, pool: Executor) -> Any:
+    def handled(raw: bytes, deadline: float | None) -> bytes:
+        request = Request(rpc.name, deadline=deadline)
+        with watch.watched("GRPC", request, is_counted=rpc.is_counted):
+            answer: bytes = rpc.answer(request, _parsed(rpc, raw)).SerializeToString()
+            return answer
+
+    async def handle(raw: bytes, context: Context) -> bytes:
+        left = context.time_remaining()
+        deadline = None if left is None else time.monotonic() + left
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(pool, handled, raw, deadline)
+        except StatusError as error:
+            await context.abort(error.code.grpc_code, error.grpc_message)
+        raise AssertionError("abort raises")
+
+    return handle
+
+
+def _parsed(rpc: _Rpc, raw: bytes) -> Any:
+    try:
+        return rpc.message.FromString(raw)
+    except DecodeError as error:
+        raise StatusError(
+            Code.INTERNAL, f"The request is no {rpc.message.DESCRIPTOR.full_name}"
+        ) from error
+
+
+class _Answers:
+    """What each method answers; a StatusError is its answer too."""
+
+    def __init__(self, models: ServedModels) -> None:
+        self._models = models
+
+    def predict(self, request: Request, message: Any) -> Any:
+        _note_model(request, message)
+        name = message.model_spec.signature_name
+        with self._models.servable(request.model) as servable:
+            request.version = servable.version
+            outputs = predict(request, servable, name, message.inputs, message.output_filter)
+        response = predict_pb2.PredictResponse(model_spec=_answered_by(servable, name))
+        for alias, array in outputs.items():
+            response.outputs[alias].CopyFrom(proto_of(array))
+        return response
+
+    def classify(self, request: Request, message: Any) -> Any:
+        _note_model(request, message)
+        name = message.model_spec.signature_name
+        with self._models.servable(request.model) as servable:
+            request.version = servable.version
+            result = classify(request, servable, name, message.input)
+        return classification_pb2.ClassificationResponse(
+            result=result, model_spec=_answered_by(servable, name)
+        )
+
+    def regress(self, request: Request, message: Any) -> Any:
+        _note_model(request, message)
+        name = message.model_spec.signature_name
+        with self._models.servable(request.model) as servable:
+            request.version = servable.version
+            result = regress(request, servable, name, message.input)
+        return regression_pb2.RegressionResponse(
+            result=result, model_spec=_answered_by(servable, name)
+        )
+
+    def multi_inference(self, request: Request, message: Any) -> Any:
+        if message.tasks:
+            request.model = AskedModel.of(message.tasks[0].model_spec)
+        with self._models.servable(request.model) as servable:
+            request.version = servable.version
+            results = multi_inference(request, servable, message)
+        response = inference_pb2.MultiInferenceResponse()
+        for task, result in zip(message.tasks, results, strict=True):
+            name = task.model_spec.signature_name
+            result.model_spec.CopyFrom(_answered_by(servable, name))
+            response.results.append(result)
+        return response
+
+    def model_metadata(self, request: Request, message: Any) -> Any:
+        _note_model(request, message)
+        return model_metadata(self._models, request.model, message.metadata_field)
+
+    def status(self, request: Request, message: Any) -> Any:
+        _note_model(request, message)
+        return model_status(self._models, request.model)
+
+    def reload_config(self, _request: Request, message: Any) -> Any:
+        if message.config.WhichOneof("config") != "model_config_list":
+            raise invalid_argument(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+                "Only ModelConfigList is currently supported"
+            )
+        check_model_config_list(message.config.model_config_list)
+        self._models.reconfigure(message.config.model_config_list)
+        return model_management_pb2.ReloadConfigResponse(status={})
+
+
+def _note_model(request: Request, message: Any) -> None:
+    if not message.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")
+    request.model = AskedModel.of(message.model_spec)
+
+
+def _answered_by(servable: Servable, signature_name: str) -> Any:
+    spec = model_pb2.ModelSpec(
+        name=servable.model, signature_name=signature_name or DEFAULT_SIGNATURE
+    )
+    spec.version.value = servable.version
+    return spec

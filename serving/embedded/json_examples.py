@@ -1,0 +1,124 @@
+"""Classify and regress over REST: a JSON body to an Input message, and results to a JSON body."""
+
+from typing import Any
+
+import numpy as np
+from tensorflow.core.example import example_pb2, feature_pb2
+from tensorflow_serving.apis import input_pb2
+
+from serving.embedded.base64_reading import is_base64_object, read_base64_object
+from serving.embedded.json_predict import type_name
+from serving.embedded.json_reading import MISSING, JsonObject, JsonValue
+from serving.embedded.json_writing import (
+    float_texts,
+    indent,
+    object_text,
+    quoted,
+    string_text,
+)
+from serving.embedded.status import StatusError, invalid_argument
+
+_MAX_INT64 = 2**63 - 1
+_KIND_NAMES = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
+
+
+def read_examples_body(document: JsonObject) -> Any:
+    """The Input message of a classify or regress body.
+
+    Raises:
+        StatusError: as TF Serving words it (it says classify for regress too).
+    """
+    message = input_pb2.Input()
+    context, examples = document.find("context"), document.find("examples")
+    if context is not MISSING:
+        message.example_list_with_context.context.CopyFrom(_example(context))
+    if examples is MISSING:
+        raise _format_error(
+            document, "When method is classify, key 'examples' is expected and was not found"
+        )
+    if not isinstance(examples, list):
+        raise _format_error(document, "Expecting 'examples' value to be an list/array")
+    if not examples:
+        raise _format_error(document, "'examples' value is an empty array")
+    converted = [_example(example) for example in examples]
+    if context is not MISSING:
+        message.example_list_with_context.examples.extend(converted)
+    else:
+        message.example_list.examples.extend(converted)
+    return message
+
+
+def _format_error(value: JsonValue, text: str) -> StatusError:
+    return invalid_argument(f"JSON Value: {quoted(value)} {text}")
+
+
+def _example(value: JsonValue) -> Any:
+    if not isinstance(value, JsonObject):
+        raise invalid_argument(f"Example must be JSON object but got JSON {type_name(value)}")
+    example = example_pb2.Example()
+    for name, content in value.members:
+        feature = feature_pb2.Feature()
+        for element in content if isinstance(content, list) else [content]:
+            _add_element(feature, name, element)
+        # A name that is no UTF-8 cannot be in a message, and no model asks for it.
+        key = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        example.features.feature[key].CopyFrom(feature)
+    return example
+
+
+def _add_element(feature: Any, name: str, element: JsonValue) -> None:
+    """Add a value to a feature; the first one says of which kind all must be."""
+    match element:
+        case bool():
+            _list(feature, name, "int64_list").append(int(element))
+        case float():
+            _list(feature, name, "float_list").append(_float32(element))
+        case int():
+            values = _list(feature, name, "int64_list")
+            if element > _MAX_INT64:
+                raise invalid_argument(
+                    f"Feature: {name} has uint64 element. Only int64 is supported."
+                )
+            values.append(element)
+        case str():
+            encoded = element.encode("utf-8", "surrogateescape")
+            _list(feature, name, "bytes_list").append(encoded)
+        case JsonObject() if is_base64_object(element):
+            _list(feature, name, "bytes_list").append(read_base64_object(element))
+        case _:
+            raise invalid_argument(
+                f"Feature: {name} has element with unexpected JSON type: {type_name(element)}"
+            )
+
+
+def _list(feature: Any, name: str, kind: str) -> Any:
+    given = feature.WhichOneof("kind")
+    if given not in {None, kind}:
+        raise invalid_argument(
+            f"Unexpected element type in feature: {name} expecting type: {_KIND_NAMES[given]}"
+        )
+    return getattr(feature, kind).value
+
+
+def _float32(value: float) -> float:
+    with np.errstate(over="ignore", under="ignore"):
+        return float(np.float32(value))
+
+
+def classification_text(result: Any) -> str:
+    """The answer to classify: per example a list of [label, score]."""
+    rows = []
+    for classifications in result.classifications:
+        scores = float_texts(np.array([c.score for c in classifications.classes], np.float32))
+        pairs = [
+            f"[{string_text(entry.label)}, {score}]"
+            for entry, score in zip(classifications.classes, scores, strict=True)
+        ]
+        rows.append(f"[{', '.join(pairs)}]")
+    return object_text("results", f"[{', '.join(rows)}{indent(1)}]")
+
+
+def regression_text(result: Any) -> str:
+    """The answer to regress: a number per example."""
+    values = np.array([regression.value for regression in result.regressions], np.float32)
+    return object_text("results", f"[{', '.join(float_texts(values))}]")

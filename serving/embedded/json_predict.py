@@ -1,0 +1,513 @@
+"""Predict over REST: a JSON body to named arrays, and named arrays to a JSON body.
+
+The rules are those of TF Serving's ``json_tensor``: what is an input, which JSON a dtype takes, and
+what is wrong, in which order and words. A regular request is taken as a whole; one that is not is
+walked value by value, which finds what TF Serving says of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+
+from serving.embedded.base64_reading import is_base64_object, read_base64_object
+from serving.embedded.json_reading import MISSING, JsonObject, JsonValue
+from serving.embedded.json_writing import (
+    indent,
+    leaf_texts,
+    many_lines,
+    object_text,
+    quoted,
+    single_line,
+    string_text,
+)
+from serving.embedded.prediction import tensor_error
+from serving.embedded.status import Code, StatusError, invalid_argument
+from serving.embedded.tensor_proto import InvalidTensor, check_rank, dtype_name, filled
+
+_INT32 = (-(2**31), 2**31 - 1)
+#: The JSON integers that an integer dtype takes; the small ones are cut to their width later.
+_INTEGER_RANGES = {
+    types_pb2.DT_INT8: _INT32,
+    types_pb2.DT_UINT8: _INT32,
+    types_pb2.DT_INT16: _INT32,
+    types_pb2.DT_INT32: _INT32,
+    types_pb2.DT_INT64: (-(2**63), 2**63 - 1),
+    types_pb2.DT_UINT32: (0, 2**32 - 1),
+    types_pb2.DT_UINT64: (0, 2**64 - 1),
+}
+_FLOATS = {types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE}
+#: A name that ends so has its strings written as base64.
+_BYTES_SUFFIX = "_bytes"
+
+
+@dataclass(frozen=True)
+class PredictBody:
+    """What a predict body asks: the arrays by input name, and in which format to answer."""
+
+    inputs: dict[str, npt.NDArray[Any]]
+    is_row: bool
+
+
+# Body to arrays
+
+
+def read_signature_name(document: JsonObject) -> str:
+    """The ``signature_name`` of a body, empty when it has none.
+
+    Raises:
+        StatusError: it is not a string.
+    """
+    name = document.find("signature_name")
+    if name is MISSING:
+        return ""
+    if not isinstance(name, str):
+        raise invalid_argument(
+            f"JSON Value: {quoted(document)} not formatted correctly. "
+            "'signature_name' key must be a string value."
+        )
+    return name
+
+
+def read_predict_body(
+    document: JsonObject, signature_name: str, inputs: Mapping[str, Any]
+) -> PredictBody:
+    """The arrays of a body.
+
+    Args:
+        document: the body.
+        signature_name: the name in the body, for messages.
+        inputs: the signature's TensorInfos by input name.
+
+    Raises:
+        StatusError: as TF Serving words it.
+    """
+    if not inputs:
+        raise invalid_argument(
+            f"Failed to get input map for signature: {signature_name or 'DEFAULT'}"
+        )
+    instances, columns = document.find("instances"), document.find("inputs")
+    if instances is MISSING and columns is MISSING:
+        raise invalid_argument("Missing 'inputs' or 'instances' key")
+    if instances is not MISSING and columns is not MISSING:
+        raise _format_error(
+            document,
+            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ",
+        )
+    if instances is MISSING:
+        return PredictBody(_read_columns(columns, inputs), is_row=False)
+    if not isinstance(instances, list):
+        raise _format_error(document, "Expecting 'instances' to be an list/array")
+    if not instances:
+        raise _format_error(document, "No values in 'instances' array")
+    return PredictBody(_read_rows(instances, inputs), is_row=True)
+
+
+def _format_error(value: JsonValue, text: str) -> StatusError:
+    return invalid_argument(f"JSON Value: {quoted(value)} {text}")
+
+
+def _read_columns(columns: JsonValue, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+    if not isinstance(columns, JsonObject) or is_base64_object(columns):
+        if len(inputs) > 1:
+            raise invalid_argument(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors "
+                "required as per tensorinfo_map"
+            )
+        (name,) = inputs
+        return {name: _read_tensor(inputs, name, columns)}
+    arrays = {}
+    for name in sorted(inputs):
+        value = columns.find(name)
+        if value is MISSING:
+            raise invalid_argument(f"Missing named input: {name} in 'inputs' object.")
+        arrays[name] = _read_tensor(inputs, name, value)
+    return arrays
+
+
+def _read_tensor(inputs: Mapping[str, Any], name: str, value: JsonValue) -> npt.NDArray[Any]:
+    dtype = inputs[name].dtype
+    regular = _regular_array(value, dtype)
+    if regular is not None:
+        return regular
+    tensor = _Tensor(dtype)
+    tensor.add(value)
+    return tensor.array(inputs, name, tensor.shape)
+
+
+def _read_rows(
+    instances: list[JsonValue], inputs: Mapping[str, Any]
+) -> dict[str, npt.NDArray[Any]]:
+    first = instances[0]
+    if not isinstance(first, JsonObject) and len(inputs) > 1:
+        raise invalid_argument(
+            "instances is a plain list, but expecting list of objects as multiple input tensors "
+            "required as per tensorinfo_map"
+        )
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for name, values in _row_columns(instances, inputs).items():
+        regular = _regular_array(values, inputs[name].dtype)
+        if regular is None:
+            return _read_irregular_rows(instances, inputs)
+        arrays[name] = regular
+    return arrays or _read_irregular_rows(instances, inputs)
+
+
+def _row_columns(
+    instances: list[JsonValue], inputs: Mapping[str, Any]
+) -> dict[str, list[JsonValue]]:
+    """The instances as one list per input; empty when they are not alike."""
+    kinds = set(map(type, instances))
+    if kinds == {JsonObject}:
+        names = set(inputs)
+        columns: dict[str, list[JsonValue]] = {name: [] for name in inputs}
+        for instance in instances:
+            if len(instance) != len(names) or {key for key, _ in instance.members} != names:
+                return {}
+            for key, value in instance.members:
+                columns[key].append(value)
+        return columns
+    if JsonObject in kinds or len(inputs) > 1:
+        return {}
+    (name,) = inputs
+    return {name: instances}
+
+
+def _regular_array(value: JsonValue, dtype: int) -> npt.NDArray[Any] | None:
+    """The array of nested lists of one shape whose values the dtype takes; else None."""
+    shape: list[int] = []
+    level = [value]
+    while level and type(level[0]) is list:
+        if set(map(type, level)) != {list} or len(sizes := set(map(len, level))) != 1:
+            return None
+        shape.append(sizes.pop())
+        level = list(chain.from_iterable(level))
+    flat = _regular_values(level, dtype)
+    if flat is None:
+        return None
+    try:
+        check_rank(shape)
+    except InvalidTensor:
+        return None
+    return flat.reshape(shape)
+
+
+def _regular_values(values: list[JsonValue], dtype: int) -> npt.NDArray[Any] | None:
+    kinds = set(map(type, values))
+    if dtype in _FLOATS and kinds <= {int, float}:
+        return _floats(values, dtype)
+    if dtype in _INTEGER_RANGES and kinds <= {int}:
+        low, high = _INTEGER_RANGES[dtype]
+        if values and not low <= min(values) <= max(values) <= high:
+            return None
+        return _integers(values, dtype)
+    if dtype == types_pb2.DT_STRING and kinds <= {str}:
+        return _strings([value.encode("utf-8", "surrogateescape") for value in values])
+    if dtype == types_pb2.DT_BOOL and kinds <= {bool}:
+        return np.array(values, np.bool_)
+    return None
+
+
+def _floats(values: list[JsonValue], dtype: int) -> npt.NDArray[Any]:
+    doubles = np.array(values, np.float64)
+    wanted = np.float32 if dtype == types_pb2.DT_FLOAT else np.float64
+    with np.errstate(over="ignore", under="ignore"):
+        array = doubles.astype(wanted)
+    # TF Serving's REST threads take subnormal numbers for zero.
+    is_subnormal = np.abs(array) < np.finfo(wanted).smallest_normal
+    array[is_subnormal] = np.copysign(wanted(0), array[is_subnormal])
+    return array
+
+
+def _integers(values: list[JsonValue], dtype: int) -> npt.NDArray[Any]:
+    wide = np.uint64 if dtype == types_pb2.DT_UINT64 else np.int64
+    return np.array(values, wide).astype(tf.as_dtype(dtype).as_numpy_dtype)
+
+
+def _strings(values: list[bytes]) -> npt.NDArray[Any]:
+    array = np.empty(len(values), np.object_)
+    array[:] = values
+    return array
+
+
+# Irregular requests, value by value
+
+
+@dataclass
+class _Tensor:
+    """The values of one input as they are found, and the shape of the last value added."""
+
+    dtype: int
+    values: list[Any] = field(default_factory=list)
+    shape: tuple[int, ...] = ()
+
+    def add(self, value: JsonValue) -> int:
+        """Add the values of nested lists; give their number.
+
+        The first elements say what the shape is; all others must have it too.
+        """
+        self.shape = _shape_of_first(value)
+        before = len(self.values)
+        # An iterator for every open list, and its level; depth costs no stack.
+        stack = [(iter([value]), 0)]
+        while stack:
+            iterator, level = stack[-1]
+            for element in iterator:
+                if isinstance(element, list):
+                    self._check_list(element, level)
+                    stack.append((iter(element), level + 1))
+                    break
+                self._add_leaf(element, level)
+            else:
+                stack.pop()
+        return len(self.values) - before
+
+    def _check_list(self, element: list[JsonValue], level: int) -> None:
+        if level >= len(self.shape):
+            raise invalid_argument(
+                f"Encountered list at unexpected level: {level} expected < {len(self.shape)}"
+            )
+        if len(element) != self.shape[level]:
+            raise invalid_argument(
+                f"Encountered list at unexpected size: {len(element)} at level: {level} "
+                f"expected size: {self.shape[level]}"
+            )
+
+    def _add_leaf(self, leaf: JsonValue, level: int) -> None:
+        if level != len(self.shape):
+            raise invalid_argument(
+                f"JSON Value: {quoted(leaf)} found at incorrect level: {level + 1} in the JSON "
+                f"DOM. Expected at level: {len(self.shape)}"
+            )
+        self.values.append(_leaf(leaf, self.dtype))
+
+    def array(
+        self, inputs: Mapping[str, Any], name: str, shape: tuple[int, ...]
+    ) -> npt.NDArray[Any]:
+        """The values in ``shape``; too many or too few are cut or filled as for any tensor."""
+        try:
+            check_rank(shape)
+        except InvalidTensor as error:
+            raise tensor_error(inputs, name, error) from error
+        if self.dtype == types_pb2.DT_STRING:
+            return filled(_strings(self.values), shape)
+        flat = _regular_values(self.values, self.dtype)
+        if flat is None:  # a dtype of no JSON, of which there were no values to refuse
+            flat = np.empty(0, tf.as_dtype(self.dtype).as_numpy_dtype)
+        return filled(flat, shape)
+
+
+def _shape_of_first(value: JsonValue) -> tuple[int, ...]:
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        value = value[0] if value else None
+    return tuple(shape)
+
+
+def _leaf(leaf: JsonValue, dtype: int) -> Any:
+    """A value that is no list, as the dtype takes it."""
+    if isinstance(leaf, JsonObject):
+        if dtype != types_pb2.DT_STRING:
+            raise _type_error(leaf, dtype)
+        return read_base64_object(leaf)
+    if dtype in _FLOATS:
+        is_taken = isinstance(leaf, int | float) and not isinstance(leaf, bool)
+    elif dtype in _INTEGER_RANGES:
+        low, high = _INTEGER_RANGES[dtype]
+        is_taken = isinstance(leaf, int) and not isinstance(leaf, bool) and low <= leaf <= high
+    elif dtype == types_pb2.DT_STRING:
+        if isinstance(leaf, str):
+            return leaf.encode("utf-8", "surrogateescape")
+        is_taken = False
+    elif dtype == types_pb2.DT_BOOL:
+        is_taken = isinstance(leaf, bool)
+    else:
+        raise StatusError(
+            Code.UNIMPLEMENTED,
+            f"Conversion of JSON Value: {quoted(leaf)} to type: {dtype_name(dtype)}",
+        )
+    if not is_taken:
+        raise _type_error(leaf, dtype)
+    return leaf
+
+
+def type_name(value: JsonValue) -> str:
+    """RapidJSON's name of the type of a value."""
+    match value:
+        case None:
+            return "Null"
+        case bool():
+            return "True" if value else "False"
+        case JsonObject():
+            return "Object"
+        case list():
+            return "Array"
+        case str():
+            return "String"
+    return "Number"
+
+
+def _type_error(value: JsonValue, dtype: int) -> StatusError:
+    return invalid_argument(
+        f"JSON Value: {quoted(value)} Type: {type_name(value)} is not of expected type: "
+        f"{dtype_name(dtype)}"
+    )
+
+
+def _read_irregular_rows(
+    instances: list[JsonValue], inputs: Mapping[str, Any]
+) -> dict[str, npt.NDArray[Any]]:
+    are_objects = _is_named(instances[0])
+    rows = _Rows(inputs)
+    for index, element in enumerate(instances):
+        if are_objects:
+            if not _is_named(element):
+                raise invalid_argument(
+                    f"Expecting object but got list at item {index} of input list"
+                )
+            rows.add_object(index, element)
+        elif _is_named(element):
+            raise invalid_argument(
+                f"Expecting value/list but got object at item {index} of input list"
+            )
+        else:
+            rows.add_value(index, element)
+    return rows.arrays(len(instances))
+
+
+def _is_named(element: JsonValue) -> bool:
+    """Whether an instance is an object of named inputs; one of base64 is a value."""
+    return isinstance(element, JsonObject) and not is_base64_object(element)
+
+
+class _Rows:
+    """The inputs of row format, one instance after the other."""
+
+    def __init__(self, inputs: Mapping[str, Any]) -> None:
+        self._inputs = inputs
+        self._tensors: dict[str, _Tensor] = {}
+        self._sizes: dict[str, int] = {}
+        self._shapes: dict[str, tuple[int, ...]] = {}
+
+    def add_object(self, index: int, element: JsonObject) -> None:
+        for name, value in element.members:
+            try:
+                self._add(name, value)
+            except StatusError as error:
+                raise invalid_argument(
+                    f"Failed to process element: {index} key: {name} of 'instances' list. "
+                    f"Error: {error}"
+                ) from error
+        if {name for name, _ in element.members} != set(self._inputs):
+            raise invalid_argument(
+                f"Failed to process element: {index} of 'instances' list. "
+                f"JSON object: {quoted(element)} keys must be equal to: "
+                f"{','.join(sorted(self._inputs))}"
+            )
+
+    def add_value(self, index: int, element: JsonValue) -> None:
+        try:
+            self._add(min(self._inputs), element)
+        except StatusError as error:
+            raise invalid_argument(
+                f"Failed to process element: {index} of 'instances' list. Error: {error}"
+            ) from error
+
+    def _add(self, name: str, value: JsonValue) -> None:
+        if name not in self._inputs:
+            raise invalid_argument(f"JSON object: does not have named input: {name}")
+        tensor = self._tensors.setdefault(name, _Tensor(self._inputs[name].dtype))
+        size = tensor.add(value)
+        if name not in self._sizes:
+            self._sizes[name], self._shapes[name] = size, tensor.shape
+        elif size != self._sizes[name]:
+            raise invalid_argument(f"Expecting tensor size: {self._sizes[name]} but got: {size}")
+        elif tensor.shape != self._shapes[name]:
+            raise invalid_argument(
+                f"Expecting shape {_shape_text(self._shapes[name])} but got: "
+                f"{_shape_text(tensor.shape)}"
+            )
+
+    def arrays(self, count: int) -> dict[str, npt.NDArray[Any]]:
+        return {
+            name: tensor.array(self._inputs, name, (count, *self._shapes[name]))
+            for name, tensor in self._tensors.items()
+        }
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return f"[{','.join(map(str, shape))}]"
+
+
+# Arrays to body
+
+
+def predict_text(outputs: Mapping[str, npt.NDArray[Any]], *, is_row: bool) -> str:
+    """The answer to a predict body: ``predictions`` of row format, else ``outputs``.
+
+    Raises:
+        StatusError: a dtype that JSON has not, or, of row format, outputs that have no common
+            first dimension.
+    """
+    if not outputs:
+        raise invalid_argument("Cannot convert empty tensor map to JSON")
+    return _row_text(outputs) if is_row else _column_text(outputs)
+
+
+def _row_text(outputs: Mapping[str, npt.NDArray[Any]]) -> str:
+    count = _batch_size(outputs)
+    level = 3 if len(outputs) > 1 else 2
+    columns = []
+    for name, array in outputs.items():
+        texts = _leaves(name, array, level + array.ndim - 1)
+        prefix = f"{indent(level)}{string_text(name)}: " if len(outputs) > 1 else ""
+        columns.append([prefix + text for text in single_line(texts, array.shape)])
+    if not count:
+        return object_text("predictions", "[]")
+    if len(outputs) == 1:
+        return object_text("predictions", f"[{', '.join(columns[0])}{indent(1)}]")
+    rows = [f"{indent(2)}{{{','.join(row)}{indent(2)}}}" for row in zip(*columns, strict=True)]
+    return object_text("predictions", f"[{','.join(rows)}{indent(1)}]")
+
+
+def _batch_size(outputs: Mapping[str, npt.NDArray[Any]]) -> int:
+    count = None
+    for name, array in outputs.items():
+        if not array.ndim:
+            raise invalid_argument(f"Tensor name: {name} has no shape information ")
+        if count is not None and len(array) != count:
+            raise invalid_argument(
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {count}"
+            )
+        count = len(array)
+    return count or 0
+
+
+def _column_text(outputs: Mapping[str, npt.NDArray[Any]]) -> str:
+    level = 2 if len(outputs) > 1 else 1
+    members = []
+    for name, array in outputs.items():
+        texts = _leaves(name, array, level + array.ndim)
+        members.append((name, many_lines(iter(texts), array.shape, level)))
+    if len(members) == 1:
+        return object_text("outputs", members[0][1])
+    inner = f",{indent(2)}".join(f"{string_text(name)}: {text}" for name, text in members)
+    return object_text("outputs", f"{{{indent(2)}{inner}{indent(1)}}}")
+
+
+def _leaves(name: str, array: npt.NDArray[Any], level: int) -> list[str]:
+    as_bytes = array.dtype == np.object_ and name.endswith(_BYTES_SUFFIX)
+    texts = leaf_texts(array, as_bytes=as_bytes, level=level)
+    if texts is None:
+        dtype = tf.as_dtype(array.dtype).as_datatype_enum
+        raise invalid_argument(f"Failed to write JSON value for tensor type: {dtype_name(dtype)}")
+    if prod(array.shape) != len(texts):
+        raise AssertionError("a text per value")
+    return texts

@@ -1,0 +1,240 @@
+"""Values to JSON text, laid out as RapidJSON's PrettyWriter, with TF Serving's numbers."""
+
+import base64
+import math
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.embedded.json_reading import JsonObject, JsonValue
+from serving.embedded.rapidjson_number import flush_subnormal
+
+_INDENT = "    "
+#: A value quoted in a message is cut after the token that reaches so many bytes.
+_QUOTE_LIMIT = 256
+_FLOAT32_MAX = 3.4028234e38
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')
+_SHORT_ESCAPES = {
+    '"': '\\"',
+    "\\": "\\\\",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+}
+
+
+def string_text(value: str) -> str:
+    """A string with its quotation marks; nothing but what must be is escaped."""
+    return '"' + _ESCAPED.sub(_escape, value) + '"'
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match.group()
+    return _SHORT_ESCAPES.get(character) or f"\\u{ord(character):04X}"
+
+
+def object_text(name: str, value: str) -> str:
+    """The text of an object of one member, whose value is given as text."""
+    return f"{{\n{_INDENT}{string_text(name)}: {value}\n}}"
+
+
+def indent(level: int) -> str:
+    """A new line within ``level`` open containers."""
+    return "\n" + _INDENT * level
+
+
+# Floating-point numbers
+
+
+def float_texts(values: npt.NDArray[Any]) -> list[str]:
+    """The texts of a float32 or float64 array of shape [n].
+
+    Six significant digits where they give the same number of that type again, else as many as
+    always do (9 or 17); ``.0`` where neither a point nor an exponent shows that it is no integer.
+    """
+    digits = 9 if values.dtype == np.float32 else 17
+    smallest = np.finfo(values.dtype).smallest_normal
+    # TF Serving's REST threads take subnormal numbers for zero.
+    values = np.where(np.abs(values) < smallest, np.copysign(values.dtype.type(0), values), values)
+    numbers = values.tolist()
+    texts = [f"{number:.6g}" for number in numbers]
+    with np.errstate(over="ignore"):
+        again = np.array(texts, np.float64).astype(values.dtype)
+    for index in np.flatnonzero(again != values).tolist():
+        texts[index] = f"{numbers[index]:.{digits}g}"
+    return [_completed(text) for text in texts]
+
+
+def _completed(text: str) -> str:
+    if "." in text or "e" in text:
+        return text
+    if text[-1].isdigit():
+        return text + ".0"
+    return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(text, "NaN")
+
+
+# Tensors
+
+
+def leaf_texts(array: npt.NDArray[Any], *, as_bytes: bool, level: int) -> list[str] | None:
+    """The texts of an array's values in row-major order; None for a dtype that JSON has not.
+
+    Args:
+        array: the values.
+        as_bytes: write strings as objects of base64.
+        level: the number of containers that are open around each value.
+    """
+    flat = array.ravel()
+    match array.dtype:
+        case np.float32 | np.float64:
+            return float_texts(flat)
+        case np.bool_:
+            return ["true" if value else "false" for value in flat.tolist()]
+        case np.object_ if as_bytes:
+            inner, outer = indent(level + 1), indent(level)
+            encoded = (base64.b64encode(value).decode() for value in flat.tolist())
+            return [f'{{{inner}"b64": "{text}"{outer}}}' for text in encoded]
+        case np.object_:
+            return [string_text(v.decode("utf-8", "surrogateescape")) for v in flat.tolist()]
+        case np.int8 | np.uint8 | np.int16 | np.int32 | np.int64 | np.uint32 | np.uint64:
+            return [str(value) for value in flat.tolist()]
+    return None
+
+
+def single_line(texts: Sequence[str], shape: Sequence[int]) -> list[str]:
+    """The values of an array of ``shape`` [n, ...] as n texts, each with its arrays in one line."""
+    if 0 in shape[1:]:
+        return [_empty_text(shape[1:])] * shape[0]
+    for size in reversed(shape[1:]):
+        starts = range(0, len(texts), size)
+        texts = [f"[{', '.join(texts[start : start + size])}]" for start in starts]
+    return list(texts)
+
+
+def _empty_text(shape: Sequence[int]) -> str:
+    """An array without values: the dimensions before the first 0 still have their brackets."""
+    text = "[]"
+    for size in reversed(shape[: list(shape).index(0)]):
+        text = f"[{', '.join([text] * size)}]"
+    return text
+
+
+def many_lines(texts: Iterator[str], shape: Sequence[int], level: int) -> str:
+    """An array of ``shape``, or a scalar, with each element on a line of its own."""
+    if not shape:
+        return next(texts)
+    if not shape[0]:
+        return "[]"
+    inner = indent(level + 1)
+    elements = [many_lines(texts, shape[1:], level + 1) for _ in range(shape[0])]
+    return f"[{inner}{f',{inner}'.join(elements)}{indent(level)}]"
+
+
+# Values in messages
+
+
+def quoted(value: JsonValue) -> str:
+    """A value as messages quote it: pretty, arrays in one line, cut near 256 bytes."""
+    if isinstance(value, float):
+        single = np.float32 if abs(value) <= _FLOAT32_MAX else np.float64
+        return float_texts(np.array([value], single))[0]
+    pieces = []
+    size = 0
+    for piece in _pieces(value):
+        pieces.append(piece)
+        size += len(piece.encode("utf-8", "surrogateescape"))
+        if size >= _QUOTE_LIMIT:
+            break
+    return "".join(pieces)
+
+
+def _pieces(value: JsonValue) -> Iterator[str]:
+    """The tokens of a value, each with the white space before it. Depth costs no stack."""
+    stack = [_tokens(value, 0)]
+    while stack:
+        token = next(stack[-1], None)
+        if token is None:
+            stack.pop()
+        elif isinstance(token, str):
+            yield token
+        else:
+            prefix, child, level = token
+            inner = _tokens(child, level)
+            first = next(inner)
+            if not isinstance(first, str):
+                raise AssertionError("a value begins with a text")
+            yield prefix + first
+            if _ends_writing(child):
+                return
+            stack.append(inner)
+
+
+def _ends_writing(value: JsonValue) -> bool:
+    """RapidJSON's writer has no word for NaN and infinity, and stops at them."""
+    return isinstance(value, float) and not math.isfinite(value)
+
+
+def _tokens(value: JsonValue, level: int) -> Iterator[str | tuple[str, JsonValue, int]]:
+    """The tokens of one value; a child is given as (prefix, value, level) to be walked."""
+    if isinstance(value, list):
+        yield "["
+        for index, element in enumerate(value):
+            yield (", " if index else "", element, level + 1)
+        yield "]"
+    elif isinstance(value, JsonObject):
+        yield "{"
+        for index, (name, member) in enumerate(value.members):
+            yield ("," if index else "") + indent(level + 1) + string_text(name)
+            yield (": ", member, level + 1)
+        yield (indent(level) if value.members else "") + "}"
+    else:
+        yield _scalar_text(value)
+
+
+def _scalar_text(value: JsonValue) -> str:
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return string_text(value)
+        case float():
+            return _double_text(value) if math.isfinite(value) else ""
+        case _:
+            return str(value)
+
+
+def _double_text(value: float) -> str:
+    """A double as RapidJSON writes it: the shortest digits, exponents from 1e21 and below 1e-6."""
+    value = flush_subnormal(value)
+    if value == 0:
+        return "-0.0" if math.copysign(1, value) < 0 else "0.0"
+    sign = "-" if value < 0 else ""
+    digits, power = _shortest(abs(value))
+    point = len(digits) + power
+    if power >= 0 and point <= 21:
+        text = digits + "0" * power + ".0"
+    elif 0 < point <= 21:
+        text = f"{digits[:point]}.{digits[point:]}"
+    elif -6 < point <= 0:
+        text = f"0.{'0' * -point}{digits}"
+    else:
+        fraction = f".{digits[1:]}" if len(digits) > 1 else ""
+        text = f"{digits[0]}{fraction}e{point - 1}"
+    return sign + text
+
+
+def _shortest(value: float) -> tuple[str, int]:
+    """The shortest digits that give ``value`` again, and the power of ten of the last one."""
+    mantissa, _, exponent = repr(value).partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    power = int(exponent or 0) - len(fraction)
+    digits = (whole + fraction).lstrip("0")
+    stripped = digits.rstrip("0")
+    return stripped, power + len(digits) - len(stripped)

@@ -1,0 +1,69 @@
+"""The sockets that the server listens on."""
+
+import errno
+import socket
+
+from serving.embedded.errors import AddressUnavailable, InvalidOptions, PortInUse
+
+Port = int | str
+AUTO = "auto"
+"""The port that takes any free one."""
+
+_MAX_PORT = 65535
+
+
+def check_port(option: str, port: Port) -> None:
+    """Hold a port against what is allowed.
+
+    Raises:
+        InvalidOptions: it is neither ``"auto"`` nor a number from 0 (off) to 65535.
+    """
+    is_number = isinstance(port, int) and 0 <= port <= _MAX_PORT
+    if not (port == AUTO or is_number):
+        raise InvalidOptions(
+            f"{option} {port!r} is no port; give a number from 1 to {_MAX_PORT}, 0 for off, "
+            'or "auto" for a free one'
+        )
+
+
+def bound_socket(option: str, host: str, port: Port) -> socket.socket:
+    """A socket that is bound to host and port, and does not listen yet.
+
+    Raises:
+        PortInUse: another socket has the port.
+        AddressUnavailable: host and port cannot be had for another reason.
+        InvalidOptions: the host has no address.
+    """
+    number = 0 if port == AUTO else int(port)
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise InvalidOptions(
+            f"host {host!r} has no address ({error.strerror}); give a name or an address of "
+            "this machine"
+        ) from error
+    bound = socket.socket(family, kind, protocol)
+    try:
+        # A port whose last connections are still waiting for their end is free.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise _refused(option, host, port, error) from error
+    return bound
+
+
+def _refused(option: str, host: str, port: Port, error: OSError) -> AddressUnavailable:
+    if error.errno == errno.EADDRINUSE:
+        return PortInUse(
+            f"{option} {port} on {host} is in use; stop the program that listens there, or give "
+            'another port ("auto" takes a free one)'
+        )
+    return AddressUnavailable(f"{option} {port} on {host} can't be listened on: {error.strerror}")
+
+
+def address_of(host: str, port: int) -> str:
+    """``host:port``, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

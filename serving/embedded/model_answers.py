@@ -1,0 +1,59 @@
+"""Status and metadata of models, as messages."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from google.protobuf import any_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
+
+from serving.embedded.asked_model import AskedModel
+from serving.embedded.served_models import ServedModels
+from serving.embedded.status import invalid_argument
+
+SIGNATURE_DEF = "signature_def"
+
+
+def model_status(models: ServedModels, asked: AskedModel) -> Any:
+    """The GetModelStatusResponse for a model.
+
+    A label is not looked at: all versions are told, as TF Serving does.
+
+    Raises:
+        StatusError: NOT_FOUND for an unknown model or version.
+    """
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for state in models.states(asked.name, asked.version):
+        status = response.model_version_status.add(version=state.version, state=state.state.value)
+        status.status.error_code = state.code.number
+        status.status.error_message = state.message
+    return response
+
+
+def model_metadata(models: ServedModels, asked: AskedModel, fields: Sequence[str]) -> Any:
+    """The GetModelMetadataResponse for a model: the signatures of one loaded version.
+
+    Args:
+        models: the served models.
+        asked: the model.
+        fields: what is asked of it; ``signature_def`` is all there is.
+
+    Raises:
+        StatusError: a field other than ``signature_def`` or none, or no such loaded version.
+    """
+    if not fields:
+        raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")
+    for name in fields:
+        if name != SIGNATURE_DEF:
+            raise invalid_argument(f"Metadata field {name} is not supported")
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    with models.servable(asked) as servable:
+        for name, signature in servable.signatures.items():
+            signatures.signature_def[name].CopyFrom(signature)
+            signatures.signature_def[name].ClearField("defaults")
+        response.model_spec.name = servable.model
+        response.model_spec.version.value = servable.version
+    packed = any_pb2.Any()
+    packed.Pack(signatures)
+    response.metadata[SIGNATURE_DEF].CopyFrom(packed)
+    return response

@@ -1,0 +1,78 @@
+"""What is wrong with the options, and with the folders they name, in one line."""
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from serving.embedded.errors import InvalidOptions, NoModel
+from serving.embedded.version_discovery import version_directories, wanted_versions
+
+
+def check_sources(
+    name: str | None,
+    base_path: str | PathLike[str] | None,
+    config_file: str | PathLike[str] | None,
+    config_poll_seconds: float,
+) -> None:
+    """Hold against each other the options that say what is served.
+
+    Raises:
+        InvalidOptions: no model, or models in two ways, or a poll of no file.
+    """
+    if config_file is not None and (name is not None or base_path is not None):
+        raise InvalidOptions(
+            "model_config_file lists the models itself; give either it or model_name and "
+            "model_base_path"
+        )
+    if config_file is None and (not name or base_path is None):
+        raise InvalidOptions(
+            "there is no model to serve; give model_name and model_base_path, or model_config_file"
+        )
+    if config_file is None and config_poll_seconds:
+        raise InvalidOptions(
+            "model_config_file_poll_wait_seconds needs a model_config_file to look at"
+        )
+
+
+def check_not_negative(options: Mapping[str, float]) -> None:
+    """Hold numbers against zero.
+
+    Raises:
+        InvalidOptions: one is below.
+    """
+    for name, value in options.items():
+        if not value >= 0:
+            raise InvalidOptions(f"{name} {value} is not 0 or more")
+
+
+def check_base_path(model: Any) -> None:
+    """Hold a ModelConfig's base path against what a server needs to start.
+
+    Raises:
+        NoModel: there is no such folder, or no version in it to serve.
+    """
+    base_path = Path(model.base_path)
+    if not base_path.is_dir():
+        what = "is not a folder" if base_path.exists() else "does not exist"
+        raise NoModel(
+            f"base path {base_path} of model {model.name} {what}; give the folder that holds the "
+            "version folders"
+        )
+    try:
+        present = version_directories(base_path)
+    except OSError as error:
+        raise NoModel(
+            f"base path {base_path} of model {model.name} can't be read: {error.strerror}"
+        ) from error
+    if not present:
+        raise NoModel(
+            f"base path {base_path} of model {model.name} holds no version folder (a folder whose "
+            "name is a number); publish a version there"
+        )
+    if not wanted_versions(model.model_version_policy, present):
+        found = ", ".join(map(str, sorted(present)))
+        raise NoModel(
+            f"base path {base_path} of model {model.name} holds none of the versions that its "
+            f"policy asks for (it holds {found}); mend model_version_policy"
+        )

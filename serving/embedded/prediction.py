@@ -1,0 +1,107 @@
+"""Predict: any signature, named tensors in, named tensors out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from serving.embedded.request_watch import Request
+from serving.embedded.servable import Servable
+from serving.embedded.status import Code, StatusError, invalid_argument
+from serving.embedded.tensor_proto import InvalidTensor, TooBig, TooManyDimensions, ndarray_of
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+def predict(
+    request: Request,
+    servable: Servable,
+    signature_name: str,
+    inputs: Mapping[str, Any],
+    output_filter: Sequence[str] = (),
+) -> dict[str, npt.NDArray[Any]]:
+    """Run a signature by name; an empty name is the default signature.
+
+    Args:
+        request: the request that asks.
+        servable: the loaded version to ask.
+        signature_name: the signature's name.
+        inputs: arrays or TensorProtos by input name.
+        output_filter: the outputs to compute; all when empty.
+
+    Raises:
+        StatusError: no such signature, other inputs than the signature's, an input that is no
+            tensor, an unknown or repeated output, or the graph's own error.
+    """
+    name = signature_name or DEFAULT_SIGNATURE
+    signature = servable.signatures.get(name)
+    if signature is None:
+        raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+    _check_number_of_inputs(signature, inputs)
+    arrays = {alias: _array_of(signature, alias, inputs[alias]) for alias in sorted(inputs)}
+    asked = _outputs(signature, output_filter)
+    return request.run("Predict", servable, signature, arrays, asked)
+
+
+def _check_number_of_inputs(signature: Any, inputs: Mapping[str, Any]) -> None:
+    given, wanted = set(inputs), set(signature.inputs)
+    missing = wanted - given - set(signature.defaults)
+    extra = given - wanted
+    if len(missing) == len(extra):
+        return  # right in number; a wrong name is found where the inputs are bound
+    raise invalid_argument(
+        f"input size does not match signature: {len(given)}!={len(wanted)} "
+        f"len({_set(given)}) != len({_set(wanted)}). Sent extra: {_set(extra)}. "
+        f"Missing but required: {_set(missing)}."
+    )
+
+
+def _array_of(signature: Any, alias: str, value: Any) -> npt.NDArray[Any]:
+    if isinstance(value, np.ndarray):
+        return value
+    try:
+        return ndarray_of(value)
+    except InvalidTensor as error:
+        raise tensor_error(signature.inputs, alias, error) from error
+
+
+def tensor_error(inputs: Mapping[str, Any], alias: str, error: InvalidTensor) -> StatusError:
+    """What the caller is told of an input that is no tensor here.
+
+    A tensor of more dimensions than NumPy has would reach the graph in TF Serving. A graph whose
+    signature declares a shape refuses it there, and so it is refused here, in its words.
+    """
+    info = inputs.get(alias)
+    if isinstance(error, TooBig):
+        return StatusError(Code.RESOURCE_EXHAUSTED, str(error))
+    if not isinstance(error, TooManyDimensions) or info is None:
+        return invalid_argument(f"tensor parsing error: {alias}")
+    if info.tensor_shape.unknown_rank:
+        return StatusError(Code.UNIMPLEMENTED, f"Input {alias} has {error}")
+    feed = info.name.replace(":", "_")
+    given = ",".join(map(str, error.shape))
+    declared = ",".join("?" if d.size < 0 else str(d.size) for d in info.tensor_shape.dim)
+    index = sorted(inputs).index(alias)
+    return invalid_argument(
+        f"Shape of tensor _arg_{feed}_{index} [{given}] is not compatible with expected shape "
+        f"[{declared}]."
+    )
+
+
+def _outputs(signature: Any, output_filter: Sequence[str]) -> list[str]:
+    seen: set[str] = set()
+    for alias in output_filter:
+        if alias not in signature.outputs:
+            raise invalid_argument(
+                f"output tensor alias not found in signature: {alias} "
+                f"Outputs expected to be in the set {_set(signature.outputs)}."
+            )
+        if alias in seen:
+            raise invalid_argument(f"duplicate output tensor alias: {alias}")
+        seen.add(alias)
+    return list(output_filter) or sorted(signature.outputs)
+
+
+def _set(names: Iterable[str]) -> str:
+    return "{" + ",".join(sorted(names)) + "}"

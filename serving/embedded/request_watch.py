@@ -1,0 +1,161 @@
+"""Watching requests from their arrival to their answer: deadline, metrics, and the log of failures.
+
+Both protocols answer within ``RequestWatch.watched``, so that no failure of a request goes untold,
+and a fault of this server is an INTERNAL error of one request and nothing worse.
+"""
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+import numpy.typing as npt
+
+from serving.embedded.asked_model import AskedModel
+from serving.embedded.metrics import ServingMetrics
+from serving.embedded.servable import Servable
+from serving.embedded.status import Code, StatusError
+
+_logger = logging.getLogger("serving.embedded")
+
+
+@dataclass
+class Request:
+    """A request under way.
+
+    Attributes:
+        api: what it asks, as the metrics name it; empty for a question about a model.
+        model: what it asks about.
+        deadline: the ``time.monotonic`` at which its run is stopped; None is never.
+        version: the version that answers, once it is found.
+        runs: the API and the seconds of each run of a graph.
+        examples: the number of tf.Examples that were run.
+    """
+
+    api: str
+    model: AskedModel = field(default_factory=AskedModel)
+    deadline: float | None = None
+    version: int | None = None
+    runs: list[tuple[str, float]] = field(default_factory=list)
+    examples: int = 0
+
+    def run(
+        self,
+        api: str,
+        servable: Servable,
+        signature: Any,
+        inputs: Mapping[str, npt.NDArray[Any]],
+        outputs: Sequence[str],
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Run a signature within what is left of the time; as ``Servable.run``."""
+        began = time.monotonic()
+        timeout = 0
+        if self.deadline is not None:
+            timeout = round((self.deadline - began) * 1000)
+            if timeout <= 0:
+                # The session's own words, which it says when the time ends within it.
+                raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+        results = servable.run(signature, inputs, outputs, timeout_in_ms=timeout)
+        self.runs.append((api, time.monotonic() - began))
+        return results
+
+
+class RequestWatch:
+    """Counts and measures requests, and logs those that fail, a line each."""
+
+    def __init__(self, metrics: ServingMetrics) -> None:
+        self._metrics = metrics
+
+    @contextmanager
+    def watched(
+        self, entrypoint: str, request: Request, *, is_counted: bool = True
+    ) -> Iterator[None]:
+        """Watch the block that answers a request.
+
+        Args:
+            entrypoint: ``GRPC`` or ``REST``.
+            request: the request; the block may still fill in what it learns.
+            is_counted: whether TF Serving counts this kind of request.
+
+        Raises:
+            StatusError: what the block raised; INTERNAL for anything else, which is logged whole.
+        """
+        began = time.monotonic()
+        code = Code.OK
+        try:
+            yield
+        except StatusError as error:
+            code = error.code
+            log_failure(request, entrypoint, error)
+            raise
+        except MemoryError as error:
+            code = Code.RESOURCE_EXHAUSTED
+            refusal = StatusError(code, "The request needs more memory than there is")
+            log_failure(request, entrypoint, refusal)
+            raise refusal from error
+        except Exception as error:
+            code = Code.INTERNAL
+            _logger.exception("a fault of the server in answering a request")
+            fault = StatusError(code, "Internal error of the server; its log has the cause")
+            log_failure(request, entrypoint, fault)
+            raise fault from error
+        finally:
+            self._measure(request, entrypoint, code, time.monotonic() - began, is_counted)
+
+    def _measure(
+        self, request: Request, entrypoint: str, code: Code, seconds: float, is_counted: bool
+    ) -> None:
+        name = request.model.name
+        if is_counted:
+            self._metrics.request(name, request.api, entrypoint, code, seconds)
+        for api, run_seconds in request.runs:
+            self._metrics.run(name, api, run_seconds)
+        if request.examples:
+            self._metrics.examples(name, request.examples)
+
+
+def log_failure(request: Request, entrypoint: str, error: StatusError) -> None:
+    """Log a request that failed, in one line."""
+    version = request.version if request.version is not None else request.model.version
+    reason = _one_line(str(error))
+    name = _one_line(request.model.name) or "-"
+    _logger.warning(
+        "request_failed model=%s version=%s %s %s",
+        name,
+        "-" if version is None else version,
+        entrypoint,
+        reason,
+        extra={
+            "event": "request_failed",
+            "model": name,
+            "version": version,
+            "entrypoint": entrypoint,
+            "code": error.code.name,
+            "reason": reason,
+        },
+    )
+
+
+def log_refusal(what: str, status: HTTPStatus) -> None:
+    """Log what got no further than the HTTP server, in one line."""
+    reason = f"{_one_line(what)}: {status.value} {status.phrase}"
+    _logger.warning(
+        "request_failed model=- version=- REST %s",
+        reason,
+        extra={
+            "event": "request_failed",
+            "model": "-",
+            "version": None,
+            "entrypoint": "REST",
+            "code": status.phrase,
+            "reason": reason,
+        },
+    )
+
+
+def _one_line(text: str) -> str:
+    """A text of the caller's as it can be logged: without new lines, and UTF-8."""
+    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())

@@ -1,0 +1,233 @@
+"""The REST API: an ASGI application.
+
+The work of a request is done in a thread of the pool, from the parsing of the body to the text of
+the answer, so that the event loop is free for the sockets.
+"""
+
+import asyncio
+import re
+import time
+import zlib
+from concurrent.futures import Executor
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from google.protobuf import json_format
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import get_model_metadata_pb2
+
+from serving.embedded.examples import classify, regress
+from serving.embedded.http_answers import RAW_TARGET, HttpAnswer, MetricsPage, error_page
+from serving.embedded.json_examples import (
+    classification_text,
+    read_examples_body,
+    regression_text,
+)
+from serving.embedded.json_predict import predict_text, read_predict_body, read_signature_name
+from serving.embedded.json_reading import JsonObject, read_json
+from serving.embedded.json_writing import object_text, quoted, string_text
+from serving.embedded.model_answers import SIGNATURE_DEF, model_metadata, model_status
+from serving.embedded.prediction import DEFAULT_SIGNATURE, predict
+from serving.embedded.rapidjson_number import RapidJsonError
+from serving.embedded.request_watch import Request, RequestWatch, log_refusal
+from serving.embedded.rest_paths import VersionNotNumeric, is_api, is_uri, route
+from serving.embedded.served_models import ServedModels
+from serving.embedded.status import StatusError, invalid_argument
+
+_JSON = "application/json"
+#: What libevent says of an answer whose handler did not.
+_DEFAULT_TYPE = "text/html; charset=ISO-8859-1"
+_METHODS = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"}
+_INFERENCE = {"predict", "classify", "regress"}
+#: How much of a compressed body is inflated at most.
+_MAX_INFLATED = 100 * 2**20
+_AUTHORITY = re.compile(rb"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
+
+
+class RestApplication:
+    """ASGI application of the models' REST API, and of the page of metrics."""
+
+    def __init__(
+        self,
+        models: ServedModels,
+        watch: RequestWatch,
+        pool: Executor,
+        *,
+        timeout: float | None,
+        metrics_page: MetricsPage | None,
+    ) -> None:
+        """An application that answers for the models.
+
+        Args:
+            models: the served models.
+            watch: what sees every request.
+            pool: the threads that do the work.
+            timeout: the seconds after which a request's run is stopped; None is never.
+            metrics_page: the page of metrics; None when it is off.
+        """
+        self._models = models
+        self._watch = watch
+        self._pool = pool
+        self._timeout = timeout
+        self._metrics_page = metrics_page
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = HttpRequest(scope, receive)
+        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        try:
+            body = await request.body()
+        except ClientDisconnect:
+            return
+        answer = await self._answer(request, body, deadline)
+        response = Response(answer.body, answer.status, {"content-type": answer.content_type})
+        await response(scope, receive, send)
+
+    async def _answer(
+        self, request: HttpRequest, body: bytes, deadline: float | None
+    ) -> HttpAnswer:
+        target = _target(request.scope)
+        page = self._metrics_page
+        if request.method not in _METHODS:
+            return _refused(HTTPStatus.NOT_IMPLEMENTED, request.method, target)
+        if not is_uri(target):
+            return _refused(HTTPStatus.BAD_REQUEST, request.method, target)
+        if page is not None and page.is_at(target):
+            return page.answer(target)
+        if not is_api(target):
+            return _refused(HTTPStatus.NOT_FOUND, request.method, target)
+        if request.method == "OPTIONS":
+            return _preflight(request.headers.get("origin", ""))
+        encoding = request.headers.get("content-encoding", "")
+        work = partial(self._process, request.method, target, body, encoding, deadline)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def _process(
+        self, method: str, target: bytes, body: bytes, encoding: str, deadline: float | None
+    ) -> HttpAnswer:
+        request = Request("", deadline=deadline)
+        try:
+            with self._watch.watched("REST", request):
+                asked = route(method, target)
+                request.model = asked.model
+                if asked.action in _INFERENCE:
+                    request.api = asked.action
+                text = self._handle(request, asked.action, body, encoding)
+        except VersionNotNumeric as error:
+            return HttpAnswer(error.code.http_status, b"", _JSON)
+        except StatusError as error:
+            text = object_text("error", string_text(error.message))
+            return _json(error.code.http_status, text)
+        return _json(HTTPStatus.OK, text)
+
+    def _handle(self, request: Request, action: str, body: bytes, encoding: str) -> str:
+        if action == "status":
+            return _status_text(model_status(self._models, request.model))
+        if action == "metadata":
+            return _metadata_text(model_metadata(self._models, request.model, [SIGNATURE_DEF]))
+        inflated = _inflated(body, encoding)
+        if action == "predict":
+            return self._predict(request, inflated)
+        return self._examples(request, inflated)
+
+    def _predict(self, request: Request, body: bytes) -> str:
+        document = _document(body)
+        name = read_signature_name(document)
+        with self._models.servable(request.model) as servable:
+            request.version = servable.version
+            signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
+            if signature is None:
+                raise invalid_argument(
+                    f'Serving signature name: "{name or DEFAULT_SIGNATURE}" '
+                    "not found in signature def"
+                )
+            inputs = dict(signature.inputs)
+            if any(info.dtype == types_pb2.DT_DOUBLE for info in inputs.values()):
+                document = read_json(body, exact_doubles=True)
+            asked = read_predict_body(document, name, inputs)
+            outputs = predict(request, servable, name, asked.inputs)
+        return predict_text(outputs, is_row=asked.is_row)
+
+    def _examples(self, request: Request, body: bytes) -> str:
+        document = _document(body)
+        name = read_signature_name(document)
+        examples = read_examples_body(document)
+        with self._models.servable(request.model) as servable:
+            request.version = servable.version
+            if request.api == "classify":
+                return classification_text(classify(request, servable, name, examples))
+            return regression_text(regress(request, servable, name, examples))
+
+
+def _target(scope: Scope) -> bytes:
+    """Path and query as they were sent; of an absolute URI only those."""
+    target: bytes = scope[RAW_TARGET]
+    return _AUTHORITY.sub(b"", target, count=1) if b"//" in target[:9] else target
+
+
+def _document(body: bytes) -> JsonObject:
+    if not body:
+        raise invalid_argument("JSON Parse error: The document is empty")
+    try:
+        document = read_json(body)
+    except RapidJsonError as error:
+        raise invalid_argument(f"JSON Parse error: {error} at offset: {error.offset}") from error
+    if not isinstance(document, JsonObject):
+        raise invalid_argument(f"JSON Value: {quoted(document)} Is not object")
+    return document
+
+
+def _inflated(body: bytes, encoding: str) -> bytes:
+    """The body as it was before compression; one that cannot be inflated is an empty one."""
+    if "gzip" not in encoding:
+        return body
+    inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        inflated = inflater.decompress(body, _MAX_INFLATED)
+    except zlib.error:
+        return b""
+    return inflated if inflater.eof else b""
+
+
+def _json(status: int, text: str) -> HttpAnswer:
+    return HttpAnswer(status, text.encode("utf-8", "surrogateescape"), _JSON)
+
+
+def _refused(status: HTTPStatus, method: str, target: bytes) -> HttpAnswer:
+    """The answer to a request that gets no further than the HTTP server."""
+    log_refusal(f"{method} {target.decode('ascii', 'backslashreplace')}", status)
+    return error_page(status)
+
+
+def _preflight(origin: str) -> HttpAnswer:
+    is_web = "http://" in origin or "https://" in origin
+    return HttpAnswer(HTTPStatus.OK if is_web else HTTPStatus.BAD_REQUEST, b"", _DEFAULT_TYPE)
+
+
+def _message_text(message: Any) -> str:
+    """A message as protobuf's C++ JSON writer lays it out."""
+    text: str = json_format.MessageToJson(
+        message,
+        always_print_fields_with_no_presence=True,
+        preserving_proto_field_name=True,
+        indent=1,
+        ensure_ascii=False,
+    )
+    return text + "\n"
+
+
+def _status_text(response: Any) -> str:
+    return _message_text(response)
+
+
+def _metadata_text(response: Any) -> str:
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata[SIGNATURE_DEF].Unpack(signatures)
+    return (
+        f'{{\n"model_spec":{_message_text(response.model_spec)},\n'
+        f'"metadata": {{"signature_def": {_message_text(signatures)}}}\n}}\n'
+    )

@@ -1,0 +1,118 @@
+"""The HTTP server under the REST API."""
+
+import asyncio
+import socket
+from http import HTTPStatus
+from typing import Any
+
+import h11
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from serving.embedded.http_answers import RAW_TARGET, error_page
+from serving.embedded.request_watch import log_refusal
+
+#: TF Serving closes no idle connection; uvicorn's default of 5 s would surprise pooling clients.
+_KEEP_ALIVE = 3600
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, with an event for the moment from which it accepts connections."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepts = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.accepts.set()
+
+
+class _Connection(h11.Connection):
+    """h11's side of a connection, which remembers the target of the last request."""
+
+    target = b""
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self.target = event.target
+        return event
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's protocol, with the raw target in the scope and the error page of TF Serving."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.conn: _Connection = _Connection(h11.SERVER, self.conn._max_incomplete_event_size)
+
+    @property
+    def scope(self) -> Any:
+        return self._scope
+
+    @scope.setter
+    def scope(self, scope: Any) -> None:
+        self._scope = scope
+        if scope is not None:
+            scope[RAW_TARGET] = self.conn.target
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, and close the connection."""
+        log_refusal(msg, HTTPStatus.BAD_REQUEST)
+        page = error_page(HTTPStatus.BAD_REQUEST)
+        headers = [
+            ("content-type", page.content_type),
+            ("content-length", str(len(page.body))),
+            ("connection", "close"),
+        ]
+        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
+            events: list[Any] = [
+                h11.Response(status_code=page.status, headers=headers, reason=b"Bad Request"),
+                h11.Data(data=page.body),
+                h11.EndOfMessage(),
+            ]
+            for event in events:
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+
+class RestListener:
+    """Serves an ASGI application on a bound socket, within a running event loop."""
+
+    def __init__(self, application: ASGIApp, bound: socket.socket) -> None:
+        config = uvicorn.Config(
+            application,
+            http=_Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            # What is no HTTP is the caller's fault, and answered; it is no news.
+            log_level="error",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=_KEEP_ALIVE,
+        )
+        self._server = _Server(config)
+        self._socket = bound
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to accept connections."""
+        self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
+        accepts = asyncio.create_task(self._server.accepts.wait())
+        await asyncio.wait({self._task, accepts}, return_when=asyncio.FIRST_COMPLETED)
+        accepts.cancel()
+        if self._task.done():
+            self._task.result()  # raises what went wrong
+
+    async def stop(self, grace: float) -> None:
+        """Accept nothing more, and wait up to ``grace`` seconds for the answers under way."""
+        if self._task is None:
+            self._socket.close()
+            return
+        self._server.config.timeout_graceful_shutdown = max(1, round(grace))
+        self._server.should_exit = True
+        await self._task

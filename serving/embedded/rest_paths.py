@@ -1,0 +1,101 @@
+"""Which request a method and a path are: TF Serving's routes."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from serving.embedded.asked_model import AskedModel
+from serving.embedded.status import Code, StatusError, invalid_argument
+
+_VERSION_OR_LABEL = rb"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+_INFERENCE = re.compile(
+    rb"(?i:/v1/models/(?P<model>[^/:]+)"
+    + _VERSION_OR_LABEL
+    + rb":(?P<method>classify|regress|predict))"
+)
+_ABOUT_MODEL = re.compile(
+    rb"(?i:/v1/models(?:/(?P<model>[^/:]+))?"
+    + _VERSION_OR_LABEL
+    + rb"(?:/(?P<metadata>metadata))?)"
+)
+_API = re.compile(rb"(?i:/v1/.*)")
+_CHARACTER = rb"[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2}"
+_URI = re.compile(
+    rb"(?:%(c)s)*(?:\?(?:%(c)s|\?)*)?(?:#(?:%(c)s|\?)*)?" % {b"c": _CHARACTER}  # libevent's
+)
+_MAX_VERSION = 2**63 - 1
+
+
+class VersionNotNumeric(StatusError):
+    """A version that is no 64-bit number; TF Serving answers it without a body."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """What a request asks for.
+
+    Attributes:
+        action: ``predict``, ``classify``, ``regress``, ``status`` or ``metadata``.
+        model: the model of the path.
+    """
+
+    action: str
+    model: AskedModel
+
+
+def is_uri(target: bytes) -> bool:
+    """Whether a request target is a URI at all; if not, it gets no further than the socket."""
+    return _URI.fullmatch(target) is not None
+
+
+def is_api(target: bytes) -> bool:
+    """Whether a request target is one of the API's, right or wrong."""
+    return _API.fullmatch(target) is not None
+
+
+def route(method: str, target: bytes) -> Route:
+    """The route of a request.
+
+    Args:
+        method: the HTTP method.
+        target: path and query; a query is part of the path, and so of a name in it.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT; there is no such route.
+    """
+    match = None
+    if method == "POST":
+        match = _INFERENCE.fullmatch(target)
+    elif method == "GET":
+        match = _ABOUT_MODEL.fullmatch(target)
+    malformed = invalid_argument(f"Malformed request: {method} {_text(target)}")
+    if match is None:
+        raise malformed
+    model = _asked_model(match)
+    if method == "GET":
+        if not model.name:
+            raise invalid_argument("Missing model name in request.")
+        return Route("metadata" if match["metadata"] == b"metadata" else "status", model)
+    action = match["method"].decode()
+    if action not in {"predict", "classify", "regress"}:  # the path is matched in any case
+        raise malformed
+    return Route(action, model)
+
+
+def _asked_model(match: re.Match[bytes]) -> AskedModel:
+    name = _text(unquote_to_bytes(match["model"] or b""))
+    if match["version"] is not None:
+        version = match["version"].lstrip(b"0") or b"0"
+        if len(version) > 19 or int(version) > _MAX_VERSION:
+            raise VersionNotNumeric(
+                Code.INVALID_ARGUMENT,
+                f"Failed to convert version: {match['version'].decode()} to numeric.",
+            )
+        return AskedModel(name, version=int(version))
+    if match["label"] is not None:
+        return AskedModel(name, label=_text(unquote_to_bytes(match["label"])))
+    return AskedModel(name)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")

@@ -1,0 +1,160 @@
+"""One loaded version of a model: its signatures, and running them.
+
+The SavedModel is loaded into a session as TF Serving does it, not by ``tf.saved_model.load``: the
+same feeds and fetches give the same errors of the graph to the letter, any SavedModel of either
+TensorFlow generation loads, a run may have a time limit, and it costs less than a ConcreteFunction.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2
+from tensorflow.python.client import pywrap_tf_session
+
+from serving.embedded.status import Code, StatusError, code_of, invalid_argument
+from serving.embedded.tensor_proto import InvalidTensor, dtype_name, ndarray_of
+
+_SERVE_TAG = "serve"
+
+
+class Servable:
+    """A loaded version of a model; every method is safe to call from several threads.
+
+    Attributes:
+        model: the model's name.
+        version: the version's number.
+        signatures: the SignatureDefs of the SavedModel by name.
+    """
+
+    def __init__(self, model: str, version: int, directory: Path) -> None:
+        """Load the SavedModel in ``directory``; what goes wrong is what TensorFlow raises."""
+        self.model = model
+        self.version = version
+        self._edges: dict[str, Any] = {}
+        graph = tf.Graph()
+        self._session = tf.compat.v1.Session(graph=graph)
+        try:
+            with graph.as_default(), _without_loading_notices():
+                meta_graph = tf.compat.v1.saved_model.load(
+                    self._session, [_SERVE_TAG], str(directory)
+                )
+        except BaseException:
+            self._session.close()
+            raise
+        self.signatures: Mapping[str, Any] = dict(meta_graph.signature_def)
+
+    def close(self) -> None:
+        """Free the model. The caller sees to it that no request is running."""
+        self._edges.clear()
+        self._session.close()
+
+    def run(
+        self,
+        signature: Any,
+        inputs: Mapping[str, npt.NDArray[Any]],
+        outputs: Sequence[str],
+        *,
+        timeout_in_ms: int = 0,
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Run a signature of this servable.
+
+        Args:
+            signature: one of ``signatures``' values.
+            inputs: an array per input of the signature; those with a default may be absent.
+            outputs: the outputs to compute.
+            timeout_in_ms: the time after which the run is stopped; 0 is never.
+
+        Raises:
+            StatusError: an input of another dtype, DEADLINE_EXCEEDED, or the graph's own error.
+        """
+        aliases = sorted(signature.inputs)
+        arrays = [_input_of(signature, alias, inputs) for alias in aliases]
+        for index, (alias, array) in enumerate(zip(aliases, arrays, strict=True)):
+            _check_dtype(index, signature.inputs[alias].dtype, array)
+        feeds = {
+            self._edge(signature.inputs[alias].name): array
+            for alias, array in zip(aliases, arrays, strict=True)
+        }
+        names = sorted({signature.outputs[alias].name for alias in outputs})
+        try:
+            results = self._run(feeds, [self._edge(name) for name in names], timeout_in_ms)
+        except tf.errors.OpError as error:
+            raise StatusError(code_of(error.error_code), error.message) from error
+        by_name = dict(zip(names, results, strict=True))
+        return {alias: _as_array(by_name[signature.outputs[alias].name]) for alias in outputs}
+
+    def _run(self, feeds: dict[Any, Any], fetches: list[Any], timeout_in_ms: int) -> list[Any]:
+        """One step of the session.
+
+        The session's public ``run`` checks the declared shape of each feed in Python with words of
+        its own. TF Serving does not check it: the graph does, and its words are the answer.
+        """
+        options = config_pb2.RunOptions(timeout_in_ms=timeout_in_ms).SerializeToString()
+        buffer = pywrap_tf_session.TF_NewBufferFromString(options)
+        try:
+            results: list[Any] = self._session._call_tf_sessionrun(buffer, feeds, fetches, [], None)
+        finally:
+            pywrap_tf_session.TF_DeleteBuffer(buffer)
+        return results
+
+    def _edge(self, name: str) -> Any:
+        """A tensor of the graph, as the session's C interface names it."""
+        edge = self._edges.get(name)
+        if edge is None:
+            edge = self._edges[name] = self._session.graph.get_tensor_by_name(name)._as_tf_output()
+        return edge
+
+
+def _as_array(result: Any) -> npt.NDArray[Any]:
+    if isinstance(result, bytes):  # a scalar string; NumPy's own string type would cut zero bytes
+        array = np.empty((), np.object_)
+        array[()] = result
+        return array
+    return np.asarray(result)
+
+
+def _input_of(
+    signature: Any, alias: str, inputs: Mapping[str, npt.NDArray[Any]]
+) -> npt.NDArray[Any]:
+    if alias in inputs:
+        return inputs[alias]
+    if alias in signature.defaults:
+        try:
+            return ndarray_of(signature.defaults[alias])
+        except InvalidTensor as error:
+            raise StatusError(Code.INTERNAL, f"default of input {alias}: {error}") from error
+    raise invalid_argument(
+        f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in "
+        "request and no default value provided. Inputs expected to be in the request "
+        f"{{{','.join(sorted(inputs))}}}, or default input alias set: "
+        f"{','.join(sorted(signature.defaults))}"
+    )
+
+
+def _check_dtype(index: int, wanted: int, array: npt.NDArray[Any]) -> None:
+    given = tf.as_dtype(array.dtype).as_datatype_enum
+    if given != wanted:
+        raise invalid_argument(
+            f"Expects arg[{index}] to be {dtype_name(wanted)} but {dtype_name(given)} is provided"
+        )
+
+
+@contextmanager
+def _without_loading_notices() -> Iterator[None]:
+    """Keep TensorFlow's hint to its other loader, and its line for every restored variable file."""
+    logger = logging.getLogger("tensorflow")
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.INFO and "is deprecated" not in str(record.msg)
+
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)

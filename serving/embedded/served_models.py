@@ -1,0 +1,445 @@
+"""The life of the served models: which versions are loaded, and the way of each in and out.
+
+A round compares what lies on disk with what the config wants, model by model: wanted versions are
+loaded, the highest first, and only when one of the wanted ones serves (or none is wanted) those not
+wanted any more are retired. A retired version takes no new request, and is freed when its last one
+has been answered. A version that does not load is tried again some times, and then is END with its
+error; after that it is not tried until it has gone from disk in between.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from serving.embedded.asked_model import AskedModel
+from serving.embedded.servable import Servable
+from serving.embedded.status import Code, StatusError, code_of, invalid_argument
+from serving.embedded.version_discovery import version_directories, wanted_versions
+
+_logger = logging.getLogger("serving.embedded")
+
+
+class State(Enum):
+    """Where a version is in its life; the numbers are those of GetModelStatus."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+@dataclass(frozen=True)
+class VersionState:
+    """What is told of a version: its state, and the error that ended it."""
+
+    version: int
+    state: State
+    code: Code = Code.OK
+    message: str = ""
+
+
+@dataclass(eq=False)
+class _Loaded:
+    """A loaded version, and how many requests it is answering."""
+
+    servable: Servable
+    in_flight: int = 0
+    is_retired: bool = False
+
+
+@dataclass(frozen=True)
+class _Retry:
+    """A version whose load failed: how often, with what, and when it is tried again."""
+
+    tries: int
+    error: StatusError
+    due: float
+
+
+@dataclass(eq=False)
+class _Model:
+    """One configured model."""
+
+    config: Any
+    loaded: dict[int, _Loaded] = field(default_factory=dict)
+    retries: dict[int, _Retry] = field(default_factory=dict)
+    failed: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class LoadRetries:
+    """How often a load that failed is tried again, and after how many seconds."""
+
+    number: int = 5
+    interval: float = 60.0
+
+
+class ServedModels:
+    """All models of a server.
+
+    Every method may be called from any thread. ``poll`` and ``reconfigure`` run one at a time;
+    requests never wait for them.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[str, int, Path], Servable],
+        *,
+        retries: LoadRetries,
+        allow_version_labels_for_unavailable_models: bool = False,
+    ) -> None:
+        """No model yet.
+
+        Args:
+            load: loads a version, given the model's name, the number and the folder.
+            retries: what becomes of a load that fails.
+            allow_version_labels_for_unavailable_models: let a new label name a version that is not
+                loaded.
+        """
+        self._load_servable = load
+        self._retries = retries
+        self._allow_early_labels = allow_version_labels_for_unavailable_models
+        self._stopping = threading.Event()
+        self._round = threading.Lock()  # held over a whole round: disk, loading
+        self._lock = threading.Lock()  # held for a moment: guards all that follows
+        self._models: dict[str, _Model] = {}
+        self._labels: dict[str, dict[str, int]] = {}
+        self._states: dict[str, dict[int, VersionState]] = {}
+        self._last_poll_error = ""
+
+    # Requests
+
+    @contextmanager
+    def servable(self, asked: AskedModel) -> Iterator[Servable]:
+        """The version that is asked for, held as long as the block runs.
+
+        Raises:
+            StatusError: no name is given, or there is no such loaded version.
+        """
+        with self._lock:
+            loaded = self._find(asked)
+            loaded.in_flight += 1
+        try:
+            yield loaded.servable
+        finally:
+            with self._lock:
+                loaded.in_flight -= 1
+                is_last = loaded.is_retired and loaded.in_flight == 0
+            if is_last:
+                self._free(loaded.servable)
+
+    def states(self, model: str, version: int | None = None) -> list[VersionState]:
+        """The states of a model's versions, the newest first, or that of one version.
+
+        Raises:
+            StatusError: NOT_FOUND for a model or a version that never was there.
+        """
+        with self._lock:
+            states = dict(self._states.get(model, {}))
+        if not states:
+            raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {model}")
+        if version is None:
+            return [states[number] for number in sorted(states, reverse=True)]
+        if version not in states:
+            raise StatusError(Code.NOT_FOUND, f"Could not find version {version} of model {model}")
+        return [states[version]]
+
+    def _find(self, asked: AskedModel) -> _Loaded:
+        if not asked.name:
+            raise invalid_argument("ModelSpec has no name specified.")
+        model = self._models.get(asked.name)
+        loaded = model.loaded if model else {}
+        version = asked.version
+        if asked.label is not None:
+            version = self._version_of_label(asked.name, asked.label)
+        if version is None:
+            if loaded:
+                return loaded[max(loaded)]
+            raise StatusError(
+                Code.NOT_FOUND, f"Servable not found for request: Latest({asked.name})"
+            )
+        if version not in loaded:
+            raise StatusError(
+                Code.NOT_FOUND,
+                f"Servable not found for request: Specific({asked.name}, {version})",
+            )
+        return loaded[version]
+
+    def _version_of_label(self, model: str, label: str) -> int:
+        labels = self._labels.get(model, {})
+        if label not in labels:
+            raise invalid_argument(f"Unrecognized servable version label: {label}")
+        return labels[label]
+
+    # Config
+
+    def configure(self, models: Any) -> None:
+        """Set the config of a server that starts; nothing is loaded before the next round.
+
+        Raises:
+            StatusError: FAILED_PRECONDITION for a label on a version that is not loaded, unless
+                such labels are allowed.
+        """
+        with self._round:
+            self._set_config(models)
+
+    def reconfigure(self, models: Any) -> None:
+        """Replace the config of a running server, and wait until its new models serve.
+
+        Models that are not in it any more are unloaded.
+
+        Raises:
+            StatusError: a label on a version that is not loaded; a new model that does not load.
+        """
+        with self._round:
+            new = {model.name for model in models.config} - set(self._models)
+            self._set_config(models)
+            self._run_round()
+        self._wait_for_retries(new)
+        self._check_available(new)
+
+    def _set_config(self, models: Any) -> None:
+        with self._lock:
+            old, self._models = self._models, {}
+            for config in models.config:
+                model = old.pop(config.name, None) or _Model(config)
+                model.config = config
+                self._models[config.name] = model
+            gone = [(model, version) for model in old.values() for version in model.loaded]
+        for model, version in gone:
+            self._retire(model, version)
+        self._set_labels(models)
+
+    def _set_labels(self, models: Any) -> None:
+        with self._lock:
+            for config in models.config:
+                now = self._labels.get(config.name, {})
+                for label, version in sorted(config.version_labels.items()):
+                    is_loaded = version in self._models[config.name].loaded
+                    is_new = label not in now
+                    if is_loaded or now.get(label) == version:
+                        continue
+                    if not (self._allow_early_labels and is_new):
+                        raise StatusError(
+                            Code.FAILED_PRECONDITION,
+                            f"Request to assign label to version {version} of model "
+                            f"{config.name}, which is not currently available for inference",
+                        )
+            self._labels = {config.name: dict(config.version_labels) for config in models.config}
+
+    def _check_available(self, names: Set[str]) -> None:
+        """Raise the load error of a model that has none of its versions loaded."""
+        for name in sorted(names):
+            with self._lock:
+                model = self._models.get(name)
+                if model is None or model.loaded:  # another config may have taken it out again
+                    continue
+                states = self._states.get(name, {}).values()
+                errors = [state for state in states if state.code is not Code.OK]
+            if errors:
+                raise StatusError(errors[-1].code, errors[-1].message)
+            raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+
+    # Rounds
+
+    def poll(self) -> None:
+        """Run one round: load what is wanted and new, retire what is not wanted any more."""
+        with self._round:
+            self._run_round()
+
+    def next_retry(self, names: Set[str] | None = None) -> float | None:
+        """The seconds until the next load is tried again; None when there is none to be.
+
+        Args:
+            names: the models that count; all when None.
+        """
+        with self._lock:
+            due = [
+                retry.due
+                for name, model in self._models.items()
+                if names is None or name in names
+                for retry in model.retries.values()
+            ]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def load_until_settled(self) -> None:
+        """Run rounds until every version that is there has been loaded or has failed for good.
+
+        What failed before a stop is tried anew: it may have been mended since.
+        """
+        self._stopping.clear()
+        with self._round:
+            for model in self._models.values():
+                model.failed.clear()
+                with self._lock:
+                    model.retries.clear()
+        self.poll()
+        self._wait_for_retries(None)
+
+    def _wait_for_retries(self, names: Set[str] | None) -> None:
+        while (wait := self.next_retry(names)) is not None:
+            if self._stopping.wait(wait):
+                raise StatusError(Code.UNAVAILABLE, "The server is stopping")
+            self.poll()
+
+    def give_up_retries(self) -> None:
+        """Try no load again, and end the waiting for it; the server stops."""
+        self._stopping.set()
+
+    def unload_all(self) -> None:
+        """Retire every version of every model."""
+        with self._round:
+            with self._lock:
+                models = list(self._models.values())
+            for model in models:
+                for version in sorted(model.loaded):
+                    self._retire(model, version)
+
+    def _run_round(self) -> None:
+        wanted = self._wanted()
+        if wanted is None:
+            return
+        for name, versions in wanted.items():
+            model = self._models[name]
+            self._forget_gone(model, versions)
+            for version in sorted(versions, reverse=True):
+                if self._is_due(model, version):
+                    self._load(model, version, versions[version])
+            self._retire_unwanted(model, versions)
+
+    def _forget_gone(self, model: _Model, wanted: Mapping[int, Path]) -> None:
+        """Forget the failures of versions that are not there any more: they may come back."""
+        model.failed &= set(wanted)
+        with self._lock:
+            gone = {
+                version: model.retries.pop(version) for version in set(model.retries) - set(wanted)
+            }
+        for version, retry in gone.items():
+            self._end_by(model, version, retry.error)
+
+    @staticmethod
+    def _is_due(model: _Model, version: int) -> bool:
+        if version in model.loaded or version in model.failed:
+            return False
+        retry = model.retries.get(version)
+        return retry is None or retry.due <= time.monotonic()
+
+    def _wanted(self) -> dict[str, dict[int, Path]] | None:
+        """The wanted versions of every model; None when a base path cannot be read.
+
+        As in TF Serving one base path that cannot be read skips the round for all models: a disk
+        that is away for a moment must not unload what serves.
+        """
+        wanted = {}
+        for name, model in self._models.items():
+            try:
+                present = version_directories(Path(model.config.base_path))
+            except OSError as error:
+                if str(error) != self._last_poll_error:
+                    _logger.warning(
+                        "model=%s base path can't be read, nothing is changed: %s",
+                        name,
+                        error,
+                        extra={"event": "poll_failed", "model": name, "reason": str(error)},
+                    )
+                self._last_poll_error = str(error)
+                return None
+            wanted[name] = wanted_versions(model.config.model_version_policy, present)
+        self._last_poll_error = ""
+        return wanted
+
+    def _load(self, model: _Model, version: int, directory: Path) -> None:
+        name = model.config.name
+        self._set_state(name, VersionState(version, State.LOADING))
+        began = time.monotonic()
+        try:
+            servable = self._load_servable(name, version, directory)
+        except Exception as error:  # noqa: BLE001  whatever a model does on loading, the others serve on
+            self._load_failed(model, version, load_error(error))
+            return
+        with self._lock:
+            model.retries.pop(version, None)
+            model.loaded[version] = _Loaded(servable)
+        self._set_state(name, VersionState(version, State.AVAILABLE))
+        _log(logging.INFO, "loaded", name, version, reason=f"{time.monotonic() - began:.2f} s")
+
+    def _load_failed(self, model: _Model, version: int, error: StatusError) -> None:
+        before = model.retries.get(version)
+        tries = 1 + (before.tries if before else 0)
+        is_last = tries > self._retries.number
+        again = "" if is_last else f" (tried again in {self._retries.interval:g} s)"
+        _log(logging.ERROR, "load_failed", model.config.name, version, reason=f"{error}{again}")
+        if is_last:
+            model.failed.add(version)
+            with self._lock:
+                model.retries.pop(version, None)
+            self._end_by(model, version, error)
+        else:
+            due = time.monotonic() + self._retries.interval
+            with self._lock:
+                model.retries[version] = _Retry(tries, error, due)
+
+    def _end_by(self, model: _Model, version: int, error: StatusError) -> None:
+        ended = VersionState(version, State.END, error.code, error.message)
+        self._set_state(model.config.name, ended)
+
+    def _retire_unwanted(self, model: _Model, wanted: Mapping[int, Path]) -> None:
+        if wanted and not any(version in model.loaded for version in wanted):
+            return  # what serves stays until one of the wanted versions does
+        for version in sorted(set(model.loaded) - set(wanted)):
+            self._retire(model, version)
+
+    def _retire(self, model: _Model, version: int) -> None:
+        with self._lock:
+            loaded = model.loaded.pop(version)
+            loaded.is_retired = True
+            is_idle = loaded.in_flight == 0
+        self._set_state(model.config.name, VersionState(version, State.UNLOADING))
+        if is_idle:
+            self._free(loaded.servable)
+
+    def _free(self, servable: Servable) -> None:
+        servable.close()
+        with self._lock:
+            model = self._models.get(servable.model)
+            is_back = model is not None and servable.version in model.loaded
+            if not is_back:  # it may have been loaded anew while its last request was answered
+                ended = VersionState(servable.version, State.END)
+                self._states[servable.model][servable.version] = ended
+        _log(logging.INFO, "unloaded", servable.model, servable.version)
+
+    def _set_state(self, model: str, state: VersionState) -> None:
+        with self._lock:
+            self._states.setdefault(model, {})[state.version] = state
+
+
+def load_error(error: Exception) -> StatusError:
+    """The status of a version that does not load."""
+    if isinstance(error, StatusError):
+        return error
+    if isinstance(error, tf.errors.OpError):
+        return StatusError(code_of(error.error_code), error.message)
+    code = Code.NOT_FOUND if isinstance(error, OSError) else Code.UNKNOWN
+    return StatusError(code, " ".join(str(error).split()) or type(error).__name__)
+
+
+def _log(level: int, event: str, model: str, version: int, *, reason: str = "") -> None:
+    text = " ".join(reason.split())
+    _logger.log(
+        level,
+        "%s model=%s version=%d%s",
+        event,
+        model,
+        version,
+        f" {text}" if text else "",
+        extra={"event": event, "model": model, "version": version, "reason": text},
+    )

@@ -1,0 +1,352 @@
+"""The embedded server: TF Serving's protocol in this process."""
+
+import asyncio
+import gc
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from os import PathLike, cpu_count
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from serving.embedded.errors import (
+    InvalidModelConfig,
+    InvalidMonitoringConfig,
+    InvalidOptions,
+    ModelLoadFailed,
+)
+from serving.embedded.grpc_listener import GrpcListener, read_server_credentials
+from serving.embedded.http_answers import MetricsPage
+from serving.embedded.listening import AUTO, Port, address_of, bound_socket, check_port
+from serving.embedded.metrics import ServingMetrics
+from serving.embedded.model_config import read_model_config, single_model
+from serving.embedded.option_messages import MonitoringConfig
+from serving.embedded.options import check_base_path, check_not_negative, check_sources
+from serving.embedded.request_watch import RequestWatch
+from serving.embedded.rest import RestApplication
+from serving.embedded.rest_listener import RestListener
+from serving.embedded.servable import Servable
+from serving.embedded.served_models import LoadRetries, ServedModels
+from serving.embedded.status import Code, StatusError
+from serving.embedded.text_messages import read_text_message
+from serving.embedded.warmup import load_and_warm_up
+
+_logger = logging.getLogger("serving.embedded")
+#: How long accepted requests may take to be answered once the server stops, seconds.
+_GRACE = 30.0
+_THREADS_PER_CPU = 4
+
+
+class EmbeddedServer:
+    """Serves SavedModels over gRPC and REST as TF Serving does, on a loop in a thread of its own.
+
+    Either ``model_name`` and ``model_base_path`` or ``model_config_file`` say what is served; the
+    options are TF Serving's flags of the same names::
+
+        with EmbeddedServer(model_name="penguins", model_base_path="models/penguins") as server:
+            client = GrpcClient(server.grpc_address, "penguins")
+
+    Attributes:
+        metrics: a collector of prometheus_client's.
+    """
+
+    def __init__(
+        self,
+        *,
+        model_name: str | None = None,
+        model_base_path: str | PathLike[str] | None = None,
+        model_config_file: str | PathLike[str] | None = None,
+        host: str = "127.0.0.1",
+        port: Port = "auto",
+        rest_api_port: Port = "auto",
+        file_system_poll_wait_seconds: float = 1.0,
+        model_config_file_poll_wait_seconds: float = 0.0,
+        allow_version_labels_for_unavailable_models: bool = False,
+        max_num_load_retries: int = 5,
+        load_retry_interval_micros: int = 60_000_000,
+        enable_model_warmup: bool = True,
+        rest_api_timeout_in_ms: int = 30_000,
+        ssl_config_file: str | PathLike[str] | None = None,
+        monitoring_config_file: str | PathLike[str] | None = None,
+    ) -> None:
+        """Check the options; nothing is read or opened before ``start``.
+
+        Args:
+            model_name: the one model's name.
+            model_base_path: the folder that holds its version folders.
+            model_config_file: a ModelServerConfig in text format, instead of the two above.
+            host: the name or address to listen on.
+            port: the gRPC port; 0 is off, ``"auto"`` takes a free one.
+            rest_api_port: the REST port; likewise.
+            file_system_poll_wait_seconds: the time between two looks for new versions; 0 looks
+                once, at the start.
+            model_config_file_poll_wait_seconds: the time between two looks for a new config; 0
+                looks once, at the start.
+            allow_version_labels_for_unavailable_models: let the config put a new label on a
+                version that is not loaded yet; without it no label can be there at the start.
+            max_num_load_retries: how often a version that does not load is tried again.
+            load_retry_interval_micros: the time between two tries, microseconds.
+            enable_model_warmup: replay a version's warm-up requests before it serves.
+            rest_api_timeout_in_ms: the time after which the run of a REST request is stopped; 0 is
+                never. A gRPC request has the client's deadline.
+            ssl_config_file: an SSLConfig in text format; gRPC is then TLS. REST never is.
+            monitoring_config_file: a MonitoringConfig in text format, which turns on the page of
+                metrics.
+
+        Raises:
+            InvalidOptions: the options contradict each other, or one is out of its range.
+        """
+        check_port("port", port)
+        check_port("rest_api_port", rest_api_port)
+        if port == 0 and rest_api_port == 0:
+            raise InvalidOptions("port and rest_api_port are both 0 (off); turn one of them on")
+        if port == rest_api_port and port != AUTO:
+            raise InvalidOptions(
+                f"port and rest_api_port are both {port}; give each a port of its own"
+            )
+        check_not_negative(
+            {
+                "file_system_poll_wait_seconds": file_system_poll_wait_seconds,
+                "model_config_file_poll_wait_seconds": model_config_file_poll_wait_seconds,
+                "max_num_load_retries": max_num_load_retries,
+                "load_retry_interval_micros": load_retry_interval_micros,
+                "rest_api_timeout_in_ms": rest_api_timeout_in_ms,
+            }
+        )
+        check_sources(
+            model_name, model_base_path, model_config_file, model_config_file_poll_wait_seconds
+        )
+        self._model_name = model_name
+        self._base_path = None if model_base_path is None else Path(model_base_path)
+        self._config_file = None if model_config_file is None else Path(model_config_file)
+        self._host = host
+        self._port = port
+        self._rest_api_port = rest_api_port
+        self._poll_wait = file_system_poll_wait_seconds
+        self._config_poll_wait = model_config_file_poll_wait_seconds
+        self._config: Any = None
+        self._rest_timeout = rest_api_timeout_in_ms / 1000 or None
+        self._ssl_config_file = None if ssl_config_file is None else Path(ssl_config_file)
+        self._monitoring_config_file = (
+            None if monitoring_config_file is None else Path(monitoring_config_file)
+        )
+        self._credentials: grpc.ServerCredentials | None = None
+        self._metrics_page: MetricsPage | None = None
+        self._warms_up = enable_model_warmup
+        self.metrics = ServingMetrics()
+        self._watch = RequestWatch(self.metrics)
+        self._models = ServedModels(
+            self._load_version,
+            retries=LoadRetries(max_num_load_retries, load_retry_interval_micros / 1e6),
+            allow_version_labels_for_unavailable_models=allow_version_labels_for_unavailable_models,
+        )
+        self._threads: list[threading.Thread] = []
+        self._stop_polling = threading.Event()
+        self._stop_listening: Future[None] = Future()
+        self._grpc_address: str | None = None
+        self._rest_address: str | None = None
+
+    @property
+    def grpc_address(self) -> str | None:
+        """``host:port`` of gRPC; None when it is off or the server is not started."""
+        return self._grpc_address
+
+    @property
+    def rest_address(self) -> str | None:
+        """``host:port`` of REST; None when it is off or the server is not started."""
+        return self._rest_address
+
+    def start(self) -> Self:
+        """Load the models, then open the ports; an open port is a server that answers.
+
+        Raises:
+            ServerStartError: what keeps the server from starting, in one line.
+        """
+        self._stop_polling.clear()
+        self._stop_listening = Future()
+        try:
+            self._read_option_files()
+            self._check_ports()
+            self._load()
+            self._listen()
+        except BaseException:
+            self.stop()
+            raise
+        if self._poll_wait > 0:
+            self._run_thread(self._poll_versions, "serving-embedded-versions")
+        if self._config_poll_wait > 0:
+            self._run_thread(self._poll_config, "serving-embedded-config")
+        return self
+
+    def stop(self) -> None:
+        """Accept nothing more, answer what was accepted, unload the models, end the threads.
+
+        May be called again, and on a server that never started.
+        """
+        self._stop_polling.set()
+        self._models.give_up_retries()
+        if not self._stop_listening.done():
+            self._stop_listening.set_result(None)
+        had_loop = bool(self._threads)
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+        self._models.unload_all()
+        if had_loop:
+            # A call that grpc.aio aborted is a cycle, which keeps the server and gRPC's thread.
+            gc.collect()
+        self._grpc_address = self._rest_address = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _run_thread(self, target: Callable[..., None], name: str, *arguments: Any) -> None:
+        thread = threading.Thread(target=target, args=arguments, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _read_option_files(self) -> None:
+        if self._ssl_config_file is not None:
+            self._credentials = read_server_credentials(self._ssl_config_file)
+        if self._monitoring_config_file is not None:
+            config = read_text_message(
+                "monitoring config file",
+                self._monitoring_config_file,
+                MonitoringConfig(),
+                InvalidMonitoringConfig,
+            ).prometheus_config
+            self._metrics_page = MetricsPage(config.path, self.metrics) if config.enable else None
+
+    def _check_ports(self) -> None:
+        """Find out that a port is in use before the models are loaded, rather than after."""
+        for option, port in (("port", self._port), ("rest_api_port", self._rest_api_port)):
+            if port != 0:
+                bound_socket(option, self._host, port).close()
+
+    # Models
+
+    def _load_version(self, model: str, version: int, directory: Path) -> Servable:
+        if self._warms_up:
+            return load_and_warm_up(model, version, directory, self.metrics)
+        return Servable(model, version, directory)
+
+    def _load(self) -> None:
+        if self._config_file is not None:
+            self._config = read_model_config(self._config_file)
+        else:
+            assert self._model_name is not None
+            assert self._base_path is not None
+            self._config = single_model(self._model_name, self._base_path)
+        for model in self._config.config:
+            check_base_path(model)
+        try:
+            self._models.configure(self._config)
+        except StatusError as error:
+            raise InvalidModelConfig(
+                f"{error.message}; allow_version_labels_for_unavailable_models lets labels be "
+                "there from the start"
+            ) from error
+        self._models.load_until_settled()
+        self._check_loaded()
+
+    def _check_loaded(self) -> None:
+        for model in self._config.config:
+            for state in self._models.states(model.name):
+                if state.code is not Code.OK:
+                    reason = " ".join(state.message.split())
+                    raise ModelLoadFailed(
+                        f"version {state.version} of model {model.name} in {model.base_path} "
+                        f"does not load: {reason}; mend or remove the version's folder"
+                    )
+
+    def _poll_versions(self) -> None:
+        while not self._stop_polling.wait(self._until_next_round()):
+            self._models.poll()
+
+    def _until_next_round(self) -> float:
+        retry = self._models.next_retry()
+        return self._poll_wait if retry is None else min(self._poll_wait, retry)
+
+    def _poll_config(self) -> None:
+        assert self._config_file is not None
+        while not self._stop_polling.wait(self._config_poll_wait):
+            try:
+                config = read_model_config(self._config_file)
+                if config != self._config:
+                    self._config = config
+                    self._models.reconfigure(config)
+            except (InvalidModelConfig, StatusError) as error:
+                _log_config_failure(self._config_file, str(error))
+
+    # Sockets
+
+    def _listen(self) -> None:
+        ready: Future[None] = Future()
+        self._run_thread(self._run_loop, "serving-embedded-loop", ready)
+        ready.result()
+
+    def _run_loop(self, ready: "Future[None]") -> None:
+        try:
+            asyncio.run(self._serve(ready))
+        except BaseException as error:
+            if ready.done():
+                _logger.exception("the server's loop ended by an error")
+            else:
+                ready.set_exception(error)
+
+    async def _serve(self, ready: "Future[None]") -> None:
+        threads = _THREADS_PER_CPU * (cpu_count() or 1)
+        with ThreadPoolExecutor(threads, thread_name_prefix="serving-embedded") as pool:
+            listeners: list[RestListener | GrpcListener] = []
+            try:
+                if self._rest_api_port != 0:
+                    listeners.append(self._rest_listener(pool))
+                if self._port != 0:
+                    listeners.append(self._grpc_listener(pool))
+                for listener in listeners:
+                    await listener.start()
+                ready.set_result(None)
+                await asyncio.wrap_future(self._stop_listening)
+            finally:
+                await asyncio.gather(*(listener.stop(_GRACE) for listener in listeners))
+
+    def _rest_listener(self, pool: ThreadPoolExecutor) -> RestListener:
+        application = RestApplication(
+            self._models,
+            self._watch,
+            pool,
+            timeout=self._rest_timeout,
+            metrics_page=self._metrics_page,
+        )
+        bound = bound_socket("rest_api_port", self._host, self._rest_api_port)
+        self._rest_address = address_of(self._host, bound.getsockname()[1])
+        return RestListener(application, bound)
+
+    def _grpc_listener(self, pool: ThreadPoolExecutor) -> GrpcListener:
+        listener = GrpcListener(
+            self._host, self._port, self._credentials, self._models, self._watch, pool
+        )
+        self._grpc_address = listener.address
+        return listener
+
+
+def _log_config_failure(path: Path, reason: str) -> None:
+    text = " ".join(reason.split())
+    _logger.error(
+        "config_failed %s: %s",
+        path,
+        text,
+        extra={"event": "config_failed", "model": "-", "version": None, "reason": text},
+    )

@@ -1,0 +1,94 @@
+"""Replay of a version's warm-up requests before it serves."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import prediction_log_pb2
+
+from serving.embedded.examples import classify, multi_inference, regress
+from serving.embedded.metrics import ServingMetrics
+from serving.embedded.prediction import predict
+from serving.embedded.request_watch import Request
+from serving.embedded.servable import Servable
+from serving.embedded.status import Code, StatusError, invalid_argument
+
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+_MAX_RECORDS = 1000
+
+
+def load_and_warm_up(
+    model: str,
+    version: int,
+    directory: Path,
+    metrics: ServingMetrics,
+) -> Servable:
+    """Load a version and replay its warm-up requests; a failing request fails the load."""
+    servable = Servable(model, version, directory)
+    began = time.monotonic()
+    try:
+        number = replay_warmup(servable, directory)
+    except BaseException as error:
+        if isinstance(error, StatusError) and error.code is Code.DATA_LOSS:
+            metrics.warmup(str(directory), str(error), time.monotonic() - began)
+        servable.close()
+        raise
+    if number:
+        metrics.warmup(str(directory), "OK", time.monotonic() - began)
+    return servable
+
+
+def replay_warmup(servable: Servable, directory: Path) -> int:
+    """Run every record of the version's warm-up file, if it has one, and give their number.
+
+    Raises:
+        StatusError: a record fails, is of a kind that has no warm-up, or the file is broken or too
+            long. A version whose warm-up fails must not serve.
+    """
+    path = directory / WARMUP_FILE
+    if not path.exists():
+        return 0
+    number = 0
+    try:
+        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+            number += 1
+            if number > _MAX_RECORDS:
+                raise invalid_argument(
+                    f"Number of warmup records exceeds the maximum ({_MAX_RECORDS}) at {path}"
+                )
+            _run(servable, _parsed(record, path))
+    except tf.errors.DataLossError as error:
+        raise StatusError(
+            Code.DATA_LOSS, f"{error.message}. Please verify your data is TFRecord format: {path}"
+        ) from error
+    return number
+
+
+def _parsed(record: bytes, path: Path) -> Any:
+    try:
+        return prediction_log_pb2.PredictionLog.FromString(record)
+    except DecodeError as error:
+        raise invalid_argument(f"Failed to parse warmup record from {path}") from error
+
+
+def _run(servable: Servable, log: Any) -> None:
+    warmup = Request("warmup")  # nobody's: it has no deadline, and is not counted
+    match log.WhichOneof("log_type"):
+        case "predict_log":
+            request = log.predict_log.request
+            name = request.model_spec.signature_name
+            predict(warmup, servable, name, request.inputs, request.output_filter)
+        case "classify_log":
+            request = log.classify_log.request
+            classify(warmup, servable, request.model_spec.signature_name, request.input)
+        case "regress_log":
+            request = log.regress_log.request
+            regress(warmup, servable, request.model_spec.signature_name, request.input)
+        case "multi_inference_log":
+            multi_inference(warmup, servable, log.multi_inference_log.request)
+        case None:
+            return
+        case other:
+            raise StatusError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {other}")

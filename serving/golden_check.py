@@ -1,0 +1,288 @@
+"""Hold a running server against what a published model answered when it was exported.
+
+Over gRPC and over REST: a version of the model is AVAILABLE, it has the signatures of the contract,
+and it answers its golden requests as recorded: integers exactly, floats to 1e-5 of the largest in
+their column. Imports no TensorFlow.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export import golden_requests
+from export.errors import InvalidCandidate
+from export.golden_requests import GoldenRequest
+from export.model_card import ModelCard
+from export.repository import version_directory, versions
+from kmeans_module.contract import ASSIGN, FIT_STEP, SERVING_DEFAULT, SIGNATURES, TensorContract
+
+from .client import Client
+from .errors import DeadlineExceeded, ServerUnavailable, ServingError
+from .grpc_client import GrpcClient
+from .results import Assignment, Centroids, Distances, Score, Signature, Step, Tensor, VersionStatus
+
+#: Floats may differ by this share of the largest in their column.
+TOLERANCE: Final = 1e-5
+
+#: Seconds that a call may take; a server that was idle for long may need a moment.
+_TIMEOUT: Final = 30.0
+
+#: A silhouette is a difference of nearly equal numbers in units of the larger: 1 is its size,
+#: however small all of a request's are.
+_OWN_SIZE: Final[Mapping[str, float]] = {"silhouette": 1.0}
+
+Array = NDArray[Any]
+
+
+class _DefaultAssignment(Assignment):
+    """What ``serving_default`` answers; the clients' methods ask ``assign``, which is the same."""
+
+    signature: ClassVar[str] = SERVING_DEFAULT
+
+
+_RESULTS: Final[Mapping[str, Any]] = {
+    result.signature: result
+    for result in (_DefaultAssignment, Assignment, Score, Distances, Centroids, Step)
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of one check; as text, it is the line that says it.
+
+    Attributes:
+        passed: whether the server did what was expected.
+        subject: what was checked.
+        detail: what was found, and where it did not pass also what was expected.
+    """
+
+    passed: bool
+    subject: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{'ok  ' if self.passed else 'FAIL'} {self.subject}: {self.detail}"
+
+
+class _Unexpected(Exception):
+    """The server did not do what was expected."""
+
+    def __init__(self, expected: str, got: str) -> None:
+        super().__init__(f"expected {expected}, got {got}")
+
+
+def check_server(grpc_address: str, rest_address: str, base: Path, name: str) -> Iterator[Check]:
+    """Check a server against the folder of a model, one check after the other.
+
+    All calls ask the highest version that the server has AVAILABLE and ``base`` holds: a server may
+    be behind ``base`` for a moment, or on purpose.
+
+    Args:
+        grpc_address: ``host:port``.
+        rest_address: ``host:port``.
+        base: the folder of the model.
+        name: the model's name on the server.
+
+    Raises:
+        ServerUnavailable: nothing answers.
+        DeadlineExceeded: something took a connection, and did not answer.
+        InvalidInput: an address is none.
+        ExportError: ``base`` is no model, or its version lacks a part.
+    """
+    from .rest_client import RestClient  # a probe, which has no time, does without it
+
+    highest = int(version_directory(base).name)
+    with (
+        GrpcClient(grpc_address, name, timeout=_TIMEOUT) as grpc_client,
+        RestClient(rest_address, name, timeout=_TIMEOUT) as rest_client,
+    ):
+        wires: dict[str, Client] = {"gRPC": grpc_client, "REST": rest_client}
+        live: Collection[int] = versions(base)
+        for wire, client in wires.items():
+            try:
+                live = _live_versions(client, live)
+            except (ServingError, _Unexpected) as error:
+                yield _failed(f"{wire} status", f"model {name!r} AVAILABLE", error)
+                return
+            behind = f"; BASE's highest is {highest}" if highest not in live else ""
+            yield Check(True, f"{wire} status", f"version {max(live)} is AVAILABLE{behind}")
+        version = max(live)
+        yield from check_version(wires, version_directory(base, version), version)
+
+
+def probe(
+    client: Client,
+    requests: Callable[[int], Sequence[GoldenRequest]],
+    *,
+    among: Collection[int] | None = None,
+    version: int | None = None,
+    label: str | None = None,
+) -> Check:
+    """Check that a version is AVAILABLE and answers one golden request, quickly.
+
+    Args:
+        requests: the golden requests of a version, by its number.
+        among: the versions that may answer; None is any. The highest that is AVAILABLE is asked.
+        version: the one version that may answer.
+        label: the label that it must have.
+
+    Raises as ``check_server`` does.
+    """
+
+    def check() -> str:
+        states = client.status(version=version, label=label)
+        wanted = {each.version for each in states} if among is None else among
+        number = max(_live(states, wanted))
+        asked = _telling(requests(number))
+        _check_answers(client, number, [asked])
+        return f"version {number} is AVAILABLE; golden request {asked[0]} answered as recorded"
+
+    return _run("probe", "a version AVAILABLE that answers", check)
+
+
+def _telling(requests: Sequence[GoldenRequest]) -> tuple[int, GoldenRequest]:
+    """The request, with its number, that shows most in one call: ``assign`` of the most rows."""
+    asked = [each for each in enumerate(requests) if each[1].signature == ASSIGN]
+    if not asked:
+        raise InvalidCandidate(f"there is no golden request for {ASSIGN}")
+    return max(asked, key=lambda each: sum(array.size for array in each[1].inputs.values()))
+
+
+def check_version(wires: Mapping[str, Client], directory: Path, version: int) -> Iterator[Check]:
+    """Check one version that is AVAILABLE by every client; ``wires`` has them by name.
+
+    Raises as ``check_server`` does.
+    """
+    card = ModelCard.read(directory)
+    requests = list(enumerate(golden_requests.read(directory)))
+    for wire, client in wires.items():
+        check = partial(_check_metadata, client, version, card)
+        yield _run(f"{wire} metadata", "the signatures of the contract", check)
+    for signature in SIGNATURES:
+        asked = [each for each in requests if each[1].signature == signature]
+        for wire, client in wires.items():
+            check = partial(_check_answers, client, version, asked)
+            yield _run(f"{wire} {signature}", "an answer", check)
+
+
+def _run(subject: str, expected: str, check: Callable[[], str]) -> Check:
+    try:
+        return Check(True, subject, check())
+    except (ServingError, _Unexpected) as error:
+        return _failed(subject, expected, error)
+
+
+def _failed(subject: str, expected: str, error: ServingError | _Unexpected) -> Check:
+    """A failed check; without an answer from the server there is none, and the error goes on."""
+    if isinstance(error, ServerUnavailable | DeadlineExceeded):
+        raise error
+    if isinstance(error, _Unexpected):
+        return Check(False, subject, str(error))
+    return Check(False, subject, f"expected {expected}, got {type(error).__name__}: {error}")
+
+
+def _live_versions(client: Client, wanted: Collection[int]) -> set[int]:
+    """Those of the wanted versions that the server has AVAILABLE; at least one."""
+    return _live(client.status(), wanted)
+
+
+def _live(states: Sequence[VersionStatus], wanted: Collection[int]) -> set[int]:
+    live = {each.version for each in states if each.state == "AVAILABLE"}.intersection(wanted)
+    if not live:
+        raise _Unexpected(
+            f"version {' or '.join(map(str, sorted(wanted))) or 'any'} AVAILABLE",
+            ", ".join(map(_described, states)) or "no version",
+        )
+    return live
+
+
+def _described(status: VersionStatus) -> str:
+    fault = f" ({status.error_message})" if status.error_message else ""
+    return f"version {status.version} {status.state}{fault}"
+
+
+def _check_metadata(client: Client, version: int, card: ModelCard) -> str:
+    metadata = client.metadata(version=version)
+    if metadata.version != version:
+        raise _Unexpected(f"version {version}", f"version {metadata.version}")
+    for name, contract in SIGNATURES.items():
+        declared = metadata.signatures.get(name, Signature({}, {}))
+        # The k of fit_step is its caller's.
+        sizes = {"d": card.n_features} | ({} if name == FIT_STEP else {"k": card.n_clusters})
+        for wanted, found in (
+            (contract.inputs, declared.inputs),
+            (contract.outputs, declared.outputs),
+        ):
+            for tensor in wanted:
+                _check_declared(name, tensor, found.get(tensor.name), sizes)
+    return (
+        f"version {version} has the contract's signatures, "
+        f"for {card.n_features} features and {card.n_clusters} clusters"
+    )
+
+
+def _check_declared(
+    signature: str, wanted: TensorContract, found: Tensor | None, sizes: Mapping[str, int]
+) -> None:
+    expected = Tensor(wanted.dtype, tuple(sizes.get(letter) for letter in wanted.shape))
+    if found != expected:
+        raise _Unexpected(
+            f"{signature} to have {wanted.name} {expected}",
+            "none of that name" if found is None else str(found),
+        )
+
+
+def _check_answers(
+    client: Client, version: int, requests: Sequence[tuple[int, GoldenRequest]]
+) -> str:
+    """Ask golden requests of one signature; each goes by its number in the file."""
+    without_rows = 0
+    for number, request in requests:
+        # JSON cannot carry the shape of an array without elements.
+        if not client.sends_no_rows and not all(a.size for a in request.inputs.values()):
+            without_rows += 1
+            continue
+        answer = client._ask(_RESULTS[request.signature], {**request.inputs}, version, None, None)
+        if answer.version != version:
+            raise _Unexpected(f"an answer of version {version}", f"one of version {answer.version}")
+        for name, expected in request.outputs.items():
+            _check_tensor(name, number, expected, getattr(answer, name))
+    answered = len(requests) - without_rows
+    said = f"{answered} golden request{'' if answered == 1 else 's'} answered as recorded"
+    return said + (
+        f"; {without_rows} without rows skipped, as JSON has none" if without_rows else ""
+    )
+
+
+def _check_tensor(name: str, request: int, expected: Array, got: Array) -> None:
+    place = f"golden request {request}"
+    if got.shape != expected.shape:
+        raise _Unexpected(f"{name} {list(expected.shape)} of {place}", f"{name} {list(got.shape)}")
+    same = _same(name, expected, got)
+    if not same.all():
+        first = tuple(int(i) for i in np.argwhere(~same)[0])
+        raise _Unexpected(
+            f"{name}{list(first)} = {_number(expected[first])} of {place}",
+            f"{_number(got[first])} ({np.count_nonzero(~same)} of {same.size} values differ)",
+        )
+
+
+def _same(name: str, expected: Array, got: Array) -> NDArray[np.bool_]:
+    """Which values are as recorded."""
+    if expected.dtype.kind != "f" or not expected.size:
+        return np.asarray(got == expected)
+    # Where terms cancel, rounding is as large as the terms, not as what is left of them. A column
+    # has one unit; the columns of a centroid may have very different ones.
+    columns = tuple(range(max(1, expected.ndim - 1)))
+    largest = np.abs(expected.astype(np.float64)).max(axis=columns, keepdims=True)
+    difference = np.abs(got.astype(np.float64) - expected)
+    return np.asarray(difference <= TOLERANCE * np.maximum(largest, _OWN_SIZE.get(name, 0.0)))
+
+
+def _number(value: Any) -> str:
+    return f"{value:.9g}" if value.dtype.kind == "f" else str(value)

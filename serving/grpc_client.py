@@ -1,0 +1,127 @@
+"""A client that speaks TensorFlow Serving's gRPC, and waits. Imports no TensorFlow."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import grpc
+
+from . import grpc_messages
+from .addresses import Address, listed, named
+from .calls import closed
+from .client import Client
+from .conversations import DEFAULT_TIMEOUT, Conversations
+from .grpc_channel import channel_options, channel_target, credentials
+from .options import Limits, OnBadRow, Tls, checked_headers
+from .questions import Ask, Deadline, Question
+
+
+class GrpcClient(Client):
+    """Asks a model over gRPC; NumPy in and out.
+
+    A call that finds the server unavailable is repeated, up to five attempts, within its deadline.
+    Threads may share a client. It must not be used in a process that was forked after it was made.
+
+        with GrpcClient("localhost:8500", "customers") as client:
+            client.wait_until_ready()
+            client.assign(points).cluster_index
+
+    Args:
+        address: ``host:port``, or several, which take turns.
+        model: the model's name on the server.
+        version: the version to ask; None is the latest that is loaded.
+        label: the label to ask, instead of a version.
+        timeout: seconds that a call may take, unless the call says otherwise.
+        tls: an encrypted connection; None is one in plain text.
+        headers: metadata of every request, for proxies that ask who is there.
+        limits: how much goes at once; a call beyond them is sent in parts.
+        on_bad_row: ``"answer"`` sends rows with NaN or infinity, which are answered with -1;
+            ``"raise"`` refuses them, before anything is sent.
+
+    Raises:
+        InvalidInput: an address of another kind, version and label at once, or files of ``tls``
+            that cannot be used.
+        ServerUnavailable: one of several addresses has a name that is unknown.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        model: str,
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
+        tls: Tls | None = None,
+        headers: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        on_bad_row: OnBadRow = "answer",
+    ) -> None:
+        conversations = Conversations(
+            named(address),
+            model,
+            version=version,
+            label=label,
+            timeout=timeout,
+            limits=limits,
+            on_bad_row=on_bad_row,
+            value_bytes=grpc_messages.VALUE_BYTES,
+        )
+        super().__init__(conversations)
+        self._headers = checked_headers(headers)
+        target = channel_target(listed(address), conversations.target)
+        options = channel_options(listed(address), tls, conversations.limits)
+        self._channel = (
+            grpc.insecure_channel(target, options)
+            if tls is None
+            else grpc.secure_channel(target, credentials(tls), options)
+        )
+        self._methods: dict[str, Any] = {
+            path: self._channel.unary_unary(path, response_deserializer=read)
+            for path, read in grpc_messages.METHODS.items()
+        }
+
+    def _answers(self, ask: Ask) -> list[Any]:
+        if len(ask.questions) == 1:
+            # Without a future: gRPC answers in the thread that waits, and that is quicker.
+            (question,) = ask.questions
+            return [_answer(question, partial(self._called, question, ask.deadline))]
+        answers: list[Any] = []
+        waiting: deque[tuple[Question, Any]] = deque()
+        questions = iter(ask.questions)
+        try:
+            while len(answers) < len(ask.questions):
+                room = self._conversations.limits.in_flight - len(waiting)
+                for question in islice(questions, room):
+                    waiting.append((question, self._called(question, ask.deadline, future=True)))
+                question, call = waiting[0]
+                answers.append(_answer(question, call.result))
+                waiting.popleft()
+        finally:
+            for _, call in waiting:
+                call.cancel()
+        return answers
+
+    def _called(self, question: Question, deadline: Deadline, *, future: bool = False) -> Any:
+        path, request = grpc_messages.request_of(question)
+        call = self._methods[path].future if future else self._methods[path]
+        seconds = deadline.left(question.target)
+        try:
+            return call(request, timeout=seconds, metadata=self._headers)
+        except ValueError as error:  # gRPC's word for a channel that is closed
+            raise closed(question.target) from error
+
+    def _close(self) -> None:
+        self._channel.close()
+
+
+def _answer(question: Question, result: Callable[[], Any]) -> Any:
+    try:
+        answer = result()
+    except grpc.FutureCancelledError as failure:
+        raise closed(question.target) from failure
+    except grpc.RpcError as failure:
+        raise grpc_messages.error_of(failure, question.target) from failure
+    return grpc_messages.answer_of(question, answer)

@@ -1,0 +1,222 @@
+"""Requests to and answers of TensorFlow Serving's gRPC, as messages. Imports no TensorFlow."""
+
+from collections.abc import Callable, Mapping
+from itertools import chain
+from types import MappingProxyType
+from typing import Any, Final
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from numpy.typing import NDArray
+
+from export.wire import serving_pb2, tensor_pb2
+from kmeans_module.contract import SignatureContract
+
+from .calls import Arrays, Target
+from .errors import InvalidInput, ServerError, ServingError, error_of_code
+from .questions import GetMetadata, GetStatus, Predict, Question
+from .results import ModelMetadata, Signature, Tensor, VersionStatus
+from .tensors import dtype_name, tensor_bytes, tensor_header, to_array
+
+PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
+GET_MODEL_METADATA: Final = "/tensorflow.serving.PredictionService/GetModelMetadata"
+GET_MODEL_STATUS: Final = "/tensorflow.serving.ModelService/GetModelStatus"
+
+#: The bytes of a number in a request: every dtype of the contract has four.
+VALUE_BYTES: Final = 4
+
+_CODE_NAMES: Final[Mapping[int, str]] = MappingProxyType(
+    {code.value[0]: code.name for code in grpc.StatusCode}
+)
+#: SavedModel's own bookkeeping, which a server lists among the signatures and nobody can call.
+_INIT_OP: Final = "__saved_model_init_op"
+
+
+#: The methods of a server that a client calls, with the readers of their answers.
+METHODS: Final[Mapping[str, Callable[[bytes], Message]]] = MappingProxyType(
+    {
+        PREDICT: serving_pb2.PredictResponse.FromString,
+        GET_MODEL_STATUS: serving_pb2.GetModelStatusResponse.FromString,
+        GET_MODEL_METADATA: serving_pb2.GetModelMetadataResponse.FromString,
+    }
+)
+
+
+def request_of(question: Question) -> tuple[str, bytes]:
+    """The method that answers a question, and the bytes of the request.
+
+    Raises:
+        InvalidInput: the inputs are larger than a message can be.
+    """
+    match question:
+        case Predict(target, signature, inputs):
+            return PREDICT, predict_request(signature, inputs, target)
+        case GetStatus(target):
+            return GET_MODEL_STATUS, status_request(target).SerializeToString()
+        case GetMetadata(target):
+            return GET_MODEL_METADATA, metadata_request(target).SerializeToString()
+
+
+def answer_of(question: Question, answer: Any) -> Any:
+    """The answer to a question, of what its method answered.
+
+    Raises:
+        ServerError: it cannot be read.
+    """
+    match question:
+        case Predict(target):
+            return predicted(answer, target)
+        case GetStatus():
+            return versions(answer)
+        case GetMetadata(target):
+            return metadata(answer, target)
+
+
+def model_spec(target: Target, signature_name: str = "") -> serving_pb2.ModelSpec:
+    """Whom a request asks."""
+    spec = serving_pb2.ModelSpec(name=target.model, signature_name=signature_name)
+    if target.version is not None:
+        spec.version.value = target.version
+    elif target.label is not None:
+        spec.version_label = target.label
+    return spec
+
+
+def predict_request(signature: SignatureContract, inputs: Arrays, target: Target) -> bytes:
+    """The request for all outputs of a signature, as the bytes of a PredictRequest.
+
+    Raises:
+        InvalidInput: the inputs are larger than a message can be.
+    """
+    spec = serving_pb2.PredictRequest(model_spec=model_spec(target, signature.name))
+    try:
+        return b"".join(
+            [spec.SerializeToString(), *chain(*(_input(*item) for item in inputs.items()))]
+        )
+    except ValueError as error:
+        raise target.error(InvalidInput, str(error)) from None
+
+
+def _input(name: str, array: NDArray[Any]) -> list[bytes | memoryview]:
+    """The bytes of an entry of ``inputs``, of which the array's own are not copied.
+
+    protobuf would copy them twice, into the message and out of it. An entry is a message of the
+    name and the tensor; the order of a message's fields is free, so that the content goes last.
+    """
+    content = tensor_bytes(array)
+    tensor = tensor_header(array).SerializeToString()
+    if content.nbytes:
+        tensor += _CONTENT_TAG + _varint(content.nbytes)
+    size = len(tensor) + content.nbytes
+    key = name.encode()
+    entry = _KEY_TAG + _varint(len(key)) + key + _VALUE_TAG + _varint(size)
+    return [_INPUTS_TAG + _varint(len(entry) + size) + entry + tensor, content]
+
+
+def _tag(number: int) -> bytes:
+    """What announces a field of bytes or of a message; the numbers here are below 16."""
+    return bytes([number << 3 | 2])
+
+
+def _varint(value: int) -> bytes:
+    """A number as protobuf writes it: seven bits a byte, the lowest first."""
+    groups = []
+    while value > 0x7F:
+        groups.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*groups, value])
+
+
+_INPUTS_TAG: Final = _tag(serving_pb2.PredictRequest.INPUTS_FIELD_NUMBER)
+_CONTENT_TAG: Final = _tag(tensor_pb2.TensorProto.TENSOR_CONTENT_FIELD_NUMBER)
+_KEY_TAG, _VALUE_TAG = _tag(1), _tag(2)  # of an entry of any map
+
+
+def predicted(answer: serving_pb2.PredictResponse, target: Target) -> tuple[Arrays, int | None]:
+    """The outputs, and the version that computed them.
+
+    Raises:
+        ServerError: an output cannot be read.
+    """
+    outputs = {}
+    for name, tensor in answer.outputs.items():
+        try:
+            outputs[name] = to_array(tensor)
+        except ValueError as error:
+            raise target.error(ServerError, f"the output {name} cannot be read: {error}") from error
+    spec = answer.model_spec
+    return outputs, spec.version.value if spec.HasField("version") else None
+
+
+def status_request(target: Target) -> serving_pb2.GetModelStatusRequest:
+    """The request for the states of a model's versions."""
+    return serving_pb2.GetModelStatusRequest(model_spec=model_spec(target))
+
+
+def versions(answer: serving_pb2.GetModelStatusResponse) -> list[VersionStatus]:
+    """The states of a model's versions, in the server's order."""
+    return [
+        VersionStatus(
+            version=each.version,
+            state=_state_name(each.state),
+            error_code=_CODE_NAMES.get(each.status.error_code, str(each.status.error_code)),
+            error_message=each.status.error_message,
+        )
+        for each in answer.model_version_status
+    ]
+
+
+def _state_name(state: int) -> str:
+    states = serving_pb2.ModelVersionStatus.State
+    return states.Name(state) if state in states.values() else str(state)
+
+
+def metadata_request(target: Target) -> serving_pb2.GetModelMetadataRequest:
+    """The request for the signatures of a version."""
+    return serving_pb2.GetModelMetadataRequest(
+        model_spec=model_spec(target), metadata_field=["signature_def"]
+    )
+
+
+def metadata(answer: serving_pb2.GetModelMetadataResponse, target: Target) -> ModelMetadata:
+    """The version that answered, and its signatures.
+
+    Raises:
+        ServerError: the signatures cannot be read.
+    """
+    try:
+        # Any.Unpack wants the type's own full name, and ours differs from TensorFlow's.
+        found = tensor_pb2.SignatureDefMap.FromString(answer.metadata["signature_def"].value)
+    except DecodeError as error:
+        message = f"the signatures cannot be read: {error}"
+        raise target.error(ServerError, message) from error
+    return ModelMetadata(answer.model_spec.version.value, signatures(found))
+
+
+def signatures(found: tensor_pb2.SignatureDefMap) -> dict[str, Signature]:
+    """The signatures that can be called, by name."""
+    return {
+        name: Signature(_declared(each.inputs), _declared(each.outputs))
+        for name, each in sorted(found.signature_def.items())
+        if name != _INIT_OP
+    }
+
+
+def _declared(tensors: Mapping[str, tensor_pb2.TensorInfo]) -> dict[str, Tensor]:
+    return {
+        name: Tensor(dtype_name(each.dtype), _declared_shape(each.tensor_shape))
+        for name, each in sorted(tensors.items())
+    }
+
+
+def _declared_shape(shape: tensor_pb2.TensorShapeProto) -> tuple[int | None, ...] | None:
+    if shape.unknown_rank:
+        return None
+    return tuple(dim.size if dim.size >= 0 else None for dim in shape.dim)
+
+
+def error_of(failure: grpc.RpcError, target: Target) -> ServingError:
+    """The error for a call that gRPC reports as failed."""
+    assert isinstance(failure, grpc.Call | grpc.aio.AioRpcError)
+    message = failure.details() or failure.code().name
+    return target.error(error_of_code(failure.code().name, message), message)

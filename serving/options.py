@@ -1,0 +1,134 @@
+"""What a client can be told besides whom it asks: how much goes at once, and by what rights."""
+
+import math
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from .errors import InvalidInput
+
+#: What becomes of a row with NaN or infinity: it is answered with -1, or refused before the call.
+OnBadRow = Literal["answer", "raise"]
+
+#: The largest message that protobuf writes, in bytes.
+MAX_MESSAGE_BYTES: Final = 2**31 - 1
+
+#: Room in a message for the names, the shapes and the model's name.
+_HEAD_BYTES: Final = 4096
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much goes over the wire at once.
+
+    A call beyond ``rows`` or ``message_bytes`` is sent in parts, ``in_flight`` of them at a time,
+    and answered as one::
+
+        Limits(rows=1000)                   # a server with batching, whose max_batch_size is 1000
+        Limits(message_bytes=1_500_000)     # a proxy that takes no larger requests
+        Limits(answer_bytes=64 * 2**20)     # refuse a larger answer, whatever the server sends
+
+    Attributes:
+        rows: the most rows of a request; as many as a published version's own batching takes.
+        message_bytes: the size of a request, and of the answer that is expected, in bytes. At the
+            default every gRPC server and proxy takes them.
+        answer_bytes: the largest answer that is read, in bytes; a larger one is ResourceExhausted.
+        in_flight: the most requests of one call that are under way at a time.
+    """
+
+    rows: int = 65_536
+    message_bytes: int = 4 * 2**20
+    answer_bytes: int = MAX_MESSAGE_BYTES
+    in_flight: int = 4
+
+    def __post_init__(self) -> None:
+        least = {"message_bytes": 2 * _HEAD_BYTES}
+        for name in ("rows", "message_bytes", "answer_bytes", "in_flight"):
+            value = getattr(self, name)
+            most = math.inf if name == "rows" else MAX_MESSAGE_BYTES
+            if not isinstance(value, int) or not least.get(name, 1) <= value <= most:
+                raise InvalidInput(
+                    f"{name}={value!r} is no limit; give a whole number "
+                    f"of at least {least.get(name, 1)}"
+                )
+
+    def rows_of(self, row_bytes: int) -> int:
+        """The rows that go in one message, when each takes so many bytes; at least one."""
+        room = self.message_bytes - _HEAD_BYTES
+        return max(1, min(self.rows, room // max(1, row_bytes)))
+
+
+@dataclass(frozen=True)
+class Tls:
+    """An encrypted connection, and who is trusted; files are PEM.
+
+    ::
+
+        Tls()                                                 # authorities that the system trusts
+        Tls(ca="ca.pem")                                      # an authority of one's own
+        Tls(ca="ca.pem", certificate="me.pem", key="me.key")  # the server asks who we are
+
+    Attributes:
+        ca: certificates of the authorities that may vouch for the server.
+        certificate: what we show when the server asks who we are, with its chain.
+        key: the private key to it.
+        server_name: the name on the server's certificate, where it is not that of the address.
+    """
+
+    ca: str | Path | None = None
+    certificate: str | Path | None = None
+    key: str | Path | None = None
+    server_name: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.certificate is None) != (self.key is None):
+            missing = "key" if self.key is None else "certificate"
+            raise InvalidInput(f"{missing} is missing; a certificate and its key go together")
+
+    def context(self) -> ssl.SSLContext:
+        """The same for Python's TLS.
+
+        Raises:
+            InvalidInput: a file cannot be read, or is not PEM.
+        """
+        try:
+            context = ssl.create_default_context(cafile=self.ca)
+            if self.certificate is not None:
+                context.load_cert_chain(self.certificate, self.key)
+        except (OSError, ssl.SSLError) as error:
+            raise InvalidInput(f"{self._files()} cannot be used: {error}") from error
+        return context
+
+    def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
+        """The contents of ``ca``, ``key`` and ``certificate``.
+
+        Raises:
+            InvalidInput: a file cannot be read, or is not PEM.
+        """
+        self.context()  # gRPC would only log that a file is no PEM
+        ca, key, certificate = (
+            None if file is None else Path(file).read_bytes()
+            for file in (self.ca, self.key, self.certificate)
+        )
+        return ca, key, certificate
+
+    def _files(self) -> str:
+        return ", ".join(str(f) for f in (self.ca, self.certificate, self.key) if f is not None)
+
+
+def checked_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    """The headers of every request, their names in lower case as HTTP/2 wants them.
+
+    Raises:
+        InvalidInput: a name or value is no text that a header can hold.
+    """
+    checked = []
+    for name, value in (headers or {}).items():
+        word = isinstance(name, str) and name.isascii() and name.replace("-", "").isalnum()
+        if not word or not isinstance(value, str) or not (value.isascii() and value.isprintable()):
+            # Not the value: what proxies ask for is mostly secret.
+            raise InvalidInput(f"the header {name!r} cannot be sent; give ASCII text on one line")
+        checked.append((name.lower(), value))
+    return tuple(checked)

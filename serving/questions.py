@@ -1,0 +1,74 @@
+"""What a client asks a server, before it is spelled in gRPC or REST."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kmeans_module.contract import SignatureContract
+
+from .calls import Arrays, Target
+from .errors import DeadlineExceeded
+
+
+@dataclass(frozen=True, eq=False)
+class Predict:
+    """The outputs of a signature; answered by them and the version that computed them.
+
+    Attributes:
+        sizes: the dimensions of the contract's shapes that are known without the answer, by letter.
+    """
+
+    target: Target
+    signature: SignatureContract
+    inputs: Arrays
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GetStatus:
+    """The states of the versions; answered by a list of VersionStatus."""
+
+    target: Target
+
+
+@dataclass(frozen=True)
+class GetMetadata:
+    """The signatures; answered by ModelMetadata."""
+
+    target: Target
+
+
+Question = Predict | GetStatus | GetMetadata
+
+
+class Deadline:
+    """The end of a call, with all its requests, attempts and waits."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = time.monotonic() + seconds
+
+    def left(self, target: Target) -> float:
+        """The seconds that are left. Raises DeadlineExceeded when none is."""
+        seconds = self._end - time.monotonic()
+        if seconds <= 0:
+            raise target.error(DeadlineExceeded, f"no answer in {self.seconds:g} s")
+        return seconds
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """Questions that are asked at a time; the step is answered by their answers, in their order."""
+
+    questions: Sequence[Question]
+    deadline: Deadline
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Time that passes, in seconds."""
+
+    seconds: float
+
+
+Step = Ask | Pause

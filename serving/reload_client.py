@@ -1,0 +1,120 @@
+"""Gives a running server a new model config, and waits until it has followed.
+
+By ``tensorflow.serving.ModelService/HandleReloadConfigRequest``, which gRPC alone has. Imports no
+TensorFlow.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import grpc
+
+from export.errors import MoveFailed
+from export.models_config import Entry
+from export.wire import serving_pb2
+
+from .errors import DeadlineExceeded, ModelNotFound, ServerUnavailable, ServingError
+from .grpc_client import GrpcClient
+
+_RELOAD: Final = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
+_PAUSE: Final = 0.05  # seconds between two looks
+_CALL: Final = 5.0  # seconds that one look may take
+
+
+class ReloadClient:
+    """A server whose config can be replaced; an ``export.lifecycle.Server``.
+
+    Args:
+        address: ``host:port`` of its gRPC.
+        timeout: seconds that a config may take to be followed.
+    """
+
+    def __init__(self, address: str, *, timeout: float = 60.0) -> None:
+        self._address = address
+        self._timeout = timeout
+
+    def follow(self, config: serving_pb2.ModelServerConfig, model: str, entry: Entry) -> None:
+        """Send the config; return when the server has the model as ``entry`` says.
+
+        Raises:
+            MoveFailed: it says that it will not, or has not in time.
+            ServerUnavailable: nothing answers.
+        """
+        end = time.monotonic() + self._timeout
+        self._reload(config, model)
+        with GrpcClient(self._address, model, timeout=_CALL) as client:
+            self._wait(lambda: _not_loaded(client, entry), end)
+            for label, version in sorted(entry.labels.items()):
+                self._wait(lambda: _not_labelled(client, label, version), end)  # noqa: B023
+
+    def _reload(self, config: serving_pb2.ModelServerConfig, model: str) -> None:
+        request = serving_pb2.ReloadConfigRequest(config=config)
+        with grpc.insecure_channel(self._address) as channel:
+            call: Any = channel.unary_unary(
+                _RELOAD,
+                request_serializer=serving_pb2.ReloadConfigRequest.SerializeToString,
+                response_deserializer=serving_pb2.ReloadConfigResponse.FromString,
+            )
+            try:
+                status = call(request, timeout=self._timeout).status
+            except grpc.RpcError as failure:
+                raise self._error_of(failure, model) from failure
+        if status.error_code:
+            raise self._failed(status.error_message)
+
+    def _error_of(self, failure: grpc.RpcError, model: str) -> Exception:
+        if not isinstance(failure, grpc.Call):
+            return self._failed(str(failure))
+        if failure.code() is grpc.StatusCode.UNAVAILABLE:
+            return ServerUnavailable(failure.details() or "no connection", model, self._address)
+        return self._failed(failure.details() or failure.code().name)
+
+    def _wait(self, lacking: Callable[[], str], end: float) -> None:
+        """Look until nothing is lacking any more. ``lacking`` raises MoveFailed for good."""
+        while True:
+            try:
+                said = lacking()
+            except (ModelNotFound, ServerUnavailable, DeadlineExceeded) as error:
+                said = error.message
+            except _Ended as error:
+                raise self._failed(str(error)) from None
+            except ServingError as error:
+                raise self._failed(error.message) from error
+            if not said:
+                return
+            if time.monotonic() >= end:
+                raise self._failed(f"not within {self._timeout:g} s: {said}")
+            time.sleep(_PAUSE)
+
+    def _failed(self, said: str) -> MoveFailed:
+        text = " ".join(said.split())
+        return MoveFailed(
+            f"the server at {self._address} did not follow: {text}; models.config is as before"
+        )
+
+
+class _Ended(Exception):
+    """A version will not load."""
+
+
+def _not_loaded(client: GrpcClient, entry: Entry) -> str:
+    """What the server does not have as the entry says; empty when it has all."""
+    states = {status.version: status for status in client.status()}
+    for version in entry.versions:
+        status = states.get(version)
+        if status is None:
+            return f"it does not know version {version}"
+        if status.error_code != "OK":
+            raise _Ended(f"version {version} does not load: {status.error_message}")
+        if status.state != "AVAILABLE":
+            return f"version {version} is {status.state}"
+    for version, status in states.items():
+        if version not in entry.versions and status.state == "AVAILABLE":
+            return f"version {version} is still loaded"
+    return ""
+
+
+def _not_labelled(client: GrpcClient, label: str, version: int) -> str:
+    found = client.metadata(label=label).version
+    return "" if found == version else f"label {label} is on version {found}"

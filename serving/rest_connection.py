@@ -1,0 +1,179 @@
+"""HTTP exchanges with servers: attempts, pauses between them, and one deadline around all."""
+
+import asyncio
+import gzip
+import itertools
+import random
+import socket
+import ssl
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import httpx
+
+from . import rest_messages
+from .addresses import Address, listed
+from .calls import Target, closed
+from .errors import (
+    DeadlineExceeded,
+    ResourceExhausted,
+    ServerError,
+    ServerUnavailable,
+    ServingError,
+)
+from .options import Limits, Tls
+from .questions import Deadline
+from .rest_messages import HttpRequest
+
+#: Seconds before the second attempt, the third, …: the rule of the gRPC client. Retries that were
+#: in step would hit a server that has trouble all at once, so that each is varied by a fifth.
+PAUSES: Final = (0.1, 0.2, 0.4, 0.8)
+_JITTER: Final = 0.2
+
+#: ssl.SSLError: what the other end complains of after the handshake comes through httpx as it is.
+_NO_CONNECTION: Final = (
+    httpx.NetworkError,
+    httpx.RemoteProtocolError,
+    httpx.ProxyError,
+    ssl.SSLError,
+)
+
+# A connection whose other end is gone without a word is found out while it is idle.
+_KEEPALIVE: Final = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)  # not on every system
+    ),
+]
+
+#: A smaller body would hardly become smaller.
+_SMALLEST_ZIPPED: Final = 1024
+#: The fastest: what gzip is to save is mostly digits, where more effort saves little more.
+_GZIP_LEVEL: Final = 1
+
+
+class RestConnection:
+    """Connections to servers that take turns, for an event loop."""
+
+    def __init__(
+        self,
+        address: Address,
+        target: Target,
+        *,
+        tls: Tls | None,
+        headers: Sequence[tuple[str, str]],
+        limits: Limits,
+        zipped: bool,
+    ) -> None:
+        scheme = "http" if tls is None else "https"
+        urls = [rest_messages.base_url(each, scheme, target) for each in listed(address)]
+        self._urls = itertools.cycle(urls)
+        self._limits = limits
+        self._zipped = zipped
+        self._extensions = (
+            {} if tls is None or tls.server_name is None else {"sni_hostname": tls.server_name}
+        )
+        https = any(url.startswith("https:") for url in urls)
+        transport = httpx.AsyncHTTPTransport(
+            # Reading the authorities that the system trusts takes a while; plain HTTP needs none.
+            verify=(tls or Tls()).context() if https else False,
+            socket_options=_KEEPALIVE,
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        )
+        self._under_way: set[asyncio.Timeout] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+        # The deadline is around a whole exchange. httpx has time limits for each step of it only,
+        # and a server that sends a byte now and then would never meet them.
+        self._http = httpx.AsyncClient(transport=transport, headers=list(headers), timeout=None)
+
+    async def exchange(self, request: HttpRequest, deadline: Deadline) -> bytes:
+        """The body of the answer.
+
+        Every request of ours is a question that changes nothing, so that it may be asked again.
+
+        Raises:
+            ServingError: any class of ``serving.errors``.
+        """
+        failure: ServingError | None = None
+        try:
+            async with self._timeout(deadline.left(request.target)):
+                for pause in (0.0, *PAUSES):
+                    await asyncio.sleep(pause * random.uniform(1 - _JITTER, 1 + _JITTER))
+                    try:
+                        return await self._attempt(request)
+                    except ServerUnavailable as error:
+                        failure = error
+        except TimeoutError:
+            if self._closed:
+                raise closed(request.target) from None
+            message = f"no answer in {deadline.seconds:g} s"
+            if failure is not None:
+                message += f"; last: {failure.message}"
+            raise request.target.error(DeadlineExceeded, message) from failure
+        assert failure is not None
+        raise failure
+
+    @asynccontextmanager
+    async def _timeout(self, seconds: float) -> AsyncIterator[None]:
+        """A time limit, which ``close`` brings forward."""
+        async with asyncio.timeout(seconds) as timeout:
+            self._under_way.add(timeout)
+            self._idle.clear()
+            try:
+                yield
+            finally:
+                self._under_way.remove(timeout)
+                if not self._under_way:
+                    self._idle.set()
+
+    async def _attempt(self, request: HttpRequest) -> bytes:
+        target, url = request.target, next(self._urls) + request.path
+        headers, body = {}, request.body
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            if self._zipped and len(body) >= _SMALLEST_ZIPPED:
+                headers["Content-Encoding"] = "gzip"
+                body = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL)
+        try:
+            async with self._http.stream(
+                request.method, url, content=body, headers=headers, extensions=self._extensions
+            ) as response:
+                content = await self._read(response, target)
+        except _NO_CONNECTION as error:
+            message = f"{type(error).__name__}: {error}"
+            raise target.error(ServerUnavailable, message) from error
+        except httpx.HTTPError as error:
+            message = f"{type(error).__name__}: {error}"
+            raise target.error(ServerError, message) from error
+        if not response.is_success:
+            raise rest_messages.error_of(
+                response.status_code, response.reason_phrase, content, target
+            )
+        return content
+
+    async def _read(self, response: httpx.Response, target: Target) -> bytes:
+        blocks, size = [], 0
+        async for block in response.aiter_bytes():
+            size += len(block)
+            if size > self._limits.answer_bytes:
+                raise target.error(
+                    ResourceExhausted,
+                    f"the answer is larger than answer_bytes={self._limits.answer_bytes}; "
+                    "send fewer rows in one call, or raise the limit",
+                )
+            blocks.append(block)
+        return b"".join(blocks)
+
+    async def close(self) -> None:
+        """Close the connections; what is under way ends with ServerError."""
+        self._closed = True
+        for timeout in self._under_way:
+            if not timeout.expired():
+                timeout.reschedule(0)
+        await self._idle.wait()
+        await self._http.aclose()

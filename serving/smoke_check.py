@@ -1,0 +1,132 @@
+"""Go the whole way of a model once, or hold a running server against a published model.
+
+::
+
+    python -m serving.smoke_check
+        fit a small model, publish it, start the embedded server, and check that; the same each time
+    python -m serving.smoke_check HOST GRPC_PORT REST_PORT BASE
+        check the server at HOST against the model folder BASE, by whose name it serves the model
+
+One line a check, ``ok`` or ``FAIL`` with what was expected and what came. Exit code 0: all passed;
+3: a check failed; 2: a mistake in the call, or nothing answers.
+"""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from export.errors import ExportError
+
+from .cli.arguments import model_name
+from .cli.errors import UserMistake
+from .cli.exit_codes import DONE, INTERRUPTED, MISTAKE, REFUSED, exit_code
+from .cli.tensorflow_loading import LOG_LEVEL, load_tensorflow
+from .cli.terminal import note
+from .embedded.errors import ServerStartError
+from .embedded.listening import address_of
+from .errors import ServingError
+from .golden_check import Check, check_server
+
+USAGE: Final = "usage: scripts/smoke_check.sh [HOST GRPC_PORT REST_PORT BASE]"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the checks that the arguments ask for; gives the exit code."""
+    if arguments in (["-h"], ["--help"]):
+        typer.echo(f"{USAGE}\n\n{__doc__}")
+        return DONE
+    try:
+        if not arguments:
+            return _go_the_whole_way()
+        return _check_running_server(arguments)
+    except KeyboardInterrupt:
+        note("interrupted")
+        return INTERRUPTED
+    except (UserMistake, ExportError, ServerStartError, ServingError, OSError) as error:
+        note(f"error: {error}")
+        return exit_code(error) or MISTAKE
+
+
+def _check_running_server(arguments: Sequence[str]) -> int:
+    if len(arguments) != 4:
+        raise UserMistake(f"{len(arguments)} arguments where there are none or four; {USAGE}")
+    host, grpc_port, rest_port, folder = arguments
+    base = Path(folder)
+    return _tell(
+        check_server(
+            address_of(host, _port("GRPC_PORT", grpc_port)),
+            address_of(host, _port("REST_PORT", rest_port)),
+            base,
+            model_name(base),
+        )
+    )
+
+
+def _port(name: str, text: str) -> int:
+    if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
+        return int(text)
+    raise UserMistake(f"{name} {text!r} is no port, give 1 to 65535; {USAGE}")
+
+
+def _tell(checks: Iterable[Check]) -> int:
+    code = DONE
+    for check in checks:
+        typer.echo(str(check))
+        sys.stdout.flush()
+        if not check.passed:
+            code = REFUSED
+    return code
+
+
+def _go_the_whole_way() -> int:
+    os.environ.setdefault(LOG_LEVEL, "2")
+    load_tensorflow("serve")
+    from .embedded import EmbeddedServer
+
+    with tempfile.TemporaryDirectory(prefix="smoke-check-") as folder:
+        base = Path(folder) / "smoke"
+        _tell([_publish_small_model(base)])
+        with EmbeddedServer(model_name=base.name, model_base_path=base) as server:
+            assert server.grpc_address is not None
+            assert server.rest_address is not None
+            return _tell(check_server(server.grpc_address, server.rest_address, base, base.name))
+
+
+def _publish_small_model(base: Path) -> Check:
+    """Fit three clusters in columns of very different units, and publish them as version 1."""
+    import numpy as np
+
+    from export import make_card, publish, write_candidate
+    from kmeans_module import fit
+
+    random = np.random.default_rng(0)
+    centers = np.repeat([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]], 100, axis=0)
+    points = ((centers + random.normal(size=centers.shape)) * [1, 500] + [20, 4000]).astype(
+        np.float32
+    )
+    result = fit(points, 3, standardize=True)
+    card = make_card(
+        result,
+        points,
+        feature_names=["a", "b"],
+        init="k-means++",
+        n_init=1,
+        max_iter=300,
+        tol=1e-4,
+        standardize=True,
+        seed=0,
+        model=base.name,
+    )
+    candidate = base.with_name("candidate")
+    write_candidate(candidate, result, card, points)
+    version = publish(candidate, base)
+    return Check(True, "publish", f"{len(points)} rows, 3 clusters, as version {version}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

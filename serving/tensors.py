@@ -1,0 +1,101 @@
+"""NumPy arrays as tensors on the wire, and back. Imports no TensorFlow."""
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.wire import tensor_pb2
+
+from .options import MAX_MESSAGE_BYTES
+
+# dtype on the wire -> the dtype of its elements in tensor_content, and the typed field of values.
+_DTYPES: Final[Mapping[tensor_pb2.DataType, tuple[np.dtype[Any], str]]] = MappingProxyType(
+    {
+        tensor_pb2.DT_FLOAT: (np.dtype("<f4"), "float_val"),
+        tensor_pb2.DT_DOUBLE: (np.dtype("<f8"), "double_val"),
+        tensor_pb2.DT_INT32: (np.dtype("<i4"), "int_val"),
+        tensor_pb2.DT_INT64: (np.dtype("<i8"), "int64_val"),
+        tensor_pb2.DT_BOOL: (np.dtype("bool"), "bool_val"),
+    }
+)
+# By kind and size, as in "f4": a dtype's name takes NumPy longer than the rest of a small tensor.
+_ENUMS: Final = MappingProxyType({dtype.str[1:]: enum for enum, (dtype, _) in _DTYPES.items()})
+_NAMES: Final = tuple(dtype.name for dtype, _ in _DTYPES.values())
+_OTHER_NAMES: Final = MappingProxyType({"half": "float16"})
+
+
+def to_tensor(array: NDArray[Any]) -> tensor_pb2.TensorProto:
+    """The tensor of an array of float32, float64, int32, int64 or bool, of any shape.
+
+    Raises:
+        ValueError: the array is of another dtype, or larger than a message can be.
+    """
+    tensor = tensor_header(array)
+    tensor.tensor_content = tensor_bytes(array).tobytes()
+    return tensor
+
+
+def tensor_header(array: NDArray[Any]) -> tensor_pb2.TensorProto:
+    """The tensor of an array without its content. Raises ValueError as ``to_tensor`` does."""
+    enum = _ENUMS.get(array.dtype.str[1:])
+    if enum is None:
+        raise ValueError(f"an array of {array.dtype} has no tensor; known are {', '.join(_NAMES)}")
+    if array.nbytes > MAX_MESSAGE_BYTES:
+        raise ValueError(
+            f"an array of {array.nbytes} bytes does not fit a message of at most "
+            f"{MAX_MESSAGE_BYTES}; send fewer rows in one call"
+        )
+    tensor = tensor_pb2.TensorProto(dtype=enum)
+    for size in array.shape:
+        tensor.tensor_shape.dim.add(size=size)
+    return tensor
+
+
+def tensor_bytes(array: NDArray[Any]) -> memoryview:
+    """The content of a tensor: the elements, row by row, low bytes first; copied only if not so."""
+    dtype = _DTYPES[_ENUMS[array.dtype.str[1:]]][0]
+    return np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8).data
+
+
+def to_array(tensor: tensor_pb2.TensorProto) -> NDArray[Any]:
+    """The array of a tensor whose values are in ``tensor_content`` or in its typed field.
+
+    As in TensorFlow, the last value of a typed field stands for all that are left out, and a
+    tensor without values is zeros.
+
+    Raises:
+        ValueError: the tensor is of an unknown dtype, or its values do not fill its shape.
+    """
+    if tensor.dtype not in _DTYPES:
+        raise ValueError(f"a tensor of {dtype_name(tensor.dtype)} cannot be read")
+    dtype, field = _DTYPES[tensor.dtype]
+    shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+        raise ValueError("a tensor of unknown shape cannot be read")
+    size = math.prod(shape)
+    content = tensor.tensor_content
+    if content:
+        values = np.frombuffer(content, dtype)  # of another length: ValueError
+    else:
+        values = np.array(getattr(tensor, field), dtype)
+        if values.size < size:
+            last = values[-1:] if values.size else np.zeros(1, dtype)
+            values = np.concatenate([values, np.broadcast_to(last, size - values.size)])
+    if values.size != size:
+        raise ValueError(f"{values.size} values do not fill a tensor of shape {list(shape)}")
+    # A copy where the bytes are protobuf's: what a caller gets is the caller's to write into.
+    return values.reshape(shape).astype(dtype.newbyteorder("="), copy=not values.flags.writeable)
+
+
+def dtype_name(enum: tensor_pb2.DataType) -> str:
+    """NumPy's name of a dtype on the wire, such as ``float32``; ``string`` for bytes."""
+    if enum not in tensor_pb2.DataType.values():
+        return f"dtype {enum}"
+    if enum in _DTYPES:
+        return _DTYPES[enum][0].name
+    name = tensor_pb2.DataType.Name(enum).removeprefix("DT_").lower()
+    return _OTHER_NAMES.get(name, name)

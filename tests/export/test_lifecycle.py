@@ -1,0 +1,297 @@
+"""Labels move in steps, over a models.config of which no other byte changes."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from export import lifecycle, repository, versions
+from export.errors import InvalidModelsConfig, MoveFailed, MoveRefused, VersionNotFound
+from export.lifecycle import Plan, carry_out
+from export.models_config import Entry
+from export.repository import config_entry, publish
+from export.wire import serving_pb2
+
+Decide = Callable[[Entry], Plan]
+
+
+@pytest.fixture
+def base(
+    tmp_path: Path, make_stand_in: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Versions 1 to 4, of which 1 is stable."""
+    monkeypatch.setattr(repository, "validate", lambda *_arguments, **_keywords: None)
+    base = tmp_path / "models" / "customers"
+    for number in range(1, 5):
+        publish(make_stand_in(f"candidate{number}"), base)
+    return base
+
+
+def move(base: Path, what: Any, *arguments: Any, **options: Any) -> Plan:
+    decide: Decide = lambda entry: what(base, entry, *arguments)  # noqa: E731
+    return carry_out(base, decide, poll_interval=0, **options)
+
+
+def state(base: Path) -> tuple[tuple[int, ...], dict[str, int]]:
+    entry = config_entry(base)
+    assert entry is not None
+    return entry.versions, dict(entry.labels)
+
+
+def official(base: Path) -> Any:
+    text = (base.parent / "models.config").read_text()
+    return text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+
+
+class RecordedServer:
+    """Follows, but a version that does not load."""
+
+    def __init__(self, broken: int | None = None) -> None:
+        self.broken = broken
+        self.told: list[Entry] = []
+
+    def follow(self, config: serving_pb2.ModelServerConfig, model: str, entry: Entry) -> None:
+        (sent,) = config.model_config_list.config
+        assert tuple(sent.model_version_policy.specific.versions) == entry.versions
+        assert sent.name == model
+        self.told.append(entry)
+        if self.broken in entry.versions:
+            raise MoveFailed(f"version {self.broken} does not load")
+
+
+def test_the_first_version_is_stable_and_a_later_one_waits(base: Path) -> None:
+    assert state(base) == ((1,), {"stable": 1})
+    (model,) = official(base).model_config_list.config
+    assert (model.name, model.base_path) == ("customers", str(base))
+    assert model.model_platform == "tensorflow"
+
+
+def test_a_label_moves_in_two_steps_and_the_old_version_goes(base: Path) -> None:
+    server = RecordedServer()
+    plan = move(base, lifecycle.promote, 2, server=server)
+    assert [(each.versions, dict(each.labels)) for each in server.told] == [
+        ((1, 2), {"stable": 1}),
+        ((2,), {"stable": 2}),
+    ]
+    assert state(base) == ((2,), {"stable": 2})
+    assert plan.effect == (
+        "the server loads version 2, answers label stable with version 2, unloads version 1; "
+        "requests without version or label go to version 2"
+    )
+
+
+def test_without_a_server_the_steps_are_a_poll_interval_apart(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    monkeypatch.setattr("time.sleep", lambda seconds: seen.append((seconds, state(base))))
+    told: list[str] = []
+    carry_out(
+        base, lambda entry: lifecycle.promote(base, entry, 3), poll_interval=7.5, tell=told.append
+    )
+    assert seen == [(7.5, ((1, 3), {"stable": 1}))]
+    assert told == ["waiting 7.5 s for the servers to load versions 1, 3"]
+    assert state(base) == ((3,), {"stable": 3})
+
+
+def test_a_server_that_does_not_follow_leaves_the_old_file_and_goes_back(base: Path) -> None:
+    before = (base.parent / "models.config").read_bytes()
+    history = (base / "history.jsonl").read_bytes()
+    server = RecordedServer(broken=2)
+    with pytest.raises(MoveFailed, match="version 2 does not load"):
+        move(base, lifecycle.promote, 2, server=server)
+    assert (base.parent / "models.config").read_bytes() == before
+    assert (base / "history.jsonl").read_bytes() == history
+    assert server.told[-1].versions == (1,)
+
+
+def test_an_interrupt_puts_the_old_file_back(base: Path) -> None:
+    before = (base.parent / "models.config").read_bytes()
+
+    class Interrupted(RecordedServer):
+        def follow(self, *_: Any) -> None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        move(base, lifecycle.promote, 2, server=Interrupted())
+    assert (base.parent / "models.config").read_bytes() == before
+
+
+def test_a_canary_is_loaded_beside_the_stable_version_and_said_to_answer(base: Path) -> None:
+    plan = move(base, lifecycle.canary, 3)
+    assert state(base) == ((1, 3), {"stable": 1, "canary": 3})
+    assert plan.effect.endswith("requests without version or label go to version 3, the canary")
+    move(base, lifecycle.canary, 4)
+    assert state(base) == ((1, 4), {"stable": 1, "canary": 4})
+    move(base, lifecycle.canary, None)
+    assert state(base) == ((1,), {"stable": 1})
+
+
+def test_a_canary_that_is_promoted_is_none_any_more(base: Path) -> None:
+    move(base, lifecycle.canary, 3)
+    move(base, lifecycle.promote, 3)
+    assert state(base) == ((3,), {"stable": 3})
+
+
+def test_rollback_goes_back_step_by_step_and_then_refuses(base: Path) -> None:
+    for version in (2, 3):
+        move(base, lifecycle.promote, version)
+    move(base, lifecycle.rollback)
+    assert state(base) == ((2,), {"stable": 2})
+    move(base, lifecycle.rollback)
+    assert state(base) == ((1,), {"stable": 1})
+    with pytest.raises(MoveRefused, match="no version before 1 to roll back to"):
+        move(base, lifecycle.rollback)
+    move(base, lifecycle.promote, 4)
+    move(base, lifecycle.rollback)
+    assert state(base) == ((1,), {"stable": 1})
+    lines = [json.loads(line) for line in (base / "history.jsonl").read_text().splitlines()]
+    assert [(line["from"], line["to"], line["by"]) for line in lines] == [
+        (None, 1, "publish"),
+        (1, 2, "promote"),
+        (2, 3, "promote"),
+        (3, 2, "rollback"),
+        (2, 1, "rollback"),
+        (1, 4, "promote"),
+        (4, 1, "rollback"),
+    ]
+
+
+def test_rollback_to_a_version_is_idempotent(base: Path) -> None:
+    for version in (2, 3):
+        move(base, lifecycle.promote, version)
+    for _ in range(2):
+        move(base, lifecycle.rollback, 1)
+        assert state(base) == ((1,), {"stable": 1})
+    with pytest.raises(MoveRefused):
+        move(base, lifecycle.rollback)
+
+
+def test_a_rollback_takes_other_labels_from_the_bad_version(base: Path) -> None:
+    move(base, lifecycle.promote, 2)
+    move(base, lifecycle.promote, 2, "europe")
+    move(base, lifecycle.rollback)
+    assert state(base) == ((1,), {"europe": 1, "stable": 1})
+
+
+def test_another_label_is_loaded_below_stable_and_refused_above(base: Path) -> None:
+    move(base, lifecycle.promote, 3)
+    move(base, lifecycle.promote, 1, "old")
+    assert state(base) == ((1, 3), {"old": 1, "stable": 3})
+    with pytest.raises(MoveRefused, match="version 4 is above 3, which is stable"):
+        move(base, lifecycle.promote, 4, "next")
+
+
+@pytest.mark.parametrize(
+    "decide", [partial(lifecycle.promote, version=2), partial(lifecycle.canary, version=2)]
+)
+def test_a_second_time_changes_nothing(base: Path, decide: Any) -> None:
+    move(base, decide)
+    config = (base.parent / "models.config").read_bytes()
+    history = (base / "history.jsonl").read_bytes()
+    assert move(base, decide).moves == ()
+    assert (base.parent / "models.config").read_bytes() == config
+    assert (base / "history.jsonl").read_bytes() == history
+
+
+def test_a_dry_run_decides_and_changes_nothing(base: Path) -> None:
+    files = {path: path.read_bytes() for path in base.parent.rglob("*") if path.is_file()}
+    assert move(base, lifecycle.promote, 2, dry_run=True).after.labels == {"stable": 2}
+    assert lifecycle.prune(base, 1, dry_run=True) == (2, 3)
+    now = {path: path.read_bytes() for path in base.parent.rglob("*") if path.is_file()}
+    assert now == files
+
+
+def test_a_version_that_is_not_there_cannot_be_promoted(base: Path) -> None:
+    with pytest.raises(VersionNotFound, match="no version 9"):
+        move(base, lifecycle.promote, 9)
+
+
+def test_prune_keeps_the_highest_and_whatever_has_a_label_or_is_loaded(base: Path) -> None:
+    move(base, lifecycle.promote, 2)
+    move(base, lifecycle.promote, 1, "old")
+    assert lifecycle.prune(base, 1) == (3,)
+    assert versions(base) == (1, 2, 4)
+    assert lifecycle.prune(base, 1) == ()
+    assert lifecycle.prune(base, 0) == (4,)
+
+
+def test_rollback_passes_over_a_version_that_was_pruned(base: Path) -> None:
+    for version in (2, 3):
+        move(base, lifecycle.promote, version)
+    repository.remove(base, 2)
+    move(base, lifecycle.rollback)
+    assert state(base) == ((1,), {"stable": 1})
+
+
+def test_a_history_that_a_crash_cut_short_still_leads_back(base: Path) -> None:
+    move(base, lifecycle.promote, 2)
+    move(base, lifecycle.promote, 3)
+    path = base / "history.jsonl"
+    path.write_bytes(path.read_bytes()[:-30])  # the move to 3
+    move(base, lifecycle.rollback)
+    assert state(base) == ((2,), {"stable": 2})
+    assert json.loads(path.read_text().splitlines()[-1])["to"] == 2
+
+
+OTHERS = """\
+# Ours { and theirs }
+model_config_list: {
+  config: {  # not to be touched
+    name: 'other "{" model'
+    base_path: "/models/other"
+    model_platform: "tensorflow"
+    logging_config { log_collector_config { type: "a" } }
+  }
+}
+"""
+
+
+def test_another_models_entry_and_every_comment_stay_byte_for_byte(
+    tmp_path: Path, base: Path, make_stand_in: Callable[[str], Path]
+) -> None:
+    path = base.parent / "models.config"
+    path.write_text(OTHERS)
+    publish(make_stand_in("fifth"), base, served_at="/models/customers")
+    assert path.read_text().startswith(OTHERS.rstrip("}\n"))
+    assert [model.name for model in official(base).model_config_list.config] == [
+        'other "{" model',
+        "customers",
+    ]
+    assert official(base).model_config_list.config[1].base_path == "/models/customers"
+    move(base, lifecycle.promote, 2)
+    text = path.read_text()
+    start = text.index("  config {\n")
+    assert text[:start] + "}\n" == OTHERS
+    assert state(base) == ((2,), {"stable": 2})
+    assert official(base).model_config_list.config[1].base_path == "/models/customers"
+
+
+def test_what_would_be_lost_on_the_way_to_a_server_is_refused(base: Path) -> None:
+    path = base.parent / "models.config"
+    path.write_text(OTHERS)
+    before = path.read_text()
+    with pytest.raises(InvalidModelsConfig, match=r"logging_config.*leave out --server"):
+        move(base, lifecycle.promote, 2, server=RecordedServer())
+    assert path.read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("name: 'customers' base_path: '/a'", "does not load `specific` versions"),
+        ("name: 'customers' logging_config { }", "holds what tfkmeans would lose"),
+    ],
+)
+def test_an_entry_that_is_not_ours_to_edit_is_refused(base: Path, entry: str, message: str) -> None:
+    path = base.parent / "models.config"
+    path.write_text(f"model_config_list {{ config {{ {entry} }} }}")
+    before = path.read_text()
+    with pytest.raises(InvalidModelsConfig, match=message):
+        move(base, lifecycle.promote, 2)
+    assert path.read_text() == before

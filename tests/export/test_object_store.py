@@ -1,0 +1,63 @@
+"""A store that has no rename gets whole versions, ``saved_model.pb`` last."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from export import PublishFailed, repository
+from export.object_store import publish_to_store
+
+BASE = "ram://store/models/blobs"
+
+
+@pytest.fixture(autouse=True)
+def _empty_and_unvalidated(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The gate is that of every publish; here it is about the store."""
+    monkeypatch.setattr(repository, "validate", lambda *_arguments, **_keywords: None)
+    yield
+    if tf.io.gfile.exists(BASE):
+        tf.io.gfile.rmtree(BASE)
+
+
+def _numbers() -> list[str]:
+    return sorted(name.rstrip("/") for name in tf.io.gfile.listdir(BASE))
+
+
+def test_versions_are_published_to_a_store_and_load_from_there(candidate: Path) -> None:
+    assert publish_to_store(candidate, BASE) == (1, ())
+    assert publish_to_store(candidate, BASE) == (2, ())
+    assert _numbers() == ["1", "2"]
+    loaded = tf.saved_model.load(f"{BASE}/2").signatures["decode"]
+    assert loaded(cluster_index=tf.constant([0]))["centroid"].shape == (1, 3)
+    for path in candidate.rglob("*"):
+        if path.is_file():
+            with tf.io.gfile.GFile(f"{BASE}/2/{path.relative_to(candidate)}", "rb") as file:
+                assert file.read() == path.read_bytes()
+
+
+def test_a_dry_run_writes_nothing(candidate: Path) -> None:
+    assert publish_to_store(candidate, BASE, dry_run=True) == (1, ())
+    assert not tf.io.gfile.exists(BASE)
+
+
+def test_a_publisher_that_died_left_no_model_and_the_next_cleans_up(
+    candidate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tf.io.gfile.copy
+
+    def dies_at_the_model(source: str, target: str, overwrite: bool = False) -> None:
+        if target.endswith("saved_model.pb"):
+            raise tf.errors.UnavailableError(None, None, "the store is away")
+        copy(source, target, overwrite)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tf.io.gfile, "copy", dies_at_the_model)
+        with pytest.raises(PublishFailed, match=f"{BASE}: cannot publish: the store is away"):
+            publish_to_store(candidate, BASE)
+    # All but the file without which a server does not take it for a model.
+    assert tf.io.gfile.exists(f"{BASE}/1/variables/variables.index")
+    assert not tf.io.gfile.exists(f"{BASE}/1/saved_model.pb")
+    assert publish_to_store(candidate, BASE) == (2, ())
+    assert _numbers() == ["2"]

@@ -1,0 +1,85 @@
+"""What scikit-learn fitted answers as scikit-learn's own predict does, on every row."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans, MiniBatchKMeans, SpectralClustering
+from sklearn.datasets import load_digits, load_wine
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from export import publish, write_candidate
+from export.errors import UnsupportedEstimator
+from export.replay import findings
+from export.sklearn_import import from_sklearn
+
+
+def _wine() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    train, test = train_test_split(load_wine().data, test_size=0.4, random_state=0)
+    return train, test
+
+
+def _digits() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    train, test = train_test_split(load_digits().data, test_size=0.4, random_state=0)
+    return train, test
+
+
+@pytest.mark.parametrize(
+    ("rows", "estimator"),
+    [
+        (_wine, KMeans(5, random_state=1)),
+        (_digits, KMeans(10, random_state=1)),
+        (_digits, MiniBatchKMeans(10, random_state=1)),
+        (_wine, make_pipeline(StandardScaler(), KMeans(4, random_state=1))),
+        (_wine, make_pipeline(StandardScaler(with_mean=False), KMeans(4, random_state=1))),
+        (_wine, make_pipeline(StandardScaler(with_std=False), MiniBatchKMeans(4, random_state=1))),
+    ],
+    ids=["KMeans", "digits", "MiniBatchKMeans", "scaled", "without mean", "without std"],
+)
+def test_every_row_of_a_test_set_gets_the_cluster_of_predict(rows: Any, estimator: Any) -> None:
+    train, test = rows()
+    estimator.fit(train)
+    imported = from_sklearn(estimator)
+    answer = imported.module.assign(tf.constant(test.astype(np.float32)))
+    np.testing.assert_array_equal(answer["cluster_index"].numpy(), estimator.predict(test))
+    nearest = estimator.transform(test).min(axis=1)
+    np.testing.assert_allclose(answer["distance"].numpy(), nearest, rtol=1e-4, atol=1e-4)
+
+
+def test_an_imported_model_is_published_as_any_other(tmp_path: Path) -> None:
+    train, _ = _wine()
+    estimator = make_pipeline(StandardScaler(), KMeans(3, random_state=1)).fit(train)
+    imported = from_sklearn(estimator, feature_names=load_wine().feature_names, model="wine")
+    write_candidate(tmp_path / "candidate", imported.module, imported.card, imported.rows)
+    assert publish(tmp_path / "candidate", tmp_path / "models" / "wine") == 1
+    assert findings(tmp_path / "models" / "wine" / "1") == []
+    assert imported.card.standardize
+    assert imported.card.feature_names == tuple(load_wine().feature_names)
+    assert sum(cluster.size for cluster in imported.card.clusters) == len(train)
+    assert imported.card.inertia == pytest.approx(estimator[-1].inertia_)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (KMeans(3), "KMeans is not fitted"),
+        (make_pipeline(StandardScaler(), KMeans(3)), "is not fitted"),
+        (SpectralClustering(3), "cannot import SpectralClustering: give KMeans or MiniBatch"),
+        (make_pipeline(MinMaxScaler(), KMeans(3)), "cannot import MinMaxScaler, KMeans"),
+        ("a text", "cannot import str"),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(estimator: Any, message: str) -> None:
+    with pytest.raises(UnsupportedEstimator, match=message):
+        from_sklearn(estimator)
+
+
+def test_names_that_do_not_fit_are_refused() -> None:
+    train, _ = _wine()
+    with pytest.raises(UnsupportedEstimator, match="takes 13 features, and 2 names"):
+        from_sklearn(KMeans(2, random_state=0).fit(train), feature_names=("a", "b"))

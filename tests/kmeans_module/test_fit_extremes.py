@@ -1,0 +1,123 @@
+"""Where float32 would lose: tight clusters of many points, far rows, huge and tiny numbers."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.cluster import KMeans
+
+from kmeans_module import InvalidCentroids, InvalidPoints, fit
+
+from .problems import blobs, distinct_rows
+
+
+def test_many_points_of_tight_clusters_are_summed_without_loss() -> None:
+    rng = np.random.default_rng(0)
+    centres = np.array([[0.7, -1.3], [-1.1, 0.4]])
+    points = centres[rng.integers(2, size=400_000)] + 1e-3 * rng.standard_normal((400_000, 2))
+    points = points.astype("f4")
+    ours = fit(points, 2, init=points[:2] if points[0, 0] * points[1, 0] < 0 else centres)
+    theirs = KMeans(2, init=centres, n_init=1).fit(points.astype("f8"))
+    assert ours.inertia == pytest.approx(theirs.inertia_, rel=1e-5)
+
+
+def test_duplicates_of_a_few_points_leave_no_inertia() -> None:
+    places = np.random.default_rng(0).standard_normal((3, 2)).astype("f4")
+    result = fit(np.repeat(places, 100_000, axis=0), 3, init=places)
+    assert result.inertia == pytest.approx(0, abs=1e-8)
+
+
+@pytest.mark.parametrize("init", ["k-means++", "random", "given"])
+@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("far", [1e3, 1e7, 1e25])
+def test_a_row_of_weight_zero_changes_nothing_however_far_it_is(
+    init: str, standardize: bool, far: float
+) -> None:
+    points = blobs(100, 2, 2)
+    weight = np.r_[np.ones(100), 0]
+    start: Any = distinct_rows(points, 2) if init == "given" else init
+    alone = fit(points, 2, init=start, n_init=5, standardize=standardize)
+    beside = fit(
+        np.vstack([points, np.full((1, 2), far, "f4")]),
+        2,
+        init=start,
+        n_init=5,
+        standardize=standardize,
+        sample_weight=weight,
+    )
+    assert beside.inertia == pytest.approx(alone.inertia, rel=1e-5)
+
+
+def test_padding_far_away_changes_no_fit_step() -> None:
+    points = blobs(50, 2, 2)
+    module = fit(points, 2).module
+    far = np.array([[1e25, 0], [3e38, 3e38]], "f4")
+    centroids = points[None, :2]
+    clean = module.fit_step(points[None], np.ones((1, 50), "f4"), centroids)
+    # The first is padding; the second a row that `assign` calls bad.
+    padded = module.fit_step(
+        np.vstack([points, far])[None], np.array([[1.0] * 50 + [0, 1]], "f4"), centroids
+    )
+    for name, values in clean.items():
+        np.testing.assert_allclose(padded[name], values, rtol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [1e-12, 1e-6, 1e6, 1e15])
+def test_the_unit_of_the_data_changes_no_cluster(factor: float) -> None:
+    points = blobs(200, 3, 4)
+    init = distinct_rows(points, 4)
+    plain = fit(points, 4, init=init)
+    scaled = fit(points.astype("f8") * factor, 4, init=init * factor)
+    np.testing.assert_array_equal(scaled.assignments, plain.assignments)
+    assert scaled.inertia / factor**2 == pytest.approx(plain.inertia, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("factor", "standardize", "words"),
+    [
+        (1e-20, False, "multiply"),
+        (1e-42, True, "multiply"),
+        (1e19, False, "divide"),
+        (1e200, False, "divide"),
+        (1e200, True, "divide"),
+    ],
+)
+def test_numbers_whose_squares_float32_cannot_hold_are_refused(
+    factor: float, standardize: bool, words: str
+) -> None:
+    points = blobs(60, 2, 2).astype("f8") * factor
+    with pytest.raises(InvalidPoints, match=f"column .*{words}"):
+        fit(points, 2, standardize=standardize)
+
+
+def test_centroids_beyond_float32_are_refused() -> None:
+    with pytest.raises(InvalidCentroids, match="row 1 too far"):
+        fit(blobs(60, 2, 2), 2, init=[[0.0, 0.0], [1e39, 0.0]])
+
+
+def test_large_weights_are_counted_as_they_are() -> None:
+    points = blobs(100, 2, 2)
+    init = distinct_rows(points, 2)
+    plain = fit(points, 2, init=init)
+    heavy = fit(points, 2, init=init, sample_weight=np.full(100, 1e37))
+    assert heavy.inertia / 1e37 == pytest.approx(plain.inertia, rel=1e-5)
+
+
+def test_a_ragged_table_and_a_masked_one_are_refused() -> None:
+    with pytest.raises(InvalidPoints, match="no table"):
+        fit([[1, 2], [3]], 1)
+    with pytest.raises(InvalidPoints, match="masked"):
+        fit(np.ma.masked_equal(np.eye(3), 0), 1)
+    ragged: Any = [[1.0, 2.0, 3.0], [3.0]]
+    with pytest.raises(InvalidCentroids, match="no table"):
+        fit(np.eye(3), 2, init=ragged)
+
+
+def test_transform_and_assign_agree_which_distances_there_are() -> None:
+    module = fit(blobs(60, 2, 2), 2).module
+    module.centroids.assign([[0, 0], [1.9e19, 1.9e19]])
+    module.shift.assign([0, 0])
+    row = tf.zeros([1, 2])
+    assert float(module.assign(row)["distance"][0]) == 0
+    np.testing.assert_array_equal(module.transform(row)["all_distances"], [[0, -1]])

@@ -1,0 +1,133 @@
+"""What goes into a fit, and what is refused."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kmeans_module import (
+    FitResult,
+    InvalidCentroids,
+    InvalidParameter,
+    InvalidPoints,
+    InvalidWeights,
+    KMeansError,
+    NonFinitePoint,
+    Progress,
+    TooFewDistinctPoints,
+    fit,
+)
+
+from .problems import Float32, blobs, distinct_rows
+
+POINTS = blobs(60, 3, 3)
+NAN, INFINITY = POINTS.copy(), POINTS.copy()
+NAN[17, 2] = np.nan
+INFINITY[5, 0] = -np.inf
+
+
+@pytest.mark.parametrize(
+    ("points", "arguments", "error", "words"),
+    [
+        (POINTS[0], {}, InvalidPoints, ["(3,)", "two dimensions"]),
+        (POINTS[:0], {}, InvalidPoints, ["(0, 3)", "at least one row"]),
+        (POINTS[:, :0], {}, InvalidPoints, ["(60, 0)", "one feature"]),
+        ([["a", "b"]], {}, InvalidPoints, ["not numeric"]),
+        (POINTS.astype(complex), {}, InvalidPoints, ["complex128"]),
+        (NAN, {}, NonFinitePoint, ["nan", "row 17", "column 2"]),
+        (INFINITY, {}, NonFinitePoint, ["-inf", "row 5", "column 0"]),
+        (np.full((4, 1), 1e300), {}, InvalidPoints, ["column 0", "1e+300", "float32"]),
+        (POINTS, {"n_clusters": 0}, InvalidParameter, ["n_clusters", "0", "at least 1"]),
+        (POINTS, {"n_clusters": 2.0}, InvalidParameter, ["n_clusters", "2.0"]),
+        (POINTS, {"n_clusters": True}, InvalidParameter, ["n_clusters", "True"]),
+        (POINTS, {"n_clusters": 61}, TooFewDistinctPoints, ["61", "60"]),
+        (np.ones((9, 2)), {"n_clusters": 2}, TooFewDistinctPoints, ["only 1 of 9 rows"]),
+        (POINTS, {"n_init": 0}, InvalidParameter, ["n_init", "0"]),
+        (POINTS, {"max_iter": 0}, InvalidParameter, ["max_iter", "0"]),
+        (POINTS, {"tol": -1.0}, InvalidParameter, ["tol", "-1.0"]),
+        (POINTS, {"tol": float("nan")}, InvalidParameter, ["tol", "nan"]),
+        (POINTS, {"seed": -1}, InvalidParameter, ["seed", "-1"]),
+        (POINTS, {"init": "best"}, InvalidParameter, ["'best'", "k-means++"]),
+        (POINTS, {"init": POINTS[:2]}, InvalidCentroids, ["(2, 3)", "(3, 3)"]),
+        (POINTS, {"init": NAN[16:19]}, InvalidCentroids, ["NaN"]),
+        (POINTS, {"sample_weight": np.ones(59)}, InvalidWeights, ["(59,)", "(60,)"]),
+        (POINTS, {"sample_weight": np.zeros(60)}, InvalidWeights, ["every row"]),
+        (POINTS, {"sample_weight": -np.ones(60)}, InvalidWeights, ["row 0", "-1.0"]),
+        (POINTS, {"sample_weight": np.full(60, np.inf)}, InvalidWeights, ["row 0", "inf"]),
+        (POINTS, {"sample_weight": ["1"] * 60}, InvalidWeights, ["number a row"]),
+    ],
+)
+def test_a_wrong_input_is_refused_with_one_line_that_names_it(
+    points: Any, arguments: dict[str, Any], error: type[KMeansError], words: list[str]
+) -> None:
+    with pytest.raises(error) as caught:
+        fit(points, **{"n_clusters": 3, **arguments})
+    assert isinstance(caught.value, KMeansError)
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def same_fit(points: Any, reference: FitResult) -> None:
+    result = fit(points, 3, init=distinct_rows(POINTS, 3))
+    np.testing.assert_array_equal(result.assignments, reference.assignments)
+    np.testing.assert_allclose(result.centroids, reference.centroids, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda points: points.astype("f8"),
+        lambda points: points.astype(">f4"),
+        lambda points: points.tolist(),
+        tf.constant,
+        np.asfortranarray,
+        lambda points: np.repeat(points, 2, axis=0)[::2],
+        lambda points: np.frombuffer(points.tobytes(), np.float32).reshape(points.shape),
+        lambda points: np.r_[np.zeros(1, "f4"), points.ravel()][1:].reshape(points.shape),
+    ],
+    ids=[
+        "float64",
+        "big endian",
+        "lists",
+        "tensor",
+        "columns first",
+        "strided",
+        "read-only",
+        "not aligned for TensorFlow",
+    ],
+)
+def test_points_of_any_form_give_the_same_fit(form: Callable[[Float32], Any]) -> None:
+    same_fit(form(POINTS), fit(POINTS, 3, init=distinct_rows(POINTS, 3)))
+
+
+def test_float64_and_integers_are_centred_before_they_are_rounded_to_float32() -> None:
+    # float32 holds neither 1e9 + 1 nor 2**40 + 1; the clusters lie 4 apart.
+    steps = np.array([0, 1, 4, 5] * 10)
+    for points in [(1e9 + steps)[:, None], (2**40 + steps)[:, None]]:
+        result = fit(points, 2, init=points[[0, 2]])
+        np.testing.assert_array_equal(result.assignments, steps // 4)
+        assert result.inertia == pytest.approx(40 * 0.25, rel=1e-5)
+
+
+def test_fit_leaves_its_input_as_it_was() -> None:
+    points, weight = POINTS.copy(), np.ones(60)
+    fit(points, 3, sample_weight=weight, standardize=True)
+    np.testing.assert_array_equal(points, POINTS)
+    np.testing.assert_array_equal(weight, np.ones(60))
+
+
+def test_given_centroids_are_started_from_once() -> None:
+    seen: list[Progress] = []
+    fit(POINTS, 3, init=distinct_rows(POINTS, 3), n_init=5, on_iteration=seen.append)
+    assert {progress.n_init for progress in seen} == {1}
+
+
+def test_progress_counts_starts_and_iterations() -> None:
+    seen: list[Progress] = []
+    result = fit(POINTS, 3, n_init=4, on_iteration=seen.append)
+    assert [progress.start for progress in seen if progress.iteration == 1] == [1, 2, 3, 4]
+    assert result.history[0].inertia in [progress.inertia for progress in seen]

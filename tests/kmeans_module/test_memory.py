@@ -1,0 +1,25 @@
+"""Memory is bounded in n: a fit of a large table holds blocks, not copies."""
+
+import json
+import subprocess
+import sys
+
+FIT = """
+import json, resource, sys
+import numpy as np
+from kmeans_module import fit
+
+def peak_mib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+points = np.random.default_rng(0).standard_normal((1_000_000, 64), dtype=np.float32)
+fit(points[:2000], 8)
+before = peak_mib()
+fit(points, 256, init="random", max_iter=2)
+print(json.dumps(peak_mib() - before))
+"""
+
+
+def test_a_fit_of_a_million_rows_needs_less_than_300_mib_beyond_the_data() -> None:
+    run = subprocess.run([sys.executable, "-c", FIT], capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout.splitlines()[-1]) < 300

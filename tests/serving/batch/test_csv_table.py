@@ -1,0 +1,203 @@
+"""The CSV reader: exact values, missing values, and bad cells named by row, line and column."""
+
+import csv
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serving.batch import csv_table
+from serving.batch.csv_table import CsvTable
+from serving.batch.errors import BadCell, BatchError, ColumnMismatch, UnreadableFile
+
+from .tables import read_all, write_csv
+
+_numbers = st.one_of(
+    st.none(),
+    st.floats(allow_nan=False),
+    st.integers(-(2**53), 2**53),
+)
+# Surrogates have no UTF-8, and the writer does not quote a lone carriage return.
+_texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=12)
+
+
+def written(path: Path, content: bytes) -> CsvTable:
+    path.write_bytes(content)
+    return CsvTable(path)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    rows=st.lists(st.tuples(_numbers, _texts, _numbers), max_size=30),
+    missing=st.sampled_from(["", "NA", "NaN"]),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    mark=st.booleans(),
+)
+def test_what_the_csv_module_writes_is_read_back_bit_for_bit(
+    tmp_path: Path,
+    rows: list[tuple[float | None, str, float | None]],
+    missing: str,
+    line_end: str,
+    mark: bool,
+) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator=line_end)
+    writer.writerow(["a", 'text, with "quotes"\nand lines', "b"])
+    for a, label, b in rows:
+        cells = [missing if a is None else repr(a), label, missing if b is None else repr(b)]
+        writer.writerow(cells)
+    path = tmp_path / "rows.csv"
+    path.write_text(text.getvalue(), encoding="utf-8-sig" if mark else "utf-8", newline="")
+    expected = [[np.nan if value is None else float(value) for value in (b, a)] for a, _, b in rows]
+
+    found = read_all(CsvTable(path), ["b", "a"])
+
+    np.testing.assert_array_equal(found, np.array(expected).reshape(-1, 2))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    good=st.integers(0, 12),
+    label=_texts,
+    bad=st.sampled_from(["x", "1,5", "12 apples", "1e", "NA ", "true", "٣", "1_0", "2020-01-01"]),
+    blank=st.booleans(),
+)
+def test_a_cell_that_is_no_number_is_named_with_its_row_line_column_and_value(
+    tmp_path: Path, good: int, label: str, bad: str, blank: bool
+) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["label", "a", "b"])
+    for _ in range(good):
+        writer.writerow([label, 1.5, "NA"])
+        text.write("\n" if blank else "")
+    writer.writerow(["", 1, bad])
+    writer.writerow(["", "another", ""])
+    path = tmp_path / "rows.csv"
+    path.write_text(text.getvalue(), encoding="utf-8", newline="")
+    # The lines up to the bad row, as an editor counts them.
+    before = text.getvalue().split("\n,1,", maxsplit=1)[0]
+    line = 2 + len(re.findall("\r\n|\r|\n", before))
+
+    with pytest.raises(BadCell) as caught:
+        read_all(CsvTable(path), ["a", "b"])
+
+    assert f"{path}: row {good + 1} (line {line}), column 'b': {bad!r}" in str(caught.value)
+
+
+def test_rows_are_counted_across_the_blocks_of_a_long_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_table, "_BLOCK_BYTES", 64)
+    rows: list[list[object]] = [[index, index / 7] for index in range(10_000)]
+    table = CsvTable(write_csv(tmp_path / "rows.csv", ["a", "b"], rows))
+
+    blocks = list(table.blocks(["a", "b"]))
+
+    assert len(blocks) > 100
+    np.testing.assert_array_equal(np.concatenate(blocks), np.array(rows, float))
+    rows[9_000][1] = "oops"
+    write_csv(tmp_path / "rows.csv", ["a", "b"], rows)
+    with pytest.raises(BadCell, match=r"row 9001 \(line 9002\), column 'b': 'oops'"):
+        read_all(table, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("", np.nan),
+        ("NA", np.nan),
+        ("NaN", np.nan),
+        ("nan", np.nan),
+        ('""', np.nan),
+        (" 2.5", 2.5),
+        ('"2.5"', 2.5),
+        ("+1E3", 1000.0),
+        (".5", 0.5),
+        ("inf", np.inf),
+        ("-Infinity", -np.inf),
+    ],
+)
+def test_a_cell_is_read_as(tmp_path: Path, cell: str, value: float) -> None:
+    table = written(tmp_path / "rows.csv", f"a,b\n1,{cell}\n".encode())
+    np.testing.assert_array_equal(read_all(table, ["b"]), [[value]])
+
+
+def test_a_column_is_what_its_first_value_that_is_not_missing_is(tmp_path: Path) -> None:
+    header = ["number", "late", "text", "then_number", "nothing", ""]
+    rows = [
+        ["1", "NA", "red", "x", "", "1"],
+        ["oops", "", "3", "4", "NaN", "2"],
+        ["2", "7", "4", "5", "NA", "3"],
+    ]
+    kinds = CsvTable(write_csv(tmp_path / "rows.csv", header, rows)).kinds()
+
+    assert {name: kind.numeric for name, kind in kinds.items()} == {
+        "number": True,
+        "late": True,
+        "text": False,
+        "then_number": False,
+        "nothing": None,
+        "": False,
+    }
+    assert kinds["text"].holds == "text ('red')"
+    assert kinds["nothing"].holds == "no values"
+
+
+def test_columns_come_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
+    table = CsvTable(write_csv(tmp_path / "rows.csv", ["a", "b", "c"], [[1, 2, 3]]))
+    np.testing.assert_array_equal(read_all(table, ["c", "a"]), [[3, 1]])
+
+
+@pytest.mark.parametrize("content", [b"a,b", b"a,b\n", b"a,b\n\n\n", b"\xef\xbb\xbfa,b\r\n"])
+def test_a_header_alone_is_a_table_without_rows(tmp_path: Path, content: bytes) -> None:
+    table = written(tmp_path / "rows.csv", content)
+    assert table.columns == ("a", "b")
+    assert read_all(table, ["a", "b"]).shape == (0, 2)
+    assert {kind.numeric for kind in table.kinds().values()} == {None}
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "words"),
+    [
+        (b"\n\n", UnreadableFile, ["rows.csv", "is empty"]),
+        (
+            "größe\n1\n".encode("latin-1"),
+            UnreadableFile,
+            ["rows.csv", "not UTF-8", "save the file"],
+        ),
+        ("a,b\n1,2\n".encode("utf-16"), UnreadableFile, ["not UTF-8"]),
+        (b"a;b\n1;2\n", UnreadableFile, ["one column, 'a;b'", "';' separates", "commas"]),
+        (b"a,b,a\n1,2,3\n", ColumnMismatch, ["columns 1 and 3", "'a'", "rename"]),
+        (b"a,b\n1,2\n3\n", BadCell, ["row 2 (line 3)", "has 1 cells", "header has 2"]),
+        (b"a,b\n1,2\n\n3,4,5\n", BadCell, ["row 2 (line 4)", "has 3 cells", "quote"]),
+        (b"a,b\n1,2\n\xff,4\n", BadCell, ["row 2 (line 3)", "column 'a'", r"\udcff"]),
+        (b'a,b\n1,2\n3,"4\n5,6\n', BadCell, ["row 2", "column 'b'"]),
+        (b'a,b\n1,2\n3,"' + b"4\n" * 3_000_000, UnreadableFile, ["after row 1", "quote"]),
+    ],
+    ids=lambda value: repr(value)[:30] if isinstance(value, bytes) else "",
+)
+def test_a_file_that_cannot_be_read_says_where_and_why(
+    tmp_path: Path, content: bytes, kind: type[BatchError], words: list[str]
+) -> None:
+    with pytest.raises(kind) as caught:
+        read_all(written(tmp_path / "rows.csv", content), ["a", "b"])
+    assert "\n" not in str(caught.value)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_text_that_is_not_utf8_in_a_column_that_is_not_used_does_no_harm(tmp_path: Path) -> None:
+    table = written(tmp_path / "rows.csv", "name,a\nJörg,1\n".encode("latin-1"))
+    assert table.kinds()["name"].numeric is False
+    np.testing.assert_array_equal(read_all(table, ["a"]), [[1]])
+
+
+def test_a_column_that_is_not_there_is_named_beside_the_nearest(tmp_path: Path) -> None:
+    table = CsvTable(write_csv(tmp_path / "rows.csv", ["height", "weight"], [[1, 2]]))
+    with pytest.raises(ColumnMismatch, match=r"no column 'hight'; did you mean 'height'\?"):
+        read_all(table, ["hight"])

@@ -1,0 +1,114 @@
+"""Which columns and rows a fit gets."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from serving.batch.errors import BadCell, BatchError, ColumnMismatch, NoRows
+from serving.batch.readers import open_table
+from serving.batch.training_rows import collect, columns_beyond_float32, numeric_columns
+
+from .tables import write_csv
+
+
+def test_numeric_columns_are_taken_in_the_order_of_the_first_file(tmp_path: Path) -> None:
+    first = write_csv(tmp_path / "1.csv", ["b", "name", "a"], [[1, "x", ""]])
+    second = write_csv(tmp_path / "2.csv", ["a", "b", "name"], [[2, 3, "y"]])
+    tables = [open_table(first), open_table(second)]
+
+    taken, left = numeric_columns(tables)
+
+    # In the first file alone, nobody knows what a holds.
+    assert taken == ("b", "a")
+    assert left == {"name": "text ('x')"}
+    np.testing.assert_array_equal(collect(tables, taken).points, [[3, 2]])
+
+
+def test_rows_with_a_missing_value_are_left_out_and_counted_by_column(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path / "1.csv", ["a", "b"], [[1, 2], ["", 3], ["NA", "NaN"], [4, 5]])
+    pq.write_table(
+        pa.table({"b": [6.0, None, 8.0], "a": [7.0, 1.0, np.nan]}), tmp_path / "2.parquet"
+    )
+    seen: list[int] = []
+
+    rows = collect(
+        [open_table(csv), open_table(tmp_path / "2.parquet")], ["a", "b"], on_rows=seen.append
+    )
+
+    np.testing.assert_array_equal(rows.points, [[1, 2], [4, 5], [7, 6]])
+    assert (rows.rows_read, rows.rows_left_out, sum(seen)) == (7, 4, 7)
+    assert rows.missing == {"a": 3, "b": 2}
+
+
+def test_float64_reaches_the_fit_as_float64_and_float32_stays_small(tmp_path: Path) -> None:
+    wide = np.array([[1e9 + 0.25], [1e9 + 0.5]])
+    np.save(tmp_path / "wide.npy", wide)
+    np.save(tmp_path / "narrow.npy", wide.astype(np.float32))
+    wide_rows, narrow_rows = (
+        collect([open_table(tmp_path / name)], ["feature_0"]).points
+        for name in ("wide.npy", "narrow.npy")
+    )
+    assert wide_rows.dtype == np.float64
+    np.testing.assert_array_equal(wide_rows, wide)
+    assert narrow_rows.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [("inf", "inf is infinite"), ("-Infinity", "-inf is infinite"), ("1e39", "1e+39 is more than")],
+)
+def test_a_value_that_no_float32_holds_is_named(tmp_path: Path, cell: str, words: str) -> None:
+    path = write_csv(tmp_path / "rows.csv", ["a", "b"], [[1, 2], ["NA", 1], [3, cell]])
+    with pytest.raises(BadCell) as caught:
+        collect([open_table(path)], ["a", "b"])
+    assert f"{path}: row 3 (line 4), column 'b': {words}" in str(caught.value)
+
+
+def test_only_columns_that_lose_a_thousandth_of_their_spread_are_warned_of() -> None:
+    offsets = np.arange(100.0)[:, np.newaxis]
+    points = np.hstack(
+        [offsets, offsets + 1e4, offsets + 1.7e9, np.full((100, 1), 0.1), offsets * 1e-3 + 1e9]
+    )
+    names = ["small", "far", "seconds", "constant", "close"]
+    assert columns_beyond_float32(points, names) == ("seconds", "close")
+    assert columns_beyond_float32(points.astype(np.float32), names) == ()
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "words"),
+    [
+        ([], NoRows, "rows.csv: has a header and no rows"),
+        ([["", 1], [2, "NA"]], NoRows, "each of the 2 rows has a missing value ('a' lacks 1, 'b'"),
+    ],
+)
+def test_when_no_row_is_left_the_file_and_the_columns_are_named(
+    tmp_path: Path, rows: list[list[object]], kind: type[BatchError], words: str
+) -> None:
+    table = open_table(write_csv(tmp_path / "rows.csv", ["a", "b"], rows))
+    with pytest.raises(kind) as caught:
+        collect([table], ["a", "b"])
+    assert words in str(caught.value)
+
+
+def test_files_that_do_not_agree_are_named_with_the_column(tmp_path: Path) -> None:
+    short, long = (
+        open_table(write_csv(tmp_path / f"{len(names)}.csv", names, [[1] * len(names)]))
+        for names in (["a"], ["a", "b"])
+    )
+    with pytest.raises(ColumnMismatch, match=r"1\.csv: no column 'b'"):
+        numeric_columns([long, short])
+    with pytest.raises(ColumnMismatch, match=r"2\.csv: has a column 'b' and .*1\.csv has not"):
+        numeric_columns([short, long])
+    assert len(collect([short, long], ["a"]).points) == 2
+
+
+def test_a_file_without_numbers_says_what_its_columns_hold(tmp_path: Path) -> None:
+    table = open_table(write_csv(tmp_path / "rows.csv", ["a", "b"], [["x", ""]]))
+    with pytest.raises(ColumnMismatch) as caught:
+        numeric_columns([table])
+    assert "no column holds numbers ('a' holds text ('x'); 'b' holds no values)" in str(
+        caught.value
+    )

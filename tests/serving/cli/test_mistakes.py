@@ -1,0 +1,181 @@
+"""A mistake of the user is one line that names the value, the place and the mend; exit code 2."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export.errors import PublishRefused
+from serving.cli import main, train
+from serving.errors import DeadlineExceeded, ServerError, ServerUnavailable
+
+from .conftest import Trained
+
+FILES = {
+    "rows.csv": "name,height,weight\nann,1,2\nbob,3,4\n",
+    "text.csv": "height,weight\n1,2\nNA,3\n3,heavy\n",
+    "infinite.csv": "height,weight\n1,inf\n",
+    "same.csv": "height,weight\n1,2\n1,2\n1,2\n",
+    "names.csv": "name,town\nann,rome\n",
+    "missing.csv": "height,weight\n1,\n,2\n",
+    "twice.csv": "a,b,a\n1,2,3\n",
+    "ragged.csv": "a,b\n1,2\n3\n",
+    "header.csv": "a,b\n",
+    "empty.csv": "",
+    "rows.txt": "a\n1\n",
+    "narrow.csv": "height\n1\n",
+    "other.csv": "height,width\n1,2\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+    (tmp_path / "latin.csv").write_bytes("größe\n1\n".encode("latin-1"))
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "home" / "photos").mkdir(parents=True)
+    np.save(tmp_path / "wide.npy", np.zeros((1, 3)))
+    (tmp_path / "good").symlink_to(trained.base)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+TRAIN = "train {} --model new --clusters 2"
+SCORE = "batch-score {} --model good"
+
+MISTAKES = [
+    # What the files are.
+    (TRAIN.format("nothing.csv"), ["nothing.csv", "no such file"]),
+    (TRAIN.format("folder.csv"), ["folder.csv", "is a folder", "folder.csv/*.csv"]),
+    (TRAIN.format("empty.csv"), ["empty.csv", "is empty"]),
+    (TRAIN.format("header.csv"), ["header.csv", "no row with a value", "give at least one row"]),
+    (TRAIN.format("header.csv --columns a"), ["header.csv", "has a header and no rows"]),
+    (TRAIN.format("rows.txt"), ["rows.txt", "'.txt'", ".csv, .parquet, .npy"]),
+    (TRAIN.format("latin.csv"), ["latin.csv", "not UTF-8", "save the file"]),
+    (TRAIN.format("ragged.csv"), ["ragged.csv", "row 2 (line 3)", "1 cells", "has 2"]),
+    (TRAIN.format("twice.csv"), ["twice.csv", "columns 1 and 3", "'a'", "rename"]),
+    (TRAIN.format("names.csv"), ["names.csv", "no column holds numbers", "text ('ann')"]),
+    (TRAIN.format("missing.csv"), ["missing.csv", "each of the 2 rows", "--columns"]),
+    (TRAIN.format("rows.csv narrow.csv"), ["narrow.csv", "'name', 'weight'", "it has height"]),
+    (TRAIN.format("narrow.csv other.csv"), ["other.csv", "'width'", "narrow.csv", "--columns"]),
+    # What is in them.
+    (TRAIN.format("text.csv"), ["text.csv", "row 3 (line 4)", "'weight'", "'heavy'", "NA"]),
+    (TRAIN.format("rows.csv --columns name"), ["row 1 (line 2)", "'name'", "'ann'"]),
+    (TRAIN.format("infinite.csv"), ["infinite.csv", "row 1 (line 2)", "'weight'", "inf"]),
+    (TRAIN.format("rows.csv --columns hight"), ["'hight'", "'height'", "name, height, weight"]),
+    (TRAIN.format("rows.csv --columns height,"), ["--columns 'height,'", "a,b"]),
+    (TRAIN.format("rows.csv --columns height,height"), ["'height' is named twice"]),
+    (TRAIN.format("same.csv"), ["2", "1 of 3 rows", "at most 1"]),
+    # What the options are.
+    ("train rows.csv --clusters 2", ["--model", "tfkmeans train --help"]),
+    ("train rows.csv --model new", ["--clusters", "tfkmeans train --help"]),
+    ("train rows.csv --model new --clusters 0", ["'--clusters'", "0 is not", "at least 1"]),
+    ("train rows.csv --model new --clusters 1.5", ["'--clusters'", "1.5 is not"]),
+    ("train --model new --clusters 2", ["FILE"]),
+    (TRAIN.format("rows.csv --init best"), ["'--init'", "'best'", "k-means++", "random"]),
+    (TRAIN.format("rows.csv --n_init 3"), ["--n_init", "--n-init"]),
+    (TRAIN.format("rows.csv --tol nan"), ["'--tol'", "nan", "at least 0"]),
+    ("tain rows.csv", ["'tain'", "'train'"]),
+    # Which model.
+    ("train rows.csv --model rows.csv --clusters 2", ["--model rows.csv", "is a file"]),
+    ("train rows.csv --model home --clusters 2", ["--model home", "photos", "home/NAME"]),
+    ("train rows.csv --model good/1 --clusters 2", ["--model good/1", "is one version"]),
+    ("inspect", ["BASE"]),
+    ("inspect nowhere", ["nowhere", "no such folder"]),
+    ("inspect rows.csv", ["rows.csv", "is a file"]),
+    ("inspect home", ["home", "holds no version"]),
+    ("inspect good 9", ["good", "no version 9", "there is 1"]),
+    ("inspect good one", ["'one'", "whole number"]),
+    ("inspect good 1 --model good", ["given twice"]),
+    ("assign rows.csv --model home", ["home", "holds no version"]),
+    # Asking it.
+    ("assign --model good", ["FILE", "--point"]),
+    ("assign rows.csv --point 1,2 --model good", ["FILE", "--point"]),
+    ("assign --point 1,2,3 --model good", ["--point 1,2,3", "3 values", "height, weight"]),
+    ("assign --point 1,x --model good", ["--point 1,x", "1.5,2"]),
+    ("assign --point 1,2 --model good --version 4", ["no version 4"]),
+    ("assign --point 1,2 --model good --version latest", ["'--version'", "latest is not"]),
+    ("assign --point 1,2 --model good --server nonsense", ["nonsense", "host:port"]),
+    ("assign narrow.csv --model good", ["narrow.csv", "'weight'", "it has height"]),
+    ("assign wide.npy --model good", ["wide.npy", "3 columns", "takes 2: height, weight"]),
+    (SCORE.format("rows.csv out.txt"), ["out.txt", "'.txt'", ".csv or .parquet"]),
+    (SCORE.format("rows.csv same.csv"), ["same.csv", "exists already", "--overwrite"]),
+    (SCORE.format("rows.csv rows.csv --overwrite"), ["rows.csv", "one of the inputs"]),
+    (SCORE.format("rows.csv no/out.csv"), ["no/out.csv", "no folder no"]),
+    (SCORE.format("text.csv out.csv"), ["text.csv", "row 3 (line 4)", "'weight'", "'heavy'"]),
+    (SCORE.format("narrow.csv out.csv"), ["narrow.csv", "no column 'weight'"]),
+    (SCORE.format("out.csv"), ["IN"]),
+    # Serving it.
+    ("serve", ["BASE", "--model-config-file"]),
+    ("serve good --model good", ["given twice"]),
+    ("serve good --model-config-file c", ["--model-config-file c"]),
+    ("serve --model-config-file nothing.config", ["nothing.config"]),
+    ("serve good --port 99999", ["'99999'", "65535", "auto"]),
+    ("serve good --port 0", ["port", "0"]),
+    ("serve good --file-system-poll-wait-seconds -1", ["-1 is not", "at least 0"]),
+    ("serve home --port auto", ["home"]),
+    ("serve good --model_name x", ["--model_name", "--model-name"]),
+    ("serve good --enable-batching", ["--enable-batching"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[line for line, _ in MISTAKES])
+def test_a_mistake_is_one_line_that_names_value_place_and_mend(
+    folder: Path, capfd: pytest.CaptureFixture[str], arguments: str, words: list[str]
+) -> None:
+    before = sorted(folder.iterdir())
+
+    code = main(arguments.split())
+
+    out, err = capfd.readouterr()
+    errors = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert code == 2, err
+    assert out == ""
+    assert errors == err.splitlines()[-1:]
+    assert "Traceback" not in err
+    for word in words:
+        assert word in errors[0]
+    assert sorted(folder.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PublishRefused("good: refused: 3 rows differ"), 3),
+        (ServerUnavailable("nobody", "good", "host:1"), 2),
+        (DeadlineExceeded("too late", "good", "host:1"), 2),
+        (ServerError("broken", "good", "host:1"), 1),
+        (PermissionError(13, "Permission denied", "good/1"), 2),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_each_kind_of_error_has_its_exit_code_and_one_line(
+    folder: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    code: int,
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(train, "_read", fail)
+    assert main(TRAIN.format("rows.csv").split()) == code
+    out, err = capfd.readouterr()
+    (line,) = err.splitlines()
+    assert out == ""
+    assert line == ("interrupted" if code == 130 else line)
+    if isinstance(error, PermissionError):
+        assert line == "error: good/1: Permission denied"
+
+
+def test_a_fault_of_ours_shows_where_and_asks_to_be_reported(
+    folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train, "_read", lambda *_: 1 / 0)
+    assert main(TRAIN.format("rows.csv").split()) == 1
+    err = capfd.readouterr().err
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("error: a fault of tfkmeans itself: division by zero")

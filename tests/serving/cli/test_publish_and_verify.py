@@ -1,0 +1,165 @@
+"""publish, train's gate, prune, verify and import-sklearn, as a user calls them."""
+
+import json
+import shutil
+from pathlib import Path
+
+import joblib  # type: ignore[import-untyped]
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans
+
+from export import ModelCard, repository, versions
+from export.comparison import Comparison
+from serving.cli import main
+
+from .command import run
+from .conftest import Trained
+
+COMMANDS = ["publish", "versions", "promote", "canary", "rollback", "prune", "verify"]
+FAR = Comparison(1, 60, 1.0, 3.0, 2.0, 0.4, 0.1)
+
+
+@pytest.fixture
+def base(trained: Trained, tmp_path: Path) -> Path:
+    """A model with the version that the session trained."""
+    return shutil.copytree(trained.base.parent, tmp_path / "models") / trained.base.name
+
+
+@pytest.fixture
+def too_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every candidate loads, and is too far from the live version where there is one."""
+
+    def validate(_directory: Path, *, live: Path | None, **_options: object) -> Comparison | None:
+        return None if live is None else FAR
+
+    monkeypatch.setattr(repository, "validate", validate)
+
+
+@pytest.fixture
+def near(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(repository, "validate", lambda *_arguments, **_options: None)
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "import-sklearn"])
+def test_every_command_has_examples_json_and_dry_run(
+    capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    assert main([command, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert f"tfkmeans {command} " in said
+    assert "--json" in said
+    assert "--dry-run" in said
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "publish"])
+def test_the_address_of_an_object_store_is_refused_in_one_line(
+    capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    rest = {"promote": ["1"], "canary": ["1"], "prune": ["--keep", "1"]}.get(command, [])
+    assert main([command, "gs://bucket/models/people", *rest]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("error: gs://bucket/models/people: is in an object store")
+
+
+@pytest.mark.usefixtures("too_far")
+def test_a_candidate_too_far_is_exit_code_3_with_the_figures_unless_forced(
+    base: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["publish", str(base / "1"), str(base)]) == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    for figure in ("+200.0%", "--max-inertia-rise 0.1", "40.0% of 60 rows keep their cluster"):
+        assert figure in line
+    assert versions(base) == (1,)
+
+    loose = ["--max-inertia-rise", "2.5", "--min-rows-kept", "0.3"]
+    assert main(["publish", str(base / "1"), str(base), *loose, "--dry-run", "--json"]) == 0
+    said = json.loads(capfd.readouterr().out)
+    assert (said["dry_run"], said["version"], said["comparison"]["rows_kept"]) == (True, 2, 0.4)
+    assert versions(base) == (1,)
+
+    assert main(["publish", str(base / "1"), str(base), "--force", "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert len(json.loads(out)["forced"]) == 2
+    assert "warning: published by force" in err
+    assert "--max-inertia-rise" in ModelCard.read(base / "2").forced[0]
+
+
+@pytest.mark.usefixtures("near")
+def test_train_writes_a_candidate_that_publish_takes_and_promotes_by_itself(
+    trained: Trained, base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = ["train", str(trained.csv), "--clusters", "3", "--seed", "5", "--json"]
+    candidate = tmp_path / "candidate"
+    assert main([*rows, "--candidate", str(candidate)]) == 0
+    assert json.loads(capfd.readouterr().out)["version"] is None
+    assert main(["publish", str(candidate), str(base), "--json"]) == 0
+    said = json.loads(capfd.readouterr().out)
+    assert said["version"] == 2
+    assert said["server"].endswith(f"version 2 goes live by: tfkmeans promote {base} 2")
+    assert main([*rows, "--model", str(base), "--promote", "--poll-interval", "0"]) == 0
+    said = json.loads(capfd.readouterr().out)
+    assert said["version"] == 3
+    assert "answers label stable with version 3" in said["server"]
+    assert main(["versions", str(base)]) == 0
+    table = capfd.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in table[1:4]][2] == ["3", "stable"]
+    assert main(["prune", str(base), "--keep", "1", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["removed"] == [1, 2]  # not labelled, not loaded
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--clusters", "2"], "--candidate DIR"),
+        (["--clusters", "2", "--model", "m", "--candidate", "c"], "--candidate DIR"),
+        (["--clusters", "2", "--candidate", "c", "--promote"], "--promote"),
+        (["--clusters", "2", "--model", "m", "--server", "h:1"], "--promote"),
+        (["--clusters", "2", "--model", "gs://b/m"], "tfkmeans publish DIR BASE"),
+    ],
+)
+def test_options_of_train_that_do_not_go_together_are_refused_before_the_work(
+    trained: Trained, capfd: pytest.CaptureFixture[str], options: list[str], word: str
+) -> None:
+    assert main(["train", str(trained.csv), *options]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert word in line
+
+
+def test_verify_passes_what_was_exported_and_finds_a_flipped_byte(base: Path) -> None:
+    sound = run("verify", base, "--json")
+    assert (sound.returncode, json.loads(sound.stdout)["ok"]) == (0, True), sound.stderr
+    path = base / "1" / "variables" / "variables.data-00000-of-00001"
+    content = bytearray(path.read_bytes())
+    content[7] ^= 1
+    path.write_bytes(content)
+    spoilt = run("verify", base, 1, "--json")
+    assert spoilt.returncode == 3
+    (found,) = json.loads(spoilt.stdout)["versions"]
+    assert "variables.data-00000-of-00001 is not what was exported" in found["findings"][0]
+
+
+def test_a_model_of_scikit_learn_is_imported_and_answers_as_predict(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rows = np.random.default_rng(2).normal(size=(200, 2)).astype(np.float32)
+    estimator = KMeans(3, random_state=0).fit(rows)
+    joblib.dump(estimator, tmp_path / "model.joblib")
+    base = tmp_path / "models" / "people"
+    command = ["import-sklearn", str(tmp_path / "model.joblib"), "--model", str(base)]
+    assert main([*command, "--columns", "height, weight", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["columns"] == ["height", "weight"]
+    np.save(tmp_path / "rows.npy", rows)
+    assert main(["assign", str(tmp_path / "rows.npy"), "--model", str(base)]) == 0
+    lines = capfd.readouterr().out.splitlines()[1:]
+    assert [int(line.split(",")[0]) for line in lines] == estimator.predict(rows).tolist()
+
+
+def test_a_file_that_is_no_joblib_file_is_one_line(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.joblib").write_text("nothing of the kind")
+    for name, word in (("text.joblib", "cannot be loaded"), ("gone.joblib", "no such file")):
+        assert main(["import-sklearn", str(tmp_path / name), "--model", str(tmp_path / "m")]) == 2
+        (line,) = capfd.readouterr().err.splitlines()
+        assert word in line

@@ -1,0 +1,240 @@
+"""``serve`` as a user runs it: its log, its flags, and how it ends."""
+
+import json
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.serving.embedded.tiny_models import (
+    ask,
+    eventually,
+    predict,
+    states,
+    write_gate,
+    write_multiplier,
+)
+
+from .command import COMMAND, environment, run
+
+
+class _Served:
+    """A server in a process of its own, and its log as it comes."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "serve", *map(str, arguments), "--rest-api-port", "auto", "--port", "0"],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        assert self.process.stdout is not None
+        first = self.process.stdout.readline()
+        if "--json" in arguments:
+            self.address = json.loads(first)["rest_address"]
+        else:
+            self.address = self.process.stdout.readline().split("http://")[1].strip()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+
+    def end(self) -> int:
+        """End it by SIGTERM; gives the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(60)
+        self._reader.join(60)
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return code
+
+
+@contextmanager
+def _served(*arguments: object) -> Iterator[_Served]:
+    served = _Served(*arguments)
+    try:
+        yield served
+    finally:
+        served.end()
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """The base path of a model ``m`` whose version 1 multiplies by 1."""
+    base = tmp_path / "m"
+    base.mkdir()
+    write_multiplier(base, 1)
+    return base
+
+
+def _fail_in_every_way(served: _Served, base: Path) -> None:
+    """A failed load, failed requests, a load and an unload."""
+    (base / "2").mkdir()
+    eventually(lambda: states(served.address, "m"), lambda s: s.get(2) == "END")
+    assert ask(served.address, "POST", "/v1/models/m:predict", {"instances": ["x"]})[0] == 400
+    assert ask(served.address, "POST", "/v1/models/n%0An:predict", {"instances": [1]})[0] == 404
+    assert ask(served.address, "GET", "/v1/models/m/versions/9")[0] == 404
+    assert ask(served.address, "GET", "/nowhere")[0] == 404
+    write_multiplier(base, 3)
+    eventually(lambda: states(served.address, "m"), lambda s: s[1] == "END")
+    assert predict(served.address, "m") == 3
+
+
+_FLAGS = ("--file-system-poll-wait-seconds", 0.05, "--max-num-load-retries", 0)
+
+
+def test_each_load_unload_and_failure_is_a_line_of_json_on_stderr(base: Path) -> None:
+    with _served(base, *_FLAGS, "--json") as served:
+        _fail_in_every_way(served, base)
+        assert served.end() == 0
+    events = [json.loads(line) for line in served.lines]
+    assert [(e["event"], e["model"], e["version"]) for e in events] == [
+        ("loaded", "m", 1),
+        ("load_failed", "m", 2),
+        ("request_failed", "m", 1),
+        ("request_failed", "n n", None),
+        ("request_failed", "m", 9),
+        ("request_failed", "-", None),
+        ("loaded", "m", 3),
+        ("unloaded", "m", 1),
+        ("unloaded", "m", 3),
+    ]
+    assert events[1]["reason"].startswith("NOT_FOUND: ")
+    assert [e["code"] for e in events[2:6]] == [
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "NOT_FOUND",
+        "Not Found",
+    ]
+    assert "is not of expected type: float" in events[2]["reason"]
+    assert all(e["time"].endswith("+00:00") and e["reason"] is not None for e in events)
+
+
+def test_the_log_is_for_people_without_json(base: Path) -> None:
+    with _served(base, *_FLAGS) as served:
+        _fail_in_every_way(served, base)
+        assert served.end() == 0
+    said = [line.partition(" ")[2] for line in served.lines]
+    assert [line.split(" ")[0] for line in said] == [
+        "loaded",
+        "m",  # "serving m from ...; Ctrl-C ends it", which has no time before it
+        "load_failed",
+        *["request_failed"] * 4,
+        "loaded",
+        "unloaded",
+        "unloaded",
+    ]
+    assert "model=m version=2 NOT_FOUND: " in said[2]
+    assert said[3].startswith("request_failed model=m version=1 REST INVALID_ARGUMENT: ")
+    assert not any("Traceback" in line for line in served.lines)
+
+
+def test_sigterm_answers_every_request_that_was_accepted(tmp_path: Path) -> None:
+    base = tmp_path / "m"
+    base.mkdir()
+    write_gate(base, 1)
+    started, gate = tmp_path / "started", tmp_path / "gate"
+    body = json.dumps({"instances": [{"started": str(started), "gate": str(gate)}]}).encode()
+    with _served(base) as served, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(ask, served.address, "POST", "/v1/models/m:predict", body)
+        assert eventually(started.exists, bool)
+        sending = [_accepted(served.address, len(body)) for _ in range(5)]
+        served.process.send_signal(signal.SIGTERM)
+        assert eventually(lambda: _is_refused(served.address), bool)
+        assert not running.done()
+        gate.touch()
+        for connection in sending:
+            connection.sendall(body)
+        assert [running.result()[0], *map(_status, sending)] == [200] * 6
+        assert served.end() == 0
+
+
+def _accepted(address: str, size: int) -> socket.socket:
+    """A connection of a request whose body the server has said that it waits for."""
+    host, port = address.split(":")
+    connection = socket.create_connection((host, int(port)), timeout=60)
+    connection.sendall(
+        b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
+        b"Content-Length: %d\r\n\r\n" % size
+    )
+    assert connection.recv(1000).startswith(b"HTTP/1.1 100 ")
+    return connection
+
+
+def _status(connection: socket.socket) -> int:
+    with connection, connection.makefile("rb") as answer:
+        return int(answer.readline().split()[1])
+
+
+def _is_refused(address: str) -> bool:
+    try:
+        ask(address, "GET", "/v1/models/m")
+    except OSError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--enable_batching",
+        "--enable-batching=true",
+        "--batching_parameters_file=x",
+        "-tensorflow_session_parallelism=1",
+        "--grpc_max_threads",
+        "--saved-model-tags",
+    ],
+)
+def test_another_flag_of_tf_serving_is_refused_by_its_name(tmp_path: Path, flag: str) -> None:
+    refused = run("serve", tmp_path, flag)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    (line,) = refused.stderr.splitlines()
+    assert f"{flag.partition('=')[0]} is a flag of TensorFlow Serving" in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--ssl-config-file", "nothing.pem"], "nothing.pem does not exist"),
+        (["--max-num-load-retries", "-1"], "--max-num-load-retries"),
+        (["--load-retry-interval-micros", "1.5"], "--load-retry-interval-micros"),
+        (["--rest-api-timeout-in-ms", "x"], "--rest-api-timeout-in-ms"),
+        (["--enable-model-warmup=maybe"], "--enable-model-warmup=maybe is neither true nor false"),
+        (["--model-config-file-poll-wait-seconds", "1"], "needs a model_config_file"),
+    ],
+)
+def test_a_flag_with_a_bad_value_is_one_line(
+    tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    refused = run("serve", tmp_path, *arguments)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    (line,) = refused.stderr.splitlines()
+    assert said in line
+
+
+def test_metrics_are_served_and_warm_up_is_left_out_as_asked(base: Path, tmp_path: Path) -> None:
+    warmup = base / "1" / "assets.extra" / "tf_serving_warmup_requests"
+    warmup.parent.mkdir(exist_ok=True)
+    warmup.write_bytes(b"no records")
+    monitoring = tmp_path / "monitoring.config"
+    monitoring.write_text("prometheus_config { enable: true }")
+    with _served(
+        base, "--enable-model-warmup=false", "--monitoring-config-file", monitoring
+    ) as served:
+        assert predict(served.address, "m") == 1
+        _, page = ask(served.address, "GET", "/monitoring/prometheus/metrics")
+    assert ':tensorflow:serving:request_count{model_name="m",status="OK"} 1' in page.splitlines()

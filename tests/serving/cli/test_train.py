@@ -1,0 +1,98 @@
+"""What ``train`` decides before and after the fit."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import export
+from export.errors import PublishRefused
+from kmeans_module.errors import KMeansError
+from serving.cli import main, train
+
+
+def n_init_of(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
+    """The n_init that a fit of so many rows would be asked for."""
+    asked: list[int] = []
+
+    def fit(_rows: object, _names: object, _k: int, settings: train._Settings, _: object) -> None:
+        asked.append(settings.n_init)
+        raise KMeansError("enough")
+
+    monkeypatch.setattr(train, "_fit", fit)
+    np.save(tmp_path / "rows.npy", np.zeros((rows, 1), np.float32))
+    command = ["train", str(tmp_path / "rows.npy"), "--model", str(tmp_path / "model")]
+    assert main([*command, "--clusters", "2", *options]) == 2
+    return asked[0]
+
+
+def test_ten_starts_up_to_100000_rows_and_one_above_unless_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert n_init_of(100_000, tmp_path, monkeypatch) == 10
+    assert n_init_of(100_001, tmp_path, monkeypatch) == 1
+    assert n_init_of(100_001, tmp_path, monkeypatch, "--n-init", "4") == 4
+
+
+def test_columns_are_taken_by_name_and_in_the_order_given(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('"a,b",c,d\n1,2,x\n')
+    names, rows = train._read([path], ' c , "a,b"', [])
+    assert names == ("c", "a,b")
+    np.testing.assert_array_equal(rows.points, [[2, 1]])
+
+
+def test_what_is_suspicious_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("1,1700000000,\n2,1700000010,5\n3,1700000030,5\n")
+    notes: list[str] = []
+    names, _ = train._read([path], None, notes)
+    assert names == ("1", "1700000000")
+    # Held back until the fit has begun, so that a mistake is the only line.
+    assert capsys.readouterr().err == ""
+    assert notes == [
+        "took 2 numeric columns: 1, 1700000000",
+        "left out 1 column ((unnamed): a column without a name)",
+        "warning: the names of the columns are numbers; has the file no header?",
+        "warning: column '1700000000' loses digits as float32, which the model takes: its values "
+        "are large and lie close together; subtract a constant from it",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (PublishRefused("new: refused: 3 rows differ"), 3, "error: new: refused: 3 rows differ"),
+    ],
+    ids=["Ctrl-C", "refused"],
+)
+def test_whatever_becomes_of_the_publishing_no_scratch_folder_is_left(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    outcome: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+
+    def publish(candidate: Path, base: Path, **_options: object) -> int:
+        assert (candidate / "saved_model.pb").is_file()
+        assert candidate.is_relative_to(scratch)
+        raise outcome
+
+    monkeypatch.setattr(export, "publish", publish)
+    np.save(tmp_path / "rows.npy", np.arange(6.0).reshape(3, 2))
+    command = ["train", str(tmp_path / "rows.npy"), "--model", str(tmp_path / "new")]
+
+    assert main([*command, "--clusters", "2"]) == code
+
+    # TensorFlow's own scratch files go when the process ends.
+    assert list(scratch.glob("tfkmeans-*")) == []
+    assert capfd.readouterr().err.splitlines()[-1] == said

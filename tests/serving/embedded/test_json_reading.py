@@ -1,0 +1,147 @@
+"""JSON is read as RapidJSON 1.1 reads it: what it takes, and what it says of what it does not."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.embedded.json_reading import JsonObject, read_json
+from serving.embedded.rapidjson_number import RapidJsonError
+
+
+def _plain(value: Any) -> Any:
+    """A value with its objects as lists of members."""
+    if isinstance(value, JsonObject):
+        return [(name, _plain(member)) for name, member in value.members]
+    return [_plain(element) for element in value] if isinstance(value, list) else value
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "offset"),
+    [
+        (b"  ", "The document is empty.", 2),
+        (b"]", "The document is empty.", 0),
+        (b" ,", "The document is empty.", 1),
+        (b"hello", "Invalid value.", 0),
+        (b"{bad", "Missing a name for object member.", 1),
+        (b'{"a":1,}', "Missing a name for object member.", 7),
+        (b'{"a"', "Missing a colon after a name of object member.", 4),
+        (b'{"a" 1', "Missing a colon after a name of object member.", 5),
+        (b'{"a":', "Invalid value.", 5),
+        (b'{"a":1', "Missing a comma or '}' after an object member.", 6),
+        (b'{"a":1 /* c */}', "Missing a comma or '}' after an object member.", 7),
+        (b"[", "Invalid value.", 1),
+        (b"[1", "Missing a comma or ']' after an array element.", 2),
+        (b"[1 2", "Missing a comma or ']' after an array element.", 3),
+        (b"[01]", "Missing a comma or ']' after an array element.", 2),
+        (b"[0x1]", "Missing a comma or ']' after an array element.", 2),
+        (b"[1,]", "Invalid value.", 3),
+        (b"[tru]", "Invalid value.", 4),
+        (b"[nulL]", "Invalid value.", 4),
+        (b"[+1]", "Invalid value.", 1),
+        (b"[.5]", "Invalid value.", 1),
+        (b"[-]", "Invalid value.", 2),
+        (b"[NaX]", "Invalid value.", 3),
+        (b"[Infinitx]", "Invalid value.", 9 - 1),
+        (b"[1.]", "Miss fraction part in number.", 3),
+        (b"[1e+]", "Miss exponent in number.", 4),
+        (b'{"a": 1e999}', "Number too big to be stored in double.", 6),
+        (b"[" + b"9" * 400 + b"]", "Number too big to be stored in double.", 1),
+        (b'["a', "Missing a closing quotation mark in string.", 3),
+        (b'["a\x00"]', "Missing a closing quotation mark in string.", 3),
+        (b'["\x01"]', "Invalid escape character in string.", 2),
+        (b'["\\x"]', "Invalid escape character in string.", 2),
+        (b'["\\u12g4"]', "Incorrect hex digit after \\u escape in string.", 2),
+        (b'["\\ud800"]', "The surrogate pair in string is invalid.", 2),
+        (b'["\\ud800\\u0041"]', "The surrogate pair in string is invalid.", 2),
+        (b'\xef\xbb\xbf{"a":bad}', "Invalid value.", 8),
+    ],
+)
+def test_what_is_no_json_is_told_with_its_offset(text: bytes, message: str, offset: int) -> None:
+    with pytest.raises(RapidJsonError) as caught:
+        read_json(text)
+    assert (str(caught.value), caught.value.offset) == (message, offset)
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (b'{"a": 1} and more', [("a", 1)]),
+        (b'{"a": 1}}', [("a", 1)]),
+        (b'\xef\xbb\xbf {"a": 1}', [("a", 1)]),
+        (b'{"a": 1, "a": 2}', [("a", 1), ("a", 2)]),
+        (b'{"a": []}\x00', [("a", [])]),
+        (b'{"a": [Inf, -Inf, Infinity, -Infinity]}', [("a", [math.inf, -math.inf] * 2)]),
+        (b'{"a": "\\u00e4\\n\\/\\ud83d\\ude00"}', [("a", "\u00e4\n/\U0001f600")]),
+        (b'{"a": "\xff"}', [("a", "\udcff")]),
+        (b'{"\xc3\xa4": null}', [("\u00e4", None)]),
+        (b'{"a": [true, false, {}, ""]}', [("a", [True, False, [], ""])]),
+        (b'{"a": 18446744073709551615}', [("a", 2**64 - 1)]),
+        (b'{"a": -9223372036854775808}', [("a", -(2**63))]),
+    ],
+)
+def test_what_rapidjson_takes_is_taken(text: bytes, value: Any, exact: bool) -> None:
+    assert _plain(read_json(text, exact_doubles=exact)) == value
+
+
+@pytest.mark.parametrize(
+    "text", [b"18446744073709551616", b"-9223372036854775809", b"1.0", b"1e0", b"-0.0", b"1E2"]
+)
+def test_numbers_beyond_64_bits_and_with_point_or_exponent_are_doubles(text: bytes) -> None:
+    (read,) = read_json(b'{"a": [%s]}' % text).find("a")
+    assert isinstance(read, float)
+    assert read == float(text)
+
+
+def test_depth_is_limited_by_memory_alone() -> None:
+    depth = 100_000
+    value = read_json(b'{"a": ' + b"[" * depth + b"]" * depth + b"}").find("a")
+    for _ in range(depth - 1):
+        (value,) = value
+    assert value == []
+
+
+@pytest.mark.parametrize(
+    ("text", "double"),
+    [
+        # By hand: the digits as a double, times or over a power of ten as a double.
+        (b"0.1234567890123456789", 12345678901234568 / 1e17),
+        (b"2.5000000000000001e-5", 25000000000000001 / 1e21),
+        (b"123456789012345678901234567890", 1.2345678901234566e29),
+        (b"9.9e308", math.inf),
+        (b"5e-324", 0.0),
+        (b"1e-400", 0.0),
+    ],
+)
+def test_exact_doubles_are_those_of_rapidjsons_arithmetic(text: bytes, double: float) -> None:
+    assert read_json(b'{"a": %s}' % text, exact_doubles=True).find("a") == double
+
+
+_scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text()
+_values = st.recursive(
+    _scalars | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(value=_values, ascii_only=st.booleans())
+def test_both_readers_give_what_was_written(value: Any, ascii_only: bool) -> None:
+    """The C decoder and the reader of our own agree on every JSON text."""
+    text = json.dumps({"v": value}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    fast = _plain(read_json(text))
+    own = _plain(read_json(text, exact_doubles=True))
+    assert _close(fast, own)
+
+
+def _close(one: Any, other: Any) -> bool:
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_close, one, other))
+    if isinstance(one, float):
+        # A subnormal number is zero in exact arithmetic.
+        return math.isclose(one, other, rel_tol=1e-14, abs_tol=2.3e-308)
+    return type(one) is type(other) and one == other

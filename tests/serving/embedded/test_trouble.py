@@ -1,0 +1,199 @@
+"""Callers that go away, dawdle or send too much get an answer, or no connection; it serves on."""
+
+import json
+import re
+import socket
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from serving.embedded import EmbeddedServer
+from tests.serving.embedded.tiny_models import (
+    ask,
+    eventually,
+    predict,
+    write_gate,
+    write_multiplier,
+)
+
+_TIMEOUT = 60.0
+_PATH = "/v1/models/m:predict"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """A server of a multiplier by 1."""
+    base = tmp_path_factory.mktemp("trouble") / "m"
+    base.mkdir()
+    write_multiplier(base, 1)
+    with EmbeddedServer(model_name="m", model_base_path=base) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _serves_on(server: EmbeddedServer) -> Iterator[None]:
+    yield
+    assert predict(server.rest_address, "m", x=7) == 7
+
+
+def _connect(server: EmbeddedServer) -> socket.socket:
+    assert server.rest_address is not None
+    host, port = server.rest_address.split(":")
+    return socket.create_connection((host, int(port)), timeout=_TIMEOUT)
+
+
+def _post(body: bytes, length: int | None = None) -> bytes:
+    size = len(body) if length is None else length
+    return (
+        b"POST %b HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % (_PATH.encode(), size) + body
+    )
+
+
+def _status(connection: socket.socket) -> int:
+    first = connection.makefile("rb").readline()
+    return int(first.split()[1]) if first else 0
+
+
+@pytest.mark.parametrize("sent", [b"POST ", _post(b"{", 100), _post(b'{"instances": [1]}')])
+def test_a_client_that_goes_away_is_forgotten(server: EmbeddedServer, sent: bytes) -> None:
+    for _ in range(20):
+        connection = _connect(server)
+        # Closed by a reset, as by a program that is killed.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall(sent)
+        connection.close()
+
+
+def test_a_client_that_goes_away_while_its_request_runs_does_not_stop_it(tmp_path: Path) -> None:
+    base = tmp_path / "m"
+    base.mkdir()
+    write_gate(base, 1)
+    started, gate = tmp_path / "started", tmp_path / "gate"
+    body = json.dumps({"instances": [{"started": str(started), "gate": str(gate)}]}).encode()
+    with EmbeddedServer(model_name="m", model_base_path=base) as server:
+        connection = _connect(server)
+        connection.sendall(_post(body))
+        assert eventually(started.exists, bool)
+        connection.close()
+        gate.touch()
+        assert ask(server.rest_address, "GET", "/v1/models/m")[0] == 200
+
+
+def test_a_body_of_100_mb_is_answered(server: EmbeddedServer) -> None:
+    body = b'{"instances": [3], "more": "' + b"x" * 100_000_000 + b'"}'
+    status, text = ask(server.rest_address, "POST", _PATH, body)
+    assert (status, json.loads(text)) == (200, {"predictions": [3.0]})
+
+
+def test_a_bomb_of_gzip_is_an_empty_body(server: EmbeddedServer) -> None:
+    compressor = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS)
+    block = b" " * 2**20
+    bomb = b"".join(compressor.compress(block) for _ in range(101)) + compressor.flush()
+    status, text = ask(server.rest_address, "POST", _PATH, bomb, {"Content-Encoding": "gzip"})
+    assert status == 400
+    assert "The document is empty" in text
+
+
+@pytest.mark.parametrize("levels", [2_000, 20_000])
+@pytest.mark.parametrize("key", ["instances", "inputs", "more"])
+@pytest.mark.parametrize("brackets", ["[]", "{}"])
+def test_thousands_of_brackets_are_answered(
+    server: EmbeddedServer, levels: int, key: str, brackets: str
+) -> None:
+    opening = "[" if brackets == "[]" else '{"a":'
+    closing = brackets[1]
+    nested = opening * levels + "1" + closing * levels
+    status, text = ask(server.rest_address, "POST", _PATH, f'{{"{key}": {nested}}}'.encode())
+    assert status == 400
+    assert json.loads(text)["error"]
+    # And cut off, so that it is no JSON.
+    status, _ = ask(server.rest_address, "POST", _PATH, f'{{"{key}": {opening * levels}'.encode())
+    assert status == 400
+
+
+def test_a_slow_sender_is_answered_and_holds_nobody_up(server: EmbeddedServer) -> None:
+    request = _post(b'{"instances": [5]}')
+    with _connect(server) as slow:
+        slow.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in request:
+            slow.sendall(bytes([byte]))
+            if byte == ord("\n"):
+                assert predict(server.rest_address, "m", x=2) == 2
+        assert _status(slow) == 200
+
+
+def test_500_idle_connections_hold_nobody_up(server: EmbeddedServer) -> None:
+    idle = [_connect(server) for _ in range(500)]
+    try:
+        assert predict(server.rest_address, "m", x=3) == 3
+        # Each of them is still good for a request.
+        for connection in idle[::100]:
+            connection.sendall(_post(b'{"instances": [1]}'))
+            assert _status(connection) == 200
+    finally:
+        for connection in idle:
+            connection.close()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /v1/models/m\r\n\r\n",
+        b"GET /v1/models/m HTTP/1.1\r\n\r\n",  # no host
+        b"GET /v1/models/\xff HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 100_000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"\r\n\r\n\0\0\0",
+    ],
+)
+def test_what_is_no_http_gets_the_error_page_and_is_cut_off(
+    server: EmbeddedServer, sent: bytes
+) -> None:
+    answer = b""
+    # What is cut off before all of it was read may be a reset to its sender.
+    with _connect(server) as connection, suppress(ConnectionError):
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        answer = connection.makefile("rb").read()
+    assert re.fullmatch(rb"|HTTP/1\.1 (400|404|501) .*", answer, re.DOTALL)
+    assert b"Traceback" not in answer
+
+
+def test_what_is_no_message_is_refused_over_grpc(server: EmbeddedServer) -> None:
+    assert server.grpc_address is not None
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        for rpc in ("Predict", "Classify", "MultiInference", "GetModelMetadata"):
+            call: Any = channel.unary_unary(f"/tensorflow.serving.PredictionService/{rpc}")
+            with pytest.raises(grpc.RpcError) as caught:
+                call(b"\xff\xff\xff", timeout=_TIMEOUT)
+            assert caught.value.code() is grpc.StatusCode.INTERNAL
+            assert "Traceback" not in str(caught.value.details())
+        unknown: Any = channel.unary_unary("/tensorflow.serving.PredictionService/Nope")
+        with pytest.raises(grpc.RpcError) as caught:
+            unknown(b"", timeout=_TIMEOUT)
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_small_message_cannot_ask_for_all_memory(server: EmbeddedServer) -> None:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "m"
+    tensor = request.inputs["x"]
+    tensor.dtype = 1
+    tensor.float_val.append(1)
+    tensor.tensor_shape.dim.add(size=2**39)
+    assert server.grpc_address is not None
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Predict(request, timeout=_TIMEOUT)
+    assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
