@@ -178,7 +178,7 @@ def train(
     The first version is live at once, a later one when it is promoted. A version that is too far
     from the live one is refused.
 
-    Rows with a missing value (an empty cell, NA, NaN or null) are left out and counted.
+    Rows with a missing value (an empty cell, NA or NaN; Parquet's null) are left out and counted.
     """
     began = time.monotonic()
     base = _checked_target(model, candidate, promote=promote, server=server)
@@ -337,6 +337,7 @@ def _fit(
         import numpy as np
 
         from kmeans_module import InvalidPoints, TooFewDistinctPoints, fit
+        from serving.batch.training_rows import columns_beyond_float32
 
         def on_iteration(now: "Progress") -> None:
             while notes:
@@ -358,11 +359,13 @@ def _fit(
                 on_iteration=on_iteration,
             )
         except TooFewDistinctPoints as error:
+            lost = columns_beyond_float32(rows.points, names)
             raise UserMistake(
                 f"--clusters {clusters}: only {error.distinct} of "
                 f"{counted(len(rows.points), 'row')} are distinct in the columns "
-                f"{', '.join(names)}; "
+                f"{', '.join(names)}{' as float32, which the model takes' if lost else ''}; "
                 f"ask for at most {error.distinct}"
+                + (f", or subtract a constant from {', '.join(lost)}" if lost else "")
             ) from None
         except InvalidPoints as error:
             # The fit counts columns; a user knows them by their names.

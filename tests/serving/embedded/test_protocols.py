@@ -61,7 +61,9 @@ def test_a_compressed_body_is_inflated(server: EmbeddedServer) -> None:
     assert status == 200
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}" * 99)[:-9]])
+@pytest.mark.parametrize(
+    "body", [b"no gzip", gzip.compress(b"{}" * 99)[:-9]], ids=["no gzip", "cut short"]
+)
 def test_a_broken_compressed_body_is_an_empty_one(server: EmbeddedServer, body: bytes) -> None:
     headers = {"Content-Encoding": "gzip"}
     status, text = ask(server.rest_address, "POST", f"{_KMEANS}:predict", body, headers)
