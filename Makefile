@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed.lock
 PYTEST := $(BIN)/python -m pytest
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test soak lint format lock protos clean FORCE
@@ -44,8 +45,10 @@ format: setup ## rewrite the code in the house's form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: setup ## write requirements.lock anew from pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
+lock: setup ## write requirements.lock, and those of docker/, anew from pyproject.toml
+	@$(COMPILE) --all-extras pyproject.toml -o requirements.lock
+	@$(COMPILE) --constraint requirements.lock --extra all pyproject.toml -o docker/requirements-scorer.lock
+	@$(COMPILE) --constraint requirements.lock pyproject.toml -o docker/requirements-tools.lock
 
 protos: ## write export/wire/*_pb2.py anew from the .proto files
 	@scripts/make_protos.sh
