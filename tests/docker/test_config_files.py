@@ -22,9 +22,10 @@ def test_the_monitoring_config_turns_on_the_path_that_prometheus_is_told() -> No
     text = (DOCKER / "config" / "monitoring.config").read_text()
     monitoring = text_format.Parse(text, MonitoringConfig()).prometheus_config
     assert monitoring.enable
-    assert f"metrics_path: {monitoring.path}\n" in (
-        DOCKER / "prometheus" / "prometheus.yaml"
-    ).read_text()
+    assert (
+        f"metrics_path: {monitoring.path}\n"
+        in (DOCKER / "prometheus" / "prometheus.yaml").read_text()
+    )
 
 
 @pytest.fixture(scope="module")
