@@ -48,7 +48,7 @@ def docker_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(published: Path) -> Iterator[EmbeddedServer]:
     """Serves what the models.config says, with the metrics that Compose's config turns on."""
     with EmbeddedServer(
