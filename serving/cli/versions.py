@@ -43,7 +43,7 @@ def list_versions(
         print_json({"model": str(base), "versions": rows, "server": _served(entry)})
         return
     names = ["version", "labels", "created", "k", "inertia", *(["state"] if server else [])]
-    _print_table(names, [[_shown(row[name]) for name in names] for row in rows])
+    print_table(names, [[_shown(row[name]) for name in names] for row in rows])
     typer.echo(_served(entry))
 
 
@@ -83,7 +83,8 @@ def _shown(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _print_table(names: list[str], rows: list[list[str]]) -> None:
+def print_table(names: list[str], rows: list[list[str]]) -> None:
+    """A table for people: its columns as wide as they must be."""
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     for row in [names, *rows]:
         typer.echo(
