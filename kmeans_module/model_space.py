@@ -52,18 +52,55 @@ class Rows(NamedTuple):
 
     def block(self, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
         """Rows ``start`` to ``stop``, or to the last, in the model's space: float32 [m, d]."""
+        return self._enter(self.raw_block(start, stop))
+
+    def gather(self, rows: tf.Tensor) -> tf.Tensor:
+        """The given rows, int [m], in the model's space: float32 [m, d]."""
+        return self._enter(self.raw_gather(rows))
+
+    def raw_block(self, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        """Rows ``start`` to ``stop``, or to the last, as they lie: float32 [m, d]."""
         d = tf.size(self.shift, tf.int64)
         h = tf.size(self.head, tf.int64)
         first, last = tf.cast(start, tf.int64) * d, tf.cast(stop, tf.int64) * d
         body = self.body[tf.maximum(first - h, 0) : tf.maximum(last - h, 0)]
-        numbers = tf.concat([self.head[first:last], body], 0)
-        return (tf.reshape(numbers, [-1, d]) - self.shift) / self.scale
-
-    def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """The given rows, int [m], in the model's space: float32 [m, d]."""
-        return tf.map_fn(
-            lambda row: self.block(row, row + 1)[0], rows, fn_output_signature=tf.float32
+        numbers = tf.cond(
+            first < h, lambda: tf.concat([self.head[first:last], body], 0), lambda: body
         )
+        return tf.reshape(numbers, [-1, d])
+
+    def raw_gather(self, rows: tf.Tensor) -> tf.Tensor:
+        """The given rows, int [m], as they lie: float32 [m, d]."""
+        d = tf.size(self.shift, tf.int64)
+        h = tf.size(self.head, tf.int64)
+        rows = tf.cast(rows, tf.int64)
+
+        def whole() -> tf.Tensor:
+            return tf.gather(tf.reshape(self.body, [-1, d]), rows)
+
+        def of_neighbours() -> tf.Tensor:
+            # Cut where the body begins, the table has each row in two neighbouring lines: its
+            # first h numbers end the one, the rest begin the other. Memory is read once.
+            lines = tf.reshape(self.body[: tf.size(self.body, tf.int64) // d * d], [-1, d])
+            line = tf.stack([rows - 1, rows], 1)
+            line = tf.clip_by_value(line, 0, tf.shape(lines, tf.int64)[0] - 1)
+            two = tf.reshape(tf.gather(lines, line), [-1, 2 * d])
+            return two[:, d - h : 2 * d - h]
+
+        def by_number() -> tf.Tensor:
+            place = rows[:, None] * d + tf.range(d)[None, :] - h
+            inside = tf.gather(self.body, tf.maximum(place, 0))
+            return tf.where(place < 0, tf.gather(self.head, tf.maximum(place + h, 0) % h), inside)
+
+        # The first and the last row have but one neighbour.
+        inner = tf.reduce_all((rows > 0) & (rows < (tf.size(self.body, tf.int64) + h) // d - 1))
+        gathered = tf.cond(
+            h == 0, whole, lambda: tf.cond(inner & (h <= d), of_neighbours, by_number)
+        )
+        return tf.reshape(gathered, [-1, d])
+
+    def _enter(self, raw: tf.Tensor) -> tf.Tensor:
+        return (raw - self.shift) / self.scale
 
 
 _VECTOR = tf.TensorSpec([None], tf.float32)

@@ -1,0 +1,253 @@
+"""Lloyd steps by compiled kernels: every distance, or only those that the bounds leave.
+
+The rows that must be searched are compacted into full blocks, so that what the bounds save is
+saved. The sums of the clusters are kept in float64, and only rows that changed cluster are taken
+from one and added to another.
+"""
+
+from functools import cache
+from typing import Any, Final
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from .cluster_sums import cluster_sums
+from .full_blocks import block_rows, filled, map_full_blocks, sum_full_blocks
+from .hamerly_bounds import moves, tighten
+from .lloyd import Step, inertia_of_sums, looked_at, squared_distances
+from .model_space import ROWS_SPEC, Float32, Float64, Rows
+from .nearest_by_product import nearest_by_product
+
+#: Above this share of the rows all are searched: reading in order costs less than gathering.
+_ALL_ROWS: Final = 0.7
+
+#: Above this share of changed rows the sums are taken anew, by one reading in order.
+_NEW_SUMS: Final = 0.3
+
+#: So often they are taken anew in any case: a row that is far away leaves rounding behind in the
+#: sum of a cluster that it has left.
+_FRESH: Final = 16
+
+_TIGHTEN_ROWS: Final = 65_536
+
+_COLUMN = tf.TensorSpec([None], tf.float32)
+_INDEX = tf.TensorSpec([None], tf.int32)
+_COUNT = tf.TensorSpec([], tf.int32)
+_TABLE = tf.TensorSpec([None, None], tf.float32)
+
+
+class CompiledEngine:
+    """The engines ``product`` and ``bounds``.
+
+    Args:
+        points: [n, d].
+        sample_weight: float32 [n].
+        n_clusters: k.
+        bounded: keep bounds, 8 bytes a row.
+    """
+
+    def __init__(
+        self, points: Rows, sample_weight: tf.Tensor, n_clusters: int, *, bounded: bool
+    ) -> None:
+        self._points, self._weight = points, sample_weight
+        self._n = int(sample_weight.shape[0])
+        self._bounded = bounded
+        shape = (int(points.shift.shape[0]), n_clusters)
+        self._search_all = _search_all(*shape, bounded=bounded)
+        self._search_some = _search_some(*shape, bounded=bounded)
+        self._tighten_all = _tighten_all(*shape)
+        self._sum_all, self._sum_changed = _sum_all(*shape), _sum_changed(*shape)
+        self._steps = 0
+        self._square = 0.0
+        self._sums: Float64
+        self._index: tf.Tensor
+        self._bounds: tuple[tf.Tensor, ...] = ()
+        self._centroids: tf.Tensor
+
+    @property
+    def assignments(self) -> NDArray[np.int32]:
+        """Of the last step, int32 [n]."""
+        return looked_at(self._index)
+
+    def step(self, centroids: Float32) -> Step:
+        """One pass over the points; see `lloyd.Engine`."""
+        moved = tf.constant(centroids)
+        if self._steps == 0:
+            index, *bounds = self._search_all(self._points, self._n, moved)
+            changed = None
+        else:
+            index, *bounds = self._search(moved)
+            changed = tf.cast(tf.where(index != self._index)[:, 0], tf.int32)
+        self._add_changed(index, changed)
+        self._index, self._bounds, self._centroids = index, tuple(bounds), moved
+        self._steps += 1
+        sums, counts, members = np.split(self._sums, [-2, -1], axis=1)
+        # Exactly empty, not what rounding leaves of a difference.
+        inside = members > 0
+        sums, counts = np.where(inside, sums, 0), np.where(inside, counts, 0)[:, 0]
+        return Step(
+            sums,
+            counts,
+            inertia_of_sums(
+                centroids, sums, counts, self._square, self.squared_distances, self._weight
+            ),
+            changed=changed is None or len(changed) > 0,
+        )
+
+    def squared_distances(self) -> Float32:
+        """To the centroids of the last step, float32 [n]."""
+        return squared_distances(self._points, self._index, self._centroids)
+
+    def _search(self, moved: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """The index of each row, and its bounds, after the centroids moved."""
+        if not self._bounded:
+            return self._search_all(self._points, self._n, moved)  # type: ignore[no-any-return]
+        own, others, apart = moves(self._centroids, moved)
+        upper, lower, rows = self._tighten_all(
+            *self._bounds, self._index, moved, own, others, apart
+        )
+        if len(rows) > _ALL_ROWS * self._n:
+            return self._search_all(self._points, self._n, moved)  # type: ignore[no-any-return]
+        if len(rows) == 0:
+            return self._index, upper, lower
+        found = self._search_some(self._points, rows, moved)
+        held = (self._index, upper, lower)
+        return tuple(
+            tf.tensor_scatter_nd_update(old, rows[:, None], new)
+            for old, new in zip(held, found, strict=True)
+        )
+
+    def _add_changed(self, index: tf.Tensor, changed: tf.Tensor | None) -> None:
+        """Carry the sums over to the new index; ``changed`` are the rows where it differs."""
+        few = changed is not None and len(changed) <= _NEW_SUMS * self._n
+        if few and self._steps % _FRESH:
+            if len(changed):
+                self._sums = self._sums + self._sum_changed(
+                    self._points, self._weight, changed, self._index, index
+                )
+        else:
+            sums, square = self._sum_all(self._points, self._weight, index)
+            self._sums, self._square = sums.numpy(), float(square)
+
+
+@cache
+def _search_all(d: int, k: int, *, bounded: bool) -> Any:
+    m = block_rows(max(d, k, 32))
+    kernel = nearest_by_product(m, d, k, bounded=bounded)
+
+    def search(points: Rows, n: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        centroids = tf.ensure_shape(centroids, [k, d])
+
+        def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            rows = _rows(points, i, m, d, n)
+            return kernel(rows, *_space(points, d), centroids)  # type: ignore[no-any-return]
+
+        return map_full_blocks(block, n, m, _dtypes(bounded))
+
+    return tf.function(search, [ROWS_SPEC, _COUNT, _TABLE], autograph=False)
+
+
+@cache
+def _search_some(d: int, k: int, *, bounded: bool) -> Any:
+    m = block_rows(max(d, k, 32))
+    kernel = nearest_by_product(m, d, k, bounded=bounded)
+
+    def search(points: Rows, chosen: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        centroids = tf.ensure_shape(centroids, [k, d])
+
+        def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            rows = points.raw_gather(chosen[i * m : (i + 1) * m])
+            rows = filled(tf.ensure_shape(rows, [None, d]), m)
+            return kernel(rows, *_space(points, d), centroids)  # type: ignore[no-any-return]
+
+        return map_full_blocks(block, tf.size(chosen), m, _dtypes(bounded))
+
+    return tf.function(search, [ROWS_SPEC, _INDEX, _TABLE], autograph=False)
+
+
+@cache
+def _tighten_all(d: int, k: int) -> Any:
+    m = _TIGHTEN_ROWS
+    kernel = tighten(m, d, k)
+
+    def tighten_all(
+        upper: tf.Tensor,
+        lower: tf.Tensor,
+        index: tf.Tensor,
+        centroids: tf.Tensor,
+        *moved: tf.Tensor,
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        centroids = tf.ensure_shape(centroids, [k, d])
+        moved = tuple(tf.ensure_shape(each, [k]) for each in moved)
+
+        def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            held = [filled(each[i * m : (i + 1) * m], m) for each in (upper, lower, index)]
+            return kernel(*held, centroids, *moved)  # type: ignore[no-any-return]
+
+        dtypes = (tf.float32, tf.float32, tf.bool)
+        upper, lower, needed = map_full_blocks(block, tf.size(index), m, dtypes)
+        return upper, lower, tf.cast(tf.where(needed)[:, 0], tf.int32)
+
+    return tf.function(tighten_all, [_COLUMN, _COLUMN, _INDEX, _TABLE, *[_COLUMN] * 3], autograph=False)
+
+
+@cache
+def _sum_all(d: int, k: int) -> Any:
+    m = block_rows(max(d, 128))
+    kernel = cluster_sums(m, d, k)
+
+    def sum_all(
+        points: Rows, weight: tf.Tensor, index: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        n = tf.size(index)
+
+        def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            part = slice(i * m, (i + 1) * m)
+            return kernel(  # type: ignore[no-any-return]
+                _rows(points, i, m, d, n),
+                filled(weight[part], m),
+                *_space(points, d),
+                filled(index[part], m),
+            )
+
+        return sum_full_blocks(block, n, m, ([k, d + 2], []))  # type: ignore[return-value]
+
+    return tf.function(sum_all, [ROWS_SPEC, _COLUMN, _INDEX], autograph=False)
+
+
+@cache
+def _sum_changed(d: int, k: int) -> Any:
+    m = block_rows(max(d, 128))
+    kernel = cluster_sums(m, d, k)
+
+    def sum_changed(
+        points: Rows, weight: tf.Tensor, changed: tf.Tensor, old: tf.Tensor, new: tf.Tensor
+    ) -> tf.Tensor:
+        def block(i: tf.Tensor) -> tuple[tf.Tensor]:
+            chosen = changed[i * m : (i + 1) * m]
+            rows = filled(tf.ensure_shape(points.raw_gather(chosen), [None, d]), m)
+            mass = filled(tf.gather(weight, chosen), m)
+            gained, lost = (
+                kernel(rows, mass, *_space(points, d), filled(tf.gather(index, chosen), m))[0]
+                for index in (new, old)
+            )
+            return (gained - lost,)
+
+        return sum_full_blocks(block, tf.size(changed), m, ([k, d + 2],))[0]
+
+    return tf.function(sum_changed, [ROWS_SPEC, _COLUMN, _INDEX, _INDEX, _INDEX], autograph=False)
+
+
+def _rows(points: Rows, i: tf.Tensor, m: int, d: int, n: tf.Tensor) -> tf.Tensor:
+    """Block i of m rows, raw: float32 [m, d]."""
+    rows = points.raw_block(i * m, tf.minimum((i + 1) * m, n))
+    return filled(tf.ensure_shape(rows, [None, d]), m)
+
+
+def _space(points: Rows, d: int) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.ensure_shape(points.shift, [d]), tf.ensure_shape(points.scale, [d])
+
+
+def _dtypes(bounded: bool) -> tuple[tf.DType, ...]:
+    return (tf.int32, tf.float32, tf.float32) if bounded else (tf.int32,)
