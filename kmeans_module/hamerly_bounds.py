@@ -27,19 +27,18 @@ _NARROWER: Final = 1 - 2.0**-20
 
 
 def bounds_of_scores(
-    points: tf.Tensor, centroids: tf.Tensor, least: tf.Tensor, second: tf.Tensor
+    square: tf.Tensor, centroids: tf.Tensor, least: tf.Tensor, second: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The bounds that two scores give, float32 [m] each.
 
     Args:
-        points: float32 [m, d], in the model's space.
+        square: float32 [m], the points' squared norms, in the model's space.
         centroids: float32 [k, d], in the same space.
         least: float32 [m], the least ``|c|^2 / 2 - x.c`` of each row.
         second: float32 [m], the next; infinity where k = 1.
     """
-    square = tf.reduce_sum(tf.square(points), 1)
     reach = (tf.sqrt(square) + _longest(centroids)) * _WIDER
-    error = _slack(points.shape[1]) * tf.square(reach)
+    error = _slack(centroids.shape[1]) * tf.square(reach)
     upper = tf.sqrt(tf.maximum(square + 2.0 * least, 0.0) + error) * _WIDER
     lower = tf.sqrt(tf.maximum(square + 2.0 * second - error, 0.0)) * _NARROWER
     return upper, lower

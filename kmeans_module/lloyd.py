@@ -208,7 +208,7 @@ def run(
     if not settled:
         # The centroids moved after the last assignment: take it once more, so that they match.
         engine.step(centroids)
-    inertia = _inertia(engine.squared_distances(), sample_weight)
+    inertia = weighted_sum(engine.squared_distances(), sample_weight)
     return LloydResult(centroids, engine.assignments, inertia, tuple(history), converged=converged)
 
 
@@ -237,7 +237,7 @@ def inertia_of_sums(
     inertia = norms - 2.0 * float(np.vdot(wide, sums))
     if inertia > _CANCELLED * norms:
         return inertia
-    return _inertia(squared_distances(), sample_weight)
+    return weighted_sum(squared_distances(), sample_weight)
 
 
 def squared_distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor) -> Float32:
@@ -252,6 +252,12 @@ def squared_distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor
         float32 [n].
     """
     return looked_at(_squared_distances(points, assignments, centroids))
+
+
+def squared_norms(points: Rows, n: int) -> Float32:
+    """The squared norm of each of n points, in the model's space: float32 [n]."""
+    origin = tf.zeros([1, points.shift.shape[0]])
+    return looked_at(_squared_distances(points, tf.zeros([n], tf.int32), origin))
 
 
 def looked_at(tensor: tf.Tensor) -> NDArray[Any]:
@@ -276,11 +282,7 @@ _move = tf.function(
 )
 
 
-@tf.function(  # type: ignore[untyped-decorator]  # TensorFlow is untyped
-    input_signature=[ROWS_SPEC, tf.TensorSpec([None], tf.int32), _TABLE],
-    autograph=False,
-)
-def _squared_distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
+def _distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     n = tf.size(assignments)
     block = rows_per_block(tf.size(points.shift))
     blocks = (n + block - 1) // block
@@ -298,11 +300,17 @@ def _squared_distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tenso
     return parts.concat()
 
 
-def _inertia(squared_distances: Float32, sample_weight: tf.Tensor) -> float:
+_squared_distances = tf.function(
+    _distances, [ROWS_SPEC, tf.TensorSpec([None], tf.int32), _TABLE], autograph=False
+)
+
+
+def weighted_sum(squares: NDArray[Any], sample_weight: tf.Tensor) -> float:
+    """The sum of weight times square, float [n]; in float64."""
     weight = looked_at(sample_weight)
     # A row of weight 0 may be infinitely far away.
-    weighted = np.where(weight > 0, squared_distances, 0)
-    return float(np.einsum("n,n->", weighted, weight, dtype=np.float64))
+    counted = np.where(weight > 0, squares, 0)
+    return float(np.einsum("n,n->", counted, weight, dtype=np.float64))
 
 
 def _relocate_empty(points: Rows, sample_weight: tf.Tensor, engine: Engine, step: Step) -> None:

@@ -56,7 +56,9 @@ class Rows(NamedTuple):
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
         """The given rows, int [m], in the model's space: float32 [m, d]."""
-        return self._enter(self.raw_gather(rows))
+        return tf.map_fn(
+            lambda row: self.block(row, row + 1)[0], rows, fn_output_signature=tf.float32
+        )
 
     def raw_block(self, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
         """Rows ``start`` to ``stop``, or to the last, as they lie: float32 [m, d]."""
@@ -69,35 +71,47 @@ class Rows(NamedTuple):
         )
         return tf.reshape(numbers, [-1, d])
 
-    def raw_gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """The given rows, int [m], as they lie: float32 [m, d]."""
+    def lines(self, rows: tf.Tensor, step: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The given rows, int [m], as they lie in lines of memory; a row may begin within its line.
+
+        Where the body does not begin with a row, a table of whole rows cannot be cut from it, and
+        single numbers are slow to gather. So it is cut into shorter steps, of which a row has one
+        more than it would fill.
+
+        Args:
+            rows: int [m].
+            step: numbers that are gathered together, a divisor of d; at least 16, or d itself.
+
+        Returns:
+            float32 [m, d + step], and int32 []: the column at which the rows begin.
+        """
         d = tf.size(self.shift, tf.int64)
         h = tf.size(self.head, tf.int64)
         rows = tf.cast(rows, tf.int64)
+        steps = tf.size(self.body, tf.int64) // step
+        at = tf.where((h > 0) & (h <= step), step - h, 0)
+        # The step in which each row begins, and those after it.
+        begin = tf.where(h > 0, rows * (d // step) - 1, rows * (d // step))
+        inside = tf.reduce_all((begin >= 0) & (begin + d // step < steps))
 
-        def whole() -> tf.Tensor:
-            return tf.gather(tf.reshape(self.body, [-1, d]), rows)
-
-        def of_neighbours() -> tf.Tensor:
-            # Cut where the body begins, the table has each row in two neighbouring lines: its
-            # first h numbers end the one, the rest begin the other. Memory is read once.
-            lines = tf.reshape(self.body[: tf.size(self.body, tf.int64) // d * d], [-1, d])
-            line = tf.stack([rows - 1, rows], 1)
-            line = tf.clip_by_value(line, 0, tf.shape(lines, tf.int64)[0] - 1)
-            two = tf.reshape(tf.gather(lines, line), [-1, 2 * d])
-            return two[:, d - h : 2 * d - h]
+        def by_step() -> tf.Tensor:
+            table = tf.reshape(self.body[: steps * step], [-1, step])
+            return tf.gather(table, begin[:, None] + tf.range(d // step + 1)[None, :])
 
         def by_number() -> tf.Tensor:
-            place = rows[:, None] * d + tf.range(d)[None, :] - h
-            inside = tf.gather(self.body, tf.maximum(place, 0))
-            return tf.where(place < 0, tf.gather(self.head, tf.maximum(place + h, 0) % h), inside)
+            # The first and the last rows; and all, where a row is shorter than the head.
+            place = rows[:, None] * d - at + tf.range(d + step)[None, :]
+            first = tf.gather(tf.pad(self.head, [[0, 1]]), tf.clip_by_value(place, 0, h))
+            size = tf.size(self.body, tf.int64)
+            rest = tf.cond(
+                size > 0,
+                lambda: tf.gather(self.body, tf.clip_by_value(place - h, 0, size - 1)),
+                lambda: first,
+            )
+            return tf.where(place < h, first, rest)
 
-        # The first and the last row have but one neighbour.
-        inner = tf.reduce_all((rows > 0) & (rows < (tf.size(self.body, tf.int64) + h) // d - 1))
-        gathered = tf.cond(
-            h == 0, whole, lambda: tf.cond(inner & (h <= d), of_neighbours, by_number)
-        )
-        return tf.reshape(gathered, [-1, d])
+        gathered = tf.cond(inside & (h <= step), by_step, by_number)
+        return tf.reshape(gathered, [-1, d + step]), tf.cast(at, tf.int32)
 
     def _enter(self, raw: tf.Tensor) -> tf.Tensor:
         return (raw - self.shift) / self.scale

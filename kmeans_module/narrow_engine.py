@@ -8,7 +8,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .full_blocks import block_rows, filled
-from .lloyd import Step, inertia_of_sums, looked_at, squared_distances
+from .lloyd import (
+    Step,
+    inertia_of_sums,
+    looked_at,
+    squared_distances,
+    squared_norms,
+    weighted_sum,
+)
 from .model_space import ROWS_SPEC, Float32, Rows
 from .nearest_of_few import nearest_of_few
 
@@ -25,6 +32,8 @@ class NarrowEngine:
     def __init__(self, points: Rows, sample_weight: tf.Tensor, n_clusters: int) -> None:
         self._points, self._weight = points, sample_weight
         self._pass = _pass(int(points.shift.shape[0]), n_clusters)
+        norms = squared_norms(points, sample_weight.shape[0])
+        self._square = weighted_sum(norms, sample_weight)
         self._index = tf.fill(sample_weight.shape, -1)
         self._centroids: tf.Tensor
 
@@ -36,12 +45,12 @@ class NarrowEngine:
     def step(self, centroids: Float32) -> Step:
         """One pass over the points; see `lloyd.Engine`."""
         self._centroids = tf.constant(centroids)
-        self._index, sums, counts, square, changed = self._pass(
+        self._index, sums, counts, changed = self._pass(
             self._points, self._weight, self._index, self._centroids
         )
         sums, counts = sums.numpy(), counts.numpy()
         inertia = inertia_of_sums(
-            centroids, sums, counts, float(square), self.squared_distances, self._weight
+            centroids, sums, counts, self._square, self.squared_distances, self._weight
         )
         return Step(sums, counts, inertia, bool(changed))
 
@@ -74,7 +83,7 @@ def _pass(d: int, k: int) -> Any:
             added = [total + each for total, each in zip(totals, sums, strict=True)]
             return (i + 1, parts.write(i, index), *added)
 
-        zeros = [tf.zeros(shape, tf.float64) for shape in ([k, d], [k], [])]
+        zeros = [tf.zeros(shape, tf.float64) for shape in ([k, d], [k])]
         parts = tf.TensorArray(tf.int32, blocks, element_shape=[m])
         _, parts, *totals = tf.while_loop(
             lambda i, *_: i < blocks,

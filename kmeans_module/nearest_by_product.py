@@ -16,21 +16,27 @@ from .hamerly_bounds import bounds_of_scores
 
 
 @cache
-def nearest_by_product(m: int, d: int, k: int, *, bounded: bool) -> Callable[..., Any]:
+def nearest_by_product(m: int, d: int, k: int, *, width: int, bounded: bool) -> Callable[..., Any]:
     """The kernel for blocks of one shape; compiled when it is first called.
 
     Returns:
-        A function from rows float32 [m, d], raw; shift and scale float32 [d]; centroids
-        float32 [k, d], in the model's space. It gives the index int32 [m] of the nearest centroid,
-        of equally near ones the lowest. With ``bounded`` also float32 [m] each: at least the
-        distance to it, and at most the distance to any other.
+        A function from lines float32 [m, width] with the raw rows [m, d] in them from column
+        ``at``, int32 []; shift and scale float32 [d]; centroids float32 [k, d], in the model's
+        space; and with ``bounded`` the rows' squared norms float32 [m]. It gives the index
+        int32 [m] of the nearest centroid, of equally near ones the lowest. With ``bounded`` also
+        float32 [m] each: at least the distance to it, and at most the distance to any other.
         O(m k d) time, a temporary of [k, m].
     """
 
     def kernel(
-        rows: tf.Tensor, shift: tf.Tensor, scale: tf.Tensor, centroids: tf.Tensor
+        lines: tf.Tensor,
+        at: tf.Tensor,
+        shift: tf.Tensor,
+        scale: tf.Tensor,
+        centroids: tf.Tensor,
+        *square: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        points = (rows - shift) / scale
+        points = (tf.slice(lines, [0, at], [m, d]) - shift) / scale
         half_norm = 0.5 * tf.reduce_sum(tf.square(centroids), 1, keepdims=True)
         scores = tf.matmul(
             tf.concat([-centroids, half_norm], 1),
@@ -45,12 +51,15 @@ def nearest_by_product(m: int, d: int, k: int, *, bounded: bool) -> Callable[...
         if not bounded:
             return (index,)
         second = tf.reduce_min(tf.where(number == index, float("inf"), scores), 0)
-        return (index, *bounds_of_scores(points, centroids, least, second))
+        return (index, *bounds_of_scores(*square, centroids, least, second))
 
     vector = tf.TensorSpec([d], tf.float32)
-    return tf.function(  # type: ignore[no-any-return]  # TensorFlow is untyped
-        kernel,
-        [tf.TensorSpec([m, d], tf.float32), vector, vector, tf.TensorSpec([k, d], tf.float32)],
-        autograph=False,
-        jit_compile=True,
-    )
+    signature = [
+        tf.TensorSpec([m, width], tf.float32),
+        tf.TensorSpec([], tf.int32),
+        vector,
+        vector,
+        tf.TensorSpec([k, d], tf.float32),
+        *[tf.TensorSpec([m], tf.float32)] * bounded,
+    ]
+    return tf.function(kernel, signature, autograph=False, jit_compile=True)  # type: ignore[no-any-return]

@@ -2,8 +2,8 @@
 
 Lloyd 1982. Where k d is small a matrix product spends its time on packing. Here every centroid's
 score ``|c|^2 / 2 - x.c`` is written out, and the compiler makes one loop over the rows of it, with
-nothing held but the best so far. The sums of each cluster are masked sums in float64, also along
-the rows.
+nothing held but the best so far. The sums are taken in the same block, in
+float64.
 """
 
 from collections.abc import Callable
@@ -12,20 +12,17 @@ from typing import Any
 
 import tensorflow as tf
 
-#: Partial sums that run beside each other, so that vector registers are used.
-_LANES = 128
-
 
 @cache
 def nearest_of_few(m: int, d: int, k: int) -> Callable[..., Any]:
-    """The kernel for blocks of one shape, m a multiple of 128; compiled when it is first called.
+    """The kernel for blocks of one shape; compiled when it is first called.
 
     Returns:
         A function from rows float32 [m, d], raw; weight float32 [m]; shift and scale float32 [d];
         centroids float32 [k, d], in the model's space. It gives the index int32 [m] of the nearest
         centroid, of equally near ones the lowest; float64 [k, d], the sums of the weighted points
-        of each cluster; float64 [k], its weight; and float64 [], the weighted sum of the squared
-        norms. O(m k d) time, O(m d) memory. Compiling takes time in proportion to k d too.
+        of each cluster; and float64 [k], its weight. O(m k d) time, O(m d) memory. Compiling
+        takes time in proportion to k d too.
     """
 
     def kernel(
@@ -52,29 +49,12 @@ def nearest_of_few(m: int, d: int, k: int) -> Callable[..., Any]:
                 best = tf.where(nearer, score, best)
                 index = tf.where(nearer, number, index)
 
-        def lanes(values: tf.Tensor) -> tf.Tensor:
-            return tf.reshape(values, [m // _LANES, _LANES])
-
-        cluster = lanes(index)
-        mass = lanes(tf.cast(weight, tf.float64))
+        mass = tf.cast(weight, tf.float64)
         # A product with the weight 0 is 0, also where the row's square overflows.
-        weighted = [
-            tf.math.multiply_no_nan(tf.cast(lanes(column), tf.float64), mass) for column in columns
-        ]
-        square = reduce(
-            tf.add,
-            [
-                tf.math.multiply_no_nan(tf.cast(lanes(column), tf.float64), part)
-                for column, part in zip(columns, weighted, strict=True)
-            ],
-        )
-        sums = [
-            tf.reduce_sum(tf.reduce_sum(tf.where(cluster == number, part, 0.0), 0))
-            for number in range(k)
-            for part in [*weighted, mass]
-        ]
-        table = tf.reshape(tf.stack(sums), [k, d + 1])
-        return index, table[:, :d], table[:, d], tf.reduce_sum(tf.reduce_sum(square, 0))
+        wide = tf.cast(points, tf.float64)
+        weighted = tf.math.multiply_no_nan(wide, mass[:, None])
+        table = tf.math.unsorted_segment_sum(tf.concat([weighted, mass[:, None]], 1), index, k)
+        return index, table[:, :d], table[:, d]
 
     vector = tf.TensorSpec([d], tf.float32)
     return tf.function(  # type: ignore[no-any-return]  # TensorFlow is untyped

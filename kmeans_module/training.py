@@ -154,9 +154,7 @@ def fit(
     return _result(best, best_began, space, steps_by)
 
 
-def _result(
-    best: LloydResult, began: Float32, space: ModelSpace, engine: EngineName
-) -> FitResult:
+def _result(best: LloydResult, began: Float32, space: ModelSpace, engine: EngineName) -> FitResult:
     return FitResult(
         centroids=space.to_raw(best.centroids),
         assignments=best.assignments,
