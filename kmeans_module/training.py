@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from . import lloyd
+from .engines import EngineName, check_engine, new_engine
 from .errors import InvalidCentroids, InvalidParameter
 from .initialization import initial_centroids
 from .lloyd import Iteration, LloydResult
@@ -58,6 +59,7 @@ class FitResult:
         history: those iterations.
         initial_centroids: float32 [k, d], in raw units: where the best start began.
         converged: whether it stopped before ``max_iter``.
+        engine: what took its steps; see `kmeans_module.engines`.
         module: the model, ready to be exported.
     """
 
@@ -68,6 +70,7 @@ class FitResult:
     history: tuple[Iteration, ...]
     initial_centroids: Float32
     converged: bool
+    engine: EngineName
     module: KMeansModule
 
 
@@ -82,6 +85,7 @@ def fit(
     sample_weight: ArrayLike | None = None,
     standardize: bool = False,
     seed: int = 0,
+    engine: str = "auto",
     on_iteration: Callable[[Progress], None] | None = None,
 ) -> FitResult:
     """Cluster points by k-means (Lloyd 1982); the names are scikit-learn's.
@@ -101,6 +105,8 @@ def fit(
         sample_weight: one number a row [n], not negative; 1 each when not given.
         standardize: divide each column by its standard deviation, in the exported graph too.
         seed: every random choice comes from it; the same seed gives the same bits.
+        engine: "auto" chooses by the size of the problem (`kmeans_module.engines`); or one of
+            "plain", "narrow", "product" and "bounds". All give the same clusters.
         on_iteration: called after each iteration.
 
     Raises:
@@ -118,6 +124,7 @@ def fit(
     seed = check_whole("seed", seed, 0)
     if not isinstance(tol, float | int | np.number) or not 0 <= float(tol) < math.inf:
         raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
+    steps_by = check_engine(engine, *array.shape, k)
     weights = check_weights(sample_weight, len(array))
     given = None if isinstance(init, str) else _check_centroids(init, k, array.shape[1])
     space = enter(array, weights, standardize=standardize)
@@ -133,6 +140,7 @@ def fit(
             else _entered(given, space)
         )
         found = lloyd.run(
+            new_engine(steps_by, space.rows, weight, k),
             space.rows,
             weight,
             began,
@@ -143,10 +151,10 @@ def fit(
         if best is None or found.inertia < best.inertia:
             best, best_began = found, began
     assert best is not None
-    return _result(best, best_began, space)
+    return _result(best, best_began, space, steps_by)
 
 
-def _result(best: LloydResult, began: Float32, space: ModelSpace) -> FitResult:
+def _result(best: LloydResult, began: Float32, space: ModelSpace, engine: EngineName) -> FitResult:
     return FitResult(
         centroids=space.to_raw(best.centroids),
         assignments=best.assignments,
@@ -155,6 +163,7 @@ def _result(best: LloydResult, began: Float32, space: ModelSpace) -> FitResult:
         history=best.history,
         initial_centroids=space.to_raw(began),
         converged=best.converged,
+        engine=engine,
         module=KMeansModule(best.centroids, space.shift, space.scale),
     )
 
