@@ -180,7 +180,7 @@ def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
     """One weight a row, float32 [n]; 1 where none is given.
 
     Raises:
-        InvalidWeights: another length, negative, not finite or all zero.
+        InvalidWeights: another length, negative, not finite, all zero, or beyond float32.
     """
     if sample_weight is None:
         return np.ones(n, np.float32)
@@ -190,12 +190,21 @@ def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
             f"sample_weight has shape {given.shape} and dtype {given.dtype}; "
             f"give one number a row, shape ({n},)"
         )
-    weights = given.astype(np.float32)
-    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    wrong = ~(np.isfinite(given) & (given >= 0))
     if wrong.any():
         row = int(np.argmax(wrong))
         raise InvalidWeights(
             f"sample_weight of row {row} is {given[row]}; weights are finite and not negative"
+        )
+    with np.errstate(over="ignore"):
+        weights = given.astype(np.float32)
+    # TensorFlow takes a subnormal number for 0.
+    held = (given == 0) | (np.isfinite(weights) & (weights >= np.finfo(np.float32).tiny))
+    if not held.all():
+        row = int(np.argmin(held))
+        raise InvalidWeights(
+            f"sample_weight of row {row} is {given[row]}, which float32 cannot hold; "
+            "multiply all weights by a constant"
         )
     if not weights.any():
         raise InvalidWeights("sample_weight is 0 for every row; give at least one row a weight")
