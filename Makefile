@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak release-rehearsal lint format lock protos clean FORCE
+.PHONY: help setup demo test soak test-versions release-rehearsal lint format lock protos clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test: setup ## run the test suite
 
 soak: setup ## run the test suite with every kill point, soak and fuzz case whole
 	@TFKMEANS_SOAK=1 $(PYTEST) --timeout=3600
+
+test-versions: setup ## the tests of what touches TensorFlow, with the lowest and the highest
+	@scripts/test_tensorflow_versions.sh
 
 release-rehearsal: setup ## every command of docs/release.md, against the embedded server
 	@$(BIN)/python -m scripts.release_rehearsal
