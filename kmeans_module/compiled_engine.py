@@ -144,7 +144,7 @@ class CompiledEngine:
 
 @cache
 def _search_all(d: int, k: int, *, bounded: bool) -> Any:
-    m = block_rows(max(d, k, 32))
+    m = block_rows(max(d, 128))
     kernel = nearest_by_product(m, d, k, width=d, bounded=bounded)
 
     def search(
@@ -164,7 +164,7 @@ def _search_all(d: int, k: int, *, bounded: bool) -> Any:
 
 @cache
 def _search_some(d: int, k: int) -> Any:
-    m = block_rows(max(d, k, 32))
+    m = block_rows(max(d, 128))
     step = _line_step(d)
     kernel = nearest_by_product(m, d, k, width=d + step, bounded=True)
 
