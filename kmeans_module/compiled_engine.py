@@ -135,8 +135,7 @@ class CompiledEngine:
 
     def _add_changed(self, index: tf.Tensor, changed: tf.Tensor | None) -> None:
         """Carry the sums over to the new index; ``changed`` are the rows where it differs."""
-        few = changed is not None and len(changed) <= _NEW_SUMS * self._n
-        if not few or self._steps % _FRESH == 0:
+        if changed is None or len(changed) > _NEW_SUMS * self._n or self._steps % _FRESH == 0:
             sums, counts = _sum_all(*self._shape)(self._points, self._weight, index)
             self._sums, self._counts = sums.numpy(), counts.numpy()
         elif len(changed):

@@ -46,8 +46,8 @@ def nearest_by_product(m: int, d: int, k: int, *, width: int, bounded: bool) -> 
             index, least, second = _least_two(tf.matmul(weights, points, transpose_b=True))
             results = [index]
             if bounded:
-                norms = [tf.slice(each, [i * tile], [tile]) for each in square]
-                results += bounds_of_scores(*norms, centroids, least, second)
+                norms = tf.slice(square[0], [i * tile], [tile])
+                results += bounds_of_scores(norms, centroids, least, second)
             written = [part.write(i, each) for part, each in zip(parts, results, strict=True)]
             return (i + 1, *written)
 

@@ -68,16 +68,16 @@ def problems(draw: st.DrawFn) -> Problem:
         points[:, d // 2 :] = 7.0
     elif form == "wide":
         points = points * 10.0 ** rng.uniform(-4, 4, (n, 1))
-    points = misaligned(points.astype("f4"), draw(st.integers(0, 15)))
+    placed = misaligned(points.astype("f4"), draw(st.integers(0, 15)))
     weight = np.ones(n, np.float32)
     if draw(st.booleans()):
         weight = rng.uniform(0, 3, n).astype("f4")
         weight[rng.random(n) < 0.2] = 0
         weight[0] = 1
-    centroids = points[rng.choice(n, k, replace=False)].copy()
+    centroids = placed[rng.choice(n, k, replace=False)].copy()
     if draw(st.booleans()):
         centroids[-1] += 1e3  # its cluster is empty
-    return Problem(points, weight, centroids, draw(st.booleans()))
+    return Problem(placed, weight, centroids, draw(st.booleans()))
 
 
 def assert_same_assignments(
