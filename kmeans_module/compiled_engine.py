@@ -68,6 +68,8 @@ class CompiledEngine:
         self._bounded = bounded
         self._steps = 0
         self._few_changed = False
+        # Where bounds turn out to leave too many rows, they pause for 2, 4, 8 steps.
+        self._pause, self._bounds_from = 1, 0
         self._norms = squared_norms(points, sample_weight.shape[0])
         self._square = weighted_sum(self._norms, sample_weight)
         self._sums: Float64
@@ -114,6 +116,8 @@ class CompiledEngine:
             *self._bounds, self._index, moved, own, others, apart
         )
         if len(rows) > _ALL_ROWS * self._n:
+            self._pause *= 2
+            self._bounds_from = self._steps + self._pause
             return self._search_all(moved)
         if len(rows) == 0:
             return self._index, upper, lower
@@ -125,14 +129,13 @@ class CompiledEngine:
         )
 
     def _search_all(self, moved: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        bounded = self._bounded and self._few_changed
+        bounded = self._bounded and self._few_changed and self._steps >= self._bounds_from
         search = _search_all(*self._shape, bounded=bounded)
         return search(self._points, self._norms, self._n, moved)  # type: ignore[no-any-return]
 
     def _add_changed(self, index: tf.Tensor, changed: tf.Tensor | None) -> None:
         """Carry the sums over to the new index; ``changed`` are the rows where it differs."""
-        few = changed is not None and len(changed) <= _NEW_SUMS * self._n
-        if not few or self._steps % _FRESH == 0:
+        if changed is None or len(changed) > _NEW_SUMS * self._n or self._steps % _FRESH == 0:
             sums, counts = _sum_all(*self._shape)(self._points, self._weight, index)
             self._sums, self._counts = sums.numpy(), counts.numpy()
         elif len(changed):
@@ -144,7 +147,7 @@ class CompiledEngine:
 
 @cache
 def _search_all(d: int, k: int, *, bounded: bool) -> Any:
-    m = block_rows(max(d, k, 32))
+    m = block_rows(max(d, 128))
     kernel = nearest_by_product(m, d, k, width=d, bounded=bounded)
 
     def search(
@@ -164,7 +167,7 @@ def _search_all(d: int, k: int, *, bounded: bool) -> Any:
 
 @cache
 def _search_some(d: int, k: int) -> Any:
-    m = block_rows(max(d, k, 32))
+    m = block_rows(max(d, 128))
     step = _line_step(d)
     kernel = nearest_by_product(m, d, k, width=d + step, bounded=True)
 

@@ -5,8 +5,8 @@ from typing import Final
 
 import tensorflow as tf
 
-#: Numbers that the largest temporary of a kernel has; launching one takes 50 us, which a block must
-#: be worth, and a temporary of two blocks should fit the cache that the cores share.
+#: Numbers that a block has: launching a kernel takes 50 us, which a block must be worth, and two
+#: blocks should fit the cache that the cores share.
 _BLOCK_NUMBERS: Final = 2**21
 
 

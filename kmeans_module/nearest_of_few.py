@@ -7,7 +7,7 @@ float64.
 """
 
 from collections.abc import Callable
-from functools import cache, reduce
+from functools import cache
 from typing import Any
 
 import tensorflow as tf
@@ -37,11 +37,9 @@ def nearest_of_few(m: int, d: int, k: int) -> Callable[..., Any]:
         half_norm = 0.5 * tf.reduce_sum(tf.square(centroids), 1)
         best, index = None, tf.zeros([m], tf.int32)
         for number in range(k):
-            score = reduce(
-                lambda left, j, c=number: left - columns[j] * centroids[c, j],
-                range(d),
-                half_norm[number],
-            )
+            score = half_norm[number]
+            for j in range(d):
+                score -= columns[j] * centroids[number, j]
             if best is None:
                 best = score
             else:

@@ -95,8 +95,9 @@ def fit(
             float64 and integers are centred in float64 before they are rounded. The module takes
             float32: rows that differ only in digits that float32 lacks are one to it.
         n_clusters: k, at most the number of distinct rows of positive weight.
-        init: "k-means++" (greedy; Arthur and Vassilvitskii 2007), "random" (rows drawn by
-            weight), or the initial centroids [k, d] in raw units.
+        init: "k-means++" (greedy; Arthur and Vassilvitskii 2007), "k-means||" (Bahmani et al.
+            2012: a few passes over the points, for many rows and clusters), "random" (rows drawn
+            by weight), or the initial centroids [k, d] in raw units.
         n_init: starts from different initial centroids; that of the lowest inertia is kept.
             Given centroids are started from once.
         max_iter: iterations of one start at most.
@@ -124,7 +125,7 @@ def fit(
     seed = check_whole("seed", seed, 0)
     if not isinstance(tol, float | int | np.number) or not 0 <= float(tol) < math.inf:
         raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
-    steps_by = check_engine(engine, *array.shape, k)
+    steps_by = check_engine(engine, len(array), array.shape[1], k)
     weights = check_weights(sample_weight, len(array))
     given = None if isinstance(init, str) else _check_centroids(init, k, array.shape[1])
     space = enter(array, weights, standardize=standardize)
