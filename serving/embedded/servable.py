@@ -18,7 +18,7 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session
 
 from serving.embedded.status import Code, StatusError, code_of, invalid_argument
-from serving.embedded.tensor_proto import InvalidTensor, dtype_name, ndarray_of
+from serving.embedded.tensor_proto import InvalidTensor, dtype_name, dtype_of, ndarray_of
 
 _SERVE_TAG = "serve"
 
@@ -73,13 +73,10 @@ class Servable:
         Raises:
             StatusError: an input of another dtype, DEADLINE_EXCEEDED, or the graph's own error.
         """
-        aliases = sorted(signature.inputs)
-        arrays = [_input_of(signature, alias, inputs) for alias in aliases]
-        for index, (alias, array) in enumerate(zip(aliases, arrays, strict=True)):
-            _check_dtype(index, signature.inputs[alias].dtype, array)
+        check_inputs(signature, {alias: dtype_of(array) for alias, array in inputs.items()})
         feeds = {
-            self._edge(signature.inputs[alias].name): array
-            for alias, array in zip(aliases, arrays, strict=True)
+            self._edge(info.name): inputs[alias] if alias in inputs else _default(signature, alias)
+            for alias, info in sorted(signature.inputs.items())
         }
         names = sorted({signature.outputs[alias].name for alias in outputs})
         try:
@@ -119,30 +116,38 @@ def _as_array(result: Any) -> npt.NDArray[Any]:
     return np.asarray(result)
 
 
-def _input_of(
-    signature: Any, alias: str, inputs: Mapping[str, npt.NDArray[Any]]
-) -> npt.NDArray[Any]:
-    if alias in inputs:
-        return inputs[alias]
-    if alias in signature.defaults:
-        try:
-            return ndarray_of(signature.defaults[alias])
-        except InvalidTensor as error:
-            raise StatusError(Code.INTERNAL, f"default of input {alias}: {error}") from error
-    raise invalid_argument(
-        f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in "
-        "request and no default value provided. Inputs expected to be in the request "
-        f"{{{','.join(sorted(inputs))}}}, or default input alias set: "
-        f"{','.join(sorted(signature.defaults))}"
-    )
+def check_inputs(signature: Any, dtypes: Mapping[str, int]) -> None:
+    """Hold inputs against a signature: those that it needs are there, each of its dtype.
+
+    Args:
+        signature: a SignatureDef.
+        dtypes: the inputs' dtypes by name.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT; one is missing, or of another dtype.
+    """
+    for alias, info in sorted(signature.inputs.items()):
+        if alias not in dtypes and alias not in signature.defaults:
+            raise invalid_argument(
+                f"Signature input alias: {alias}(feed name: {info.name}) not found in "
+                "request and no default value provided. Inputs expected to be in the request "
+                f"{{{','.join(sorted(dtypes))}}}, or default input alias set: "
+                f"{','.join(sorted(signature.defaults))}"
+            )
+    for index, (alias, info) in enumerate(sorted(signature.inputs.items())):
+        given = dtypes[alias] if alias in dtypes else signature.defaults[alias].dtype
+        if given != info.dtype:
+            raise invalid_argument(
+                f"Expects arg[{index}] to be {dtype_name(info.dtype)} but {dtype_name(given)} "
+                "is provided"
+            )
 
 
-def _check_dtype(index: int, wanted: int, array: npt.NDArray[Any]) -> None:
-    given = tf.as_dtype(array.dtype).as_datatype_enum
-    if given != wanted:
-        raise invalid_argument(
-            f"Expects arg[{index}] to be {dtype_name(wanted)} but {dtype_name(given)} is provided"
-        )
+def _default(signature: Any, alias: str) -> npt.NDArray[Any]:
+    try:
+        return ndarray_of(signature.defaults[alias])
+    except InvalidTensor as error:
+        raise StatusError(Code.INTERNAL, f"default of input {alias}: {error}") from error
 
 
 @contextmanager
