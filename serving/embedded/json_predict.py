@@ -403,7 +403,9 @@ class _Rows:
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def add_object(self, index: int, element: JsonObject) -> None:
-        for name, value in element.members:
+        names = set()
+        for name, value in element.items():
+            names.add(name)
             try:
                 self._add(name, value)
             except StatusError as error:
@@ -411,7 +413,7 @@ class _Rows:
                     f"Failed to process element: {index} key: {name} of 'instances' list. "
                     f"Error: {error}"
                 ) from error
-        if {name for name, _ in element.members} != set(self._inputs):
+        if names != set(self._inputs):
             raise invalid_argument(
                 f"Failed to process element: {index} of 'instances' list. "
                 f"JSON object: {quoted(element)} keys must be equal to: "

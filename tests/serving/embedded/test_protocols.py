@@ -93,6 +93,10 @@ def test_a_broken_compressed_body_is_an_empty_one(server: EmbeddedServer, body: 
         ("GET", f"{_KMEANS}/?", 400, "Malformed request: GET /v1/models/kmeans/?"),
         ("GET", "/v1/models?", 400, "Malformed request: GET /v1/models?"),
         ("POST", f"{_KMEANS}:predict?", 400, "Malformed request: POST /v1/models/kmeans:predict?"),
+        ("GET", "//anywhere/v1/models/kmeans", 200, "model_version_status"),
+        ("POST", "/v1//x/models/kmeans:predict", 400, "POST /v1//x/models/kmeans:predict"),
+        ("GET", "/v1/models//x/kmeans", 400, "Malformed request: GET /v1/models//x/kmeans"),
+        ("GET", "/x//y/v1/models/kmeans", 404, "<H1>Not Found</H1>"),
         ("GET", "http://anywhere/v1/models/kmeans", 200, "model_version_status"),
         ("POST", "/V1/MODELS/nope:predict", 404, "Servable not found for request: Latest(nope)"),
     ],
@@ -203,6 +207,42 @@ def test_strings_in_tensor_content_are_answered(predictions: Any) -> None:
     content = b"\1\2abb"
     echoed = _echoed(predictions, "string", _tensor("STRING", 2, tensor_content=content))
     assert echoed.string_val == [b"a", b"bb"]
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        ('"inputs": []', {"outputs": []}),
+        ('"inputs": [[], []]', {"outputs": [[], []]}),
+        ('"instances": [[]]', {"predictions": [[]]}),
+        ('"instances": [[], []]', {"predictions": [[], []]}),
+    ],
+)
+def test_a_dtype_without_json_is_written_while_it_has_no_values(
+    server: EmbeddedServer, body: str, answer: Any
+) -> None:
+    text = f'{{"signature_name": "echo_float16", {body}}}'.encode()
+    status, answered = ask(server.rest_address, "POST", "/v1/models/types:predict", text)
+    assert (status, json.loads(answered)) == (200, answer)
+
+
+@pytest.mark.parametrize(
+    ("place", "body"),
+    [
+        ("kmeans:predict", rb'{"instances": [{"points\u0000x": [1, 2]}]}'),
+        ("types:classify", rb'{"signature_name": "classify", "examples": [{"a\u0000x": 1.5}]}'),
+    ],
+)
+def test_a_name_ends_at_its_first_zero(server: EmbeddedServer, place: str, body: bytes) -> None:
+    with_zero = ask(server.rest_address, "POST", f"/v1/models/{place}", body)
+    without = body.replace(rb"\u0000x", b"")
+    assert with_zero == ask(server.rest_address, "POST", f"/v1/models/{place}", without)
+    assert with_zero[0] == 200
+
+
+def test_a_zero_ends_no_name_that_is_looked_up(server: EmbeddedServer) -> None:
+    for body in (rb'{"instances\u0000": [[1, 2]]}', rb'{"inputs": {"points\u0000": [[1, 2]]}}'):
+        assert ask(server.rest_address, "POST", f"{_KMEANS}:predict", body)[0] == 400
 
 
 @pytest.mark.parametrize(
