@@ -177,7 +177,7 @@ class _Answers:
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "
                 "Only ModelConfigList is currently supported"
             )
-        check_model_config_list(message.config.model_config_list)
+        check_model_config_list(message.config.model_config_list, self._models.names())
         self._models.reconfigure(message.config.model_config_list)
         return model_management_pb2.ReloadConfigResponse(status={})
 

@@ -8,7 +8,6 @@ TensorFlow generation loads, a run may have a time limit, and it costs less than
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +31,7 @@ class Servable:
         signatures: the SignatureDefs of the SavedModel by name.
     """
 
-    def __init__(self, model: str, version: int, directory: Path) -> None:
+    def __init__(self, model: str, version: int, directory: str) -> None:
         """Load the SavedModel in ``directory``; what goes wrong is what TensorFlow raises."""
         self.model = model
         self.version = version
@@ -41,9 +40,7 @@ class Servable:
         self._session = tf.compat.v1.Session(graph=graph)
         try:
             with graph.as_default(), _without_loading_notices():
-                meta_graph = tf.compat.v1.saved_model.load(
-                    self._session, [_SERVE_TAG], str(directory)
-                )
+                meta_graph = tf.compat.v1.saved_model.load(self._session, [_SERVE_TAG], directory)
         except BaseException:
             self._session.close()
             raise

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -92,7 +91,7 @@ class ServedModels:
 
     def __init__(
         self,
-        load: Callable[[str, int, Path], Servable],
+        load: Callable[[str, int, str], Servable],
         *,
         retries: LoadRetries,
         allow_version_labels_for_unavailable_models: bool = False,
@@ -136,6 +135,11 @@ class ServedModels:
                 is_last = loaded.is_retired and loaded.in_flight == 0
             if is_last:
                 self._free(loaded.servable)
+
+    def names(self) -> Set[str]:
+        """The names of the configured models."""
+        with self._lock:
+            return set(self._models)
 
     def states(self, model: str, version: int | None = None) -> list[VersionState]:
         """The states of a model's versions, the newest first, or that of one version.
@@ -316,7 +320,7 @@ class ServedModels:
                     self._load(model, version, versions[version])
             self._retire_unwanted(model, versions)
 
-    def _forget_gone(self, model: _Model, wanted: Mapping[int, Path]) -> None:
+    def _forget_gone(self, model: _Model, wanted: Mapping[int, str]) -> None:
         """Forget the failures of versions that are not there any more: they may come back."""
         model.failed &= set(wanted)
         with self._lock:
@@ -333,7 +337,7 @@ class ServedModels:
         retry = model.retries.get(version)
         return retry is None or retry.due <= time.monotonic()
 
-    def _wanted(self) -> dict[str, dict[int, Path]] | None:
+    def _wanted(self) -> dict[str, dict[int, str]] | None:
         """The wanted versions of every model; None when a base path cannot be read.
 
         As in TF Serving one base path that cannot be read skips the round for all models: a disk
@@ -342,7 +346,7 @@ class ServedModels:
         wanted = {}
         for name, model in self._models.items():
             try:
-                present = version_directories(Path(model.config.base_path))
+                present = version_directories(model.config.base_path)
             except OSError as error:
                 if str(error) != self._last_poll_error:
                     _logger.warning(
@@ -357,7 +361,7 @@ class ServedModels:
         self._last_poll_error = ""
         return wanted
 
-    def _load(self, model: _Model, version: int, directory: Path) -> None:
+    def _load(self, model: _Model, version: int, directory: str) -> None:
         name = model.config.name
         self._set_state(name, VersionState(version, State.LOADING))
         began = time.monotonic()
@@ -392,7 +396,7 @@ class ServedModels:
         ended = VersionState(version, State.END, error.code, error.message)
         self._set_state(model.config.name, ended)
 
-    def _retire_unwanted(self, model: _Model, wanted: Mapping[int, Path]) -> None:
+    def _retire_unwanted(self, model: _Model, wanted: Mapping[int, str]) -> None:
         if wanted and not any(version in model.loaded for version in wanted):
             return  # what serves stays until one of the wanted versions does
         for version in sorted(set(model.loaded) - set(wanted)):

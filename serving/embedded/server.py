@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from os import PathLike, cpu_count
+from os import PathLike, cpu_count, fspath
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -77,7 +77,8 @@ class EmbeddedServer:
 
         Args:
             model_name: the one model's name.
-            model_base_path: the folder that holds its version folders.
+            model_base_path: the folder that holds its version folders, or its address where
+                ``tf.io.gfile`` reaches it.
             model_config_file: a ModelServerConfig in text format, instead of the two above.
             host: the name or address to listen on.
             port: the gRPC port; 0 is off, ``"auto"`` takes a free one.
@@ -121,7 +122,7 @@ class EmbeddedServer:
             model_name, model_base_path, model_config_file, model_config_file_poll_wait_seconds
         )
         self._model_name = model_name
-        self._base_path = None if model_base_path is None else Path(model_base_path)
+        self._base_path = None if model_base_path is None else fspath(model_base_path)
         self._config_file = None if model_config_file is None else Path(model_config_file)
         self._host = host
         self._port = port
@@ -237,7 +238,7 @@ class EmbeddedServer:
 
     # Models
 
-    def _load_version(self, model: str, version: int, directory: Path) -> Servable:
+    def _load_version(self, model: str, version: int, directory: str) -> Servable:
         if self._warms_up:
             return load_and_warm_up(model, version, directory, self.metrics)
         return Servable(model, version, directory)

@@ -216,6 +216,18 @@ def test_a_reload_replaces_the_config_and_waits_for_new_models(base: Path) -> No
         assert states(server.rest_address, "m") == {1: "END"}
 
 
+def test_a_served_model_keeps_its_platform(base: Path) -> None:
+    with EmbeddedServer(model_name="m", model_base_path=base) as server:
+        for platform, said in (
+            ("other", "platform was tensorflow and new platform requested is other"),
+            ("", "Illegal setting neither ModelServerConfig::model_type (deprecated)"),
+        ):
+            model = f'name: "m" base_path: "{base}" model_platform: "{platform}"'
+            error = _reload(server.grpc_address, f"config {{ {model} }}")
+            assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert said in error.details()
+
+
 def test_a_label_moves_only_to_a_version_that_serves(base: Path) -> None:
     write_multiplier(base, 2)
     model = f'name: "m" base_path: "{base}" model_platform: "tensorflow"'
