@@ -26,8 +26,12 @@ def single_model(name: str, base_path: str) -> Any:
     return models
 
 
-def read_model_config(path: Path) -> Any:
+def read_model_config(path: Path, served: Set[str] = frozenset()) -> Any:
     """The ModelConfigList of a text-format ModelServerConfig file.
+
+    Args:
+        path: the file.
+        served: the names of the models that are served already.
 
     Raises:
         InvalidModelConfig: the file cannot be read, is no ModelServerConfig, or breaks a rule.
@@ -40,7 +44,7 @@ def read_model_config(path: Path) -> Any:
             f"model config file {path} lists no model; add model_config_list {{ config {{ ... }} }}"
         )
     try:
-        check_model_config_list(config.model_config_list)
+        check_model_config_list(config.model_config_list, served)
     except StatusError as error:
         raise InvalidModelConfig(f"model config file {path}: {error.message}") from error
     return config.model_config_list

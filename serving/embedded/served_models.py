@@ -199,7 +199,7 @@ class ServedModels:
     def reconfigure(self, models: Any) -> None:
         """Replace the config of a running server, and wait until its new models serve.
 
-        Models that are not in it any more are unloaded.
+        Models that are not in it any more are unloaded. A config that is refused changes nothing.
 
         Raises:
             StatusError: a label on a version that is not loaded; a new model that does not load.
@@ -212,7 +212,10 @@ class ServedModels:
         self._check_available(new)
 
     def _set_config(self, models: Any) -> None:
+        """Take a config whole, or refuse it and change nothing."""
         with self._lock:
+            self._check_labels(models)
+            self._labels = {config.name: dict(config.version_labels) for config in models.config}
             old, self._models = self._models, {}
             for config in models.config:
                 model = old.pop(config.name, None) or _Model(config)
@@ -221,24 +224,21 @@ class ServedModels:
             gone = [(model, version) for model in old.values() for version in model.loaded]
         for model, version in gone:
             self._retire(model, version)
-        self._set_labels(models)
 
-    def _set_labels(self, models: Any) -> None:
-        with self._lock:
-            for config in models.config:
-                now = self._labels.get(config.name, {})
-                for label, version in sorted(config.version_labels.items()):
-                    is_loaded = version in self._models[config.name].loaded
-                    is_new = label not in now
-                    if is_loaded or now.get(label) == version:
-                        continue
-                    if not (self._allow_early_labels and is_new):
-                        raise StatusError(
-                            Code.FAILED_PRECONDITION,
-                            f"Request to assign label to version {version} of model "
-                            f"{config.name}, which is not currently available for inference",
-                        )
-            self._labels = {config.name: dict(config.version_labels) for config in models.config}
+    def _check_labels(self, models: Any) -> None:
+        for config in models.config:
+            now = self._labels.get(config.name, {})
+            model = self._models.get(config.name)
+            loaded = model.loaded if model else {}
+            for label, version in sorted(config.version_labels.items()):
+                stays_or_is_new = now.get(label, version) == version
+                if version in loaded or (self._allow_early_labels and stays_or_is_new):
+                    continue
+                raise StatusError(
+                    Code.FAILED_PRECONDITION,
+                    f"Request to assign label to version {version} of model {config.name}, "
+                    "which is not currently available for inference",
+                )
 
     def _check_available(self, names: Set[str]) -> None:
         """Raise the load error of a model that has none of its versions loaded."""

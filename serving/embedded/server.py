@@ -282,14 +282,19 @@ class EmbeddedServer:
 
     def _poll_config(self) -> None:
         assert self._config_file is not None
+        told = ""
         while not self._stop_polling.wait(self._config_poll_wait):
             try:
-                config = read_model_config(self._config_file)
+                config = read_model_config(self._config_file, self._models.names())
                 if config != self._config:
-                    self._config = config
+                    # What is refused now may be right later, as a label is once its version serves.
                     self._models.reconfigure(config)
+                    self._config = config
+                told = ""
             except (InvalidModelConfig, StatusError) as error:
-                _log_config_failure(self._config_file, str(error))
+                if str(error) != told:
+                    told = str(error)
+                    _log_config_failure(self._config_file, told)
 
     # Sockets
 
