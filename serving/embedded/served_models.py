@@ -11,6 +11,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
+from concurrent import futures
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
@@ -107,7 +109,7 @@ class ServedModels:
         self._load_servable = load
         self._retries = retries
         self._allow_early_labels = allow_version_labels_for_unavailable_models
-        self._stopping = threading.Event()
+        self._stopping: Future[None] = Future()
         self._round = threading.Lock()  # held over a whole round: disk, loading
         self._lock = threading.Lock()  # held for a moment: guards all that follows
         self._models: dict[str, _Model] = {}
@@ -196,19 +198,24 @@ class ServedModels:
         with self._round:
             self._set_config(models)
 
-    def reconfigure(self, models: Any) -> None:
+    def reconfigure(self, models: Any, abandoned: "Future[None] | None" = None) -> None:
         """Replace the config of a running server, and wait until its new models serve.
 
         Models that are not in it any more are unloaded. A config that is refused changes nothing.
 
+        Args:
+            models: the new config.
+            abandoned: what is done once nobody waits for the answer any more.
+
         Raises:
-            StatusError: a label on a version that is not loaded; a new model that does not load.
+            StatusError: a label on a version that is not loaded; a new model that does not load;
+                CANCELLED when nobody waits.
         """
         with self._round:
             new = {model.name for model in models.config} - set(self._models)
             self._set_config(models)
             self._run_round()
-        self._wait_for_retries(new)
+        self._wait_for_retries(new, abandoned)
         self._check_available(new)
 
     def _set_config(self, models: Any) -> None:
@@ -280,7 +287,7 @@ class ServedModels:
 
         What failed before a stop is tried anew: it may have been mended since.
         """
-        self._stopping.clear()
+        self._stopping = Future()
         with self._round:
             for model in self._models.values():
                 model.failed.clear()
@@ -289,15 +296,23 @@ class ServedModels:
         self.poll()
         self._wait_for_retries(None)
 
-    def _wait_for_retries(self, names: Set[str] | None) -> None:
-        while (wait := self.next_retry(names)) is not None:
-            if self._stopping.wait(wait):
+    def _wait_for_retries(
+        self, names: Set[str] | None, abandoned: "Future[None] | None" = None
+    ) -> None:
+        ends = {self._stopping} if abandoned is None else {self._stopping, abandoned}
+        while (left := self.next_retry(names)) is not None:
+            ended = futures.wait(ends, left, futures.FIRST_COMPLETED).done
+            if self._stopping in ended:
                 raise StatusError(Code.UNAVAILABLE, "The server is stopping")
+            if ended:
+                raise StatusError(Code.CANCELLED, "The caller has gone")
             self.poll()
 
     def give_up_retries(self) -> None:
         """Try no load again, and end the waiting for it; the server stops."""
-        self._stopping.set()
+        with self._lock:
+            if not self._stopping.done():
+                self._stopping.set_result(None)
 
     def unload_all(self) -> None:
         """Retire every version of every model."""

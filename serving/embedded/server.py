@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from os import PathLike, cpu_count, fspath
 from pathlib import Path
 from types import TracebackType
@@ -38,7 +39,10 @@ from serving.embedded.warmup import load_and_warm_up
 _logger = logging.getLogger("serving.embedded")
 #: How long accepted requests may take to be answered once the server stops, seconds.
 _GRACE = 30.0
+#: For REST and for gRPC, each.
 _THREADS_PER_CPU = 4
+#: A reload waits for its new models, with retries for minutes; the next ones queue behind these.
+_RELOADING_THREADS = 8
 
 
 class EmbeddedServer:
@@ -313,14 +317,13 @@ class EmbeddedServer:
                 ready.set_exception(error)
 
     async def _serve(self, ready: "Future[None]") -> None:
-        threads = _THREADS_PER_CPU * (cpu_count() or 1)
-        with ThreadPoolExecutor(threads, thread_name_prefix="serving-embedded") as pool:
+        with ExitStack() as threads:
             listeners: list[RestListener | GrpcListener] = []
             try:
                 if self._rest_api_port != 0:
-                    listeners.append(self._rest_listener(pool))
+                    listeners.append(self._rest_listener(threads))
                 if self._port != 0:
-                    listeners.append(self._grpc_listener(pool))
+                    listeners.append(self._grpc_listener(threads))
                 for listener in listeners:
                     await listener.start()
                 ready.set_result(None)
@@ -328,11 +331,11 @@ class EmbeddedServer:
             finally:
                 await asyncio.gather(*(listener.stop(_GRACE) for listener in listeners))
 
-    def _rest_listener(self, pool: ThreadPoolExecutor) -> RestListener:
+    def _rest_listener(self, threads: ExitStack) -> RestListener:
         application = RestApplication(
             self._models,
             self._watch,
-            pool,
+            threads.enter_context(_pool("rest", _THREADS_PER_CPU * (cpu_count() or 1))),
             timeout=self._rest_timeout,
             metrics_page=self._metrics_page,
         )
@@ -340,12 +343,22 @@ class EmbeddedServer:
         self._rest_address = address_of(self._host, bound.getsockname()[1])
         return RestListener(application, bound)
 
-    def _grpc_listener(self, pool: ThreadPoolExecutor) -> GrpcListener:
+    def _grpc_listener(self, threads: ExitStack) -> GrpcListener:
         listener = GrpcListener(
-            self._host, self._port, self._credentials, self._models, self._watch, pool
+            self._host,
+            self._port,
+            self._credentials,
+            self._models,
+            self._watch,
+            threads.enter_context(_pool("grpc", _THREADS_PER_CPU * (cpu_count() or 1))),
+            threads.enter_context(_pool("reloading", _RELOADING_THREADS)),
         )
         self._grpc_address = listener.address
         return listener
+
+
+def _pool(use: str, threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix=f"serving-embedded-{use}")
 
 
 def _log_config_failure(path: Path, reason: str) -> None:
