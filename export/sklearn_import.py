@@ -67,10 +67,12 @@ def from_sklearn(
     mean, scale = _scaling(scaler, centers.shape[1], origin)
     # float32 is exact around 0: what the centroids have in common goes into the shift.
     common = np.zeros_like(mean) if mean.any() else centers.mean(axis=0)
-    shift = (mean + common * scale).astype(np.float32)
-    module = KMeansModule((centers - common).astype(np.float32), shift, scale)
+    shift, scale32 = (mean + common * scale).astype(np.float32), scale.astype(np.float32)
+    # From the shift and the scale as rounded, or far from 0 every row is off by their rounding.
+    centroids = (centers * scale + (mean - shift.astype(np.float64))) / scale32.astype(np.float64)
+    module = KMeansModule(centroids.astype(np.float32), shift, scale32)
     scaled = scaler is not None
-    card = _card(kmeans, sizes, names, shift, scale.astype(np.float32), scaled, model, origin)
+    card = _card(kmeans, sizes, names, shift, scale32, scaled, model, origin)
     return Imported(module, card, _rows(centers, kmeans.inertia_, sizes, mean, scale))
 
 

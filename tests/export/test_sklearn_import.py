@@ -51,6 +51,29 @@ def test_every_row_of_a_test_set_gets_the_cluster_of_predict(rows: Any, estimato
     np.testing.assert_allclose(answer["distance"].numpy(), nearest, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda kmeans: kmeans,
+        lambda kmeans: make_pipeline(StandardScaler(), kmeans),
+        lambda kmeans: make_pipeline(StandardScaler(with_mean=False), kmeans),
+    ],
+    ids=["KMeans", "scaled", "without mean"],
+)
+@pytest.mark.parametrize(("offset", "spread"), [(1e4, 1.0), (1e6, 1.0), (1.7e9, 3600.0)])
+def test_rows_far_from_the_origin_get_the_cluster_of_predict(
+    make: Any, offset: float, spread: float
+) -> None:
+    # 1.7e9 and hours: times in seconds. The rows are float64 that float32 holds.
+    rng = np.random.default_rng(5)
+    centers = offset + spread * rng.uniform(-4, 4, (6, 4))
+    rows = centers[np.arange(30_000) % 6] + spread * rng.normal(size=(30_000, 4))
+    rows = rows.astype(np.float32).astype(np.float64)
+    estimator = make(KMeans(6, n_init=1, random_state=0)).fit(rows[:3000])
+    answer = from_sklearn(estimator).module.assign(tf.constant(rows.astype(np.float32)))
+    np.testing.assert_array_equal(answer["cluster_index"].numpy(), estimator.predict(rows))
+
+
 def test_an_imported_model_is_published_as_any_other(tmp_path: Path) -> None:
     train, _ = _wine()
     estimator = make_pipeline(StandardScaler(), KMeans(3, random_state=1)).fit(train)
