@@ -239,6 +239,46 @@ def test_a_history_that_a_crash_cut_short_still_leads_back(base: Path) -> None:
     assert json.loads(path.read_text().splitlines()[-1])["to"] == 2
 
 
+def _history(base: Path, *moves: tuple[int | None, int, str]) -> None:
+    lines = [
+        {"when": "2026-01-31T12:00:00+00:00", "label": "stable", "from": a, "to": b, "by": by}
+        for a, b, by in moves
+    ]
+    (base / "history.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def test_rollback_after_a_first_publish_that_wrote_no_history(base: Path) -> None:
+    (base / "history.jsonl").unlink()  # it died between the config and this
+    move(base, lifecycle.promote, 2)
+    move(base, lifecycle.rollback)
+    assert state(base) == ((1,), {"stable": 1})
+
+
+def test_rollback_from_an_entry_by_hand_without_labels(base: Path) -> None:
+    path = base.parent / "models.config"
+    path.write_text(path.read_text().replace('key: "stable"', 'key: "live"'))
+    (base / "history.jsonl").unlink()
+    move(base, lifecycle.promote, 2)
+    move(base, lifecycle.rollback)
+    assert state(base) == ((1,), {"live": 1, "stable": 1})
+
+
+def test_a_move_that_the_history_lacks_is_known_from_where_the_next_one_came(base: Path) -> None:
+    move(base, lifecycle.promote, 3)
+    _history(base, (None, 1, "publish"), (2, 3, "promote"))
+    for place in (2, 1):
+        move(base, lifecycle.rollback)
+        assert state(base) == ((place,), {"stable": place})
+
+
+def test_a_rollback_that_the_history_lacks_is_not_undone_by_the_next(base: Path) -> None:
+    move(base, lifecycle.promote, 4)
+    _history(base, (None, 1, "publish"), (1, 2, "promote"), (2, 3, "promote"), (2, 4, "promote"))
+    for place in (2, 1):
+        move(base, lifecycle.rollback)
+        assert state(base) == ((place,), {"stable": place})
+
+
 OTHERS = """\
 # Ours { and theirs }
 model_config_list: {

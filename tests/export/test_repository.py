@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -24,12 +25,15 @@ from export import (
     PublishFailed,
     PublishRefused,
     VersionNotFound,
+    lifecycle,
     publish,
     repository,
     version_directory,
     versions,
 )
 from export.errors import InvalidModelsConfig
+from export.lifecycle import Plan, carry_out
+from export.models_config import Entry
 from export.replay import findings
 
 MakeStandIn = Callable[[str], Path]
@@ -332,7 +336,11 @@ def _config_of(base: Path) -> dict[str, Any]:
     }
 
 
-def test_a_publisher_killed_anywhere_leaves_no_half_version_and_the_next_cleans_up(
+def _move(base: Path, decide: Callable[[Path, Entry], Plan]) -> None:
+    carry_out(base, partial(decide, base), poll_interval=0)
+
+
+def test_a_publisher_killed_anywhere_leaves_no_half_version_and_a_way_on_and_back(
     candidate: Path, make_stand_in: MakeStandIn, tmp_path: Path
 ) -> None:
     first, second = candidate, make_stand_in("second")
@@ -364,6 +372,11 @@ def test_a_publisher_killed_anywhere_leaves_no_half_version_and_the_next_cleans_
         (live,) = _config_of(base)["versions"]
         assert _config_of(base)["labels"] == {"stable": live}
         assert live in versions(base)
+        for other in set(versions(base)) - {live}:
+            _move(base, partial(lifecycle.promote, version=other))
+            assert _config_of(base) == {"versions": [other], "labels": {"stable": other}}
+            _move(base, lifecycle.rollback)
+            assert _config_of(base) == {"versions": [live], "labels": {"stable": live}}, dies_at
     assert outcomes == {(), (1,)}
 
 
