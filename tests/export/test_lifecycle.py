@@ -312,6 +312,38 @@ def test_another_models_entry_and_every_comment_stay_byte_for_byte(
     assert official(base).model_config_list.config[1].base_path == "/models/customers"
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", "\n", "# hello", "# a { comment }\n", "model_config_list {}", "model_config_list <\n>"],
+)
+def test_a_config_without_models_takes_the_first(base: Path, text: str) -> None:
+    path = base.parent / "models.config"
+    path.write_text(text)
+    move(base, lifecycle.promote, 2)
+    assert path.read_text().startswith(text.rstrip("}>\n"))
+    assert [model.name for model in official(base).model_config_list.config] == ["customers"]
+    assert state(base) == ((2,), {"stable": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('custom_model_config { type_url: "x" }', "holds custom_model_config; only a config with"),
+        (
+            "model_config_list { config { name: 'a' } config { name: 'b' } config { name: 'a' } }",
+            "lists the model a more than once",
+        ),
+        ("\ufeffmodel_config_list { }", "begins with a byte order mark; save it as UTF-8 without"),
+    ],
+)
+def test_a_config_that_no_edit_makes_right_is_refused(base: Path, text: str, message: str) -> None:
+    path = base.parent / "models.config"
+    path.write_text(text)
+    with pytest.raises(InvalidModelsConfig, match=message):
+        move(base, lifecycle.promote, 2)
+    assert path.read_text() == text
+
+
 def test_what_would_be_lost_on_the_way_to_a_server_is_refused(base: Path) -> None:
     path = base.parent / "models.config"
     path.write_text(OTHERS)
