@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from .durable_files import append_line
+from .durable_files import append_line, why
+from .errors import HistoryNotWritten
 
 HISTORY_FILE: Final = "history.jsonl"
 
@@ -47,7 +48,10 @@ def read(base: Path) -> list[Move]:
 
 
 def append(base: Path, move: Move) -> None:
-    """Write down a move that has been made; now, unless it says when. Raises OSError."""
+    """Write down a move that has been made; now, unless it says when.
+
+    Raises HistoryNotWritten.
+    """
     when = move.when or datetime.now(UTC).isoformat(timespec="seconds")
     line = {
         "when": when,
@@ -56,7 +60,14 @@ def append(base: Path, move: Move) -> None:
         "to": move.target,
         "by": move.by,
     }
-    append_line(base / HISTORY_FILE, json.dumps(line))
+    try:
+        append_line(base / HISTORY_FILE, json.dumps(line))
+    except OSError as error:
+        place = "gone" if move.target is None else f"on version {move.target}"
+        raise HistoryNotWritten(
+            f"{base / HISTORY_FILE}: cannot be written to: {why(error)}; the move is made all the "
+            f"same: label {move.label} is {place}"
+        ) from error
 
 
 def before(moves: list[Move], label: str, now: int) -> list[int]:

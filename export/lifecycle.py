@@ -189,6 +189,7 @@ def carry_out(
       MoveFailed: the server did not follow; the config is what it was.
       MoveRefused, VersionNotFound, NotAModel: the move cannot be.
       InvalidModelsConfig: the config cannot be read or edited.
+      HistoryNotWritten: all is done but the line in ``history.jsonl``.
     """
     if dry_run:
         text = models_config.read_text(models_config.path_of(base))

@@ -11,7 +11,13 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from export import lifecycle, repository, versions
-from export.errors import InvalidModelsConfig, MoveFailed, MoveRefused, VersionNotFound
+from export.errors import (
+    HistoryNotWritten,
+    InvalidModelsConfig,
+    MoveFailed,
+    MoveRefused,
+    VersionNotFound,
+)
 from export.lifecycle import Plan, carry_out
 from export.models_config import Entry
 from export.repository import config_entry, publish
@@ -237,6 +243,14 @@ def test_a_history_that_a_crash_cut_short_still_leads_back(base: Path) -> None:
     move(base, lifecycle.rollback)
     assert state(base) == ((2,), {"stable": 2})
     assert json.loads(path.read_text().splitlines()[-1])["to"] == 2
+
+
+def test_a_move_that_the_history_does_not_take_is_made_and_told(base: Path) -> None:
+    (base / "history.jsonl").unlink()
+    (base / "history.jsonl").mkdir()
+    with pytest.raises(HistoryNotWritten, match=r"Is a directory.*label stable is on version 2"):
+        move(base, lifecycle.promote, 2)
+    assert state(base) == ((2,), {"stable": 2})
 
 
 def _history(base: Path, *moves: tuple[int | None, int, str]) -> None:

@@ -425,6 +425,41 @@ def test_a_disk_that_is_really_full_is_one_error_and_leaves_nothing_half_written
         assert publish(make_stand_in("second"), base) == 2
 
 
+def _failure(candidate: Path, base: Path) -> str:
+    """What a publish failed for; empty when it did not."""
+    try:
+        publish(candidate, base)
+    except (PublishFailed, InvalidModelsConfig) as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.usefixtures("unvalidated")
+def test_a_disk_that_is_full_at_any_page_is_told_as_it_is(
+    make_stand_in: MakeStandIn, tmp_path: Path
+) -> None:
+    first = make_stand_in("first")
+    said = set()
+    for size in range(16, 60, 4):
+        with _mounted(tmp_path / f"{size}k", f"size={size}k"):
+            base = tmp_path / f"{size}k" / "base"
+            failed = _failure(first, base)
+            there = versions(base) if base.is_dir() else ()
+            if not failed:
+                assert there == (1,)
+                said.add("published")
+                continue
+            assert "No space left on device" in failed
+            assert there == ((1,) if "version 1 is published" in failed else ())
+            assert not (base / "history.jsonl").exists()
+            if there:
+                assert _digest(base / "1") == _digest(first)
+                entered = (base.parent / "models.config").exists()
+                assert entered == ("not entered" not in failed), failed
+                said.add("entered" if entered else "not entered")
+    assert said == {"published", "entered", "not entered"}
+
+
 @pytest.mark.usefixtures("unvalidated")
 def test_a_read_only_file_system_is_one_error(make_stand_in: MakeStandIn, tmp_path: Path) -> None:
     with (

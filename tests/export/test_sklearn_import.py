@@ -102,6 +102,35 @@ def test_anything_else_is_refused_in_one_line(estimator: Any, message: str) -> N
         from_sklearn(estimator)
 
 
+def test_a_model_of_partial_fit_alone_is_imported_with_what_it_counted() -> None:
+    train, test = _digits()
+    estimator = MiniBatchKMeans(5, random_state=0)
+    for start in range(0, 900, 300):
+        estimator.partial_fit(train[start : start + 300])
+    imported = from_sklearn(estimator)
+    answer = imported.module.assign(tf.constant(test.astype(np.float32)))
+    np.testing.assert_array_equal(answer["cluster_index"].numpy(), estimator.predict(test))
+    assert imported.card.data.rows_used == pytest.approx(900, rel=0.05)
+    assert imported.card.inertia == pytest.approx(-estimator.score(train[:900]), rel=0.1)
+    assert not imported.card.converged
+
+
+def test_a_fit_that_kept_no_labels_is_imported() -> None:
+    train, test = _digits()
+    estimator = MiniBatchKMeans(5, random_state=0, compute_labels=False, n_init=1).fit(train)
+    imported = from_sklearn(estimator)
+    answer = imported.module.assign(tf.constant(test.astype(np.float32)))
+    np.testing.assert_array_equal(answer["cluster_index"].numpy(), estimator.predict(test))
+    assert imported.card.data.rows_used == pytest.approx(len(train), rel=0.3)
+    assert imported.card.inertia == pytest.approx(-estimator.score(train), rel=0.2)
+
+
+def test_a_model_that_kept_neither_labels_nor_inertia_is_told_what_to_do() -> None:
+    estimator = MiniBatchKMeans(5, random_state=0, compute_labels=False).partial_fit(_digits()[0])
+    with pytest.raises(UnsupportedEstimator, match="has no inertia_.*compute_labels=True"):
+        from_sklearn(estimator)
+
+
 def test_names_that_do_not_fit_are_refused() -> None:
     train, _ = _wine()
     with pytest.raises(UnsupportedEstimator, match="takes 13 features, and 2 names"):
