@@ -127,7 +127,7 @@ def test_a_fit_that_kept_no_labels_is_imported() -> None:
 
 def test_a_model_that_kept_neither_labels_nor_inertia_is_told_what_to_do() -> None:
     estimator = MiniBatchKMeans(5, random_state=0, compute_labels=False).partial_fit(_digits()[0])
-    with pytest.raises(UnsupportedEstimator, match="has no inertia_.*compute_labels=True"):
+    with pytest.raises(UnsupportedEstimator, match=r"has no inertia_.*compute_labels=True"):
         from_sklearn(estimator)
 
 
