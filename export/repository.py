@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from . import label_history, models_config, provenance
+from . import golden_requests, label_history, models_config, provenance
 from .comparison import Comparison, Thresholds
 from .durable_files import locked, sync, try_lock, why
 from .errors import (
@@ -187,8 +187,7 @@ class Gate:
 
         Raises PublishRefused.
         """
-        if provenance.is_sealed(version):
-            refuse_for(provenance.findings(version), self._name)
+        refuse_for(provenance.findings(version), self._name)
         measured = validate(
             version,
             name=self._name,
@@ -196,6 +195,9 @@ class Gate:
             live=live,
             holdout=self._holdout,
         )
+        # Beyond what `validate` asks of versions that are there: nothing is left unasked.
+        clusters = ModelCard.read(version).n_clusters
+        refuse_for(golden_requests.lacking(golden_requests.read(version), clusters), self._name)
         found = self._too_far(measured)
         if not self._force:
             refuse_for(found, self._name, mend="; --force publishes it all the same")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
@@ -25,6 +26,7 @@ from export import (
     PublishFailed,
     PublishRefused,
     VersionNotFound,
+    golden_requests,
     lifecycle,
     publish,
     repository,
@@ -35,6 +37,8 @@ from export.errors import InvalidModelsConfig
 from export.lifecycle import Plan, carry_out
 from export.models_config import Entry
 from export.replay import findings
+
+from .conftest import seal
 
 MakeStandIn = Callable[[str], Path]
 
@@ -128,6 +132,27 @@ def test_a_candidate_that_the_gate_refuses_leaves_nothing(spoilable: Path, tmp_p
         publish(spoilable, base)
     assert ".incoming" not in str(refused.value)
     assert _entries(base) == []
+
+
+@pytest.mark.usefixtures("unvalidated")
+def test_a_candidate_without_hashes_is_refused(make_stand_in: MakeStandIn, tmp_path: Path) -> None:
+    unsealed = make_stand_in("unsealed")
+    replace(ModelCard.read(unsealed), files_sha256={}).write(unsealed)
+    with pytest.raises(PublishRefused, match=r"unsealed: refused: .*holds no hashes"):
+        publish(unsealed, tmp_path / "base")
+    assert _entries(tmp_path / "base") == []
+
+
+@pytest.mark.usefixtures("unvalidated")
+def test_a_candidate_that_is_asked_next_to_nothing_is_refused(
+    make_stand_in: MakeStandIn, tmp_path: Path
+) -> None:
+    lazy = make_stand_in("lazy")
+    golden_requests.write(lazy, golden_requests.read(lazy)[:1])
+    seal(lazy)
+    with pytest.raises(PublishRefused, match=r"refused: .* lack .*assign of one row, .*fit_step$"):
+        publish(lazy, tmp_path / "base")
+    assert _entries(tmp_path / "base") == []
 
 
 @pytest.mark.usefixtures("unvalidated")
@@ -416,6 +441,7 @@ def test_a_disk_that_is_really_full_is_one_error_and_leaves_nothing_half_written
 ) -> None:
     large = make_stand_in("large")
     (large / "variables" / "variables.data").write_bytes(bytes(2**20))
+    seal(large)
     with _mounted(tmp_path / "small", "size=512k"):
         base = tmp_path / "small" / "base"
         publish(make_stand_in("first"), base)
