@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kmeans_module import silhouette
+from kmeans_module import UndefinedMeasure, silhouette
 
 from .errors import InvalidCandidate
 from .model_card import (
@@ -150,11 +150,12 @@ def _mean_silhouette(
         drawn = np.random.default_rng(seed).choice(len(points), most_rows, replace=False)
         rows = np.sort(drawn)
         points, cluster_index = points[rows], cluster_index[rows]
-    if len(np.unique(cluster_index)) < 2:
-        return Silhouette(value=None, rows=len(points))
     scaled = (points.astype(np.float32) - module.shift.numpy()) / module.scale.numpy()
-    value = silhouette(scaled, cluster_index, max_rows=most_rows, seed=seed)
-    return Silhouette(value=float(value), rows=len(points))
+    try:
+        value = silhouette(scaled, cluster_index, max_rows=most_rows, seed=seed).mean
+    except UndefinedMeasure:
+        return Silhouette(value=None, rows=len(points))
+    return Silhouette(value=value, rows=len(points))
 
 
 def _profiles(

@@ -1,6 +1,7 @@
 from .contract import SIGNATURES as SIGNATURES
 from .contract import SignatureContract as SignatureContract
 from .contract import TensorContract as TensorContract
+from .errors import InvalidAssignments as InvalidAssignments
 from .errors import InvalidCentroids as InvalidCentroids
 from .errors import InvalidParameter as InvalidParameter
 from .errors import InvalidPoints as InvalidPoints
@@ -8,8 +9,15 @@ from .errors import InvalidWeights as InvalidWeights
 from .errors import KMeansError as KMeansError
 from .errors import NonFinitePoint as NonFinitePoint
 from .errors import TooFewDistinctPoints as TooFewDistinctPoints
+from .errors import UndefinedMeasure as UndefinedMeasure
 from .lloyd import Iteration as Iteration
+from .metrics import MeanSilhouette as MeanSilhouette
+from .metrics import adjusted_rand_index as adjusted_rand_index
+from .metrics import calinski_harabasz as calinski_harabasz
+from .metrics import davies_bouldin as davies_bouldin
 from .metrics import silhouette as silhouette
+from .metrics import silhouette_samples as silhouette_samples
+from .metrics import simplified_silhouette as simplified_silhouette
 from .module import KMeansModule as KMeansModule
 from .training import FitResult as FitResult
 from .training import Progress as Progress

@@ -8,6 +8,8 @@
      ├── InvalidWeights        negative, not finite, all zero, of another length
      ├── InvalidCentroids      an init array of another shape, or not finite
      ├── InvalidParameter      n_clusters, n_init, max_iter, tol, init, seed out of range
+     ├── InvalidAssignments    a clustering is not one whole number a row
+     ├── UndefinedMeasure      a measure of one cluster, or of clusters of one row each
      └── TooFewDistinctPoints  more clusters than distinct rows of positive weight
 """
 
@@ -34,6 +36,14 @@ class InvalidCentroids(KMeansError):
 
 class InvalidParameter(KMeansError):
     """A parameter is out of its range."""
+
+
+class InvalidAssignments(KMeansError):
+    """A clustering is not one whole number a row."""
+
+
+class UndefinedMeasure(KMeansError):
+    """A measure is not defined: there is one cluster, or each row is a cluster of its own."""
 
 
 class TooFewDistinctPoints(KMeansError):
