@@ -10,6 +10,7 @@ from .errors import KMeansError as KMeansError
 from .errors import NonFinitePoint as NonFinitePoint
 from .errors import TooFewDistinctPoints as TooFewDistinctPoints
 from .errors import UndefinedMeasure as UndefinedMeasure
+from .errors import ZeroPoint as ZeroPoint
 from .lloyd import Iteration as Iteration
 from .metrics import MeanSilhouette as MeanSilhouette
 from .metrics import adjusted_rand_index as adjusted_rand_index

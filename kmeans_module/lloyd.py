@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .assignment import nearest_in_block, rows_per_block
-from .model_space import ROWS_SPEC, Float32, Float64, Rows
+from .model_space import ROWS_SPEC, Float32, Float64, Rows, unit_rows
 
 ReadBlock = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -112,19 +112,27 @@ def assign_and_sum(
     return assignments.concat(), distances.concat(), sums, counts, inertia
 
 
-def move(centroids: tf.Tensor, sums: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def move(
+    centroids: tf.Tensor, sums: tf.Tensor, counts: tf.Tensor, on_sphere: bool = False
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The centroids at the means of their clusters; an empty cluster keeps its own.
 
     Args:
         centroids: float32 [k, d].
         sums: float64 [k, d], of the weighted points.
         counts: float64 [k], of the weights.
+        on_sphere: for points of length 1, take the direction of the mean, which has the highest
+            sum of cosines (Dhillon and Modha 2001); where the points cancel out, it stays.
 
     Returns:
         The moved centroids float32 [k, d], and the squared Frobenius norm of the move, float64 [].
     """
     mean = tf.cast(tf.math.divide_no_nan(sums, counts[:, None]), tf.float32)
-    moved = tf.where(counts[:, None] > 0, mean, centroids)
+    has_mean = counts[:, None] > 0
+    if on_sphere:
+        mean = unit_rows(mean)
+        has_mean &= tf.reduce_any(mean != 0, 1, keepdims=True)
+    moved = tf.where(has_mean, mean, centroids)
     wide = tf.cast(moved, tf.float64) - tf.cast(centroids, tf.float64)
     return moved, tf.reduce_sum(tf.square(wide))
 
@@ -136,6 +144,7 @@ def run(
     *,
     max_iter: int,
     tolerance: float,
+    on_sphere: bool = False,
     on_iteration: Callable[[Iteration, int], None],
 ) -> LloydResult:
     """Iterate from the given centroids until nothing changes.
@@ -146,6 +155,7 @@ def run(
         centroids: float32 [k, d], in the model's space.
         max_iter: iterations at most.
         tolerance: stop when the squared move of the centroids is at most this.
+        on_sphere: whether points and centroids have the length 1; see `move`.
         on_iteration: called after each iteration with it and its number, from 1.
     """
     history: list[Iteration] = []
@@ -154,7 +164,8 @@ def run(
     while len(history) < max_iter and not converged:
         step = _step(points, sample_weight, centroids)
         _relocate_empty(points, sample_weight, step)
-        moved, shift = _move(centroids, step.sums, step.counts)
+        moving = _move_on_sphere if on_sphere else _move
+        moved, shift = moving(centroids, step.sums, step.counts)
         history.append(Iteration(step.inertia, float(shift)))
         on_iteration(history[-1], len(history))
         unchanged = assignments is not None and np.array_equal(step.assignments, assignments)
@@ -175,9 +186,10 @@ _assign_and_sum = tf.function(
     lambda points, weight, centroids: assign_and_sum(points.block, weight, centroids),
     [ROWS_SPEC, _COLUMN, _TABLE],
 )
-_move = tf.function(
-    move,
-    [_TABLE, tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)],
+_MOVED = [_TABLE, tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)]
+_move = tf.function(move, _MOVED)
+_move_on_sphere = tf.function(
+    lambda centroids, sums, counts: move(centroids, sums, counts, on_sphere=True), _MOVED
 )
 
 

@@ -22,8 +22,10 @@ from .model_space import (
     check_points,
     check_whole,
     enter,
+    place,
     rows_per_block,
 )
+from .module import KMeansModule
 
 #: Distances are taken between so many rows and so many others at a time: 4 MiB of float64.
 _TILE_ROWS, _TILE_OTHERS = 512, 1024
@@ -57,7 +59,12 @@ class _Clustering:
 
 
 def silhouette(
-    points: ArrayLike, assignments: ArrayLike, *, max_rows: int = 10_000, seed: int = 0
+    points: ArrayLike,
+    assignments: ArrayLike,
+    *,
+    module: KMeansModule | None = None,
+    max_rows: int = 10_000,
+    seed: int = 0,
 ) -> MeanSilhouette:
     """The mean silhouette of a clustering (Rousseeuw 1987).
 
@@ -65,8 +72,9 @@ def silhouette(
     cluster, b the least mean distance to the rows of another; 0 for the only row of a cluster.
 
     Args:
-        points: [n, d], in the model's space.
+        points: [n, d], in the model's space; with ``module``, in raw units.
         assignments: int [n], one cluster a row.
+        module: a fitted model, in whose space the distances are taken.
         max_rows: above so many rows a sample is measured, each of its rows against all n: of
             max_rows^2 / n rows, but of 1,000 at least.
         seed: of that sample.
@@ -85,7 +93,7 @@ def silhouette(
     else:
         wanted = min(max_rows, max(_LEAST_SAMPLE, max_rows**2 // n))
         measured = np.sort(np.random.default_rng(seed).choice(n, wanted, replace=False))
-    each = _silhouettes(clustering, measured).astype(np.float64)
+    each = _silhouettes(clustering, measured, module).astype(np.float64)
     error = 0.0
     if len(each) < n:
         spread = each.std(ddof=1) if len(each) > 1 else 1.0
@@ -93,13 +101,15 @@ def silhouette(
     return MeanSilhouette(float(each.mean()), error, len(each))
 
 
-def silhouette_samples(points: ArrayLike, assignments: ArrayLike) -> Float32:
+def silhouette_samples(
+    points: ArrayLike, assignments: ArrayLike, *, module: KMeansModule | None = None
+) -> Float32:
     """The silhouette of each row, float32 [n]; see `silhouette`, which raises the same.
 
     O(n^2 d) time; memory bounded beyond the points and the result.
     """
     clustering = _clustering("the silhouette", points, assignments)
-    return _silhouettes(clustering, np.arange(len(clustering.labels)))
+    return _silhouettes(clustering, np.arange(len(clustering.labels)), module)
 
 
 def simplified_silhouette(points: ArrayLike, centroids: ArrayLike) -> float:
@@ -145,7 +155,10 @@ def davies_bouldin(points: ArrayLike, assignments: ArrayLike) -> float:
     Args and errors are those of `silhouette`; O(n d + k^2 d) time.
     """
     clustering = _clustering("the Davies-Bouldin index", points, assignments)
-    centres, within, _ = _spread(clustering)
+    centres, k = _centres(clustering), len(clustering.sizes)
+    within = np.zeros(k)
+    for own, squared in _squared_distances(clustering, centres):
+        within += np.bincount(own, np.sqrt(squared), minlength=k)
     within /= clustering.sizes
     apart = _distances(centres)
     if np.allclose(within, 0) or np.allclose(apart, 0):
@@ -163,11 +176,11 @@ def calinski_harabasz(points: ArrayLike, assignments: ArrayLike) -> float:
     Args and errors are those of `silhouette`; O(n d) time.
     """
     clustering = _clustering("the Calinski-Harabasz index", points, assignments)
-    centres, _, squared = _spread(clustering)
+    centres = _centres(clustering)
     n, k = len(clustering.labels), len(clustering.sizes)
     middle = clustering.sizes @ centres / n
     between = float(clustering.sizes @ np.square(centres - middle).sum(axis=1))
-    inside = float(squared.sum())
+    inside = sum(float(squared.sum()) for _, squared in _squared_distances(clustering, centres))
     return between / inside * (n - k) / (k - 1) if inside > 0 else 1.0
 
 
@@ -244,23 +257,25 @@ def _blocks(n: int, d: int) -> Iterator[tuple[int, int]]:
         yield start, min(n, start + block)
 
 
-def _spread(clustering: _Clustering) -> tuple[Float64, Float64, Float64]:
-    """Centres [k, d]; sums of the distances to them, and of their squares, [k]; in float64."""
+def _centres(clustering: _Clustering) -> Float64:
+    """The mean of each cluster, float64 [k, d]."""
     points, labels, sizes = clustering.points, clustering.labels, clustering.sizes
-    n, d = points.shape
-    k = len(sizes)
-    centres, distance, squared = np.zeros((k, d)), np.zeros(k), np.zeros(k)
-    for start, stop in _blocks(n, d):
-        wide = points[start:stop].astype(np.float64)
-        centres += tf.math.unsorted_segment_sum(wide, labels[start:stop], k).numpy()
-    centres /= sizes[:, None]
-    for start, stop in _blocks(n, d):
+    sums = np.zeros((len(sizes), points.shape[1]))
+    for start, stop in _blocks(*points.shape):
+        wide = points[start:stop].astype(np.float64, copy=False)
+        sums += tf.math.unsorted_segment_sum(wide, labels[start:stop], len(sizes)).numpy()
+    return sums / sizes[:, None]
+
+
+def _squared_distances(
+    clustering: _Clustering, centres: Float64
+) -> Iterator[tuple[Array, Float64]]:
+    """Block by block, the clusters of rows and their squared distances to their centres."""
+    points, labels = clustering.points, clustering.labels
+    for start, stop in _blocks(*points.shape):
         own = labels[start:stop]
         offset = points[start:stop] - centres[own]
-        square = np.einsum("nd,nd->n", offset, offset)
-        distance += np.bincount(own, np.sqrt(square), minlength=k)
-        squared += np.bincount(own, square, minlength=k)
-    return centres, distance, squared
+        yield own, np.einsum("nd,nd->n", offset, offset)
 
 
 def _distances(centres: Float64) -> Float64:
@@ -272,17 +287,28 @@ def _distances(centres: Float64) -> Float64:
     return np.sqrt(np.where(squared > 4 * np.finfo(np.float64).eps * both, squared, 0))
 
 
-def _silhouettes(clustering: _Clustering, measured: NDArray[np.int64]) -> Float32:
-    """The silhouettes of the rows of these numbers, each against all rows."""
-    points, labels, sizes = clustering.points, clustering.labels, clustering.sizes
-    space = enter(points, np.ones(len(points), np.float32), standardize=False)
-    clusters, counts = tf.constant(labels), tf.constant(sizes.astype(np.float64))
+def _silhouettes(
+    clustering: _Clustering, measured: NDArray[np.int64], module: KMeansModule | None
+) -> Float32:
+    """The silhouettes of the rows of these numbers, ascending, each against all rows."""
+    labels = clustering.labels
+    rows = _rows_in(clustering.points, module)
+    clusters = tf.constant(labels)
+    sizes = tf.constant(clustering.sizes.astype(np.float64))
+    every = len(measured) == len(labels)
     parts = []
     for start in range(0, len(measured), _TILE_ROWS):
         chosen = measured[start : start + _TILE_ROWS]
-        rows = tf.constant(space.to_model(points[chosen].astype(np.float64)))
-        parts.append(_silhouettes_of(rows, labels[chosen], space.rows, clusters, counts).numpy())
+        tile = _block_of(rows, start, start + _TILE_ROWS) if every else _gather(rows, chosen)
+        parts.append(_silhouettes_of(tile, labels[chosen], rows, clusters, sizes).numpy())
     return np.concatenate(parts)
+
+
+def _rows_in(points: Array, module: KMeansModule | None) -> Rows:
+    """The points where they lie, to be read in the model's space, or around their mean."""
+    if module is None:
+        return enter(points, np.ones(len(points), np.float32), standardize=False).rows
+    return place(points, module.shift.numpy(), module.scale.numpy(), module.distance)
 
 
 def _silhouettes_in_tile(
@@ -325,6 +351,11 @@ def _silhouettes_in_tile(
     return tf.cast(tf.where(own_size > 1, each, tf.zeros_like(each)), tf.float32)
 
 
+_INT = tf.TensorSpec([], tf.int32)
+_block_of = tf.function(lambda rows, start, stop: rows.block(start, stop), [ROWS_SPEC, _INT, _INT])
+_gather = tf.function(
+    lambda rows, chosen: rows.gather(chosen), [ROWS_SPEC, tf.TensorSpec([None], tf.int64)]
+)
 _silhouettes_of = tf.function(
     _silhouettes_in_tile,
     [

@@ -14,8 +14,10 @@ from .initialization import initial_centroids
 from .lloyd import Iteration, LloydResult
 from .model_space import (
     FARTHEST,
+    Distance,
     Float32,
     ModelSpace,
+    check_distance,
     check_distinct,
     check_points,
     check_weights,
@@ -81,6 +83,7 @@ def fit(
     tol: float = 1e-4,
     sample_weight: ArrayLike | None = None,
     standardize: bool = False,
+    distance: Distance = "euclidean",
     seed: int = 0,
     on_iteration: Callable[[Progress], None] | None = None,
 ) -> FitResult:
@@ -100,12 +103,17 @@ def fit(
             the mean variance of the columns, in the model's space.
         sample_weight: one number a row [n], not negative; 1 each when not given.
         standardize: divide each column by its standard deviation, in the exported graph too.
+        distance: "euclidean", or "cosine": spherical k-means (Dhillon and Modha 2001). Rows are
+            brought to length 1 in the exported graph too, after they are standardised if they are;
+            the squared distances that the inertia sums are then 2 - 2 cos. Holds one copy of the
+            points in float32.
         seed: every random choice comes from it; the same seed gives the same bits.
         on_iteration: called after each iteration.
 
     Raises:
         InvalidPoints: not two-dimensional, not numeric, no rows, no columns.
         NonFinitePoint: a row with NaN or infinity.
+        ZeroPoint: for cosine distance, a row of zeros.
         InvalidWeights: weights negative, not finite, all zero or of another length.
         InvalidCentroids: ``init`` is an array of another shape, or not finite.
         InvalidParameter: another parameter is out of its range.
@@ -120,7 +128,7 @@ def fit(
         raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
     weights = check_weights(sample_weight, len(array))
     given = None if isinstance(init, str) else _check_centroids(init, k, array.shape[1])
-    space = enter(array, weights, standardize=standardize)
+    space = enter(array, weights, standardize=standardize, distance=check_distance(distance))
     check_distinct(array, space, weights, k)
 
     weight = tf.constant(weights)
@@ -138,6 +146,7 @@ def fit(
             began,
             max_iter=max_iter,
             tolerance=float(tol) * space.mean_variance,
+            on_sphere=space.distance == "cosine",
             on_iteration=_reporter(on_iteration, start + 1, starts, max_iter),
         )
         if best is None or found.inertia < best.inertia:
@@ -155,7 +164,7 @@ def _result(best: LloydResult, began: Float32, space: ModelSpace) -> FitResult:
         history=best.history,
         initial_centroids=space.to_raw(began),
         converged=best.converged,
-        module=KMeansModule(best.centroids, space.shift, space.scale),
+        module=KMeansModule(best.centroids, space.shift, space.scale, space.distance),
     )
 
 
@@ -185,6 +194,14 @@ def _entered(given: NDArray[np.float64], space: ModelSpace) -> Float32:
         raise InvalidCentroids(
             f"init has row {row} too far from the points for float32; give centroids among them"
         )
+    if space.distance == "cosine":
+        lost = ~entered.any(axis=1)
+        if lost.any():
+            raise InvalidCentroids(
+                f"init has zeros alone in row {int(np.argmax(lost))}, which has no direction for "
+                "cosine distance; give other centroids"
+            )
+        entered /= np.linalg.norm(entered, axis=1, keepdims=True)
     return entered.astype(np.float32)
 
 
