@@ -20,6 +20,10 @@ from .metrics import silhouette as silhouette
 from .metrics import silhouette_samples as silhouette_samples
 from .metrics import simplified_silhouette as simplified_silhouette
 from .module import KMeansModule as KMeansModule
+from .selection import MeasuredK as MeasuredK
+from .selection import Selection as Selection
+from .selection import SelectionProgress as SelectionProgress
+from .selection import select_k as select_k
 from .training import FitResult as FitResult
 from .training import Progress as Progress
 from .training import fit as fit

@@ -26,6 +26,7 @@ from . import (
     prune,
     publish,
     rollback,
+    select_k,
     serve,
     train,
     verify,
@@ -71,6 +72,7 @@ def _options(
 
 
 app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("select-k", epilog=select_k.EXAMPLES)(select_k.select_k)
 app.command("publish", epilog=publish.EXAMPLES)(publish.publish_candidate)
 app.command("versions", epilog=versions.EXAMPLES)(versions.list_versions)
 app.command("promote", epilog=promote.EXAMPLES)(promote.promote)

@@ -1,8 +1,6 @@
 """``tfkmeans train``: from files of rows to a published version."""
 
-import csv
 import os
-import re
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,7 +25,6 @@ from .arguments import (
     whole,
 )
 from .errors import UserMistake
-from .extras import needs_extra
 from .gate import (
     ForceOption,
     HoldoutOption,
@@ -41,13 +38,22 @@ from .gate import (
 )
 from .moving import PollOption, ServedAtOption, ServerOption, TimeoutOption, effect, move
 from .publish import server_effect
+from .reading import (
+    ColumnsOption,
+    DistanceName,
+    DistanceOption,
+    FilesArgument,
+    StandardizeOption,
+    by_name,
+    read_rows,
+    too_few_distinct,
+)
 from .tensorflow_loading import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
     from kmeans_module import FitResult, Progress
-    from serving.batch.table import Table
     from serving.batch.training_rows import TrainingRows
 
 EXAMPLES: Final = examples(
@@ -87,6 +93,7 @@ class _Settings:
     tol: float
     seed: int
     standardize: bool
+    distance: DistanceName
 
 
 @dataclass(frozen=True)
@@ -111,9 +118,7 @@ class _Outcome:
 
 
 def train(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="CSV, Parquet or .npy files of rows.")
-    ],
+    files: FilesArgument,
     clusters: Annotated[
         int, typer.Option(parser=whole(1), metavar="K", help="Number of clusters.")
     ],
@@ -124,16 +129,9 @@ def train(
             metavar="DIR", help="Write the model to DIR and publish nothing; in place of --model."
         ),
     ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,...", help="Columns to use; all numeric ones when not given."),
-    ] = None,
-    standardize: Annotated[
-        bool,
-        typer.Option(
-            "--standardize", help="Divide each column by its standard deviation, in the model too."
-        ),
-    ] = False,
+    columns: ColumnsOption = None,
+    standardize: StandardizeOption = False,
+    distance: DistanceOption = DistanceName.EUCLIDEAN,
     init: Annotated[
         Init, typer.Option(help="How the first centroids are found.")
     ] = Init.KMEANS_PLUS_PLUS,
@@ -183,7 +181,9 @@ def train(
     began = time.monotonic()
     base = _checked_target(model, candidate, promote=promote, server=server)
     notes: list[str] = []
-    names, rows = _read(files, columns, notes)
+    # What is zeros once it is standardised, the fit knows.
+    directions = distance is DistanceName.COSINE and not standardize
+    names, rows = read_rows(files, columns, notes, directions=directions)
     settings = _Settings(
         init=init.value,
         n_init=n_init or (10 if len(rows.points) <= _ROWS_OF_TEN_STARTS else 1),
@@ -191,6 +191,7 @@ def train(
         tol=tol,
         seed=seed,
         standardize=standardize,
+        distance=distance,
     )
     result = _fit(rows, names, clusters, settings, notes)
     if base is None:
@@ -255,71 +256,6 @@ def _check_base(base: Path) -> None:
         )
 
 
-def _read(
-    files: Sequence[Path], columns: str | None, notes: list[str]
-) -> tuple[tuple[str, ...], "TrainingRows"]:
-    """The names of the columns and the rows; what there is to say of them joins ``notes``."""
-    with needs_extra("train"):
-        from serving.batch.readers import open_table
-        from serving.batch.training_rows import collect, columns_beyond_float32
-
-        tables = [open_table(file) for file in files]
-    names = _all_numeric(tables, notes) if columns is None else _asked_for(columns)
-    with progress("reading") as tell:
-        read = 0
-
-        def on_rows(count: int) -> None:
-            nonlocal read
-            read += count
-            tell(counted(read, "row"))
-
-        rows = collect(tables, names, on_rows=on_rows)
-    if rows.rows_left_out:
-        lacking = ", ".join(f"{name}: {count}" for name, count in rows.missing.items())
-        notes.append(
-            f"left out {rows.rows_left_out:,} of {counted(rows.rows_read, 'row')} "
-            f"with a missing value ({lacking})"
-        )
-    for name in columns_beyond_float32(rows.points, names):
-        notes.append(
-            f"warning: column {name!r} loses digits as float32, which the model takes: its values "
-            "are large and lie close together; subtract a constant from it"
-        )
-    return names, rows
-
-
-def _all_numeric(tables: Sequence["Table"], notes: list[str]) -> tuple[str, ...]:
-    from serving.batch.training_rows import numeric_columns
-
-    names, left = numeric_columns(tables)
-    notes.append(f"took {counted(len(names), 'numeric column')}: {', '.join(names)}")
-    if left:
-        others = ", ".join(f"{name or '(unnamed)'}: {holds}" for name, holds in left.items())
-        notes.append(f"left out {counted(len(left), 'column')} ({others})")
-    if tables[0].named and all(_is_number(name) for name in tables[0].columns if name):
-        notes.append("warning: the names of the columns are numbers; has the file no header?")
-    return names
-
-
-def _asked_for(columns: str) -> tuple[str, ...]:
-    """The names in ``--columns``: one line of CSV, so that a name may hold a comma in quotes."""
-    names = [name.strip() for name in next(csv.reader([columns], skipinitialspace=True), [])]
-    if not names or "" in names:
-        raise UserMistake(f"--columns {columns!r}: a name is empty; give names as in a,b")
-    for name in names:
-        if names.count(name) > 1:
-            raise UserMistake(f"--columns {columns}: {name!r} is named twice; name it once")
-    return tuple(names)
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _fit(
     rows: "TrainingRows",
     names: Sequence[str],
@@ -354,20 +290,14 @@ def _fit(
                 max_iter=settings.max_iter,
                 tol=settings.tol,
                 standardize=settings.standardize,
+                distance=settings.distance.value,
                 seed=settings.seed,
                 on_iteration=on_iteration,
             )
         except TooFewDistinctPoints as error:
-            raise UserMistake(
-                f"--clusters {clusters}: only {error.distinct} of "
-                f"{counted(len(rows.points), 'row')} are distinct in the columns "
-                f"{', '.join(names)}; "
-                f"ask for at most {error.distinct}"
-            ) from None
+            raise too_few_distinct(f"--clusters {clusters}", error.distinct, rows, names) from None
         except InvalidPoints as error:
-            # The fit counts columns; a user knows them by their names.
-            named = re.sub(r"column (\d+)", lambda m: f"column {names[int(m[1])]!r}", str(error))
-            raise UserMistake(named) from None
+            raise by_name(error, names) from None
 
 
 def _write(
@@ -474,6 +404,7 @@ def _show(base: Path | None, outcome: _Outcome, seconds: float, *, as_json: bool
                 "rows_left_out": card.data.rows_left_out,
                 "columns": card.feature_names,
                 "standardize": card.standardize,
+                "distance": card.distance,
                 "n_clusters": card.n_clusters,
                 "init": card.parameters.init,
                 "n_init": card.parameters.n_init,
@@ -499,6 +430,7 @@ def _show(base: Path | None, outcome: _Outcome, seconds: float, *, as_json: bool
             ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
             ("columns", ", ".join(card.feature_names)),
             ("clusters", f"{card.n_clusters}, the best of {starts} ({card.parameters.init})"),
+            ("distance", card.distance),
             ("iterations", f"{card.n_iter} ({stopped})"),
             ("inertia", f"{card.inertia:.6g}"),
             ("silhouette", "undefined" if silhouette is None else f"{silhouette:.4f}"),

@@ -11,7 +11,7 @@ from export.repository import config_entry, version_directory, versions
 
 from .arguments import JsonOption, examples, model_name
 from .moving import BaseArgument, DryRunOption, ServerOption
-from .terminal import print_json
+from .terminal import print_json, print_table
 
 if TYPE_CHECKING:
     from export.models_config import Entry
@@ -43,7 +43,7 @@ def list_versions(
         print_json({"model": str(base), "versions": rows, "server": _served(entry)})
         return
     names = ["version", "labels", "created", "k", "inertia", *(["state"] if server else [])]
-    _print_table(names, [[_shown(row[name]) for name in names] for row in rows])
+    print_table(names, [[_shown(row[name]) for name in names] for row in rows])
     typer.echo(_served(entry))
 
 
@@ -81,14 +81,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(value)
     return "-" if value is None else str(value)
-
-
-def _print_table(names: list[str], rows: list[list[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
-    for row in [names, *rows]:
-        typer.echo(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
 
 
 def _served(entry: "Entry | None") -> str:
