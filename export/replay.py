@@ -67,8 +67,8 @@ def measured(directory: Path, live: Path, holdout: Path | None = None) -> dict[s
         rows = sample_rows.read(directory) if holdout is None else _holdout(holdout, mine)
         compared = comparison.compare(
             theirs.to_model_space(rows),
-            _answers(live, rows, theirs),
-            _answers(directory, rows, theirs),
+            answers(live, rows, theirs),
+            answers(directory, rows, theirs),
             int(live.name),
         )
     except InvalidCandidate as error:
@@ -91,8 +91,12 @@ def _holdout(path: Path, card: ModelCard) -> Array:
     return np.asarray(rows, np.float32)
 
 
-def _answers(directory: Path, rows: Array, measure: ModelCard) -> comparison.Answers:
-    """What a version says of rows in raw units; ``measure`` is the card whose space counts."""
+def answers(directory: Path, rows: Array, measure: ModelCard) -> comparison.Answers:
+    """What a version says of rows [n, d] in raw units.
+
+    Its centroids are given in the space of ``measure``, a card of the same features. Raises what
+    TensorFlow's loader raises for a version that is broken.
+    """
     signatures = tf.saved_model.load(str(directory)).signatures
     every = tf.range(ModelCard.read(directory).n_clusters, dtype=tf.int32)
     blocks = [

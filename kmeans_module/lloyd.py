@@ -6,7 +6,7 @@ once more, so that they match the returned centroids.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import tensorflow as tf
@@ -25,10 +25,12 @@ class Iteration:
     Attributes:
         inertia: weighted sum of squared distances to the centroids that the step began with.
         shift: squared Frobenius norm of the centroids' move in this step.
+        cluster_sizes: float64 [k], the weight of each cluster's points in this step.
     """
 
     inertia: float
     shift: float
+    cluster_sizes: Float64 = field(default_factory=lambda: np.zeros(0), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def run(
         _relocate_empty(points, sample_weight, step)
         moving = _move_on_sphere if on_sphere else _move
         moved, shift = moving(centroids, step.sums, step.counts)
-        history.append(Iteration(step.inertia, float(shift)))
+        history.append(Iteration(step.inertia, float(shift), step.counts))
         on_iteration(history[-1], len(history))
         unchanged = assignments is not None and np.array_equal(step.assignments, assignments)
         settled = np.array_equal(moved, centroids)

@@ -38,6 +38,7 @@ class Progress:
         max_iter: how many there may be.
         inertia: at the iteration's beginning, in the model's space.
         shift: squared Frobenius norm of the centroids' move, in the model's space.
+        cluster_sizes: float64 [k], the weight of each cluster's points.
     """
 
     start: int
@@ -46,6 +47,7 @@ class Progress:
     max_iter: int
     inertia: float
     shift: float
+    cluster_sizes: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,15 @@ def _reporter(
     def report(iteration: Iteration, number: int) -> None:
         if on_iteration is not None:
             on_iteration(
-                Progress(start, n_init, number, max_iter, iteration.inertia, iteration.shift)
+                Progress(
+                    start=start,
+                    n_init=n_init,
+                    iteration=number,
+                    max_iter=max_iter,
+                    inertia=iteration.inertia,
+                    shift=iteration.shift,
+                    cluster_sizes=iteration.cluster_sizes,
+                )
             )
 
     return report

@@ -3,11 +3,12 @@
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -25,6 +26,7 @@ from .arguments import (
     whole,
 )
 from .errors import UserMistake
+from .extras import needs_extra, require
 from .gate import (
     ForceOption,
     HoldoutOption,
@@ -48,6 +50,7 @@ from .reading import (
     read_rows,
     too_few_distinct,
 )
+from .report import CurvesOption, check_page, read_curves, write_report
 from .tensorflow_loading import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
 
@@ -65,6 +68,10 @@ EXAMPLES: Final = examples(
         "Of two columns of different units, from several files",
         "tfkmeans train 2024.parquet 2025.parquet --columns age,income --standardize"
         " --clusters 8 --model models/customers",
+    ),
+    (
+        "With a page to look at",
+        "tfkmeans train rows.csv --clusters 3 --model models/customers --report customers.html",
     ),
     (
         "Only a candidate, to be published after a look at it",
@@ -104,6 +111,14 @@ class _Publishing:
     holdout: Sequence[Path] | None
     force: bool
     served_at: str | None
+
+
+@dataclass(frozen=True)
+class _Views:
+    """What was made to be looked at, and where."""
+
+    report: Path | None
+    tensorboard: Path | None
 
 
 @dataclass(frozen=True)
@@ -169,6 +184,21 @@ def train(
     server: ServerOption = None,
     timeout: TimeoutOption = 60.0,
     poll_interval: PollOption = 30.0,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a page that shows the model, .html, as tfkmeans report does.",
+        ),
+    ] = None,
+    select_k: CurvesOption = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write each iteration, and the centroids for the projector, for TensorBoard.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Cluster the rows of files, and publish the model as the next version of BASE.
@@ -180,6 +210,7 @@ def train(
     """
     began = time.monotonic()
     base = _checked_target(model, candidate, promote=promote, server=server)
+    curves = _checked_views(report, select_k, tensorboard)
     notes: list[str] = []
     # What is zeros once it is standardised, the fit knows.
     directions = distance is DistanceName.COSINE and not standardize
@@ -193,7 +224,7 @@ def train(
         standardize=standardize,
         distance=distance,
     )
-    result = _fit(rows, names, clusters, settings, notes)
+    result = _fit(rows, names, clusters, settings, notes, tensorboard)
     if base is None:
         assert candidate is not None
         card = _write(candidate, result, rows, names, files, settings, None)
@@ -205,7 +236,38 @@ def train(
         note_force(outcome.card.forced)
         if promote:
             outcome = _promote(outcome, base, server, timeout, poll_interval)
-    _show(base, outcome, time.monotonic() - began, as_json=json)
+    if report is not None:
+        with progress("reporting"):
+            name = (
+                str(outcome.path)
+                if base is None
+                else f"{model_name(base)}, version {outcome.version}"
+            )
+            write_report(report, outcome.path, name, curves)
+    views = _Views(report, tensorboard)
+    _show(base, outcome, time.monotonic() - began, views, as_json=json)
+
+
+def _checked_views(
+    report: Path | None, select_k: Path | None, tensorboard: Path | None
+) -> "Mapping[str, Any] | None":
+    """Find out before the work whether what is to be looked at can be made; gives the curves."""
+    if report is not None:
+        check_page(report, "--report")
+    elif select_k is not None:
+        raise UserMistake(
+            f"--select-k {select_k}: is for --report; add it, or leave out --select-k"
+        )
+    if tensorboard is not None:
+        if tensorboard.exists() and not tensorboard.is_dir():
+            raise UserMistake(f"--tensorboard {tensorboard}: is a file; name a folder")
+        if tensorboard.exists() and any(tensorboard.iterdir()):
+            raise UserMistake(
+                f"--tensorboard {tensorboard}: is not empty, and runs would mix; name a new folder"
+            )
+        with needs_extra("report"):
+            require("tensorboard")
+    return read_curves(select_k)
 
 
 def _checked_target(
@@ -262,19 +324,28 @@ def _fit(
     clusters: int,
     settings: _Settings,
     notes: list[str],
+    tensorboard: Path | None,
 ) -> "FitResult":
     """Fit the rows as the served model will be given them, in float32.
 
     The notes are shown once the fit has begun: until then a mistake is the only line.
     """
-    with progress("training") as tell:
+    with progress("training") as tell, ExitStack() as stack:
         tell("loading TensorFlow")
         load_tensorflow("train")
         import numpy as np
 
         from kmeans_module import InvalidPoints, TooFewDistinctPoints, fit
 
+        log = None
+        if tensorboard is not None:
+            from serving.report.tensorboard import TensorBoardLog
+
+            log = stack.enter_context(TensorBoardLog(tensorboard))
+
         def on_iteration(now: "Progress") -> None:
+            if log is not None:
+                log.iteration(now)
             while notes:
                 note(notes.pop(0))
             start = f"start {now.start} of {now.n_init}, " if now.n_init > 1 else ""
@@ -282,7 +353,7 @@ def _fit(
             tell(f"{start}iteration {now.iteration}, inertia {now.inertia:.6g}", share)
 
         try:
-            return fit(
+            result = fit(
                 rows.points.astype(np.float32, copy=False),
                 clusters,
                 init=settings.init,
@@ -298,6 +369,9 @@ def _fit(
             raise too_few_distinct(f"--clusters {clusters}", error.distinct, rows, names) from None
         except InvalidPoints as error:
             raise by_name(error, names) from None
+        if log is not None:
+            log.centroids(result, names)
+        return result
 
 
 def _write(
@@ -390,7 +464,9 @@ def _promote(
     return replace(outcome, effect=effect(base, plan, server=server, dry_run=False))
 
 
-def _show(base: Path | None, outcome: _Outcome, seconds: float, *, as_json: bool) -> None:
+def _show(
+    base: Path | None, outcome: _Outcome, seconds: float, views: _Views, *, as_json: bool
+) -> None:
     card = outcome.card
     silhouette = card.silhouette.value
     if as_json:
@@ -417,6 +493,8 @@ def _show(base: Path | None, outcome: _Outcome, seconds: float, *, as_json: bool
                 "comparison": figures(outcome.comparison),
                 "forced": list(card.forced),
                 "server": outcome.effect,
+                "report": None if views.report is None else str(views.report),
+                "tensorboard": None if views.tensorboard is None else str(views.tensorboard),
                 "seconds": round(seconds, 3),
             }
         )
@@ -441,5 +519,11 @@ def _show(base: Path | None, outcome: _Outcome, seconds: float, *, as_json: bool
                 else []
             ),
             ("server", outcome.effect),
+            *([("report", str(views.report))] if views.report else []),
+            *(
+                [("tensorboard", f"tensorboard --logdir {views.tensorboard}")]
+                if views.tensorboard
+                else []
+            ),
         ],
     )
