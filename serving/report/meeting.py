@@ -94,6 +94,15 @@ class Meeting:
         """``after`` as it looks in the space of ``before``, to be drawn in the same plane."""
         return replace(self.after, rows=self.before.rows, centroids=self.moved_centroids)
 
+    def alike(self) -> list[int]:
+        """For each cluster of ``after`` its match, or a number that ``before`` has not."""
+        new = len(self.moves)
+        numbers = []
+        for cluster in self.match:
+            numbers.append(int(cluster) if cluster >= 0 else new)
+            new += cluster < 0
+        return numbers
+
     def measures(self) -> list[list[str]]:
         """Lines of measures: what it is, of the one and of the other."""
         rows = self.before.rows

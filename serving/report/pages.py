@@ -89,7 +89,7 @@ def comparison_page(meeting: "Meeting") -> str:
         pictures=[
             pictures.moves(meeting.moves, before.name, after.name),
             pictures.in_two_dimensions(before, plane, f"Before: {before.name}"),
-            pictures.in_two_dimensions(moved, plane, f"After: {after.name}"),
+            pictures.in_two_dimensions(moved, plane, f"After: {after.name}", meeting.alike()),
         ],
     )
 

@@ -205,8 +205,14 @@ def silhouettes(portrait: "Portrait") -> Picture | None:
     )
 
 
-def in_two_dimensions(portrait: "Portrait", plane: "Plane", title: str | None = None) -> Picture:
-    """The rows and the centroids in a plane."""
+def in_two_dimensions(
+    portrait: "Portrait",
+    plane: "Plane",
+    title: str = "The clusters in two dimensions",
+    alike: Sequence[int] | None = None,
+) -> Picture:
+    """The rows and the centroids in a plane; a cluster has the colour of the one it is alike to."""
+    alike = range(portrait.card.n_clusters) if alike is None else alike
     step = max(1, -(-len(portrait.rows) // _MOST_DOTS))
     shown = plane.project(portrait.rows[::step])
     labels = portrait.cluster_index[::step]
@@ -219,10 +225,10 @@ def in_two_dimensions(portrait: "Portrait", plane: "Plane", title: str | None = 
             axes.plot(
                 *own.T,
                 linestyle="none",
-                marker=_MARKERS[cluster // len(CLUSTER_COLORS) % len(_MARKERS)],
+                marker=_MARKERS[alike[cluster] // len(CLUSTER_COLORS) % len(_MARKERS)],
                 markersize=3,
                 markeredgewidth=0,
-                color=color(cluster),
+                color=color(alike[cluster]),
                 alpha=0.6,
             )
         axes.plot(*centres.T, linestyle="none", marker="x", markersize=8, color=_INK)
@@ -236,7 +242,7 @@ def in_two_dimensions(portrait: "Portrait", plane: "Plane", title: str | None = 
         axes.set_ylabel(f"second ({second:.0%})")
 
     return _picture(
-        title or "The clusters in two dimensions",
+        title,
         f"{len(shown):,} rows on the plane of the first two principal components, which have "
         f"{sum(plane.shares):.0%} of the variance of the model's space; crosses are centroids. "
         "What the other components hold apart overlaps here.",
