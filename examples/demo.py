@@ -121,9 +121,11 @@ def main(folder: Path) -> None:
     """Go the whole way, below ``folder``."""
     rows = Path(os.path.relpath(ROWS))
     model, clusters = folder / "penguins", folder / "penguins-clusters.csv"
+    page = folder / "penguins.html"
+    folder.mkdir(parents=True, exist_ok=True)
     trained = run(
         *("train", rows, "--model", model, "--clusters", "3", "--standardize"),
-        *("--columns", ",".join(COLUMNS), "--n-init", "10"),
+        *("--columns", ",".join(COLUMNS), "--n-init", "10", "--report", page),
     )
     scored = run("batch-score", rows, clusters, "--model", model, "--overwrite")
     points, species = penguins()
@@ -150,6 +152,7 @@ def main(folder: Path) -> None:
             ("model", f"{directory}/"),
             ("card", str(directory / "assets.extra" / "model_card.json")),
             ("clusters", str(clusters)),
+            ("report", str(page)),
         ],
     )
 

@@ -15,10 +15,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kmeans_module import silhouette
+from kmeans_module import UndefinedMeasure, silhouette
 
 from .errors import InvalidCandidate
 from .model_card import (
+    COSINE_SPACE,
+    EUCLIDEAN_SPACE,
     QUANTILES,
     CardIteration,
     ClusterProfile,
@@ -61,7 +63,7 @@ def make_card(
       model: the name that the model is to be served under.
       files: where the rows came from.
       rows_left_out: rows that were read and not used, for a missing value say.
-      silhouette_rows: the silhouette is taken over this many rows, drawn by ``seed``, at most.
+      silhouette_rows: the silhouette is taken of this many rows, drawn by ``seed``, at most.
 
     Raises:
       InvalidCandidate: the names do not fit the points.
@@ -105,6 +107,8 @@ def make_card(
         silhouette=_mean_silhouette(module, points, cluster_index, silhouette_rows, seed),
         distance_quantiles=_quantiles(distance),
         clusters=_profiles(cluster_index, distance, len(result.centroids)),
+        distance=module.distance,
+        distance_space=COSINE_SPACE if module.distance == "cosine" else EUCLIDEAN_SPACE,
         history=tuple(
             CardIteration(float(step.inertia), float(step.shift)) for step in result.history
         ),
@@ -145,16 +149,11 @@ def _mean_silhouette(
     most_rows: int,
     seed: int,
 ) -> Silhouette:
-    """Drawn before it is scaled: the model's space has no copy of all the points."""
-    if len(points) > most_rows:
-        drawn = np.random.default_rng(seed).choice(len(points), most_rows, replace=False)
-        rows = np.sort(drawn)
-        points, cluster_index = points[rows], cluster_index[rows]
-    if len(np.unique(cluster_index)) < 2:
+    try:
+        found = silhouette(points, cluster_index, module=module, max_rows=most_rows, seed=seed)
+    except UndefinedMeasure:
         return Silhouette(value=None, rows=len(points))
-    scaled = (points.astype(np.float32) - module.shift.numpy()) / module.scale.numpy()
-    value = silhouette(scaled, cluster_index, max_rows=most_rows, seed=seed)
-    return Silhouette(value=float(value), rows=len(points))
+    return Silhouette(found.mean, found.rows, standard_error=found.standard_error)
 
 
 def _profiles(

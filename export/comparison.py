@@ -78,7 +78,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Answers:
-    """What a version says of the rows: cluster_index [n], and its centroids [k, d], raw units."""
+    """What a version says of the rows: cluster_index [n]; and its centroids [k, d].
+
+    The centroids are in the live version's space.
+    """
 
     cluster_index: NDArray[np.integer[Any]]
     centroids: NDArray[np.floating[Any]]
@@ -88,21 +91,20 @@ def compare(
     rows: NDArray[np.floating[Any]],
     live: Answers,
     candidate: Answers,
-    scale: NDArray[np.floating[Any]],
     live_version: int,
 ) -> Comparison | None:
-    """Compare two versions on ``rows`` [n, d], raw units; None when no row is answered by both.
+    """Compare two versions on ``rows`` [n, d]; None when no row is answered by both.
 
-    ``scale`` [d] is the live version's.
+    The rows are in the live version's space: see ``ModelCard.to_model_space``.
     """
     both = (live.cluster_index != BAD_ROW) & (candidate.cluster_index != BAD_ROW)
     if not both.any():
         return None
     rows = rows[both]
     before, after = live.cluster_index[both], candidate.cluster_index[both]
-    live_inertia = _mean_squared_distance(rows, live.centroids[before], scale)
-    candidate_inertia = _mean_squared_distance(rows, candidate.centroids[after], scale)
-    match = _matched(live.centroids, candidate.centroids, scale)
+    live_inertia = _mean_squared_distance(rows, live.centroids[before])
+    candidate_inertia = _mean_squared_distance(rows, candidate.centroids[after])
+    match = matched_clusters(live.centroids, candidate.centroids)
     return Comparison(
         live_version=live_version,
         rows=len(rows),
@@ -114,10 +116,8 @@ def compare(
     )
 
 
-def _mean_squared_distance(
-    rows: NDArray[Any], centroids: NDArray[Any], scale: NDArray[Any]
-) -> float:
-    offset = (rows.astype(np.float64) - centroids) / scale
+def _mean_squared_distance(rows: NDArray[Any], centroids: NDArray[Any]) -> float:
+    offset = rows.astype(np.float64) - centroids
     return float(np.square(offset).sum(axis=1).mean())
 
 
@@ -129,14 +129,16 @@ def _rise(before: float, after: float) -> float:
     return 0.0 if after <= tiny else float(np.finfo(np.float64).max)
 
 
-def _matched(live: NDArray[Any], candidate: NDArray[Any], scale: NDArray[Any]) -> NDArray[np.int64]:
-    """For each cluster of the candidate, that of the live version; -2 for one without."""
+def matched_clusters(live: NDArray[Any], candidate: NDArray[Any]) -> NDArray[np.int64]:
+    """For each cluster of the candidate, that of the live version; -2 for one without.
+
+    One to one, by the least sum of distances between the centroids [k, d], which are in one space.
+    """
     # Hundreds of megabytes nobody else on the light path needs.
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
-    distance = cdist(candidate / scale.astype(np.float64), live / scale.astype(np.float64))
-    mine, theirs = linear_sum_assignment(distance)
+    mine, theirs = linear_sum_assignment(cdist(candidate, live))
     match = np.full(len(candidate), -2, np.int64)
     match[mine] = theirs
     return match

@@ -12,6 +12,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Final, NoReturn, Self, get_args, get_origin, get_type_hints
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .errors import InvalidCandidate
 
 #: Where the card lies, relative to its version directory.
@@ -19,6 +22,12 @@ CARD_FILE: Final = Path("assets.extra", "model_card.json")
 
 #: The format that this package writes. A reader refuses a newer one and ignores unknown fields.
 FORMAT: Final = 1
+
+#: What ``distance_space`` says of a model by its distance.
+EUCLIDEAN_SPACE: Final = "model: (points - shift) / scale"
+COSINE_SPACE: Final = (
+    "model: (points - shift) / scale at length 1; a distance is the chord, sqrt(2 - 2 cos)"
+)
 
 _NO_SHA256: Final = "0" * 64
 _CARD_SHA256: Final = re.compile(r'("card_sha256": ")([0-9a-f]{64})(")')
@@ -70,11 +79,16 @@ class CardIteration:
 
 @dataclass(frozen=True)
 class Silhouette:
-    """The mean silhouette of ``rows`` rows; ``value`` is None where it is not defined."""
+    """The mean silhouette of ``rows`` rows; ``value`` is None where it is not defined.
+
+    ``standard_error`` is that of the mean, for having measured a sample of the rows; 0 when all
+    were measured, None in a card of before.
+    """
 
     value: float | None
     rows: int
     kind: str = "silhouette"
+    standard_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -96,7 +110,8 @@ class ModelCard:
 
     ``feature_names`` are in the order of the columns. Distances, inertia and silhouette are in the
     model's space, ``(points - shift) / scale``; ``shift`` and ``scale`` have one number a feature,
-    and ``scale`` is 1 unless ``standardize``. ``created`` is UTC in ISO 8601.
+    and ``scale`` is 1 unless ``standardize``. Where ``distance`` is "cosine", rows are then brought
+    to length 1, and a distance is the chord. ``created`` is UTC in ISO 8601.
 
     ``forced`` has what the publish gate found and was told to pass over. ``files_sha256`` has the
     SHA-256 of every other file of the version, and ``card_sha256`` that of the card's own text with
@@ -125,11 +140,19 @@ class ModelCard:
     history: tuple[CardIteration, ...]
     input_dtype: str = "float32"
     distance: str = "euclidean"
-    distance_space: str = "model: (points - shift) / scale"
+    distance_space: str = EUCLIDEAN_SPACE
     forced: tuple[str, ...] = ()
     files_sha256: Mapping[str, str] = field(default_factory=dict, compare=False)
     card_sha256: str = field(default=_NO_SHA256, compare=False)
     format: int = FORMAT
+
+    def to_model_space(self, points: NDArray[Any]) -> NDArray[np.float64]:
+        """Raw points [n, d] in the model's space; a row without a direction stays zeros."""
+        scaled: NDArray[np.float64] = (np.asarray(points, np.float64) - self.shift) / self.scale
+        if self.distance == "cosine":
+            length = np.linalg.norm(scaled, axis=1, keepdims=True)
+            scaled = np.divide(scaled, length, where=length > 0, out=np.zeros_like(scaled))
+        return scaled
 
     def to_json(self) -> str:
         """The card as strict JSON: ``format`` first, then in the order of the fields.

@@ -66,10 +66,9 @@ def measured(directory: Path, live: Path, holdout: Path | None = None) -> dict[s
             }
         rows = sample_rows.read(directory) if holdout is None else _holdout(holdout, mine)
         compared = comparison.compare(
-            rows,
-            _answers(live, rows, theirs),
-            _answers(directory, rows, mine),
-            np.asarray(theirs.scale),
+            theirs.to_model_space(rows),
+            answers(live, rows, theirs),
+            answers(directory, rows, theirs),
             int(live.name),
         )
     except InvalidCandidate as error:
@@ -92,9 +91,14 @@ def _holdout(path: Path, card: ModelCard) -> Array:
     return np.asarray(rows, np.float32)
 
 
-def _answers(directory: Path, rows: Array, card: ModelCard) -> comparison.Answers:
+def answers(directory: Path, rows: Array, measure: ModelCard) -> comparison.Answers:
+    """What a version says of rows [n, d] in raw units.
+
+    Its centroids are given in the space of ``measure``, a card of the same features. Raises what
+    TensorFlow's loader raises for a version that is broken.
+    """
     signatures = tf.saved_model.load(str(directory)).signatures
-    every = tf.range(card.n_clusters, dtype=tf.int32)
+    every = tf.range(ModelCard.read(directory).n_clusters, dtype=tf.int32)
     blocks = [
         signatures[ASSIGN](points=tf.constant(rows[start : start + _BLOCK_ROWS]))["cluster_index"]
         for start in range(0, len(rows), _BLOCK_ROWS)
@@ -103,7 +107,9 @@ def _answers(directory: Path, rows: Array, card: ModelCard) -> comparison.Answer
         cluster_index=np.concatenate([block.numpy() for block in blocks])
         if blocks
         else np.zeros(0, np.int32),
-        centroids=signatures[DECODE](cluster_index=every)["centroid"].numpy(),
+        centroids=measure.to_model_space(
+            signatures[DECODE](cluster_index=every)["centroid"].numpy()
+        ),
     )
 
 

@@ -4,10 +4,13 @@
 
     KMeansError(ValueError)
      ├── InvalidPoints         not two-dimensional, not numeric, no rows, no columns
-     │    └── NonFinitePoint   a row with NaN or infinity
+     │    ├── NonFinitePoint   a row with NaN or infinity
+     │    └── ZeroPoint        a row of zeros, which has no direction for cosine distance
      ├── InvalidWeights        negative, not finite, all zero, of another length
      ├── InvalidCentroids      an init array of another shape, or not finite
-     ├── InvalidParameter      n_clusters, n_init, max_iter, tol, init, seed out of range
+     ├── InvalidParameter      n_clusters, n_init, max_iter, tol, init, distance, seed out of range
+     ├── InvalidAssignments    a clustering is not one whole number a row
+     ├── UndefinedMeasure      a measure of one cluster, or of clusters of one row each
      └── TooFewDistinctPoints  more clusters than distinct rows of positive weight
 """
 
@@ -24,6 +27,10 @@ class NonFinitePoint(InvalidPoints):
     """A row holds NaN or infinity."""
 
 
+class ZeroPoint(InvalidPoints):
+    """A row of zeros has no direction, which cosine distance needs."""
+
+
 class InvalidWeights(KMeansError):
     """The sample weights do not fit the points."""
 
@@ -34,6 +41,14 @@ class InvalidCentroids(KMeansError):
 
 class InvalidParameter(KMeansError):
     """A parameter is out of its range."""
+
+
+class InvalidAssignments(KMeansError):
+    """A clustering is not one whole number a row."""
+
+
+class UndefinedMeasure(KMeansError):
+    """A measure is not defined: there is one cluster, or each row is a cluster of its own."""
 
 
 class TooFewDistinctPoints(KMeansError):

@@ -6,7 +6,7 @@ once more, so that they match the returned centroids.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .assignment import nearest_in_block, rows_per_block
-from .model_space import ROWS_SPEC, Float32, Float64, Rows
+from .model_space import ROWS_SPEC, Float32, Float64, Rows, unit_rows
 
 ReadBlock = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -26,10 +26,12 @@ class Iteration:
     Attributes:
         inertia: weighted sum of squared distances to the centroids that the step began with.
         shift: squared Frobenius norm of the centroids' move in this step.
+        cluster_sizes: float64 [k], the weight of each cluster's points in this step.
     """
 
     inertia: float
     shift: float
+    cluster_sizes: Float64 = field(default_factory=lambda: np.zeros(0), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -156,19 +158,27 @@ def assign_and_sum(
     return assignments.concat(), distances.concat(), sums, counts, inertia
 
 
-def move(centroids: tf.Tensor, sums: tf.Tensor, counts: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def move(
+    centroids: tf.Tensor, sums: tf.Tensor, counts: tf.Tensor, on_sphere: bool = False
+) -> tuple[tf.Tensor, tf.Tensor]:
     """The centroids at the means of their clusters; an empty cluster keeps its own.
 
     Args:
         centroids: float32 [k, d].
         sums: float64 [k, d], of the weighted points.
         counts: float64 [k], of the weights.
+        on_sphere: for points of length 1, take the direction of the mean, which has the highest
+            sum of cosines (Dhillon and Modha 2001); where the points cancel out, it stays.
 
     Returns:
         The moved centroids float32 [k, d], and the squared Frobenius norm of the move, float64 [].
     """
     mean = tf.cast(tf.math.divide_no_nan(sums, counts[:, None]), tf.float32)
-    moved = tf.where(counts[:, None] > 0, mean, centroids)
+    has_mean = counts[:, None] > 0
+    if on_sphere:
+        mean = unit_rows(mean)
+        has_mean &= tf.reduce_any(mean != 0, 1, keepdims=True)
+    moved = tf.where(has_mean, mean, centroids)
     wide = tf.cast(moved, tf.float64) - tf.cast(centroids, tf.float64)
     return moved, tf.reduce_sum(tf.square(wide))
 
@@ -181,6 +191,7 @@ def run(
     *,
     max_iter: int,
     tolerance: float,
+    on_sphere: bool = False,
     on_iteration: Callable[[Iteration, int], None],
 ) -> LloydResult:
     """Iterate from the given centroids until nothing changes.
@@ -192,6 +203,7 @@ def run(
         centroids: float32 [k, d], in the model's space.
         max_iter: iterations at most.
         tolerance: stop when the squared move of the centroids is at most this.
+        on_sphere: whether points and centroids have the length 1; see `move`.
         on_iteration: called after each iteration with it and its number, from 1.
     """
     history: list[Iteration] = []
@@ -199,8 +211,9 @@ def run(
     while len(history) < max_iter and not converged:
         step = engine.step(centroids)
         _relocate_empty(points, sample_weight, engine, step)
-        moved, shift = _move(centroids, step.sums, step.counts)
-        history.append(Iteration(step.inertia, float(shift)))
+        moving = _move_on_sphere if on_sphere else _move
+        moved, shift = moving(centroids, step.sums, step.counts)
+        history.append(Iteration(step.inertia, float(shift), step.counts))
         on_iteration(history[-1], len(history))
         settled = np.array_equal(moved, centroids)
         converged = not step.changed or float(shift) <= tolerance
@@ -275,9 +288,11 @@ _assign_and_sum = tf.function(
     [ROWS_SPEC, _COLUMN, _TABLE],
     autograph=False,
 )
-_move = tf.function(
-    move,
-    [_TABLE, tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)],
+_MOVED = [_TABLE, tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)]
+_move = tf.function(move, _MOVED, autograph=False)
+_move_on_sphere = tf.function(
+    lambda centroids, sums, counts: move(centroids, sums, counts, on_sphere=True),
+    _MOVED,
     autograph=False,
 )
 

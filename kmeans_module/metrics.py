@@ -1,78 +1,368 @@
-"""How good a clustering is."""
+"""How good a clustering is, and how alike two of them are.
+
+All but the adjusted Rand index measure distances, which are Euclidean: give points in the model's
+space. Each agrees with scikit-learn's measure of the same name, where it has one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from .assignment import all_distances, in_blocks
-from .errors import InvalidParameter, InvalidPoints
-from .model_space import check_points
+from .assignment import two_nearest
+from .errors import InvalidAssignments, InvalidCentroids, UndefinedMeasure
+from .model_space import (
+    ROWS_SPEC,
+    Array,
+    Float32,
+    Float64,
+    Rows,
+    check_points,
+    check_whole,
+    enter,
+    place,
+    rows_per_block,
+)
+from .module import KMeansModule
+
+#: Distances are taken between so many rows and so many others at a time: 4 MiB of float64.
+_TILE_ROWS, _TILE_OTHERS = 512, 1024
+
+#: A sample has at least so many rows: the standard error is then below 1 / sqrt(1000).
+_LEAST_SAMPLE = 1_000
+
+
+@dataclass(frozen=True)
+class MeanSilhouette:
+    """The mean silhouette of a clustering, and how sure it is.
+
+    Attributes:
+        mean: in [-1, 1].
+        standard_error: of the mean, for having measured a sample; 0 when every row was measured.
+        rows: how many rows were measured, each against all others.
+    """
+
+    mean: float
+    standard_error: float
+    rows: int
+
+
+@dataclass(frozen=True)
+class _Clustering:
+    """Points, and their clusters by the numbers 0 ... k-1, each with a row."""
+
+    points: Array
+    labels: NDArray[np.int32]
+    sizes: NDArray[np.int64]
 
 
 def silhouette(
-    points: ArrayLike, assignments: ArrayLike, *, max_rows: int = 10_000, seed: int = 0
-) -> float:
-    """The mean silhouette of a clustering (Rousseeuw 1987), by Euclidean distance.
+    points: ArrayLike,
+    assignments: ArrayLike,
+    *,
+    module: KMeansModule | None = None,
+    max_rows: int = 10_000,
+    seed: int = 0,
+) -> MeanSilhouette:
+    """The mean silhouette of a clustering (Rousseeuw 1987).
 
     A row's silhouette is (b - a) / max(a, b): a is the mean distance to the other rows of its
     cluster, b the least mean distance to the rows of another; 0 for the only row of a cluster.
 
     Args:
-        points: float32 [n, d], in the model's space.
+        points: [n, d], in the model's space; with ``module``, in raw units.
         assignments: int [n], one cluster a row.
-        max_rows: above so many rows, a sample of so many stands for all: time is quadratic.
+        module: a fitted model, in whose space the distances are taken.
+        max_rows: above so many rows a sample is measured, each of its rows against all n: of
+            max_rows^2 / n rows, but of 1,000 at least.
         seed: of that sample.
 
-    Returns:
-        In [-1, 1]; 0 where all rows are of one cluster.
+    Raises:
+        InvalidPoints: points not [n, d], or not finite.
+        InvalidAssignments: not one whole number a row.
+        InvalidParameter: max_rows below 1.
+        UndefinedMeasure: all rows are of one cluster, or each is a cluster of its own.
+    """
+    clustering = _clustering("the silhouette", points, assignments)
+    max_rows = check_whole("max_rows", max_rows, 1)
+    n = len(clustering.labels)
+    if n <= max_rows:
+        measured = np.arange(n)
+    else:
+        wanted = min(max_rows, max(_LEAST_SAMPLE, max_rows**2 // n))
+        measured = np.sort(np.random.default_rng(seed).choice(n, wanted, replace=False))
+    each = _silhouettes(clustering, measured, module).astype(np.float64)
+    error = 0.0
+    if len(each) < n:
+        spread = each.std(ddof=1) if len(each) > 1 else 1.0
+        error = float(spread * np.sqrt((1 - len(each) / n) / len(each)))
+    return MeanSilhouette(float(each.mean()), error, len(each))
+
+
+def silhouette_samples(
+    points: ArrayLike, assignments: ArrayLike, *, module: KMeansModule | None = None
+) -> Float32:
+    """The silhouette of each row, float32 [n]; see `silhouette`, which raises the same.
+
+    O(n^2 d) time; memory bounded beyond the points and the result.
+    """
+    clustering = _clustering("the silhouette", points, assignments)
+    return _silhouettes(clustering, np.arange(len(clustering.labels)), module)
+
+
+def simplified_silhouette(points: ArrayLike, centroids: ArrayLike) -> float:
+    """The mean of (b - a) / max(a, b) of the distances to the two nearest centroids.
+
+    Hruschka, Campello and de Castro 2004; what the signature ``score`` gives for each row. O(n k d)
+    time, where the full silhouette is quadratic in n.
+
+    Args:
+        points: [n, d], in the model's space.
+        centroids: [k, d], k >= 2, in the same space.
 
     Raises:
-        InvalidPoints: points not [n, d], or assignments of another length.
-        InvalidParameter: max_rows below 1.
+        InvalidPoints: points not [n, d].
+        InvalidCentroids: centroids of another width.
+        UndefinedMeasure: there is one centroid.
     """
-    rows = check_points(points).astype(np.float32)
-    labels = np.asarray(assignments)
-    if labels.shape != (len(rows),):
-        raise InvalidPoints(
-            f"assignments have shape {labels.shape}; give one a row, shape ({len(rows)},)"
+    rows, places = check_points(points), check_points(centroids)
+    if rows.shape[1] != places.shape[1]:
+        raise InvalidCentroids(
+            f"centroids have {places.shape[1]} columns; give {rows.shape[1]}, as the points have"
         )
-    if max_rows < 1:
-        raise InvalidParameter(f"max_rows is {max_rows}; give at least 1")
-    if len(rows) > max_rows:
-        sample = np.random.default_rng(seed).choice(len(rows), max_rows, replace=False)
-        rows, labels = rows[sample], labels[sample]
-    clusters, labels = np.unique(labels, return_inverse=True)
-    if len(clusters) < 2:
+    if len(places) < 2:
+        raise UndefinedMeasure("the simplified silhouette needs two centroids; there is 1")
+    shift = places.mean(axis=0, dtype=np.float64)
+    near_to = tf.constant((places - shift).astype(np.float32))
+    total = 0.0
+    for start, stop in _blocks(*rows.shape):
+        block = tf.constant(np.subtract(rows[start:stop], shift).astype(np.float32))
+        one, two = (
+            np.sqrt(each.numpy().astype(np.float64)) for each in two_nearest(block, near_to)
+        )
+        total += float(np.divide(two - one, two, where=two > 0, out=np.zeros_like(two)).sum())
+    return total / len(rows)
+
+
+def davies_bouldin(points: ArrayLike, assignments: ArrayLike) -> float:
+    """The Davies-Bouldin index (Davies and Bouldin 1979): the lower the better, 0 at least.
+
+    The mean over the clusters of how alike the most alike other cluster is: the sum of both mean
+    distances to the own centre, over the distance of the centres.
+
+    Args and errors are those of `silhouette`; O(n d + k^2 d) time.
+    """
+    clustering = _clustering("the Davies-Bouldin index", points, assignments)
+    centres, k = _centres(clustering), len(clustering.sizes)
+    within = np.zeros(k)
+    for own, squared in _squared_distances(clustering, centres):
+        within += np.bincount(own, np.sqrt(squared), minlength=k)
+    within /= clustering.sizes
+    apart = _distances(centres)
+    if np.allclose(within, 0) or np.allclose(apart, 0):
         return 0.0
-    return float(_silhouette_of(rows, labels.astype(np.int32), len(clusters)))
+    apart[apart == 0] = np.inf
+    return float(((within[:, None] + within) / apart).max(axis=1).mean())
 
 
-def _mean_silhouette(points: tf.Tensor, labels: tf.Tensor, n_clusters: tf.Tensor) -> tf.Tensor:
-    sizes = tf.math.bincount(labels, minlength=n_clusters, dtype=tf.float32)
-    membership = tf.one_hot(labels, n_clusters)
+def calinski_harabasz(points: ArrayLike, assignments: ArrayLike) -> float:
+    """The Calinski-Harabasz index (Calinski and Harabasz 1974): the higher the better.
 
-    def block(rows: tf.Tensor) -> tuple[tf.Tensor]:
-        # [m, n] distances are summed by cluster to [m, k] before the next block begins.
-        return (tf.matmul(all_distances(rows, points), membership),)
+    The variance between the clusters' centres over that within the clusters, each by its degrees
+    of freedom, k - 1 and n - k; 1 where nothing varies within.
 
-    (sums,) = in_blocks(
-        block, points, width=4 * tf.shape(points)[0], dtypes=(tf.float32,), ranks=(2,)
+    Args and errors are those of `silhouette`; O(n d) time.
+    """
+    clustering = _clustering("the Calinski-Harabasz index", points, assignments)
+    centres = _centres(clustering)
+    n, k = len(clustering.labels), len(clustering.sizes)
+    middle = clustering.sizes @ centres / n
+    between = float(clustering.sizes @ np.square(centres - middle).sum(axis=1))
+    inside = sum(float(squared.sum()) for _, squared in _squared_distances(clustering, centres))
+    return between / inside * (n - k) / (k - 1) if inside > 0 else 1.0
+
+
+def adjusted_rand_index(one: ArrayLike, other: ArrayLike) -> float:
+    """How far two clusterings of the same rows agree on pairs of rows (Hubert and Arabie 1985).
+
+    Args:
+        one, other: int [n], one cluster a row; the clusters' numbers need not match.
+
+    Returns:
+        1 when they are the same, near 0 for clusterings by chance, -0.5 at least.
+
+    Raises:
+        InvalidAssignments: they are not of the same length, or no whole numbers.
+    """
+    first, second = _labels(one), _labels(other)
+    if len(first) != len(second) or not len(first):
+        raise InvalidAssignments(
+            f"two clusterings of {len(first)} and {len(second)} rows cannot be compared; "
+            "give both of the same rows, one at least"
+        )
+    n = len(first)
+    _, rows = np.unique(first, return_inverse=True)
+    _, columns = np.unique(second, return_inverse=True)
+    _, cells = np.unique(rows * (columns.max() + 1) + columns, return_counts=True)
+    # As Python's whole numbers: products of pairs of pairs leave int64 at 100,000 rows.
+    together, in_first, in_second = (
+        int(np.square(sizes.astype(np.int64)).sum())
+        for sizes in (cells, np.bincount(rows), np.bincount(columns))
     )
-    own = tf.cast(membership, tf.bool)
-    own_size = tf.gather(sizes, labels)
-    inner = tf.math.divide_no_nan(
-        tf.reduce_sum(tf.where(own, sums, 0.0), 1), tf.maximum(own_size - 1.0, 1.0)
+    both, only_first, only_second = together - n, in_first - together, in_second - together
+    neither = n * n - in_first - in_second + together
+    if only_first == only_second == 0:
+        return 1.0
+    return (
+        2.0
+        * (both * neither - only_first * only_second)
+        / (
+            (both + only_first) * (only_first + neither)
+            + (both + only_second) * (only_second + neither)
+        )
     )
-    outer = tf.reduce_min(tf.where(own, float("inf"), sums / sizes), 1)
+
+
+def _clustering(what: str, points: ArrayLike, assignments: ArrayLike) -> _Clustering:
+    rows, given = check_points(points), _labels(assignments)
+    if len(given) != len(rows):
+        raise InvalidAssignments(
+            f"assignments have shape {given.shape}; give one a row, shape ({len(rows)},)"
+        )
+    clusters, labels = np.unique(given, return_inverse=True)
+    if len(clusters) < 2:
+        raise UndefinedMeasure(f"{what} needs two clusters; all {len(rows)} rows are of one")
+    if len(clusters) == len(rows):
+        raise UndefinedMeasure(
+            f"{what} needs a cluster of two rows; each of the {len(rows)} is a cluster of its own"
+        )
+    return _Clustering(rows, labels.astype(np.int32), np.bincount(labels))
+
+
+def _labels(assignments: ArrayLike) -> NDArray[np.integer]:
+    labels = np.asarray(assignments)
+    if labels.ndim != 1 or labels.dtype.kind not in "biu":
+        raise InvalidAssignments(
+            f"assignments have shape {labels.shape} and dtype {labels.dtype}; "
+            "give one whole number a row"
+        )
+    return labels
+
+
+def _blocks(n: int, d: int) -> Iterator[tuple[int, int]]:
+    block = rows_per_block(2 * d)
+    for start in range(0, n, block):
+        yield start, min(n, start + block)
+
+
+def _centres(clustering: _Clustering) -> Float64:
+    """The mean of each cluster, float64 [k, d]."""
+    points, labels, sizes = clustering.points, clustering.labels, clustering.sizes
+    sums = np.zeros((len(sizes), points.shape[1]))
+    for start, stop in _blocks(*points.shape):
+        wide = points[start:stop].astype(np.float64, copy=False)
+        sums += tf.math.unsorted_segment_sum(wide, labels[start:stop], len(sizes)).numpy()
+    return sums / sizes[:, None]
+
+
+def _squared_distances(
+    clustering: _Clustering, centres: Float64
+) -> Iterator[tuple[Array, Float64]]:
+    """Block by block, the clusters of rows and their squared distances to their centres."""
+    points, labels = clustering.points, clustering.labels
+    for start, stop in _blocks(*points.shape):
+        own = labels[start:stop]
+        offset = points[start:stop] - centres[own]
+        yield own, np.einsum("nd,nd->n", offset, offset)
+
+
+def _distances(centres: Float64) -> Float64:
+    """Between each two centres, [k, k]; 0 where rounding is all that is between them."""
+    centred = centres - centres.mean(axis=0)
+    norms = np.square(centred).sum(axis=1)
+    both = norms[:, None] + norms
+    squared = both - 2 * centred @ centred.T
+    return np.sqrt(np.where(squared > 4 * np.finfo(np.float64).eps * both, squared, 0))
+
+
+def _silhouettes(
+    clustering: _Clustering, measured: NDArray[np.int64], module: KMeansModule | None
+) -> Float32:
+    """The silhouettes of the rows of these numbers, ascending, each against all rows."""
+    labels = clustering.labels
+    rows = _rows_in(clustering.points, module)
+    clusters = tf.constant(labels)
+    sizes = tf.constant(clustering.sizes.astype(np.float64))
+    every = len(measured) == len(labels)
+    parts = []
+    for start in range(0, len(measured), _TILE_ROWS):
+        chosen = measured[start : start + _TILE_ROWS]
+        tile = _block_of(rows, start, start + _TILE_ROWS) if every else _gather(rows, chosen)
+        parts.append(_silhouettes_of(tile, labels[chosen], rows, clusters, sizes).numpy())
+    return np.concatenate(parts)
+
+
+def _rows_in(points: Array, module: KMeansModule | None) -> Rows:
+    """The points where they lie, to be read in the model's space, or around their mean."""
+    if module is None:
+        return enter(points, np.ones(len(points), np.float32), standardize=False).rows
+    return place(points, module.shift.numpy(), module.scale.numpy(), module.distance)
+
+
+def _silhouettes_in_tile(
+    rows: tf.Tensor, own: tf.Tensor, others: Rows, labels: tf.Tensor, sizes: tf.Tensor
+) -> tf.Tensor:
+    """Silhouettes float32 [m] of rows [m, d] of the clusters ``own`` [m], among all of ``others``.
+
+    ``labels`` int32 [n] and ``sizes`` float64 [k] are those of the others, which have the rows too.
+    """
+    wide = tf.cast(rows, tf.float64)
+    norms = tf.reduce_sum(tf.square(wide), 1)
+    k = tf.size(sizes)
+
+    def add_tile(start: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        tile = tf.cast(others.block(start, start + _TILE_OTHERS), tf.float64)
+        # In float64 the expanded form keeps what float32 can tell of the distance of two rows.
+        squared = (
+            tf.reduce_sum(tf.square(tile), 1)[:, None]
+            - 2.0 * tf.matmul(tile, wide, transpose_b=True)
+            + norms
+        )
+        distance = tf.cast(tf.sqrt(tf.maximum(squared, 0.0)), tf.float32)
+        of_tile = tf.math.unsorted_segment_sum(distance, labels[start : start + _TILE_OTHERS], k)
+        return start + _TILE_OTHERS, sums + tf.cast(of_tile, tf.float64)
+
+    _, sums = tf.while_loop(
+        lambda start, _: start < tf.size(labels),
+        add_tile,
+        (tf.constant(0), tf.zeros([k, tf.shape(rows)[0]], tf.float64)),
+        parallel_iterations=1,
+    )
+    infinity = tf.constant(float("inf"), tf.float64)
+    is_own = tf.equal(tf.range(k)[:, None], own)
+    own_size = tf.gather(sizes, own)
+    inner = tf.reduce_sum(tf.where(is_own, sums, tf.zeros_like(sums)), 0) / tf.maximum(
+        own_size - 1.0, 1.0
+    )
+    outer = tf.reduce_min(tf.where(is_own, infinity, sums / sizes[:, None]), 0)
     each = tf.math.divide_no_nan(outer - inner, tf.maximum(inner, outer))
-    return tf.reduce_mean(tf.where(own_size > 1, each, 0.0))
+    return tf.cast(tf.where(own_size > 1, each, tf.zeros_like(each)), tf.float32)
 
 
-_silhouette_of = tf.function(
-    _mean_silhouette,
+_INT = tf.TensorSpec([], tf.int32)
+_block_of = tf.function(lambda rows, start, stop: rows.block(start, stop), [ROWS_SPEC, _INT, _INT])
+_gather = tf.function(
+    lambda rows, chosen: rows.gather(chosen), [ROWS_SPEC, tf.TensorSpec([None], tf.int64)]
+)
+_silhouettes_of = tf.function(
+    _silhouettes_in_tile,
     [
         tf.TensorSpec([None, None], tf.float32),
         tf.TensorSpec([None], tf.int32),
-        tf.TensorSpec([], tf.int32),
+        ROWS_SPEC,
+        tf.TensorSpec([None], tf.int32),
+        tf.TensorSpec([None], tf.float64),
     ],
 )

@@ -3,10 +3,14 @@
 ``z = (x - shift) / scale``. The shift is the mean of each column, so that float32 keeps its digits
 for data far from the origin; the scale is 1, or each column's standard deviation. Distances and
 inertia are of this space, and the exported graph maps into it, so that a caller never has to.
+
+For cosine distance the space is the unit sphere, ``z / |z|``, and the shift is 0 unless columns
+are standardised: the angle is that at the origin. The Euclidean distance of two rows there is the
+chord, ``sqrt(2 - 2 cos)``, which orders rows as the cosine does (Dhillon and Modha 2001).
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args
 
 import numpy as np
 import tensorflow as tf
@@ -18,7 +22,11 @@ from .errors import (
     InvalidWeights,
     NonFinitePoint,
     TooFewDistinctPoints,
+    ZeroPoint,
 )
+
+Distance = Literal["euclidean", "cosine"]
+DISTANCES: Final[tuple[Distance, ...]] = get_args(Distance)
 
 #: Bytes of the largest temporary that a pass over rows may hold.
 BLOCK_BYTES = 4 * 2**20
@@ -130,19 +138,23 @@ class ModelSpace:
         shift: float32 [d], in raw units.
         scale: float32 [d], in raw units; 1 for a constant column.
         mean_variance: mean over the columns of their variance, in the model's space.
+        distance: "euclidean", or "cosine": the space is the unit sphere.
     """
 
     rows: Rows
     shift: Float32
     scale: Float32
     mean_variance: float
+    distance: Distance = "euclidean"
 
     def to_model(self, raw: Array) -> Float32:
-        """Map [..., d] from raw units into the model's space."""
+        """Map [n, d] from raw units into the model's space."""
+        if self.distance == "cosine":
+            return _to_sphere(raw, self.shift, self.scale)
         return ((raw - self.shift) / self.scale).astype(np.float32)
 
     def to_raw(self, points: Array) -> Float32:
-        """Map [..., d] from the model's space into raw units."""
+        """Map [n, d] from the model's space into raw units; of a direction, a point that has it."""
         return (points * self.scale + self.shift).astype(np.float32)
 
 
@@ -211,7 +223,38 @@ def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
     return weights
 
 
-def enter(points: Array, sample_weight: Float32, *, standardize: bool) -> ModelSpace:
+def unit_rows(rows: tf.Tensor) -> tf.Tensor:
+    """Each row [m, d] at length 1, float32; a row of zeros as it is.
+
+    By way of float64, which holds the square of every float32, and whose rounding float32 does not
+    see: the same bits on every machine.
+    """
+    wide = tf.cast(rows, tf.float64)
+    length = tf.sqrt(tf.reduce_sum(tf.square(wide), -1, keepdims=True))
+    return tf.cast(tf.math.divide_no_nan(wide, length), tf.float32)
+
+
+def check_distance(distance: object) -> Distance:
+    """The distance, when it is a known one.
+
+    Raises:
+        InvalidParameter: it is not.
+    """
+    for known in DISTANCES:
+        if distance == known:
+            return known
+    raise InvalidParameter(
+        f"distance is {distance!r}; give {' or '.join(repr(known) for known in DISTANCES)}"
+    )
+
+
+def enter(
+    points: Array,
+    sample_weight: Float32,
+    *,
+    standardize: bool,
+    distance: Distance = "euclidean",
+) -> ModelSpace:
     """Bring raw points [n, d] into the model's space, in blocks.
 
     The shift and the scale are those of the rows of positive weight. Float64 and integers are
@@ -219,8 +262,12 @@ def enter(points: Array, sample_weight: Float32, *, standardize: bool) -> ModelS
 
     Raises:
         NonFinitePoint: a row with NaN or infinity.
+        ZeroPoint: for cosine distance, a row without a direction.
         InvalidPoints: a column whose mean or squares float32 cannot hold.
     """
+    if distance == "cosine" and not standardize:
+        d = points.shape[1]
+        return _enter_sphere(points, sample_weight, np.zeros(d, np.float32), np.ones(d, np.float32))
     n, d = points.shape
     block = rows_per_block(2 * d)
     total = np.zeros(d)
@@ -240,6 +287,8 @@ def enter(points: Array, sample_weight: Float32, *, standardize: bool) -> ModelS
     if standardize:
         scale = _as_float32(np.where(variance > 0, np.sqrt(variance), 1), "spread")
     _check_extent(high - low, scale)
+    if distance == "cosine":
+        return _enter_sphere(points, sample_weight, shift, scale)
 
     return ModelSpace(
         rows=_rows(points, shift, scale),
@@ -247,6 +296,17 @@ def enter(points: Array, sample_weight: Float32, *, standardize: bool) -> ModelS
         scale=scale,
         mean_variance=float(np.mean(variance / np.square(scale, dtype=np.float64))),
     )
+
+
+def place(points: Array, shift: Float32, scale: Float32, distance: Distance) -> Rows:
+    """Finite raw points [n, d] in the space of a fitted model.
+
+    Raises:
+        ZeroPoint: for cosine distance, a row without a direction.
+    """
+    if distance == "cosine":
+        return _enter_sphere(points, np.ones(len(points), np.float32), shift, scale).rows
+    return _rows(points, shift, scale)
 
 
 def check_distinct(
@@ -355,6 +415,44 @@ def _as_float32(values: Float64, what: str) -> Float32:
             "divide the column by a constant"
         )
     return rounded
+
+
+def _enter_sphere(
+    points: Array, sample_weight: Float32, shift: Float32, scale: Float32
+) -> ModelSpace:
+    """The directions of the points, of which a copy is held."""
+    n, d = points.shape
+    directions = np.empty((n, d), np.float32)
+    total = np.zeros(d)
+    block = rows_per_block(2 * d)
+    for start in range(0, n, block):
+        stop = min(n, start + block)
+        _check_finite(points[start:stop], start)
+        directions[start:stop] = _to_sphere(points[start:stop], shift, scale)
+        lost = ~directions[start:stop].any(axis=1)
+        if lost.any():
+            row = start + int(np.argmax(lost))
+            raise ZeroPoint(
+                f"points hold zeros alone in row {row}, which has no direction for cosine "
+                "distance; leave such rows out, or use euclidean distance"
+            )
+        counted = _counted(directions, sample_weight, start, block)
+        total += counted.sum(axis=0, dtype=np.float64)
+    mean = total / np.count_nonzero(sample_weight)
+    return ModelSpace(
+        rows=_rows(directions, np.zeros(d, np.float32), np.ones(d, np.float32)),
+        shift=shift,
+        scale=scale,
+        # Every row has the length 1.
+        mean_variance=max(0.0, 1.0 - float(mean @ mean)) / d,
+        distance="cosine",
+    )
+
+
+def _to_sphere(points: Array, shift: Float32, scale: Float32) -> Float32:
+    """The directions of raw points [n, d], as the served graph takes them; zeros have none."""
+    directions: Float32 = unit_rows(((points - shift) / scale).astype(np.float32)).numpy()
+    return directions
 
 
 def _rows(points: Array, shift: Float32, scale: Float32) -> Rows:

@@ -21,6 +21,7 @@ from .contract import (
 )
 from .errors import InvalidParameter
 from .lloyd import assign_and_sum, move
+from .model_space import Distance, check_distance, unit_rows
 
 Tensors = dict[str, tf.Tensor]
 
@@ -29,18 +30,32 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     """A fitted k-means model with the signatures of the served contract.
 
     Points are raw; ``(x - shift) / scale`` takes them into the model's space, where distances are
-    taken. No signature changes the module.
+    taken. For cosine distance they are then brought to length 1, and a distance is the chord,
+    ``sqrt(2 - 2 cos)``; a row of zeros has no direction and is a bad row. No signature changes the
+    module.
 
     Attributes:
         centroids: float32 [k, d] variable, in the model's space.
         shift: float32 [d] variable, in raw units.
         scale: float32 [d] variable, in raw units.
+        distance: "euclidean" or "cosine".
         assign, score, transform, decode, fit_step: the served functions, which take and give
             named tensors as `kmeans_module.contract` lists them.
     """
 
-    def __init__(self, centroids: ArrayLike, shift: ArrayLike, scale: ArrayLike) -> None:
+    def __init__(
+        self,
+        centroids: ArrayLike,
+        shift: ArrayLike,
+        scale: ArrayLike,
+        distance: Distance = "euclidean",
+    ) -> None:
+        """Take centroids of the model's space; for cosine distance they have the length 1.
+
+        Raises InvalidParameter for an unknown distance.
+        """
         super().__init__(name="kmeans")
+        self.distance = check_distance(distance)
         self.centroids = tf.Variable(centroids, trainable=False, dtype=tf.float32, name="centroids")
         self.shift = tf.Variable(shift, trainable=False, dtype=tf.float32, name="shift")
         self.scale = tf.Variable(scale, trainable=False, dtype=tf.float32, name="scale")
@@ -188,11 +203,11 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         # A row whose square overflows float32 is bad too, by whatever centroids.
         finite &= tf.math.is_finite(tf.reduce_sum(tf.square(rows), 1))
         weight = tf.where(finite, sample_weight, 0.0)
-        began = (centroids - self.shift) / self.scale
+        began = self._scaled(centroids)
         _, _, sums, counts, inertia = assign_and_sum(
             lambda start, stop: rows[start:stop], weight, began
         )
-        moved, shift = move(began, sums, counts)
+        moved, shift = move(began, sums, counts, on_sphere=self.distance == "cosine")
         # An empty cluster keeps its centroid to the bit, not by way of the model's space.
         raw = tf.where(counts[:, None] > 0, moved * self.scale + self.shift, centroids)
         return (
@@ -203,11 +218,20 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         )
 
     def _enter(self, points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rows in the model's space, 0 where one holds NaN or infinity; and which are finite."""
+        """Rows in the model's space, 0 where one is bad; and which are good.
+
+        Bad is a row with NaN or infinity, and for cosine distance one of zeros.
+        """
         points = tf.ensure_shape(points, [None, self.n_features])
         finite = tf.reduce_all(tf.math.is_finite(points), 1)
-        rows = (points - self.shift) / self.scale
+        rows = self._scaled(points)
+        if self.distance == "cosine":
+            finite &= tf.reduce_all(tf.math.is_finite(rows), 1) & tf.reduce_any(rows != 0, 1)
         return tf.where(finite[:, None], rows, 0.0), finite
+
+    def _scaled(self, points: tf.Tensor) -> tf.Tensor:
+        rows = (points - self.shift) / self.scale
+        return unit_rows(rows) if self.distance == "cosine" else rows
 
 
 def _or_bad(good: tf.Tensor, values: tf.Tensor) -> tf.Tensor:

@@ -15,8 +15,10 @@ from .initialization import initial_centroids
 from .lloyd import Iteration, LloydResult
 from .model_space import (
     FARTHEST,
+    Distance,
     Float32,
     ModelSpace,
+    check_distance,
     check_distinct,
     check_points,
     check_weights,
@@ -37,6 +39,7 @@ class Progress:
         max_iter: how many there may be.
         inertia: at the iteration's beginning, in the model's space.
         shift: squared Frobenius norm of the centroids' move, in the model's space.
+        cluster_sizes: float64 [k], the weight of each cluster's points.
     """
 
     start: int
@@ -45,6 +48,7 @@ class Progress:
     max_iter: int
     inertia: float
     shift: float
+    cluster_sizes: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def fit(
     tol: float = 1e-4,
     sample_weight: ArrayLike | None = None,
     standardize: bool = False,
+    distance: Distance = "euclidean",
     seed: int = 0,
     engine: str = "auto",
     on_iteration: Callable[[Progress], None] | None = None,
@@ -105,6 +110,10 @@ def fit(
             the mean variance of the columns, in the model's space.
         sample_weight: one number a row [n], not negative; 1 each when not given.
         standardize: divide each column by its standard deviation, in the exported graph too.
+        distance: "euclidean", or "cosine": spherical k-means (Dhillon and Modha 2001). Rows are
+            brought to length 1 in the exported graph too, after they are standardised if they are;
+            the squared distances that the inertia sums are then 2 - 2 cos. Holds one copy of the
+            points in float32.
         seed: every random choice comes from it; the same seed gives the same bits.
         engine: "auto" chooses by the size of the problem (`kmeans_module.engines`); or one of
             "plain", "narrow", "product" and "bounds". All give the same clusters.
@@ -113,6 +122,7 @@ def fit(
     Raises:
         InvalidPoints: not two-dimensional, not numeric, no rows, no columns.
         NonFinitePoint: a row with NaN or infinity.
+        ZeroPoint: for cosine distance, a row of zeros.
         InvalidWeights: weights negative, not finite, all zero or of another length.
         InvalidCentroids: ``init`` is an array of another shape, or not finite.
         InvalidParameter: another parameter is out of its range.
@@ -128,7 +138,7 @@ def fit(
     steps_by = check_engine(engine, len(array), array.shape[1], k)
     weights = check_weights(sample_weight, len(array))
     given = None if isinstance(init, str) else _check_centroids(init, k, array.shape[1])
-    space = enter(array, weights, standardize=standardize)
+    space = enter(array, weights, standardize=standardize, distance=check_distance(distance))
     check_distinct(array, space, weights, k)
 
     weight = tf.constant(weights)
@@ -147,6 +157,7 @@ def fit(
             began,
             max_iter=max_iter,
             tolerance=float(tol) * space.mean_variance,
+            on_sphere=space.distance == "cosine",
             on_iteration=_reporter(on_iteration, start + 1, starts, max_iter),
         )
         if best is None or found.inertia < best.inertia:
@@ -165,7 +176,7 @@ def _result(best: LloydResult, began: Float32, space: ModelSpace, engine: Engine
         initial_centroids=space.to_raw(began),
         converged=best.converged,
         engine=engine,
-        module=KMeansModule(best.centroids, space.shift, space.scale),
+        module=KMeansModule(best.centroids, space.shift, space.scale, space.distance),
     )
 
 
@@ -195,6 +206,14 @@ def _entered(given: NDArray[np.float64], space: ModelSpace) -> Float32:
         raise InvalidCentroids(
             f"init has row {row} too far from the points for float32; give centroids among them"
         )
+    if space.distance == "cosine":
+        lost = ~entered.any(axis=1)
+        if lost.any():
+            raise InvalidCentroids(
+                f"init has zeros alone in row {int(np.argmax(lost))}, which has no direction for "
+                "cosine distance; give other centroids"
+            )
+        entered /= np.linalg.norm(entered, axis=1, keepdims=True)
     return entered.astype(np.float32)
 
 
@@ -210,7 +229,15 @@ def _reporter(
     def report(iteration: Iteration, number: int) -> None:
         if on_iteration is not None:
             on_iteration(
-                Progress(start, n_init, number, max_iter, iteration.inertia, iteration.shift)
+                Progress(
+                    start=start,
+                    n_init=n_init,
+                    iteration=number,
+                    max_iter=max_iter,
+                    inertia=iteration.inertia,
+                    shift=iteration.shift,
+                    cluster_sizes=iteration.cluster_sizes,
+                )
             )
 
     return report

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -113,6 +113,20 @@ def collect(
             f"({_described(counts)}); choose other columns with --columns"
         )
     return TrainingRows(points, rows_read, counts)
+
+
+def without_zero_rows(rows: TrainingRows, origin: str) -> TrainingRows:
+    """The rows that are not zeros alone, as float32 has them; for cosine distance.
+
+    Raises NoRows, naming ``origin``, when none is left.
+    """
+    kept = rows.points.astype(np.float32, copy=False).any(axis=1)
+    if not kept.any():
+        raise NoRows(
+            f"{origin}: every row is of zeros, which have no direction for cosine distance; "
+            "use euclidean distance"
+        )
+    return rows if kept.all() else replace(rows, points=rows.points[kept])
 
 
 def columns_beyond_float32(

@@ -18,6 +18,7 @@ from . import (
     assign,
     batch_score,
     canary,
+    compare,
     import_sklearn,
     inspect_model,
     metadata,
@@ -26,7 +27,9 @@ from . import (
     promote,
     prune,
     publish,
+    report,
     rollback,
+    select_k,
     serve,
     train,
     verify,
@@ -72,6 +75,9 @@ def _options(
 
 
 app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("select-k", epilog=select_k.EXAMPLES)(select_k.select_k)
+app.command("report", epilog=report.EXAMPLES)(report.report)
+app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
 app.command("publish", epilog=publish.EXAMPLES)(publish.publish_candidate)
 app.command("versions", epilog=versions.EXAMPLES)(versions.list_versions)
 app.command("promote", epilog=promote.EXAMPLES)(promote.promote)

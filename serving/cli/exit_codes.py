@@ -20,6 +20,7 @@ from kmeans_module.errors import KMeansError
 from serving.batch.errors import BatchError
 from serving.embedded.errors import ServerStartError
 from serving.errors import ServerError, ServingError
+from serving.report.errors import ReportError
 
 from .errors import UserMistake
 
@@ -42,6 +43,7 @@ _CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (BatchError, MISTAKE),
     (ExportError, MISTAKE),
     (KMeansError, MISTAKE),
+    (ReportError, MISTAKE),
     (ServerStartError, MISTAKE),
     (ServingError, MISTAKE),
     (OSError, MISTAKE),

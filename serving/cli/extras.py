@@ -2,13 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Final
 
 from .errors import MissingExtra
 
 #: Top-level packages that come with an extra.
 _OPTIONAL: Final = frozenset(
-    {"tensorflow", "tensorflow_serving", "pyarrow", "starlette", "uvicorn", "h11"}
+    {
+        *("tensorflow", "tensorflow_serving", "pyarrow", "scipy"),
+        *("starlette", "uvicorn", "h11"),
+        *("jinja2", "matplotlib", "tensorboard"),
+    }
 )
 
 
@@ -24,3 +29,9 @@ def needs_extra(extra: str) -> Iterator[None]:
         raise MissingExtra(
             f"this command needs {package}, which is not installed: pip install 'tfkmeans[{extra}]'"
         ) from error
+
+
+def require(package: str) -> None:
+    """See that a package is installed, without importing it. Raises ModuleNotFoundError."""
+    if find_spec(package) is None:
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)

@@ -104,6 +104,7 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
             ("created", f"{card.created}, TensorFlow {card.tensorflow_version}"),
             ("columns", ", ".join(card.feature_names)),
             ("standardized", "yes, in the model" if card.standardize else "no"),
+            ("distance", card.distance),
             ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
             ("files", ", ".join(card.data.files) or "unknown"),
             ("clusters", str(card.n_clusters)),

@@ -35,8 +35,7 @@ from .asking import (
 from .errors import UserMistake
 from .exit_codes import REFUSED
 from .extras import needs_extra
-from .terminal import note, print_json, progress
-from .versions import print_table
+from .terminal import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from export.drift import RecentAnswers

@@ -47,6 +47,15 @@ def print_fields(title: str, fields: Sequence[tuple[str, str]]) -> None:
         typer.echo(f"  {name:<{width}}  {value}")
 
 
+def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A result for people: a line of names, and a line a row."""
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    for row in [names, *rows]:
+        typer.echo(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+
+
 @contextmanager
 def progress(what: str) -> Iterator[Tell]:
     """A bar on a terminal's stderr while the block runs, gone when it ends.

@@ -1,15 +1,14 @@
 """``tfkmeans train``: from files of rows to a published version."""
 
-import csv
 import os
-import re
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -27,7 +26,7 @@ from .arguments import (
     whole,
 )
 from .errors import UserMistake
-from .extras import needs_extra
+from .extras import needs_extra, require
 from .gate import (
     ForceOption,
     HoldoutOption,
@@ -41,13 +40,23 @@ from .gate import (
 )
 from .moving import PollOption, ServedAtOption, ServerOption, TimeoutOption, effect, move
 from .publish import server_effect
+from .reading import (
+    ColumnsOption,
+    DistanceName,
+    DistanceOption,
+    FilesArgument,
+    StandardizeOption,
+    by_name,
+    read_rows,
+    too_few_distinct,
+)
+from .report import CurvesOption, check_page, read_curves, write_report
 from .tensorflow_loading import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
     from kmeans_module import FitResult, Progress
-    from serving.batch.table import Table
     from serving.batch.training_rows import TrainingRows
 
 EXAMPLES: Final = examples(
@@ -59,6 +68,10 @@ EXAMPLES: Final = examples(
         "Of two columns of different units, from several files",
         "tfkmeans train 2024.parquet 2025.parquet --columns age,income --standardize"
         " --clusters 8 --model models/customers",
+    ),
+    (
+        "With a page to look at",
+        "tfkmeans train rows.csv --clusters 3 --model models/customers --report customers.html",
     ),
     (
         "Only a candidate, to be published after a look at it",
@@ -87,6 +100,7 @@ class _Settings:
     tol: float
     seed: int
     standardize: bool
+    distance: DistanceName
 
 
 @dataclass(frozen=True)
@@ -97,6 +111,14 @@ class _Publishing:
     holdout: Sequence[Path] | None
     force: bool
     served_at: str | None
+
+
+@dataclass(frozen=True)
+class _Views:
+    """What was made to be looked at, and where."""
+
+    report: Path | None
+    tensorboard: Path | None
 
 
 @dataclass(frozen=True)
@@ -111,9 +133,7 @@ class _Outcome:
 
 
 def train(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="CSV, Parquet or .npy files of rows.")
-    ],
+    files: FilesArgument,
     clusters: Annotated[
         int, typer.Option(parser=whole(1), metavar="K", help="Number of clusters.")
     ],
@@ -124,16 +144,9 @@ def train(
             metavar="DIR", help="Write the model to DIR and publish nothing; in place of --model."
         ),
     ] = None,
-    columns: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,...", help="Columns to use; all numeric ones when not given."),
-    ] = None,
-    standardize: Annotated[
-        bool,
-        typer.Option(
-            "--standardize", help="Divide each column by its standard deviation, in the model too."
-        ),
-    ] = False,
+    columns: ColumnsOption = None,
+    standardize: StandardizeOption = False,
+    distance: DistanceOption = DistanceName.EUCLIDEAN,
     init: Annotated[
         Init, typer.Option(help="How the first centroids are found.")
     ] = Init.KMEANS_PLUS_PLUS,
@@ -171,6 +184,21 @@ def train(
     server: ServerOption = None,
     timeout: TimeoutOption = 60.0,
     poll_interval: PollOption = 30.0,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write a page that shows the model, .html, as tfkmeans report does.",
+        ),
+    ] = None,
+    select_k: CurvesOption = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write each iteration, and the centroids for the projector, for TensorBoard.",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Cluster the rows of files, and publish the model as the next version of BASE.
@@ -182,8 +210,11 @@ def train(
     """
     began = time.monotonic()
     base = _checked_target(model, candidate, promote=promote, server=server)
+    curves = _checked_views(report, select_k, tensorboard)
     notes: list[str] = []
-    names, rows = _read(files, columns, notes)
+    # What is zeros once it is standardised, the fit knows.
+    directions = distance is DistanceName.COSINE and not standardize
+    names, rows = read_rows(files, columns, notes, directions=directions)
     settings = _Settings(
         init=init.value,
         n_init=n_init or (10 if len(rows.points) <= _ROWS_OF_TEN_STARTS else 1),
@@ -191,8 +222,9 @@ def train(
         tol=tol,
         seed=seed,
         standardize=standardize,
+        distance=distance,
     )
-    result = _fit(rows, names, clusters, settings, notes)
+    result = _fit(rows, names, clusters, settings, notes, tensorboard)
     if base is None:
         assert candidate is not None
         card = _write(candidate, result, rows, names, files, settings, None)
@@ -204,7 +236,38 @@ def train(
         note_force(outcome.card.forced)
         if promote:
             outcome = _promote(outcome, base, server, timeout, poll_interval)
-    _show(base, outcome, time.monotonic() - began, as_json=json)
+    if report is not None:
+        with progress("reporting"):
+            name = (
+                str(outcome.path)
+                if base is None
+                else f"{model_name(base)}, version {outcome.version}"
+            )
+            write_report(report, outcome.path, name, curves)
+    views = _Views(report, tensorboard)
+    _show(base, outcome, time.monotonic() - began, views, as_json=json)
+
+
+def _checked_views(
+    report: Path | None, select_k: Path | None, tensorboard: Path | None
+) -> "Mapping[str, Any] | None":
+    """Find out before the work whether what is to be looked at can be made; gives the curves."""
+    if report is not None:
+        check_page(report, "--report")
+    elif select_k is not None:
+        raise UserMistake(
+            f"--select-k {select_k}: is for --report; add it, or leave out --select-k"
+        )
+    if tensorboard is not None:
+        if tensorboard.exists() and not tensorboard.is_dir():
+            raise UserMistake(f"--tensorboard {tensorboard}: is a file; name a folder")
+        if tensorboard.exists() and any(tensorboard.iterdir()):
+            raise UserMistake(
+                f"--tensorboard {tensorboard}: is not empty, and runs would mix; name a new folder"
+            )
+        with needs_extra("report"):
+            require("tensorboard")
+    return read_curves(select_k)
 
 
 def _checked_target(
@@ -255,91 +318,34 @@ def _check_base(base: Path) -> None:
         )
 
 
-def _read(
-    files: Sequence[Path], columns: str | None, notes: list[str]
-) -> tuple[tuple[str, ...], "TrainingRows"]:
-    """The names of the columns and the rows; what there is to say of them joins ``notes``."""
-    with needs_extra("train"):
-        from serving.batch.readers import open_table
-        from serving.batch.training_rows import collect, columns_beyond_float32
-
-        tables = [open_table(file) for file in files]
-    names = _all_numeric(tables, notes) if columns is None else _asked_for(columns)
-    with progress("reading") as tell:
-        read = 0
-
-        def on_rows(count: int) -> None:
-            nonlocal read
-            read += count
-            tell(counted(read, "row"))
-
-        rows = collect(tables, names, on_rows=on_rows)
-    if rows.rows_left_out:
-        lacking = ", ".join(f"{name}: {count}" for name, count in rows.missing.items())
-        notes.append(
-            f"left out {rows.rows_left_out:,} of {counted(rows.rows_read, 'row')} "
-            f"with a missing value ({lacking})"
-        )
-    for name in columns_beyond_float32(rows.points, names):
-        notes.append(
-            f"warning: column {name!r} loses digits as float32, which the model takes: its values "
-            "are large and lie close together; subtract a constant from it"
-        )
-    return names, rows
-
-
-def _all_numeric(tables: Sequence["Table"], notes: list[str]) -> tuple[str, ...]:
-    from serving.batch.training_rows import numeric_columns
-
-    names, left = numeric_columns(tables)
-    notes.append(f"took {counted(len(names), 'numeric column')}: {', '.join(names)}")
-    if left:
-        others = ", ".join(f"{name or '(unnamed)'}: {holds}" for name, holds in left.items())
-        notes.append(f"left out {counted(len(left), 'column')} ({others})")
-    if tables[0].named and all(_is_number(name) for name in tables[0].columns if name):
-        notes.append("warning: the names of the columns are numbers; has the file no header?")
-    return names
-
-
-def _asked_for(columns: str) -> tuple[str, ...]:
-    """The names in ``--columns``: one line of CSV, so that a name may hold a comma in quotes."""
-    names = [name.strip() for name in next(csv.reader([columns], skipinitialspace=True), [])]
-    if not names or "" in names:
-        raise UserMistake(f"--columns {columns!r}: a name is empty; give names as in a,b")
-    for name in names:
-        if names.count(name) > 1:
-            raise UserMistake(f"--columns {columns}: {name!r} is named twice; name it once")
-    return tuple(names)
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
-
-
 def _fit(
     rows: "TrainingRows",
     names: Sequence[str],
     clusters: int,
     settings: _Settings,
     notes: list[str],
+    tensorboard: Path | None,
 ) -> "FitResult":
     """Fit the rows as the served model will be given them, in float32.
 
     The notes are shown once the fit has begun: until then a mistake is the only line.
     """
-    with progress("training") as tell:
+    with progress("training") as tell, ExitStack() as stack:
         tell("loading TensorFlow")
         load_tensorflow("train")
         import numpy as np
 
         from kmeans_module import InvalidPoints, TooFewDistinctPoints, fit
-        from serving.batch.training_rows import columns_beyond_float32
+
+        log = None
+        if tensorboard is not None:
+            from serving.report.tensorboard import TensorBoardLog
+
+            log = stack.enter_context(TensorBoardLog(tensorboard))
 
         def on_iteration(now: "Progress") -> None:
+            if log is not None:
+                log.iteration(now)
             while notes:
                 note(notes.pop(0))
             start = f"start {now.start} of {now.n_init}, " if now.n_init > 1 else ""
@@ -347,7 +353,7 @@ def _fit(
             tell(f"{start}iteration {now.iteration}, inertia {now.inertia:.6g}", share)
 
         try:
-            return fit(
+            result = fit(
                 rows.points.astype(np.float32, copy=False),
                 clusters,
                 init=settings.init,
@@ -355,22 +361,17 @@ def _fit(
                 max_iter=settings.max_iter,
                 tol=settings.tol,
                 standardize=settings.standardize,
+                distance=settings.distance.value,
                 seed=settings.seed,
                 on_iteration=on_iteration,
             )
         except TooFewDistinctPoints as error:
-            lost = columns_beyond_float32(rows.points, names)
-            raise UserMistake(
-                f"--clusters {clusters}: only {error.distinct} of "
-                f"{counted(len(rows.points), 'row')} are distinct in the columns "
-                f"{', '.join(names)}{' as float32, which the model takes' if lost else ''}; "
-                f"ask for at most {error.distinct}"
-                + (f", or subtract a constant from {', '.join(lost)}" if lost else "")
-            ) from None
+            raise too_few_distinct(f"--clusters {clusters}", error.distinct, rows, names) from None
         except InvalidPoints as error:
-            # The fit counts columns; a user knows them by their names.
-            named = re.sub(r"column (\d+)", lambda m: f"column {names[int(m[1])]!r}", str(error))
-            raise UserMistake(named) from None
+            raise by_name(error, names) from None
+        if log is not None:
+            log.centroids(result, names)
+        return result
 
 
 def _write(
@@ -463,7 +464,9 @@ def _promote(
     return replace(outcome, effect=effect(base, plan, server=server, dry_run=False))
 
 
-def _show(base: Path | None, outcome: _Outcome, seconds: float, *, as_json: bool) -> None:
+def _show(
+    base: Path | None, outcome: _Outcome, seconds: float, views: _Views, *, as_json: bool
+) -> None:
     card = outcome.card
     silhouette = card.silhouette.value
     if as_json:
@@ -477,6 +480,7 @@ def _show(base: Path | None, outcome: _Outcome, seconds: float, *, as_json: bool
                 "rows_left_out": card.data.rows_left_out,
                 "columns": card.feature_names,
                 "standardize": card.standardize,
+                "distance": card.distance,
                 "n_clusters": card.n_clusters,
                 "init": card.parameters.init,
                 "n_init": card.parameters.n_init,
@@ -489,6 +493,8 @@ def _show(base: Path | None, outcome: _Outcome, seconds: float, *, as_json: bool
                 "comparison": figures(outcome.comparison),
                 "forced": list(card.forced),
                 "server": outcome.effect,
+                "report": None if views.report is None else str(views.report),
+                "tensorboard": None if views.tensorboard is None else str(views.tensorboard),
                 "seconds": round(seconds, 3),
             }
         )
@@ -502,6 +508,7 @@ def _show(base: Path | None, outcome: _Outcome, seconds: float, *, as_json: bool
             ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
             ("columns", ", ".join(card.feature_names)),
             ("clusters", f"{card.n_clusters}, the best of {starts} ({card.parameters.init})"),
+            ("distance", card.distance),
             ("iterations", f"{card.n_iter} ({stopped})"),
             ("inertia", f"{card.inertia:.6g}"),
             ("silhouette", "undefined" if silhouette is None else f"{silhouette:.4f}"),
@@ -512,5 +519,11 @@ def _show(base: Path | None, outcome: _Outcome, seconds: float, *, as_json: bool
                 else []
             ),
             ("server", outcome.effect),
+            *([("report", str(views.report))] if views.report else []),
+            *(
+                [("tensorboard", f"tensorboard --logdir {views.tensorboard}")]
+                if views.tensorboard
+                else []
+            ),
         ],
     )

@@ -11,7 +11,7 @@ from export.repository import config_entry, version_directory, versions
 
 from .arguments import JsonOption, examples, model_name
 from .moving import BaseArgument, DryRunOption, ServerOption
-from .terminal import print_json
+from .terminal import print_json, print_table
 
 if TYPE_CHECKING:
     from export.models_config import Entry
@@ -81,15 +81,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(value)
     return "-" if value is None else str(value)
-
-
-def print_table(names: list[str], rows: list[list[str]]) -> None:
-    """A table for people: its columns as wide as they must be."""
-    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
-    for row in [names, *rows]:
-        typer.echo(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        )
 
 
 def _served(entry: "Entry | None") -> str:

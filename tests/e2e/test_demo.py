@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from export import ModelCard
 
-ROOT = Path(__file__).resolve().parents[2]
-DEMO = [sys.executable, "-u", "examples/demo.py"]
-
-
-@pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    folder = tmp_path_factory.mktemp("demo")
-    run = subprocess.run(
-        [*DEMO, folder], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert run.returncode == 0, run.stderr
-    return folder, run.stdout
+from .conftest import DEMO, ROOT
 
 
 def test_the_demo_prints_its_table_and_writes_what_the_table_names(
@@ -39,7 +27,7 @@ def test_the_demo_prints_its_table_and_writes_what_the_table_names(
     assert table["k"] == "3"
     assert table["equal answers"] == "in process, gRPC, REST, batch: 344 rows each"
     assert table["model"] == f"{folder}/penguins/1/"
-    for name in ("model", "card", "clusters"):
+    for name in ("model", "card", "clusters", "report"):
         assert Path(table[name]).exists()
 
 

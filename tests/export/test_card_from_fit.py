@@ -89,6 +89,8 @@ def test_the_silhouette_of_many_rows_is_that_of_a_sample_and_says_so(
 ) -> None:
     card = make_card(fitted, points, feature_names=FEATURE_NAMES, silhouette_rows=200, **PARAMETERS)
     assert card.silhouette.rows == 200
+    assert card.silhouette.standard_error is not None
+    assert 0.001 < card.silhouette.standard_error < 0.05
     whole = silhouette_score(_scaled(points), fitted.assignments)
     assert card.silhouette.value == pytest.approx(whole, abs=0.05)
 

@@ -26,13 +26,12 @@ from .conftest import FEATURE_NAMES, PARAMETERS
 ROWS = np.array([[0.0, 0], [0, 2], [10, 0], [10, 2], [20, 0], [np.nan, 0]], np.float32)
 CENTROIDS = np.array([[0.0, 1], [10, 1], [20, 0]])
 LIVE = Answers(np.array([0, 0, 1, 1, 2, -1]), CENTROIDS)
-ONE = np.ones(2)
 
 
 def test_the_same_model_under_other_numbers_is_equal() -> None:
     order = np.array([2, 0, 1])
     renumbered = Answers(np.array([1, 1, 2, 2, 0, -1]), CENTROIDS[order])
-    same = compare(ROWS, LIVE, renumbered, ONE, 7)
+    same = compare(ROWS, LIVE, renumbered, 7)
     assert same == Comparison(7, 5, 0.8, 0.8, 0.0, 1.0, 0.0)
     assert same.beyond(Thresholds(0, 1, 0)) == []
 
@@ -40,7 +39,7 @@ def test_the_same_model_under_other_numbers_is_equal() -> None:
 def test_a_row_that_moves_is_counted_in_every_figure() -> None:
     # The third row goes from the middle cluster to the left one.
     moved = Answers(np.array([0, 0, 0, 1, 2, -1]), CENTROIDS)
-    far = compare(ROWS, LIVE, moved, ONE, 1)
+    far = compare(ROWS, LIVE, moved, 1)
     assert far is not None
     assert far.live_inertia == pytest.approx(4 / 5)
     assert far.candidate_inertia == pytest.approx((3 + 101) / 5)
@@ -57,23 +56,17 @@ def test_a_row_that_moves_is_counted_in_every_figure() -> None:
 
 def test_a_cluster_without_a_match_changes_by_all_its_share() -> None:
     fewer = Answers(np.array([0, 0, 0, 0, 1, -1]), np.array([[5.0, 1], [20, 0]]))
-    less = compare(ROWS, LIVE, fewer, ONE, 1)
+    less = compare(ROWS, LIVE, fewer, 1)
     assert less is not None
     assert less.rows_kept == pytest.approx(0.6)  # two of the merged cluster, and the third's
     assert less.share_change == pytest.approx(0.4)
-    more = compare(ROWS, fewer, LIVE, ONE, 1)
+    more = compare(ROWS, fewer, LIVE, 1)
     assert more is not None
     assert more.share_change == pytest.approx(0.4)
 
 
-def test_distances_are_taken_in_the_live_versions_space() -> None:
-    scaled = compare(ROWS, LIVE, LIVE, np.array([1.0, 10.0]), 1)
-    assert scaled is not None
-    assert scaled.live_inertia == scaled.candidate_inertia == pytest.approx(0.008)
-
-
 def test_without_a_row_that_both_answer_there_is_no_comparison() -> None:
-    assert compare(ROWS[5:], Answers(LIVE.cluster_index[5:], CENTROIDS), LIVE, ONE, 1) is None
+    assert compare(ROWS[5:], Answers(LIVE.cluster_index[5:], CENTROIDS), LIVE, 1) is None
 
 
 # Through the gate.

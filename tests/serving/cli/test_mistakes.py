@@ -16,6 +16,7 @@ FILES = {
     "text.csv": "height,weight\n1,2\nNA,3\n3,heavy\n",
     "infinite.csv": "height,weight\n1,inf\n",
     "same.csv": "height,weight\n1,2\n1,2\n1,2\n",
+    "zeros.csv": "height,weight\n0,0\n0,-0\n",
     "names.csv": "name,town\nann,rome\n",
     "late.csv": "t\n1700000000.1\n1700000000.2\n1700000000.3\n",
     "missing.csv": "height,weight\n1,\n,2\n",
@@ -79,6 +80,31 @@ MISTAKES = [
     (TRAIN.format("rows.csv --n_init 3"), ["--n_init", "--n-init"]),
     (TRAIN.format("rows.csv --tol nan"), ["'--tol'", "nan", "at least 0"]),
     ("tain rows.csv", ["'tain'", "'train'"]),
+    # Which k.
+    ("select-k rows.csv --from 5 --to 3", ["--from 5", "above --to 3", "in order"]),
+    ("select-k rows.csv --from 1", ["--from 1", "one cluster has no silhouette", "begin at 2"]),
+    ("select-k rows.csv --to 3", ["--to 3", "only 2 of 2 rows", "at most 2"]),
+    ("select-k rows.csv --out k.png", ["--out k.png", "'.png'", ".json or .csv"]),
+    ("select-k rows.csv --out no/k.csv", ["--out no/k.csv", "folder"]),
+    ("select-k rows.csv --json --csv", ["--json and --csv", "one of them"]),
+    ("select-k nothing.csv", ["nothing.csv", "no such file"]),
+    (TRAIN.format("rows.csv --distance manhattan"), ["'--distance'", "cosine"]),
+    (TRAIN.format("zeros.csv --distance cosine"), ["zeros.csv", "zeros", "euclidean"]),
+    # What there is to look at.
+    (TRAIN.format("rows.csv --report page.pdf"), ["--report page.pdf", ".html"]),
+    (TRAIN.format("rows.csv --report no/page.html"), ["--report no/page.html", "folder no"]),
+    (TRAIN.format("rows.csv --select-k k.json"), ["--select-k k.json", "--report"]),
+    (TRAIN.format("rows.csv --tensorboard rows.csv"), ["--tensorboard rows.csv", "is a file"]),
+    (TRAIN.format("rows.csv --tensorboard home"), ["--tensorboard home", "not empty", "new"]),
+    ("report home", ["home", "holds no version"]),
+    ("report good 7", ["good", "no version 7"]),
+    ("report good --out home", ["--out home", ".html"]),
+    ("report good --select-k rows.csv", ["rows.csv", "no curves", "select-k"]),
+    ("report good --select-k k.json", ["k.json", "cannot be read"]),
+    ("compare good", ["B"]),
+    ("compare good nowhere", ["nowhere", "no such folder"]),
+    ("compare good good --rows narrow.csv", ["narrow.csv", "'weight'"]),
+    ("compare good good --report page.txt", ["--report page.txt", ".html"]),
     # Which model.
     ("train rows.csv --model rows.csv --clusters 2", ["--model rows.csv", "is a file"]),
     ("train rows.csv --model home --clusters 2", ["--model home", "photos", "home/NAME"]),
@@ -160,10 +186,10 @@ def test_each_kind_of_error_has_its_exit_code_and_one_line(
     error: BaseException,
     code: int,
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(train, "_read", fail)
+    monkeypatch.setattr(train, "read_rows", fail)
     assert main(TRAIN.format("rows.csv").split()) == code
     out, err = capfd.readouterr()
     (line,) = err.splitlines()
@@ -176,7 +202,7 @@ def test_each_kind_of_error_has_its_exit_code_and_one_line(
 def test_a_fault_of_ours_shows_where_and_asks_to_be_reported(
     folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "_read", lambda *_: 1 / 0)
+    monkeypatch.setattr(train, "read_rows", lambda *_, **__: 1 / 0)
     assert main(TRAIN.format("rows.csv").split()) == 1
     err = capfd.readouterr().err
     assert "Traceback" in err

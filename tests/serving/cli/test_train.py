@@ -10,13 +10,14 @@ import export
 from export.errors import PublishRefused
 from kmeans_module.errors import KMeansError
 from serving.cli import main, train
+from serving.cli.reading import read_rows
 
 
 def n_init_of(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
     """The n_init that a fit of so many rows would be asked for."""
     asked: list[int] = []
 
-    def fit(_rows: object, _names: object, _k: int, settings: train._Settings, _: object) -> None:
+    def fit(_rows: object, _names: object, _k: int, settings: train._Settings, *_: object) -> None:
         asked.append(settings.n_init)
         raise KMeansError("enough")
 
@@ -38,7 +39,7 @@ def test_ten_starts_up_to_100000_rows_and_one_above_unless_given(
 def test_columns_are_taken_by_name_and_in_the_order_given(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text('"a,b",c,d\n1,2,x\n')
-    names, rows = train._read([path], ' c , "a,b"', [])
+    names, rows = read_rows([path], ' c , "a,b"', [])
     assert names == ("c", "a,b")
     np.testing.assert_array_equal(rows.points, [[2, 1]])
 
@@ -49,7 +50,7 @@ def test_what_is_suspicious_is_warned_of(
     path = tmp_path / "rows.csv"
     path.write_text("1,1700000000,\n2,1700000010,5\n3,1700000030,5\n")
     notes: list[str] = []
-    names, _ = train._read([path], None, notes)
+    names, _ = read_rows([path], None, notes)
     assert names == ("1", "1700000000")
     # Held back until the fit has begun, so that a mistake is the only line.
     assert capsys.readouterr().err == ""

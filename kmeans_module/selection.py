@@ -1,0 +1,430 @@
+"""How many clusters: the measures of every k, and the one that stands out, if any does.
+
+A silhouette says little alone: k-means cuts noise too into pieces that are compact for their
+number. So each k is measured beside noise without clusters, drawn uniformly from the box of the
+points along their principal axes (the reference of Tibshirani, Walther and Hastie 2001), and
+beside itself, on halves of the rows (von Luxburg 2010).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
+
+from . import lloyd
+from .assignment import nearest
+from .engines import choose_engine, new_engine
+from .errors import InvalidParameter, UndefinedMeasure
+from .initialization import initial_centroids
+from .metrics import (
+    adjusted_rand_index,
+    calinski_harabasz,
+    davies_bouldin,
+    silhouette,
+    simplified_silhouette,
+)
+from .model_space import (
+    Distance,
+    Float32,
+    Rows,
+    check_distance,
+    check_distinct,
+    check_points,
+    check_whole,
+    enter,
+    place,
+)
+
+Measure = TypeVar("Measure")
+
+#: A k stands out when its silhouette is so far above that of noise, also in standard deviations of
+#: the noise's...
+LEAST_EXCESS: Final = 0.04
+LEAST_DEVIATIONS: Final = 3.0
+
+#: ... and when halves of the rows disagree on less than so many of its clusters: a cluster too many
+#: splits one at random, which costs about 1 / k of the agreement.
+MOST_UNSETTLED: Final = 0.3
+
+#: Rows that the stability and the noise are taken of, at most; and how often noise is drawn.
+_STABILITY_ROWS: Final = 4_000
+_NOISE_ROWS: Final = 1_000
+_NOISES: Final = 5
+
+
+@dataclass(frozen=True)
+class MeasuredK:
+    """What was found for one number of clusters, in the model's space.
+
+    A measure is None where it is not defined: of clusters of one row each, say, or on halves of
+    fewer rows than clusters.
+
+    Attributes:
+        k: the number of clusters.
+        inertia: of the best fit; it falls with k whatever the data.
+        silhouette: the mean silhouette, and ``silhouette_error`` its standard error where a sample
+            was measured.
+        simplified_silhouette: the same by distances to centroids.
+        davies_bouldin: the lower the better.
+        calinski_harabasz: the higher the better.
+        stability: mean adjusted Rand index over the pairs of models of halves of the rows.
+        noise_silhouette: mean silhouette of k clusters of noise in the same box, and
+            ``noise_deviation`` its standard deviation from draw to draw.
+        centroids: float32 [k, d].
+    """
+
+    k: int
+    inertia: float
+    silhouette: float | None
+    silhouette_error: float | None
+    simplified_silhouette: float
+    davies_bouldin: float | None
+    calinski_harabasz: float | None
+    stability: float | None
+    noise_silhouette: float | None
+    noise_deviation: float | None
+    centroids: Float32
+
+    @property
+    def excess(self) -> float | None:
+        """How far the silhouette is above that of noise."""
+        if self.silhouette is None or self.noise_silhouette is None:
+            return None
+        return self.silhouette - self.noise_silhouette
+
+    @property
+    def unsettled(self) -> float | None:
+        """How many of the k clusters halves of the rows disagree on: k (1 - stability)."""
+        return None if self.stability is None else self.k * (1 - self.stability)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The measures of every k, in order.
+
+    Attributes:
+        measured: one for each k.
+        suggestion: the k that stands out, or None.
+        reason: why, in a sentence.
+    """
+
+    measured: tuple[MeasuredK, ...]
+    suggestion: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class SelectionProgress:
+    """What a selection is at: ``k``, what of it, and the share of all the work that is done."""
+
+    k: int
+    step: str
+    share: float
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Rows to be clustered for every k, and where the fits of them begin.
+
+    Attributes:
+        points: [n, d], in the model's space.
+        rows: the same, to be read in blocks.
+        seeds: float32 [k_max, d] for each start; its first k rows are a start for k, since a
+            greedy k-means++ draw goes on from a shorter one.
+        tolerance: of the move, as Lloyd's algorithm takes it.
+    """
+
+    points: Float32
+    rows: Rows
+    seeds: tuple[Float32, ...]
+    tolerance: float
+    on_sphere: bool
+
+    def fit(self, k: int, max_iter: int, *more: Float32) -> lloyd.LloydResult:
+        """The best of the starts, and of those given beside them."""
+        weight = tf.ones(len(self.points))
+        engine = choose_engine(len(self.points), self.points.shape[1], k)
+        fits = [
+            lloyd.run(
+                new_engine(engine, self.rows, weight, k),
+                self.rows,
+                weight,
+                began,
+                max_iter=max_iter,
+                tolerance=self.tolerance,
+                on_sphere=self.on_sphere,
+                on_iteration=lambda iteration, number: None,
+            )
+            for began in (*(seeds[:k] for seeds in self.seeds), *more)
+        ]
+        return min(fits, key=lambda found: found.inertia)
+
+
+def select_k(
+    points: ArrayLike,
+    k_min: int = 2,
+    k_max: int = 20,
+    *,
+    n_init: int = 4,
+    max_iter: int = 300,
+    tol: float = 1e-4,
+    standardize: bool = False,
+    distance: Distance = "euclidean",
+    resamples: int = 10,
+    seed: int = 0,
+    measured: Sequence[MeasuredK] = (),
+    on_progress: Callable[[SelectionProgress], None] | None = None,
+    on_measured: Callable[[MeasuredK], None] | None = None,
+) -> Selection:
+    """Measure every number of clusters from ``k_min`` to ``k_max``, and say which stands out.
+
+    The points are centred once, and drawn from once: a start for k is the beginning of one for
+    ``k_max``. Each k is also begun from the centroids of the k before, so that the inertia never
+    rises. Stability and noise are measured on samples of at most 4,000 and 1,000 rows.
+
+    Args:
+        points: real numbers [n, d], as `fit` takes them.
+        k_min, k_max: the least k, 2 or more, and the greatest.
+        n_init: starts of each fit of all rows, beside that from the k before.
+        max_iter, tol, standardize, distance, seed: as `fit` takes them.
+        resamples: halves of the rows that are clustered to measure the stability, 2 at least.
+        measured: what an earlier call of the same arguments gave to ``on_measured`` before it was
+            stopped; the result is the same to the bit as if it had not been.
+        on_progress: called before each step.
+        on_measured: called with each k when it is measured.
+
+    Raises:
+        InvalidPoints, NonFinitePoint, ZeroPoint: as `fit` raises them.
+        InvalidParameter: a parameter is out of its range.
+        TooFewDistinctPoints: ``k_max`` is more than the distinct rows.
+    """
+    array = check_points(points)
+    k_min, k_max = _check_range(k_min, k_max)
+    n_init = check_whole("n_init", n_init, 1)
+    max_iter = check_whole("max_iter", max_iter, 1)
+    resamples = check_whole("resamples", resamples, 2)
+    seed = check_whole("seed", seed, 0)
+    weight = np.ones(len(array), np.float32)
+    space = enter(array, weight, standardize=standardize, distance=check_distance(distance))
+    check_distinct(array, space, weight, k_max)
+
+    sweep = _Sweep(space.to_model(array), space.distance == "cosine", tol, k_max, n_init, seed)
+    sweep.halves = sweep.draw_halves(resamples)
+    sweep.noises = sweep.draw_noises()
+    found = [each for each in measured if k_min <= each.k <= k_max]
+    for k in range(k_min + len(found), k_max + 1):
+
+        def tell(step: str, part: float, k: int = k) -> None:
+            if on_progress is not None:
+                on_progress(SelectionProgress(k, step, _share(k_min, k_max, k, part)))
+
+        found.append(sweep.measure(k, max_iter, seed, found[-1] if found else None, tell))
+        if on_measured is not None:
+            on_measured(found[-1])
+    suggestion, reason = suggest(found)
+    return Selection(tuple(found), suggestion, reason)
+
+
+def suggest(measured: Sequence[MeasuredK]) -> tuple[int | None, str]:
+    """The k that stands out, or None, and why.
+
+    The greatest of the k whose clusters are more compact than those of noise and are found again on
+    halves of the rows. The silhouette alone would rather join clusters that are near each other.
+    """
+    defined = [each for each in measured if each.excess is not None and each.stability is not None]
+    if not defined:
+        return None, "no k stands out: there are too few rows to measure any"
+    clear = [each for each in defined if _is_above_noise(each)]
+    if not clear:
+        best = max(defined, key=_excess)
+        return None, (
+            f"no k stands out: at k = {best.k}, the best, the silhouette is {best.silhouette:.3f}, "
+            f"and noise without clusters reaches {best.noise_silhouette:.3f} "
+            f"(+/- {best.noise_deviation:.3f})"
+        )
+    settled = [each for each in clear if (each.unsettled or 0.0) <= MOST_UNSETTLED]
+    if not settled:
+        best = max(clear, key=_excess)
+        return None, (
+            f"no k stands out: k = {best.k} has a silhouette above that of noise "
+            f"({best.silhouette:.3f} against {best.noise_silhouette:.3f}), but halves of the rows "
+            f"do not agree on its clusters (stability {best.stability:.2f})"
+        )
+    best = max(settled, key=lambda each: each.k)
+    highest = max(settled, key=lambda each: each.silhouette or 0.0)
+    also = (
+        ""
+        if highest is best
+        else f"; the highest silhouette, {highest.silhouette:.3f}, is that of k = {highest.k}"
+    )
+    return best.k, (
+        f"k = {best.k}: the most clusters that halves of the rows agree on (stability "
+        f"{best.stability:.2f}), and more compact than noise (silhouette {best.silhouette:.3f} "
+        f"against {best.noise_silhouette:.3f}){also}"
+    )
+
+
+def _excess(each: MeasuredK) -> float:
+    return -np.inf if each.excess is None else each.excess
+
+
+def _is_above_noise(each: MeasuredK) -> bool:
+    return _excess(each) >= max(LEAST_EXCESS, LEAST_DEVIATIONS * (each.noise_deviation or 0.0))
+
+
+def _check_range(k_min: int, k_max: int) -> tuple[int, int]:
+    k_min = check_whole("k_min", k_min, 1)
+    if k_min < 2:
+        raise InvalidParameter("k_min is 1, and one cluster has no silhouette; give at least 2")
+    k_max = check_whole("k_max", k_max, 2)
+    if k_min > k_max:
+        raise InvalidParameter(f"k_min is {k_min}, above k_max, {k_max}; give them in order")
+    return k_min, k_max
+
+
+def _share(k_min: int, k_max: int, k: int, part: float) -> float:
+    """The share of all work that is done; the work for a k grows with it."""
+
+    def until(last: int) -> float:
+        return sum(each + 5.0 for each in range(k_min, last + 1))
+
+    return (until(k - 1) + part * (k + 5.0)) / until(k_max)
+
+
+class _Sweep:
+    """The rows, their halves and the noise beside them, all drawn once for every k."""
+
+    halves: tuple[_Problem, ...] = ()
+    noises: tuple[_Problem, ...] = ()
+
+    def __init__(
+        self, points: Float32, on_sphere: bool, tol: float, k_max: int, n_init: int, seed: int
+    ) -> None:
+        self._on_sphere, self._tol, self._k_max = on_sphere, tol, k_max
+        self._random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0x5E1,)))
+        self._all = self._problem(points, n_init)
+        self._sample = _drawn(points, _STABILITY_ROWS, self._random)
+
+    def draw_halves(self, resamples: int) -> tuple[_Problem, ...]:
+        half = (len(self._sample) + 1) // 2
+        return tuple(
+            self._problem(_drawn(self._sample, half, self._random), 2) for _ in range(resamples)
+        )
+
+    def draw_noises(self) -> tuple[_Problem, ...]:
+        rows = _drawn(self._sample, _NOISE_ROWS, self._random)
+        return tuple(
+            self._problem(_noise_like(rows, self._on_sphere, self._random), 2)
+            for _ in range(_NOISES)
+        )
+
+    def measure(
+        self,
+        k: int,
+        max_iter: int,
+        seed: int,
+        before: MeasuredK | None,
+        tell: Callable[[str, float], None],
+    ) -> MeasuredK:
+        tell("fitting", 0.0)
+        best = self._all.fit(k, max_iter, *self._warm_start(before))
+        tell("measuring", 0.4)
+        points, labels = self._all.points, best.assignments
+        found = _or_none(lambda: silhouette(points, labels, seed=seed))
+        bouldin = _or_none(lambda: davies_bouldin(points, labels))
+        harabasz = _or_none(lambda: calinski_harabasz(points, labels))
+        tell("clustering halves of the rows", 0.5)
+        stability = self._stability(k, max_iter)
+        tell("clustering noise", 0.8)
+        noise = self._noise_silhouettes(k, max_iter)
+        return MeasuredK(
+            k=k,
+            inertia=best.inertia,
+            silhouette=None if found is None else found.mean,
+            silhouette_error=None if found is None else found.standard_error,
+            simplified_silhouette=simplified_silhouette(points, best.centroids),
+            davies_bouldin=bouldin,
+            calinski_harabasz=harabasz,
+            stability=stability,
+            noise_silhouette=float(np.mean(noise)) if noise else None,
+            noise_deviation=float(np.std(noise, ddof=1)) if noise else None,
+            centroids=best.centroids,
+        )
+
+    def _problem(self, points: Float32, starts: int) -> _Problem:
+        n, d = points.shape
+        rows = place(points, np.zeros(d, np.float32), np.ones(d, np.float32), "euclidean")
+        weight = tf.ones(n)
+        seeds = tuple(
+            initial_centroids("k-means++", rows, weight, min(self._k_max, n), self._seed())
+            for _ in range(starts)
+        )
+        variance = float(points.var(axis=0, dtype=np.float64).mean())
+        return _Problem(points, rows, seeds, self._tol * variance, self._on_sphere)
+
+    def _seed(self) -> NDArray[np.int32]:
+        return self._random.integers(-(2**31), 2**31, 2).astype(np.int32)
+
+    def _warm_start(self, before: MeasuredK | None) -> tuple[Float32, ...]:
+        """The centroids of the k before, and of a draw the row that is farthest from them."""
+        if before is None:
+            return ()
+        drawn = self._all.seeds[0]
+        _, squared = nearest(tf.constant(drawn), tf.constant(before.centroids))
+        farthest = drawn[int(np.argmax(squared))]
+        return (np.concatenate([before.centroids, farthest[None]]),)
+
+    def _stability(self, k: int, max_iter: int) -> float | None:
+        if any(len(half.points) < k for half in self.halves):
+            return None
+        sample = tf.constant(self._sample)
+        labels = [
+            nearest(sample, tf.constant(half.fit(k, max_iter).centroids))[0].numpy()
+            for half in self.halves
+        ]
+        return float(
+            np.mean(
+                [
+                    adjusted_rand_index(one, other)
+                    for number, one in enumerate(labels)
+                    for other in labels[:number]
+                ]
+            )
+        )
+
+    def _noise_silhouettes(self, k: int, max_iter: int) -> list[float]:
+        if any(len(noise.points) <= k for noise in self.noises):
+            return []
+        return [
+            silhouette(noise.points, noise.fit(k, max_iter).assignments).mean
+            for noise in self.noises
+        ]
+
+
+def _or_none(measure: Callable[[], Measure]) -> Measure | None:
+    try:
+        return measure()
+    except UndefinedMeasure:
+        return None
+
+
+def _drawn(points: Float32, most: int, random: np.random.Generator) -> Float32:
+    """Rows drawn without repetition, in their order; all when they are not too many."""
+    if len(points) <= most:
+        return points
+    return points[np.sort(random.choice(len(points), most, replace=False))]
+
+
+def _noise_like(points: Float32, on_sphere: bool, random: np.random.Generator) -> Float32:
+    """As many rows, uniform in the box of the points along their principal axes."""
+    mean = points.mean(axis=0, dtype=np.float64)
+    _, _, axes = np.linalg.svd(points - mean, full_matrices=False)
+    along = (points - mean) @ axes.T
+    noise = random.uniform(along.min(axis=0), along.max(axis=0), along.shape) @ axes + mean
+    if on_sphere:
+        noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    rounded: Float32 = noise.astype(np.float32)
+    return rounded

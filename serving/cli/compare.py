@@ -1,0 +1,124 @@
+"""``tfkmeans compare``: two versions side by side."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from export.model_card import ModelCard
+from export.repository import version_directory
+
+from .arguments import JsonOption, examples, model_name
+from .extras import needs_extra
+from .report import check_page
+from .tensorflow_loading import load_tensorflow
+from .terminal import print_fields, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from serving.report.meeting import Meeting
+
+EXAMPLES: Final = examples(
+    ("Two versions of a model", "tfkmeans compare models/customers/1 models/customers/2"),
+    (
+        "Two models on rows of your own, as a page too",
+        "tfkmeans compare models/a models/b --rows new.parquet --report both.html",
+    ),
+)
+
+_Place = Annotated[Path, typer.Argument(metavar="A", help="A version, or a model: its highest.")]
+
+
+def compare(
+    before: _Place,
+    after: Annotated[Path, typer.Argument(metavar="B", help="The other one.")],
+    rows: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--rows",
+            metavar="FILE",
+            help="Compare on the rows of FILE; on those that B travels with when not given.",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page with pictures too, .html."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Show two versions side by side: matched clusters, who moved where, and measures.
+
+    Clusters are matched one to one by their centroids, in the space of A.
+    """
+    one, other = _version(before), _version(after)
+    if report is not None:
+        check_page(report, "--report")
+    with progress("comparing") as tell:
+        points = None if rows is None else _rows(rows, ModelCard.read(other[0]))
+        tell("loading TensorFlow")
+        load_tensorflow("train")
+        tell("asking both")
+        from serving.report.meeting import Meeting
+
+        found = Meeting.of(one, other, points)
+        if report is not None:
+            tell("drawing")
+            with needs_extra("report"):
+                from serving.report import pages
+
+            pages.write(report, pages.comparison_page(found))
+    if json:
+        print_json(
+            {
+                "before": str(one[0]),
+                "after": str(other[0]),
+                **found.as_json(),
+                "report": None if report is None else str(report),
+            }
+        )
+        return
+    _show(found, report)
+
+
+def _version(place: Path) -> tuple[Path, str]:
+    """The directory of a version, and what to call it. Raises NotAModel, VersionNotFound."""
+    if (place / "saved_model.pb").exists() and place.name.isdigit():
+        directory, base = place, place.absolute().parent
+    else:
+        directory, base = version_directory(place, None), place
+    return directory, f"{model_name(base)} {int(directory.name)}"
+
+
+def _rows(files: Sequence[Path], card: ModelCard) -> "NDArray[Any]":
+    import numpy as np
+
+    from .reading import read_rows
+
+    _, found = read_rows(files, ",".join(f'"{name}"' for name in card.feature_names), [])
+    return found.points.astype(np.float32, copy=False)
+
+
+def _show(found: "Meeting", report: Path | None) -> None:
+    before, after = found.before.name, found.after.name
+    print_fields(
+        f"{before} and {after}, on {found.rows:,} rows",
+        [
+            ("keep their cluster", f"{found.comparison.rows_kept:.1%} of the rows"),
+            ("adjusted Rand index", f"{found.adjusted_rand_index:.4f}"),
+            ("largest change of a share", f"{found.comparison.share_change:.1%}"),
+        ],
+    )
+    typer.echo()
+    print_table(["", before, after], found.measures())
+    typer.echo("\nmatched clusters")
+    print_table(["before", "after", "rows before", "rows after", "moved most in"], found.matches())
+    typer.echo(f"\nrows by their cluster of {before} (down) and of {after}")
+    columns = [str(number) for number in range(found.moves.shape[1])]
+    print_table(
+        ["", *columns],
+        [[str(row), *(f"{count:,}" for count in line)] for row, line in enumerate(found.moves)],
+    )
+    if report is not None:
+        typer.echo(f"\nwrote {report}")

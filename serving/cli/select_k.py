@@ -1,0 +1,291 @@
+"""``tfkmeans select-k``: the measures of every number of clusters, and which stands out."""
+
+import json as json_text
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from .arguments import JsonOption, examples, not_negative, whole
+from .errors import UserMistake
+from .extras import needs_extra
+from .reading import (
+    ColumnsOption,
+    DistanceName,
+    DistanceOption,
+    FilesArgument,
+    StandardizeOption,
+    by_name,
+    read_rows,
+    too_few_distinct,
+)
+from .stopped_selection import StoppedSelection
+from .tensorflow_loading import load_tensorflow
+from .terminal import note, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from kmeans_module import Selection, SelectionProgress
+    from serving.batch.training_rows import TrainingRows
+
+EXAMPLES: Final = examples(
+    ("Which number of clusters from 2 to 20", "tfkmeans select-k rows.csv"),
+    (
+        "Columns of different units; keep the curves for a report",
+        "tfkmeans select-k rows.parquet --from 2 --to 12 --standardize --out curves.json",
+    ),
+    ("Go on after Ctrl-C", "tfkmeans select-k rows.parquet --from 2 --to 12 --resume"),
+)
+
+_KINDS: Final = (".json", ".csv")
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What ``select_k`` is told, under its own names."""
+
+    k_min: int
+    k_max: int
+    n_init: int
+    max_iter: int
+    tol: float
+    standardize: bool
+    distance: str
+    resamples: int
+    seed: int
+
+
+def select_k(
+    files: FilesArgument,
+    k_min: Annotated[
+        int, typer.Option("--from", parser=whole(1), metavar="K", help="The least k, 2 or more.")
+    ] = 2,
+    k_max: Annotated[
+        int, typer.Option("--to", parser=whole(1), metavar="K", help="The greatest k.")
+    ] = 20,
+    columns: ColumnsOption = None,
+    standardize: StandardizeOption = False,
+    distance: DistanceOption = DistanceName.EUCLIDEAN,
+    n_init: Annotated[
+        int, typer.Option(parser=whole(1), metavar="N", help="Starts of each k.")
+    ] = 4,
+    resamples: Annotated[
+        int,
+        typer.Option(
+            parser=whole(2),
+            metavar="N",
+            help="Halves of the rows to cluster for the stability.",
+        ),
+    ] = 10,
+    seed: Annotated[
+        int, typer.Option(parser=whole(0), metavar="N", help="Every random choice comes from it.")
+    ] = 0,
+    max_iter: Annotated[
+        int, typer.Option(parser=whole(1), metavar="N", help="Iterations of a start at most.")
+    ] = 300,
+    tol: Annotated[
+        float,
+        typer.Option(
+            parser=not_negative,
+            metavar="X",
+            help="Stop when the centroids move less, relative to the variance.",
+        ),
+    ] = 1e-4,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the measures to FILE, .json or .csv; a report shows .json."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on where the same command was stopped, with the same result."
+        ),
+    ] = False,
+    json: JsonOption = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print the measures as CSV.")] = False,
+) -> None:
+    """Measure every number of clusters from --from to --to, and say which stands out, if any.
+
+    A k stands out when its clusters are more compact than those of noise in the same box and are
+    found again on halves of the rows. docs/choosing-k.md says what each measure cannot tell.
+    """
+    began = time.monotonic()
+    _check(k_min, k_max, out, json=json, csv=csv)
+    notes: list[str] = []
+    directions = distance is DistanceName.COSINE and not standardize
+    names, rows = read_rows(files, columns, notes, directions=directions)
+    settings = _Settings(
+        k_min=k_min,
+        k_max=k_max,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        standardize=standardize,
+        distance=distance.value,
+        resamples=resamples,
+        seed=seed,
+    )
+    found = _select(rows, names, settings, notes, resume=resume)
+    with needs_extra("train"):
+        from serving.report import curves
+    measured = [curves.as_row(each) for each in found.measured]
+    described = {
+        "files": [str(file) for file in files],
+        "rows_read": rows.rows_read,
+        "rows_used": len(rows.points),
+        "rows_left_out": rows.rows_left_out,
+        "columns": list(names),
+        "standardize": standardize,
+        "distance": distance.value,
+        "from": k_min,
+        "to": k_max,
+        "n_init": n_init,
+        "resamples": resamples,
+        "seed": seed,
+        "measured": measured,
+        "suggestion": found.suggestion,
+        "reason": found.reason,
+        "seconds": round(time.monotonic() - began, 3),
+    }
+    if out is not None:
+        _write(out, described, measured)
+    if json:
+        print_json(described)
+    elif csv:
+        typer.echo(curves.as_csv(measured), nl=False)
+        note(found.reason)
+    else:
+        _show(measured, found)
+
+
+def _check(k_min: int, k_max: int, out: Path | None, *, json: bool, csv: bool) -> None:
+    if k_min < 2:
+        raise UserMistake(f"--from {k_min}: one cluster has no silhouette; begin at 2")
+    if k_min > k_max:
+        raise UserMistake(f"--from {k_min} is above --to {k_max}; give them in order")
+    if json and csv:
+        raise UserMistake("--json and --csv: give one of them")
+    if out is None:
+        return
+    if out.suffix.lower() not in _KINDS:
+        raise UserMistake(
+            f"--out {out}: the kind {out.suffix!r} is not written; name a file that ends with "
+            f"{' or '.join(_KINDS)}"
+        )
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise UserMistake(f"--out {out}: is no file in a folder that exists; name one")
+
+
+def _select(
+    rows: "TrainingRows",
+    names: Sequence[str],
+    settings: _Settings,
+    notes: list[str],
+    *,
+    resume: bool,
+) -> "Selection":
+    with progress("selecting k") as tell:
+        tell("loading TensorFlow")
+        load_tensorflow("train")
+        import numpy as np
+
+        from export.card_from_fit import fingerprint
+        from kmeans_module import InvalidPoints, TooFewDistinctPoints
+        from kmeans_module import select_k as select
+
+        points = rows.points.astype(np.float32, copy=False)
+        stopped = StoppedSelection.of(fingerprint(points, names), vars(settings))
+        done = stopped.read() if resume else ()
+        if resume:
+            last = f"going on after k = {done[-1].k}" if done else "there is nothing to go on with"
+            notes.append(f"--resume: {last}")
+        kept = list(done)
+        began, first_share = time.monotonic(), 0.0
+
+        def on_progress(now: "SelectionProgress") -> None:
+            nonlocal first_share
+            while notes:
+                note(notes.pop(0))
+            first_share = first_share or now.share
+            tell(f"k {now.k} of {settings.k_max}, {now.step}{left(now.share)}", now.share)
+
+        def left(share: float) -> str:
+            gone = time.monotonic() - began
+            if share - first_share < 0.02:
+                return ""
+            seconds = gone / (share - first_share) * (1 - share)
+            return f", about {_duration(seconds)} left"
+
+        try:
+            found = select(
+                points,
+                **vars(settings),
+                measured=done,
+                on_progress=on_progress,
+                on_measured=lambda each: stopped.keep(kept, each),
+            )
+        except TooFewDistinctPoints as error:
+            raise too_few_distinct(f"--to {settings.k_max}", error.distinct, rows, names) from None
+        except InvalidPoints as error:
+            raise by_name(error, names) from None
+        except KeyboardInterrupt:
+            if len(kept) > 0:
+                note(f"stopped after k = {kept[-1].k}; the same command with --resume goes on")
+            raise
+    while notes:
+        note(notes.pop(0))
+    stopped.forget()
+    return found
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{minutes} min"
+
+
+def _write(out: Path, described: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> None:
+    from export.durable_files import write_atomically
+    from serving.report import curves
+
+    as_json = out.suffix.lower() == ".json"
+    text = json_text.dumps(described, indent=2) + "\n" if as_json else curves.as_csv(measured)
+    try:
+        write_atomically(out, text)
+    except OSError as error:
+        raise UserMistake(
+            f"--out {out}: cannot be written: {error.strerror}; name another place"
+        ) from error
+    print(f"wrote {out}", file=sys.stderr)  # noqa: T201
+
+
+def _show(measured: Sequence[Mapping[str, Any]], found: "Selection") -> None:
+    names = {
+        "k": "k",
+        "inertia": "inertia",
+        "silhouette": "silhouette",
+        "noise_silhouette": "of noise",
+        "stability": "stability",
+        "simplified_silhouette": "simplified",
+        "davies_bouldin": "davies-bouldin",
+        "calinski_harabasz": "calinski-harabasz",
+    }
+    rows = [
+        [_number(each[name]) for name in names]
+        + ["<- suggested" if each["k"] == found.suggestion else ""]
+        for each in measured
+    ]
+    print_table([*names.values(), ""], rows)
+    typer.echo(f"\n{found.reason}")
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return (
+        str(value) if isinstance(value, int) else f"{value:.4g}" if value < 1e4 else f"{value:.6g}"
+    )

@@ -1,0 +1,75 @@
+"""What a selection of k had measured when it was stopped, so that it can go on.
+
+It lies in the user's cache, under a name made of the rows and the settings, and goes when the
+selection ends.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from .terminal import note
+
+if TYPE_CHECKING:
+    from kmeans_module import MeasuredK
+
+
+@dataclass(frozen=True)
+class StoppedSelection:
+    """Where the measured k of one selection lie."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, fingerprint: str, settings: Mapping[str, Any]) -> Self:
+        """That of the rows with this fingerprint, and of these settings and this package."""
+        named = json.dumps([fingerprint, sorted(settings.items()), version("tfkmeans")])
+        key = hashlib.sha256(named.encode()).hexdigest()[:32]
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        return cls(cache / "tfkmeans" / "select-k" / f"{key}.json")
+
+    def read(self) -> tuple["MeasuredK", ...]:
+        """What was measured, from the least k on; nothing where there is nothing to read."""
+        try:
+            rows = json.loads(self.path.read_text(encoding="utf-8"))
+            return tuple(_from_json(row) for row in rows)
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            note(f"warning: {self.path}: cannot be read ({error}); beginning anew")
+            return ()
+
+    def keep(self, kept: list["MeasuredK"], measured: "MeasuredK") -> None:
+        """Join ``measured`` to ``kept``, and write it down."""
+        from export.durable_files import write_atomically
+
+        kept.append(measured)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path, json.dumps(_as_json(kept)))
+        except OSError as error:
+            note(
+                f"warning: {self.path}: cannot be written ({error.strerror}): --resume will not do"
+            )
+
+    def forget(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+def _as_json(kept: Sequence["MeasuredK"]) -> list[dict[str, Any]]:
+    """float32 becomes a float and back without a change of a bit."""
+    return [asdict(each) | {"centroids": each.centroids.tolist()} for each in kept]
+
+
+def _from_json(row: Mapping[str, Any]) -> "MeasuredK":
+    import numpy as np
+
+    from kmeans_module import MeasuredK
+
+    values = {each.name: row[each.name] for each in fields(MeasuredK)}
+    return MeasuredK(**values | {"centroids": np.array(values["centroids"], np.float32)})

@@ -1,0 +1,27 @@
+"""What can be wrong with what a report is made of.
+
+::
+
+    ReportError(Exception)
+     ├── InvalidCurves      a file that holds no curves over k
+     ├── NotComparable      two versions of other columns, or no row that both answer
+     └── ReportNotWritten   the page cannot be written where it was asked for
+
+Each message is one line that names the file, the value and the mend.
+"""
+
+
+class ReportError(Exception):
+    """Base of every error that this package raises for what comes from outside."""
+
+
+class InvalidCurves(ReportError):
+    """A file holds no curves over k."""
+
+
+class NotComparable(ReportError):
+    """Two versions take other columns, or there is no row that both answer."""
+
+
+class ReportNotWritten(ReportError):
+    """The page cannot be written where it was asked for."""

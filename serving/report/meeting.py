@@ -1,0 +1,181 @@
+"""Two versions that are asked about the same rows: matched clusters, and who moved where."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export import sample_rows
+from export.comparison import Answers, Comparison, compare, matched_clusters
+from export.model_card import ModelCard
+from export.replay import answers
+from kmeans_module import UndefinedMeasure, adjusted_rand_index, silhouette
+from kmeans_module.contract import BAD_ROW
+
+from .errors import NotComparable
+from .portrait import Portrait
+
+Array = NDArray[Any]
+
+_MOST_FEATURES: Final = 3
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """What two versions say of the same rows, which both answer.
+
+    Attributes:
+        before, after: their portraits on these rows, each in its own space.
+        comparison: the figures of the publish gate, in the space of ``before``.
+        match: for each cluster of ``after``, that of ``before``; -2 for one without.
+        moves: int64 [k before, k after], how many rows are of the one and of the other.
+        adjusted_rand_index: how far they agree on pairs of rows.
+    """
+
+    before: Portrait
+    after: Portrait
+    comparison: Comparison
+    match: NDArray[np.int64]
+    moves: NDArray[np.int64]
+    adjusted_rand_index: float
+    moved_centroids: Array
+    raw_centroids: tuple[Array, Array]
+
+    @classmethod
+    def of(
+        cls, before: tuple[Path, str], after: tuple[Path, str], rows: Array | None = None
+    ) -> "Meeting":
+        """Two versions, each by its directory and its name, on ``rows`` [n, d] in raw units.
+
+        By default on the rows that ``after`` travels with.
+
+        Raises:
+            NotComparable: they take other columns, or no row is answered by both.
+            InvalidCandidate: a version lacks a part.
+        """
+        mine, theirs = ModelCard.read(before[0]), ModelCard.read(after[0])
+        if mine.feature_names != theirs.feature_names:
+            raise NotComparable(
+                f"{after[1]} takes the columns {', '.join(theirs.feature_names)}, and {before[1]} "
+                f"takes {', '.join(mine.feature_names)}: compare models of the same columns"
+            )
+        raw = sample_rows.read(after[0]) if rows is None else rows
+        one, other = answers(before[0], raw, mine), answers(after[0], raw, mine)
+        both = (one.cluster_index != BAD_ROW) & (other.cluster_index != BAD_ROW)
+        found = compare(mine.to_model_space(raw), one, other, int(before[0].name))
+        if found is None:
+            raise NotComparable(
+                f"{before[1]} and {after[1]}: there is no row that both answer; give others by "
+                "--rows"
+            )
+        raw = raw[both]
+        first, second = one.cluster_index[both], other.cluster_index[both]
+        moves = np.zeros((mine.n_clusters, theirs.n_clusters), np.int64)
+        np.add.at(moves, (first, second), 1)
+        return cls(
+            before=Portrait.of(before[0], before[1], raw),
+            after=Portrait.of(after[0], after[1], raw),
+            comparison=found,
+            match=matched_clusters(one.centroids, other.centroids),
+            moves=moves,
+            adjusted_rand_index=adjusted_rand_index(first, second),
+            moved_centroids=other.centroids,
+            raw_centroids=(_raw(one, mine), _raw(other, mine)),
+        )
+
+    @property
+    def rows(self) -> int:
+        """How many rows both answered."""
+        return int(self.moves.sum())
+
+    def after_in_space_of_before(self) -> Portrait:
+        """``after`` as it looks in the space of ``before``, to be drawn in the same plane."""
+        return replace(self.after, rows=self.before.rows, centroids=self.moved_centroids)
+
+    def alike(self) -> list[int]:
+        """For each cluster of ``after`` its match, or a number that ``before`` has not."""
+        new = len(self.moves)
+        numbers = []
+        for cluster in self.match:
+            numbers.append(int(cluster) if cluster >= 0 else new)
+            new += cluster < 0
+        return numbers
+
+    def measures(self) -> list[list[str]]:
+        """Lines of measures: what it is, of the one and of the other."""
+        rows = self.before.rows
+        labels = (self.before.cluster_index, self.after.cluster_index)
+        cards = (self.before.card, self.after.card)
+        inertias = (self.comparison.live_inertia, self.comparison.candidate_inertia)
+        return [
+            ["clusters", *(str(card.n_clusters) for card in cards)],
+            ["distance", *(card.distance for card in cards)],
+            ["standardised", *("yes" if card.standardize else "no" for card in cards)],
+            ["training rows", *(f"{card.data.rows_used:,}" for card in cards)],
+            [f"inertia a row, in the space of {self.before.name}", *map("{:.6g}".format, inertias)],
+            [
+                f"silhouette, in the space of {self.before.name}",
+                *(_silhouette(rows, each) for each in labels),
+            ],
+            ["made", *(card.created for card in cards)],
+        ]
+
+    def matches(self) -> list[list[str]]:
+        """Lines of matched clusters: before, after, rows of each, and what moved."""
+        rows_before, rows_after = self.moves.sum(axis=1), self.moves.sum(axis=0)
+        lines = []
+        for cluster, count in enumerate(rows_before):
+            partners = np.flatnonzero(self.match == cluster)
+            if len(partners):
+                partner = int(partners[0])
+                lines.append(
+                    [
+                        *(str(cluster), str(partner), f"{count:,}", f"{rows_after[partner]:,}"),
+                        self._moved(cluster, partner),
+                    ]
+                )
+            else:
+                lines.append([str(cluster), "none", f"{count:,}", "-", ""])
+        lines += [
+            ["none", str(cluster), "-", f"{rows_after[cluster]:,}", ""]
+            for cluster in np.flatnonzero(self.match < 0)
+        ]
+        return lines
+
+    def as_json(self) -> dict[str, Any]:
+        """The figures for machines."""
+        return {
+            "rows": self.rows,
+            "adjusted_rand_index": self.adjusted_rand_index,
+            "rows_kept": self.comparison.rows_kept,
+            "share_change": self.comparison.share_change,
+            "inertia_a_row": [self.comparison.live_inertia, self.comparison.candidate_inertia],
+            "match": [
+                {"before": int(cluster) if cluster >= 0 else None, "after": number}
+                for number, cluster in enumerate(self.match)
+            ],
+            "moves": self.moves.tolist(),
+        }
+
+    def _moved(self, cluster: int, partner: int) -> str:
+        """The features in which the centroid moved most, by the spread of the rows; raw units."""
+        one, other = self.raw_centroids[0][cluster], self.raw_centroids[1][partner]
+        moved = (other - one) / np.asarray(self.before.card.scale)
+        order = np.argsort(-np.abs(moved), kind="stable")[:_MOST_FEATURES]
+        names = self.before.card.feature_names
+        return "; ".join(
+            f"{names[each]} {one[each]:.4g} → {other[each]:.4g}" for each in order if moved[each]
+        )
+
+
+def _raw(found: Answers, card: ModelCard) -> Array:
+    return np.asarray(found.centroids * np.asarray(card.scale) + np.asarray(card.shift))
+
+
+def _silhouette(rows: Array, labels: NDArray[np.integer[Any]]) -> str:
+    try:
+        return f"{silhouette(rows, labels).mean:.4f}"
+    except UndefinedMeasure:
+        return "undefined"

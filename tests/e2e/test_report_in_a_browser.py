@@ -1,0 +1,142 @@
+"""The page that the demo makes, and a comparison, as a browser shows them."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+
+from tests.debian_programs import require_program
+
+from .conftest import ROOT
+
+#: Without these, headless Chromium looks for updates by itself.
+QUIET = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-quic"),
+)
+
+#: For each text of each picture, how many pixels high its letters are on the screen.
+TEXT_PIXELS = """
+return [...document.querySelectorAll("figure svg text")].map(
+  text => { const { a, b } = text.getScreenCTM();
+            return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(a, b); })
+"""
+
+#: The contrast (WCAG 2) of what is written on what it is written on.
+CONTRASTS = """
+const light = color => {
+  const [r, g, b] = color.match(/[0-9.]+/g).slice(0, 3).map(
+    part => part / 255).map(
+    part => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+const contrast = (one, other) => {
+  const [low, high] = [light(one), light(other)].sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05) };
+const under = element => {
+  const color = getComputedStyle(element).backgroundColor;
+  return color === "rgba(0, 0, 0, 0)" ? under(element.parentElement) : color };
+const written = [...document.querySelectorAll("h1, h2, h3, p, dt, dd, li, td, th, figcaption")];
+const drawn = [...document.querySelectorAll("figure svg g[id*=axis] text")];
+return [...written.map(each => contrast(getComputedStyle(each).color, under(each))),
+        ...drawn.map(each => contrast(getComputedStyle(each).fill, under(each.closest("figure"))))]
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = require_program("chromium")
+    for flag in QUIET:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options, Service(require_program("chromedriver")))
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def pages(told: tuple[Path, str]) -> dict[str, Path]:
+    folder, _ = told
+    version = folder / "penguins" / "1"
+    compared = subprocess.run(
+        [sys.executable, "-m", "serving", "compare", version, version, "--report", "same.html"],
+        cwd=folder,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert compared.returncode == 0, compared.stderr
+    return {"report": folder / "penguins.html", "comparison": folder / "same.html"}
+
+
+def show(browser: webdriver.Chrome, page: Path, width: int, scheme: str) -> None:
+    browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+    )
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(page.as_uri())
+
+
+@pytest.mark.parametrize("name", ["report", "comparison"])
+def test_a_page_is_whole_in_itself(
+    browser: webdriver.Chrome, pages: dict[str, Path], name: str
+) -> None:
+    page = pages[name]
+    assert page.stat().st_size < 2_000_000
+    browser.get_log("performance")
+    browser.get_log("browser")
+    show(browser, page, 1400, "light")
+    told = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [
+        each["params"]["request"]["url"]
+        for each in told
+        if each["method"] == "Network.requestWillBeSent"
+    ]
+    assert [url for url in asked if not url.startswith("data:")] == [page.as_uri()]
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("name", ["report", "comparison"])
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_page_can_be_read_on_a_narrow_and_a_wide_screen_in_light_and_dark(
+    browser: webdriver.Chrome, pages: dict[str, Path], name: str, width: int, scheme: str
+) -> None:
+    show(browser, pages[name], width, scheme)
+    assert run(browser, "return document.documentElement.scrollWidth") <= width
+    pixels = run(browser, TEXT_PIXELS)
+    assert len(pixels) > 20
+    assert min(pixels) >= 8
+    contrasts = run(browser, CONTRASTS)
+    assert len(contrasts) > 50
+    assert min(contrasts) >= 4.5
+    background = run(browser, "return getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+def test_every_picture_has_a_text_that_stands_for_it(
+    browser: webdriver.Chrome, pages: dict[str, Path]
+) -> None:
+    show(browser, pages["report"], 1400, "light")
+    pictures = browser.find_elements("css selector", "figure svg")
+    said = [picture.get_attribute("aria-label") or "" for picture in pictures]
+    assert len(said) == 6
+    assert all(picture.get_attribute("role") == "img" for picture in pictures)
+    assert all(len(text) > 40 for text in said)
+    assert any("342 rows on the plane" in text for text in said)
+    ids = run(browser, "return [...document.querySelectorAll('[id]')].map(each => each.id)")
+    assert len(ids) == len(set(ids))
+
+
+def run(browser: webdriver.Chrome, script: str) -> Any:
+    return browser.execute_script(script)

@@ -1,0 +1,126 @@
+"""Which number of clusters stands out, and that it is said when none does."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_blobs
+from sklearn.metrics import davies_bouldin_score, silhouette_score
+
+from kmeans_module import (
+    InvalidParameter,
+    MeasuredK,
+    NonFinitePoint,
+    SelectionProgress,
+    TooFewDistinctPoints,
+    fit,
+    select_k,
+)
+from kmeans_module.selection import suggest
+
+from .problems import blobs
+
+
+@pytest.mark.parametrize(("clusters", "most"), [(3, 5), (5, 7), (12, 14)])
+def test_the_number_of_blobs_is_found(clusters: int, most: int) -> None:
+    points, _ = make_blobs(400, 6, centers=clusters, random_state=clusters)
+    found = select_k(points, max(2, clusters - 2), most, resamples=6)
+    assert found.suggestion == clusters
+    assert found.reason.startswith(f"k = {clusters}: the most clusters that halves")
+    assert [each.k for each in found.measured] == list(range(max(2, clusters - 2), most + 1))
+
+
+@pytest.mark.parametrize("features", [1, 2, 6])
+def test_on_noise_no_k_stands_out(features: int) -> None:
+    points = np.random.default_rng(features).uniform(size=(300, features))
+    found = select_k(points, 2, 7, resamples=4)
+    assert found.suggestion is None
+    assert found.reason.startswith("no k stands out: at k = ")
+
+
+def test_one_round_cloud_has_no_clusters() -> None:
+    found = select_k(np.random.default_rng(0).standard_normal((300, 4)), 2, 5, resamples=4)
+    assert found.suggestion is None
+
+
+def test_rings_of_directions_are_found_by_cosine_distance_alone() -> None:
+    rng = np.random.default_rng(0)
+    angles = np.repeat([0.2, 1.0, 2.2, 4.0], 60) + rng.normal(0, 0.05, 240)
+    rows = np.stack([np.cos(angles), np.sin(angles)], 1) * rng.uniform(0.01, 100, (240, 1))
+    assert select_k(rows, 2, 6, distance="cosine", resamples=4).suggestion == 4
+    assert select_k(rows, 2, 6, resamples=4).suggestion != 4
+
+
+def test_the_measures_are_those_of_the_best_fit_and_the_inertia_never_rises() -> None:
+    points = blobs(300, 3, 4) * np.array([1, 100, 0.1], "f4") + 50
+    found = select_k(points, 2, 7, standardize=True, resamples=3)
+    inertias = [each.inertia for each in found.measured]
+    assert all(np.diff(inertias) <= 0)
+    for each in found.measured:
+        best = fit(points, each.k, standardize=True, n_init=10)
+        assert each.inertia <= best.inertia * 1.02
+        entered = (points - points.mean(0)) / points.std(0)
+        labels = ((entered[:, None] - each.centroids) ** 2).sum(-1).argmin(1)
+        assert each.silhouette == pytest.approx(silhouette_score(entered, labels), abs=1e-4)
+        assert each.davies_bouldin == pytest.approx(davies_bouldin_score(entered, labels), rel=1e-3)
+        assert each.stability is not None
+        assert each.stability <= 1
+
+
+def test_what_was_stopped_goes_on_to_the_same_bits() -> None:
+    points = blobs(200, 3, 4)
+    told: list[SelectionProgress] = []
+    whole = select_k(points, 2, 6, resamples=3, seed=4, on_progress=told.append)
+    assert [each.k for each in told] == sorted(each.k for each in told)
+    shares = [each.share for each in told]
+    assert shares == sorted(shares)
+    assert 0 <= shares[0] < shares[-1] < 1
+
+    again: list[MeasuredK] = []
+    rest = select_k(
+        points, 2, 6, resamples=3, seed=4, measured=whole.measured[:2], on_measured=again.append
+    )
+    assert [each.k for each in again] == [4, 5, 6]
+    for one, other in zip(whole.measured, rest.measured, strict=True):
+        np.testing.assert_array_equal(one.centroids, other.centroids)
+        assert dataclasses.replace(one, centroids=other.centroids) == other
+    assert rest.reason == whole.reason
+
+
+def test_as_many_clusters_as_rows_are_measured_as_far_as_they_can_be() -> None:
+    found = select_k(np.arange(6.0)[:, None] ** 2, 2, 6, resamples=2)
+    last = found.measured[-1]
+    assert (last.k, last.inertia) == (6, 0)
+    assert last.silhouette is last.davies_bouldin is last.stability is last.excess is None
+
+
+def measured(k: int, silhouette: float, noise: float, stability: float) -> MeasuredK:
+    return MeasuredK(
+        k, 1.0, silhouette, 0.0, 0.0, 0.0, 0.0, stability, noise, 0.01, np.zeros((k, 1), "f4")
+    )
+
+
+def test_a_k_on_which_halves_disagree_is_not_suggested_and_the_reason_says_so() -> None:
+    suggestion, reason = suggest([measured(2, 0.5, 0.3, 0.4), measured(3, 0.31, 0.3, 1.0)])
+    assert suggestion is None
+    assert "k = 2 has a silhouette above that of noise (0.500 against 0.300), but halves" in reason
+    suggestion, reason = suggest(
+        [measured(2, 0.5, 0.3, 0.99), measured(3, 0.45, 0.3, 0.95), measured(4, 0.4, 0.3, 0.9)]
+    )
+    assert suggestion == 3
+    assert reason.endswith("the highest silhouette, 0.500, is that of k = 2")
+    assert suggest([])[0] is None
+
+
+def test_a_range_that_makes_no_sense_is_refused() -> None:
+    points = blobs(50)
+    with pytest.raises(InvalidParameter, match="k_min is 1, and one cluster has no silhouette"):
+        select_k(points, 1, 5)
+    with pytest.raises(InvalidParameter, match="k_min is 5, above k_max, 3"):
+        select_k(points, 5, 3)
+    with pytest.raises(InvalidParameter, match="resamples is 1"):
+        select_k(points, resamples=1)
+    with pytest.raises(TooFewDistinctPoints, match="only 2 of 50 rows"):
+        select_k(np.repeat(points[:2], 25, axis=0), 2, 5)
+    with pytest.raises(NonFinitePoint):
+        select_k(np.full((5, 2), np.nan))

@@ -1,0 +1,182 @@
+"""``tfkmeans report`` and ``tfkmeans compare``, and the views that ``train`` makes."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from export import ModelCard, from_sklearn, make_card, write_candidate
+from kmeans_module import fit
+from serving.cli import main
+from serving.report import pages
+from serving.report.portrait import Portrait
+
+from .conftest import Trained
+
+CURVES = {
+    "measured": [
+        {"k": 2, "inertia": 9.0, "silhouette": 0.5, "noise_silhouette": 0.3, "stability": 1.0},
+        {"k": 3, "inertia": 7.0, "silhouette": None, "noise_silhouette": 0.3, "stability": None},
+    ],
+    "suggestion": 2,
+    "reason": "k = 2: because <it> does",
+}
+
+
+class _Texts(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def handle_data(self, data: str) -> None:
+        self.seen.append(data)
+
+
+def texts(page: str) -> str:
+    """What a reader sees, with single spaces."""
+    parser = _Texts()
+    parser.feed(page)
+    return " ".join(" ".join(parser.seen).split())
+
+
+def test_a_report_shows_the_clusters_in_raw_units_and_the_curves(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    curves, out = tmp_path / "curves.json", tmp_path / "out.html"
+    curves.write_text(json.dumps(CURVES))
+    command = ["report", str(trained.base), "1", "--out", str(out), "--select-k", str(curves)]
+    assert main(command) == 0
+    assert capsys.readouterr().out == f"wrote {out}\n"
+    page = out.read_text()
+    seen = texts(page)
+    card = ModelCard.read(trained.base / "1")
+    assert "people, version 1" in seen
+    for cluster in card.clusters:
+        assert f"{cluster.size:,} rows, {cluster.share:.1%}" in seen
+    # A cluster around (0, 30): its mean weight in raw units stands out.
+    assert re.search(r"weight: (29\.|30|30\.)\d* \(\d", seen)
+    assert "k = 2: because <it> does" in seen
+    assert page.count("<svg") == 7
+    assert page.count('role="img"') == 7
+
+
+def test_the_same_version_gives_the_same_page(trained: Trained, tmp_path: Path) -> None:
+    one, other = tmp_path / "one.html", tmp_path / "other.html"
+    for out in (one, other):
+        assert main(["report", str(trained.base), "--out", str(out)]) == 0
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_a_large_version_still_fits_into_two_megabytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    points = (rng.normal(size=(60, 200))[rng.integers(60, size=6000)]).astype("f4")
+    points += rng.normal(size=points.shape).astype("f4")
+    names = [f"a feature of number {number}" for number in range(200)]
+    fitted = fit(points, 60, max_iter=5)
+    card = make_card(
+        fitted,
+        points,
+        feature_names=names,
+        init="k-means++",
+        n_init=1,
+        max_iter=5,
+        tol=1e-4,
+        standardize=False,
+        seed=0,
+    )
+    write_candidate(tmp_path / "1", fitted, card, points)
+    page = pages.version_page(Portrait.of(tmp_path / "1", "large"))
+    assert len(page.encode()) < 2_000_000
+    assert "176 features that differ less are not shown" in page
+    assert "4,096 rows drawn from them" in page
+
+
+def test_a_version_without_a_history_or_training_rows_says_so(tmp_path: Path) -> None:
+    from sklearn.cluster import KMeans
+
+    rows = np.random.default_rng(0).normal(size=(40, 2))
+    imported = from_sklearn(KMeans(2, n_init=1, random_state=0).fit(rows))
+    write_candidate(tmp_path / "1", imported.module, imported.card, imported.rows)
+    page = pages.version_page(Portrait.of(tmp_path / "1", "imported"))
+    assert "The training rows are not known" in page
+    assert "Inertia and shift over" not in page
+
+
+def test_one_cluster_has_a_page_without_silhouettes(tmp_path: Path) -> None:
+    rows = np.arange(10, dtype="f4")[:, None]
+    fitted = fit(rows, 1)
+    card = make_card(
+        fitted,
+        rows,
+        feature_names=["x"],
+        init="k-means++",
+        n_init=1,
+        max_iter=5,
+        tol=1e-4,
+        standardize=False,
+        seed=0,
+    )
+    write_candidate(tmp_path / "1", fitted, card, rows)
+    seen = texts(pages.version_page(Portrait.of(tmp_path / "1", "one")))
+    assert "silhouette undefined" in seen
+
+
+@pytest.fixture(scope="module")
+def other(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the same columns with four clusters, by cosine distance."""
+    folder = tmp_path_factory.mktemp("other")
+    base, page, logs = folder / "other", folder / "page.html", folder / "logs"
+    command = ["train", str(trained.csv), "--model", str(base), "--clusters", "4"]
+    views = ["--distance", "cosine", "--report", str(page), "--tensorboard", str(logs)]
+    assert main([*command, *views, "--n-init", "2"]) == 0
+    return folder
+
+
+def test_train_makes_the_views_and_the_card_says_cosine(other: Path) -> None:
+    assert "cosine" in texts((other / "page.html").read_text())
+    assert sorted(path.name for path in (other / "logs").iterdir()) == [
+        *("centroid_metadata.tsv", "centroids.tsv", "projector_config.pbtxt"),
+        *("start_1", "start_2"),
+    ]
+    assert ModelCard.read(other / "other" / "1").distance == "cosine"
+
+
+def test_two_versions_are_compared_on_the_same_rows(
+    trained: Trained, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "both.html"
+    command = ["compare", str(trained.base), str(other / "other" / "1")]
+    assert main([*command, "--rows", str(trained.csv), "--report", str(page), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["rows"] == 58
+    moves = np.array(told["moves"])
+    assert moves.shape == (3, 4)
+    assert moves.sum() == 58
+    assert sorted(moves.sum(axis=1)) == sorted(trained.said["cluster_sizes"])
+    assert sorted(pair["after"] for pair in told["match"]) == [0, 1, 2, 3]
+    assert [pair["before"] for pair in told["match"]].count(None) == 1
+    seen = texts(page.read_text())
+    assert "people 1 and other 1" in seen
+    assert "adjusted Rand index" in seen
+
+    assert main(["compare", str(trained.base), str(trained.base / "1")]) == 0
+    said = capsys.readouterr().out
+    assert "keep their cluster         100.0% of the rows" in said
+    assert "adjusted Rand index        1.0000" in said
+
+
+def test_versions_of_other_columns_are_not_comparable(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "renamed"
+    shutil.copytree(trained.base, base)
+    card = base / "1" / "assets.extra" / "model_card.json"
+    card.write_text(card.read_text().replace('"height"', '"size"'))
+    assert main(["compare", str(trained.base), str(base)]) == 2
+    assert "error: renamed 1 takes the columns size, weight, and people 1 takes" in (
+        capsys.readouterr().err
+    )
