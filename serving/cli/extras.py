@@ -8,7 +8,7 @@ from .errors import MissingExtra
 
 #: Top-level packages that come with an extra.
 _OPTIONAL: Final = frozenset(
-    {"tensorflow", "tensorflow_serving", "pyarrow", "starlette", "uvicorn", "h11"}
+    {"apache_beam", "tensorflow", "tensorflow_serving", "pyarrow", "starlette", "uvicorn", "h11"}
 )
 
 

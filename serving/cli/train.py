@@ -1,6 +1,5 @@
 """``tfkmeans train``: from files of rows to a published version."""
 
-import csv
 import os
 import re
 import tempfile
@@ -26,8 +25,8 @@ from .arguments import (
     not_negative,
     whole,
 )
+from .columns import named_columns
 from .errors import UserMistake
-from .extras import needs_extra
 from .gate import (
     ForceOption,
     HoldoutOption,
@@ -41,6 +40,7 @@ from .gate import (
 )
 from .moving import PollOption, ServedAtOption, ServerOption, TimeoutOption, effect, move
 from .publish import server_effect
+from .reading import FILES_HELP, given_tables
 from .tensorflow_loading import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
 
@@ -111,9 +111,7 @@ class _Outcome:
 
 
 def train(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="CSV, Parquet or .npy files of rows.")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help=FILES_HELP)],
     clusters: Annotated[
         int, typer.Option(parser=whole(1), metavar="K", help="Number of clusters.")
     ],
@@ -259,21 +257,22 @@ def _read(
     files: Sequence[Path], columns: str | None, notes: list[str]
 ) -> tuple[tuple[str, ...], "TrainingRows"]:
     """The names of the columns and the rows; what there is to say of them joins ``notes``."""
-    with needs_extra("train"):
-        from serving.batch.readers import open_table
+    with given_tables(files, "train") as given:
         from serving.batch.training_rows import collect, columns_beyond_float32
 
-        tables = [open_table(file) for file in files]
-    names = _all_numeric(tables, notes) if columns is None else _asked_for(columns)
-    with progress("reading") as tell:
-        read = 0
+        tables = given.tables
+        names = (
+            _all_numeric(tables, notes) if columns is None else named_columns("--columns", columns)
+        )
+        with progress("reading") as tell:
+            read = 0
 
-        def on_rows(count: int) -> None:
-            nonlocal read
-            read += count
-            tell(counted(read, "row"))
+            def on_rows(count: int) -> None:
+                nonlocal read
+                read += count
+                tell(counted(read, "row"))
 
-        rows = collect(tables, names, on_rows=on_rows)
+            rows = collect(tables, names, on_rows=on_rows)
     if rows.rows_left_out:
         lacking = ", ".join(f"{name}: {count}" for name, count in rows.missing.items())
         notes.append(
@@ -299,17 +298,6 @@ def _all_numeric(tables: Sequence["Table"], notes: list[str]) -> tuple[str, ...]
     if tables[0].named and all(_is_number(name) for name in tables[0].columns if name):
         notes.append("warning: the names of the columns are numbers; has the file no header?")
     return names
-
-
-def _asked_for(columns: str) -> tuple[str, ...]:
-    """The names in ``--columns``: one line of CSV, so that a name may hold a comma in quotes."""
-    names = [name.strip() for name in next(csv.reader([columns], skipinitialspace=True), [])]
-    if not names or "" in names:
-        raise UserMistake(f"--columns {columns!r}: a name is empty; give names as in a,b")
-    for name in names:
-        if names.count(name) > 1:
-            raise UserMistake(f"--columns {columns}: {name!r} is named twice; name it once")
-    return tuple(names)
 
 
 def _is_number(name: str) -> bool:
