@@ -28,7 +28,6 @@ from kmeans_module.contract import SCORE, TRANSFORM
 
 from .errors import OtherJob, OutputInUse, OutputNotWritten, UnreadableFile
 from .job import Job, JobInput, Stretch, part_name
-from .part_file import PARTIAL
 from .table import Table
 from .tally import Tally
 
@@ -189,18 +188,22 @@ class OutputFolder:
 
     def _begin(self) -> None:
         begun = self.compare()
-        for name in _FOLDERS:
-            folder = self.path / name
-            try:
-                folder.mkdir(exist_ok=True)
-            except OSError as error:
-                raise OutputNotWritten(f"{folder}: cannot be made: {why(error)}") from error
-            for partial in folder.glob(f".*{PARTIAL}*"):
-                partial.unlink(missing_ok=True)
+        self._make(self._manifest)
         if not begun:
             self.began = datetime.now(UTC).isoformat(timespec="seconds")
             value = _identity(self._job) | {"began": self.began}
             self._write(self._manifest / "job.json", json.dumps(value, indent=2) + "\n")
+        for name in _FOLDERS:
+            self._make(self.path / name)
+            # What a run that died had not finished.
+            for leftover in (self.path / name).glob(".*"):
+                leftover.unlink(missing_ok=True)
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputNotWritten(f"{folder}: cannot be made: {why(error)}") from error
 
 
 def missing(

@@ -24,9 +24,6 @@ from .job import Format
 
 Write = Callable[[pa.RecordBatch], None]
 
-#: What stands between the name of a file and the end of that of the unfinished file beside it.
-PARTIAL: Final = ".partial-"
-
 #: Bytes of Arrow data that become one row group of a Parquet file.
 _ROW_GROUP_BYTES: Final = 8 * 2**20
 
@@ -38,7 +35,7 @@ def part_file(path: Path, form: Format, schema: pa.Schema) -> Iterator[Write]:
     When the block raises, nothing is left, and a file that was there stays as it was.
     Raises OutputNotWritten when the disk does not take it.
     """
-    partial = path.with_name(f".{path.name}{PARTIAL}{secrets.token_hex(4)}")
+    partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
     try:
         with _WRITERS[form](partial, schema) as write:
             yield write
