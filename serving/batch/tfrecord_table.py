@@ -4,7 +4,9 @@ The features of the first records are the columns, by name. A feature that is no
 is a missing value.
 """
 
+import gzip
 import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -121,10 +123,23 @@ class TfRecordTable(Table):
                 str(self._path), compression_type="GZIP" if self._is_gzip else ""
             )
             yield from dataset.skip(start).batch(rows).as_numpy_iterator()
+            if self._is_gzip:
+                self._see_its_end()
         except tf.errors.OpError as error:
             line = (str(error.message).splitlines() or [type(error).__name__])[0]
-            reason = _FRAMEWORK.sub("", line).strip()
-            raise UnreadableFile(f"{self.name}: cannot be read as TFRecord: {reason}") from None
+            raise self._damaged(_FRAMEWORK.sub("", line).strip()) from None
+
+    def _see_its_end(self) -> None:
+        """TensorFlow takes a gzip file that was cut short for one that ends there."""
+        try:
+            with gzip.open(self._path) as file:
+                while file.read(2**20):
+                    pass
+        except (OSError, EOFError, zlib.error) as error:
+            raise self._damaged(str(error)) from None
+
+    def _damaged(self, reason: str) -> UnreadableFile:
+        return UnreadableFile(f"{self.name}: cannot be read as TFRecord: {reason}")
 
     def _points(
         self, cells: "Mapping[str, pa.Array[Any]]", columns: Sequence[str], rows: int
