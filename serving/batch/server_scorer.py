@@ -13,6 +13,7 @@ from serving.errors import (
     DeadlineExceeded,
     ModelNotFound,
     ResourceExhausted,
+    ServerError,
     ServerUnavailable,
     ServingError,
 )
@@ -26,6 +27,9 @@ _R = TypeVar("_R", Assignment, Score, Distances)
 
 #: Trouble that passes: a server that restarts, loads, or has too much to do.
 _PASSING: Final = (ServerUnavailable, DeadlineExceeded, ResourceExhausted, ModelNotFound)
+
+#: How often a batch may meet a fault of the server: one that goes down cancels what is under way.
+_FAULTS: Final = 3
 
 #: Seconds between two attempts at a server that says that it is ready, and is not.
 _PAUSE: Final = 0.5
@@ -102,10 +106,14 @@ class ServerScorer:
 
     def _ask(self, ask: Callable[[], _R]) -> _R:
         until = time.monotonic() + self._patience
+        faults = 0
         while True:
             try:
                 answer = ask()
-            except _PASSING as error:
+            except (ServerError, *_PASSING) as error:
+                faults += isinstance(error, ServerError)
+                if faults > _FAULTS:
+                    raise
                 if isinstance(error, ModelNotFound):
                     self._look_for_others()
                 self._wait(until, error)
@@ -126,6 +134,8 @@ class ServerScorer:
             self._client.wait_until_ready(left, version=self.version)
         except DeadlineExceeded:
             raise error from None
+        except _PASSING:
+            return  # there is somebody who says that it has too much to do
 
     def _look_for_others(self) -> None:
         """Stop when the server is there and has another version in place of ours."""
