@@ -12,7 +12,7 @@ process of its own:
 - tfkmeans: ``score_files``, which ``tfkmeans batch-score`` is;
 - scikit-learn: ``KMeans.predict`` and the distance over pyarrow's batches, single file out;
 - beam rows: ``RunInference`` with Beam's own TensorFlow handler over rows, as its documents show
-  it; of a hundredth of the rows, as it is far slower;
+  it; of a two-hundredth of the rows, as it is far slower;
 - beam ours: ``tfkmeans batch-score --runner beam``, by Beam's runner of one process.
 
 The clock runs from the first byte read to the last file closed; imports and loading the model are
@@ -46,7 +46,7 @@ NAMES: Final = tuple(f"x{index}" for index in range(FEATURES))
 #: Rows of a row group of the file, and of a batch that is read of it.
 _GROUP: Final = 2**20
 _BATCH: Final = 2**16
-_SAMPLE: Final = 100
+_SAMPLE: Final = 200
 
 CONTESTANTS: Final = ("pyarrow", "tfkmeans", "scikit-learn", "beam rows", "beam ours")
 
