@@ -20,6 +20,10 @@ from .table import Chunk, ColumnKind, Table, check_names, no_numbers, require_co
 #: Numbers in a block.
 _BLOCK_NUMBERS: Final = 2**20
 
+#: Bytes of a Parquet column that are read at a time. Without a bound, and with the buffering ahead
+#: that is pyarrow's rule, the whole file ends up in memory.
+_READ_BYTES: Final = 2**20
+
 #: The types whose every value float32 holds exactly.
 _NARROW: Final = (
     pa.float16(),
@@ -111,7 +115,7 @@ class ParquetTable(ArrowTable):
             return file.schema_arrow, file.metadata.num_rows
 
     def _batches(self, columns: Sequence[str], start: int, rows: int) -> Generator[pa.RecordBatch]:
-        with pq.ParquetFile(self._path) as file:
+        with pq.ParquetFile(self._path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
             groups: list[int] = []
             for group in range(file.metadata.num_row_groups):
                 size = file.metadata.row_group(group).num_rows
