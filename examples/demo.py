@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from export.repository import version_directory
@@ -77,12 +78,15 @@ def by_server(base: Path, points: NDArray[np.float32]) -> dict[str, Assignment]:
             return {"gRPC": grpc_client.assign(points), "REST": rest_client.assign(points)}
 
 
-def from_file(path: Path) -> Assignment:
-    """The answers that batch scoring wrote."""
-    table = np.genfromtxt(path, delimiter=",", names=True)
-    return Assignment(
-        table["cluster_index"].astype(np.int32), table["distance"].astype(np.float32), None
-    )
+def from_files(folder: Path, rows: int) -> Assignment:
+    """The answers that batch scoring wrote; the rows that it rejected have -1, as elsewhere."""
+    scored, rejected = (pq.read_table(folder / name) for name in ("scored", "rejected"))
+    good = np.ones(rows, bool)
+    good[rejected["row"].to_numpy() - 1] = False
+    cluster_index, distance = np.full(rows, -1, np.int32), np.full(rows, -1, np.float32)
+    cluster_index[good] = scored["cluster_index"].to_numpy()
+    distance[good] = scored["distance"].to_numpy()
+    return Assignment(cluster_index, distance, None)
 
 
 def require_equal(answers: dict[str, Assignment]) -> None:
@@ -120,7 +124,7 @@ def agreement(clusters: NDArray[np.int32], species: list[str]) -> str:
 def main(folder: Path) -> None:
     """Go the whole way, below ``folder``."""
     rows = Path(os.path.relpath(ROWS))
-    model, clusters = folder / "penguins", folder / "penguins-clusters.csv"
+    model, clusters = folder / "penguins", folder / "penguins-clusters"
     page = folder / "penguins.html"
     folder.mkdir(parents=True, exist_ok=True)
     trained = run(
@@ -134,7 +138,7 @@ def main(folder: Path) -> None:
     answers = {
         "in process": in_process(directory, points),
         **by_server(model, points),
-        "batch": from_file(clusters),
+        "batch": from_files(clusters, len(points)),
     }
     require_equal(answers)
 
@@ -151,7 +155,7 @@ def main(folder: Path) -> None:
             ("equal answers", f"{', '.join(answers)}: {scored['rows']} rows each"),
             ("model", f"{directory}/"),
             ("card", str(directory / "assets.extra" / "model_card.json")),
-            ("clusters", str(clusters)),
+            ("clusters", f"{clusters}/"),
             ("report", str(page)),
         ],
     )

@@ -6,8 +6,12 @@
      ├── UnreadableFile     missing, a folder, empty, damaged, of an unknown kind
      ├── ColumnMismatch     a column that is not there, is there twice or holds no numbers
      ├── BadCell            one cell that is not a number a model can take
+     ├── BadRow             a row cannot be scored, and the job was told to stop at the first
+     ├── OtherModel         the server does not answer as the model of the card does
      ├── NoRows             nothing is left to work on
      └── OutputNotWritten   the output exists, or the disk does not take it
+          ├── OutputInUse     another run is writing there
+          └── OtherJob        what lies there was begun with another model, inputs or flags
 
 Each message is one line that names the file, the place in it, the value and the mend. Rows are
 counted from 1, without the header; where a file has lines, the line is named too.
@@ -30,9 +34,25 @@ class BadCell(BatchError):
     """A cell holds what is not a number, or a row has more or fewer cells than the header."""
 
 
+class BadRow(BatchError):
+    """A row cannot be scored, and the job was told to stop at the first."""
+
+
+class OtherModel(BatchError):
+    """A server has not the version of the card, or does not answer as that version does."""
+
+
 class NoRows(BatchError):
     """There are no rows, or each has a missing value."""
 
 
 class OutputNotWritten(BatchError):
     """The output exists already, is of an unknown kind, or cannot be written where it was asked."""
+
+
+class OutputInUse(OutputNotWritten):
+    """Another run is writing to the output folder."""
+
+
+class OtherJob(OutputNotWritten):
+    """The output folder holds a job with another model, other inputs or other flags."""

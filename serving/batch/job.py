@@ -1,135 +1,111 @@
-"""The job of batch scoring: read rows in blocks, score them, write what was said of them.
+"""What a job of batch scoring is: which rows, which model, what is written. It can be pickled.
 
-Row i of the output belongs to row i of the inputs, taken one after the other in their order. A row
-with a missing value or infinity is not scored; it has -1 in both columns.
+The rows of a file are cut into parts of ``part_rows``, each of which becomes one file of the
+output; a part is scored in batches that are counted from its own first row. So the answers are the
+same bits whoever scores a part, and wherever a run before had ended.
 """
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Final
 
-import numpy as np
+from kmeans_module.contract import ASSIGN, SCORE, SIGNATURES, TRANSFORM
 
-from kmeans_module.contract import BAD_ROW
-from serving.results import Assignment
 
-from .errors import ColumnMismatch, OutputNotWritten
-from .scorer import Scorer
-from .table import Table, require_columns
+class Format(StrEnum):
+    """What the output is written as."""
 
-#: Bytes of points that are scored at a time; a request to a server stays below its limits too.
-_BATCH_BYTES: Final = 2 * 2**20
+    PARQUET = "parquet"
+    CSV = "csv"
+    ARROW = "arrow"
+    TFRECORD = "tfrecord"
 
-_BATCH_ROWS: Final = 2**15
+
+class OnBadRow(StrEnum):
+    """What becomes of a row that cannot be scored: it goes to ``rejected``, or it ends the job."""
+
+    REJECT = "reject"
+    FAIL = "fail"
 
 
 @dataclass(frozen=True)
-class ScoreReport:
-    """What a job did: rows read, rows with -1 for an answer, seconds, and where the answers lie."""
+class ScoredModel:
+    """The model that answers: its name, its version, and the SHA-256 of its card's file."""
 
-    rows: int
-    rows_not_scored: int
-    seconds: float
+    name: str
+    version: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class JobInput:
+    """A file of rows.
+
+    Attributes:
+        path: where it lies.
+        name: what it is called in messages and in ``rejected``.
+        columns: those that the model takes, in its order.
+        is_copy: whether the file is a copy of standard input, made for this run.
+    """
+
+    path: Path
+    name: str
+    columns: tuple[str, ...]
+    is_copy: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job of batch scoring.
+
+    Attributes:
+        inputs: the files, in order.
+        output: the folder that is written.
+        model: who answers.
+        n_clusters: k of the model.
+        keep: columns of the inputs that are carried along.
+        signatures: what is asked of the model, of ``assign``, ``score`` and ``transform``.
+        format: what is written.
+        on_bad_row: what becomes of a row that cannot be scored.
+        part_rows: the rows of a part.
+        limit: the rows of all inputs that are read; None is all.
+    """
+
+    inputs: tuple[JobInput, ...]
     output: Path
+    model: ScoredModel
+    n_clusters: int
+    keep: tuple[str, ...] = ()
+    signatures: tuple[str, ...] = (ASSIGN,)
+    format: Format = Format.PARQUET
+    on_bad_row: OnBadRow = OnBadRow.REJECT
+    part_rows: int = 2**20
+    limit: int | None = None
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The names of what the model answers, in the order of the output."""
+        return tuple(tensor.name for name in self.signatures for tensor in SIGNATURES[name].outputs)
 
 
-def score_files(
-    tables: Sequence[Table],
-    output: Path,
-    scorer: Scorer,
-    feature_names: Sequence[str],
-    *,
-    overwrite: bool = False,
-    on_rows: Callable[[int], None] | None = None,
-) -> ScoreReport:
-    """Score every row of ``tables`` into ``output``, ``.csv`` or ``.parquet``.
+def signatures(*, score: bool, all_distances: bool) -> tuple[str, ...]:
+    """What is asked of the model."""
+    return (ASSIGN, *((SCORE,) if score else ()), *((TRANSFORM,) if all_distances else ()))
 
-    Args:
-        feature_names: the columns that the model takes, in its order.
-        overwrite: whether an existing output may be replaced.
-        on_rows: called with the number of rows of each batch that was scored.
 
-    Raises:
-        ColumnMismatch: a table lacks a column; before any row is scored.
-        BadCell: a cell is not a number.
-        UnreadableFile: a file is damaged.
-        OutputNotWritten: ``output`` exists, or cannot be written. Nothing is left of it.
+@dataclass(frozen=True)
+class Stretch:
+    """Parts of one input that lie one after the other: from ``first`` on, before ``stop``.
+
+    ``row`` is the number of rows before the first part; ``stop`` None goes to the end of the file.
     """
-    from .writers import assignment_writer, check_output
 
-    began = time.monotonic()
-    check_output(output, overwrite=overwrite)
-    for table in tables:
-        if output.exists() and Path(table.name).exists() and output.samefile(table.name):
-            raise OutputNotWritten(f"{output}: is one of the inputs; name another file")
-    rows = not_scored = 0
-    with assignment_writer(output) as write:
-        for assignment in assignments(tables, scorer, feature_names):
-            write(assignment)
-            rows += len(assignment.cluster_index)
-            not_scored += count_not_scored(assignment)
-            if on_rows is not None:
-                on_rows(len(assignment.cluster_index))
-    return ScoreReport(rows, not_scored, time.monotonic() - began, output)
+    number: int
+    first: int
+    row: int
+    stop: int | None = None
 
 
-def assignments(
-    tables: Iterable[Table], scorer: Scorer, feature_names: Sequence[str]
-) -> Iterator[Assignment]:
-    """Score the rows of ``tables`` in order, batch by batch; the columns are checked at once.
-
-    Raises ColumnMismatch, BadCell, UnreadableFile as ``score_files`` does.
-    """
-    picked = [(table, model_columns(table, feature_names)) for table in tables]
-    return _assignments(picked, scorer)
-
-
-def _assignments(
-    picked: Iterable[tuple[Table, Sequence[str]]], scorer: Scorer
-) -> Iterator[Assignment]:
-    for table, columns in picked:
-        rows = min(_BATCH_ROWS, max(1, _BATCH_BYTES // (4 * len(columns))))
-        for block in table.blocks(columns):
-            # A number beyond float32 becomes infinity, and so a row that is not scored.
-            with np.errstate(over="ignore"):
-                points = block.astype(np.float32, copy=False)
-            for start in range(0, len(points), rows):
-                yield scorer.assign(points[start : start + rows])
-
-
-def model_columns(table: Table, feature_names: Sequence[str]) -> tuple[str, ...]:
-    """The columns of ``table`` that the model takes, in the order that it takes them.
-
-    By name; a table without names of its own is also taken by place, when its width is the model's.
-    Raises ColumnMismatch.
-    """
-    if set(feature_names) <= set(table.columns) or table.named:
-        require_columns(table, feature_names)
-        return tuple(feature_names)
-    if len(table.columns) != len(feature_names):
-        raise ColumnMismatch(
-            f"{table.name}: has {len(table.columns)} columns, and the model takes "
-            f"{len(feature_names)}: {', '.join(feature_names)}"
-        )
-    return table.columns
-
-
-def extra_columns(tables: Iterable[Table], feature_names: Sequence[str]) -> tuple[str, ...]:
-    """The names of the columns that the model does not take, each once."""
-    taken = set(feature_names)
-    return tuple(
-        dict.fromkeys(
-            column
-            for table in tables
-            if table.named
-            for column in table.columns
-            if column not in taken
-        )
-    )
-
-
-def count_not_scored(assignment: Assignment) -> int:
-    """The rows that have -1 for an answer."""
-    return int(np.count_nonzero(assignment.cluster_index == BAD_ROW))
+def part_name(input_number: int, part: int) -> str:
+    """As in ``part-00000-00002``: the input and the part of it, from 0."""
+    return f"part-{input_number:05d}-{part:05d}"

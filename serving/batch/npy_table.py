@@ -6,22 +6,26 @@ missing value.
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import UnreadableFile
-from .table import Block, ColumnKind, require_columns
+from .table import Chunk, ColumnKind, Table, require_columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Numbers in a block.
 _BLOCK_NUMBERS: Final = 2**20
 
 
-class NpyTable:
+class NpyTable(Table):
     """A ``.npy`` file."""
 
     named = False
+    rows: int
 
     def __init__(self, path: Path) -> None:
         """Read the array's header. Raises UnreadableFile."""
@@ -37,24 +41,53 @@ class NpyTable:
                 f"{self.name}: holds an array of shape {array.shape}, and [rows, features] is "
                 "needed; reshape it"
             )
+        self.rows = len(array)
+        # In the order of bytes that this machine has, as Arrow and TensorFlow want it.
+        self._dtype = array.dtype.newbyteorder("=")
         self.columns = tuple(f"feature_{index}" for index in range(array.shape[1]))
 
     def kinds(self) -> Mapping[str, ColumnKind]:
         return dict.fromkeys(self.columns, ColumnKind(True, "numbers"))
 
-    def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
-        require_columns(self, columns)
+    def check(self, columns: Sequence[str], keep: Sequence[str] = ()) -> None:
+        require_columns(self, [*columns, *keep])
+
+    def kept_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
+        import pyarrow as pa
+
+        return dict.fromkeys(keep, pa.from_numpy_dtype(self._dtype))
+
+    def chunks(
+        self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
+    ) -> Iterator[Chunk]:
+        self.check(columns, keep)
         array = self._open()
-        picked = [self.columns.index(column) for column in columns]
+        picked, kept = ([self.columns.index(name) for name in names] for names in (columns, keep))
         # float32 holds every float16 and every integer of two bytes exactly.
-        narrow = array.dtype.itemsize <= (4 if array.dtype.kind == "f" else 2)
+        narrow = self._dtype.itemsize <= (4 if self._dtype.kind == "f" else 2)
         rows = max(1, _BLOCK_NUMBERS // array.shape[1])
-        for start in range(0, len(array), rows):
-            block = array[start : start + rows, picked]
-            yield np.ascontiguousarray(block, np.float32 if narrow else np.float64)
+        for first in range(start, len(array), rows):
+            # One copy of whole rows, so that the map is read in order whatever is picked of it.
+            block = np.array(array[first : first + rows], self._dtype)
+            yield Chunk(
+                np.ascontiguousarray(block[:, picked], np.float32 if narrow else np.float64),
+                self._kept(block, keep, kept),
+            )
 
     def place(self, row: int) -> str:
         return f"row {row} (counted from 1)"
+
+    def _kept(
+        self, block: NDArray[Any], names: Sequence[str], places: Sequence[int]
+    ) -> "pa.RecordBatch | None":
+        if not names:
+            return None
+        import pyarrow as pa
+
+        return pa.record_batch(
+            [pa.array(block[:, place]) for place in places],
+            schema=pa.schema(list(self.kept_types(names).items())),
+        )
 
     def _open(self) -> NDArray[Any]:
         try:

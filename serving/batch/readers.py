@@ -1,13 +1,84 @@
-"""The one door to files of rows: the kind of a file is told by its extension."""
+"""The one door to files of rows: which files are meant, and a table for each.
 
+The kind of a file is told by its name.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Final
 
 from .errors import UnreadableFile
 from .table import Table
 
-#: What is read, by extension.
-KINDS: Final = {".csv": "CSV", ".parquet": "Parquet", ".npy": "NumPy array"}
+#: What is read, by how a name ends.
+KINDS: Final = {
+    ".csv": "CSV",
+    ".csv.gz": "CSV, gzip",
+    ".parquet": "Parquet",
+    ".arrow": "Arrow IPC",
+    ".feather": "Arrow IPC",
+    ".npy": "NumPy array",
+    ".tfrecord": "TFRecord",
+    ".tfrecord.gz": "TFRecord, gzip",
+}
+
+#: CSV on standard input.
+STANDARD_INPUT: Final = Path("-")
+
+_SAME: Final = {".tfrecords": ".tfrecord", ".arrows": ".arrow"}
+
+# Pipelines of TensorFlow write shards, as in rows.tfrecord-00003-of-00010.
+_ENDING: Final = re.compile(r"(\.[a-z]+)(?:-\d+-of-\d+)?(\.gz)?$")
+
+
+def kind_of(path: Path) -> str | None:
+    """The kind of a file, a key of ``KINDS``; None when it is of no kind that is read."""
+    found = _ENDING.search(path.name.lower())
+    if found is None:
+        return None
+    kind = _SAME.get(found[1], found[1]) + (found[2] or "")
+    return kind if kind in KINDS else None
+
+
+def input_files(given: Sequence[Path]) -> list[Path]:
+    """The files that are meant by files, folders and globs, in a fixed order.
+
+    Of a folder, those of a kind that is read, also in folders below, by name; what begins with
+    ``.`` or ``_`` is left out, as other programs write their own notes there. ``-`` stays.
+
+    Raises:
+        UnreadableFile: a folder or a glob stands for no file.
+    """
+    return [file for each in given for file in _meant(each)]
+
+
+def _meant(given: Path) -> Iterator[Path]:
+    if given.is_dir():
+        files = [path for path in _below(given) if kind_of(path)]
+        if not files:
+            raise UnreadableFile(
+                f"{given}: is a folder without a file that is read ({', '.join(KINDS)})"
+            )
+        yield from files
+    elif not given.exists() and has_magic(str(given)):
+        matches = sorted(Path(match) for match in glob(str(given), recursive=True))
+        if not matches:
+            raise UnreadableFile(f"{given}: no file matches; look with ls {given.parent}")
+        for match in matches:
+            yield from _meant(match)
+    else:
+        yield given
+
+
+def _below(folder: Path) -> list[Path]:
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
+    )
 
 
 def open_table(path: Path) -> Table:
@@ -17,14 +88,15 @@ def open_table(path: Path) -> Table:
         UnreadableFile: it does not exist, is a folder, is empty or damaged, or of another kind.
         ColumnMismatch: two columns have the same name.
     """
-    kind = path.suffix.lower()
+    kind = kind_of(path)
     if path.is_dir():
         raise UnreadableFile(f"{path}: is a folder; name the files in it, as in {path}/*.csv")
     if not path.exists():
         raise UnreadableFile(f"{path}: no such file")
-    if kind not in KINDS:
+    if kind is None:
         raise UnreadableFile(
-            f"{path}: a file of the kind {kind!r} is not read; give one of {', '.join(KINDS)}"
+            f"{path}: a file of the kind {path.suffix!r} is not read; "
+            f"give one of {', '.join(KINDS)}"
         )
     if not path.stat().st_size:
         raise UnreadableFile(f"{path}: is empty")
@@ -33,10 +105,14 @@ def open_table(path: Path) -> Table:
         from .npy_table import NpyTable
 
         return NpyTable(path)
-    if kind == ".parquet":
-        from .parquet_table import ParquetTable
+    if kind.startswith(".csv"):
+        from .csv_table import CsvTable
 
-        return ParquetTable(path)
-    from .csv_table import CsvTable
+        return CsvTable(path)
+    if kind.startswith(".tfrecord"):
+        from .tfrecord_table import TfRecordTable
 
-    return CsvTable(path)
+        return TfRecordTable(path)
+    from .arrow_table import IpcTable, ParquetTable
+
+    return ParquetTable(path) if kind == ".parquet" else IpcTable(path)

@@ -18,8 +18,8 @@ from export.model_card import QUANTILES
 from kmeans_module.contract import BAD_ROW
 from serving.results import Assignment
 
+from .assigning import assignments
 from .errors import BadCell, NoRows, UnreadableFile
-from .job import assignments
 from .readers import open_table
 from .table import Table
 

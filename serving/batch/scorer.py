@@ -1,32 +1,45 @@
 """What answers for the rows: the model in this process, or anything of the same shape."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from export.errors import InvalidCandidate
-from kmeans_module.contract import ASSIGN
-from serving.results import Assignment
+from kmeans_module.contract import SIGNATURES
+from serving.results import Assignment, Distances, Score
+
+_R = TypeVar("_R", Assignment, Score, Distances)
 
 
 class Scorer(Protocol):
-    """Gives each row its cluster. The clients of a server are scorers too."""
+    """Answers for each row, float32 [n, d] in raw units. The clients of a server are scorers too.
+
+    Threads may share it.
+    """
 
     def assign(self, points: ArrayLike, /) -> Assignment:
-        """The nearest cluster of each row of ``points``, float32 [n, d] in raw units."""
+        """The nearest cluster of each row, and the distance to it."""
+
+    def score(self, points: ArrayLike, /) -> Score:
+        """How well each row fits its cluster."""
+
+    def transform(self, points: ArrayLike, /) -> Distances:
+        """The distances of each row to every centroid."""
 
 
 class LocalScorer:
     """A published version, loaded into this process; needs TensorFlow.
+
+    A row with NaN or infinity is answered with -1, as by a server.
 
     Attributes:
         version: the number of the version.
     """
 
     def __init__(self, version_directory: Path) -> None:
-        """Load it. Raises InvalidCandidate when it cannot be loaded or has no ``assign``."""
+        """Load it. Raises InvalidCandidate when it cannot be loaded or lacks a signature."""
         import tensorflow as tf
 
         self.version = int(version_directory.name)
@@ -36,19 +49,30 @@ class LocalScorer:
         except (OSError, tf.errors.OpError, ValueError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InvalidCandidate(f"{version_directory}: cannot be loaded: {reason}") from error
-        if ASSIGN not in self._model.signatures:
-            raise InvalidCandidate(f"{version_directory}: has no signature {ASSIGN!r}")
-        self._assign = self._model.signatures[ASSIGN]
+        for result in (Assignment, Score, Distances):
+            if result.signature not in self._model.signatures:
+                raise InvalidCandidate(
+                    f"{version_directory}: has no signature {result.signature!r}"
+                )
         self._constant = tf.constant
 
     def assign(self, points: ArrayLike, /) -> Assignment:
-        """The nearest cluster of each row of ``points``, float32 [n, d] in raw units.
+        """The nearest cluster of each row, and the distance to it."""
+        return self._ask(Assignment, points)
 
-        A row with NaN or infinity gets ``cluster_index`` and ``distance`` -1.
-        """
-        answer = self._assign(points=self._constant(np.asarray(points, np.float32)))
-        return Assignment(
-            cluster_index=answer["cluster_index"].numpy(),
-            distance=answer["distance"].numpy(),
-            version=self.version,
-        )
+    def score(self, points: ArrayLike, /) -> Score:
+        """How well each row fits its cluster."""
+        return self._ask(Score, points)
+
+    def transform(self, points: ArrayLike, /) -> Distances:
+        """The distances of each row to every centroid."""
+        return self._ask(Distances, points)
+
+    def _ask(self, result: type[_R], points: ArrayLike) -> _R:
+        signature = self._model.signatures[result.signature]
+        answer = signature(points=self._constant(np.asarray(points, np.float32)))
+        outputs: dict[str, Any] = {
+            tensor.name: answer[tensor.name].numpy()
+            for tensor in SIGNATURES[result.signature].outputs
+        }
+        return result(**outputs, version=self.version)

@@ -1,9 +1,7 @@
 """``tfkmeans assign``: the cluster of each row, on stdout."""
 
 import json as json_text
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,7 +19,7 @@ from .arguments import (
     published,
 )
 from .errors import UserMistake
-from .extras import needs_extra
+from .given_files import FILES_HELP, given_tables
 from .tensorflow_loading import load_tensorflow
 from .terminal import note, progress
 
@@ -42,16 +40,12 @@ EXAMPLES: Final = examples(
     ("Of CSV on standard input", "cat rows.csv | tfkmeans assign - --model models/c"),
 )
 
-_STANDARD_INPUT: Final = Path("-")
-
 
 def assign(
     model: ModelOption,
     files: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="FILE", help="CSV, Parquet or .npy files of rows; - is CSV on stdin."
-        ),
+        typer.Argument(metavar="FILE", help=FILES_HELP),
     ] = None,
     version: VersionOption = None,
     points: Annotated[
@@ -83,7 +77,7 @@ def assign(
             stack.enter_context(progress("assigning"))
         scorer = stack.enter_context(_scorer(directory, number, model, server))
         if files:
-            from serving.batch.job import assignments
+            from serving.batch.assigning import assignments
 
             answers: Iterable[Assignment] = assignments(tables, scorer, card.feature_names)
         else:
@@ -117,31 +111,14 @@ def _tables(files: Sequence[Path], feature_names: Sequence[str]) -> Iterator[lis
     if not files:
         yield []
         return
-    with needs_extra("batch"):
-        from serving.batch.csv_table import CsvTable
-        from serving.batch.job import extra_columns, model_columns
-        from serving.batch.readers import open_table
-    with ExitStack() as stack:
-        tables = [
-            CsvTable(stack.enter_context(_spooled_input()), "standard input")
-            if file == _STANDARD_INPUT
-            else open_table(file)
-            for file in files
-        ]
-        for table in tables:
+    with given_tables(files, "batch") as given:
+        from serving.batch.feature_columns import extra_columns, model_columns
+
+        for table in given.tables:
             model_columns(table, feature_names)
-        if ignored := extra_columns(tables, feature_names):
+        if ignored := extra_columns(given.tables, feature_names):
             note(f"ignored {counted(len(ignored), 'column')}: {', '.join(ignored)}")
-        yield tables
-
-
-@contextmanager
-def _spooled_input() -> Iterator[Path]:
-    """Standard input as a file: a reader may have to look at a row twice to say what is wrong."""
-    with tempfile.NamedTemporaryFile(prefix="tfkmeans-", suffix=".csv") as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-        file.flush()
-        yield Path(file.name)
+        yield given.tables
 
 
 @contextmanager
@@ -160,7 +137,7 @@ def _scorer(directory: Path, version: int, base: Path, server: str | None) -> It
 
 
 def _print(answers: Iterable["Assignment"], *, as_json: bool) -> None:
-    from serving.batch.job import count_not_scored
+    from serving.batch.assigning import count_not_scored
 
     not_scored = 0
     # Not before there is an answer: what fails at once prints nothing.

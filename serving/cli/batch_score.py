@@ -1,99 +1,461 @@
-"""``tfkmeans batch-score``: the cluster of every row of files, into a file."""
+"""``tfkmeans batch-score``: the cluster of every row of files, into a folder of files."""
 
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from export.errors import InvalidCandidate
+from export.model_card import CARD_FILE, ModelCard
+from serving.batch.job import Format, Job, OnBadRow, ScoredModel
+
 from .arguments import (
     JsonOption,
-    ModelOption,
+    ModelOrPlace,
     VersionOption,
     counted,
     examples,
+    model_name,
+    not_negative,
     published,
+    whole,
 )
-from .extras import needs_extra
+from .asking import (
+    CallTimeoutOption,
+    HeaderOption,
+    NameOption,
+    TlsCaOption,
+    TlsCertificateOption,
+    TlsKeyOption,
+    TlsOption,
+    asking_client,
+)
+from .columns import named_columns
+from .errors import UserMistake
+from .exit_codes import REFUSED
+from .given_files import FILES_HELP, Given, given_tables
+from .scoring_progress import ScoringProgress
 from .tensorflow_loading import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
 
+if TYPE_CHECKING:
+    from serving.batch.output_folder import OutputFolder
+    from serving.batch.scorer import Scorer
+
 EXAMPLES: Final = examples(
     (
-        "The cluster and the distance of each row, as Parquet",
-        "tfkmeans batch-score rows.csv clusters.parquet --model models/customers",
+        "The cluster and the distance of each row, with its id, as Parquet files in out/scored",
+        "tfkmeans batch-score rows.csv out --model models/customers --keep id",
     ),
     (
-        "Of several files, by a version that is not the highest",
-        "tfkmeans batch-score in/*.parquet out.csv --model models/customers --version 2",
+        "Of a folder, as CSV; the same command goes on where it was stopped",
+        "tfkmeans batch-score in/ out --model models/customers --format csv",
     ),
+    (
+        "By a running server, without TensorFlow here",
+        "tfkmeans batch-score in/ out --model models/customers --server models:8500",
+    ),
+    (
+        "By Apache Beam, on any of its runners",
+        "tfkmeans batch-score in/ out --model models/customers --runner beam"
+        " --beam-option runner=FlinkRunner",
+    ),
+    ("What would be done", "tfkmeans batch-score in/ out --model models/customers --dry-run"),
 )
 
 
+class Runner(StrEnum):
+    """Who does the work."""
+
+    LOCAL = "local"
+    BEAM = "beam"
+
+
+@dataclass(frozen=True)
+class _Scored:
+    """The version that answers: its folder where there is one, its card, what the job calls it."""
+
+    directory: Path | None
+    card: ModelCard
+    model: ScoredModel
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Which server is asked, and how."""
+
+    server: str
+    options: dict[str, Any]
+    patience: float
+    in_flight: int
+
+
 def batch_score(
-    inputs: Annotated[
-        list[Path], typer.Argument(metavar="IN", help="CSV, Parquet or .npy files of rows.")
-    ],
-    output: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The file to write: .csv or .parquet.")
-    ],
-    model: ModelOption,
+    inputs: Annotated[list[Path], typer.Argument(metavar="IN", help=FILES_HELP)],
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
+    model: ModelOrPlace = None,
     version: VersionOption = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace OUT when it exists.")
+    keep: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Columns of the inputs to carry along."),
+    ] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="What the output is written as.")
+    ] = Format.PARQUET,
+    score: Annotated[
+        bool, typer.Option("--score", help="Add squared_distance and the simplified silhouette.")
     ] = False,
+    all_distances: Annotated[
+        bool, typer.Option("--all-distances", help="Add the distances to all centroids.")
+    ] = False,
+    on_bad_row: Annotated[
+        OnBadRow,
+        typer.Option(help="A row that cannot be scored goes to OUT/rejected, or ends the job."),
+    ] = OnBadRow.REJECT,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with exit code 3 when rows were rejected.")
+    ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(parser=whole(1), metavar="N", help="Read so many rows of all inputs."),
+    ] = None,
+    part_rows: Annotated[
+        int,
+        typer.Option(
+            parser=whole(1),
+            metavar="N",
+            help="Rows of a part: a file of the output, and what is lost at most when stopped.",
+        ),
+    ] = Job.part_rows,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be read and written, and end.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the job that is in OUT, and begin anew.")
+    ] = False,
+    runner: Annotated[
+        Runner, typer.Option(help="Who does the work: this process, or Apache Beam.")
+    ] = Runner.LOCAL,
+    beam_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--beam-option",
+            metavar="NAME=VALUE",
+            help="An option of Beam's pipeline, as in runner=FlinkRunner; may be repeated.",
+        ),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Ask this server by gRPC, without TensorFlow here."),
+    ] = None,
+    card: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --server, in place of --model: the card of the version that answers.",
+        ),
+    ] = None,
+    name: NameOption = None,
+    in_flight: Annotated[
+        int, typer.Option(parser=whole(1), metavar="N", help="Requests under way at a time.")
+    ] = 4,
+    patience: Annotated[
+        float,
+        typer.Option(
+            parser=not_negative,
+            metavar="X",
+            help="Seconds that rows wait for a server that restarts.",
+        ),
+    ] = 120.0,
+    timeout: CallTimeoutOption = 30.0,
+    headers: HeaderOption = None,
+    tls: TlsOption = False,
+    tls_ca: TlsCaOption = None,
+    tls_certificate: TlsCertificateOption = None,
+    tls_key: TlsKeyOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Write the cluster and the distance of each row of the inputs to OUT, in their order.
+    """Write the cluster and the distance of each row of the inputs to the folder OUT.
 
-    OUT has the columns cluster_index and distance; a row with a missing value has -1 in both.
+    OUT/scored has the rows in the order of the inputs, OUT/rejected those that cannot be scored,
+    with the reason, and OUT/summary.json what was counted. A job that was stopped, however it was,
+    goes on with the same command.
     """
-    directory, number, card = published(model, version)
-    with needs_extra("batch"):
-        from serving.batch.job import extra_columns, model_columns, score_files
-        from serving.batch.readers import open_table
-        from serving.batch.writers import check_output
+    _check_flags(server, card, runner, beam_option, limit)
+    scored = _scored(model, version, card, name)
+    asked = None
+    if server is not None:
+        options = {
+            "timeout": timeout,
+            "headers": headers,
+            "tls": tls,
+            "tls_ca": tls_ca,
+            "tls_certificate": tls_certificate,
+            "tls_key": tls_key,
+        }
+        asked = _Asked(server, options, patience, in_flight)
+    with given_tables(inputs, "batch") as given:
+        from serving.batch.output_folder import OutputFolder
+        from serving.batch.planning import planned
 
-        tables = [open_table(path) for path in inputs]
-    # All that can be known is checked before TensorFlow is loaded.
-    check_output(output, overwrite=overwrite)
-    for table in tables:
-        model_columns(table, card.feature_names)
-    if ignored := extra_columns(tables, card.feature_names):
+        job = planned(
+            given.tables,
+            output,
+            scored.model,
+            scored.card,
+            keep=named_columns("--keep", keep) if keep is not None else (),
+            score=score,
+            all_distances=all_distances,
+            form=form,
+            on_bad_row=on_bad_row,
+            part_rows=part_rows,
+            limit=limit,
+            copies=given.copies,
+        )
+        folder = OutputFolder(job)
+        # All that can be known is checked before TensorFlow is loaded or a server is asked.
+        begun = not overwrite and folder.compare()
+        if dry_run:
+            _show_plan(job, given, folder if begun else None, as_json=json)
+            return
+        _note_ignored(job, given, scored.card)
+        if runner is Runner.BEAM:
+            summary = _by_beam(job, given, scored, beam_option or (), overwrite=overwrite)
+        else:
+            summary = _here(job, given, scored, asked, folder if begun else None, overwrite)
+    _show(summary, as_json=json)
+    if strict and summary["rejected"]:
+        raise typer.Exit(REFUSED)
+
+
+def _check_flags(
+    server: str | None,
+    card: Path | None,
+    runner: Runner,
+    beam_options: Sequence[str] | None,
+    limit: int | None,
+) -> None:
+    """Find out what does not go together."""
+    if card is not None and server is None:
+        raise UserMistake("--card: is for --server; give --model BASE to score here")
+    if beam_options and runner is not Runner.BEAM:
+        raise UserMistake("--beam-option: is for --runner beam; add it")
+    if runner is Runner.BEAM and server is not None:
+        raise UserMistake("--server: Beam's workers load the model; leave out one of the two")
+    if runner is Runner.BEAM and limit is not None:
+        raise UserMistake("--limit: is for a try in this process; leave out --runner beam")
+
+
+def _scored(
+    base: Path | None, version: int | None, card_file: Path | None, name: str | None
+) -> _Scored:
+    """The version that is to answer. Raises UserMistake, ExportError."""
+    if (base is None) == (card_file is None):
+        raise UserMistake("give --model BASE; or, with --server, --card FILE in place of it")
+    if base is not None:
+        directory, number, card = published(base, version)
+        served = name or model_name(base)
+        return _Scored(directory, card, ScoredModel(served, number, _sha256(directory / CARD_FILE)))
+    assert card_file is not None
+    try:
+        card = ModelCard.from_json(card_file.read_text(encoding="utf-8"), origin=str(card_file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidCandidate(f"--card {card_file}: cannot be read: {error}") from None
+    number_of_folder = card_file.absolute().parent.parent.name
+    if version is None and not number_of_folder.isdecimal():
+        raise UserMistake(f"--card {card_file}: does not tell its version; add --version N")
+    served_name = name or card.model
+    if served_name is None:
+        raise UserMistake(f"--card {card_file}: does not tell the model's name; add --name NAME")
+    number = int(number_of_folder) if version is None else version
+    return _Scored(None, card, ScoredModel(served_name, number, _sha256(card_file)))
+
+
+def _sha256(card_file: Path) -> str:
+    """That of a card is that of the version: the card holds those of all other files."""
+    return hashlib.sha256(card_file.read_bytes()).hexdigest()
+
+
+def _note_ignored(job: Job, given: Given, card: ModelCard) -> None:
+    from serving.batch.feature_columns import extra_columns
+
+    if ignored := extra_columns(given.tables, [*card.feature_names, *job.keep]):
         note(f"ignored {counted(len(ignored), 'column')}: {', '.join(map(str, ignored))}")
+
+
+def _here(
+    job: Job,
+    given: Given,
+    scored: _Scored,
+    asked: _Asked | None,
+    begun: "OutputFolder | None",
+    overwrite: bool,
+) -> dict[str, Any]:
+    """The work done by this process. Gives the summary."""
+    from serving.batch.in_process import score_files
+
+    done = [] if begun is None else begun.records()
+    if done:
+        note(f"going on: {counted(len(done), 'part')} done before")
     with progress("scoring") as tell:
-        tell("loading the model")
+        tell("loading the model" if asked is None else "asking the server")
+        with _scorer(scored, asked) as scorer, _told_how_to_go_on(job):
+            watch = ScoringProgress(tell, _rows_left(job, given, sum(d.tally.rows for d in done)))
+            return score_files(
+                job,
+                given.tables,
+                scorer,
+                overwrite=overwrite,
+                at_a_time=None if asked is None else asked.in_flight,
+                on_rows=watch.on_rows,
+            )
+
+
+@contextmanager
+def _scorer(scored: _Scored, asked: _Asked | None) -> Iterator["Scorer"]:
+    if asked is None:
+        assert scored.directory is not None
         load_tensorflow("train")
         from serving.batch.scorer import LocalScorer
 
-        scorer = LocalScorer(directory)
-        done = 0
-
-        def on_rows(count: int) -> None:
-            nonlocal done
-            done += count
-            tell(counted(done, "row"))
-
-        report = score_files(
-            tables, output, scorer, card.feature_names, overwrite=overwrite, on_rows=on_rows
-        )
-    if json:
-        print_json(
-            {
-                "model": str(model),
-                "version": number,
-                "output": str(report.output),
-                "rows": report.rows,
-                "rows_not_scored": report.rows_not_scored,
-                "seconds": round(report.seconds, 3),
-            }
-        )
+        yield LocalScorer(scored.directory)
         return
+    from export import golden_requests
+    from serving.batch.server_scorer import ServerScorer
+
+    with asking_client(asked.server, scored.model.name, **asked.options) as client:
+        scorer = ServerScorer(
+            client,
+            scored.model.version,
+            asked.server,
+            patience=asked.patience,
+            on_trouble=lambda error: note(f"waiting for the server: {error}"),
+        )
+        directory = scored.directory
+        recorded = None if directory is None else golden_requests.read(directory)
+        scorer.check(scored.card, None if recorded is None else lambda _: recorded)
+        yield scorer
+
+
+@contextmanager
+def _told_how_to_go_on(job: Job) -> Iterator[None]:
+    """Say, when the work is cut short, what is done and how to go on."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        from serving.batch.output_folder import OutputFolder
+
+        done = len(OutputFolder(job).records())
+        if job.inputs[0].is_copy:
+            note(f"{counted(done, 'part')} done in {job.output}")
+        else:
+            note(f"{counted(done, 'part')} done in {job.output}; the same command goes on there")
+        raise
+
+
+def _by_beam(
+    job: Job, given: Given, scored: _Scored, options: Sequence[str], *, overwrite: bool
+) -> dict[str, Any]:
+    """The work done by Beam's workers. Gives the summary."""
+    from .extras import needs_extra
+
+    assert scored.directory is not None
+    if given.copies:
+        raise UserMistake("-: Beam's workers cannot read standard input; give files")
+    for option in options:
+        if "=" not in option or option.startswith("-"):
+            raise UserMistake(f"--beam-option {option}: give NAME=VALUE, as in runner=FlinkRunner")
+    with progress("scoring by Beam") as tell:
+        tell("starting")
+        load_tensorflow("beam")
+        with needs_extra("beam"):
+            from serving.batch.beam_runner import score_by_beam
+        with _told_how_to_go_on(job):
+            return score_by_beam(
+                job,
+                given.tables,
+                scored.directory,
+                [f"--{option}" for option in options],
+                overwrite=overwrite,
+            )
+
+
+def _rows_left(job: Job, given: Given, done: int) -> int | None:
+    """How many rows are to be scored, or about so many; None when nobody knows."""
+    rows = [table.likely_rows for table in given.tables]
+    known = [each for each in rows if each is not None]
+    total = sum(known) if len(known) == len(rows) else None
+    if job.limit is not None:
+        total = job.limit if total is None else min(total, job.limit)
+    return None if total is None else max(0, total - done)
+
+
+def _show_plan(job: Job, given: Given, begun: "OutputFolder | None", *, as_json: bool) -> None:
+    from serving.batch.part_schema import kept_types, scored_schema
+
+    schema = scored_schema(job, kept_types(given.tables, job.keep))
+    done = 0 if begun is None else len(begun.records())
+    rows = _rows_left(job, given, 0)
+    counted_all = all(table.rows is not None for table in given.tables)
+    plan = {
+        "files": [table.name for table in given.tables],
+        "rows": rows,
+        "rows_are_counted": counted_all,
+        "features": list(job.inputs[0].columns),
+        "model": job.model.name,
+        "version": job.model.version,
+        "output": str(job.output),
+        "format": str(job.format),
+        "columns": schema.names,
+        "parts_done": done,
+    }
+    if as_json:
+        print_json(plan)
+        return
+    about = "not known before they are read" if rows is None else f"{rows:,}"
+    kinds = [(field.name, str(field.type)) for field in schema]
     print_fields(
-        f"wrote {report.output}",
+        f"would write {job.output}/scored",
         [
-            ("model", f"{model}, version {number}"),
-            ("rows", f"{report.rows:,}"),
-            ("not scored", f"{report.rows_not_scored:,} (missing or infinite values; -1 in OUT)"),
-            ("seconds", f"{report.seconds:.2f}"),
+            ("model", f"{job.model.name}, version {job.model.version}"),
+            ("files", _listed([table.name for table in given.tables])),
+            ("rows", about if counted_all or rows is None else f"about {about}"),
+            ("features", ", ".join(job.inputs[0].columns)),
+            ("format", f"{job.format}, parts of {counted(job.part_rows, 'row')}"),
+            ("columns", ", ".join(f"{column} {kind}" for column, kind in kinds)),
+            ("done", counted(done, "part")),
+        ],
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few, and how many more."""
+    if len(names) <= 4:
+        return ", ".join(names)
+    return f"{', '.join(names[:3])} and {len(names) - 3:,} more"
+
+
+def _show(summary: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(summary)
+        return
+    output, seconds = summary["output"], summary["seconds"]
+    rejected = f"{summary['rejected']:,}"
+    if summary["rejected"]:
+        rejected += f" (why: {output}/rejected)"
+    model = summary["model"]
+    print_fields(
+        f"wrote {output}/scored",
+        [
+            ("model", f"{model['name']}, version {model['version']}"),
+            ("rows", f"{summary['rows']:,} of {counted(summary['files'], 'file')}"),
+            ("scored", f"{summary['scored']:,} in {counted(summary['parts'], 'part')}"),
+            ("rejected", rejected),
+            ("seconds", f"{seconds:.2f}"),
         ],
     )

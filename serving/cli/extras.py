@@ -10,7 +10,7 @@ from .errors import MissingExtra
 #: Top-level packages that come with an extra.
 _OPTIONAL: Final = frozenset(
     {
-        *("tensorflow", "tensorflow_serving", "pyarrow", "scipy"),
+        *("tensorflow", "tensorflow_serving", "pyarrow", "scipy", "apache_beam"),
         *("starlette", "uvicorn", "h11"),
         *("jinja2", "matplotlib", "tensorboard"),
     }

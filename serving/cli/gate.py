@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .arguments import not_negative
-from .extras import needs_extra
+from .given_files import given_tables
 from .terminal import note
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ def holdout_rows(files: Sequence[Path] | None, names: Sequence[str]) -> Iterator
         return
     import numpy as np
 
-    with needs_extra("batch"):
-        from serving.batch.readers import open_table
+    with given_tables(files, "batch") as given:
         from serving.batch.training_rows import collect
-    rows = collect([open_table(file) for file in files], names)
+
+        rows = collect(given.tables, names)
     with tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:
         path = Path(scratch) / "holdout.npy"
         np.save(path, rows.points.astype(np.float32, copy=False))

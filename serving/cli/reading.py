@@ -1,6 +1,5 @@
 """Reading the rows that a command clusters, and saying what there is to say of them."""
 
-import csv
 import re
 from collections.abc import Sequence
 from enum import StrEnum
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .arguments import counted
+from .columns import named_columns
 from .errors import UserMistake
-from .extras import needs_extra
+from .given_files import FILES_HELP, given_tables
 from .terminal import progress
 
 if TYPE_CHECKING:
@@ -27,9 +27,7 @@ class DistanceName(StrEnum):
     COSINE = "cosine"
 
 
-FilesArgument = Annotated[
-    list[Path], typer.Argument(metavar="FILE", help="CSV, Parquet or .npy files of rows.")
-]
+FilesArgument = Annotated[list[Path], typer.Argument(metavar="FILE", help=FILES_HELP)]
 ColumnsOption = Annotated[
     str | None,
     typer.Option(metavar="A,B,...", help="Columns to use; all numeric ones when not given."),
@@ -53,25 +51,26 @@ def read_rows(
 
     With ``directions``, rows of zeros are left out too: they have none.
     """
-    with needs_extra("train"):
-        from serving.batch.readers import open_table
+    with given_tables(files, "train") as given:
         from serving.batch.training_rows import (
             collect,
             columns_beyond_float32,
             without_zero_rows,
         )
 
-        tables = [open_table(file) for file in files]
-    names = _all_numeric(tables, notes) if columns is None else _asked_for(columns)
-    with progress("reading") as tell:
-        read = 0
+        tables = given.tables
+        names = (
+            _all_numeric(tables, notes) if columns is None else named_columns("--columns", columns)
+        )
+        with progress("reading") as tell:
+            read = 0
 
-        def on_rows(count: int) -> None:
-            nonlocal read
-            read += count
-            tell(counted(read, "row"))
+            def on_rows(count: int) -> None:
+                nonlocal read
+                read += count
+                tell(counted(read, "row"))
 
-        rows = collect(tables, names, on_rows=on_rows)
+            rows = collect(tables, names, on_rows=on_rows)
     if rows.rows_left_out:
         lacking = ", ".join(f"{name}: {count}" for name, count in rows.missing.items())
         notes.append(
@@ -105,17 +104,6 @@ def _all_numeric(tables: Sequence["Table"], notes: list[str]) -> tuple[str, ...]
     if tables[0].named and all(_is_number(name) for name in tables[0].columns if name):
         notes.append("warning: the names of the columns are numbers; has the file no header?")
     return names
-
-
-def _asked_for(columns: str) -> tuple[str, ...]:
-    """The names in ``--columns``: one line of CSV, so that a name may hold a comma in quotes."""
-    names = [name.strip() for name in next(csv.reader([columns], skipinitialspace=True), [])]
-    if not names or "" in names:
-        raise UserMistake(f"--columns {columns!r}: a name is empty; give names as in a,b")
-    for name in names:
-        if names.count(name) > 1:
-            raise UserMistake(f"--columns {columns}: {name!r} is named twice; name it once")
-    return tuple(names)
 
 
 def _is_number(name: str) -> bool:

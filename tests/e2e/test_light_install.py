@@ -217,7 +217,7 @@ def test_the_commands_that_ask_a_server_run_there(
         ("train {csv} --model new --clusters 2", "train"),
         ("serve {base} --port auto", "serve"),
         ("assign --point 1,2 --model {base}", "train"),
-        ("batch-score {csv} out.csv --model {base}", "batch"),
+        ("batch-score {csv} out --model {base}", "batch"),
         ("publish {base}/1 new", "train"),
     ],
 )

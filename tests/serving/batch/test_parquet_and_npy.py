@@ -15,9 +15,9 @@ from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from serving.batch import npy_table
+from serving.batch.arrow_table import ParquetTable
 from serving.batch.errors import BatchError, ColumnMismatch, UnreadableFile
 from serving.batch.npy_table import NpyTable
-from serving.batch.parquet_table import ParquetTable
 from serving.batch.readers import open_table
 
 from .tables import read_all, write_csv
@@ -173,7 +173,7 @@ def test_the_kind_of_a_file_is_told_by_its_extension_in_any_case(tmp_path: Path)
         ("folder.csv", "is a folder"),
         ("empty.csv", "is empty"),
         ("empty.parquet", "is empty"),
-        ("rows.xlsx", "'.xlsx' is not read; give one of .csv, .parquet, .npy"),
+        ("rows.xlsx", "'.xlsx' is not read; give one of .csv, .csv.gz, .parquet"),
         ("rows", "'' is not read"),
     ],
 )

@@ -71,7 +71,7 @@ def test_every_command_has_help_with_examples_and_json(command: str) -> None:
     [
         ("pyarrow", "train {csv} --model new --clusters 2", "train"),
         ("tensorflow", "train {csv} --model new --clusters 2", "train"),
-        ("pyarrow", "batch-score {csv} out.csv --model {base}", "batch"),
+        ("pyarrow", "batch-score {csv} out --model {base}", "batch"),
         ("tensorflow", "assign --point 1,2 --model {base}", "train"),
         ("tensorflow", "serve {base} --port auto", "serve"),
         ("uvicorn", "serve {base} --port auto --rest-api-port auto", "serve"),

@@ -62,23 +62,30 @@ def test_assign_and_batch_score_agree_row_for_row(
 ) -> None:
     (tmp_path / "printed.csv").write_text(assigned)
     printed = pacsv.read_csv(tmp_path / "printed.csv")
-    output = tmp_path / "out.parquet"
+    output = tmp_path / "out"
 
-    process = run("batch-score", trained.csv, output, "--model", trained.base, "--json")
+    process = run(
+        "batch-score", trained.csv, output, "--model", trained.base, "--keep", "name", "--json"
+    )
 
-    report = json.loads(process.stdout)
-    assert (report["rows"], report["rows_not_scored"], report["version"]) == (60, 2, 1)
-    assert report["output"] == str(output)
-    assert process.stderr.splitlines() == ["ignored 1 column: name"]
-    written = pq.read_table(output)
-    clusters, distances = (written[name].to_numpy() for name in written.column_names)
-    np.testing.assert_array_equal(clusters, printed["cluster_index"].to_numpy())
-    np.testing.assert_array_equal(distances, printed["distance"].to_numpy().astype(np.float32))
-    assert np.flatnonzero(clusters == -1).tolist() == [1, 4]
-    np.testing.assert_array_equal(distances[[1, 4]], -1)
+    summary = json.loads(process.stdout)
+    assert summary == json.loads((output / "summary.json").read_text())
+    assert (summary["rows"], summary["scored"], summary["rejected"]) == (60, 58, 2)
+    assert (summary["model"]["version"], summary["output"]) == (1, str(output))
+    assert process.stderr == ""
+    written = pq.read_table(output / "scored")
+    names, clusters, distances = (written[name].to_numpy() for name in written.column_names)
+    good = printed["cluster_index"].to_numpy() != -1
+    assert np.flatnonzero(~good).tolist() == [1, 4]
+    assert names.tolist() == [f"id{row}" for row in np.flatnonzero(good)]
+    np.testing.assert_array_equal(clusters, printed["cluster_index"].to_numpy()[good])
+    expected = printed["distance"].to_numpy().astype(np.float32)[good]
+    np.testing.assert_array_equal(distances, expected)
+    rejected = pq.read_table(output / "rejected").to_pylist()
+    assert [(row["row"], row["column"]) for row in rejected] == [(2, "height"), (5, "weight")]
     # Rows 0, 1, 2 modulo 3 belong together.
-    scored = clusters != -1
-    together = [set(clusters[scored & (np.arange(60) % 3 == part)].tolist()) for part in range(3)]
+    of = np.flatnonzero(good) % 3
+    together = [set(clusters[of == part].tolist()) for part in range(3)]
     assert sorted(map(len, together)) == [1, 1, 1]
     assert set.union(*together) == {0, 1, 2}
 

@@ -1,0 +1,382 @@
+"""Rows per second and memory of batch scoring, beside pyarrow alone, scikit-learn and Beam.
+
+::
+
+    python -m benchmarks.batch [--rows 10000000] [--rounds 3] [--out FOLDER]
+
+It writes a Parquet file of random float32 rows and one of a tenth of them, publishes a model made
+from random centroids, and lets five contestants score the file in turn, interleaved, each time in a
+process of its own:
+
+- pyarrow: read the file and write the output's two columns, made beforehand; no answer is computed;
+- tfkmeans: ``score_files``, which ``tfkmeans batch-score`` is;
+- scikit-learn: ``KMeans.predict`` and the distance over pyarrow's batches, single file out;
+- beam rows: ``RunInference`` with Beam's own TensorFlow handler over rows, as its documents show
+  it; of a two-hundredth of the rows, as it is far slower;
+- beam ours: ``tfkmeans batch-score --runner beam``, by Beam's runner of one process.
+
+The clock runs from the first byte read to the last file closed; imports and loading the model are
+not counted. Memory is the peak of a process above what it had before the clock ran. It prints a
+table and writes it as Markdown and JSON below ``benchmarks/results``.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+FEATURES: Final = 16
+CLUSTERS: Final = 64
+RESULTS: Final = Path(__file__).parent / "results"
+NAMES: Final = tuple(f"x{index}" for index in range(FEATURES))
+#: Rows of a row group of the file, and of a batch that is read of it.
+_GROUP: Final = 2**20
+_BATCH: Final = 2**16
+_SAMPLE: Final = 200
+
+CONTESTANTS: Final = ("pyarrow", "tfkmeans", "scikit-learn", "beam rows", "beam ours")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a contestant finds the rows and the model, and writes."""
+
+    rows: Path
+    version: Path
+    output: Path
+
+
+def make_rows(path: Path, rows: int) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rng = np.random.default_rng(0)
+    schema = pa.schema([(name, pa.float32()) for name in NAMES])
+    with pq.ParquetWriter(path, schema) as writer:
+        for start in range(0, rows, _GROUP):
+            count = min(_GROUP, rows - start)
+            columns = [rng.normal(size=count).astype(np.float32) for _ in NAMES]
+            writer.write_table(pa.table(columns, schema=schema))
+
+
+def make_model(base: Path) -> Path:
+    """A published version of random centroids."""
+    from export import make_card, publish, write_candidate
+    from kmeans_module import fit
+
+    rng = np.random.default_rng(1)
+    points = rng.normal(size=(20_000, FEATURES)).astype(np.float32)
+    settings: dict[str, Any] = {
+        "init": "random",
+        "n_init": 1,
+        "max_iter": 2,
+        "tol": 0.0,
+        "standardize": False,
+        "seed": 0,
+    }
+    result = fit(points, CLUSTERS, **settings)
+    card = make_card(result, points, feature_names=NAMES, model=base.name, **settings)
+    write_candidate(base.parent / "candidate", result, card, points)
+    return base / str(publish(base.parent / "candidate", base))
+
+
+# What the contestants do. Each gives the function that is timed.
+
+
+def _pyarrow(place: Place) -> Callable[[], int]:
+    import pyarrow as pa
+
+    rng = np.random.default_rng(2)
+    answer = pa.record_batch(
+        {
+            "cluster_index": rng.integers(0, CLUSTERS, _GROUP).astype(np.int32),
+            "distance": rng.random(_GROUP).astype(np.float32),
+        }
+    )
+
+    def run() -> int:
+        rows = 0
+        with _opened(place) as file, _writer(place, answer.schema) as writer:
+            for batch in file.iter_batches(_BATCH):
+                rows += len(batch)
+                if rows % _GROUP == 0:
+                    writer.write_batch(answer)
+            if rows % _GROUP:
+                writer.write_batch(answer.slice(0, rows % _GROUP))
+        return rows
+
+    return run
+
+
+def _opened(place: Place) -> Any:
+    """The file, as it is read quickest and in bounded memory."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(place.rows, pre_buffer=False, buffer_size=2**20)
+
+
+def _output_schema() -> Any:
+    import pyarrow as pa
+
+    fields: list[tuple[str, pa.DataType]] = [
+        ("cluster_index", pa.int32()),
+        ("distance", pa.float32()),
+    ]
+    return pa.schema(fields)
+
+
+def _writer(place: Place, schema: Any) -> Any:
+    import pyarrow.parquet as pq
+
+    place.output.mkdir(parents=True)
+    repeated: Any = ["cluster_index"]
+    return pq.ParquetWriter(place.output / "out.parquet", schema, use_dictionary=repeated)
+
+
+def _tfkmeans(place: Place) -> Callable[[], int]:
+    from serving.batch import LocalScorer, open_table, score_files
+
+    scorer = LocalScorer(place.version)
+    job = _job(place)
+    return lambda: int(score_files(job, [open_table(place.rows)], scorer)["rows"])
+
+
+def _job(place: Place) -> Any:
+    from export import ModelCard
+    from serving.batch import ScoredModel, open_table, planned
+
+    model = ScoredModel("benchmark", 1, "0" * 64)
+    card = ModelCard.read(place.version)
+    return planned([open_table(place.rows)], place.output, model, card)
+
+
+def _scikit_learn(place: Place) -> Callable[[], int]:
+    import pyarrow as pa
+    import tensorflow as tf
+    from sklearn.cluster import KMeans
+
+    decode = tf.saved_model.load(str(place.version)).signatures["decode"]
+    centroids = decode(cluster_index=tf.range(CLUSTERS))["centroid"].numpy()
+    model = KMeans(CLUSTERS, init=centroids, n_init=1, max_iter=1).fit(centroids)
+    schema = _output_schema()
+
+    def run() -> int:
+        rows, waiting = 0, []
+        with _opened(place) as file, _writer(place, schema) as writer:
+            for batch in file.iter_batches(_BATCH):
+                points = batch.to_tensor(row_major=True).to_numpy()
+                index = model.predict(points)
+                distance = np.linalg.norm(points - model.cluster_centers_[index], axis=1)
+                waiting.append(pa.record_batch([index, distance], schema=schema))
+                rows += len(batch)
+                if len(waiting) == _GROUP // _BATCH:
+                    writer.write_table(pa.Table.from_batches(waiting))
+                    waiting.clear()
+            if waiting:
+                writer.write_table(pa.Table.from_batches(waiting))
+        return rows
+
+    return run
+
+
+class _SavedModel:
+    """A SavedModel that Beam's handler can load: Keras, by which it loads its own, does not."""
+
+    def load_weights(self, path: str) -> None:
+        import tensorflow as tf
+
+        self._model = tf.saved_model.load(path)
+
+    def __call__(self, points: Any) -> Any:
+        return self._model.signatures["assign"](points=points)
+
+
+def _beam_rows(place: Place) -> Callable[[], int]:
+    # The handler imports it for models of TensorFlow Hub, of which this is none.
+    sys.modules.setdefault("tensorflow_hub", types.ModuleType("tensorflow_hub"))
+    import apache_beam as beam
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from apache_beam.ml.inference.base import RunInference
+    from apache_beam.ml.inference.tensorflow_inference import ModelType, TFModelHandlerNumpy
+
+    handler = TFModelHandlerNumpy(str(place.version), ModelType.SAVED_WEIGHTS, _SavedModel)
+    schema = _output_schema()
+    few = place.output.parent / "few.parquet"
+    with pq.ParquetFile(place.rows) as file:
+        pq.write_table(pa.Table.from_batches([next(file.iter_batches(_few(place)))]), few)
+
+    def row(columns: dict[str, Any]) -> Any:
+        return np.array([columns[name] for name in NAMES], np.float32)
+
+    def said(result: Any) -> dict[str, Any]:
+        inference = result.inference
+        return {
+            "cluster_index": int(inference["cluster_index"]),
+            "distance": float(inference["distance"]),
+        }
+
+    def run() -> int:
+        with beam.Pipeline() as pipeline:
+            _ = (
+                pipeline
+                | beam.io.ReadFromParquet(str(few))
+                | beam.Map(row)
+                | RunInference(handler)
+                | beam.Map(said)
+                | beam.io.WriteToParquet(str(place.output / "out"), schema)
+            )
+        return _few(place)
+
+    return run
+
+
+def _few(place: Place) -> int:
+    import pyarrow.parquet as pq
+
+    return max(1, int(pq.read_metadata(place.rows).num_rows) // _SAMPLE)
+
+
+def _beam_ours(place: Place) -> Callable[[], int]:
+    from serving.batch import open_table
+    from serving.batch.beam_runner import score_by_beam
+
+    job = _job(place)
+    return lambda: int(score_by_beam(job, [open_table(place.rows)], place.version, ())["rows"])
+
+
+_RUNS: Final[dict[str, Callable[[Place], Callable[[], int]]]] = {
+    "pyarrow": _pyarrow,
+    "tfkmeans": _tfkmeans,
+    "scikit-learn": _scikit_learn,
+    "beam rows": _beam_rows,
+    "beam ours": _beam_ours,
+}
+
+
+# One contestant in its process, and what the parent makes of all of them.
+
+
+def compete(name: str, place: Place) -> None:
+    """Run one contestant, and print what was measured."""
+    run = _RUNS[name](place)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = _memory("VmRSS")
+    began = time.perf_counter()
+    spent = time.process_time()
+    rows = run()
+    seconds = time.perf_counter() - began
+    measured = {
+        "rows": rows,
+        "rows_per_second": rows / seconds,
+        "cpu_seconds": time.process_time() - spent,
+        "mebibytes": (_memory("VmHWM") - before) / 1024,
+    }
+    print(json.dumps(measured))
+
+
+def _memory(field: str) -> int:
+    found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+def measured(name: str, rows: Path, version: Path, scratch: Path) -> dict[str, float]:
+    output = scratch / "out"
+    shutil.rmtree(output, ignore_errors=True)
+    words = ["--contestant", name, "--place", rows, version, output]
+    process = subprocess.run(
+        [sys.executable, "-m", "benchmarks.batch", *map(str, words)],
+        capture_output=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        text=True,
+        check=False,
+    )
+    if process.returncode:
+        raise SystemExit(process.stderr)
+    answer: dict[str, float] = json.loads(process.stdout.splitlines()[-1])
+    return answer
+
+
+def main(rows: int, rounds: int, folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder) as directory:
+        scratch = Path(directory)
+        large, small = scratch / "rows.parquet", scratch / "tenth.parquet"
+        make_rows(large, rows)
+        make_rows(small, rows // 10)
+        version = make_model(scratch / "models" / "benchmark")
+        runs: dict[str, list[dict[str, float]]] = {name: [] for name in CONTESTANTS}
+        for turn in range(rounds):
+            for name in CONTESTANTS:
+                runs[name].append(measured(name, large, version, scratch))
+                print(turn + 1, name, runs[name][-1], file=sys.stderr)
+        tenth = measured("tfkmeans", small, version, scratch)
+    report = _report(rows, rounds, runs, tenth)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "batch.json").write_text(json.dumps({"runs": runs, "tenth": tenth}, indent=1) + "\n")
+    (RESULTS / "batch.md").write_text(report)
+    print(report)
+
+
+def _report(
+    rows: int, rounds: int, runs: dict[str, list[dict[str, float]]], tenth: dict[str, float]
+) -> str:
+    def median(name: str, field: str) -> float:
+        return statistics.median(run[field] for run in runs[name])
+
+    def ratio(name: str) -> float:
+        """The median over the rounds, as the machine's other work is alike within a round."""
+        pairs = zip(runs[name], runs["pyarrow"], strict=True)
+        return statistics.median(a["rows_per_second"] / b["rows_per_second"] for a, b in pairs)
+
+    lines = [
+        f"# Batch scoring, {rows:,} rows x {FEATURES} float32, k = {CLUSTERS}",
+        "",
+        f"`python -m benchmarks.batch --rows {rows} --rounds {rounds}`: medians of {rounds} "
+        f"interleaved rounds on {os.cpu_count()} cores ({platform.machine()}), Python "
+        f"{platform.python_version()}.",
+        "",
+        "| | rows | rows a second | of pyarrow's | CPU seconds | peak MiB above imports |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name in CONTESTANTS:
+        lines.append(
+            f"| {name} | {median(name, 'rows'):,.0f} | {median(name, 'rows_per_second'):,.0f} | "
+            f"{ratio(name):.1%} | {median(name, 'cpu_seconds'):.2f} | "
+            f"{median(name, 'mebibytes'):.0f} |"
+        )
+    lines += [
+        f"| tfkmeans, a tenth of the file | {tenth['rows']:,.0f} | "
+        f"{tenth['rows_per_second']:,.0f} | | {tenth['cpu_seconds']:.2f} | "
+        f"{tenth['mebibytes']:.0f} |",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
+    parser.add_argument("--place", type=Path, nargs=3, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.contestant:
+        compete(given.contestant, Place(*given.place))
+    else:
+        main(given.rows, given.rounds, given.out)

@@ -1,0 +1,110 @@
+"""Run a job by Apache Beam, for those whose files outgrow one machine.
+
+Beam's RunInference loads the model once in each worker process and shares it. What it hands to the
+model are not rows but parts of the job: a worker reads a part, scores it and writes it as this
+process would, so that neither rows nor answers travel between workers, and a part that a runner
+tries twice is written once. Inputs, model and output must lie where every worker finds them.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from .job import Job, Stretch
+from .output_folder import OutputFolder, missing
+from .readers import open_table
+from .scorer import LocalScorer
+from .scoring import score_stretch
+from .summary import summarize
+from .table import Table
+
+
+class PartModelHandler(ModelHandler[Stretch, PredictionResult, LocalScorer]):  # type: ignore[misc]
+    """Scores parts of a job; what it gives for a stretch of parts is how many it has done."""
+
+    def __init__(self, job: Job, version_directory: Path) -> None:
+        super().__init__()
+        # A worker has another working directory than who starts the pipeline.
+        self._job = replace(
+            job,
+            output=job.output.absolute(),
+            inputs=tuple(replace(each, path=each.path.absolute()) for each in job.inputs),
+        )
+        self._version_directory = version_directory.absolute()
+
+    def load_model(self) -> LocalScorer:
+        return LocalScorer(self._version_directory)
+
+    def run_inference(
+        self,
+        batch: Sequence[Stretch],
+        model: LocalScorer,
+        inference_args: Mapping[str, Any] | None = None,
+    ) -> Iterator[PredictionResult]:
+        folder = OutputFolder(self._job)
+        for stretch in batch:
+            table = open_table(self._job.inputs[stretch.number].path)
+            done = sum(1 for _ in score_stretch(self._job, table, stretch, model, folder))
+            yield PredictionResult(stretch, done, str(self._version_directory))
+
+    def batch_elements_kwargs(self) -> Mapping[str, Any]:
+        # A part is work enough for one call.
+        return {"max_batch_size": 1}
+
+    def get_metrics_namespace(self) -> str:
+        return "tfkmeans"
+
+
+def score_by_beam(
+    job: Job,
+    tables: Sequence[Table],
+    version_directory: Path,
+    options: Sequence[str],
+    *,
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Do a job, or what is left of it, by a pipeline of Beam; gives its summary.
+
+    Args:
+        job: see ``planned``; without a limit.
+        tables: the inputs of the job.
+        version_directory: the version that answers.
+        options: those of Beam's pipeline, as in ``--runner=FlinkRunner``.
+        overwrite: whether to remove another job from the output folder.
+
+    Raises as ``score_files`` does, and what the runner raises.
+    """
+    began = time.monotonic()
+    with OutputFolder(job).opened(overwrite=overwrite) as folder:
+        left = [
+            part
+            for number, table in enumerate(tables)
+            for stretch in missing(job, number, table, folder)
+            for part in _one_by_one(job, table, stretch)
+        ]
+        if left:
+            with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+                _ = (
+                    pipeline
+                    | "parts" >> beam.Create(left)
+                    | "spread" >> beam.Reshuffle()
+                    | "score" >> RunInference(PartModelHandler(job, version_directory))
+                )
+        return summarize(job, folder, len(left), time.monotonic() - began)
+
+
+def _one_by_one(job: Job, table: Table, stretch: Stretch) -> Iterator[Stretch]:
+    """The parts of a file whose rows are counted, each for itself; another file as a whole."""
+    if table.rows is None:
+        yield stretch
+        return
+    parts = max(1, -(-table.rows // job.part_rows))
+    for part in range(stretch.first, parts if stretch.stop is None else stretch.stop):
+        stop = part + 1 if part + 1 < parts else None
+        yield Stretch(stretch.number, part, part * job.part_rows, stop)

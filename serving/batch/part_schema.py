@@ -1,0 +1,123 @@
+"""The columns of the output, and what the model answers as such columns."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pt
+from numpy.typing import NDArray
+
+from kmeans_module.contract import ASSIGN, SCORE, SIGNATURES
+
+from .errors import ColumnMismatch
+from .job import Format, Job
+from .scorer import Scorer
+from .table import Table
+
+#: What is said of a row that could not be scored.
+_REJECTED: Final[Mapping[str, pa.DataType]] = {
+    "file": pa.string(),
+    "row": pa.int64(),
+    "column": pa.string(),
+    "reason": pa.string(),
+}
+REJECTED: Final = pa.schema(list(_REJECTED.items()))
+
+#: The column of ``transform``, one list a row; in CSV one column a cluster.
+_LIST: Final = "all_distances"
+
+
+def kept_types(tables: Sequence[Table], keep: Sequence[str]) -> Mapping[str, pa.DataType]:
+    """The types of the columns that are carried along, the same in every table.
+
+    Raises ColumnMismatch.
+    """
+    first, *others = tables
+    types = first.kept_types(keep)
+    for table in others:
+        for name, kind in table.kept_types(keep).items():
+            if kind != types[name]:
+                raise ColumnMismatch(
+                    f"{table.name}: column {name!r} holds {kind}, and in {first.name} "
+                    f"{types[name]}; write both alike, or leave it out of --keep"
+                )
+    return types
+
+
+def scored_schema(job: Job, kept: Mapping[str, pa.DataType]) -> pa.Schema:
+    """What a scored row has: the kept columns, then the answers; and the model's name and version.
+
+    Raises ColumnMismatch when a kept column has the name of an answer, or a type that the format
+    does not take.
+    """
+    answers = _answer_types(job)
+    for name, kind in kept.items():
+        if name in answers:
+            raise ColumnMismatch(f"--keep {name}: the output has a column {name!r} of its own")
+        if not _takes(job.format, kind):
+            raise ColumnMismatch(
+                f"--keep {name}: holds {kind}, which {job.format} does not take; "
+                "write --format parquet, or leave it out"
+            )
+    return pa.schema(
+        [*kept.items(), *answers.items()],
+        metadata={
+            "tfkmeans.model": job.model.name,
+            "tfkmeans.version": str(job.model.version),
+            "tfkmeans.sha256": job.model.sha256,
+        },
+    )
+
+
+def _takes(form: Format, kind: pa.DataType) -> bool:
+    if form not in (Format.CSV, Format.TFRECORD) or pt.is_string(kind) or pt.is_large_string(kind):
+        return True
+    if form is Format.CSV:
+        return pt.is_primitive(kind)
+    return pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind)
+
+
+def _answer_types(job: Job) -> dict[str, pa.DataType]:
+    types: dict[str, pa.DataType] = {}
+    for name in job.answers:
+        if name != _LIST:
+            types[name] = pa.int32() if name == "cluster_index" else pa.float32()
+        elif job.format is Format.CSV:
+            types |= {f"{_LIST}_{index}": pa.float32() for index in range(job.n_clusters)}
+        else:
+            types[_LIST] = pa.list_(pa.float32(), job.n_clusters)
+    return types
+
+
+def answered(
+    scorer: Scorer, signatures: Sequence[str], points: NDArray[np.float32]
+) -> dict[str, NDArray[Any]]:
+    """What the model answers for these rows, by name, in the order of the output."""
+    answers: dict[str, NDArray[Any]] = {}
+    for name in signatures:
+        ask: Any = {ASSIGN: scorer.assign, SCORE: scorer.score}.get(name, scorer.transform)
+        answer = ask(points)
+        for tensor in SIGNATURES[name].outputs:
+            answers[tensor.name] = getattr(answer, tensor.name)
+    return answers
+
+
+def scored_batch(
+    schema: pa.Schema,
+    kept: pa.RecordBatch | None,
+    answers: Mapping[str, NDArray[Any]],
+    good: NDArray[np.bool_] | None,
+) -> pa.RecordBatch:
+    """The rows that are ``good`` (None: all of them), as a batch of the output."""
+    columns: list[Any] = [] if kept is None else list(kept.columns)
+    for name, values in answers.items():
+        if name != _LIST:
+            columns.append(pa.array(values))
+        elif _LIST in schema.names:
+            flat: Any = pa.array(values.ravel())
+            columns.append(pa.FixedSizeListArray.from_arrays(flat, values.shape[1]))
+        else:
+            columns.extend(pa.array(values[:, index]) for index in range(values.shape[1]))
+    batch = pa.record_batch(columns, schema=schema)
+    return batch if good is None else batch.filter(pa.array(good))

@@ -1,0 +1,62 @@
+"""From files, a model and wishes to a job: all that can be known before any row is scored."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from export.model_card import ModelCard
+
+from .errors import OutputNotWritten
+from .feature_columns import model_columns
+from .job import Format, Job, JobInput, OnBadRow, ScoredModel, signatures
+from .part_schema import kept_types, scored_schema
+from .table import Table
+
+
+def planned(
+    tables: Sequence[Table],
+    output: Path,
+    model: ScoredModel,
+    card: ModelCard,
+    *,
+    keep: Sequence[str] = (),
+    score: bool = False,
+    all_distances: bool = False,
+    form: Format = Format.PARQUET,
+    on_bad_row: OnBadRow = OnBadRow.REJECT,
+    part_rows: int = Job.part_rows,
+    limit: int | None = None,
+    copies: Mapping[str, Path] | None = None,
+) -> Job:
+    """The job of scoring these tables.
+
+    Args:
+        copies: of tables that are no files of the user, as standard input, where their copies lie.
+
+    Raises:
+        ColumnMismatch: a table lacks a column, or it holds no numbers, or a column to keep cannot
+            be carried along.
+        OutputNotWritten: an input lies in the output folder.
+    """
+    copies = copies or {}
+    inputs = []
+    for table in tables:
+        columns = model_columns(table, card.feature_names)
+        table.check((), keep)
+        copy = copies.get(table.name)
+        if copy is None and output.resolve() in Path(table.name).resolve().parents:
+            raise OutputNotWritten(f"{output}: the input {table.name} lies in it; name another")
+        inputs.append(JobInput(copy or Path(table.name), table.name, columns, copy is not None))
+    job = Job(
+        inputs=tuple(inputs),
+        output=output,
+        model=model,
+        n_clusters=card.n_clusters,
+        keep=tuple(keep),
+        signatures=signatures(score=score, all_distances=all_distances),
+        format=form,
+        on_bad_row=on_bad_row,
+        part_rows=part_rows,
+        limit=limit,
+    )
+    scored_schema(job, kept_types(tables, keep))
+    return job

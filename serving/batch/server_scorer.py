@@ -1,0 +1,158 @@
+"""A running server as the scorer of a job: patient with it, and strict about who answers."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from numpy.typing import ArrayLike
+
+from export.golden_requests import GoldenRequest
+from export.model_card import ModelCard
+from kmeans_module.contract import TRANSFORM
+from serving.errors import (
+    DeadlineExceeded,
+    ModelNotFound,
+    ResourceExhausted,
+    ServerError,
+    ServerUnavailable,
+    ServingError,
+)
+from serving.golden_check import probe
+from serving.grpc_client import GrpcClient
+from serving.results import Assignment, Distances, Score, VersionStatus
+
+from .errors import OtherModel
+
+_R = TypeVar("_R", Assignment, Score, Distances)
+
+#: Trouble that passes: a server that restarts, loads, or has too much to do.
+_PASSING: Final = (ServerUnavailable, DeadlineExceeded, ResourceExhausted, ModelNotFound)
+
+#: How often a batch may meet a fault of the server: one that goes down cancels what is under way.
+_FAULTS: Final = 3
+
+#: Seconds between two attempts at a server that says that it is ready, and is not.
+_PAUSE: Final = 0.5
+
+
+class ServerScorer:
+    """Asks one version of a model on a server; threads may share it.
+
+    Args:
+        client: a client of the model, of no version or label; who made it closes it.
+        version: the version that must answer.
+        server: what messages call the server.
+        patience: seconds that a batch of rows may wait for a server that is not there.
+        on_trouble: called with the error each time that a batch is asked again.
+    """
+
+    def __init__(
+        self,
+        client: GrpcClient,
+        version: int,
+        server: str,
+        *,
+        patience: float = 120.0,
+        on_trouble: Callable[[ServingError], None] | None = None,
+    ) -> None:
+        self._client = client
+        self._server = server
+        self._patience = patience
+        self._on_trouble = on_trouble
+        self.version = version
+
+    def check(
+        self, card: ModelCard, requests: Callable[[int], Sequence[GoldenRequest]] | None
+    ) -> None:
+        """Find out before any row is sent whether the right model answers.
+
+        Args:
+            card: that of the version.
+            requests: the golden requests of a version, by its number; None when there are none.
+
+        Raises:
+            OtherModel: the version is not there, or does not answer as it did when exported.
+            ServingError: nothing answers.
+        """
+        try:
+            self._refuse_others(self._client.status())
+            self._client.wait_until_ready(self._patience, version=self.version)
+            declared = self._client.metadata(version=self.version).signatures[TRANSFORM]
+        except ModelNotFound as error:
+            raise OtherModel(str(error)) from None
+        points, distances = declared.inputs["points"], declared.outputs["all_distances"]
+        for tensor, size in ((points, card.n_features), (distances, card.n_clusters)):
+            if tensor.shape is not None and tensor.shape[-1] not in (None, size):
+                raise self._other(
+                    f"transform takes {points} and gives {distances}, and the card has "
+                    f"{card.n_features} features and {card.n_clusters} clusters"
+                )
+        if requests is not None:
+            check = probe(self._client, requests, version=self.version)
+            if not check.passed:
+                raise self._other(check.detail)
+
+    def assign(self, points: ArrayLike, /) -> Assignment:
+        """The nearest cluster of each row, and the distance to it."""
+        return self._ask(lambda: self._client.assign(points, version=self.version))
+
+    def score(self, points: ArrayLike, /) -> Score:
+        """How well each row fits its cluster."""
+        return self._ask(lambda: self._client.score(points, version=self.version))
+
+    def transform(self, points: ArrayLike, /) -> Distances:
+        """The distances of each row to every centroid."""
+        return self._ask(lambda: self._client.transform(points, version=self.version))
+
+    def _ask(self, ask: Callable[[], _R]) -> _R:
+        until = time.monotonic() + self._patience
+        faults = 0
+        while True:
+            try:
+                answer = ask()
+            except (ServerError, *_PASSING) as error:
+                faults += isinstance(error, ServerError)
+                if faults > _FAULTS:
+                    raise
+                if isinstance(error, ModelNotFound):
+                    self._look_for_others()
+                self._wait(until, error)
+                continue
+            if answer.version != self.version:
+                raise self._other(f"version {answer.version} has answered")
+            return answer
+
+    def _wait(self, until: float, error: ServingError) -> None:
+        """Until the version is there. Raises ``error`` when patience is at its end."""
+        if self._on_trouble is not None:
+            self._on_trouble(error)
+        time.sleep(min(_PAUSE, max(0.0, until - time.monotonic())))
+        left = until - time.monotonic()
+        if left <= 0:
+            raise error
+        try:
+            self._client.wait_until_ready(left, version=self.version)
+        except DeadlineExceeded:
+            raise error from None
+        except _PASSING:
+            return  # there is somebody who says that it has too much to do
+
+    def _look_for_others(self) -> None:
+        """Stop when the server is there and has another version in place of ours."""
+        try:
+            states = self._client.status()
+        except _PASSING:
+            return
+        self._refuse_others(states)
+
+    def _refuse_others(self, states: Sequence[VersionStatus]) -> None:
+        """Raise OtherModel when other versions are AVAILABLE, and ours is not even coming."""
+        live = [each.version for each in states if each.state == "AVAILABLE"]
+        coming = {each.version for each in states if each.state in ("START", "LOADING")}
+        if live and self.version not in {*live, *coming}:
+            raise self._other(f"it has version {', '.join(map(str, live))}")
+
+    def _other(self, found: str) -> OtherModel:
+        return OtherModel(
+            f"{self._server}: does not serve version {self.version} as its card says: {found}"
+        )

@@ -1,0 +1,42 @@
+"""What a finished job amounts to: ``summary.json``."""
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from .job import Job
+from .output_folder import OutputFolder
+from .tally import Tally
+
+
+def summarize(job: Job, folder: OutputFolder, parts: int, seconds: float) -> dict[str, Any]:
+    """Add up the parts of a job that is done, and write ``summary.json``.
+
+    When the last run had no ``parts`` to score, what is there stays. Its
+    ``seconds`` are those of the last run, ``part_seconds`` those of all parts together, whichever
+    run did them and however many at once. Raises OutputNotWritten.
+    """
+    if not parts and (found := folder.summary()) is not None:
+        return found
+    records = folder.records()
+    total = Tally.empty(job.n_clusters)
+    for record in records:
+        total.add(record.tally)
+    summary = {
+        "model": asdict(job.model),
+        "output": str(job.output),
+        "format": str(job.format),
+        "files": len(job.inputs),
+        "parts": len(records),
+        "rows": total.rows,
+        "scored": total.rows - total.rejected,
+        "rejected": total.rejected,
+        "cluster_counts": total.cluster_counts.tolist(),
+        "distance_quantiles": total.quantiles(),
+        "began": folder.began,
+        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 3),
+        "part_seconds": round(sum(record.seconds for record in records), 3),
+    }
+    folder.write_summary(summary)
+    return summary

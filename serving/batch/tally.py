@@ -1,0 +1,103 @@
+"""What is counted of scored rows: it adds up over parts, whoever scored them and in what order."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.model_card import QUANTILES
+
+#: Bits of a float32 below those that tell a bin: sign, exponent and 8 bits of the mantissa remain,
+#: so that a bin is at most 1/256 of its distances wide.
+_LOW_BITS: Final = 15
+
+
+@dataclass
+class Tally:
+    """Counts of rows, of clusters and of distances.
+
+    Distances are counted in bins of constant relative width, as in DDSketch (Masson, Rim and Lee,
+    2019): memory is bounded whatever the number of rows, and quantiles are right to 0.2 %.
+
+    Attributes:
+        rows: those that were read.
+        rejected: those that could not be scored.
+        cluster_counts: int64 [k].
+        bins: the number of distances in each bin, by the bin.
+        least, most: the extreme distances; None when no row was scored.
+    """
+
+    cluster_counts: NDArray[np.int64]
+    rows: int = 0
+    rejected: int = 0
+    bins: dict[int, int] = field(default_factory=dict)
+    least: float | None = None
+    most: float | None = None
+
+    @classmethod
+    def empty(cls, n_clusters: int) -> Self:
+        return cls(np.zeros(n_clusters, np.int64))
+
+    def count(
+        self, cluster_index: NDArray[np.int32], distance: NDArray[np.float32], rejected: int
+    ) -> None:
+        """Add rows that were scored, and the number of others that were not."""
+        self.rows += len(cluster_index) + rejected
+        self.rejected += rejected
+        if not len(distance):
+            return
+        self.cluster_counts += np.bincount(cluster_index, minlength=len(self.cluster_counts))
+        counts = np.bincount(distance.view(np.uint32) >> _LOW_BITS)
+        for each in np.flatnonzero(counts).tolist():
+            self.bins[each] = self.bins.get(each, 0) + int(counts[each])
+        self._widen(float(distance.min()), float(distance.max()))
+
+    def add(self, other: "Tally") -> None:
+        """Add what was counted elsewhere."""
+        self.rows += other.rows
+        self.rejected += other.rejected
+        self.cluster_counts += other.cluster_counts
+        for each, count in other.bins.items():
+            self.bins[each] = self.bins.get(each, 0) + count
+        if other.least is not None and other.most is not None:
+            self._widen(other.least, other.most)
+
+    def quantiles(self) -> dict[str, float]:
+        """The quantiles of the distances that a model card has too; empty when there is no row."""
+        if self.least is None or self.most is None:
+            return {}
+        bins = np.array(sorted(self.bins), np.uint32)
+        upto = np.cumsum([self.bins[int(each)] for each in bins])
+        # The middle of each bin; the extremes are known.
+        middle = ((bins << _LOW_BITS) | (1 << (_LOW_BITS - 1))).view(np.float32).astype(float)
+        ranks = np.array(list(QUANTILES.values())) * (upto[-1] - 1)
+        values = middle[np.searchsorted(upto, ranks, side="right")].clip(self.least, self.most)
+        values[0], values[-1] = self.least, self.most
+        return dict(zip(QUANTILES, values.tolist(), strict=True))
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows,
+            "rejected": self.rejected,
+            "cluster_counts": self.cluster_counts.tolist(),
+            "bins": {str(each): self.bins[each] for each in sorted(self.bins)},
+            "least": self.least,
+            "most": self.most,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        return cls(
+            np.array(value["cluster_counts"], np.int64),
+            value["rows"],
+            value["rejected"],
+            {int(each): count for each, count in value["bins"].items()},
+            value["least"],
+            value["most"],
+        )
+
+    def _widen(self, least: float, most: float) -> None:
+        self.least = least if self.least is None else min(self.least, least)
+        self.most = most if self.most is None else max(self.most, most)

@@ -1,0 +1,226 @@
+"""TFRecord files of tf.train.Example, plain or gzip, by TensorFlow.
+
+The features of the first records are the columns, by name. A feature that is not there, or is NaN,
+is a missing value.
+"""
+
+import gzip
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+
+from .errors import ColumnMismatch, UnreadableFile
+from .table import Chunk, ColumnKind, Fault, Table, no_numbers, require_columns
+
+#: Records that are looked at to learn what the columns are.
+_FIRST_RECORDS: Final = 100
+
+#: Records in a chunk.
+_ROWS: Final = 2**13
+
+#: Bytes that the format puts around a record.
+_FRAME_BYTES: Final = 16
+
+#: The lists that a feature may have, by TensorFlow's and Arrow's types of what is in them.
+_LISTS: Final[Mapping[str, tuple[Any, pa.DataType]]] = {
+    "float_list": (tf.float32, pa.float32()),
+    "int64_list": (tf.int64, pa.int64()),
+    "bytes_list": (tf.string, pa.string()),
+}
+
+#: What TensorFlow adds to a message about its own graph.
+_FRAMEWORK: Final = re.compile(r"\{\{.*?\}\}|\[Op:.*")
+
+
+class TfRecordTable(Table):
+    """A TFRecord file."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the first records. Raises UnreadableFile."""
+        self._path = path
+        self.name = str(path)
+        self._is_gzip = path.suffix.lower() == ".gz"
+        self._record_bytes = 1
+        self._lists: dict[str, str] = {}
+        self._holds: dict[str, str] = {}
+        for record in next(self._records(0, _FIRST_RECORDS), ()):
+            self._record_bytes = max(self._record_bytes, len(record) + _FRAME_BYTES)
+            for name, kind, values in _features(record) or ():
+                if values and name not in self._lists:
+                    self._lists[name] = kind
+                    self._holds[name] = _held(kind, values)
+        if not self._lists:
+            raise UnreadableFile(
+                f"{self.name}: no tf.train.Example with a feature is among its first records"
+            )
+        self.columns = tuple(sorted(self._lists))
+
+    @property
+    def likely_rows(self) -> int | None:
+        """By the longest of the first records; None for what is compressed."""
+        return None if self._is_gzip else self._path.stat().st_size // self._record_bytes
+
+    def kinds(self) -> Mapping[str, ColumnKind]:
+        return {
+            name: ColumnKind(self._holds[name] == "numbers", self._holds[name])
+            for name in self.columns
+        }
+
+    def check(self, columns: Sequence[str], keep: Sequence[str] = ()) -> None:
+        require_columns(self, [*columns, *keep])
+        for column in columns:
+            if self._holds[column] != "numbers":
+                raise no_numbers(self.name, column, self._holds[column])
+        for column in keep:
+            if self._holds[column].startswith("a list"):
+                raise ColumnMismatch(
+                    f"{self.name}: column {column!r} holds {self._holds[column]}, and a column "
+                    "that is kept has one value; leave it out"
+                )
+
+    def kept_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
+        return {name: _LISTS[self._lists[name]][1] for name in keep}
+
+    def chunks(
+        self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
+    ) -> Iterator[Chunk]:
+        self.check(columns, keep)
+        names = list(dict.fromkeys([*columns, *keep]))
+        features = {
+            name: tf.io.RaggedFeature(_LISTS[self._lists[name]][0], row_splits_dtype=tf.int64)
+            for name in names
+        }
+        for records in self._records(start, _ROWS):
+            faults: dict[int, Fault] = {}
+            try:
+                parsed = tf.io.parse_example(records, features)
+                cells = {name: _first_of_each(name, parsed[name], faults) for name in names}
+            except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
+                # One of them is no Example, or has another type: look at each. TensorFlow's message
+                # quotes the bytes of what is none.
+                cells = self._one_by_one(records, names, faults)
+            yield Chunk(
+                self._points(cells, columns, len(records)),
+                self._kept(cells, keep),
+                tuple(faults[row] for row in sorted(faults)),
+            )
+
+    def place(self, row: int) -> str:
+        return f"record {row} (counted from 1)"
+
+    def _records(self, start: int, rows: int) -> Iterator[NDArray[np.object_]]:
+        """Serialized records after the first ``start``, so many at a time."""
+        try:
+            dataset = tf.data.TFRecordDataset(
+                str(self._path), compression_type="GZIP" if self._is_gzip else ""
+            )
+            yield from dataset.skip(start).batch(rows).as_numpy_iterator()
+            if self._is_gzip:
+                self._see_its_end()
+        except tf.errors.OpError as error:
+            line = (str(error.message).splitlines() or [type(error).__name__])[0]
+            raise self._damaged(_FRAMEWORK.sub("", line).strip()) from None
+
+    def _see_its_end(self) -> None:
+        """TensorFlow takes a gzip file that was cut short for one that ends there."""
+        try:
+            with gzip.open(self._path) as file:
+                while file.read(2**20):
+                    pass
+        except (OSError, EOFError, zlib.error) as error:
+            raise self._damaged(str(error)) from None
+
+    def _damaged(self, reason: str) -> UnreadableFile:
+        return UnreadableFile(f"{self.name}: cannot be read as TFRecord: {reason}")
+
+    def _points(
+        self, cells: "Mapping[str, pa.Array[Any]]", columns: Sequence[str], rows: int
+    ) -> NDArray[Any]:
+        # float64 for whole numbers, of which float32 holds only the small ones exactly.
+        narrow = all(self._lists[name] == "float_list" for name in columns)
+        points = np.empty((rows, len(columns)), np.float32 if narrow else np.float64)
+        for index, name in enumerate(columns):
+            points[:, index] = cells[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
+        return points
+
+    def _kept(
+        self, cells: "Mapping[str, pa.Array[Any]]", keep: Sequence[str]
+    ) -> pa.RecordBatch | None:
+        if not keep:
+            return None
+        schema = pa.schema(list(self.kept_types(keep).items()))
+        try:
+            return pa.record_batch([cells[name] for name in keep], names=list(keep)).cast(schema)
+        except pa.ArrowInvalid:
+            raise UnreadableFile(
+                f"{self.name}: a column to keep ({', '.join(keep)}) holds bytes that are not UTF-8"
+            ) from None
+
+    def _one_by_one(
+        self, records: NDArray[np.object_], names: Sequence[str], faults: dict[int, Fault]
+    ) -> "dict[str, pa.Array[Any]]":
+        cells: dict[str, list[Any]] = {name: [None] * len(records) for name in names}
+        for row, record in enumerate(records.tolist()):
+            features = _features(record)
+            if features is None:
+                faults[row] = Fault(row, "", "is no tf.train.Example")
+                continue
+            for name, kind, values in features:
+                if name not in cells or not values:
+                    continue
+                is_text = "bytes_list" in (kind, self._lists[name]) and kind != self._lists[name]
+                if is_text or len(values) > 1:
+                    faults.setdefault(row, Fault(row, name, f"holds {_held(kind, values)}"))
+                else:
+                    cells[name][row] = values[0]
+        return {name: _array(self._lists[name], cells[name]) for name in names}
+
+
+def _features(record: bytes) -> Iterator[tuple[str, str, Sequence[Any]]] | None:
+    """Name, kind of list and values of each feature; None for what is no tf.train.Example."""
+    try:
+        example = tf.train.Example.FromString(record)
+    except DecodeError:
+        return None
+    return (
+        (name, kind, getattr(feature, kind).value)
+        for name, feature in sorted(example.features.feature.items())
+        if (kind := feature.WhichOneof("kind")) is not None
+    )
+
+
+def _held(kind: str, values: Sequence[Any]) -> str:
+    if len(values) > 1:
+        return f"a list of {len(values)} values"
+    if kind == "bytes_list":
+        return f"text ({values[0][:40].decode(errors='replace')!r})"
+    return "numbers"
+
+
+def _first_of_each(name: str, ragged: Any, faults: dict[int, Fault]) -> "pa.Array[Any]":
+    """The one value of each row, null where there is none; more than one is a fault."""
+    splits = ragged.row_splits.numpy()
+    lengths = np.diff(splits)
+    for row in np.flatnonzero(lengths > 1).tolist():
+        faults.setdefault(row, Fault(row, name, f"holds a list of {lengths[row]} values"))
+    values = ragged.values.numpy()
+    if not len(values):
+        return pa.nulls(len(lengths))
+    missing = lengths == 0
+    array: pa.Array[Any] = pa.array(values[np.where(missing, 0, splits[:-1])], mask=missing)
+    return array
+
+
+def _array(kind: str, values: Sequence[Any]) -> "pa.Array[Any]":
+    if kind == "bytes_list":
+        return pa.array(values, pa.binary())
+    # A float where whole numbers were expected is a number all the same.
+    return pa.array([None if value is None else float(value) for value in values], pa.float64())

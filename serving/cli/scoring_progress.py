@@ -1,0 +1,51 @@
+"""How far a job of batch scoring is: a bar on a terminal, and a line of JSON now and then else."""
+
+import json
+import sys
+import time
+from typing import Final
+
+from .arguments import counted
+from .terminal import Tell, note
+
+#: Seconds between two lines of JSON.
+_INTERVAL: Final = 10.0
+
+
+class ScoringProgress:
+    """Told of rows that were written, it says how many, how fast, and how long it will go on.
+
+    ``total`` is how many rows there are to score, or about so many; None is unknown.
+    """
+
+    def __init__(self, tell: Tell, total: int | None) -> None:
+        self._tell = tell
+        self._total = total
+        self._rows = 0
+        self._began = self._told = time.monotonic()
+        self._is_terminal = sys.stderr.isatty()
+
+    def on_rows(self, count: int) -> None:
+        """So many more rows were written."""
+        self._rows += count
+        now = time.monotonic()
+        speed = self._rows / max(now - self._began, 1e-9)
+        left = None if self._total is None else max(0, self._total - self._rows) / speed
+        if self._is_terminal:
+            of = "" if self._total is None else f" of about {self._total:,}"
+            ending = "" if left is None else f", {_duration(left)} left"
+            share = None if not self._total else min(1.0, self._rows / self._total)
+            self._tell(f"{counted(self._rows, 'row')}{of}, {speed:,.0f} a second{ending}", share)
+        elif now - self._told >= _INTERVAL:
+            self._told = now
+            line = {"event": "progress", "rows": self._rows, "rows_per_second": round(speed)}
+            if left is not None:
+                line["seconds_left"] = round(left)
+            note(json.dumps(line))
+
+
+def _duration(seconds: float) -> str:
+    """As in "40 s", "12 min" and "3.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,88 @@
+"""Work ahead in threads: in order, bounded, and over when nobody wants it any more."""
+
+import threading
+from collections.abc import Generator
+from contextlib import closing
+
+import pytest
+
+from serving.batch.overlapping import ahead, mapped_in_order
+
+
+def counting(upto: int, made: list[int], ended: threading.Event) -> Generator[int]:
+    try:
+        for number in range(upto):
+            made.append(number)
+            yield number
+    finally:
+        ended.set()
+
+
+def test_items_come_in_order_and_are_made_by_another_thread() -> None:
+    threads = set()
+
+    def items() -> Generator[int]:
+        for number in range(100):
+            threads.add(threading.current_thread())
+            yield number
+
+    assert list(ahead(items(), 3)) == list(range(100))
+    assert threads.isdisjoint({threading.main_thread()})
+
+
+def test_no_more_is_made_than_is_wanted_and_who_stops_ends_the_maker() -> None:
+    made: list[int] = []
+    ended = threading.Event()
+    items = ahead(counting(10**9, made, ended), 4)
+    with closing(items):
+        assert [next(items) for _ in range(10)] == list(range(10))
+    assert ended.is_set()
+    # Those that were taken, those that lay ready, and the one in hand.
+    assert len(made) <= 10 + 4 + 2
+
+
+def test_what_the_maker_raises_is_raised_after_what_it_made() -> None:
+    def items() -> Generator[int]:
+        yield 1
+        raise OSError("no more")
+
+    found = []
+    with pytest.raises(OSError, match="no more"):  # noqa: PT012 - what came before is the matter
+        for item in ahead(items(), 2):
+            found.append(item)
+    assert found == [1]
+
+
+def test_a_function_is_asked_so_often_at_once_and_answers_stay_in_order() -> None:
+    barrier = threading.Barrier(3, timeout=30)
+    under_way = 0
+    most = 0
+    lock = threading.Lock()
+
+    def slow(number: int) -> int:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        barrier.wait()
+        with lock:
+            under_way -= 1
+        return number * number
+
+    # Only if three are asked at once does the barrier let them go.
+    assert list(mapped_in_order(slow, range(12), 3)) == [n * n for n in range(12)]
+    assert most == 3
+
+
+def test_a_failure_ends_the_rest() -> None:
+    asked: list[int] = []
+
+    def fail(number: int) -> int:
+        asked.append(number)
+        if number == 2:
+            raise ValueError("two")
+        return number
+
+    with pytest.raises(ValueError, match="two"):
+        list(mapped_in_order(fail, range(10**9), 2))
+    assert len(asked) < 10

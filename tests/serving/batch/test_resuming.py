@@ -1,0 +1,245 @@
+"""A job can be stopped anywhere, however hard, and goes on where it was; two never mix."""
+
+import gzip
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from serving.batch import assigning, score_files
+from serving.batch.errors import OtherJob, OutputInUse
+from serving.batch.job import Format, ScoredModel
+from serving.batch.output_folder import OutputFolder
+from serving.batch.planning import planned
+from serving.batch.readers import open_table
+
+from .scorers import CARD, MODEL, NumpyScorer, job_of
+from .tables import write_csv
+
+#: How often a run is killed: at all of them with TFKMEANS_SOAK=1, else at a tenth drawn by seed.
+KILLS: Final = 50
+
+#: What differs between two runs of the same job.
+TIMES: Final = ("began", "ended", "seconds", "part_seconds", "output")
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> Path:
+    """Files of rows, some bad, whose number of rows is known (npy, Parquet) or not (CSV)."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    points = np.random.default_rng(5).uniform(-3, 13, (900, 2))
+    rows: list[list[object]] = [[f"id{i}", *point] for i, point in enumerate(points.tolist())]
+    for bad, value in ((3, ""), (75, "oops"), (149, "inf")):
+        rows[bad][1] = value
+    write_csv(folder / "a.csv", ["id", "x", "y"], rows[:280])
+    plain = write_csv(tmp_path / "b.csv", ["id", "x", "y"], rows[280:500]).read_bytes()
+    (folder / "b.csv.gz").write_bytes(gzip.compress(plain))
+    columns = list(zip(*rows[500:], strict=True))
+    table = pa.table(dict(zip(["id", "x", "y"], columns, strict=True)))
+    table = table.set_column(1, "x", pa.array([None, *columns[1][1:]], pa.float64()))
+    pq.write_table(table, folder / "c.parquet", row_group_size=90)
+    return folder
+
+
+def contents(output: Path) -> dict[str, bytes]:
+    """Every file of the rows, and the names of all others."""
+    return {
+        str(path.relative_to(output)): path.read_bytes() if path.suffix == ".csv" else b""
+        for path in sorted(output.rglob("*"))
+        if path.is_file()
+    }
+
+
+def summary_of(output: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((output / "summary.json").read_text())
+    return {name: value for name, value in summary.items() if name not in TIMES}
+
+
+def _killed(inputs: Path, work: Path, points: list[int]) -> list[dict[str, Any]]:
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.serving.batch.killed_runs", inputs, work, *map(str, points)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=250,
+    )
+    assert run.returncode == 0, run.stderr
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def _kill_points(steps: int) -> list[int]:
+    """At most 50 of the steps, spread over all, the last one among them."""
+    every = sorted({1 + round(i * (steps - 1) / (KILLS - 1)) for i in range(KILLS)})
+    if os.environ.get("TFKMEANS_SOAK") == "1":
+        return every
+    return sorted({*random.Random(5).sample(every[:-1], KILLS // 10 - 1), every[-1]})
+
+
+def test_a_run_killed_anywhere_is_finished_by_the_next_as_if_nothing_had_been(
+    inputs: Path, tmp_path: Path
+) -> None:
+    (undisturbed,) = _killed(inputs, tmp_path, [])
+    assert undisturbed["status"] == 0
+    assert undisturbed["rows"] == undisturbed["asked"] == 900
+    assert undisturbed["steps"] > 100
+    whole = contents(tmp_path / "undisturbed")
+    points = _kill_points(undisturbed["steps"])
+    runs = _killed(inputs, tmp_path, points)
+    for point, run in zip(points, runs, strict=True):
+        assert (run["killed_by"], run["resumed"]) == (signal.SIGKILL, 0), point
+        assert run["made_again"] == [], point
+        # What was done is not asked again.
+        done = sum(_rows(tmp_path / "undisturbed", name) for name in run["done"])
+        assert (run["asked"], run["rows"]) == (900 - done, 900), point
+        assert contents(tmp_path / f"at{point}") == whole, point
+        assert summary_of(tmp_path / f"at{point}") == summary_of(tmp_path / "undisturbed"), point
+    assert len({len(run["done"]) for run in runs}) > 1
+
+
+def _rows(output: Path, part: str) -> int:
+    record = json.loads((output / "manifest" / f"{part}.json").read_text())
+    rows: int = record["tally"]["rows"]
+    return rows
+
+
+def test_a_job_that_is_done_is_not_done_again(inputs: Path, tmp_path: Path) -> None:
+    job, tables = job_of([inputs], tmp_path / "out")
+    first = score_files(job, tables, NumpyScorer())
+    scorer = NumpyScorer()
+    assert score_files(job, tables, scorer) == first
+    assert scorer.sizes == []
+    assert score_files(job, tables, scorer, overwrite=True)["rows"] == 900
+    assert sum(scorer.sizes) == 900
+
+
+def test_a_part_whose_file_was_cut_or_removed_is_made_again(inputs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    job, tables = job_of([inputs], output, part_rows=100, form=Format.CSV)
+    score_files(job, tables, NumpyScorer())
+    whole = contents(output)
+    (output / "scored" / "part-00002-00001.csv").unlink()
+    (output / "scored" / "part-00002-00003.csv").write_text("cut")
+    scorer = NumpyScorer()
+    score_files(job, tables, scorer)
+    assert sum(scorer.sizes) == 200
+    assert contents(output) == whole
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model": ScoredModel("customers", 3, "cd" * 32)}, ["version 2 of customers (abab", "3"]),
+        ({"keep": ["id"]}, ["--keep was not given, and is id"]),
+        ({"score": True}, ["--score was not given, and is True"]),
+        ({"form": Format.CSV}, ["--format was parquet, and is csv"]),
+        ({"limit": 7}, ["--limit was not given, and is 7"]),
+        ({"part_rows": 7}, ["--part-rows was 1048576, and is 7"]),
+        ({"file": "touched"}, ["a.csv has changed (size was"]),
+        ({"file": "more"}, ["begun with 3 input files, and there are 4"]),
+        ({"file": "renamed"}, ["input 1 was", "a.csv, and is"]),
+        ({"file": "same size"}, ["a.csv has changed (mtime_ns was"]),
+        ({"file": "same size and time"}, ["a.csv has changed (sha256_of_ends was"]),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_another_model_other_inputs_or_other_flags_are_refused_with_what_differs(
+    inputs: Path, tmp_path: Path, change: dict[str, Any], words: list[str]
+) -> None:
+    output = tmp_path / "out"
+    score_files(*job_of([inputs], output), NumpyScorer())
+    whole = contents(output)
+    _change(inputs / "a.csv", change.pop("file", ""))
+    paths = sorted(inputs.iterdir())
+    tables = [open_table(path) for path in paths]
+    job = planned(tables, output, change.pop("model", MODEL), CARD, **change)
+    with pytest.raises(OtherJob) as caught:
+        score_files(job, tables, NumpyScorer())
+    assert str(caught.value).startswith(f"{output}: holds another job: ")
+    for word in [*words, "--overwrite"]:
+        assert word in str(caught.value)
+    assert contents(output) == whole
+
+
+def _change(path: Path, how: str) -> None:
+    time = path.stat().st_mtime_ns
+    if how == "touched":
+        path.write_bytes(path.read_bytes() + b"id,1,2\n")
+    elif how == "more":
+        (path.parent / "d.csv").write_text("x,y\n1,2\n")
+    elif how == "renamed":
+        path.rename(path.parent / "z.csv")
+    elif how.startswith("same size"):
+        path.write_bytes(path.read_bytes().replace(b"id0,", b"id9,"))
+        os.utime(path, ns=(time, time if how.endswith("time") else time + 1))
+
+
+@pytest.fixture
+def held(tmp_path: Path, inputs: Path) -> Iterator["subprocess.Popen[str]"]:
+    """A process that holds an output folder until it dies."""
+    program = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from serving.batch.output_folder import OutputFolder\n"
+        "from tests.serving.batch.scorers import job_of\n"
+        "job, _ = job_of([Path(sys.argv[1])], Path(sys.argv[2]))\n"
+        "with OutputFolder(job).opened():\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, inputs, tmp_path / "out"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_folder_in_use_is_refused_and_free_again_when_its_run_is_dead(
+    inputs: Path, tmp_path: Path, held: "subprocess.Popen[str]"
+) -> None:
+    job, tables = job_of([inputs], tmp_path / "out")
+    with pytest.raises(OutputInUse, match="another run is writing there"):
+        score_files(job, tables, NumpyScorer())
+    held.kill()
+    held.wait()
+    assert score_files(job, tables, NumpyScorer())["rows"] == 900
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_an_interruption_drops_the_part_and_keeps_those_that_are_done(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    monkeypatch.setattr(assigning, "_BATCH_ROWS", 50)
+    output = tmp_path / "out"
+    job, tables = job_of([inputs], output, part_rows=100)
+    left = 330
+
+    def on_rows(count: int) -> None:
+        nonlocal left
+        left -= count
+        if left <= 0:
+            raise stop
+
+    with pytest.raises(stop):
+        score_files(job, tables, NumpyScorer(), on_rows=on_rows)
+    done = [record.name for record in OutputFolder(job).records()]
+    assert done == ["part-00000-00000", "part-00000-00001", "part-00000-00002"]
+    assert not [path for path in output.rglob("*") if "partial" in path.name]
+    scorer = NumpyScorer()
+    assert score_files(job, tables, scorer)["rows"] == 900
+    assert sum(scorer.sizes) == 900 - 280

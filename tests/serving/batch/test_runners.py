@@ -1,0 +1,210 @@
+"""This process, a server and Apache Beam give the same rows, to the last bit."""
+
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from export import ModelCard, make_card, write_candidate
+from export.repository import version_directory
+from kmeans_module import fit
+from serving.batch import (
+    BadRow,
+    Job,
+    LocalScorer,
+    OnBadRow,
+    ScoredModel,
+    input_files,
+    open_table,
+    planned,
+    score_files,
+)
+from serving.batch.server_scorer import ServerScorer
+from serving.cli import main
+from serving.embedded import EmbeddedServer
+from serving.grpc_client import GrpcClient
+
+from .tables import write_csv
+
+NAMES = ("a", "b", "c")
+
+#: Beam warns of much when it is imported, and of files that it leaves open.
+beams_warnings = pytest.mark.filterwarnings("ignore")
+
+
+@dataclass(frozen=True)
+class World:
+    """A published model, files of rows for it, and a server that has it."""
+
+    base: Path
+    card: ModelCard
+    inputs: Path
+    address: str
+
+    @property
+    def version(self) -> Path:
+        return version_directory(self.base)
+
+    def job(self, output: Path, **wishes: Any) -> tuple[Job, list[Any]]:
+        tables = [open_table(path) for path in input_files([self.inputs])]
+        model = ScoredModel(self.base.name, 1, "ab" * 32)
+        return planned(tables, output, model, self.card, **wishes), tables
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    folder = tmp_path_factory.mktemp("world")
+    rng = np.random.default_rng(4)
+    points = rng.normal(size=(500, 3)).astype(np.float32) * [1, 50, 0.1] + [0, 1000, 3]
+    points = points.astype(np.float32)
+    settings: dict[str, Any] = {
+        "init": "k-means++",
+        "n_init": 1,
+        "max_iter": 20,
+        "tol": 1e-4,
+        "standardize": True,
+        "seed": 1,
+    }
+    result = fit(points, 7, **settings)
+    card = make_card(result, points, feature_names=NAMES, model="people", **settings)
+    # Not through the gate: what it looks for is not the matter here.
+    base = folder / "models" / "people"
+    base.mkdir(parents=True)
+    write_candidate(base / "1", result, card, points)
+
+    inputs = folder / "in"
+    inputs.mkdir()
+    rows = rng.normal(size=(70_000, 3)) * [2, 90, 0.2] + [0, 1000, 3]
+    columns = dict(zip(NAMES, rows[:60_000].T, strict=True))
+    columns["a"][[0, 40_000]] = [np.nan, np.inf]
+    table = pa.table({"id": [str(row) for row in range(60_000)], **columns})
+    pq.write_table(table, inputs / "1.parquet", row_group_size=17_000)
+    lines: list[list[Any]] = [[i, *row] for i, row in enumerate(rows[60_000:].tolist())]
+    lines[77][2] = "oops"
+    write_csv(inputs / "2.csv", ["id", "a", "b", "c"], lines)
+    with EmbeddedServer(model_name="people", model_base_path=base) as server:
+        assert server.grpc_address is not None
+        yield World(base, card, inputs, server.grpc_address)
+
+
+def here(world: World, job: Job, tables: list[Any]) -> dict[str, Any]:
+    return score_files(job, tables, LocalScorer(world.version))
+
+
+def by_server(world: World, job: Job, tables: list[Any]) -> dict[str, Any]:
+    with GrpcClient(world.address, "people", timeout=30) as client:
+        scorer = ServerScorer(client, 1, world.address)
+        scorer.check(world.card, None)
+        return score_files(job, tables, scorer, at_a_time=4)
+
+
+def by_beam(world: World, job: Job, tables: list[Any]) -> dict[str, Any]:
+    from serving.batch.beam_runner import score_by_beam
+
+    return score_by_beam(job, tables, world.version, ())
+
+
+def contents(output: Path) -> dict[str, list[Any]]:
+    """The rows of each file, decoded, their floats as bits."""
+    return {
+        str(path.relative_to(output)): [
+            np.array(column.to_pylist(), np.float32).tobytes()
+            if "float" in str(column.type)
+            else column.to_pylist()
+            for column in pq.read_table(path).columns
+        ]
+        for path in sorted(output.rglob("part-*.parquet"))
+    }
+
+
+@beams_warnings
+def test_three_runners_give_the_same_rows_in_the_same_order_to_the_last_bit(
+    world: World, tmp_path: Path
+) -> None:
+    wishes: dict[str, Any] = {
+        "keep": ["id"],
+        "score": True,
+        "all_distances": True,
+        "part_rows": 20_000,
+    }
+    summaries, rows = {}, {}
+    for run in (here, by_server, by_beam):
+        output = tmp_path / run.__name__
+        summaries[run] = run(world, *world.job(output, **wishes))
+        rows[run] = contents(output)
+    assert list(rows[here]) == [
+        "rejected/part-00000-00000.parquet",
+        "rejected/part-00000-00002.parquet",
+        "rejected/part-00001-00000.parquet",
+        "scored/part-00000-00000.parquet",
+        "scored/part-00000-00001.parquet",
+        "scored/part-00000-00002.parquet",
+        "scored/part-00001-00000.parquet",
+    ]
+    assert rows[by_server] == rows[here]
+    assert rows[by_beam] == rows[here]
+    told = {"rows", "scored", "rejected", "parts", "cluster_counts", "distance_quantiles"}
+    for run, summary in summaries.items():
+        assert {name: summary[name] for name in told} == {
+            name: summaries[here][name] for name in told
+        }, run.__name__
+    assert (summaries[here]["rows"], summaries[here]["rejected"]) == (70_000, 3)
+
+
+@beams_warnings
+def test_a_job_that_one_runner_began_another_finishes(world: World, tmp_path: Path) -> None:
+    wishes = {"part_rows": 10_000}
+    here(world, *world.job(tmp_path / "whole", **wishes))
+    output = tmp_path / "out"
+    job, tables = world.job(output, **wishes)
+    here(world, job, tables)
+    names = sorted(path.stem for path in (output / "scored").iterdir())
+    # As though a run had died: of a file whose rows are counted, any part may be missing.
+    lost = random.Random(3).sample([name for name in names if name.startswith("part-00000")], 3)
+    for name in lost:
+        (output / "manifest" / f"{name}.json").unlink()
+    kept = {path: path.stat().st_ino for path in (output / "scored").iterdir()}
+    by_beam(world, job, tables)
+    assert contents(output) == contents(tmp_path / "whole")
+    changed = {path.stem for path, inode in kept.items() if path.stat().st_ino != inode}
+    assert changed == set(lost)
+
+
+@beams_warnings
+def test_what_is_wrong_with_a_file_is_the_same_error_by_beam(world: World, tmp_path: Path) -> None:
+    job, tables = world.job(tmp_path / "out", on_bad_row=OnBadRow.FAIL)
+    for run in (here, by_beam):
+        with pytest.raises(BadRow, match=r"1\.parquet: row 1 .*column 'a': is missing"):
+            run(world, replace(job, output=tmp_path / run.__name__), tables)
+
+
+@beams_warnings
+def test_the_command_runs_beam_with_options_of_its_own(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["batch-score", world.inputs, tmp_path / "out", "--model", world.base, "--json"]
+    options = ["--beam-option", "runner=FnApiRunner", "--beam-option", "job_name=nightly"]
+    assert main([*map(str, words), "--runner", "beam", *options]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["rows"], summary["rejected"]) == (70_000, 3)
+    code = main([*map(str, words), "--runner", "beam", "--beam-option", "--runner=X"])
+    assert code == 2
+    assert "--beam-option --runner=X: give NAME=VALUE" in capsys.readouterr().err
+
+
+def test_the_command_asks_a_server_that_must_answer_the_golden_requests(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["batch-score", world.inputs, tmp_path / "out", "--model", world.base, "--json"]
+    assert main([*map(str, words), "--server", world.address, "--in-flight", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["scored"] == 69_997
+    code = main([*map(str, words), "--server", world.address, "--name", "others"])
+    assert code == 2
+    assert "others" in capsys.readouterr().err

@@ -1,0 +1,215 @@
+"""A server that computes: patience with its absence, none with another version."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from export.golden_requests import GoldenRequest
+from serving.batch import assigning, score_files
+from serving.batch.errors import OtherModel
+from serving.batch.server_scorer import ServerScorer
+from serving.errors import ServerUnavailable, ServingError
+from serving.grpc_client import GrpcClient
+from tests.serving.fake_servers import Failure, FakeGrpcServer, NumpyModel
+
+from .scorers import CARD, expected, job_of
+
+POINTS = np.random.default_rng(8).uniform(-3, 13, (400, 2)).astype(np.float32)
+
+
+@pytest.fixture
+def server() -> Iterator[FakeGrpcServer]:
+    with FakeGrpcServer() as running:
+        yield running
+
+
+def scorer_of(server: FakeGrpcServer, **wishes: Any) -> ServerScorer:
+    client = GrpcClient(server.address, server.model.name, timeout=5)
+    return ServerScorer(client, wishes.pop("version", 2), server.address, **wishes)
+
+
+def check_answers(scorer: ServerScorer) -> None:
+    found, wanted = scorer.assign(POINTS), expected(POINTS)
+    np.testing.assert_array_equal(found.cluster_index, wanted.cluster_index)
+    np.testing.assert_array_equal(found.distance, wanted.distance)
+
+
+def test_the_version_of_the_card_is_asked_whichever_is_the_latest(server: FakeGrpcServer) -> None:
+    for version in (1, 2):
+        scorer = scorer_of(server, version=version)
+        scorer.check(CARD, None)
+        check_answers(scorer)
+        assert server.versions[-1] == version
+    assert scorer.score(POINTS).silhouette.shape == (400,)
+    assert scorer.transform(POINTS).all_distances.shape == (400, 3)
+
+
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"])
+def test_trouble_that_passes_is_waited_for_and_told(server: FakeGrpcServer, code: str) -> None:
+    told: list[ServingError] = []
+    scorer = scorer_of(server, on_trouble=told.append)
+    scorer.check(CARD, None)
+    # More than the client itself tries again.
+    server.failures.extend([Failure(code, "not now")] * 6)
+    check_answers(scorer)
+    assert told
+
+
+def test_a_version_that_is_unloaded_and_comes_back_is_waited_for(server: FakeGrpcServer) -> None:
+    server.model.states = {2: "LOADING"}
+
+    def told(_error: ServingError) -> None:
+        server.model.states = {2: "AVAILABLE"}
+
+    check_answers(scorer_of(server, on_trouble=told))
+
+
+def test_patience_has_an_end_and_then_the_servers_own_words_are_said(
+    server: FakeGrpcServer,
+) -> None:
+    scorer = scorer_of(server, patience=0.6)
+    server.failures.extend([Failure("UNAVAILABLE", "gone for good")] * 100)
+    with pytest.raises(ServerUnavailable, match="gone for good"):
+        scorer.assign(POINTS)
+
+
+def test_another_version_another_model_or_another_size_stops_before_any_row(
+    server: FakeGrpcServer,
+) -> None:
+    with pytest.raises(OtherModel, match=r"not serve version 7 as its card says: it has version 2"):
+        scorer_of(server, version=7).check(CARD, None)
+    server.model.states = {2: "LOADING", 3: "AVAILABLE"}
+    del server.model.states[2]
+    with pytest.raises(OtherModel, match=r"it has version 3"):
+        scorer_of(server).check(CARD, None)
+    # It has happened in the middle.
+    with pytest.raises(OtherModel, match=r"it has version 3"):
+        scorer_of(server).assign(POINTS)
+    server.model.states = {2: "AVAILABLE"}
+    server.width = 5
+    with pytest.raises(OtherModel, match=r"points? float32 \[\*, 5\]|float32 \[\*, 5\]"):
+        scorer_of(server).check(CARD, None)
+    server.width = 2
+    server.model.name = "other"
+    with pytest.raises(OtherModel):
+        ServerScorer(GrpcClient(server.address, "customers"), 2, "s").check(CARD, None)
+    assert server.predicts() == 0
+
+
+def test_a_server_that_does_not_answer_as_the_version_did_is_refused(
+    server: FakeGrpcServer,
+) -> None:
+    points = POINTS[:20]
+    outputs = NumpyModel().answer("assign", {"points": points})
+    golden = [GoldenRequest("assign", {"points": points}, outputs)]
+    scorer_of(server).check(CARD, lambda _: golden)
+    outputs["cluster_index"] = outputs["cluster_index"][::-1]
+    with pytest.raises(OtherModel, match="expected cluster_index"):
+        scorer_of(server).check(CARD, lambda _: golden)
+
+
+def test_a_server_that_restarts_in_the_middle_loses_no_row_and_repeats_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assigning, "_BATCH_ROWS", 10)
+    np.save(tmp_path / "rows.npy", POINTS)
+    job, tables = job_of([tmp_path / "rows.npy"], tmp_path / "out", part_rows=100)
+    first = FakeGrpcServer()
+    port = int(first.address.rpartition(":")[2])
+    second: list[FakeGrpcServer] = []
+
+    def restart(_error: ServingError) -> None:
+        with lock:
+            if not second:
+                second.append(FakeGrpcServer(port))
+
+    lock = threading.Lock()
+    scored = 0
+
+    def on_rows(count: int) -> None:
+        nonlocal scored
+        scored += count
+        if scored == 150:
+            first.stop()
+
+    try:
+        scorer = scorer_of(first, on_trouble=restart)
+        summary = score_files(job, tables, scorer, at_a_time=4, on_rows=on_rows)
+    finally:
+        for each in (first, *second):
+            each.stop()
+    assert second
+    assert summary["rows"] == scored == 400
+    found = pq.read_table(tmp_path / "out" / "scored")
+    wanted = expected(POINTS)
+    assert found["cluster_index"].to_pylist() == wanted.cluster_index.tolist()
+    np.testing.assert_array_equal(found["distance"].to_numpy(), wanted.distance)
+    assert first.most_at_once <= 4
+
+
+def test_the_command_asks_a_server_without_tensorflow_by_a_card_alone(
+    tmp_path: Path, server: FakeGrpcServer
+) -> None:
+    np.save(tmp_path / "rows.npy", POINTS)
+    card = tmp_path / "card.json"
+    card.write_text(_card_json())
+    program = (
+        "import sys; sys.modules['tensorflow'] = None\n"
+        "from serving.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = ["batch-score", tmp_path / "rows.npy", tmp_path / "out", "--server", server.address]
+
+    def run(*more: object) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-c", program, *map(str, [*words, "--card", card, *more])],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    assert "add --version N" in run().stderr
+    process = run("--version", 2, "--json")
+    assert process.returncode == 0, process.stderr
+    assert json.loads(process.stdout)["rows"] == 400
+    assert set(server.versions) == {2}
+
+
+def _card_json() -> str:
+    from export.model_card import (
+        ClusterProfile,
+        ModelCard,
+        Parameters,
+        Silhouette,
+        TrainingData,
+    )
+
+    return ModelCard(
+        model="customers",
+        created="2026-01-31T12:00:00+00:00",
+        package_version="0.1.0",
+        tensorflow_version="2.21.0",
+        n_clusters=3,
+        n_features=2,
+        feature_names=("feature_0", "feature_1"),
+        standardize=False,
+        shift=(0.0, 0.0),
+        scale=(1.0, 1.0),
+        data=TrainingData("ab" * 32, (), 3, 3, 0),
+        parameters=Parameters("random", 1, 300, 1e-4, 0),
+        n_iter=1,
+        converged=True,
+        inertia=0.0,
+        silhouette=Silhouette(None, 0),
+        distance_quantiles={},
+        clusters=tuple(ClusterProfile(index, 1, 1 / 3, {}) for index in range(3)),
+        history=(),
+    ).to_json()
