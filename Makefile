@@ -3,13 +3,15 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed.lock
-PYTEST := $(BIN)/python -m pytest
+# A file's tests share what they have set up, so that they stay in one process.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak lint format lock protos clean FORCE
+.PHONY: help setup demo test soak test-versions release-rehearsal lint format lock protos clean FORCE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(INSTALLED) ## build .venv from requirements.lock (only when the lock changed)
 
@@ -34,6 +36,12 @@ test: setup ## run the test suite
 soak: setup ## run the test suite with every kill point, soak and fuzz case whole
 	@TFKMEANS_SOAK=1 $(PYTEST) --timeout=3600
 
+test-versions: setup ## the tests of what touches TensorFlow, with the lowest and the highest
+	@scripts/test_tensorflow_versions.sh
+
+release-rehearsal: setup ## every command of docs/release.md, against the embedded server
+	@$(BIN)/python -m scripts.release_rehearsal
+
 lint: setup ## ruff, mypy --strict and the import direction
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -44,8 +52,10 @@ format: setup ## rewrite the code in the house's form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-lock: setup ## write requirements.lock anew from pyproject.toml
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11 --all-extras pyproject.toml -o requirements.lock
+lock: setup ## write requirements.lock, and those of docker/, anew from pyproject.toml
+	@$(COMPILE) --all-extras pyproject.toml -o requirements.lock
+	@$(COMPILE) --constraint requirements.lock --extra all pyproject.toml -o docker/requirements-scorer.lock
+	@$(COMPILE) --constraint requirements.lock pyproject.toml -o docker/requirements-tools.lock
 
 protos: ## write export/wire/*_pb2.py anew from the .proto files
 	@scripts/make_protos.sh

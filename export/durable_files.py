@@ -33,14 +33,24 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file, after one that a crash left without an end. Raises OSError."""
+    """Add a line to a file, after one that a crash left without an end.
+
+    Raises OSError; the file is then what it was.
+    """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         size = os.lseek(descriptor, 0, os.SEEK_END)
         is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
         start = "\n" if is_torn else ""
-        os.write(descriptor, f"{start}{line}\n".encode())
+        rest = f"{start}{line}\n".encode()
+        while rest:  # a disk that gets full takes a part, and says so the next time
+            rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, size)
+        if size == 0:
+            path.unlink()
+        raise
     finally:
         os.close(descriptor)
     if size == 0:

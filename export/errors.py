@@ -11,6 +11,7 @@
      │    └── ValidationTimedOut   validation did not end in its time
      ├── PublishFailed             disk full, read-only, target is a file: nothing was published
      ├── InvalidModelsConfig       models.config cannot be read, or not be edited
+     ├── HistoryNotWritten         a move is made, and history.jsonl has no line of it
      ├── MoveRefused               a label cannot go where it was told to
      ├── MoveFailed                a server did not follow; the config is as it was before
      └── UnsupportedEstimator      a scikit-learn estimator that is no k-means this package knows
@@ -53,6 +54,10 @@ class PublishFailed(ExportError):
 
 class InvalidModelsConfig(ExportError):
     """The ``models.config`` beside the models cannot be read, or is not one this can edit."""
+
+
+class HistoryNotWritten(ExportError):
+    """A label has moved in ``models.config``, and ``history.jsonl`` does not take the line."""
 
 
 class MoveRefused(ExportError):

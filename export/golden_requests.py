@@ -124,6 +124,29 @@ def choose(points: Array, n_clusters: int, answer: Answer, *, seed: int = 0) -> 
     ]
 
 
+def lacking(requests: Sequence[GoldenRequest], n_clusters: int) -> list[str]:
+    """What a new version ought to be asked and is not, in one line; empty when it is asked all.
+
+    Rows between two centroids are never asked: of a model whose centroids are all alike there are
+    no others, so that none are demanded. Nor are outliers, which float32 does not always hold.
+    """
+    decoded = [r for r in requests if r.signature == DECODE]
+    every = [r for r in decoded if r.inputs["cluster_index"].tolist() == list(range(n_clusters))]
+    found = [] if every else [f"{DECODE} of every cluster"]
+    has_clear_rows = not every or n_clusters == 1 or np.ptp(every[0].outputs["centroid"], 0).any()
+    for signature in _ROW_SIGNATURES:
+        batches = [r.inputs["points"] for r in requests if r.signature == signature]
+        if not any(len(batch) == 0 for batch in batches):
+            found.append(f"{signature} of no row")
+        if has_clear_rows and not any(len(b) == 1 and np.isfinite(b).all() for b in batches):
+            found.append(f"{signature} of one row")
+        if all(np.isfinite(batch).all() for batch in batches):
+            found.append(f"{signature} of a row with NaN or infinity")
+    if has_clear_rows and not any(r.signature == FIT_STEP for r in requests):
+        found.append(FIT_STEP)
+    return [f"the golden requests lack {', '.join(found)}"] if found else []
+
+
 def _drawn(points: Array, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
     if len(points) > count:
         points = points[np.sort(rng.choice(len(points), count, replace=False))]

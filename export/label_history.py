@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from .durable_files import append_line
+from .durable_files import append_line, why
+from .errors import HistoryNotWritten
 
 HISTORY_FILE: Final = "history.jsonl"
 
@@ -47,7 +48,10 @@ def read(base: Path) -> list[Move]:
 
 
 def append(base: Path, move: Move) -> None:
-    """Write down a move that has been made; now, unless it says when. Raises OSError."""
+    """Write down a move that has been made; now, unless it says when.
+
+    Raises HistoryNotWritten.
+    """
     when = move.when or datetime.now(UTC).isoformat(timespec="seconds")
     line = {
         "when": when,
@@ -56,23 +60,40 @@ def append(base: Path, move: Move) -> None:
         "to": move.target,
         "by": move.by,
     }
-    append_line(base / HISTORY_FILE, json.dumps(line))
+    try:
+        append_line(base / HISTORY_FILE, json.dumps(line))
+    except OSError as error:
+        place = "gone" if move.target is None else f"on version {move.target}"
+        raise HistoryNotWritten(
+            f"{base / HISTORY_FILE}: cannot be written to: {why(error)}; the move is made all the "
+            f"same: label {move.label} is {place}"
+        ) from error
 
 
 def before(moves: list[Move], label: str, now: int) -> list[int]:
     """Where a label was before it came to version ``now``, the latest first.
 
-    A rollback takes its steps back with it: after 1, 2, 3 and a rollback to 2, before it is 1.
+    A rollback takes its steps back with it: after 1, 2, 3 and a rollback to 2, before it is 1. A
+    move that a crash kept out of the history is known from where the next one came.
     """
     places: list[int] = []
     for move in moves:
         if move.label != label or move.target is None:
             continue
-        if move.by == ROLLBACK and move.target in places:
-            del places[len(places) - places[::-1].index(move.target) :]
+        if move.source is not None:
+            _return_or_go(places, move.source)
+        if move.by == ROLLBACK:
+            _return_or_go(places, move.target)
         elif places[-1:] != [move.target]:
             places.append(move.target)
-    if now in places:
-        # The config is what holds; a history that a crash cut short is behind it.
-        del places[len(places) - 1 - places[::-1].index(now) :]
-    return places[::-1]
+    # The config is what holds; a history that a crash cut short is behind it.
+    _return_or_go(places, now)
+    return places[-2::-1]
+
+
+def _return_or_go(places: list[int], version: int) -> None:
+    """Take back the steps to where the label was on a version before; none there, it is a step."""
+    if version in places:
+        del places[len(places) - places[::-1].index(version) :]
+    else:
+        places.append(version)

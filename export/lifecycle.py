@@ -48,10 +48,15 @@ class Plan:
         """The labels that come to be on another version, go or come."""
         old, new = self.before.labels, self.after.labels
         return tuple(
-            Move(label, old.get(label), new.get(label), self.by)
+            Move(label, self._source(label), new.get(label), self.by)
             for label in sorted({*old, *new})
             if old.get(label) != new.get(label)
         )
+
+    def _source(self, label: str) -> int | None:
+        """Where a label was; of an entry by hand without ``stable``, what was as good as that."""
+        was = self.before.stable if label == STABLE else self.before.labels.get(label)
+        return None if was == self.after.labels.get(label) else was
 
     @property
     def steps(self) -> tuple[Entry, ...]:
@@ -184,6 +189,7 @@ def carry_out(
       MoveFailed: the server did not follow; the config is what it was.
       MoveRefused, VersionNotFound, NotAModel: the move cannot be.
       InvalidModelsConfig: the config cannot be read or edited.
+      HistoryNotWritten: all is done but the line in ``history.jsonl``.
     """
     if dry_run:
         text = models_config.read_text(models_config.path_of(base))

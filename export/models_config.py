@@ -7,6 +7,7 @@ comments included. Imports no TensorFlow.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ _LOCK_FILE: Final = ".models.config.lock"
 STABLE: Final = "stable"
 CANARY: Final = "canary"
 
+_LIST: Final = "model_config_list"
 _HEAD: Final = """\
 # Which versions of which models a server loads: tensorflow.serving.ModelServerConfig.
 # tfkmeans edits the entry of its model and nothing else.
@@ -90,14 +92,27 @@ def read_text(path: Path) -> str:
         return _HEAD
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidModelsConfig(f"{path}: cannot be read: {error}") from None
+    if text.startswith("\ufeff"):
+        raise InvalidModelsConfig(
+            f"{path}: begins with a byte order mark; save it as UTF-8 without one"
+        )
     config = serving_pb2.ModelServerConfig()
     try:
         # A field that this package does not know is the server's to judge.
         text_format.Parse(text, config, allow_unknown_field=True)
     except text_format.ParseError as error:
         raise InvalidModelsConfig(f"{path}:{error}; mend the file there") from None
-    if config.WhichOneof("config") != "model_config_list" and _models(text):
-        raise InvalidModelsConfig(f"{path}: has no model_config_list; only such a config is edited")
+    for field_name in _top_fields(text):
+        if field_name != _LIST:
+            raise InvalidModelsConfig(
+                f"{path}: holds {field_name}; only a config with nothing but a {_LIST} is edited"
+            )
+    names = Counter(model.name for model in config.model_config_list.config)
+    for name, times in names.items():
+        if times > 1:
+            raise InvalidModelsConfig(
+                f"{path}: lists the model {name} more than once, which no server takes; leave one"
+            )
     return text
 
 
@@ -132,6 +147,8 @@ def with_entry(text: str, name: str, new: Entry) -> str:
     if name in spans:
         start, end = spans[name]
         return f"{text[:start]}\n{_body(name, new)}  {text[end:]}"
+    if not _top_fields(text):
+        text = f"{text.rstrip()}\n{_LIST} {{\n}}\n".lstrip()
     end = _list_end(text)
     before = text[:end].rstrip(" ")
     gap = "" if before.endswith("\n") else "\n"
@@ -194,6 +211,17 @@ def _models(text: str) -> dict[str, tuple[int, int]]:
 def _name_in(body: str) -> str:
     config = text_format.Parse(body, serving_pb2.ModelConfig(), allow_unknown_field=True)
     return config.name
+
+
+def _top_fields(text: str) -> list[str]:
+    """The names of the outermost fields."""
+    names, depth = [], 0
+    for token in _TOKEN.finditer(text):
+        word = token.group()
+        depth += (word in ("{", "<")) - (word in ("}", ">"))
+        if depth == 0 and word[0].isalpha():
+            names.append(word)
+    return names
 
 
 def _list_end(text: str) -> int:

@@ -44,8 +44,3 @@ def findings(version_directory: Path) -> list[str]:
             if now.get(name, recorded) != recorded
         ),
     ]
-
-
-def is_sealed(version_directory: Path) -> bool:
-    """Whether the card holds hashes at all. Raises InvalidCandidate."""
-    return bool(ModelCard.read(version_directory).files_sha256)

@@ -17,15 +17,22 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from . import label_history, models_config, provenance
+from . import golden_requests, label_history, models_config, provenance
 from .comparison import Comparison, Thresholds
 from .durable_files import locked, sync, try_lock, why
-from .errors import ExportError, InvalidCandidate, NotAModel, PublishFailed, VersionNotFound
+from .errors import (
+    ExportError,
+    HistoryNotWritten,
+    InvalidCandidate,
+    NotAModel,
+    PublishFailed,
+    VersionNotFound,
+)
 from .label_history import Move
 from .model_card import ModelCard
 from .models_config import STABLE, Entry
@@ -180,8 +187,7 @@ class Gate:
 
         Raises PublishRefused.
         """
-        if provenance.is_sealed(version):
-            refuse_for(provenance.findings(version), self._name)
+        refuse_for(provenance.findings(version), self._name)
         measured = validate(
             version,
             name=self._name,
@@ -189,6 +195,9 @@ class Gate:
             live=live,
             holdout=self._holdout,
         )
+        # Beyond what `validate` asks of versions that are there: nothing is left unasked.
+        clusters = ModelCard.read(version).n_clusters
+        refuse_for(golden_requests.lacking(golden_requests.read(version), clusters), self._name)
         found = self._too_far(measured)
         if not self._force:
             refuse_for(found, self._name, mend="; --force publishes it all the same")
@@ -229,6 +238,11 @@ def _enter(base: Path, number: int, served_at: str | None) -> None:
             entry = Entry(served_at or str(path.with_name(name)), (number,), {STABLE: number})
             models_config.write(path, models_config.with_entry(text, name, entry))
             label_history.append(base, Move(STABLE, None, number, "publish"))
+    except HistoryNotWritten as error:
+        raise PublishFailed(
+            f"{base}: version {number} is published and entered in {models_config.CONFIG_FILE}; "
+            f"{error}"
+        ) from error
     except (ExportError, OSError) as error:
         reason = why(error) if isinstance(error, OSError) else str(error)
         raise PublishFailed(
@@ -364,7 +378,10 @@ def _take_number(version: Path, base: Path) -> int:
             raise PublishFailed(f"{base}: version {number - 1} is the highest that there can be")
         version.rename(base / str(number))
         sync(base)
-        _remember(lock, number)
+        # A full disk does not take the number, nor does it have to: while the version is there its
+        # folder tells it, and `remove` writes it before the folder goes.
+        with suppress(OSError):
+            _remember(lock, number)
     return number
 
 

@@ -58,20 +58,22 @@ def from_sklearn(
     scaler, kmeans = _parts(estimator)
     try:
         centers = np.asarray(kmeans.cluster_centers_, np.float64)
-        sizes = np.bincount(kmeans.labels_, minlength=len(centers))
     except AttributeError:
         raise UnsupportedEstimator(
             f"{origin}: {type(kmeans).__name__} is not fitted; call its fit first"
         ) from None
+    sizes, inertia = _sizes_and_inertia(kmeans, origin)
     names = _names(estimator, centers.shape[1], feature_names, origin)
     mean, scale = _scaling(scaler, centers.shape[1], origin)
     # float32 is exact around 0: what the centroids have in common goes into the shift.
     common = np.zeros_like(mean) if mean.any() else centers.mean(axis=0)
-    shift = (mean + common * scale).astype(np.float32)
-    module = KMeansModule((centers - common).astype(np.float32), shift, scale)
+    shift, scale32 = (mean + common * scale).astype(np.float32), scale.astype(np.float32)
+    # From the shift and the scale as rounded, or far from 0 every row is off by their rounding.
+    centroids = (centers * scale + (mean - shift.astype(np.float64))) / scale32.astype(np.float64)
+    module = KMeansModule(centroids.astype(np.float32), shift, scale32)
     scaled = scaler is not None
-    card = _card(kmeans, sizes, names, shift, scale.astype(np.float32), scaled, model, origin)
-    return Imported(module, card, _rows(centers, kmeans.inertia_, sizes, mean, scale))
+    card = _card(kmeans, sizes, inertia, names, shift, scale32, scaled, model, origin)
+    return Imported(module, card, _rows(centers, inertia, sizes, mean, scale))
 
 
 def _parts(estimator: Any) -> tuple[Any, Any]:
@@ -93,6 +95,26 @@ def _parts(estimator: Any) -> tuple[Any, Any]:
         found = ", ".join(type(step).__name__ for step in steps)
         raise UnsupportedEstimator(f"cannot import {found}: give {_SUPPORTED}")
     return scaler, kmeans
+
+
+def _sizes_and_inertia(kmeans: Any, origin: str) -> tuple[NDArray[np.integer[Any]], float]:
+    """The rows of each cluster, [k], and the inertia over all of them.
+
+    A ``MiniBatchKMeans`` has no ``labels_`` with ``compute_labels=False``, and after
+    ``partial_fit`` those of its last batch; then the sizes are what it counted over its passes.
+    """
+    labels = getattr(kmeans, "labels_", None)
+    passes = getattr(kmeans, "n_iter_", None)
+    if not hasattr(kmeans, "inertia_"):
+        raise UnsupportedEstimator(
+            f"{origin}: {type(kmeans).__name__} has no inertia_, for partial_fit does not compute "
+            "it with compute_labels=False; give it one more batch with compute_labels=True"
+        )
+    if labels is not None and passes is not None:
+        return np.bincount(labels, minlength=kmeans.n_clusters), float(kmeans.inertia_)
+    sizes = np.rint(kmeans._counts / (passes or 1)).astype(np.int64)
+    per_label = 1.0 if labels is None else sizes.sum() / len(labels)
+    return sizes, float(kmeans.inertia_ * per_label)
 
 
 def _names(estimator: Any, width: int, given: Sequence[str] | None, origin: str) -> tuple[str, ...]:
@@ -129,6 +151,7 @@ def _scaling(
 def _card(
     kmeans: Any,
     sizes: NDArray[np.integer[Any]],
+    inertia: float,
     names: Sequence[str],
     shift: NDArray[np.float32],
     scale: NDArray[np.float32],
@@ -139,6 +162,7 @@ def _card(
     import sklearn
 
     total = int(sizes.sum())
+    is_fit = hasattr(kmeans, "n_iter_")
     init = kmeans.init if isinstance(kmeans.init, str) else "array"
     starts = kmeans.n_init if isinstance(kmeans.n_init, int) else 1
     seed = kmeans.random_state if isinstance(kmeans.random_state, int) else 0
@@ -162,9 +186,10 @@ def _card(
             rows_left_out=0,
         ),
         parameters=Parameters(init, starts, int(kmeans.max_iter), float(kmeans.tol), seed),
-        n_iter=int(kmeans.n_iter_),
-        converged=int(kmeans.n_iter_) < int(kmeans.max_iter),
-        inertia=float(kmeans.inertia_),
+        # partial_fit counts its batches, and never says that there is no more to come.
+        n_iter=int(kmeans.n_iter_ if is_fit else kmeans.n_steps_),
+        converged=is_fit and int(kmeans.n_iter_) < int(kmeans.max_iter),
+        inertia=inertia,
         silhouette=Silhouette(value=None, rows=0),
         distance_quantiles={},
         clusters=tuple(

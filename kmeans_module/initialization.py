@@ -1,21 +1,26 @@
-"""Where a fit begins: greedy k-means++, or random rows.
+"""Where a fit begins: greedy k-means++, k-means||, or random rows.
 
-Both draw rows with a probability in proportion to their weight, and every draw comes from one seed.
+All draw rows with a probability in proportion to their weight, and every draw comes from one seed.
 A row of weight 0 has no mass, however far away it is: hence the products that take 0 for 0 times
 infinity.
 """
 
 import math
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import tensorflow as tf
 
-from .assignment import rows_per_block
+from .assignment import nearest_in_block, rows_per_block
 from .errors import InvalidParameter
 from .model_space import ROWS_SPEC, Float32, Rows
 
-Initialization = Literal["k-means++", "random"]
-INITIALIZATIONS: Final[tuple[Initialization, ...]] = ("k-means++", "random")
+Initialization = Literal["k-means++", "k-means||", "random"]
+INITIALIZATIONS: Final[tuple[Initialization, ...]] = ("k-means++", "k-means||", "random")
+
+#: Rounds of k-means||, and candidates that each draws for each cluster: Bahmani et al. find five
+#: rounds enough, and two a cluster as good as more.
+_ROUNDS: Final = 5
+_OVERSAMPLING: Final = 2
 
 _COLUMN = tf.TensorSpec([None], tf.float32)
 _SEED = tf.TensorSpec([2], tf.int32)
@@ -41,9 +46,11 @@ def initial_centroids(
         InvalidParameter: ``init`` is not known.
     """
     if init == "k-means++":
-        # scikit-learn's number of trials.
-        trials = 2 + int(math.log(n_clusters))
-        chosen = greedy_k_means_plus_plus(points, sample_weight, n_clusters, trials, seed)
+        chosen = greedy_k_means_plus_plus(
+            points, sample_weight, n_clusters, _trials(n_clusters), seed
+        )
+    elif init == "k-means||":
+        chosen = _k_means_parallel(points, sample_weight, n_clusters, seed)
     elif init == "random":
         chosen = random_rows(sample_weight, n_clusters, seed)
     else:
@@ -51,6 +58,11 @@ def initial_centroids(
         raise InvalidParameter(f"init is {init!r}; give {known} or an array of centroids")
     centroids: Float32 = points.gather(chosen).numpy()
     return centroids
+
+
+def _trials(n_clusters: int) -> int:
+    """scikit-learn's number of trials."""
+    return 2 + int(math.log(n_clusters))
 
 
 def _random_rows(sample_weight: tf.Tensor, n_clusters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -82,45 +94,104 @@ def _greedy_k_means_plus_plus(
         points: [n, d].
         sample_weight: float32 [n].
         n_clusters: int32 [], k.
-        trials: int32 [], draws for each next centroid.
+        trials: int32 [], t draws for each next centroid.
         seed: int32 [2].
 
     Returns:
-        int32 [k], rows of ``points``. O(n d k trials) time; memory O(block) and one number a row:
-        the squared distances to the nearest of those drawn are held in blocks, each replaced in
-        its place.
+        int32 [k], rows of ``points``. O(n d k t) time, the points read once for each centroid;
+        memory O(block) and t + 2 numbers a row.
     """
     seeds = tf.random.experimental.stateless_split(seed, 2)
     uniforms = tf.random.stateless_uniform([n_clusters, trials], seeds[1], dtype=tf.float64)
     uniform = tf.random.stateless_uniform([1], seeds[0], dtype=tf.float64)
+    norms = _norms(points, sample_weight)
     # The first draw is by weight alone: as if every row were at the distance 1.
-    first = _draw(*_everywhere(1.0, points, sample_weight), sample_weight, uniform)[0]
-    infinity, _ = _everywhere(float("inf"), points, sample_weight)
-    closest, masses = _choose(points, sample_weight, infinity, points.gather(first[None]))
-    chosen = tf.TensorArray(tf.int32, n_clusters).write(0, first)
+    first = _draw(_Closest(*_everywhere(1.0, points, sample_weight)), sample_weight, uniform)
+    infinity = _Closest(*_everywhere(float("inf"), points, sample_weight))
+    drawn, _ = _try(points, norms, sample_weight, infinity, first)
+    closest = _keep(sample_weight, infinity, drawn, tf.constant(0))
+    chosen = tf.TensorArray(tf.int32, n_clusters).write(0, first[0])
 
     def body(
-        i: tf.Tensor, closest: tf.TensorArray, masses: tf.Tensor, chosen: tf.TensorArray
-    ) -> tuple[tf.Tensor, tf.TensorArray, tf.Tensor, tf.TensorArray]:
-        candidates = _draw(closest, masses, sample_weight, uniforms[i])
-        potentials = _potentials(points, sample_weight, closest, points.gather(candidates))
-        best = candidates[tf.argmin(potentials)]
-        closest, masses = _choose(points, sample_weight, closest, points.gather(best[None]))
-        return i + 1, closest, masses, chosen.write(i, best)
+        i: tf.Tensor, closest: _Closest, chosen: tf.TensorArray
+    ) -> tuple[tf.Tensor, _Closest, tf.TensorArray]:
+        candidates = _draw(closest, sample_weight, uniforms[i])
+        drawn, potentials = _try(points, norms, sample_weight, closest, candidates)
+        best = tf.argmin(potentials, output_type=tf.int32)
+        closest = _keep(sample_weight, closest, drawn, best)
+        return i + 1, closest, chosen.write(i, candidates[best])
 
     *_, chosen = tf.while_loop(
         lambda i, *_: i < n_clusters,
         body,
-        (tf.constant(1), closest, masses, chosen),
+        (tf.constant(1), closest, chosen),
         parallel_iterations=1,
     )
     return chosen.stack()
 
 
-random_rows = tf.function(_random_rows, [_COLUMN, _INT, _SEED])
+random_rows = tf.function(_random_rows, [_COLUMN, _INT, _SEED], autograph=False)
 greedy_k_means_plus_plus = tf.function(
-    _greedy_k_means_plus_plus, [ROWS_SPEC, _COLUMN, _INT, _INT, _SEED]
+    _greedy_k_means_plus_plus, [ROWS_SPEC, _COLUMN, _INT, _INT, _SEED], autograph=False
 )
+
+
+def _k_means_parallel(
+    points: Rows, sample_weight: tf.Tensor, n_clusters: int, seed: tf.Tensor
+) -> tf.Tensor:
+    """k-means|| (Bahmani et al. 2012): a few rounds of many draws, then k-means++ among those.
+
+    Each round draws 2 k rows at once, in proportion to their weighted squared distance to all that
+    were drawn before: exactly so many, without replacement, where the paper has so many in
+    expectation. Every candidate then stands for the rows that are nearest to it.
+
+    Args:
+        points: [n, d].
+        sample_weight: float32 [n].
+        n_clusters: k.
+        seed: int32 [2].
+
+    Returns:
+        int32 [k], rows of ``points``. O(10 n d k) time, the points read five times; memory
+        O(block) and a few numbers a row. Data of so few distinct rows that too few candidates
+        have a mass are left to k-means++.
+    """
+    n = sample_weight.shape[0]
+    seeds = tf.random.experimental.stateless_split(seed, _ROUNDS + 2)
+    candidates = random_rows(sample_weight, 1, seeds[0])
+    squared, nearest = _nearer(
+        points, tf.fill([n], float("inf")), tf.zeros([n], tf.int32), candidates, 0
+    )
+    for number in range(1, _ROUNDS + 1):
+        count = min(_OVERSAMPLING * n_clusters, n)
+        drawn = random_rows(tf.math.multiply_no_nan(squared, sample_weight), count, seeds[number])
+        squared, nearest = _nearer(points, squared, nearest, drawn, len(candidates))
+        candidates = tf.concat([candidates, drawn], 0)
+    mass = tf.math.unsorted_segment_sum(sample_weight, nearest, len(candidates))
+    standing = tf.boolean_mask(candidates, mass > 0)
+    if len(standing) < n_clusters:
+        return greedy_k_means_plus_plus(
+            points, sample_weight, n_clusters, _trials(n_clusters), seeds[-1]
+        )
+    places = points.gather(standing)
+    origin = tf.zeros_like(points.shift)
+    among = Rows(tf.zeros([0]), tf.reshape(places, [-1]), origin, tf.ones_like(origin))
+    chosen = greedy_k_means_plus_plus(
+        among, tf.boolean_mask(mass, mass > 0), n_clusters, _trials(n_clusters), seeds[-1]
+    )
+    return tf.gather(standing, chosen)
+
+
+class _Closest(NamedTuple):
+    """The squared distance of each row to the nearest of the rows drawn.
+
+    Attributes:
+        squared: float32 [m] for each block of rows.
+        masses: float64 [blocks], their sums times the weights.
+    """
+
+    squared: tf.TensorArray
+    masses: tf.Tensor
 
 
 def _everywhere(
@@ -139,23 +210,21 @@ def _everywhere(
             masses.write(i, _sum(weight)),
         )
 
-    closest = tf.TensorArray(tf.float32, blocks, element_shape=[None], infer_shape=False)
     _, closest, masses = tf.while_loop(
         lambda i, *_: i < blocks,
         body,
-        (tf.constant(0), closest, tf.TensorArray(tf.float64, blocks, element_shape=[])),
+        (tf.constant(0), _per_block(blocks, 1), tf.TensorArray(tf.float64, blocks)),
     )
     return closest, masses.stack()
 
 
-def _draw(
-    closest: tf.TensorArray, masses: tf.Tensor, sample_weight: tf.Tensor, uniforms: tf.Tensor
-) -> tf.Tensor:
+def _draw(closest: _Closest, sample_weight: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
     """Rows int32 [t] with a probability in proportion to weight times squared distance.
 
     First the block is drawn, then the row in it: no running sum over all rows is held.
     """
-    block = tf.shape(closest.read(0))[0]
+    masses = closest.masses
+    block = tf.shape(closest.squared.read(0))[0]
     until = tf.cumsum(masses)
 
     def one(uniform: tf.Tensor) -> tf.Tensor:
@@ -165,7 +234,7 @@ def _draw(
         number = tf.minimum(number, tf.size(masses) - 1)
         weight = sample_weight[number * block : (number + 1) * block]
         inside = tf.cumsum(
-            tf.cast(tf.math.multiply_no_nan(closest.read(number), weight), tf.float64)
+            tf.cast(tf.math.multiply_no_nan(closest.squared.read(number), weight), tf.float64)
         )
         rest = mass - (until[number] - masses[number])
         # Rounding may put the rest a hair outside its block.
@@ -176,69 +245,145 @@ def _draw(
     return tf.map_fn(one, uniforms, fn_output_signature=tf.int32)
 
 
-def _potentials(
-    points: Rows, sample_weight: tf.Tensor, closest: tf.TensorArray, candidates: tf.Tensor
-) -> tf.Tensor:
-    """The inertia float64 [t] that each of the candidates [t, d] would leave."""
-    blocks, block = _blocks(points, sample_weight)
-
-    def body(i: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        weight = sample_weight[i * block : (i + 1) * block]
-        squared = _squared_distances(points.block(i * block, (i + 1) * block), candidates)
-        left = tf.minimum(squared, closest.read(i)[:, None])
-        return i + 1, total + _sum(tf.math.multiply_no_nan(left, weight[:, None]))
-
-    _, total = tf.while_loop(
-        lambda i, _: i < blocks,
-        body,
-        (tf.constant(0), tf.zeros([tf.shape(candidates)[0]], tf.float64)),
-        parallel_iterations=2,
-    )
-    return total
-
-
-def _choose(
-    points: Rows, sample_weight: tf.Tensor, closest: tf.TensorArray, place: tf.Tensor
+def _try(
+    points: Rows,
+    norms: tf.TensorArray,
+    sample_weight: tf.Tensor,
+    closest: _Closest,
+    candidates: tf.Tensor,
 ) -> tuple[tf.TensorArray, tf.Tensor]:
-    """The squared distances with ``place`` [1, d] chosen too; and the mass of each block."""
+    """With each of the rows int32 [t] drawn too: the squared distances, and their inertia.
+
+    Returns:
+        float32 [t, m] for each block of rows, and float64 [t].
+    """
     blocks, block = _blocks(points, sample_weight)
+    places = points.gather(candidates)
 
     def body(
-        i: tf.Tensor, closest: tf.TensorArray, masses: tf.TensorArray
-    ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
+        i: tf.Tensor, drawn: tf.TensorArray, total: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.TensorArray, tf.Tensor]:
         weight = sample_weight[i * block : (i + 1) * block]
-        squared = _squared_distances(points.block(i * block, (i + 1) * block), place)[:, 0]
-        nearer = tf.minimum(squared, closest.read(i))
-        return (
-            i + 1,
-            closest.write(i, nearer),
-            masses.write(i, _sum(tf.math.multiply_no_nan(nearer, weight))),
-        )
+        rows = points.block(i * block, (i + 1) * block)
+        squared = squared_distances_to(places, rows, norms.read(i))
+        squared = tf.minimum(squared, closest.squared.read(i))
+        left = tf.reduce_sum(tf.math.multiply_no_nan(squared, weight), 1)
+        return i + 1, drawn.write(i, squared), total + tf.cast(left, tf.float64)
 
-    _, closest, masses = tf.while_loop(
+    _, drawn, total = tf.while_loop(
         lambda i, *_: i < blocks,
         body,
-        (tf.constant(0), closest, tf.TensorArray(tf.float64, blocks, element_shape=[])),
+        (tf.constant(0), _per_block(blocks, 2), tf.zeros([tf.size(candidates)], tf.float64)),
         parallel_iterations=2,
     )
-    return closest, masses.stack()
+    return drawn, total
 
 
-def _squared_distances(rows: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
-    """Squared distances float32 [m, t] of rows [m, d] to places [t, d].
+def _keep(
+    sample_weight: tf.Tensor, closest: _Closest, drawn: tf.TensorArray, best: tf.Tensor
+) -> _Closest:
+    """The squared distances with the best of those tried; and the mass of each block."""
+    blocks = tf.size(closest.masses)
+    block = tf.shape(closest.squared.read(0))[0]
 
-    Taken in float64, where the expanded form's rounding is below the gap between two distinct
-    float32 rows; what is below the rounding is 0, so that a duplicate of a chosen row is never
-    drawn.
-    """
-    wide_rows, wide_places = tf.cast(rows, tf.float64), tf.cast(places, tf.float64)
-    norms = (
-        tf.reduce_sum(tf.square(wide_rows), 1)[:, None]
-        + tf.reduce_sum(tf.square(wide_places), 1)[None, :]
+    def body(
+        i: tf.Tensor, squared: tf.TensorArray, masses: tf.TensorArray
+    ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
+        weight = sample_weight[i * block : (i + 1) * block]
+        kept = drawn.read(i)[best]
+        mass = _sum(tf.math.multiply_no_nan(kept, weight))
+        return i + 1, squared.write(i, kept), masses.write(i, mass)
+
+    _, squared, masses = tf.while_loop(
+        lambda i, *_: i < blocks,
+        body,
+        (tf.constant(0), _per_block(blocks, 1), tf.TensorArray(tf.float64, blocks)),
+        parallel_iterations=2,
     )
-    squared = norms - 2.0 * tf.matmul(wide_rows, wide_places, transpose_b=True)
-    rounding = norms * (4.0 * 2.0**-52)
-    return tf.cast(tf.where(squared > rounding, squared, 0.0), tf.float32)
+    return _Closest(squared, masses.stack())
+
+
+def _nearer_rows(
+    points: Rows, squared: tf.Tensor, nearest: tf.Tensor, drawn: tf.Tensor, number: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The squared distance to the nearest candidate, and its number, with those drawn now.
+
+    Args:
+        points: [n, d].
+        squared, nearest: float32 and int32 [n], before.
+        drawn: int32 [t], rows.
+        number: int32 [], the number of the first of them.
+    """
+    places = points.gather(drawn)
+    n, t = tf.size(squared), tf.size(drawn)
+    block = rows_per_block(tf.maximum(t, tf.size(points.shift)))
+    blocks = (n + block - 1) // block
+
+    def body(
+        i: tf.Tensor, distances: tf.TensorArray, numbers: tf.TensorArray
+    ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
+        part = slice(i * block, (i + 1) * block)
+        index, distance = nearest_in_block(points.block(i * block, (i + 1) * block), places)
+        is_nearer = distance < squared[part]
+        return (
+            i + 1,
+            distances.write(i, tf.where(is_nearer, distance, squared[part])),
+            numbers.write(i, tf.where(is_nearer, index + number, nearest[part])),
+        )
+
+    parts = [tf.TensorArray(dtype, blocks, infer_shape=False) for dtype in (tf.float32, tf.int32)]
+    _, *parts = tf.while_loop(
+        lambda i, *_: i < blocks, body, (tf.constant(0), *parts), parallel_iterations=2
+    )
+    return tuple(part.concat() for part in parts)
+
+
+_nearer = tf.function(
+    _nearer_rows,
+    [ROWS_SPEC, _COLUMN, tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int32), _INT],
+    autograph=False,
+)
+
+
+def squared_distances_to(places: tf.Tensor, rows: tf.Tensor, norms: tf.Tensor) -> tf.Tensor:
+    """Squared distances float32 [t, m] from places [t, d] to rows [m, d] of squared norms [m].
+
+    By the expanded form. Where it may be off by a quarter for rounding (`hamerly_bounds` has the
+    bound), the distance is taken from ``x - c``: a duplicate of a place is at 0, and every other
+    row is not.
+    """
+    reach = tf.reduce_sum(tf.square(places), 1, keepdims=True) + norms
+    squared = reach - 2.0 * tf.matmul(places, rows, transpose_b=True)
+    d = tf.cast(tf.shape(rows)[1], tf.float32)
+    doubtful = tf.where(squared <= (8 * 2.0**-24) * (3 * d + 16) * reach)
+    place, row = doubtful[:, 0], doubtful[:, 1]
+    exact = tf.reduce_sum(
+        tf.math.squared_difference(tf.gather(places, place), tf.gather(rows, row)), 1
+    )
+    return tf.tensor_scatter_nd_update(squared, doubtful, exact)
+
+
+def _norms(points: Rows, sample_weight: tf.Tensor) -> tf.TensorArray:
+    """The squared norm of each row, float32 [m] for each block."""
+    blocks, block = _blocks(points, sample_weight)
+
+    def body(i: tf.Tensor, norms: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        rows = points.block(i * block, (i + 1) * block)
+        return i + 1, norms.write(i, tf.reduce_sum(tf.square(rows), 1))
+
+    _, norms = tf.while_loop(
+        lambda i, _: i < blocks,
+        body,
+        (tf.constant(0), _per_block(blocks, 1)),
+        parallel_iterations=2,
+    )
+    return norms
+
+
+def _per_block(blocks: tf.Tensor, rank: int) -> tf.TensorArray:
+    return tf.TensorArray(
+        tf.float32, blocks, element_shape=[None] * rank, infer_shape=False, clear_after_read=False
+    )
 
 
 def _sum(values: tf.Tensor) -> tf.Tensor:
@@ -247,6 +392,6 @@ def _sum(values: tf.Tensor) -> tf.Tensor:
 
 
 def _blocks(points: Rows, sample_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """How many blocks there are, and how many rows each has; float64 is twice as wide."""
-    block = rows_per_block(2 * tf.size(points.shift))
+    """How many blocks there are, and how many rows each has."""
+    block = rows_per_block(tf.maximum(tf.size(points.shift), 16))
     return (tf.size(sample_weight) + block - 1) // block, block

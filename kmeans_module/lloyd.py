@@ -7,6 +7,7 @@ once more, so that they match the returned centroids.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -45,14 +46,57 @@ class LloydResult:
 
 
 @dataclass
-class _Step:
-    """What one pass over the points gives; the sums are of weighted points."""
+class Step:
+    """What one pass over the points gives.
 
-    assignments: NDArray[np.int32]
-    squared_distance: Float32
+    Attributes:
+        sums: float64 [k, d], of each cluster's weighted points.
+        counts: float64 [k], its weight.
+        inertia: weighted sum of squared distances to the centroids of the step.
+        changed: whether an assignment is another than that of the step before.
+    """
+
     sums: Float64
     counts: Float64
     inertia: float
+    changed: bool
+
+
+class Engine(Protocol):
+    """What takes the steps of one start; it may keep what it knows from one to the next."""
+
+    @property
+    def assignments(self) -> NDArray[np.int32]:
+        """The nearest centroid of each point in the last step, int32 [n]."""
+
+    def step(self, centroids: Float32) -> Step:
+        """Assign each point to the nearest of the centroids [k, d], and sum the clusters."""
+
+    def squared_distances(self) -> Float32:
+        """To the assigned centroids of the last step, float32 [n]."""
+
+
+class PlainEngine:
+    """Every distance in every step, by stock TensorFlow: short, and the oracle of the others."""
+
+    def __init__(self, points: Rows, sample_weight: tf.Tensor) -> None:
+        self._points, self._weight = points, sample_weight
+        self.assignments: NDArray[np.int32] = np.full(sample_weight.shape, -1, np.int32)
+        self._squared_distances: Float32
+
+    def step(self, centroids: Float32) -> Step:
+        """See `Engine`."""
+        assignments, distances, sums, counts, inertia = _assign_and_sum(
+            self._points, self._weight, tf.constant(centroids)
+        )
+        before, self.assignments = self.assignments, looked_at(assignments)
+        self._squared_distances = looked_at(distances)
+        changed = not np.array_equal(before, self.assignments)
+        return Step(sums.numpy(), counts.numpy(), float(inertia), changed)
+
+    def squared_distances(self) -> Float32:
+        """See `Engine`."""
+        return self._squared_distances
 
 
 def assign_and_sum(
@@ -140,6 +184,7 @@ def move(
 
 
 def run(
+    engine: Engine,
     points: Rows,
     sample_weight: tf.Tensor,
     centroids: Float32,
@@ -152,6 +197,7 @@ def run(
     """Iterate from the given centroids until nothing changes.
 
     Args:
+        engine: a new one, that of these points.
         points: [n, d].
         sample_weight: float32 [n].
         centroids: float32 [k, d], in the model's space.
@@ -161,55 +207,128 @@ def run(
         on_iteration: called after each iteration with it and its number, from 1.
     """
     history: list[Iteration] = []
-    assignments: NDArray[np.int32] | None = None
     converged = settled = False
     while len(history) < max_iter and not converged:
-        step = _step(points, sample_weight, centroids)
-        _relocate_empty(points, sample_weight, step)
+        step = engine.step(centroids)
+        _relocate_empty(points, sample_weight, engine, step)
         moving = _move_on_sphere if on_sphere else _move
         moved, shift = moving(centroids, step.sums, step.counts)
         history.append(Iteration(step.inertia, float(shift), step.counts))
         on_iteration(history[-1], len(history))
-        unchanged = assignments is not None and np.array_equal(step.assignments, assignments)
         settled = np.array_equal(moved, centroids)
-        converged = unchanged or float(shift) <= tolerance
-        assignments, centroids = step.assignments, moved.numpy()
+        converged = not step.changed or float(shift) <= tolerance
+        centroids = moved.numpy()
     if not settled:
         # The centroids moved after the last assignment: take it once more, so that they match.
-        step = _step(points, sample_weight, centroids)
-    return LloydResult(
-        centroids, step.assignments, step.inertia, tuple(history), converged=converged
-    )
+        engine.step(centroids)
+    inertia = weighted_sum(engine.squared_distances(), sample_weight)
+    return LloydResult(centroids, engine.assignments, inertia, tuple(history), converged=converged)
 
+
+def inertia_of_sums(
+    centroids: Float32,
+    sums: Float64,
+    counts: Float64,
+    square: float,
+    squared_distances: Callable[[], Float32],
+    sample_weight: tf.Tensor,
+) -> float:
+    """The inertia, by way of what an engine has summed already.
+
+    ``sum w |x - c|^2 = sum w |x|^2 - 2 c.S + W |c|^2``, in float64. Where so little is left of the
+    norms that rounding could show, the distances are summed.
+
+    Args:
+        centroids: float32 [k, d], of the step.
+        sums, counts: S float64 [k, d] and W float64 [k], of its clusters.
+        square: the weighted sum of the points' squared norms.
+        squared_distances: gives those of the step, float32 [n].
+        sample_weight: float32 [n].
+    """
+    wide = centroids.astype(np.float64)
+    norms = square + float(counts @ np.square(wide).sum(1))
+    inertia = norms - 2.0 * float(np.vdot(wide, sums))
+    if inertia > _CANCELLED * norms:
+        return inertia
+    return weighted_sum(squared_distances(), sample_weight)
+
+
+def squared_distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor) -> Float32:
+    """The squared distance of each point to its centroid, from ``x - c``: nothing cancels.
+
+    Args:
+        points: [n, d].
+        assignments: int32 [n].
+        centroids: float32 [k, d], in the model's space.
+
+    Returns:
+        float32 [n].
+    """
+    return looked_at(_squared_distances(points, assignments, centroids))
+
+
+def squared_norms(points: Rows, n: int) -> Float32:
+    """The squared norm of each of n points, in the model's space: float32 [n]."""
+    origin = tf.zeros([1, points.shift.shape[0]])
+    return looked_at(_squared_distances(points, tf.zeros([n], tf.int32), origin))
+
+
+def looked_at(tensor: tf.Tensor) -> NDArray[Any]:
+    """A tensor of n numbers where it lies; `numpy()` would copy it."""
+    return np.asarray(memoryview(tensor))
+
+
+#: Less than this share of the norms has fewer than seven digits that float64 can vouch for.
+_CANCELLED: Final = 1e-8
 
 _TABLE = tf.TensorSpec([None, None], tf.float32)
 _COLUMN = tf.TensorSpec([None], tf.float32)
 _assign_and_sum = tf.function(
     lambda points, weight, centroids: assign_and_sum(points.block, weight, centroids),
     [ROWS_SPEC, _COLUMN, _TABLE],
+    autograph=False,
 )
 _MOVED = [_TABLE, tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)]
-_move = tf.function(move, _MOVED)
+_move = tf.function(move, _MOVED, autograph=False)
 _move_on_sphere = tf.function(
-    lambda centroids, sums, counts: move(centroids, sums, counts, on_sphere=True), _MOVED
+    lambda centroids, sums, counts: move(centroids, sums, counts, on_sphere=True),
+    _MOVED,
+    autograph=False,
 )
 
 
-def _step(points: Rows, sample_weight: tf.Tensor, centroids: Float32) -> _Step:
-    assignments, distances, sums, counts, inertia = _assign_and_sum(
-        points, sample_weight, tf.constant(centroids)
+def _distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
+    n = tf.size(assignments)
+    block = rows_per_block(tf.size(points.shift))
+    blocks = (n + block - 1) // block
+
+    def body(i: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        chosen = tf.gather(centroids, assignments[i * block : (i + 1) * block])
+        rows = points.block(i * block, (i + 1) * block)
+        squared = tf.reduce_sum(tf.math.squared_difference(rows, chosen), 1)
+        return i + 1, parts.write(i, squared)
+
+    parts = tf.TensorArray(tf.float32, blocks, infer_shape=False)
+    _, parts = tf.while_loop(
+        lambda i, _: i < blocks, body, (tf.constant(0), parts), parallel_iterations=2
     )
-    # Tensors of n numbers are looked at where they lie; `numpy()` would copy them.
-    return _Step(
-        np.asarray(memoryview(assignments)),
-        np.asarray(memoryview(distances)),
-        sums.numpy(),
-        counts.numpy(),
-        float(inertia),
-    )
+    return parts.concat()
 
 
-def _relocate_empty(points: Rows, sample_weight: tf.Tensor, step: _Step) -> None:
+_squared_distances = tf.function(
+    _distances, [ROWS_SPEC, tf.TensorSpec([None], tf.int32), _TABLE], autograph=False
+)
+
+
+def weighted_sum(squares: NDArray[Any], sample_weight: tf.Tensor) -> float:
+    """The sum of weight times square, float [n]; in float64."""
+    weight = looked_at(sample_weight)
+    # A row of weight 0 may be infinitely far away.
+    counted = np.where(weight > 0, squares, 0)
+    return float(np.einsum("n,n->", counted, weight, dtype=np.float64))
+
+
+def _relocate_empty(points: Rows, sample_weight: tf.Tensor, engine: Engine, step: Step) -> None:
     """Give each empty cluster one of the points farthest from their centroids.
 
     As scikit-learn does it, but a point of weight 0 is never taken, and a cluster that loses its
@@ -218,8 +337,8 @@ def _relocate_empty(points: Rows, sample_weight: tf.Tensor, step: _Step) -> None
     (empty,) = np.nonzero(step.counts <= 0)
     if not len(empty):
         return
-    weight = sample_weight.numpy()
-    distance = np.where(weight > 0, step.squared_distance, 0)
+    weight, assignments = sample_weight.numpy(), engine.assignments
+    distance = np.where(weight > 0, engine.squared_distances(), 0)
     # A stable order makes the choice among equally far points the same on every machine.
     far = np.argsort(-distance, kind="stable")[: len(empty)]
     far = far[distance[far] > 0]
@@ -227,10 +346,10 @@ def _relocate_empty(points: Rows, sample_weight: tf.Tensor, step: _Step) -> None
     if not len(far):
         return
     rows = points.gather(far).numpy().astype(np.float64) * weight[far, None]
-    losers = step.assignments[far]
+    losers = assignments[far]
     np.subtract.at(step.sums, losers, rows)
     np.subtract.at(step.counts, losers, weight[far])
-    members = np.bincount(step.assignments[weight > 0], minlength=len(step.counts))
+    members = np.bincount(assignments[weight > 0], minlength=len(step.counts))
     np.subtract.at(members, losers, 1)
     # Exactly empty, not what rounding leaves of a difference.
     step.sums[members == 0] = 0

@@ -60,18 +60,69 @@ class Rows(NamedTuple):
 
     def block(self, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
         """Rows ``start`` to ``stop``, or to the last, in the model's space: float32 [m, d]."""
-        d = tf.size(self.shift, tf.int64)
-        h = tf.size(self.head, tf.int64)
-        first, last = tf.cast(start, tf.int64) * d, tf.cast(stop, tf.int64) * d
-        body = self.body[tf.maximum(first - h, 0) : tf.maximum(last - h, 0)]
-        numbers = tf.concat([self.head[first:last], body], 0)
-        return (tf.reshape(numbers, [-1, d]) - self.shift) / self.scale
+        return self._enter(self.raw_block(start, stop))
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
         """The given rows, int [m], in the model's space: float32 [m, d]."""
         return tf.map_fn(
             lambda row: self.block(row, row + 1)[0], rows, fn_output_signature=tf.float32
         )
+
+    def raw_block(self, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        """Rows ``start`` to ``stop``, or to the last, as they lie: float32 [m, d]."""
+        d = tf.size(self.shift, tf.int64)
+        h = tf.size(self.head, tf.int64)
+        first, last = tf.cast(start, tf.int64) * d, tf.cast(stop, tf.int64) * d
+        body = self.body[tf.maximum(first - h, 0) : tf.maximum(last - h, 0)]
+        numbers = tf.cond(
+            first < h, lambda: tf.concat([self.head[first:last], body], 0), lambda: body
+        )
+        return tf.reshape(numbers, [-1, d])
+
+    def lines(self, rows: tf.Tensor, step: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """The given rows, int [m], as they lie in lines of memory; a row may begin within its line.
+
+        Where the body does not begin with a row, a table of whole rows cannot be cut from it, and
+        single numbers are slow to gather. So it is cut into shorter steps, of which a row has one
+        more than it would fill.
+
+        Args:
+            rows: int [m].
+            step: numbers that are gathered together, a divisor of d; at least 16, or d itself.
+
+        Returns:
+            float32 [m, d + step], and int32 []: the column at which the rows begin.
+        """
+        d = tf.size(self.shift, tf.int64)
+        h = tf.size(self.head, tf.int64)
+        rows = tf.cast(rows, tf.int64)
+        steps = tf.size(self.body, tf.int64) // step
+        at = tf.where((h > 0) & (h <= step), step - h, 0)
+        # The step in which each row begins, and those after it.
+        begin = tf.where(h > 0, rows * (d // step) - 1, rows * (d // step))
+        inside = tf.reduce_all((begin >= 0) & (begin + d // step < steps))
+
+        def by_step() -> tf.Tensor:
+            table = tf.reshape(self.body[: steps * step], [-1, step])
+            return tf.gather(table, begin[:, None] + tf.range(d // step + 1)[None, :])
+
+        def by_number() -> tf.Tensor:
+            # The first and the last rows; and all, where a row is shorter than the head.
+            place = rows[:, None] * d - at + tf.range(d + step)[None, :]
+            first = tf.gather(tf.pad(self.head, [[0, 1]]), tf.clip_by_value(place, 0, h))
+            size = tf.size(self.body, tf.int64)
+            rest = tf.cond(
+                size > 0,
+                lambda: tf.gather(self.body, tf.clip_by_value(place - h, 0, size - 1)),
+                lambda: first,
+            )
+            return tf.where(place < h, first, rest)
+
+        gathered = tf.cond(inside & (h <= step), by_step, by_number)
+        return tf.reshape(gathered, [-1, d + step]), tf.cast(at, tf.int32)
+
+    def _enter(self, raw: tf.Tensor) -> tf.Tensor:
+        return (raw - self.shift) / self.scale
 
 
 _VECTOR = tf.TensorSpec([None], tf.float32)
@@ -141,7 +192,7 @@ def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
     """One weight a row, float32 [n]; 1 where none is given.
 
     Raises:
-        InvalidWeights: another length, negative, not finite or all zero.
+        InvalidWeights: another length, negative, not finite, all zero, or beyond float32.
     """
     if sample_weight is None:
         return np.ones(n, np.float32)
@@ -151,12 +202,21 @@ def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
             f"sample_weight has shape {given.shape} and dtype {given.dtype}; "
             f"give one number a row, shape ({n},)"
         )
-    weights = given.astype(np.float32)
-    wrong = ~(np.isfinite(weights) & (weights >= 0))
+    wrong = ~(np.isfinite(given) & (given >= 0))
     if wrong.any():
         row = int(np.argmax(wrong))
         raise InvalidWeights(
             f"sample_weight of row {row} is {given[row]}; weights are finite and not negative"
+        )
+    with np.errstate(over="ignore"):
+        weights = given.astype(np.float32)
+    # TensorFlow takes a subnormal number for 0.
+    held = (given == 0) | (np.isfinite(weights) & (weights >= np.finfo(np.float32).tiny))
+    if not held.all():
+        row = int(np.argmin(held))
+        raise InvalidWeights(
+            f"sample_weight of row {row} is {given[row]}, which float32 cannot hold; "
+            "multiply all weights by a constant"
         )
     if not weights.any():
         raise InvalidWeights("sample_weight is 0 for every row; give at least one row a weight")

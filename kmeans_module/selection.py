@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import lloyd
 from .assignment import nearest
+from .engines import choose_engine, new_engine
 from .errors import InvalidParameter, UndefinedMeasure
 from .initialization import initial_centroids
 from .metrics import (
@@ -144,9 +145,12 @@ class _Problem:
 
     def fit(self, k: int, max_iter: int, *more: Float32) -> lloyd.LloydResult:
         """The best of the starts, and of those given beside them."""
-        weight = tf.ones(len(self.points))
+        n, d = self.points.shape
+        weight = tf.ones(n)
+        engine = choose_engine(n, d, k)
         fits = [
             lloyd.run(
+                new_engine(engine, self.rows, weight, k),
                 self.rows,
                 weight,
                 began,

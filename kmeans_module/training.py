@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from . import lloyd
+from .engines import EngineName, check_engine, new_engine
 from .errors import InvalidCentroids, InvalidParameter
 from .initialization import initial_centroids
 from .lloyd import Iteration, LloydResult
@@ -62,6 +63,7 @@ class FitResult:
         history: those iterations.
         initial_centroids: float32 [k, d], in raw units: where the best start began.
         converged: whether it stopped before ``max_iter``.
+        engine: what took its steps; see `kmeans_module.engines`.
         module: the model, ready to be exported.
     """
 
@@ -72,6 +74,7 @@ class FitResult:
     history: tuple[Iteration, ...]
     initial_centroids: Float32
     converged: bool
+    engine: EngineName
     module: KMeansModule
 
 
@@ -87,6 +90,7 @@ def fit(
     standardize: bool = False,
     distance: Distance = "euclidean",
     seed: int = 0,
+    engine: str = "auto",
     on_iteration: Callable[[Progress], None] | None = None,
 ) -> FitResult:
     """Cluster points by k-means (Lloyd 1982); the names are scikit-learn's.
@@ -96,8 +100,9 @@ def fit(
             float64 and integers are centred in float64 before they are rounded. The module takes
             float32: rows that differ only in digits that float32 lacks are one to it.
         n_clusters: k, at most the number of distinct rows of positive weight.
-        init: "k-means++" (greedy; Arthur and Vassilvitskii 2007), "random" (rows drawn by
-            weight), or the initial centroids [k, d] in raw units.
+        init: "k-means++" (greedy; Arthur and Vassilvitskii 2007), "k-means||" (Bahmani et al.
+            2012: a few passes over the points, for many rows and clusters), "random" (rows drawn
+            by weight), or the initial centroids [k, d] in raw units.
         n_init: starts from different initial centroids; that of the lowest inertia is kept.
             Given centroids are started from once.
         max_iter: iterations of one start at most.
@@ -110,6 +115,8 @@ def fit(
             the squared distances that the inertia sums are then 2 - 2 cos. Holds one copy of the
             points in float32.
         seed: every random choice comes from it; the same seed gives the same bits.
+        engine: "auto" chooses by the size of the problem (`kmeans_module.engines`); or one of
+            "plain", "narrow", "product" and "bounds". All give the same clusters.
         on_iteration: called after each iteration.
 
     Raises:
@@ -128,6 +135,7 @@ def fit(
     seed = check_whole("seed", seed, 0)
     if not isinstance(tol, float | int | np.number) or not 0 <= float(tol) < math.inf:
         raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
+    steps_by = check_engine(engine, len(array), array.shape[1], k)
     weights = check_weights(sample_weight, len(array))
     given = None if isinstance(init, str) else _check_centroids(init, k, array.shape[1])
     space = enter(array, weights, standardize=standardize, distance=check_distance(distance))
@@ -143,6 +151,7 @@ def fit(
             else _entered(given, space)
         )
         found = lloyd.run(
+            new_engine(steps_by, space.rows, weight, k),
             space.rows,
             weight,
             began,
@@ -154,10 +163,10 @@ def fit(
         if best is None or found.inertia < best.inertia:
             best, best_began = found, began
     assert best is not None
-    return _result(best, best_began, space)
+    return _result(best, best_began, space, steps_by)
 
 
-def _result(best: LloydResult, began: Float32, space: ModelSpace) -> FitResult:
+def _result(best: LloydResult, began: Float32, space: ModelSpace, engine: EngineName) -> FitResult:
     return FitResult(
         centroids=space.to_raw(best.centroids),
         assignments=best.assignments,
@@ -166,6 +175,7 @@ def _result(best: LloydResult, began: Float32, space: ModelSpace) -> FitResult:
         history=best.history,
         initial_centroids=space.to_raw(began),
         converged=best.converged,
+        engine=engine,
         module=KMeansModule(best.centroids, space.shift, space.scale, space.distance),
     )
 

@@ -2,7 +2,9 @@
 # Install the programs from Debian that tests ask for. Without them those tests skip, naming the
 # program; with CI=true they fail instead.
 set -euo pipefail
-packages=(chromium chromium-driver curl docker-compose fonts-dejavu-core shellcheck)
+packages=(
+  chromium chromium-driver curl docker-compose fonts-dejavu-core openssl prometheus shellcheck
+)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query --show --showformat '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")

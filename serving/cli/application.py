@@ -22,6 +22,7 @@ from . import (
     import_sklearn,
     inspect_model,
     metadata,
+    monitor,
     probe,
     promote,
     prune,
@@ -89,6 +90,7 @@ app.command("serve", cls=ServeCommand, epilog=serve.EXAMPLES)(serve.serve)
 app.command("assign", epilog=assign.EXAMPLES)(assign.assign)
 app.command("batch-score", epilog=batch_score.EXAMPLES)(batch_score.batch_score)
 app.command("probe", epilog=probe.EXAMPLES)(probe.probe)
+app.command("monitor", epilog=monitor.EXAMPLES)(monitor.monitor)
 app.command("metadata", epilog=metadata.EXAMPLES)(metadata.metadata)
 app.command("inspect", epilog=inspect_model.EXAMPLES)(inspect_model.inspect_model)
 

@@ -181,4 +181,4 @@ def _print(answers: Iterable["Assignment"], *, as_json: bool) -> None:
         sys.stdout.writelines(lines)
     sys.stdout.write(header)
     if not_scored:
-        note(f"{counted(not_scored, 'row')} not scored (missing or infinite values)")
+        note(f"{counted(not_scored, 'row')} not scored (missing, infinite or too far to measure)")

@@ -137,7 +137,12 @@ def too_few_distinct(
     asked: str, distinct: int, rows: "TrainingRows", names: Sequence[str]
 ) -> UserMistake:
     """More clusters are asked for, by ``asked``, than there are distinct rows."""
+    from serving.batch.training_rows import columns_beyond_float32
+
+    lost = columns_beyond_float32(rows.points, names)
     return UserMistake(
         f"{asked}: only {distinct} of {counted(len(rows.points), 'row')} are distinct in the "
-        f"columns {', '.join(names)}; ask for at most {distinct}"
+        f"columns {', '.join(names)}{' as float32, which the model takes' if lost else ''}; "
+        f"ask for at most {distinct}"
+        + (f", or subtract a constant from {', '.join(lost)}" if lost else "")
     )

@@ -1,8 +1,8 @@
 """``tfkmeans serve``: the embedded server, with the flags of TensorFlow Serving."""
 
 import signal
+import socket
 import sys
-import threading
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -173,7 +173,7 @@ def serve(
         if not json:
             note(f"serving {what}; Ctrl-C ends it")
         _show(server.grpc_address, server.rest_address, as_json=json)
-        threading.Event().wait()
+        _wait_for_a_signal()
 
 
 def _one_model(
@@ -209,6 +209,23 @@ def _show(grpc_address: str | None, rest_address: str | None, *, as_json: bool) 
         typer.echo(f"REST  {f'http://{rest_address}' if rest_address else 'off'}")
     # Whoever started this may be reading a pipe, to learn the ports.
     sys.stdout.flush()
+
+
+def _wait_for_a_signal() -> None:
+    """Wait until the handler of a signal raises.
+
+    The kernel may hand a signal to any thread, TensorFlow's included, and Python's handler runs in
+    the main thread only, which a lock or an event would not wake for it: a byte does.
+    """
+    woken, waking = socket.socketpair()
+    with woken, waking:
+        waking.setblocking(False)
+        before = signal.set_wakeup_fd(waking.fileno())
+        try:
+            while True:
+                woken.recv(1)
+        finally:
+            signal.set_wakeup_fd(before)
 
 
 def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:

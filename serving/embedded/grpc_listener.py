@@ -60,6 +60,7 @@ class GrpcListener:
         models: ServedModels,
         watch: RequestWatch,
         pool: Executor,
+        reloading: Executor,
     ) -> None:
         """Bind the port; without credentials it is not encrypted.
 
@@ -70,7 +71,7 @@ class GrpcListener:
         with bound_socket("port", host, port) as probe:
             self.address = address_of(host, probe.getsockname()[1])
         self._server = grpc.aio.server(options=_OPTIONS)
-        add_services(self._server, models, watch, pool)
+        add_services(self._server, models, watch, pool, reloading)
         try:
             if credentials is None:
                 self._server.add_insecure_port(self.address)

@@ -7,7 +7,7 @@ bytes of the answer, so that the event loop is free for the sockets.
 import asyncio
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,47 +46,66 @@ class _Rpc:
     name: str
     message: type[Any]
     answer: Callable[[Request, Any], Any]
+    pool: Executor
     is_counted: bool = False
 
 
 def add_services(
-    server: grpc.aio.Server, models: ServedModels, watch: RequestWatch, pool: Executor
+    server: grpc.aio.Server,
+    models: ServedModels,
+    watch: RequestWatch,
+    pool: Executor,
+    reloading: Executor,
 ) -> None:
-    """Let a server answer for the models."""
+    """Let a server answer for the models.
+
+    Args:
+        server: the server.
+        models: the served models.
+        watch: what sees every request.
+        pool: the threads that do the work.
+        reloading: the threads that wait for the models of a new config.
+    """
     answers = _Answers(models)
     services = {
         "PredictionService": (
-            _Rpc("Predict", predict_pb2.PredictRequest, answers.predict, True),
-            _Rpc("Classify", classification_pb2.ClassificationRequest, answers.classify, True),
-            _Rpc("Regress", regression_pb2.RegressionRequest, answers.regress, True),
-            _Rpc("MultiInference", inference_pb2.MultiInferenceRequest, answers.multi_inference),
+            _Rpc("Predict", predict_pb2.PredictRequest, answers.predict, pool, True),
+            _Rpc(
+                "Classify", classification_pb2.ClassificationRequest, answers.classify, pool, True
+            ),
+            _Rpc("Regress", regression_pb2.RegressionRequest, answers.regress, pool, True),
+            _Rpc(
+                "MultiInference", inference_pb2.MultiInferenceRequest, answers.multi_inference, pool
+            ),
             _Rpc(
                 "GetModelMetadata",
                 get_model_metadata_pb2.GetModelMetadataRequest,
                 answers.model_metadata,
+                pool,
             ),
         ),
         "ModelService": (
-            _Rpc("GetModelStatus", get_model_status_pb2.GetModelStatusRequest, answers.status),
+            _Rpc(
+                "GetModelStatus", get_model_status_pb2.GetModelStatusRequest, answers.status, pool
+            ),
             _Rpc(
                 "HandleReloadConfigRequest",
                 model_management_pb2.ReloadConfigRequest,
                 answers.reload_config,
+                reloading,
             ),
         ),
     }
     for service, rpcs in services.items():
         handlers: dict[str, Any] = {
-            rpc.name: grpc.unary_unary_rpc_method_handler(_handler(rpc, watch, pool))
-            for rpc in rpcs
+            rpc.name: grpc.unary_unary_rpc_method_handler(_handler(rpc, watch)) for rpc in rpcs
         }
         generic = grpc.method_handlers_generic_handler(f"{_PACKAGE}.{service}", handlers)
         server.add_generic_rpc_handlers((generic,))
 
 
-def _handler(rpc: _Rpc, watch: RequestWatch, pool: Executor) -> Any:
-    def handled(raw: bytes, deadline: float | None) -> bytes:
-        request = Request(rpc.name, deadline=deadline)
+def _handler(rpc: _Rpc, watch: RequestWatch) -> Any:
+    def handled(request: Request, raw: bytes) -> bytes:
         with watch.watched("GRPC", request, is_counted=rpc.is_counted):
             answer: bytes = rpc.answer(request, _parsed(rpc, raw)).SerializeToString()
             return answer
@@ -94,9 +113,14 @@ def _handler(rpc: _Rpc, watch: RequestWatch, pool: Executor) -> Any:
     async def handle(raw: bytes, context: Context) -> bytes:
         left = context.time_remaining()
         deadline = None if left is None else time.monotonic() + left
+        abandoned: Future[None] = Future()
+        request = Request(rpc.name, deadline=deadline, abandoned=abandoned)
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(pool, handled, raw, deadline)
+            return await loop.run_in_executor(rpc.pool, handled, request, raw)
+        except asyncio.CancelledError:
+            abandoned.set_result(None)
+            raise
         except StatusError as error:
             await context.abort(error.code.grpc_code, error.grpc_message)
         raise AssertionError("abort raises")
@@ -171,14 +195,14 @@ class _Answers:
         _note_model(request, message)
         return model_status(self._models, request.model)
 
-    def reload_config(self, _request: Request, message: Any) -> Any:
+    def reload_config(self, request: Request, message: Any) -> Any:
         if message.config.WhichOneof("config") != "model_config_list":
             raise invalid_argument(
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. "
                 "Only ModelConfigList is currently supported"
             )
-        check_model_config_list(message.config.model_config_list)
-        self._models.reconfigure(message.config.model_config_list)
+        check_model_config_list(message.config.model_config_list, self._models.names())
+        self._models.reconfigure(message.config.model_config_list, request.abandoned)
         return model_management_pb2.ReloadConfigResponse(status={})
 
 

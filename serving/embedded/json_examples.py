@@ -56,7 +56,7 @@ def _example(value: JsonValue) -> Any:
     if not isinstance(value, JsonObject):
         raise invalid_argument(f"Example must be JSON object but got JSON {type_name(value)}")
     example = example_pb2.Example()
-    for name, content in value.members:
+    for name, content in value.items():
         feature = feature_pb2.Feature()
         for element in content if isinstance(content, list) else [content]:
             _add_element(feature, name, element)

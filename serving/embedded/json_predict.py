@@ -29,7 +29,13 @@ from serving.embedded.json_writing import (
 )
 from serving.embedded.prediction import tensor_error
 from serving.embedded.status import Code, StatusError, invalid_argument
-from serving.embedded.tensor_proto import InvalidTensor, check_rank, dtype_name, filled
+from serving.embedded.tensor_proto import (
+    InvalidTensor,
+    check_rank,
+    dtype_name,
+    dtype_of,
+    filled,
+)
 
 _INT32 = (-(2**31), 2**31 - 1)
 #: The JSON integers that an integer dtype takes; the small ones are cut to their width later.
@@ -397,7 +403,9 @@ class _Rows:
         self._shapes: dict[str, tuple[int, ...]] = {}
 
     def add_object(self, index: int, element: JsonObject) -> None:
-        for name, value in element.members:
+        names = set()
+        for name, value in element.items():
+            names.add(name)
             try:
                 self._add(name, value)
             except StatusError as error:
@@ -405,7 +413,7 @@ class _Rows:
                     f"Failed to process element: {index} key: {name} of 'instances' list. "
                     f"Error: {error}"
                 ) from error
-        if {name for name, _ in element.members} != set(self._inputs):
+        if names != set(self._inputs):
             raise invalid_argument(
                 f"Failed to process element: {index} of 'instances' list. "
                 f"JSON object: {quoted(element)} keys must be equal to: "
@@ -506,8 +514,8 @@ def _leaves(name: str, array: npt.NDArray[Any], level: int) -> list[str]:
     as_bytes = array.dtype == np.object_ and name.endswith(_BYTES_SUFFIX)
     texts = leaf_texts(array, as_bytes=as_bytes, level=level)
     if texts is None:
-        dtype = tf.as_dtype(array.dtype).as_datatype_enum
-        raise invalid_argument(f"Failed to write JSON value for tensor type: {dtype_name(dtype)}")
+        name_of_dtype = dtype_name(dtype_of(array))
+        raise invalid_argument(f"Failed to write JSON value for tensor type: {name_of_dtype}")
     if prod(array.shape) != len(texts):
         raise AssertionError("a text per value")
     return texts

@@ -10,6 +10,7 @@ UTF-8 are surrogate escapes), ``list``, and ``JsonObject``.
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -30,6 +31,11 @@ class JsonObject:
             if key == name:
                 return value
         return MISSING
+
+    def items(self) -> Iterator[tuple[str, JsonValue]]:
+        """The members, each name up to its first zero: TF Serving walks them by C strings."""
+        for key, value in self.members:
+            yield key.partition("\0")[0], value
 
     def __len__(self) -> int:
         return len(self.members)

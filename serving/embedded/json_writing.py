@@ -82,7 +82,9 @@ def _completed(text: str) -> str:
 
 
 def leaf_texts(array: npt.NDArray[Any], *, as_bytes: bool, level: int) -> list[str] | None:
-    """The texts of an array's values in row-major order; None for a dtype that JSON has not.
+    """The texts of an array's values in row-major order; None for values that JSON has not.
+
+    An array without values has no such one, whatever its dtype.
 
     Args:
         array: the values.
@@ -103,7 +105,7 @@ def leaf_texts(array: npt.NDArray[Any], *, as_bytes: bool, level: int) -> list[s
             return [string_text(v.decode("utf-8", "surrogateescape")) for v in flat.tolist()]
         case np.int8 | np.uint8 | np.int16 | np.int32 | np.int64 | np.uint32 | np.uint64:
             return [str(value) for value in flat.tolist()]
-    return None
+    return None if flat.size else []
 
 
 def single_line(texts: Sequence[str], shape: Sequence[int]) -> list[str]:

@@ -1,26 +1,37 @@
 """Which models are served: the single model of the options, or a ModelServerConfig file."""
 
+import re
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.embedded.errors import InvalidModelConfig
-from serving.embedded.status import Code, StatusError, invalid_argument
+from serving.embedded.status import StatusError, invalid_argument
 from serving.embedded.text_messages import read_text_message
 
 _PLATFORM = "tensorflow"
+_TYPE = "ModelServerConfig::model_type (deprecated)"
+_PLATFORM_FIELD = "ModelServerConfig::model_platform"
+#: An absolute path, or a URI: whatever ``tf.io.gfile`` reaches.
+_ABSOLUTE = re.compile(r"/|[A-Za-z][A-Za-z0-9.]*://")
 
 
-def single_model(name: str, base_path: Path) -> Any:
+def single_model(name: str, base_path: str) -> Any:
     """The ModelConfigList of one model that serves its latest version."""
     models = model_server_config_pb2.ModelConfigList()
-    models.config.add(name=name, base_path=str(base_path.absolute()), model_platform=_PLATFORM)
+    absolute = base_path if _ABSOLUTE.match(base_path) else str(Path(base_path).absolute())
+    models.config.add(name=name, base_path=absolute, model_platform=_PLATFORM)
     return models
 
 
-def read_model_config(path: Path) -> Any:
+def read_model_config(path: Path, served: Set[str] = frozenset()) -> Any:
     """The ModelConfigList of a text-format ModelServerConfig file.
+
+    Args:
+        path: the file.
+        served: the names of the models that are served already.
 
     Raises:
         InvalidModelConfig: the file cannot be read, is no ModelServerConfig, or breaks a rule.
@@ -33,43 +44,57 @@ def read_model_config(path: Path) -> Any:
             f"model config file {path} lists no model; add model_config_list {{ config {{ ... }} }}"
         )
     try:
-        check_model_config_list(config.model_config_list)
+        check_model_config_list(config.model_config_list, served)
     except StatusError as error:
         raise InvalidModelConfig(f"model config file {path}: {error.message}") from error
     return config.model_config_list
 
 
-def check_model_config_list(models: Any) -> None:
-    """Hold a ModelConfigList against TF Serving's rules.
+def check_model_config_list(models: Any, served: Set[str] = frozenset()) -> None:
+    """Hold a ModelConfigList against TF Serving's rules, in its order and words.
+
+    Args:
+        models: the ModelConfigList.
+        served: the names of the models that are served already.
 
     Raises:
-        StatusError: INVALID_ARGUMENT with TF Serving's text, where it has one.
+        StatusError: INVALID_ARGUMENT.
     """
     seen = set()
     for model in models.config:
-        if not model.name:
-            raise invalid_argument(f"a model without a name; base_path()={model.base_path}")
         if model.name in seen:
             raise invalid_argument(
                 f"Illegal to list model {model.name} multiple times in config list"
             )
         seen.add(model.name)
-        if not Path(model.base_path).is_absolute():
+    for model in models.config:
+        if not _ABSOLUTE.match(model.base_path):
             raise invalid_argument(
                 f"Expected model {model.name} to have an absolute path or URI; "
                 f"got base_path()={model.base_path}"
             )
-        _check_platform(model)
+    for model in models.config:
+        if model.name in served and (platform := _platform(model)) != _PLATFORM:
+            raise invalid_argument(
+                f"Illegal to change a model's platform. For model {model.name} platform was "
+                f"{_PLATFORM} and new platform requested is {platform}"
+            )
+    for model in models.config:
+        if (platform := _platform(model)) != _PLATFORM:
+            raise invalid_argument(f"Model {model.name} requests unsupported platform {platform}")
+        if not model.name:
+            raise invalid_argument(f"a model without a name; base_path()={model.base_path}")
 
 
-def _check_platform(model: Any) -> None:
-    is_tensorflow = (
-        model.model_platform == _PLATFORM
-        or model.model_type == model_server_config_pb2.ModelType.TENSORFLOW
-    )
-    if not is_tensorflow:
-        raise StatusError(
-            Code.INVALID_ARGUMENT,
-            f'model {model.name} has model_platform "{model.model_platform}"; '
-            f'only "{_PLATFORM}" is served',
-        )
+def _platform(model: Any) -> str:
+    if model.model_type != model_server_config_pb2.ModelType.MODEL_TYPE_UNSPECIFIED:
+        if model.model_platform:
+            raise invalid_argument(f"Illegal setting both {_TYPE} and {_PLATFORM_FIELD}.")
+        if model.model_type != model_server_config_pb2.ModelType.TENSORFLOW:
+            raise invalid_argument(
+                f"ModelServerConfig::model_type choice {model.model_type} not supported."
+            )
+        return _PLATFORM
+    if not model.model_platform:
+        raise invalid_argument(f"Illegal setting neither {_TYPE} nor {_PLATFORM_FIELD}.")
+    return str(model.model_platform)

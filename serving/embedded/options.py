@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
+
+import tensorflow as tf
 
 from serving.embedded.errors import InvalidOptions, NoModel
 from serving.embedded.version_discovery import version_directories, wanted_versions
@@ -52,9 +53,9 @@ def check_base_path(model: Any) -> None:
     Raises:
         NoModel: there is no such folder, or no version in it to serve.
     """
-    base_path = Path(model.base_path)
-    if not base_path.is_dir():
-        what = "is not a folder" if base_path.exists() else "does not exist"
+    base_path = model.base_path
+    if not tf.io.gfile.isdir(base_path):
+        what = "is not a folder" if tf.io.gfile.exists(base_path) else "does not exist"
         raise NoModel(
             f"base path {base_path} of model {model.name} {what}; give the folder that holds the "
             "version folders"
@@ -63,7 +64,7 @@ def check_base_path(model: Any) -> None:
         present = version_directories(base_path)
     except OSError as error:
         raise NoModel(
-            f"base path {base_path} of model {model.name} can't be read: {error.strerror}"
+            f"base path {base_path} of model {model.name} can't be read: {error}"
         ) from error
     if not present:
         raise NoModel(

@@ -7,9 +7,17 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.embedded.request_watch import Request
-from serving.embedded.servable import Servable
+from serving.embedded.servable import Servable, check_inputs
 from serving.embedded.status import Code, StatusError, invalid_argument
-from serving.embedded.tensor_proto import InvalidTensor, TooBig, TooManyDimensions, ndarray_of
+from serving.embedded.tensor_proto import (
+    BeyondNumpy,
+    InvalidTensor,
+    TooBig,
+    UnsupportedDtype,
+    check_proto,
+    dtype_of,
+    ndarray_of,
+)
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -39,8 +47,11 @@ def predict(
     if signature is None:
         raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
     _check_number_of_inputs(signature, inputs)
-    arrays = {alias: _array_of(signature, alias, inputs[alias]) for alias in sorted(inputs)}
+    dtypes = _dtypes(signature, inputs)
     asked = _outputs(signature, output_filter)
+    # No array is made of what the signature does not take: it may be big.
+    check_inputs(signature, dtypes)
+    arrays = {alias: _array_of(signature, alias, value) for alias, value in inputs.items()}
     return request.run("Predict", servable, signature, arrays, asked)
 
 
@@ -57,6 +68,21 @@ def _check_number_of_inputs(signature: Any, inputs: Mapping[str, Any]) -> None:
     )
 
 
+def _dtypes(signature: Any, inputs: Mapping[str, Any]) -> dict[str, int]:
+    """The inputs' dtypes; each input is a tensor."""
+    dtypes = {}
+    for alias, value in sorted(inputs.items()):
+        if isinstance(value, np.ndarray):
+            dtypes[alias] = dtype_of(value)
+            continue
+        try:
+            check_proto(value)
+        except InvalidTensor as error:
+            raise tensor_error(signature.inputs, alias, error) from error
+        dtypes[alias] = value.dtype
+    return dtypes
+
+
 def _array_of(signature: Any, alias: str, value: Any) -> npt.NDArray[Any]:
     if isinstance(value, np.ndarray):
         return value
@@ -69,15 +95,15 @@ def _array_of(signature: Any, alias: str, value: Any) -> npt.NDArray[Any]:
 def tensor_error(inputs: Mapping[str, Any], alias: str, error: InvalidTensor) -> StatusError:
     """What the caller is told of an input that is no tensor here.
 
-    A tensor of more dimensions than NumPy has would reach the graph in TF Serving. A graph whose
+    A tensor that NumPy has not would reach the graph in TF Serving. A graph whose
     signature declares a shape refuses it there, and so it is refused here, in its words.
     """
     info = inputs.get(alias)
     if isinstance(error, TooBig):
         return StatusError(Code.RESOURCE_EXHAUSTED, str(error))
-    if not isinstance(error, TooManyDimensions) or info is None:
+    if not isinstance(error, BeyondNumpy | UnsupportedDtype) or info is None:
         return invalid_argument(f"tensor parsing error: {alias}")
-    if info.tensor_shape.unknown_rank:
+    if isinstance(error, UnsupportedDtype) or _is_of(info.tensor_shape, error.shape):
         return StatusError(Code.UNIMPLEMENTED, f"Input {alias} has {error}")
     feed = info.name.replace(":", "_")
     given = ",".join(map(str, error.shape))
@@ -86,6 +112,14 @@ def tensor_error(inputs: Mapping[str, Any], alias: str, error: InvalidTensor) ->
     return invalid_argument(
         f"Shape of tensor _arg_{feed}_{index} [{given}] is not compatible with expected shape "
         f"[{declared}]."
+    )
+
+
+def _is_of(declared: Any, shape: Sequence[int]) -> bool:
+    if declared.unknown_rank:
+        return True
+    return len(shape) == len(declared.dim) and all(
+        dim.size in {-1, size} for dim, size in zip(declared.dim, shape, strict=True)
     )
 
 

@@ -7,6 +7,7 @@ and a fault of this server is an INTERNAL error of one request and nothing worse
 import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -30,6 +31,7 @@ class Request:
         api: what it asks, as the metrics name it; empty for a question about a model.
         model: what it asks about.
         deadline: the ``time.monotonic`` at which its run is stopped; None is never.
+        abandoned: done once nobody waits for the answer any more; None where that is not known.
         version: the version that answers, once it is found.
         runs: the API and the seconds of each run of a graph.
         examples: the number of tf.Examples that were run.
@@ -38,6 +40,7 @@ class Request:
     api: str
     model: AskedModel = field(default_factory=AskedModel)
     deadline: float | None = None
+    abandoned: "Future[None] | None" = None
     version: int | None = None
     runs: list[tuple[str, float]] = field(default_factory=list)
     examples: int = 0

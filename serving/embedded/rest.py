@@ -46,7 +46,8 @@ _METHODS = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"}
 _INFERENCE = {"predict", "classify", "regress"}
 #: How much of a compressed body is inflated at most.
 _MAX_INFLATED = 100 * 2**20
-_AUTHORITY = re.compile(rb"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//[^/?#]*")
+#: What a URI may begin with before its path; libevent takes it off.
+_BEFORE_PATH = re.compile(rb"(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?")
 
 
 class RestApplication:
@@ -166,7 +167,7 @@ class RestApplication:
 def _target(scope: Scope) -> bytes:
     """Path and query as they were sent; of an absolute URI only those."""
     target: bytes = scope[RAW_TARGET]
-    return _AUTHORITY.sub(b"", target, count=1) if b"//" in target[:9] else target
+    return _BEFORE_PATH.sub(b"", target, count=1)
 
 
 def _document(body: bytes) -> JsonObject:

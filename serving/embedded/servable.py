@@ -8,7 +8,6 @@ TensorFlow generation loads, a run may have a time limit, and it costs less than
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session
 
 from serving.embedded.status import Code, StatusError, code_of, invalid_argument
-from serving.embedded.tensor_proto import InvalidTensor, dtype_name, ndarray_of
+from serving.embedded.tensor_proto import InvalidTensor, dtype_name, dtype_of, ndarray_of
 
 _SERVE_TAG = "serve"
 
@@ -32,7 +31,7 @@ class Servable:
         signatures: the SignatureDefs of the SavedModel by name.
     """
 
-    def __init__(self, model: str, version: int, directory: Path) -> None:
+    def __init__(self, model: str, version: int, directory: str) -> None:
         """Load the SavedModel in ``directory``; what goes wrong is what TensorFlow raises."""
         self.model = model
         self.version = version
@@ -41,9 +40,7 @@ class Servable:
         self._session = tf.compat.v1.Session(graph=graph)
         try:
             with graph.as_default(), _without_loading_notices():
-                meta_graph = tf.compat.v1.saved_model.load(
-                    self._session, [_SERVE_TAG], str(directory)
-                )
+                meta_graph = tf.compat.v1.saved_model.load(self._session, [_SERVE_TAG], directory)
         except BaseException:
             self._session.close()
             raise
@@ -73,13 +70,10 @@ class Servable:
         Raises:
             StatusError: an input of another dtype, DEADLINE_EXCEEDED, or the graph's own error.
         """
-        aliases = sorted(signature.inputs)
-        arrays = [_input_of(signature, alias, inputs) for alias in aliases]
-        for index, (alias, array) in enumerate(zip(aliases, arrays, strict=True)):
-            _check_dtype(index, signature.inputs[alias].dtype, array)
+        check_inputs(signature, {alias: dtype_of(array) for alias, array in inputs.items()})
         feeds = {
-            self._edge(signature.inputs[alias].name): array
-            for alias, array in zip(aliases, arrays, strict=True)
+            self._edge(info.name): inputs[alias] if alias in inputs else _default(signature, alias)
+            for alias, info in sorted(signature.inputs.items())
         }
         names = sorted({signature.outputs[alias].name for alias in outputs})
         try:
@@ -119,30 +113,38 @@ def _as_array(result: Any) -> npt.NDArray[Any]:
     return np.asarray(result)
 
 
-def _input_of(
-    signature: Any, alias: str, inputs: Mapping[str, npt.NDArray[Any]]
-) -> npt.NDArray[Any]:
-    if alias in inputs:
-        return inputs[alias]
-    if alias in signature.defaults:
-        try:
-            return ndarray_of(signature.defaults[alias])
-        except InvalidTensor as error:
-            raise StatusError(Code.INTERNAL, f"default of input {alias}: {error}") from error
-    raise invalid_argument(
-        f"Signature input alias: {alias}(feed name: {signature.inputs[alias].name}) not found in "
-        "request and no default value provided. Inputs expected to be in the request "
-        f"{{{','.join(sorted(inputs))}}}, or default input alias set: "
-        f"{','.join(sorted(signature.defaults))}"
-    )
+def check_inputs(signature: Any, dtypes: Mapping[str, int]) -> None:
+    """Hold inputs against a signature: those that it needs are there, each of its dtype.
+
+    Args:
+        signature: a SignatureDef.
+        dtypes: the inputs' dtypes by name.
+
+    Raises:
+        StatusError: INVALID_ARGUMENT; one is missing, or of another dtype.
+    """
+    for alias, info in sorted(signature.inputs.items()):
+        if alias not in dtypes and alias not in signature.defaults:
+            raise invalid_argument(
+                f"Signature input alias: {alias}(feed name: {info.name}) not found in "
+                "request and no default value provided. Inputs expected to be in the request "
+                f"{{{','.join(sorted(dtypes))}}}, or default input alias set: "
+                f"{','.join(sorted(signature.defaults))}"
+            )
+    for index, (alias, info) in enumerate(sorted(signature.inputs.items())):
+        given = dtypes[alias] if alias in dtypes else signature.defaults[alias].dtype
+        if given != info.dtype:
+            raise invalid_argument(
+                f"Expects arg[{index}] to be {dtype_name(info.dtype)} but {dtype_name(given)} "
+                "is provided"
+            )
 
 
-def _check_dtype(index: int, wanted: int, array: npt.NDArray[Any]) -> None:
-    given = tf.as_dtype(array.dtype).as_datatype_enum
-    if given != wanted:
-        raise invalid_argument(
-            f"Expects arg[{index}] to be {dtype_name(wanted)} but {dtype_name(given)} is provided"
-        )
+def _default(signature: Any, alias: str) -> npt.NDArray[Any]:
+    try:
+        return ndarray_of(signature.defaults[alias])
+    except InvalidTensor as error:
+        raise StatusError(Code.INTERNAL, f"default of input {alias}: {error}") from error
 
 
 @contextmanager

@@ -11,10 +11,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
+from concurrent import futures
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -92,7 +93,7 @@ class ServedModels:
 
     def __init__(
         self,
-        load: Callable[[str, int, Path], Servable],
+        load: Callable[[str, int, str], Servable],
         *,
         retries: LoadRetries,
         allow_version_labels_for_unavailable_models: bool = False,
@@ -108,7 +109,7 @@ class ServedModels:
         self._load_servable = load
         self._retries = retries
         self._allow_early_labels = allow_version_labels_for_unavailable_models
-        self._stopping = threading.Event()
+        self._stopping: Future[None] = Future()
         self._round = threading.Lock()  # held over a whole round: disk, loading
         self._lock = threading.Lock()  # held for a moment: guards all that follows
         self._models: dict[str, _Model] = {}
@@ -136,6 +137,11 @@ class ServedModels:
                 is_last = loaded.is_retired and loaded.in_flight == 0
             if is_last:
                 self._free(loaded.servable)
+
+    def names(self) -> Set[str]:
+        """The names of the configured models."""
+        with self._lock:
+            return set(self._models)
 
     def states(self, model: str, version: int | None = None) -> list[VersionState]:
         """The states of a model's versions, the newest first, or that of one version.
@@ -192,23 +198,31 @@ class ServedModels:
         with self._round:
             self._set_config(models)
 
-    def reconfigure(self, models: Any) -> None:
+    def reconfigure(self, models: Any, abandoned: "Future[None] | None" = None) -> None:
         """Replace the config of a running server, and wait until its new models serve.
 
-        Models that are not in it any more are unloaded.
+        Models that are not in it any more are unloaded. A config that is refused changes nothing.
+
+        Args:
+            models: the new config.
+            abandoned: what is done once nobody waits for the answer any more.
 
         Raises:
-            StatusError: a label on a version that is not loaded; a new model that does not load.
+            StatusError: a label on a version that is not loaded; a new model that does not load;
+                CANCELLED when nobody waits.
         """
         with self._round:
             new = {model.name for model in models.config} - set(self._models)
             self._set_config(models)
             self._run_round()
-        self._wait_for_retries(new)
+        self._wait_for_retries(new, abandoned)
         self._check_available(new)
 
     def _set_config(self, models: Any) -> None:
+        """Take a config whole, or refuse it and change nothing."""
         with self._lock:
+            self._check_labels(models)
+            self._labels = {config.name: dict(config.version_labels) for config in models.config}
             old, self._models = self._models, {}
             for config in models.config:
                 model = old.pop(config.name, None) or _Model(config)
@@ -217,24 +231,21 @@ class ServedModels:
             gone = [(model, version) for model in old.values() for version in model.loaded]
         for model, version in gone:
             self._retire(model, version)
-        self._set_labels(models)
 
-    def _set_labels(self, models: Any) -> None:
-        with self._lock:
-            for config in models.config:
-                now = self._labels.get(config.name, {})
-                for label, version in sorted(config.version_labels.items()):
-                    is_loaded = version in self._models[config.name].loaded
-                    is_new = label not in now
-                    if is_loaded or now.get(label) == version:
-                        continue
-                    if not (self._allow_early_labels and is_new):
-                        raise StatusError(
-                            Code.FAILED_PRECONDITION,
-                            f"Request to assign label to version {version} of model "
-                            f"{config.name}, which is not currently available for inference",
-                        )
-            self._labels = {config.name: dict(config.version_labels) for config in models.config}
+    def _check_labels(self, models: Any) -> None:
+        for config in models.config:
+            now = self._labels.get(config.name, {})
+            model = self._models.get(config.name)
+            loaded = model.loaded if model else {}
+            for label, version in sorted(config.version_labels.items()):
+                stays_or_is_new = now.get(label, version) == version
+                if version in loaded or (self._allow_early_labels and stays_or_is_new):
+                    continue
+                raise StatusError(
+                    Code.FAILED_PRECONDITION,
+                    f"Request to assign label to version {version} of model {config.name}, "
+                    "which is not currently available for inference",
+                )
 
     def _check_available(self, names: Set[str]) -> None:
         """Raise the load error of a model that has none of its versions loaded."""
@@ -276,7 +287,7 @@ class ServedModels:
 
         What failed before a stop is tried anew: it may have been mended since.
         """
-        self._stopping.clear()
+        self._stopping = Future()
         with self._round:
             for model in self._models.values():
                 model.failed.clear()
@@ -285,15 +296,23 @@ class ServedModels:
         self.poll()
         self._wait_for_retries(None)
 
-    def _wait_for_retries(self, names: Set[str] | None) -> None:
-        while (wait := self.next_retry(names)) is not None:
-            if self._stopping.wait(wait):
+    def _wait_for_retries(
+        self, names: Set[str] | None, abandoned: "Future[None] | None" = None
+    ) -> None:
+        ends = {self._stopping} if abandoned is None else {self._stopping, abandoned}
+        while (left := self.next_retry(names)) is not None:
+            ended = futures.wait(ends, left, futures.FIRST_COMPLETED).done
+            if self._stopping in ended:
                 raise StatusError(Code.UNAVAILABLE, "The server is stopping")
+            if ended:
+                raise StatusError(Code.CANCELLED, "The caller has gone")
             self.poll()
 
     def give_up_retries(self) -> None:
         """Try no load again, and end the waiting for it; the server stops."""
-        self._stopping.set()
+        with self._lock:
+            if not self._stopping.done():
+                self._stopping.set_result(None)
 
     def unload_all(self) -> None:
         """Retire every version of every model."""
@@ -316,7 +335,7 @@ class ServedModels:
                     self._load(model, version, versions[version])
             self._retire_unwanted(model, versions)
 
-    def _forget_gone(self, model: _Model, wanted: Mapping[int, Path]) -> None:
+    def _forget_gone(self, model: _Model, wanted: Mapping[int, str]) -> None:
         """Forget the failures of versions that are not there any more: they may come back."""
         model.failed &= set(wanted)
         with self._lock:
@@ -333,7 +352,7 @@ class ServedModels:
         retry = model.retries.get(version)
         return retry is None or retry.due <= time.monotonic()
 
-    def _wanted(self) -> dict[str, dict[int, Path]] | None:
+    def _wanted(self) -> dict[str, dict[int, str]] | None:
         """The wanted versions of every model; None when a base path cannot be read.
 
         As in TF Serving one base path that cannot be read skips the round for all models: a disk
@@ -342,7 +361,7 @@ class ServedModels:
         wanted = {}
         for name, model in self._models.items():
             try:
-                present = version_directories(Path(model.config.base_path))
+                present = version_directories(model.config.base_path)
             except OSError as error:
                 if str(error) != self._last_poll_error:
                     _logger.warning(
@@ -357,7 +376,7 @@ class ServedModels:
         self._last_poll_error = ""
         return wanted
 
-    def _load(self, model: _Model, version: int, directory: Path) -> None:
+    def _load(self, model: _Model, version: int, directory: str) -> None:
         name = model.config.name
         self._set_state(name, VersionState(version, State.LOADING))
         began = time.monotonic()
@@ -392,7 +411,7 @@ class ServedModels:
         ended = VersionState(version, State.END, error.code, error.message)
         self._set_state(model.config.name, ended)
 
-    def _retire_unwanted(self, model: _Model, wanted: Mapping[int, Path]) -> None:
+    def _retire_unwanted(self, model: _Model, wanted: Mapping[int, str]) -> None:
         if wanted and not any(version in model.loaded for version in wanted):
             return  # what serves stays until one of the wanted versions does
         for version in sorted(set(model.loaded) - set(wanted)):

@@ -6,7 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from os import PathLike, cpu_count
+from contextlib import ExitStack
+from os import PathLike, cpu_count, fspath
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -38,7 +39,10 @@ from serving.embedded.warmup import load_and_warm_up
 _logger = logging.getLogger("serving.embedded")
 #: How long accepted requests may take to be answered once the server stops, seconds.
 _GRACE = 30.0
+#: For REST and for gRPC, each.
 _THREADS_PER_CPU = 4
+#: A reload waits for its new models, with retries for minutes; the next ones queue behind these.
+_RELOADING_THREADS = 8
 
 
 class EmbeddedServer:
@@ -77,7 +81,8 @@ class EmbeddedServer:
 
         Args:
             model_name: the one model's name.
-            model_base_path: the folder that holds its version folders.
+            model_base_path: the folder that holds its version folders, or its address where
+                ``tf.io.gfile`` reaches it.
             model_config_file: a ModelServerConfig in text format, instead of the two above.
             host: the name or address to listen on.
             port: the gRPC port; 0 is off, ``"auto"`` takes a free one.
@@ -121,7 +126,7 @@ class EmbeddedServer:
             model_name, model_base_path, model_config_file, model_config_file_poll_wait_seconds
         )
         self._model_name = model_name
-        self._base_path = None if model_base_path is None else Path(model_base_path)
+        self._base_path = None if model_base_path is None else fspath(model_base_path)
         self._config_file = None if model_config_file is None else Path(model_config_file)
         self._host = host
         self._port = port
@@ -237,7 +242,7 @@ class EmbeddedServer:
 
     # Models
 
-    def _load_version(self, model: str, version: int, directory: Path) -> Servable:
+    def _load_version(self, model: str, version: int, directory: str) -> Servable:
         if self._warms_up:
             return load_and_warm_up(model, version, directory, self.metrics)
         return Servable(model, version, directory)
@@ -281,14 +286,19 @@ class EmbeddedServer:
 
     def _poll_config(self) -> None:
         assert self._config_file is not None
+        told = ""
         while not self._stop_polling.wait(self._config_poll_wait):
             try:
-                config = read_model_config(self._config_file)
+                config = read_model_config(self._config_file, self._models.names())
                 if config != self._config:
-                    self._config = config
+                    # What is refused now may be right later, as a label is once its version serves.
                     self._models.reconfigure(config)
+                    self._config = config
+                told = ""
             except (InvalidModelConfig, StatusError) as error:
-                _log_config_failure(self._config_file, str(error))
+                if str(error) != told:
+                    told = str(error)
+                    _log_config_failure(self._config_file, told)
 
     # Sockets
 
@@ -307,14 +317,13 @@ class EmbeddedServer:
                 ready.set_exception(error)
 
     async def _serve(self, ready: "Future[None]") -> None:
-        threads = _THREADS_PER_CPU * (cpu_count() or 1)
-        with ThreadPoolExecutor(threads, thread_name_prefix="serving-embedded") as pool:
+        with ExitStack() as threads:
             listeners: list[RestListener | GrpcListener] = []
             try:
                 if self._rest_api_port != 0:
-                    listeners.append(self._rest_listener(pool))
+                    listeners.append(self._rest_listener(threads))
                 if self._port != 0:
-                    listeners.append(self._grpc_listener(pool))
+                    listeners.append(self._grpc_listener(threads))
                 for listener in listeners:
                     await listener.start()
                 ready.set_result(None)
@@ -322,11 +331,11 @@ class EmbeddedServer:
             finally:
                 await asyncio.gather(*(listener.stop(_GRACE) for listener in listeners))
 
-    def _rest_listener(self, pool: ThreadPoolExecutor) -> RestListener:
+    def _rest_listener(self, threads: ExitStack) -> RestListener:
         application = RestApplication(
             self._models,
             self._watch,
-            pool,
+            threads.enter_context(_pool("rest", _THREADS_PER_CPU * (cpu_count() or 1))),
             timeout=self._rest_timeout,
             metrics_page=self._metrics_page,
         )
@@ -334,12 +343,22 @@ class EmbeddedServer:
         self._rest_address = address_of(self._host, bound.getsockname()[1])
         return RestListener(application, bound)
 
-    def _grpc_listener(self, pool: ThreadPoolExecutor) -> GrpcListener:
+    def _grpc_listener(self, threads: ExitStack) -> GrpcListener:
         listener = GrpcListener(
-            self._host, self._port, self._credentials, self._models, self._watch, pool
+            self._host,
+            self._port,
+            self._credentials,
+            self._models,
+            self._watch,
+            threads.enter_context(_pool("grpc", _THREADS_PER_CPU * (cpu_count() or 1))),
+            threads.enter_context(_pool("reloading", _RELOADING_THREADS)),
         )
         self._grpc_address = listener.address
         return listener
+
+
+def _pool(use: str, threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix=f"serving-embedded-{use}")
 
 
 def _log_config_failure(path: Path, reason: str) -> None:

@@ -21,6 +21,7 @@ _MAX_NUMPY_RANK = 64
 _MAX_FILLED = 2**31
 #: What fits an allocation at all; a shape of more elements is a broken tensor.
 _MAX_ELEMENTS = 2**40
+_MAX_INT64 = 2**63 - 1
 
 
 class InvalidTensor(ValueError):
@@ -31,16 +32,20 @@ class TooBig(InvalidTensor):
     """A tensor that a few values would be repeated to fill, and that would take too much memory."""
 
 
-class TooManyDimensions(InvalidTensor):
-    """A tensor of more dimensions than NumPy has; TensorFlow has 254.
+class BeyondNumpy(InvalidTensor):
+    """A tensor that TensorFlow has and NumPy has not: of too many dimensions, or too big in them.
 
     Attributes:
         shape: its shape.
     """
 
-    def __init__(self, shape: Sequence[int]) -> None:
-        super().__init__(f"{len(shape)} dimensions; this server has {_MAX_NUMPY_RANK} at most")
+    def __init__(self, shape: Sequence[int], reason: str) -> None:
+        super().__init__(reason)
         self.shape = tuple(shape)
+
+
+class UnsupportedDtype(InvalidTensor):
+    """A tensor that TensorFlow has, of a dtype that this server cannot give to a graph."""
 
 
 class _Field(NamedTuple):
@@ -69,14 +74,43 @@ _FIELDS: dict[int, _Field] = {
     types_pb2.DT_COMPLEX64: _Field("scomplex_val", np.float32),
     types_pb2.DT_COMPLEX128: _Field("dcomplex_val", np.float64),
 }
+#: Behind them come those of references, which no tensor has.
+_DTYPES = {
+    number
+    for number in types_pb2.DataType.values()
+    if types_pb2.DT_INVALID < number < types_pb2.DT_FLOAT_REF
+}
+#: Their bytes are not those of their values: TensorFlow itself must take them apart.
+_ENCODED = {types_pb2.DT_STRING, types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT}
 _AS_BITS = {types_pb2.DT_HALF, types_pb2.DT_BFLOAT16}
 _IN_PAIRS = {types_pb2.DT_COMPLEX64, types_pb2.DT_COMPLEX128}
+_PACKED_AS_THEY_ARE = _IN_PAIRS | {types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_BOOL}
 
 
 def dtype_name(dtype: int) -> str:
     """TensorFlow's C++ name of a dtype, as it stands in messages (``float``, ``half``)."""
     names = {types_pb2.DT_FLOAT: "float", types_pb2.DT_DOUBLE: "double", types_pb2.DT_HALF: "half"}
     return names.get(dtype) or str(tf.as_dtype(dtype).name)
+
+
+def dtype_of(array: npt.NDArray[Any]) -> int:
+    """TensorFlow's number of an array's dtype."""
+    return int(tf.as_dtype(array.dtype).as_datatype_enum)
+
+
+def check_proto(proto: Any) -> None:
+    """Hold a TensorProto against the rules of a tensor, at no cost of its size.
+
+    Raises:
+        InvalidTensor: no dtype, a shape that is none, or content that does not fill it.
+    """
+    if proto.dtype not in _DTYPES:
+        raise InvalidTensor(f"dtype {proto.dtype} is not that of a tensor")
+    elements = _number_of_elements(proto.tensor_shape)
+    if elements and proto.tensor_content:
+        _check_content(proto, elements)
+    elif elements > _MAX_ELEMENTS:
+        raise InvalidTensor("the shape has too many elements")
 
 
 def ndarray_of(proto: Any) -> npt.NDArray[Any]:
@@ -86,18 +120,28 @@ def ndarray_of(proto: Any) -> npt.NDArray[Any]:
     ``tensor_content`` must have the exact length.
 
     Raises:
-        InvalidTensor: no dtype, a dtype that has no values, a shape that is none, or content of
-            another length than the shape asks for.
+        InvalidTensor: no dtype, a shape that is none, or content of another length than the shape
+            asks for.
+        BeyondNumpy: NumPy has no such shape.
+        UnsupportedDtype: a dtype that is no input of a model here.
+        TooBig: there are too few values for so big a shape.
     """
+    check_proto(proto)
     field = _FIELDS.get(proto.dtype)
     if field is None:
-        raise InvalidTensor(f"dtype {proto.dtype} has no values")
-    shape = _shape_of(proto.tensor_shape)
+        raise UnsupportedDtype(f"the dtype {dtype_name(proto.dtype)}")
+    shape = tuple(int(dim.size) for dim in proto.tensor_shape.dim)
+    check_rank(shape)
+    # NumPy counts so for a shape without elements as well: [0, 2**62, 2] is none of its arrays.
+    if prod(filter(None, shape)) > _MAX_ELEMENTS:
+        raise BeyondNumpy(shape, "dimensions that are too big for this server")
     dtype = tf.as_dtype(proto.dtype).as_numpy_dtype
-    if proto.tensor_content:
-        return _from_content(proto.tensor_content, dtype, shape)
-    values = getattr(proto, field.name)
-    stored = np.fromiter(values, field.stored, count=len(values))
+    if proto.tensor_content and 0 not in shape:
+        if proto.dtype in _ENCODED:
+            strings = np.array(tf.io.parse_tensor(proto.SerializeToString(), tf.string), np.object_)
+            return strings.reshape(shape)
+        return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
+    stored = np.array(getattr(proto, field.name), field.stored)
     if proto.dtype in _AS_BITS:
         stored = stored.astype(np.uint16).view(dtype)
     elif proto.dtype in _IN_PAIRS:
@@ -118,9 +162,10 @@ def filled(values: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
         if wanted * values.dtype.itemsize > _MAX_FILLED:
             raise TooBig(f"OOM when allocating tensor with shape[{','.join(map(str, shape))}]")
         empty: Any = b"" if values.dtype == np.object_ else 0
-        last = values[-1] if len(values) else empty
-        padding = np.full(wanted - len(values), last, values.dtype)
-        values = np.concatenate([values, padding])
+        array = np.empty(wanted, values.dtype)
+        array[: len(values)] = values
+        array[len(values) :] = values[-1] if len(values) else empty
+        values = array
     return values[:wanted].reshape(shape)
 
 
@@ -129,45 +174,78 @@ def check_rank(shape: Sequence[int]) -> None:
 
     Raises:
         InvalidTensor: TensorFlow has no such tensor.
-        TooManyDimensions: NumPy has not.
+        BeyondNumpy: NumPy has not.
     """
+    _check_tensor_rank(shape)
+    if len(shape) > _MAX_NUMPY_RANK:
+        limit = f"{len(shape)} dimensions; this server has {_MAX_NUMPY_RANK} at most"
+        raise BeyondNumpy(shape, limit)
+
+
+def _check_tensor_rank(shape: Sequence[Any]) -> None:
     if len(shape) > _MAX_RANK:
         raise InvalidTensor(f"{len(shape)} dimensions; a tensor has {_MAX_RANK} at most")
-    if len(shape) > _MAX_NUMPY_RANK:
-        raise TooManyDimensions(shape)
 
 
-def _shape_of(shape: Any) -> tuple[int, ...]:
-    dimensions = tuple(int(dim.size) for dim in shape.dim)
-    if shape.unknown_rank or min(dimensions, default=0) < 0:
-        raise InvalidTensor("the shape is not that of a tensor")
-    check_rank(dimensions)
-    # NumPy counts so for a shape without elements as well: [0, 2**62] is none of its arrays.
-    if prod(filter(None, dimensions)) > _MAX_ELEMENTS:
-        raise InvalidTensor("the shape has too many elements")
-    return dimensions
+def _number_of_elements(shape: Any) -> int:
+    """The number of a shape's elements; ``unknown_rank`` is not looked at, as in TensorFlow."""
+    _check_tensor_rank(shape.dim)
+    elements = 1
+    for dim in shape.dim:
+        # A later dimension of 0 does not mend an earlier product that is too big.
+        elements *= dim.size
+        if dim.size < 0 or elements > _MAX_INT64:
+            raise InvalidTensor("the shape is not that of a tensor")
+    return elements
 
 
-def _from_content(content: bytes, dtype: Any, shape: tuple[int, ...]) -> npt.NDArray[Any]:
-    if dtype == np.object_:
-        raise InvalidTensor("strings in tensor_content are not supported; use string_val")
-    wanted = prod(shape) * np.dtype(dtype).itemsize
-    if len(content) != wanted:
-        raise InvalidTensor(f"tensor_content has {len(content)} bytes; the shape needs {wanted}")
-    return np.frombuffer(content, dtype).reshape(shape)
+def _check_content(proto: Any, elements: int) -> None:
+    """Hold ``tensor_content`` against the number of elements."""
+    content = proto.tensor_content
+    dtype = tf.as_dtype(proto.dtype)
+    if proto.dtype in _ENCODED:
+        # Each element takes a byte at least: a small message cannot ask for much.
+        if elements > len(content) or not _is_parsed(proto):
+            raise InvalidTensor(f"tensor_content does not hold {elements} strings")
+        return
+    if len(content) != elements * dtype.size:
+        raise InvalidTensor(
+            f"tensor_content has {len(content)} bytes; the shape needs {elements * dtype.size}"
+        )
+    if proto.dtype == types_pb2.DT_BOOL and content.strip(b"\0\1"):
+        raise InvalidTensor("tensor_content has a bool that is neither 0 nor 1")
+
+
+def _is_parsed(proto: Any) -> bool:
+    try:
+        tf.io.parse_tensor(proto.SerializeToString(), proto.dtype)
+    except tf.errors.InvalidArgumentError:
+        return False
+    return True
 
 
 def proto_of(array: npt.NDArray[Any]) -> Any:
     """The TensorProto of an array, its values in the typed field of the dtype as TF Serving's."""
-    proto = tensor_pb2.TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum)
+    proto = tensor_pb2.TensorProto(dtype=dtype_of(array))
     proto.tensor_shape.SetInParent()  # there for a scalar too
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     field = _FIELDS[proto.dtype]
     flat = array.ravel()
+    if flat.size and proto.dtype in _PACKED_AS_THEY_ARE:
+        proto.MergeFromString(_packed(field.name, flat))
+        return proto
     if proto.dtype in _AS_BITS:
         flat = flat.view(np.uint16)
-    elif proto.dtype in _IN_PAIRS:
-        flat = flat.view(field.stored)
     getattr(proto, field.name).extend(flat.tolist())
     return proto
+
+
+def _packed(field: str, values: npt.NDArray[Any]) -> bytes:
+    """A message of the one field, which the wire packs as the array's own bytes.
+
+    To extend the field by a list takes many times longer.
+    """
+    number = tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number
+    as_content: bytes = tensor_pb2.TensorProto(tensor_content=values.tobytes()).SerializeToString()
+    return bytes([number << 3 | 2]) + as_content[1:]

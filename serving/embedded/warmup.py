@@ -1,7 +1,7 @@
 """Replay of a version's warm-up requests before it serves."""
 
+import posixpath
 import time
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
@@ -15,14 +15,14 @@ from serving.embedded.request_watch import Request
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError, invalid_argument
 
-WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _MAX_RECORDS = 1000
 
 
 def load_and_warm_up(
     model: str,
     version: int,
-    directory: Path,
+    directory: str,
     metrics: ServingMetrics,
 ) -> Servable:
     """Load a version and replay its warm-up requests; a failing request fails the load."""
@@ -32,27 +32,27 @@ def load_and_warm_up(
         number = replay_warmup(servable, directory)
     except BaseException as error:
         if isinstance(error, StatusError) and error.code is Code.DATA_LOSS:
-            metrics.warmup(str(directory), str(error), time.monotonic() - began)
+            metrics.warmup(directory, str(error), time.monotonic() - began)
         servable.close()
         raise
     if number:
-        metrics.warmup(str(directory), "OK", time.monotonic() - began)
+        metrics.warmup(directory, "OK", time.monotonic() - began)
     return servable
 
 
-def replay_warmup(servable: Servable, directory: Path) -> int:
+def replay_warmup(servable: Servable, directory: str) -> int:
     """Run every record of the version's warm-up file, if it has one, and give their number.
 
     Raises:
         StatusError: a record fails, is of a kind that has no warm-up, or the file is broken or too
             long. A version whose warm-up fails must not serve.
     """
-    path = directory / WARMUP_FILE
-    if not path.exists():
+    path = posixpath.join(directory, WARMUP_FILE)
+    if not tf.io.gfile.exists(path):
         return 0
     number = 0
     try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
             number += 1
             if number > _MAX_RECORDS:
                 raise invalid_argument(
@@ -66,7 +66,7 @@ def replay_warmup(servable: Servable, directory: Path) -> int:
     return number
 
 
-def _parsed(record: bytes, path: Path) -> Any:
+def _parsed(record: bytes, path: str) -> Any:
     try:
         return prediction_log_pb2.PredictionLog.FromString(record)
     except DecodeError as error:

@@ -1,68 +1,63 @@
 """docker/compose.yaml: what Docker is told to run, and its health check against a real server."""
 
 import os
-import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 
-from kmeans_module import KMeansModule
 from serving import RestClient
 from serving.embedded import EmbeddedServer
 
 from ..debian_programs import require_program
+from .conftest import DOCKER
+from .server_flags import checked_flags
 
-COMPOSE = Path(__file__).resolve().parents[2] / "docker" / "compose.yaml"
-
-#: Flags of tensorflow_model_server (tensorflow_serving/model_servers/main.cc) that may be of use.
-KNOWN_FLAGS = {
-    "allow_version_labels_for_unavailable_models",
-    "enable_batching",
-    "enable_per_model_batching_parameters",
-    "file_system_poll_wait_seconds",
-    "load_retry_interval_micros",
-    "max_num_load_retries",
-    "model_config_file",
-    "model_config_file_poll_wait_seconds",
-    "monitoring_config_file",
-    "rest_api_num_threads",
-    "rest_api_timeout_in_ms",
-    "ssl_config_file",
-    "tensorflow_inter_op_parallelism",
-    "tensorflow_intra_op_parallelism",
-}
+PROFILES = ((), ("tls",), ("monitoring",), ("monitoring", "tls"))
+FILES = (("compose.yaml",), ("compose.yaml", "compose.gpu.yaml"))
 
 Resolve = Callable[..., dict[str, Any]]
 
 
-@pytest.fixture
-def resolve(tmp_path: Path) -> Resolve:
-    """Resolves a copy of the file, beside which there is no .env, in a bare environment."""
+@pytest.fixture(scope="module")
+def resolve(docker_folder: Path) -> Resolve:
+    """The services of a copy of the files, in a bare environment."""
     program = require_program("docker-compose")
-    copy = tmp_path / "docker" / "compose.yaml"
-    copy.parent.mkdir()
-    shutil.copy(COMPOSE, copy)
+    known: dict[object, dict[str, Any]] = {}
 
-    def run(**variables: str) -> dict[str, Any]:
+    def run(
+        *, files: tuple[str, ...] = FILES[0], profiles: tuple[str, ...] = (), **variables: str
+    ) -> dict[str, Any]:
+        key = (files, profiles, tuple(sorted(variables.items())))
+        if key not in known:
+            known[key] = config(files, profiles, variables)
+        return known[key]
+
+    def config(
+        files: tuple[str, ...], profiles: tuple[str, ...], variables: dict[str, str]
+    ) -> dict[str, Any]:
         process = subprocess.run(
-            [program, "--file", copy, "config"],
-            cwd=copy.parent,
-            env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **variables},
+            [
+                program,
+                *(word for file in files for word in ("--file", str(docker_folder / file))),
+                *(word for profile in profiles for word in ("--profile", profile)),
+                "config",
+            ],
+            cwd=docker_folder,
+            env={"PATH": os.environ["PATH"], "HOME": str(docker_folder), **variables},
             capture_output=True,
             text=True,
             check=False,
         )
         assert process.returncode == 0, process.stderr
         assert process.stderr == ""  # no warning, as of a variable that is not set
-        service: dict[str, Any] = yaml.safe_load(process.stdout)["services"]["serving"]
-        return service
+        services: dict[str, Any] = yaml.safe_load(process.stdout)["services"]
+        return services
 
     return run
 
@@ -82,65 +77,156 @@ def published_ports(service: dict[str, Any]) -> dict[int, tuple[str, int]]:
     return ports
 
 
-def test_without_any_setting_it_serves_the_published_penguins_on_loopback(
-    resolve: Resolve, tmp_path: Path
+def mounts(service: dict[str, Any]) -> dict[str, str]:
+    """The source of each folder or file of the host, by its place in the container."""
+    binds = [each for each in service["volumes"] if isinstance(each, dict)]
+    assert all(each["type"] == "bind" and each["read_only"] for each in binds)
+    # Docker cleans the target likewise.
+    return {os.path.normpath(each["target"]): each["source"] for each in binds}
+
+
+@pytest.mark.parametrize("files", FILES, ids=["plain", "gpu"])
+@pytest.mark.parametrize("profiles", PROFILES, ids=lambda each: "+".join(each) or "none")
+def test_every_combination_of_profile_and_override_is_clean(
+    resolve: Resolve, files: tuple[str, ...], profiles: tuple[str, ...]
 ) -> None:
-    service = resolve()
+    services = resolve(files=files, profiles=profiles)
+    assert "serving" in services
+    assert {"prometheus", "grafana"} <= set(services) or "monitoring" not in profiles
+    assert "serving-tls" in services or "tls" not in profiles
+
+
+def test_only_the_server_is_in_no_profile() -> None:
+    services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
+    assert {name: service.get("profiles") for name, service in services.items()} == {
+        "serving": None,
+        "serving-tls": ["tls"],
+        "prometheus": ["monitoring"],
+        "grafana": ["monitoring"],
+    }
+
+
+def test_without_any_setting_it_serves_the_published_models_on_loopback(
+    resolve: Resolve, docker_folder: Path
+) -> None:
+    service = resolve()["serving"]
     assert service["image"] == "tensorflow/serving:2.20.0"
     assert service["platform"] == "linux/amd64"
-    assert service["environment"] == {"MODEL_NAME": "penguins"}
     assert published_ports(service) == {8500: ("127.0.0.1", 8500), 8501: ("127.0.0.1", 8501)}
-    (mount,) = service["volumes"]
-    assert mount["type"] == "bind"
-    assert mount["source"] == str(tmp_path / "models")
-    assert mount["target"] == "/models"
-    assert mount["read_only"] is True
+    assert mounts(service)["/models"] == str(docker_folder.parent / "models")
 
 
-def test_model_folder_image_and_ports_can_be_chosen(resolve: Resolve, tmp_path: Path) -> None:
+def test_every_source_of_a_mount_but_the_models_and_the_secret_is_there(resolve: Resolve) -> None:
+    services = resolve(profiles=("monitoring", "tls"))
+    for service in services.values():
+        for target, source in mounts(service).items():
+            assert Path(source).exists() or target in ("/models", "/host/models")
+
+
+def test_entries_of_the_default_folder_are_found_at_their_own_path(
+    resolve: Resolve, docker_folder: Path
+) -> None:
+    """What ``publish`` writes as base_path is the path on the host."""
+    models = str(docker_folder.parent / "models")
+    assert mounts(resolve(PWD=str(docker_folder))["serving"])[models] == models
+
+
+def test_folder_image_limits_and_ports_can_be_chosen(resolve: Resolve, tmp_path: Path) -> None:
     service = resolve(
-        MODEL_NAME="customers",
-        MODELS_DIR=str(tmp_path / "elsewhere"),
+        MODELS_DIR=str(tmp_path),
         TFS_IMAGE="mirror.example/serving",
         TFS_TAG="2.19.1",
+        TFS_USER="1000:1000",
+        TFS_MEMORY="4g",
+        TFS_CPUS="0.5",
+        TFS_BATCHING="true",
         BIND_ADDRESS="0.0.0.0",
         GRPC_PORT="9500",
         REST_PORT="9501",
-    )
+    )["serving"]
     assert service["image"] == "mirror.example/serving:2.19.1"
-    assert service["environment"] == {"MODEL_NAME": "customers"}
     assert published_ports(service) == {8500: ("0.0.0.0", 9500), 8501: ("0.0.0.0", 9501)}
-    assert service["volumes"][0]["source"] == str(tmp_path / "elsewhere")
+    assert mounts(service)["/models"] == str(tmp_path)
+    assert service["user"] == "1000:1000"
+    assert service["mem_limit"] in ("4g", "4294967296")
+    assert float(service["cpus"]) == 0.5
+    flags = checked_flags(service["entrypoint"][1:])
+    assert flags["enable_batching"] == flags["enable_per_model_batching_parameters"] == "true"
 
 
-def test_the_command_holds_flags_that_the_server_knows(resolve: Resolve) -> None:
-    flags = [each.partition("=") for each in resolve()["command"]]
-    names = [name.removeprefix("--") for name, _, _ in flags]
-    assert len(set(names)) == len(names)
-    assert set(names) <= KNOWN_FLAGS
-    assert "enable_batching" not in names
-    for name, equals, value in flags:
-        # Without --name=value the server takes the next argument for its own.
-        assert name.startswith("--")
-        assert equals
-        assert value.isdigit()
+@pytest.mark.parametrize("name", ["serving", "serving-tls"])
+def test_the_server_may_do_no_more_than_it_must(resolve: Resolve, name: str) -> None:
+    service = resolve(profiles=("tls",))[name]
+    assert service["user"] == "65534:65534"
+    assert service["read_only"] is True
+    assert service["tmpfs"] == ["/tmp"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["mem_limit"]
+    assert float(service["cpus"]) > 0
+    assert service["restart"] == "unless-stopped"
+    assert service["init"] is True
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[EmbeddedServer]:
-    """Serves version 1 of a model ``penguins`` in ``tmp_path``, by REST alone."""
-    from export import saved_model
+def test_the_flags_are_the_servers_and_follow_the_published_labels(resolve: Resolve) -> None:
+    program, *arguments = resolve()["serving"]["entrypoint"]
+    assert program == "tensorflow_model_server"
+    flags = checked_flags(arguments)
+    assert flags["model_config_file"] == "/models/models.config"
+    assert int(flags["model_config_file_poll_wait_seconds"]) > 0
+    assert flags["allow_version_labels_for_unavailable_models"] == "true"
+    assert flags["enable_batching"] == "false"
+    assert flags["monitoring_config_file"] == "/config/monitoring.config"
 
-    zeros, ones = np.zeros(2, np.float32), np.ones(2, np.float32)
-    module = KMeansModule(np.eye(2, dtype=np.float32), zeros, ones)
-    saved_model.write(tmp_path / "penguins" / "1", module)
-    with EmbeddedServer(
-        model_name="penguins",
-        model_base_path=tmp_path / "penguins",
-        port=0,
-        file_system_poll_wait_seconds=0.05,
-    ) as running:
-        yield running
+
+def test_each_flag_has_a_comment_that_says_why() -> None:
+    lines = (DOCKER / "compose.yaml").read_text().splitlines()
+    flags = [n for n, line in enumerate(lines) if line.strip().startswith(("- --", '- "--'))]
+    groups = [n for n in flags if n - 1 not in flags]
+    prometheus = lines.index("  prometheus:")
+    assert len(groups) > 8
+    for first in groups:
+        if first < prometheus:
+            assert lines[first - 1].strip().startswith("#"), lines[first]
+
+
+def test_the_tls_server_has_the_same_flags_and_a_secret(
+    resolve: Resolve, docker_folder: Path
+) -> None:
+    services = resolve(profiles=("tls",))
+    plain, tls = services["serving"], services["serving-tls"]
+    assert tls["entrypoint"] == plain["entrypoint"]
+    flags = checked_flags([*tls["entrypoint"][1:], *tls["command"]])
+    (secret,) = tls["secrets"]
+    source = secret if isinstance(secret, str) else secret["source"]
+    assert flags["ssl_config_file"] == f"/run/secrets/{source}"
+    # REST, which has no TLS, is not published.
+    assert published_ports(tls) == {8500: ("127.0.0.1", 8510)}
+    assert "secrets" not in plain
+
+
+def test_the_gpu_override_changes_the_image_and_asks_for_a_gpu(resolve: Resolve) -> None:
+    services = resolve(files=FILES[1], profiles=("tls",))
+    for name in ("serving", "serving-tls"):
+        service = services[name]
+        assert service["image"] == "tensorflow/serving:2.20.0-gpu"
+        (device,) = service["deploy"]["resources"]["reservations"]["devices"]
+        assert (device["driver"], device["capabilities"]) == ("nvidia", ["gpu"])
+        assert service["entrypoint"] == resolve(profiles=("tls",))[name]["entrypoint"]
+
+
+def health(service: dict[str, Any], config: Path, port: int) -> subprocess.CompletedProcess[str]:
+    """The service's health check, with the config and port of a server that runs here."""
+    kind, program, script = service["healthcheck"]["test"]
+    assert kind == "CMD"
+    return subprocess.run(
+        [program, mounts(service)[script], str(config), str(port)],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
 
 
 def rest_port(server: EmbeddedServer) -> int:
@@ -148,41 +234,43 @@ def rest_port(server: EmbeddedServer) -> int:
     return int(server.rest_address.rpartition(":")[2])
 
 
-def health(service: dict[str, Any], model: str, port: int) -> int:
-    """The exit code of the service's health check, asked of a server at another port."""
-    kind, *command = service["healthcheck"]["test"]
-    assert kind == "CMD"
-    # In the file a dollar is written twice, so that it is the container's shell that reads it.
-    words = [word.replace("$$", "$").replace("8501", str(port)) for word in command]
-    run = subprocess.run(
-        words,
-        env={"PATH": os.environ["PATH"], "MODEL_NAME": model},
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
-    return run.returncode
-
-
-def test_a_server_is_healthy_as_long_as_a_version_is_available(
-    resolve: Resolve, server: EmbeddedServer, tmp_path: Path
+def test_a_server_is_healthy_as_long_as_each_model_has_a_version_available(
+    resolve: Resolve, server: EmbeddedServer, published: Path, tmp_path: Path
 ) -> None:
-    service = resolve()
-    port = rest_port(server)
-    assert health(service, "penguins", port) == 0
-    assert health(service, "customers", port) != 0
+    service, port = resolve()["serving"], rest_port(server)
+    config = published.parent / "models.config"
+    assert health(service, config, port).returncode == 0
+
+    two = tmp_path / "models.config"
+    two.write_text(config.read_text() + 'model_config_list { config { name: "nobody" } }\n')
+    unhealthy = health(service, two, port)
+    assert (unhealthy.returncode, unhealthy.stdout) == (1, "nobody: no version is AVAILABLE\n")
 
     # Without its folder the version is unloaded; the status route goes on answering 200.
-    (tmp_path / "penguins" / "1").rename(tmp_path / "gone")
-    with RestClient(f"127.0.0.1:{port}", "penguins") as client:
-        deadline = time.monotonic() + 30
-        while [each.state for each in client.status()] != ["END"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-    assert health(service, "penguins", port) != 0
+    (published / "1").rename(tmp_path / "gone")
+    with RestClient(f"127.0.0.1:{port}", "people") as client:
+        _wait_for_state(client, "END")
+        assert health(service, config, port).stdout == "people: no version is AVAILABLE\n"
+        (tmp_path / "gone").rename(published / "1")
+        _wait_for_state(client, "AVAILABLE")
+    assert health(service, config, port).returncode == 0
 
 
-def test_a_closed_port_is_unhealthy(resolve: Resolve) -> None:
+def _wait_for_state(client: RestClient, state: str) -> None:
+    deadline = time.monotonic() + 30
+    while [each.state for each in client.status()] != [state]:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_closed_port_and_a_config_without_models_are_unhealthy(
+    resolve: Resolve, published: Path, tmp_path: Path
+) -> None:
+    service = resolve()["serving"]
     with socket.socket() as bound:  # and does not listen
         bound.bind(("127.0.0.1", 0))
-        assert health(resolve(), "penguins", bound.getsockname()[1]) != 0
+        port = bound.getsockname()[1]
+        assert health(service, published.parent / "models.config", port).returncode != 0
+    empty = tmp_path / "models.config"
+    empty.write_text("model_config_list {\n}\n")
+    assert health(service, empty, 1).stdout == f"{empty} names no model\n"

@@ -1,7 +1,8 @@
 """One small fit and its candidate, made once for the room; and a stand-in that needs no fit."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export import ModelCard, make_card, write_candidate
+from export import ModelCard, golden_requests, make_card, provenance, write_candidate
 from export.model_card import (
     CardIteration,
     ClusterProfile,
@@ -103,6 +104,21 @@ def plain_card() -> ModelCard:
     )
 
 
+TWO_ROWS: Final = np.array([[0.0, 1.0], [1.0, 0.0]])
+
+
+def _answer_alike(signature: str, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Answers that look like those of a model, for what is not replayed."""
+    if signature == "decode":
+        return {"centroid": TWO_ROWS[inputs["cluster_index"]].astype(np.float32)}
+    return {"all_distances": inputs["points"][..., :2]}
+
+
+def seal(version: Path) -> None:
+    """Write the hashes of a version's files, as they now are, into its card."""
+    replace(ModelCard.read(version), files_sha256=provenance.hashes(version)).write(version)
+
+
 @pytest.fixture
 def make_stand_in(tmp_path: Path, plain_card: ModelCard) -> Callable[[str], Path]:
     """Makes directories that look like candidates, for tests that do not validate."""
@@ -113,6 +129,8 @@ def make_stand_in(tmp_path: Path, plain_card: ModelCard) -> Callable[[str], Path
         (directory / "saved_model.pb").write_text(f"the graph of {name}")
         (directory / "variables" / "variables.index").write_text(name)
         plain_card.write(directory)
+        golden_requests.write(directory, golden_requests.choose(TWO_ROWS, 2, _answer_alike))
+        seal(directory)
         return directory
 
     return make

@@ -2,7 +2,7 @@
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,40 @@ def test_bad_rows_are_recorded_as_the_contract_says_and_the_others_as_if_alone(
     pytest.fail("no request with bad rows")
 
 
+def test_nothing_is_lacking_in_what_is_chosen(requests: list[GoldenRequest]) -> None:
+    assert golden_requests.lacking(requests, 4) == []
+
+
+@pytest.mark.parametrize(
+    ("left_out", "finding"),
+    [
+        (lambda r: len(r.inputs.get("points", "x")) == 0, "lack serving_default of no row"),
+        (
+            lambda r: r.signature == "score" and len(r.inputs["points"]) == 1,
+            "lack score of one row",
+        ),
+        (
+            lambda r: r.signature == "assign" and not np.isfinite(r.inputs["points"]).all(),
+            "lack assign of a row with NaN or infinity",
+        ),
+        (lambda r: len(r.inputs.get("cluster_index", [])) == 4, "lack decode of every cluster"),
+        (lambda r: r.signature == "fit_step", "lack fit_step"),
+    ],
+)
+def test_what_a_new_version_is_not_asked_is_found(
+    requests: list[GoldenRequest], left_out: Callable[[GoldenRequest], bool], finding: str
+) -> None:
+    (found,) = golden_requests.lacking([each for each in requests if not left_out(each)], 4)
+    assert found.startswith(f"the golden requests {finding}")
+
+
+def test_rows_are_not_demanded_of_centroids_that_are_all_alike() -> None:
+    answer = _TwoCentroids(0.0, 0.0)
+    chosen = golden_requests.choose(np.full((8, 1), 5.0), 2, answer)
+    assert not any(len(batch) == 1 for batch in _batches(chosen, "assign"))
+    assert golden_requests.lacking(chosen, 2) == []
+
+
 def test_all_centroids_and_one_fit_step_are_recorded(
     requests: list[GoldenRequest], fitted: FitResult
 ) -> None:
@@ -85,13 +119,16 @@ def test_no_row_lies_between_two_centroids(
 
 
 class _TwoCentroids:
-    """Centroids at 0 and 10 on a line, asked without TensorFlow."""
+    """Centroids on a line, asked without TensorFlow."""
+
+    def __init__(self, first: float = 0.0, second: float = 10.0) -> None:
+        self._places = np.array([[first], [second]], np.float32)
 
     def __call__(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         if signature == "decode":
-            return {"centroid": np.array([[0.0], [10.0]])[inputs["cluster_index"]]}
+            return {"centroid": self._places[inputs["cluster_index"]]}
         if signature == "transform":
-            return {"all_distances": np.abs(inputs["points"] - np.array([[0.0, 10.0]], np.float32))}
+            return {"all_distances": np.abs(inputs["points"] - self._places.T)}
         return {"given": np.zeros(len(inputs["points"]), np.float32)}
 
 

@@ -11,7 +11,13 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from export import lifecycle, repository, versions
-from export.errors import InvalidModelsConfig, MoveFailed, MoveRefused, VersionNotFound
+from export.errors import (
+    HistoryNotWritten,
+    InvalidModelsConfig,
+    MoveFailed,
+    MoveRefused,
+    VersionNotFound,
+)
 from export.lifecycle import Plan, carry_out
 from export.models_config import Entry
 from export.repository import config_entry, publish
@@ -239,6 +245,54 @@ def test_a_history_that_a_crash_cut_short_still_leads_back(base: Path) -> None:
     assert json.loads(path.read_text().splitlines()[-1])["to"] == 2
 
 
+def test_a_move_that_the_history_does_not_take_is_made_and_told(base: Path) -> None:
+    (base / "history.jsonl").unlink()
+    (base / "history.jsonl").mkdir()
+    with pytest.raises(HistoryNotWritten, match=r"Is a directory.*label stable is on version 2"):
+        move(base, lifecycle.promote, 2)
+    assert state(base) == ((2,), {"stable": 2})
+
+
+def _history(base: Path, *moves: tuple[int | None, int, str]) -> None:
+    lines = [
+        {"when": "2026-01-31T12:00:00+00:00", "label": "stable", "from": a, "to": b, "by": by}
+        for a, b, by in moves
+    ]
+    (base / "history.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def test_rollback_after_a_first_publish_that_wrote_no_history(base: Path) -> None:
+    (base / "history.jsonl").unlink()  # it died between the config and this
+    move(base, lifecycle.promote, 2)
+    move(base, lifecycle.rollback)
+    assert state(base) == ((1,), {"stable": 1})
+
+
+def test_rollback_from_an_entry_by_hand_without_labels(base: Path) -> None:
+    path = base.parent / "models.config"
+    path.write_text(path.read_text().replace('key: "stable"', 'key: "live"'))
+    (base / "history.jsonl").unlink()
+    move(base, lifecycle.promote, 2)
+    move(base, lifecycle.rollback)
+    assert state(base) == ((1,), {"live": 1, "stable": 1})
+
+
+def test_a_move_that_the_history_lacks_is_known_from_where_the_next_one_came(base: Path) -> None:
+    move(base, lifecycle.promote, 3)
+    _history(base, (None, 1, "publish"), (2, 3, "promote"))
+    for place in (2, 1):
+        move(base, lifecycle.rollback)
+        assert state(base) == ((place,), {"stable": place})
+
+
+def test_a_rollback_that_the_history_lacks_is_not_undone_by_the_next(base: Path) -> None:
+    move(base, lifecycle.promote, 4)
+    _history(base, (None, 1, "publish"), (1, 2, "promote"), (2, 3, "promote"), (2, 4, "promote"))
+    for place in (2, 1):
+        move(base, lifecycle.rollback)
+        assert state(base) == ((place,), {"stable": place})
+
+
 OTHERS = """\
 # Ours { and theirs }
 model_config_list: {
@@ -270,6 +324,38 @@ def test_another_models_entry_and_every_comment_stay_byte_for_byte(
     assert text[:start] + "}\n" == OTHERS
     assert state(base) == ((2,), {"stable": 2})
     assert official(base).model_config_list.config[1].base_path == "/models/customers"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "\n", "# hello", "# a { comment }\n", "model_config_list {}", "model_config_list <\n>"],
+)
+def test_a_config_without_models_takes_the_first(base: Path, text: str) -> None:
+    path = base.parent / "models.config"
+    path.write_text(text)
+    move(base, lifecycle.promote, 2)
+    assert path.read_text().startswith(text.rstrip("}>\n"))
+    assert [model.name for model in official(base).model_config_list.config] == ["customers"]
+    assert state(base) == ((2,), {"stable": 2})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('custom_model_config { type_url: "x" }', "holds custom_model_config; only a config with"),
+        (
+            "model_config_list { config { name: 'a' } config { name: 'b' } config { name: 'a' } }",
+            "lists the model a more than once",
+        ),
+        ("\ufeffmodel_config_list { }", "begins with a byte order mark; save it as UTF-8 without"),
+    ],
+)
+def test_a_config_that_no_edit_makes_right_is_refused(base: Path, text: str, message: str) -> None:
+    path = base.parent / "models.config"
+    path.write_text(text)
+    with pytest.raises(InvalidModelsConfig, match=message):
+        move(base, lifecycle.promote, 2)
+    assert path.read_text() == text
 
 
 def test_what_would_be_lost_on_the_way_to_a_server_is_refused(base: Path) -> None:

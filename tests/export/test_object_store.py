@@ -27,7 +27,7 @@ def _numbers() -> list[str]:
 
 def test_versions_are_published_to_a_store_and_load_from_there(candidate: Path) -> None:
     assert publish_to_store(candidate, BASE) == (1, ())
-    assert publish_to_store(candidate, BASE) == (2, ())
+    assert publish_to_store(candidate, f"{BASE}/") == (2, ())
     assert _numbers() == ["1", "2"]
     loaded = tf.saved_model.load(f"{BASE}/2").signatures["decode"]
     assert loaded(cluster_index=tf.constant([0]))["centroid"].shape == (1, 3)
@@ -61,3 +61,30 @@ def test_a_publisher_that_died_left_no_model_and_the_next_cleans_up(
     assert not tf.io.gfile.exists(f"{BASE}/1/saved_model.pb")
     assert publish_to_store(candidate, BASE) == (2, ())
     assert _numbers() == ["2"]
+
+
+def test_what_somebody_else_put_under_a_number_stays_and_its_number_is_taken(
+    candidate: Path,
+) -> None:
+    tf.io.gfile.makedirs(f"{BASE}/20240101")
+    for name in ("20240101/rows.csv", "77"):
+        with tf.io.gfile.GFile(f"{BASE}/{name}", "w") as file:
+            file.write("precious")
+    assert publish_to_store(candidate, BASE) == (20240102, ())
+    assert _numbers() == ["20240101", "20240102", "77"]
+    for name in ("20240101/rows.csv", "77"):
+        with tf.io.gfile.GFile(f"{BASE}/{name}", "r") as file:
+            assert file.read() == "precious"
+
+
+def test_a_publisher_that_died_when_all_was_written_left_a_version_that_stays(
+    candidate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(path: str) -> None:
+        raise tf.errors.UnavailableError(None, None, "the store is away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tf.io.gfile, "remove", dies)
+        assert publish_to_store(candidate, BASE) == (1, ())
+    assert publish_to_store(candidate, BASE) == (2, ())
+    assert _numbers() == ["1", "2"]

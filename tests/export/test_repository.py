@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -24,13 +26,19 @@ from export import (
     PublishFailed,
     PublishRefused,
     VersionNotFound,
+    golden_requests,
+    lifecycle,
     publish,
     repository,
     version_directory,
     versions,
 )
 from export.errors import InvalidModelsConfig
+from export.lifecycle import Plan, carry_out
+from export.models_config import Entry
 from export.replay import findings
+
+from .conftest import seal
 
 MakeStandIn = Callable[[str], Path]
 
@@ -124,6 +132,27 @@ def test_a_candidate_that_the_gate_refuses_leaves_nothing(spoilable: Path, tmp_p
         publish(spoilable, base)
     assert ".incoming" not in str(refused.value)
     assert _entries(base) == []
+
+
+@pytest.mark.usefixtures("unvalidated")
+def test_a_candidate_without_hashes_is_refused(make_stand_in: MakeStandIn, tmp_path: Path) -> None:
+    unsealed = make_stand_in("unsealed")
+    replace(ModelCard.read(unsealed), files_sha256={}).write(unsealed)
+    with pytest.raises(PublishRefused, match=r"unsealed: refused: .*holds no hashes"):
+        publish(unsealed, tmp_path / "base")
+    assert _entries(tmp_path / "base") == []
+
+
+@pytest.mark.usefixtures("unvalidated")
+def test_a_candidate_that_is_asked_next_to_nothing_is_refused(
+    make_stand_in: MakeStandIn, tmp_path: Path
+) -> None:
+    lazy = make_stand_in("lazy")
+    golden_requests.write(lazy, golden_requests.read(lazy)[:1])
+    seal(lazy)
+    with pytest.raises(PublishRefused, match=r"refused: .* lack .*assign of one row, .*fit_step$"):
+        publish(lazy, tmp_path / "base")
+    assert _entries(tmp_path / "base") == []
 
 
 @pytest.mark.usefixtures("unvalidated")
@@ -244,14 +273,26 @@ EVENTS = {"open", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.rmdir"
           "fcntl.flock", "shutil.copyfile"}
 points, last, armed = 0, int(sys.argv[3]), False
 
-def watch(event, arguments):
+def reach_point():
     global points
+    points += 1
+    if points == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def watch(event, arguments):
     if armed and event in EVENTS:
-        points += 1
-        if points == last:
-            os.kill(os.getpid(), signal.SIGKILL)
+        reach_point()
+
+def watched(function):
+    def call(*arguments):
+        if armed:
+            reach_point()
+        return function(*arguments)
+    return call
 
 sys.addaudithook(watch)
+# Python has no audit events for these.
+os.fsync, os.write, os.pwrite = map(watched, (os.fsync, os.write, os.pwrite))
 print("ready", flush=True)
 sys.stdin.readline()
 armed = True
@@ -300,8 +341,8 @@ KILLS: Final = 100
 
 
 def _kill_points(points: int) -> list[int]:
-    """At most 100 of the points, spread over all, the last ones among them."""
-    every = sorted({1 + round(i * (points - 1) / (KILLS - 1)) for i in range(KILLS)} | {points})
+    """100 of the points, spread over all from the first to the last."""
+    every = [1 + round(i * (points - 1) / (KILLS - 1)) for i in range(KILLS)]
     if os.environ.get("TFKMEANS_SOAK") == "1":
         return every
     drawn = random.Random(5).sample(every[1:-3], KILLS // 10 - 3)
@@ -320,10 +361,14 @@ def _config_of(base: Path) -> dict[str, Any]:
     }
 
 
-def test_a_publisher_killed_anywhere_leaves_no_half_version_and_the_next_cleans_up(
-    make_stand_in: MakeStandIn, tmp_path: Path
+def _move(base: Path, decide: Callable[[Path, Entry], Plan]) -> None:
+    carry_out(base, partial(decide, base), poll_interval=0)
+
+
+def test_a_publisher_killed_anywhere_leaves_no_half_version_and_a_way_on_and_back(
+    candidate: Path, make_stand_in: MakeStandIn, tmp_path: Path
 ) -> None:
-    first, second = make_stand_in("first"), make_stand_in("second")
+    first, second = candidate, make_stand_in("second")
 
     def base_of(name: str) -> Path:
         (tmp_path / name).mkdir()
@@ -331,7 +376,7 @@ def test_a_publisher_killed_anywhere_leaves_no_half_version_and_the_next_cleans_
 
     output, _ = _publisher(first, base_of("counted")).communicate("go\n", timeout=60)
     points = int(output.split()[-1])
-    assert points > 40
+    assert points >= KILLS
     outcomes = set()
     for dies_at in _kill_points(points):
         base = base_of(f"at{dies_at}")
@@ -352,6 +397,11 @@ def test_a_publisher_killed_anywhere_leaves_no_half_version_and_the_next_cleans_
         (live,) = _config_of(base)["versions"]
         assert _config_of(base)["labels"] == {"stable": live}
         assert live in versions(base)
+        for other in set(versions(base)) - {live}:
+            _move(base, partial(lifecycle.promote, version=other))
+            assert _config_of(base) == {"versions": [other], "labels": {"stable": other}}
+            _move(base, lifecycle.rollback)
+            assert _config_of(base) == {"versions": [live], "labels": {"stable": live}}, dies_at
     assert outcomes == {(), (1,)}
 
 
@@ -391,6 +441,7 @@ def test_a_disk_that_is_really_full_is_one_error_and_leaves_nothing_half_written
 ) -> None:
     large = make_stand_in("large")
     (large / "variables" / "variables.data").write_bytes(bytes(2**20))
+    seal(large)
     with _mounted(tmp_path / "small", "size=512k"):
         base = tmp_path / "small" / "base"
         publish(make_stand_in("first"), base)
@@ -398,6 +449,41 @@ def test_a_disk_that_is_really_full_is_one_error_and_leaves_nothing_half_written
             publish(large, base)
         assert _entries(base) == ["1"]
         assert publish(make_stand_in("second"), base) == 2
+
+
+def _failure(candidate: Path, base: Path) -> str:
+    """What a publish failed for; empty when it did not."""
+    try:
+        publish(candidate, base)
+    except (PublishFailed, InvalidModelsConfig) as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.usefixtures("unvalidated")
+def test_a_disk_that_is_full_at_any_page_is_told_as_it_is(
+    make_stand_in: MakeStandIn, tmp_path: Path
+) -> None:
+    first = make_stand_in("first")
+    said = set()
+    for size in range(16, 60, 4):
+        with _mounted(tmp_path / f"{size}k", f"size={size}k"):
+            base = tmp_path / f"{size}k" / "base"
+            failed = _failure(first, base)
+            there = versions(base) if base.is_dir() else ()
+            if not failed:
+                assert there == (1,)
+                said.add("published")
+                continue
+            assert "No space left on device" in failed
+            assert there == ((1,) if "version 1 is published" in failed else ())
+            assert not (base / "history.jsonl").exists()
+            if there:
+                assert _digest(base / "1") == _digest(first)
+                entered = (base.parent / "models.config").exists()
+                assert entered == ("not entered" not in failed), failed
+                said.add("entered" if entered else "not entered")
+    assert said == {"published", "entered", "not entered"}
 
 
 @pytest.mark.usefixtures("unvalidated")

@@ -51,6 +51,29 @@ def test_every_row_of_a_test_set_gets_the_cluster_of_predict(rows: Any, estimato
     np.testing.assert_allclose(answer["distance"].numpy(), nearest, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda kmeans: kmeans,
+        lambda kmeans: make_pipeline(StandardScaler(), kmeans),
+        lambda kmeans: make_pipeline(StandardScaler(with_mean=False), kmeans),
+    ],
+    ids=["KMeans", "scaled", "without mean"],
+)
+@pytest.mark.parametrize(("offset", "spread"), [(1e4, 1.0), (1e6, 1.0), (1.7e9, 3600.0)])
+def test_rows_far_from_the_origin_get_the_cluster_of_predict(
+    make: Any, offset: float, spread: float
+) -> None:
+    # 1.7e9 and hours: times in seconds. The rows are float64 that float32 holds.
+    rng = np.random.default_rng(5)
+    centers = offset + spread * rng.uniform(-4, 4, (6, 4))
+    rows = centers[np.arange(30_000) % 6] + spread * rng.normal(size=(30_000, 4))
+    rows = rows.astype(np.float32).astype(np.float64)
+    estimator = make(KMeans(6, n_init=1, random_state=0)).fit(rows[:3000])
+    answer = from_sklearn(estimator).module.assign(tf.constant(rows.astype(np.float32)))
+    np.testing.assert_array_equal(answer["cluster_index"].numpy(), estimator.predict(rows))
+
+
 def test_an_imported_model_is_published_as_any_other(tmp_path: Path) -> None:
     train, _ = _wine()
     estimator = make_pipeline(StandardScaler(), KMeans(3, random_state=1)).fit(train)
@@ -76,6 +99,35 @@ def test_an_imported_model_is_published_as_any_other(tmp_path: Path) -> None:
 )
 def test_anything_else_is_refused_in_one_line(estimator: Any, message: str) -> None:
     with pytest.raises(UnsupportedEstimator, match=message):
+        from_sklearn(estimator)
+
+
+def test_a_model_of_partial_fit_alone_is_imported_with_what_it_counted() -> None:
+    train, test = _digits()
+    estimator = MiniBatchKMeans(5, random_state=0)
+    for start in range(0, 900, 300):
+        estimator.partial_fit(train[start : start + 300])
+    imported = from_sklearn(estimator)
+    answer = imported.module.assign(tf.constant(test.astype(np.float32)))
+    np.testing.assert_array_equal(answer["cluster_index"].numpy(), estimator.predict(test))
+    assert imported.card.data.rows_used == pytest.approx(900, rel=0.05)
+    assert imported.card.inertia == pytest.approx(-estimator.score(train[:900]), rel=0.1)
+    assert not imported.card.converged
+
+
+def test_a_fit_that_kept_no_labels_is_imported() -> None:
+    train, test = _digits()
+    estimator = MiniBatchKMeans(5, random_state=0, compute_labels=False, n_init=1).fit(train)
+    imported = from_sklearn(estimator)
+    answer = imported.module.assign(tf.constant(test.astype(np.float32)))
+    np.testing.assert_array_equal(answer["cluster_index"].numpy(), estimator.predict(test))
+    assert imported.card.data.rows_used == pytest.approx(len(train), rel=0.3)
+    assert imported.card.inertia == pytest.approx(-estimator.score(train), rel=0.2)
+
+
+def test_a_model_that_kept_neither_labels_nor_inertia_is_told_what_to_do() -> None:
+    estimator = MiniBatchKMeans(5, random_state=0, compute_labels=False).partial_fit(_digits()[0])
+    with pytest.raises(UnsupportedEstimator, match=r"has no inertia_.*compute_labels=True"):
         from_sklearn(estimator)
 
 

@@ -56,6 +56,8 @@ INFINITY[5, 0] = -np.inf
         (POINTS, {"sample_weight": np.zeros(60)}, InvalidWeights, ["every row"]),
         (POINTS, {"sample_weight": -np.ones(60)}, InvalidWeights, ["row 0", "-1.0"]),
         (POINTS, {"sample_weight": np.full(60, np.inf)}, InvalidWeights, ["row 0", "inf"]),
+        (POINTS, {"sample_weight": np.full(60, 1e300)}, InvalidWeights, ["1e+300", "float32"]),
+        (POINTS, {"sample_weight": np.full(60, 1e-42)}, InvalidWeights, ["1e-42", "float32"]),
         (POINTS, {"sample_weight": ["1"] * 60}, InvalidWeights, ["number a row"]),
     ],
 )

@@ -52,6 +52,6 @@ def assigned(trained: Trained) -> str:
     assert process.returncode == 0, process.stderr
     assert process.stderr.splitlines() == [
         "ignored 1 column: name",
-        "2 rows not scored (missing or infinite values)",
+        "2 rows not scored (missing, infinite or too far to measure)",
     ]
     return process.stdout

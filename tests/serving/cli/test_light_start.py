@@ -9,7 +9,7 @@ import pytest
 from .command import COMMAND, environment, run
 from .conftest import Trained
 
-NAMES = ["train", "serve", "assign", "batch-score", "probe", "metadata", "inspect"]
+NAMES = ["train", "serve", "assign", "batch-score", "probe", "monitor", "metadata", "inspect"]
 
 
 def python(program: str, *arguments: object) -> subprocess.CompletedProcess[str]:

@@ -18,6 +18,7 @@ FILES = {
     "same.csv": "height,weight\n1,2\n1,2\n1,2\n",
     "zeros.csv": "height,weight\n0,0\n0,-0\n",
     "names.csv": "name,town\nann,rome\n",
+    "late.csv": "t\n1700000000.1\n1700000000.2\n1700000000.3\n",
     "missing.csv": "height,weight\n1,\n,2\n",
     "twice.csv": "a,b,a\n1,2,3\n",
     "ragged.csv": "a,b\n1,2\n3\n",
@@ -68,6 +69,7 @@ MISTAKES = [
     (TRAIN.format("rows.csv --columns height,"), ["--columns 'height,'", "a,b"]),
     (TRAIN.format("rows.csv --columns height,height"), ["'height' is named twice"]),
     (TRAIN.format("same.csv"), ["2", "1 of 3 rows", "at most 1"]),
+    (TRAIN.format("late.csv"), ["1 of 3 rows", "as float32", "subtract a constant from t"]),
     # What the options are.
     ("train rows.csv --clusters 2", ["--model", "tfkmeans train --help"]),
     ("train rows.csv --model new", ["--clusters", "tfkmeans train --help"]),

@@ -64,7 +64,7 @@ def test_a_grpc_deadline_stops_the_run(server: EmbeddedServer, tmp_path: Path) -
 
 
 def test_a_deadline_that_has_passed_runs_nothing(base: Path) -> None:
-    servable = Servable("m", 1, base / "1")
+    servable = Servable("m", 1, str(base / "1"))
     try:
         signature = servable.signatures["serving_default"]
         with pytest.raises(StatusError) as caught:

@@ -15,7 +15,7 @@ import grpc
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -256,10 +256,31 @@ _INTEGER_FIELDS = [
 
 
 @st.composite
+def _tensors_with_content(draw: st.DrawFn) -> Any:
+    """A tensor of one dimension, its content of about the right size for it."""
+    size = draw(st.integers(0, 3))
+    tensor = tensor_pb2.TensorProto(dtype=draw(_dtypes | st.just(7)))
+    tensor.tensor_shape.dim.add(size=size)
+    length = size * draw(st.sampled_from([1, 2, 4, 8, 16]))
+    strings = st.lists(st.binary(max_size=7), min_size=size, max_size=size).map(
+        lambda values: bytes(map(len, values)) + b"".join(values)
+    )
+    tensor.tensor_content = draw(st.binary(min_size=length, max_size=length) | strings)
+    return tensor
+
+
+_any_tensors = _tensors() | _tensors_with_content()
+# A request of the one input that echo signatures have gets as far as the graph.
+_inputs = st.one_of(
+    st.dictionaries(_names, _any_tensors, max_size=3), st.fixed_dictionaries({"x": _any_tensors})
+)
+
+
+@st.composite
 def _predict_requests(draw: st.DrawFn) -> Any:
     request = predict_pb2.PredictRequest()
     _fill_spec(draw, request.model_spec)
-    for name, tensor in draw(st.dictionaries(_names, _tensors(), max_size=3)).items():
+    for name, tensor in draw(_inputs).items():
         request.inputs[name].CopyFrom(tensor)
     request.output_filter.extend(draw(st.lists(_names, max_size=1)))
     return request
@@ -283,6 +304,17 @@ def _check_call(call: Any, request: Any) -> None:
         known = {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "UNIMPLEMENTED"}
         assert refused.code().name in {*known, "RESOURCE_EXHAUSTED"}, refused
         assert "Traceback" not in refused.details()
+
+
+@_fuzzed
+@given(content=st.binary(max_size=4) | st.integers(0, 2).map(lambda n: b"\7aaaaaaa" * n))
+def test_any_content_of_strings_is_answered(stub: Any, content: bytes) -> None:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "types", "echo_string"
+    tensor = request.inputs["x"]
+    tensor.dtype, tensor.tensor_content = types_pb2.DT_STRING, content
+    tensor.tensor_shape.dim.add(size=1)
+    _check_call(stub.Predict, request)
 
 
 @_fuzzed

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from serving.embedded.json_reading import read_json
 from serving.embedded.json_writing import (
     float_texts,
+    leaf_texts,
     many_lines,
     quoted,
     single_line,
@@ -123,3 +124,9 @@ def test_columns_have_a_value_a_line() -> None:
     )
     assert many_lines(iter(["1"]), (), 1) == "1"
     assert many_lines(iter([]), (0, 3), 1) == "[]"
+
+
+@pytest.mark.parametrize("dtype", ["float16", "complex64", "complex128"])
+def test_a_dtype_without_json_has_the_texts_of_no_values(dtype: str) -> None:
+    assert leaf_texts(np.zeros((2, 0), dtype), as_bytes=False, level=1) == []
+    assert leaf_texts(np.zeros(1, dtype), as_bytes=False, level=1) is None

@@ -120,6 +120,32 @@ def test_a_new_config_file_is_read_and_a_bad_one_left(
         assert predict(address, "m") == "Servable not found for request: Latest(m)"
 
 
+def test_a_config_file_with_a_refused_label_is_taken_once_it_is_right(
+    base: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = tmp_path / "o"
+    other.mkdir()
+    write_multiplier(other, 7)
+    config = tmp_path / "models.config"
+    _write_config(config, base, other)
+    with EmbeddedServer(
+        model_config_file=config,
+        model_config_file_poll_wait_seconds=_FAST,
+        file_system_poll_wait_seconds=_FAST,
+    ) as server:
+        address = server.rest_address
+        config.write_text(
+            f'model_config_list {{ config {{ name: "m" base_path: "{base}" '
+            'model_platform: "tensorflow" version_labels { key: "z" value: 2 } } }'
+        )
+        eventually(lambda: _events(caplog, "config_failed"), bool)
+        assert "not currently available" in _events(caplog, "config_failed")[0]
+        assert (predict(address, "m"), predict(address, "o")) == (1, 7)
+        write_multiplier(base, 2)
+        assert eventually(lambda: predict(address, "m", "/labels/z"), lambda y: y == 2) == 2
+        assert len(_events(caplog, "config_failed")) == 1
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow_serving.apis import (
     inference_pb2,
     model_management_pb2,
@@ -61,7 +62,9 @@ def test_a_compressed_body_is_inflated(server: EmbeddedServer) -> None:
     assert status == 200
 
 
-@pytest.mark.parametrize("body", [b"no gzip", gzip.compress(b"{}" * 99)[:-9]])
+@pytest.mark.parametrize(
+    "body", [b"no gzip", gzip.compress(b"{}" * 99)[:-9]], ids=["no gzip", "cut short"]
+)
 def test_a_broken_compressed_body_is_an_empty_one(server: EmbeddedServer, body: bytes) -> None:
     headers = {"Content-Encoding": "gzip"}
     status, text = ask(server.rest_address, "POST", f"{_KMEANS}:predict", body, headers)
@@ -90,6 +93,10 @@ def test_a_broken_compressed_body_is_an_empty_one(server: EmbeddedServer, body: 
         ("GET", f"{_KMEANS}/?", 400, "Malformed request: GET /v1/models/kmeans/?"),
         ("GET", "/v1/models?", 400, "Malformed request: GET /v1/models?"),
         ("POST", f"{_KMEANS}:predict?", 400, "Malformed request: POST /v1/models/kmeans:predict?"),
+        ("GET", "//anywhere/v1/models/kmeans", 200, "model_version_status"),
+        ("POST", "/v1//x/models/kmeans:predict", 400, "POST /v1//x/models/kmeans:predict"),
+        ("GET", "/v1/models//x/kmeans", 400, "Malformed request: GET /v1/models//x/kmeans"),
+        ("GET", "/x//y/v1/models/kmeans", 404, "<H1>Not Found</H1>"),
         ("GET", "http://anywhere/v1/models/kmeans", 200, "model_version_status"),
         ("POST", "/V1/MODELS/nope:predict", 404, "Servable not found for request: Latest(nope)"),
     ],
@@ -173,6 +180,105 @@ def _request(name: str, signature: str = "", **arrays: Any) -> Any:
     for alias, array in arrays.items():
         request.inputs[alias].CopyFrom(proto_of(array))
     return request
+
+
+def _echoed(predictions: Any, signature: str, tensor: Any) -> Any:
+    request = _request("types", f"echo_{signature}")
+    request.inputs["x"].CopyFrom(tensor)
+    return predictions.Predict(request, timeout=20).outputs["y"]
+
+
+def _echo_refusal(predictions: Any, signature: str, tensor: Any) -> tuple[str, str]:
+    with pytest.raises(grpc.RpcError) as caught:
+        _echoed(predictions, signature, tensor)
+    error: Any = caught.value
+    return error.code().name, error.details()
+
+
+def _tensor(dtype: str, *shape: int, unknown_rank: bool = False, **fields: Any) -> Any:
+    tensor = tensor_pb2.TensorProto(dtype=types_pb2.DataType.Value(f"DT_{dtype}"), **fields)
+    tensor.tensor_shape.unknown_rank = unknown_rank
+    for size in shape:
+        tensor.tensor_shape.dim.add(size=size)
+    return tensor
+
+
+def test_strings_in_tensor_content_are_answered(predictions: Any) -> None:
+    content = b"\1\2abb"
+    echoed = _echoed(predictions, "string", _tensor("STRING", 2, tensor_content=content))
+    assert echoed.string_val == [b"a", b"bb"]
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        ('"inputs": []', {"outputs": []}),
+        ('"inputs": [[], []]', {"outputs": [[], []]}),
+        ('"instances": [[]]', {"predictions": [[]]}),
+        ('"instances": [[], []]', {"predictions": [[], []]}),
+    ],
+)
+def test_a_dtype_without_json_is_written_while_it_has_no_values(
+    server: EmbeddedServer, body: str, answer: Any
+) -> None:
+    text = f'{{"signature_name": "echo_float16", {body}}}'.encode()
+    status, answered = ask(server.rest_address, "POST", "/v1/models/types:predict", text)
+    assert (status, json.loads(answered)) == (200, answer)
+
+
+@pytest.mark.parametrize(
+    ("place", "body"),
+    [
+        ("kmeans:predict", rb'{"instances": [{"points\u0000x": [1, 2]}]}'),
+        ("types:classify", rb'{"signature_name": "classify", "examples": [{"a\u0000x": 1.5}]}'),
+    ],
+)
+def test_a_name_ends_at_its_first_zero(server: EmbeddedServer, place: str, body: bytes) -> None:
+    with_zero = ask(server.rest_address, "POST", f"/v1/models/{place}", body)
+    without = body.replace(rb"\u0000x", b"")
+    assert with_zero == ask(server.rest_address, "POST", f"/v1/models/{place}", without)
+    assert with_zero[0] == 200
+
+
+def test_a_zero_ends_no_name_that_is_looked_up(server: EmbeddedServer) -> None:
+    for body in (rb'{"instances\u0000": [[1, 2]]}', rb'{"inputs": {"points\u0000": [[1, 2]]}}'):
+        assert ask(server.rest_address, "POST", f"{_KMEANS}:predict", body)[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("tensor", "shape", "values"),
+    [
+        (_tensor("FLOAT", 0, tensor_content=bytes(4)), (0,), []),
+        (_tensor("FLOAT", unknown_rank=True, float_val=[2]), (), [2]),
+        (_tensor("FLOAT", 2, unknown_rank=True, float_val=[2]), (2,), [2, 2]),
+    ],
+)
+def test_odd_tensors_that_tensorflow_takes_are_answered(
+    predictions: Any, tensor: Any, shape: tuple[int, ...], values: list[float]
+) -> None:
+    echoed = _echoed(predictions, "float32", tensor)
+    assert tuple(dim.size for dim in echoed.tensor_shape.dim) == shape
+    assert list(echoed.float_val) == values
+
+
+@pytest.mark.parametrize("dtype", ["QINT8", "QUINT16", "RESOURCE", "VARIANT", "INT4", "HALF"])
+def test_a_tensor_of_another_dtype_is_refused_by_it(predictions: Any, dtype: str) -> None:
+    said = f"Expects arg[0] to be float but {dtype.lower()} is provided"
+    for size in (0, 1):
+        refusal = _echo_refusal(predictions, "float32", _tensor(dtype, size))
+        assert refusal == ("INVALID_ARGUMENT", said)
+
+
+def test_a_big_tensor_of_another_dtype_is_refused_before_it_is_filled(predictions: Any) -> None:
+    tensor = _tensor("INT8", 2**36, int_val=[1])
+    said = "Expects arg[0] to be float but int8 is provided"
+    assert _echo_refusal(predictions, "float32", tensor) == ("INVALID_ARGUMENT", said)
+
+
+def test_a_bool_is_0_or_1_in_tensor_content(predictions: Any) -> None:
+    tensor = _tensor("BOOL", 2, tensor_content=b"\2\0")
+    refusal = _echo_refusal(predictions, "bool", tensor)
+    assert refusal == ("INVALID_ARGUMENT", "tensor parsing error: x")
 
 
 def test_a_message_over_4_mib_is_answered(predictions: Any) -> None:

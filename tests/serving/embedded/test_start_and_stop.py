@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+import tensorflow as tf
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from serving.embedded import (
@@ -184,7 +185,27 @@ def test_a_corrupt_saved_model_is_named(tmp_path: Path) -> None:
         ),
         (
             'model_config_list { config { name: "m" base_path: "/m" model_platform: "x" } }',
-            'model m has model_platform "x"',
+            "Model m requests unsupported platform x",
+        ),
+        (
+            'model_config_list { config { name: "m" base_path: "/m" } }',
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            "ModelServerConfig::model_platform.",
+        ),
+        (
+            'model_config_list { config { name: "m" base_path: "/m" model_type: TENSORFLOW '
+            'model_platform: "tensorflow" } }',
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+            "ModelServerConfig::model_platform.",
+        ),
+        (
+            'model_config_list { config { name: "m" base_path: "/m" model_type: OTHER } }',
+            "ModelServerConfig::model_type choice 2 not supported.",
+        ),
+        (  # what is listed twice is told before what is relative
+            'model_config_list { config { name: "m" base_path: "m" model_type: TENSORFLOW }'
+            ' config { name: "m" base_path: "n" model_type: TENSORFLOW } }',
+            "Illegal to list model m multiple times in config list",
         ),
         (
             'model_config_list { config { base_path: "/m" model_platform: "tensorflow" } }',
@@ -198,6 +219,25 @@ def test_a_bad_config_file_is_named_with_its_fault(tmp_path: Path, text: str, sa
     message = _refusal(InvalidModelConfig, model_config_file=config)
     assert str(config) in message
     assert said in message
+
+
+def test_a_model_is_served_from_where_only_gfile_reaches(base: Path, tmp_path: Path) -> None:
+    """As from an object store: by the argument, and by a config file."""
+    address = "ram://served/m"
+    for file in (path for path in (base / "1").rglob("*") if path.is_file()):
+        target = f"{address}/{file.relative_to(base).as_posix()}"
+        tf.io.gfile.makedirs(target.rpartition("/")[0])
+        tf.io.gfile.copy(str(file), target)
+    config = tmp_path / "models.config"
+    config.write_text(
+        f'model_config_list {{ config {{ name: "m" base_path: "{address}" '
+        'model_platform: "tensorflow" } }'
+    )
+    for options in ({"model_name": "m", "model_base_path": address}, {"model_config_file": config}):
+        with EmbeddedServer(**options) as server:
+            assert predict(server.rest_address, "m", x=3) == 3
+    missing = _refusal(NoModel, model_name="m", model_base_path="ram://served/none")
+    assert "base path ram://served/none of model m does not exist" in missing
 
 
 def test_a_missing_config_file_is_named(tmp_path: Path) -> None:

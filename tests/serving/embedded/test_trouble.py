@@ -12,7 +12,14 @@ from typing import Any
 
 import grpc
 import pytest
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_management_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+from tensorflow_serving.config import model_server_config_pb2
 
 from serving.embedded import EmbeddedServer
 from tests.serving.embedded.tiny_models import (
@@ -182,6 +189,48 @@ def test_what_is_no_message_is_refused_over_grpc(server: EmbeddedServer) -> None
         with pytest.raises(grpc.RpcError) as caught:
             unknown(b"", timeout=_TIMEOUT)
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_reloads_that_wait_hold_nobody_up(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """More of them than there are threads, each with a model that does not load."""
+    base = tmp_path / "m"
+    base.mkdir()
+    write_multiplier(base, 1)
+    served = model_server_config_pb2.ModelConfig(
+        name="m", base_path=str(base), model_platform="tensorflow"
+    )
+    with EmbeddedServer(model_name="m", model_base_path=base) as server:
+        assert server.grpc_address is not None
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            stub = model_service_pb2_grpc.ModelServiceStub(channel)
+            calls = []
+            for number in range(40):
+                empty = tmp_path / f"empty{number}"
+                (empty / "1").mkdir(parents=True)
+                request = model_management_pb2.ReloadConfigRequest()
+                models = request.config.model_config_list
+                models.config.append(served)
+                models.config.add(
+                    name=empty.name, base_path=str(empty), model_platform="tensorflow"
+                )
+                calls.append(stub.HandleReloadConfigRequest.future(request))
+            # Those that have a thread to wait in.
+            assert eventually(lambda: _logged(caplog, "load_failed"), lambda n: n >= 8) >= 8
+            assert predict(server.rest_address, "m", x=3) == 3
+            status = model_service_pb2_grpc.ModelServiceStub(channel).GetModelStatus
+            asked = get_model_status_pb2.GetModelStatusRequest()
+            asked.model_spec.name = "m"
+            assert status(asked, timeout=_TIMEOUT).model_version_status
+            for call in calls:
+                call.cancel()
+            # With the callers their waiting has ended: a thread is free for the next.
+            request = model_management_pb2.ReloadConfigRequest()
+            request.config.model_config_list.config.append(served)
+            assert not stub.HandleReloadConfigRequest(request, timeout=_TIMEOUT).status.error_code
+
+
+def _logged(caplog: pytest.LogCaptureFixture, event: str) -> int:
+    return sum(getattr(record, "event", "") == event for record in caplog.records)
 
 
 def test_a_small_message_cannot_ask_for_all_memory(server: EmbeddedServer) -> None:

@@ -216,6 +216,63 @@ def test_a_reload_replaces_the_config_and_waits_for_new_models(base: Path) -> No
         assert states(server.rest_address, "m") == {1: "END"}
 
 
+def test_a_served_model_keeps_its_platform(base: Path) -> None:
+    with EmbeddedServer(model_name="m", model_base_path=base) as server:
+        for platform, said in (
+            ("other", "platform was tensorflow and new platform requested is other"),
+            ("", "Illegal setting neither ModelServerConfig::model_type (deprecated)"),
+        ):
+            model = f'name: "m" base_path: "{base}" model_platform: "{platform}"'
+            error = _reload(server.grpc_address, f"config {{ {model} }}")
+            assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert said in error.details()
+
+
+def test_a_config_with_a_refused_label_changes_nothing(base: Path) -> None:
+    """Neither at once nor at the next polls: the config before stays."""
+    write_multiplier(base, 5)
+    other = base.parent / "n"
+    other.mkdir()
+    write_multiplier(other, 7)
+    model = f'name: "m" base_path: "{base}" model_platform: "tensorflow"'
+    both = (
+        f'config {{ {model} }} config {{ name: "n" base_path: "{other}" model_type: TENSORFLOW }}'
+    )
+    refused = (
+        f'config {{ {model} version_labels {{ key: "z" value: 77 }} }}',
+        f'config {{ {model} version_labels {{ key: "z" value: 1 }} '
+        "model_version_policy { specific { versions: 1 } } }",
+    )
+    config = base.parent / "models.config"
+    config.write_text(f"model_config_list {{ {both} }}")
+    with EmbeddedServer(model_config_file=config, file_system_poll_wait_seconds=_FAST) as server:
+        for models in refused:
+            error = _reload(server.grpc_address, models)
+            assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
+        # A version that appears is loaded by a poll, which has followed a config by then.
+        write_multiplier(other, 8)
+        assert eventually(lambda: predict(server.rest_address, "n"), lambda y: y == 8) == 8
+        assert states(server.rest_address, "m") == {5: "AVAILABLE"}
+
+
+def test_a_label_of_a_version_that_went_is_set_again_only_if_allowed(base: Path) -> None:
+    model = f'name: "m" base_path: "{base}" model_platform: "tensorflow"'
+    labelled = f'config {{ {model} version_labels {{ key: "z" value: 1 }} }}'
+    for is_allowed in (False, True):
+        with EmbeddedServer(
+            model_name="m",
+            model_base_path=base,
+            file_system_poll_wait_seconds=_FAST,
+            allow_version_labels_for_unavailable_models=is_allowed,
+        ) as server:
+            assert _reload(server.grpc_address, labelled).status.error_code == 0
+            write_multiplier(base, 2)
+            eventually(lambda: states(server.rest_address, "m"), lambda s: s[1] == "END")
+            answer = _reload(server.grpc_address, labelled)
+            assert isinstance(answer, grpc.RpcError) != is_allowed
+        shutil.rmtree(base / "2")
+
+
 def test_a_label_moves_only_to_a_version_that_serves(base: Path) -> None:
     write_multiplier(base, 2)
     model = f'name: "m" base_path: "{base}" model_platform: "tensorflow"'

@@ -40,10 +40,10 @@ def version(tmp_path: Path) -> Path:
 
 
 def test_every_record_runs(version: Path) -> None:
-    servable = Servable("m", 1, version)
-    assert replay_warmup(servable, version) == 0
+    servable = Servable("m", 1, str(version))
+    assert replay_warmup(servable, str(version)) == 0
     _write(version, _log(), prediction_log_pb2.PredictionLog(), _log())
-    assert replay_warmup(servable, version) == 3
+    assert replay_warmup(servable, str(version)) == 3
     servable.close()
 
 
@@ -81,10 +81,10 @@ def test_a_new_version_whose_warmup_fails_ends_and_the_old_one_serves_on(version
 
 
 def _refusal(version: Path) -> StatusError:
-    servable = Servable("m", 1, version)
+    servable = Servable("m", 1, str(version))
     try:
         with pytest.raises(StatusError) as caught:
-            replay_warmup(servable, version)
+            replay_warmup(servable, str(version))
         return caught.value
     finally:
         servable.close()

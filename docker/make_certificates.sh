@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Write a certificate authority, a server's certificate and the ssl.config of TensorFlow Serving, to
+# try TLS with: for a year, and with the key of the authority beside it. In production take the
+# certificates that your authority gives you, and write ssl.config in the same form.
+#
+#   docker/make_certificates.sh DIR [NAME...]      NAME: how clients call the server; by default
+#                                                  localhost, 127.0.0.1 and serving-tls
+#
+# Clients are given DIR/ca.pem: tfkmeans probe --server localhost:8510 --tls-ca DIR/ca.pem ...
+set -euo pipefail
+if [ $# -eq 0 ] || [ "$1" = --help ] || [ "$1" = -h ]; then
+  sed -n '2,10s/^# \{0,1\}//p' "$0"
+  [ $# -gt 0 ] && exit 0
+  exit 2
+fi
+folder=$1
+shift
+[ $# -gt 0 ] || set -- localhost 127.0.0.1 serving-tls
+if [ -e "$folder/ssl.config" ]; then
+  echo "error: $folder/ssl.config exists already; name another folder" >&2
+  exit 2
+fi
+names=
+for name in "$@"; do
+  case $name in
+    *[!0-9.]*) names+=${names:+,}DNS:$name ;;
+    *) names+=${names:+,}IP:$name ;;
+  esac
+done
+# Nobody else enters the folder; the server's user reads ssl.config through its mount.
+mkdir -p "$folder"
+chmod 700 "$folder"
+cd "$folder"
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 365 -sha256 \
+  -subj '/CN=tfkmeans test authority' -keyout ca-key.pem -out ca.pem \
+  -addext basicConstraints=critical,CA:true -addext keyUsage=critical,keyCertSign 2>openssl.log ||
+  { cat openssl.log >&2; exit 1; }
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 \
+  -subj "/CN=$1" -keyout server-key.pem -out server.csr 2>openssl.log ||
+  { cat openssl.log >&2; exit 1; }
+openssl x509 -req -in server.csr -CA ca.pem -CAkey ca-key.pem -CAcreateserial -days 365 -sha256 \
+  -extfile <(printf 'subjectAltName=%s\nextendedKeyUsage=serverAuth\n' "$names") -out server.pem \
+  2>openssl.log || { cat openssl.log >&2; exit 1; }
+rm -f server.csr openssl.log ca.srl
+# A string of the text format ends with its line: one for each, which are taken together.
+quoted() { sed 's/.*/  "&\\n"/' "$1"; }
+{
+  echo 'server_key:'
+  quoted server-key.pem
+  echo 'server_cert:'
+  quoted server.pem
+} >ssl.config
+chmod 644 ssl.config
+echo "wrote $PWD/ssl.config for $*; clients trust $PWD/ca.pem"

@@ -1,0 +1,87 @@
+"""Compiled kernel: the nearest centroid of a block of rows, by one matrix product.
+
+Lloyd 1982 in the expanded form, ``|x - c|^2 = |x|^2 + 2 (|c|^2 / 2 - x.c)``: the bracket, here the
+score, is a product of ``[-c, |c|^2 / 2]`` with ``[x, 1]``, so that the norm costs no pass of its
+own. The scores lie as [k, rows]: a minimum over their first dimension runs along the rows in
+vector registers, where ``argmin`` over the last does not. The block is worked on in tiles whose
+scores stay in a core's own cache while they are read again.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import tensorflow as tf
+
+from .hamerly_bounds import bounds_of_scores
+
+
+@cache
+def nearest_by_product(m: int, d: int, k: int, *, width: int, bounded: bool) -> Callable[..., Any]:
+    """The kernel for blocks of one shape; compiled when it is first called.
+
+    Returns:
+        A function from lines float32 [m, width] with the raw rows [m, d] in them from column
+        ``at``, int32 []; shift and scale float32 [d]; centroids float32 [k, d], in the model's
+        space; and with ``bounded`` the rows' squared norms float32 [m]. It gives the index
+        int32 [m] of the nearest centroid, of equally near ones the lowest. With ``bounded`` also
+        float32 [m] each: at least the distance to it, and at most the distance to any other.
+        O(m k d) time, a temporary of [k, tile].
+    """
+
+    def kernel(
+        lines: tf.Tensor,
+        at: tf.Tensor,
+        shift: tf.Tensor,
+        scale: tf.Tensor,
+        centroids: tf.Tensor,
+        *square: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        half_norm = 0.5 * tf.reduce_sum(tf.square(centroids), 1, keepdims=True)
+        weights = tf.concat([-centroids, half_norm], 1)
+
+        def one(i: tf.Tensor, *parts: tf.TensorArray) -> tuple[tf.Tensor, ...]:
+            rows = tf.slice(lines, [i * tile, at], [tile, d])
+            points = tf.concat([(rows - shift) / scale, tf.ones([tile, 1])], 1)
+            index, least, second = _least_two(tf.matmul(weights, points, transpose_b=True))
+            results = [index]
+            if bounded:
+                norms = tf.slice(square[0], [i * tile], [tile])
+                results += bounds_of_scores(norms, centroids, least, second)
+            written = [part.write(i, each) for part, each in zip(parts, results, strict=True)]
+            return (i + 1, *written)
+
+        dtypes = [tf.int32, tf.float32, tf.float32][: 3 if bounded else 1]
+        parts = [tf.TensorArray(dtype, m // tile, element_shape=[tile]) for dtype in dtypes]
+        _, *parts = tf.while_loop(lambda i, *_: i < m // tile, one, (tf.constant(0), *parts))
+        return tuple(tf.reshape(part.stack(), [m]) for part in parts)
+
+    tile = _tile_rows(m, d, k)
+    vector = tf.TensorSpec([d], tf.float32)
+    signature = [
+        tf.TensorSpec([m, width], tf.float32),
+        tf.TensorSpec([], tf.int32),
+        vector,
+        vector,
+        tf.TensorSpec([k, d], tf.float32),
+        *[tf.TensorSpec([m], tf.float32)] * bounded,
+    ]
+    return tf.function(kernel, signature, autograph=False, jit_compile=True)  # type: ignore[no-any-return]
+
+
+def _least_two(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Of each column of [k, m]: the place of the least, the lowest of equal ones; it; the next."""
+    k = scores.shape[0]
+    least = tf.reduce_min(scores, 0)
+    number = tf.range(k)[:, None]
+    index = tf.reduce_min(tf.where(scores == least, number, k), 0)
+    # A row whose square overflows (of weight 0) has NaN for a score: any index will do.
+    index = tf.minimum(index, k - 1)
+    second = tf.reduce_min(tf.where(number == index, float("inf"), scores), 0)
+    return index, least, second
+
+
+def _tile_rows(m: int, d: int, k: int) -> int:
+    """Rows of a tile, a power of two: its scores, and its points, should be 128 KiB or so."""
+    rows = 2**15 // max(k, d)
+    return min(m, 512, max(64, 1 << max(rows.bit_length() - 1, 0)))

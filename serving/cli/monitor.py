@@ -1,0 +1,243 @@
+"""``tfkmeans monitor``: are recent answers still what the model's card leads one to expect?"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from export.drift import Drift, DriftThresholds, drift, most_moved
+from export.model_card import ModelCard
+from export.repository import live_version
+
+from .arguments import (
+    JsonOption,
+    ModelOption,
+    counted,
+    examples,
+    not_negative,
+    published,
+    whole,
+)
+from .asking import (
+    CallTimeoutOption,
+    HeaderOption,
+    LabelOption,
+    NameOption,
+    TlsCaOption,
+    TlsCertificateOption,
+    TlsKeyOption,
+    TlsOption,
+    asked_name,
+    asking_client,
+)
+from .errors import UserMistake
+from .exit_codes import REFUSED
+from .extras import needs_extra
+from .terminal import note, print_json, print_table, progress
+
+if TYPE_CHECKING:
+    from export.drift import RecentAnswers
+    from serving.grpc_client import GrpcClient
+
+EXAMPLES: Final = examples(
+    (
+        "Yesterday's output of batch-score. Exit code 3 on drift",
+        "tfkmeans monitor scored/2025-06-01 --model models/customers",
+    ),
+    (
+        "A sample of rows, which the live server is asked",
+        "tfkmeans monitor sample.csv --server localhost:8500 --model models/customers",
+    ),
+)
+
+#: Clusters that a person is shown; --json has all.
+_SHOWN_CLUSTERS: Final = 12
+
+
+def monitor(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE",
+            help="Outputs of batch-score, files or folders; with --server, rows to ask it.",
+        ),
+    ],
+    model: ModelOption,
+    version: Annotated[
+        int | None,
+        typer.Option(parser=whole(0), metavar="N", help="The version that answered, or is asked."),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Ask this server by gRPC about the rows of FILE."),
+    ] = None,
+    name: NameOption = None,
+    label: LabelOption = None,
+    max_psi: Annotated[
+        float,
+        typer.Option(
+            "--max-psi",
+            parser=not_negative,
+            metavar="X",
+            help="Drift above this population stability index of the clusters' shares.",
+        ),
+    ] = DriftThresholds.max_psi,
+    max_distance_change: Annotated[
+        float,
+        typer.Option(
+            "--max-distance-change",
+            parser=not_negative,
+            metavar="X",
+            help="Drift when a quantile of the distances changes by more than this share.",
+        ),
+    ] = DriftThresholds.max_distance_change,
+    max_rejected_rise: Annotated[
+        float,
+        typer.Option(
+            "--max-rejected-rise",
+            parser=not_negative,
+            metavar="X",
+            help="Drift when the share of rows without an answer is higher by more than this.",
+        ),
+    ] = DriftThresholds.max_rejected_rise,
+    timeout: CallTimeoutOption = 30.0,
+    headers: HeaderOption = None,
+    tls: TlsOption = False,
+    tls_ca: TlsCaOption = None,
+    tls_certificate: TlsCertificateOption = None,
+    tls_key: TlsKeyOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare recent answers with the card of the version that gave them; exit code 3 on drift.
+
+    The version is the one that FILE says, or --version, or the one that is live. A figure is drift
+    only when it is beyond its threshold and beyond what chance does to so few rows.
+    """
+    if server is None and (label is not None or name is not None):
+        raise UserMistake("--label and --name are of a server; add --server HOST:PORT")
+    if version is not None and label is not None:
+        raise UserMistake("give either --version or --label")
+    if server is None:
+        number, card, recent = _read(files, model, version)
+    else:
+        client = asking_client(
+            server,
+            asked_name(model, name),
+            timeout=timeout,
+            headers=headers,
+            tls=tls,
+            tls_ca=tls_ca,
+            tls_certificate=tls_certificate,
+            tls_key=tls_key,
+        )
+        with client:
+            number, card, recent = _ask(client, files, model, version, label)
+    found = drift(card, recent)
+    thresholds = DriftThresholds(max_psi, max_distance_change, max_rejected_rise)
+    beyond = found.beyond(thresholds)
+    if json:
+        print_json(_described(model, number, found, thresholds, beyond))
+    else:
+        _show(model, number, found)
+    for line in beyond:
+        note(f"drift: {line}")
+    if beyond:
+        raise typer.Exit(REFUSED)
+    if not json:
+        typer.echo("no drift")
+
+
+def _read(
+    files: list[Path], model: Path, version: int | None
+) -> tuple[int, ModelCard, "RecentAnswers"]:
+    with needs_extra("batch"):
+        from serving.batch.recent_answers import answering_version, open_output, read_outputs
+
+        outputs = [open_output(path) for path in files]
+    said = answering_version(outputs)
+    if said is not None and version is not None and said != version:
+        raise UserMistake(f"--version {version}: the output is of version {said}")
+    _, number, card = published(model, _first(version, said, live_version(model)))
+    with progress("reading") as tell, needs_extra("batch"):
+        recent = read_outputs(outputs, card.n_clusters, on_rows=_telling(tell))
+    return number, card, recent
+
+
+def _ask(
+    client: "GrpcClient", files: list[Path], model: Path, version: int | None, label: str | None
+) -> tuple[int, ModelCard, "RecentAnswers"]:
+    with needs_extra("batch"):
+        from serving.batch.readers import open_table
+        from serving.batch.recent_answers import ask_server
+
+        tables = [open_table(path) for path in files]
+    # One version gives all answers, and its card is the baseline.
+    number = version if version is not None else client.metadata(label=label).version
+    _, number, card = published(model, number)
+    with progress("asking") as tell, needs_extra("batch"):
+        recent = ask_server(
+            client,
+            tables,
+            card.feature_names,
+            card.n_clusters,
+            number,
+            on_rows=_telling(tell),
+        )
+    return number, card, recent
+
+
+def _first(*numbers: int | None) -> int | None:
+    return next((number for number in numbers if number is not None), None)
+
+
+def _telling(tell: Callable[[str], None]) -> Callable[[int], None]:
+    done = 0
+
+    def on_rows(count: int) -> None:
+        nonlocal done
+        done += count
+        tell(counted(done, "row"))
+
+    return on_rows
+
+
+def _described(
+    model: Path, version: int, found: Drift, thresholds: DriftThresholds, beyond: list[str]
+) -> dict[str, Any]:
+    return {
+        "model": str(model),
+        "version": version,
+        "drift": bool(beyond),
+        "findings": beyond,
+        **asdict(found),
+        "thresholds": asdict(thresholds),
+    }
+
+
+def _show(model: Path, version: int, found: Drift) -> None:
+    typer.echo(f"{model}, version {version}: {counted(found.rows, 'recent row')}")
+    shown = most_moved(found.clusters, _SHOWN_CLUSTERS)
+    rows = [
+        [f"cluster {each.index}", f"{each.baseline:.1%}", f"{each.recent:.1%}"] for each in shown
+    ]
+    rows += [
+        [
+            f"distance, {float(each.quantile):.0%} quantile",
+            f"{each.baseline:.4g}",
+            f"{each.recent:.4g}",
+        ]
+        for each in found.distances
+    ]
+    rows.append(["rejected rows", f"{found.rejected_baseline:.1%}", f"{found.rejected_recent:.1%}"])
+    print_table(["", "training", "recent"], rows)
+    if len(shown) < len(found.clusters):
+        typer.echo(f"the {len(shown)} clusters of {len(found.clusters)} that have moved most")
+    if found.psi is not None:
+        typer.echo(
+            f"population stability index of the clusters {found.psi:.3f}; "
+            f"chance alone gives up to {found.psi_by_chance:.3f}"
+        )
+    if not found.distances and found.psi is not None:
+        note("the card has no distances, as of an imported model: shares alone are compared")
