@@ -18,8 +18,8 @@ from export.model_card import QUANTILES
 from kmeans_module.contract import BAD_ROW
 from serving.results import Assignment
 
+from .assigning import assignments
 from .errors import BadCell, NoRows, UnreadableFile
-from .job import assignments
 from .readers import open_table
 from .table import Table
 
@@ -108,7 +108,7 @@ def ask_server(
 
 @dataclass(frozen=True)
 class _OneVersion:
-    """A scorer: a client that is always asked for the same version."""
+    """An assigner: a client that is always asked for the same version."""
 
     client: VersionedClient
     version: int
