@@ -10,7 +10,7 @@ from kmeans_module.contract import BAD_ROW
 from serving.results import Assignment
 
 from .feature_columns import model_columns
-from .scorer import Scorer
+from .scorer import Assigner
 from .table import Block, Table
 
 #: Bytes of points that are scored at a time; a request to a server stays below its limits too.
@@ -32,7 +32,7 @@ def as_points(block: Block) -> NDArray[np.float32]:
 
 
 def assignments(
-    tables: Iterable[Table], scorer: Scorer, feature_names: Sequence[str]
+    tables: Iterable[Table], scorer: Assigner, feature_names: Sequence[str]
 ) -> Iterator[Assignment]:
     """Score the rows of ``tables`` in order, batch by batch; the columns are checked at once.
 
@@ -48,7 +48,7 @@ def assignments(
 
 
 def _assignments(
-    picked: Iterable[tuple[Table, Sequence[str]]], scorer: Scorer
+    picked: Iterable[tuple[Table, Sequence[str]]], scorer: Assigner
 ) -> Iterator[Assignment]:
     for table, columns in picked:
         rows = batch_rows(len(columns))

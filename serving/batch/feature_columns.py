@@ -3,22 +3,17 @@
 from collections.abc import Iterable, Sequence
 
 from .errors import ColumnMismatch
-from .table import Table
+from .table import Table, require_columns
 
 
 def model_columns(table: Table, feature_names: Sequence[str]) -> tuple[str, ...]:
     """The columns of ``table`` that the model takes, in the order that it takes them.
 
     By name; a table without names of its own is also taken by place, when its width is the model's.
-    Raises ColumnMismatch: a column is not there, or holds no numbers.
+    Raises ColumnMismatch.
     """
-    columns = _columns(table, feature_names)
-    table.check(columns)
-    return columns
-
-
-def _columns(table: Table, feature_names: Sequence[str]) -> tuple[str, ...]:
     if set(feature_names) <= set(table.columns) or table.named:
+        require_columns(table, feature_names)
         return tuple(feature_names)
     if len(table.columns) != len(feature_names):
         raise ColumnMismatch(

@@ -41,7 +41,7 @@ def planned(
     inputs = []
     for table in tables:
         columns = model_columns(table, card.feature_names)
-        table.check((), keep)
+        table.check(columns, keep)
         copy = copies.get(table.name)
         if copy is None and output.resolve() in Path(table.name).resolve().parents:
             raise OutputNotWritten(f"{output}: the input {table.name} lies in it; name another")

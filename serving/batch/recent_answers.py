@@ -108,7 +108,7 @@ def ask_server(
 
 @dataclass(frozen=True)
 class _OneVersion:
-    """A scorer: a client that is always asked for the same version."""
+    """An assigner: a client that is always asked for the same version."""
 
     client: VersionedClient
     version: int

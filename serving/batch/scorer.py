@@ -13,14 +13,15 @@ from serving.results import Assignment, Distances, Score
 _R = TypeVar("_R", Assignment, Score, Distances)
 
 
-class Scorer(Protocol):
-    """Answers for each row, float32 [n, d] in raw units. The clients of a server are scorers too.
-
-    Threads may share it.
-    """
+class Assigner(Protocol):
+    """Answers for each row, float32 [n, d] in raw units. The clients of a server do too."""
 
     def assign(self, points: ArrayLike, /) -> Assignment:
         """The nearest cluster of each row, and the distance to it."""
+
+
+class Scorer(Assigner, Protocol):
+    """An assigner that says more of each row when it is asked. Threads may share it."""
 
     def score(self, points: ArrayLike, /) -> Score:
         """How well each row fits its cluster."""

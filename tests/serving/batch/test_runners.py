@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ NAMES = ("a", "b", "c")
 
 #: Beam warns of much when it is imported, and of files that it leaves open.
 beams_warnings = pytest.mark.filterwarnings("ignore")
+
+#: The lock has it; an environment with the newest of everything else has not.
+needs_beam = pytest.mark.skipif(
+    find_spec("apache_beam") is None, reason="Apache Beam is not installed: the extra beam"
+)
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,7 @@ def contents(output: Path) -> dict[str, list[Any]]:
     }
 
 
+@needs_beam
 @beams_warnings
 def test_three_runners_give_the_same_rows_in_the_same_order_to_the_last_bit(
     world: World, tmp_path: Path
@@ -158,6 +165,7 @@ def test_three_runners_give_the_same_rows_in_the_same_order_to_the_last_bit(
     assert (summaries[here]["rows"], summaries[here]["rejected"]) == (70_000, 3)
 
 
+@needs_beam
 @beams_warnings
 def test_a_job_that_one_runner_began_another_finishes(world: World, tmp_path: Path) -> None:
     wishes = {"part_rows": 10_000}
@@ -177,6 +185,7 @@ def test_a_job_that_one_runner_began_another_finishes(world: World, tmp_path: Pa
     assert changed == set(lost)
 
 
+@needs_beam
 @beams_warnings
 def test_what_is_wrong_with_a_file_is_the_same_error_by_beam(world: World, tmp_path: Path) -> None:
     job, tables = world.job(tmp_path / "out", on_bad_row=OnBadRow.FAIL)
@@ -185,6 +194,7 @@ def test_what_is_wrong_with_a_file_is_the_same_error_by_beam(world: World, tmp_p
             run(world, replace(job, output=tmp_path / run.__name__), tables)
 
 
+@needs_beam
 @beams_warnings
 def test_the_command_runs_beam_with_options_of_its_own(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
