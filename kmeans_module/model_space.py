@@ -157,7 +157,7 @@ def check_points(points: ArrayLike) -> Array:
     if np.ma.is_masked(points):
         raise InvalidPoints("points have masked values; leave such rows out, or fill them in")
     try:
-        array = np.asarray(points)
+        array = _of_frame(points) if hasattr(points, "dtypes") else np.asarray(points)
     except ValueError as error:
         raise InvalidPoints(f"points are no table: {error}") from None
     if array.dtype.kind not in "buif":
@@ -170,6 +170,25 @@ def check_points(points: ArrayLike) -> Array:
         raise InvalidPoints(
             f"points have shape {array.shape}; give at least one row and one feature"
         )
+    return array
+
+
+def _of_frame(frame: Any) -> Array:
+    """The numbers of a data frame, whose columns may be of several dtypes, or lack values.
+
+    Raises:
+        InvalidPoints: a column of it is not numeric.
+    """
+    for name, dtype in frame.dtypes.items():
+        if dtype.kind not in "buif":
+            raise InvalidPoints(
+                f"points have a column {name!r} of dtype {dtype}, which is not numeric; "
+                "leave it out, or give it as numbers"
+            )
+    array = np.asarray(frame)
+    if array.dtype == object:
+        # Columns that have no common dtype in NumPy, or a marker for what is missing.
+        array = frame.to_numpy(dtype=np.float64, na_value=np.nan)
     return array
 
 
