@@ -3,12 +3,13 @@ PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed.lock
+PEERS := .venv-peers
 # A file's tests share what they have set up, so that they stay in one process.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak test-versions release-rehearsal lint format lock protos clean FORCE
+.PHONY: help setup demo test soak bench test-versions release-rehearsal lint format lock protos clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +43,15 @@ test-versions: setup ## the tests of what touches TensorFlow, with the lowest an
 release-rehearsal: setup ## every command of docs/release.md, against the embedded server
 	@$(BIN)/python -m scripts.release_rehearsal
 
+bench: setup $(PEERS)/installed.lock ## measure fits against scikit-learn, intelex and faiss; BENCH="--help" lists the options
+	@$(BIN)/python -m benchmarks.fit $(BENCH)
+
+# What the fits are measured against, in an environment of its own.
+$(PEERS)/installed.lock: benchmarks/peers.lock
+	@rm -rf $(PEERS) && "$(PYTHON)" -m venv $(PEERS) && \
+		$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && \
+		cp $< $@
+
 lint: setup ## ruff, mypy --strict and the import direction
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -56,11 +66,12 @@ lock: setup ## write requirements.lock, and those of docker/, anew from pyprojec
 	@$(COMPILE) --all-extras pyproject.toml -o requirements.lock
 	@$(COMPILE) --constraint requirements.lock --extra all pyproject.toml -o docker/requirements-scorer.lock
 	@$(COMPILE) --constraint requirements.lock pyproject.toml -o docker/requirements-tools.lock
+	@$(COMPILE) benchmarks/peers.in -o benchmarks/peers.lock
 
 protos: ## write export/wire/*_pb2.py anew from the .proto files
 	@scripts/make_protos.sh
 
 clean: ## remove .venv and the caches; models/ stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build
 
 FORCE:

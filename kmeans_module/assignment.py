@@ -12,52 +12,6 @@ import tensorflow as tf
 from .model_space import BLOCK_BYTES
 
 
-def nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The nearest centroid of each point; of equally near ones the lowest index.
-
-    Args:
-        points: float32 [n, d], in the model's space.
-        centroids: float32 [k, d], in the same space.
-
-    Returns:
-        cluster_index int32 [n], and squared_distance float32 [n] to that centroid.
-        O(n k d) time, O(block) memory beyond the result.
-    """
-    return in_blocks(
-        lambda rows: nearest_in_block(rows, centroids),
-        points,
-        width=tf.shape(centroids)[0],
-        dtypes=(tf.int32, tf.float32),
-        ranks=(1, 1),
-    )
-
-
-def two_nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The squared distances to the nearest and to the second nearest centroid.
-
-    Args:
-        points: float32 [n, d], in the model's space.
-        centroids: float32 [k, d], k >= 2, in the same space.
-
-    Returns:
-        Two float32 [n]; the first is never the larger.
-    """
-
-    def block(rows: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        closeness = _closeness(rows, centroids)
-        first = tf.argmax(closeness, 1, tf.int32)
-        is_first = tf.equal(tf.range(tf.shape(centroids)[0])[None, :], first[:, None])
-        # top_k(2) does the same, several times slower.
-        second = tf.argmax(tf.where(is_first, -float("inf"), closeness), 1, tf.int32)
-        one = _squared_distance(rows, tf.gather(centroids, first))
-        two = _squared_distance(rows, tf.gather(centroids, second))
-        return tf.minimum(one, two), tf.maximum(one, two)
-
-    return in_blocks(
-        block, points, width=tf.shape(centroids)[0], dtypes=(tf.float32, tf.float32), ranks=(1, 1)
-    )
-
-
 def all_distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     """The Euclidean distance of each point to each centroid.
 
@@ -86,9 +40,38 @@ def all_distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
 
 
 def nearest_in_block(rows: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """`nearest` for one block of rows [m, d], by a temporary of [m, k]."""
+    """The nearest centroid of each row of a block; of equally near ones the lowest index.
+
+    Args:
+        rows: float32 [m, d], in the model's space.
+        centroids: float32 [k, d], in the same space.
+
+    Returns:
+        cluster_index int32 [m], and squared_distance float32 [m] to that centroid.
+        O(m k d) time, a temporary of [m, k].
+    """
     index = tf.argmax(_closeness(rows, centroids), 1, tf.int32)
     return index, _squared_distance(rows, tf.gather(centroids, index))
+
+
+def two_nearest_in_block(rows: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The squared distances to the nearest and to the second nearest centroid.
+
+    Args:
+        rows: float32 [m, d], in the model's space.
+        centroids: float32 [k, d], k >= 2, in the same space.
+
+    Returns:
+        Two float32 [m]; the first is never the larger.
+    """
+    closeness = _closeness(rows, centroids)
+    first = tf.argmax(closeness, 1, tf.int32)
+    is_first = tf.equal(tf.range(tf.shape(centroids)[0])[None, :], first[:, None])
+    # top_k(2) does the same, several times slower.
+    second = tf.argmax(tf.where(is_first, -float("inf"), closeness), 1, tf.int32)
+    one = _squared_distance(rows, tf.gather(centroids, first))
+    two = _squared_distance(rows, tf.gather(centroids, second))
+    return tf.minimum(one, two), tf.maximum(one, two)
 
 
 def in_blocks(

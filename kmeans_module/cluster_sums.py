@@ -8,27 +8,25 @@ import tensorflow as tf
 
 
 @cache
-def cluster_sums(m: int, d: int, k: int, *, width: int) -> Callable[..., Any]:
+def cluster_sums(m: int, d: int, k: int) -> Callable[..., Any]:
     """The kernel that sums m rows by cluster, in float64.
 
     float32 would lose the digits of a tight cluster of many points.
 
     Returns:
-        A function from lines float32 [m, width] with the raw rows [m, d] in them from column
-        ``at``, int32 []; weight float32 [m]; shift and scale float32 [d]; cluster int32 [m]. It
-        gives of each cluster float64 [k, d], the sum of its weighted points, and float64 [k, 2],
-        its weight and how many of its rows have a positive weight. O(m d) time and memory.
+        A function from rows float32 [m, d], raw; weight float32 [m]; shift and scale float32 [d];
+        cluster int32 [m]. It gives of each cluster float64 [k, d], the sum of its weighted points,
+        and float64 [k, 2], its weight and how many of its rows have a positive weight.
+        O(m d) time and memory.
     """
 
     def kernel(
-        lines: tf.Tensor,
-        at: tf.Tensor,
+        rows: tf.Tensor,
         weight: tf.Tensor,
         shift: tf.Tensor,
         scale: tf.Tensor,
         cluster: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        rows = tf.slice(lines, [0, at], [m, d])
         wide = tf.cast(weight, tf.float64)[:, None]
         # A product with the weight 0 is 0, also where the row's square overflows.
         weighted = tf.math.multiply_no_nan(tf.cast((rows - shift) / scale, tf.float64), wide)
@@ -43,8 +41,7 @@ def cluster_sums(m: int, d: int, k: int, *, width: int) -> Callable[..., Any]:
     return tf.function(  # type: ignore[no-any-return]  # TensorFlow is untyped
         kernel,
         [
-            tf.TensorSpec([m, width], tf.float32),
-            tf.TensorSpec([], tf.int32),
+            tf.TensorSpec([m, d], tf.float32),
             tf.TensorSpec([m], tf.float32),
             vector,
             vector,

@@ -36,7 +36,7 @@ _NEW_SUMS: Final = 0.3
 #: sum of a cluster that it has left.
 _FRESH: Final = 16
 
-_TIGHTEN_ROWS: Final = 65_536
+_TIGHTEN_ROWS: Final = 32_768
 
 #: The bounds are kept from the step on in which less than this share of the rows changes cluster:
 #: before it they leave nearly every row to be searched.
@@ -148,7 +148,7 @@ class CompiledEngine:
 @cache
 def _search_all(d: int, k: int, *, bounded: bool) -> Any:
     m = block_rows(max(d, 128))
-    kernel = nearest_by_product(m, d, k, width=d, bounded=bounded)
+    kernel = nearest_by_product(m, d, k, bounded=bounded)
 
     def search(
         points: Rows, norms: tf.Tensor, n: tf.Tensor, centroids: tf.Tensor
@@ -158,7 +158,7 @@ def _search_all(d: int, k: int, *, bounded: bool) -> Any:
         def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
             square = [filled(norms[i * m : (i + 1) * m], m)] * bounded
             rows = _rows(points, i, m, d, n)
-            return kernel(rows, 0, *_space(points, d), centroids, *square)  # type: ignore[no-any-return]
+            return kernel(rows, *_space(points, d), centroids, *square)  # type: ignore[no-any-return]
 
         return map_full_blocks(block, n, m, _DTYPES if bounded else _DTYPES[:1])
 
@@ -169,7 +169,7 @@ def _search_all(d: int, k: int, *, bounded: bool) -> Any:
 def _search_some(d: int, k: int) -> Any:
     m = block_rows(max(d, 128))
     step = _line_step(d)
-    kernel = nearest_by_product(m, d, k, width=d + step, bounded=True)
+    kernel = nearest_by_product(m, d, k, bounded=True)
 
     def search(
         points: Rows, norms: tf.Tensor, chosen: tf.Tensor, centroids: tf.Tensor
@@ -178,10 +178,9 @@ def _search_some(d: int, k: int) -> Any:
 
         def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
             some = chosen[i * m : (i + 1) * m]
-            lines, at = points.lines(some, step)
-            lines = filled(tf.ensure_shape(lines, [None, d + step]), m)
+            rows = filled(tf.ensure_shape(points.raw_gather(some, step), [None, d]), m)
             square = filled(tf.gather(norms, some), m)
-            return kernel(lines, at, *_space(points, d), centroids, square)  # type: ignore[no-any-return]
+            return kernel(rows, *_space(points, d), centroids, square)  # type: ignore[no-any-return]
 
         return map_full_blocks(block, tf.size(chosen), m, _DTYPES)
 
@@ -218,8 +217,8 @@ def _tighten_all(d: int, k: int) -> Any:
 
 @cache
 def _sum_all(d: int, k: int) -> Any:
-    m = block_rows(max(d, 128))
-    kernel = cluster_sums(m, d, k, width=d)
+    m = block_rows(2 * max(d, 128))  # float64 is twice as wide
+    kernel = cluster_sums(m, d, k)
 
     def sum_all(points: Rows, weight: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
         n = tf.size(index)
@@ -228,7 +227,7 @@ def _sum_all(d: int, k: int) -> Any:
             part = slice(i * m, (i + 1) * m)
             rows, mass = _rows(points, i, m, d, n), filled(weight[part], m)
             cluster = filled(index[part], m)
-            return kernel(rows, 0, mass, *_space(points, d), cluster)  # type: ignore[no-any-return]
+            return kernel(rows, mass, *_space(points, d), cluster)  # type: ignore[no-any-return]
 
         return sum_full_blocks(block, n, m, ([k, d], [k, 2]))
 
@@ -237,20 +236,19 @@ def _sum_all(d: int, k: int) -> Any:
 
 @cache
 def _sum_changed(d: int, k: int) -> Any:
-    m = block_rows(max(d, 128))
+    m = block_rows(2 * max(d, 128))
     step = _line_step(d)
-    kernel = cluster_sums(m, d, k, width=d + step)
+    kernel = cluster_sums(m, d, k)
 
     def sum_changed(
         points: Rows, weight: tf.Tensor, changed: tf.Tensor, old: tf.Tensor, new: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
             some = changed[i * m : (i + 1) * m]
-            lines, at = points.lines(some, step)
-            lines = filled(tf.ensure_shape(lines, [None, d + step]), m)
+            rows = filled(tf.ensure_shape(points.raw_gather(some, step), [None, d]), m)
             mass = filled(tf.gather(weight, some), m)
             gained, lost = (
-                kernel(lines, at, mass, *_space(points, d), filled(tf.gather(index, some), m))
+                kernel(rows, mass, *_space(points, d), filled(tf.gather(index, some), m))
                 for index in (new, old)
             )
             return tuple(more - less for more, less in zip(gained, lost, strict=True))

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 #: Numbers that a block has: launching a kernel takes 50 us, which a block must be worth, and two
 #: blocks should fit the cache that the cores share.
-_BLOCK_NUMBERS: Final = 2**21
+_BLOCK_NUMBERS: Final = 2**20
 
 
 def block_rows(width: int) -> int:

@@ -299,7 +299,8 @@ _move_on_sphere = tf.function(
 
 def _distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     n = tf.size(assignments)
-    block = rows_per_block(tf.size(points.shift))
+    # The rows pass through five tensors, of two blocks at a time.
+    block = rows_per_block(8 * tf.size(points.shift))
     blocks = (n + block - 1) // block
 
     def body(i: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:

@@ -79,8 +79,8 @@ class Rows(NamedTuple):
         )
         return tf.reshape(numbers, [-1, d])
 
-    def lines(self, rows: tf.Tensor, step: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """The given rows, int [m], as they lie in lines of memory; a row may begin within its line.
+    def raw_gather(self, rows: tf.Tensor, step: int) -> tf.Tensor:
+        """The given rows, int [m], as they lie: float32 [m, d].
 
         Where the body does not begin with a row, a table of whole rows cannot be cut from it, and
         single numbers are slow to gather. So it is cut into shorter steps, of which a row has one
@@ -89,37 +89,34 @@ class Rows(NamedTuple):
         Args:
             rows: int [m].
             step: numbers that are gathered together, a divisor of d; at least 16, or d itself.
-
-        Returns:
-            float32 [m, d + step], and int32 []: the column at which the rows begin.
         """
         d = tf.size(self.shift, tf.int64)
         h = tf.size(self.head, tf.int64)
+        size = tf.size(self.body, tf.int64)
         rows = tf.cast(rows, tf.int64)
-        steps = tf.size(self.body, tf.int64) // step
-        at = tf.where((h > 0) & (h <= step), step - h, 0)
-        # The step in which each row begins, and those after it.
-        begin = tf.where(h > 0, rows * (d // step) - 1, rows * (d // step))
-        inside = tf.reduce_all((begin >= 0) & (begin + d // step < steps))
+        steps = size // step
+        # The step in which each row begins, and where in it.
+        begin = rows * (d // step) - tf.cast(h > 0, tf.int64)
+        at = tf.where(h > 0, step - h, 0)
 
         def by_step() -> tf.Tensor:
             table = tf.reshape(self.body[: steps * step], [-1, step])
-            return tf.gather(table, begin[:, None] + tf.range(d // step + 1)[None, :])
+            wide = tf.gather(table, begin[:, None] + tf.range(d // step + 1)[None, :])
+            return tf.reshape(wide, [-1, d + step])[:, at : at + d]
 
         def by_number() -> tf.Tensor:
             # The first and the last rows; and all, where a row is shorter than the head.
-            place = rows[:, None] * d - at + tf.range(d + step)[None, :]
-            first = tf.gather(tf.pad(self.head, [[0, 1]]), tf.clip_by_value(place, 0, h))
-            size = tf.size(self.body, tf.int64)
+            place = rows[:, None] * d + tf.range(d)[None, :]
+            first = tf.gather(tf.pad(self.head, [[0, 1]]), tf.minimum(place, h))
             rest = tf.cond(
                 size > 0,
-                lambda: tf.gather(self.body, tf.clip_by_value(place - h, 0, size - 1)),
+                lambda: tf.gather(self.body, tf.maximum(place - h, 0)),
                 lambda: first,
             )
             return tf.where(place < h, first, rest)
 
-        gathered = tf.cond(inside & (h <= step), by_step, by_number)
-        return tf.reshape(gathered, [-1, d + step]), tf.cast(at, tf.int32)
+        inside = tf.reduce_all((begin >= 0) & (begin + d // step < steps))
+        return tf.cond(inside & (h <= step), by_step, by_number)
 
     def _enter(self, raw: tf.Tensor) -> tf.Tensor:
         return (raw - self.shift) / self.scale
@@ -172,7 +169,7 @@ def check_points(points: ArrayLike) -> Array:
     if np.ma.is_masked(points):
         raise InvalidPoints("points have masked values; leave such rows out, or fill them in")
     try:
-        array = np.asarray(points)
+        array = _of_frame(points) if hasattr(points, "dtypes") else np.asarray(points)
     except ValueError as error:
         raise InvalidPoints(f"points are no table: {error}") from None
     if array.dtype.kind not in "buif":
@@ -185,6 +182,25 @@ def check_points(points: ArrayLike) -> Array:
         raise InvalidPoints(
             f"points have shape {array.shape}; give at least one row and one feature"
         )
+    return array
+
+
+def _of_frame(frame: Any) -> Array:
+    """The numbers of a data frame, whose columns may be of several dtypes, or lack values.
+
+    Raises:
+        InvalidPoints: a column of it is not numeric.
+    """
+    for name, dtype in frame.dtypes.items():
+        if dtype.kind not in "buif":
+            raise InvalidPoints(
+                f"points have a column {name!r} of dtype {dtype}, which is not numeric; "
+                "leave it out, or give it as numbers"
+            )
+    array = np.asarray(frame)
+    if array.dtype == object:
+        # Columns that have no common dtype in NumPy, or a marker for what is missing.
+        array = frame.to_numpy(dtype=np.float64, na_value=np.nan)
     return array
 
 

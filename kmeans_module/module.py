@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from .assignment import all_distances, nearest, two_nearest
+from .assignment import all_distances, in_blocks, nearest_in_block, two_nearest_in_block
 from .contract import (
     ASSIGN,
     BAD_ROW,
@@ -117,28 +117,41 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         return tf.function(function, input_signature=specs)
 
     def _assign(self, points: tf.Tensor) -> Tensors:
-        rows, finite = self._enter(points)
-        index, squared = nearest(rows, self.centroids)
-        good = finite & tf.math.is_finite(squared)
-        return {
-            "cluster_index": _or_bad(good, index),
-            "distance": _or_bad(good, tf.sqrt(squared)),
-        }
+        def block(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            rows, finite = self._enter(raw)
+            index, squared = nearest_in_block(rows, self.centroids)
+            good = finite & tf.math.is_finite(squared)
+            return _or_bad(good, index), _or_bad(good, tf.sqrt(squared))
+
+        index, distance = self._in_blocks(block, points, (tf.int32, tf.float32))
+        return {"cluster_index": index, "distance": distance}
 
     def _score(self, points: tf.Tensor) -> Tensors:
-        rows, finite = self._enter(points)
-        if self.n_clusters == 1:
-            _, squared = nearest(rows, self.centroids)
-            silhouette = tf.zeros_like(squared)
-        else:
-            squared, second = two_nearest(rows, self.centroids)
-            near, far = tf.sqrt(squared), tf.sqrt(second)
-            silhouette = tf.math.divide_no_nan(far - near, far)
-        good = finite & tf.math.is_finite(squared)
-        return {
-            "squared_distance": _or_bad(good, squared),
-            "silhouette": tf.where(good & tf.math.is_finite(silhouette), silhouette, 0.0),
-        }
+        def block(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            rows, finite = self._enter(raw)
+            if self.n_clusters == 1:
+                _, squared = nearest_in_block(rows, self.centroids)
+                silhouette = tf.zeros_like(squared)
+            else:
+                squared, second = two_nearest_in_block(rows, self.centroids)
+                near, far = tf.sqrt(squared), tf.sqrt(second)
+                silhouette = tf.math.divide_no_nan(far - near, far)
+            good = finite & tf.math.is_finite(squared)
+            counted = good & tf.math.is_finite(silhouette)
+            return _or_bad(good, squared), tf.where(counted, silhouette, 0.0)
+
+        squared, silhouette = self._in_blocks(block, points, (tf.float32, tf.float32))
+        return {"squared_distance": squared, "silhouette": silhouette}
+
+    def _in_blocks(
+        self,
+        block: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
+        points: tf.Tensor,
+        dtypes: tuple[tf.DType, tf.DType],
+    ) -> tuple[tf.Tensor, ...]:
+        """Two numbers a row, from raw rows on: a block stays in the cache from the first pass."""
+        points = tf.ensure_shape(points, [None, self.n_features])
+        return in_blocks(block, points, width=self.n_clusters, dtypes=dtypes, ranks=(1, 1))
 
     def _transform(self, points: tf.Tensor) -> Tensors:
         rows, finite = self._enter(points)
@@ -218,16 +231,18 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         )
 
     def _enter(self, points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rows in the model's space, 0 where one is bad; and which are good.
+        """Rows in the model's space, and which of them are good.
 
         Bad is a row with NaN or infinity, and for cosine distance one of zeros.
         """
         points = tf.ensure_shape(points, [None, self.n_features])
-        finite = tf.reduce_all(tf.math.is_finite(points), 1)
         rows = self._scaled(points)
+        # One pass: a number that is not finite makes the sum so. A sum that overflows is of a row
+        # whose square does, and that is bad too.
+        good = tf.math.is_finite(tf.reduce_sum(rows, 1))
         if self.distance == "cosine":
-            finite &= tf.reduce_all(tf.math.is_finite(rows), 1) & tf.reduce_any(rows != 0, 1)
-        return tf.where(finite[:, None], rows, 0.0), finite
+            good &= tf.reduce_any(rows != 0, 1)
+        return rows, good
 
     def _scaled(self, points: tf.Tensor) -> tf.Tensor:
         rows = (points - self.shift) / self.scale

@@ -17,21 +17,20 @@ from .hamerly_bounds import bounds_of_scores
 
 
 @cache
-def nearest_by_product(m: int, d: int, k: int, *, width: int, bounded: bool) -> Callable[..., Any]:
+def nearest_by_product(m: int, d: int, k: int, *, bounded: bool) -> Callable[..., Any]:
     """The kernel for blocks of one shape; compiled when it is first called.
 
     Returns:
-        A function from lines float32 [m, width] with the raw rows [m, d] in them from column
-        ``at``, int32 []; shift and scale float32 [d]; centroids float32 [k, d], in the model's
-        space; and with ``bounded`` the rows' squared norms float32 [m]. It gives the index
-        int32 [m] of the nearest centroid, of equally near ones the lowest. With ``bounded`` also
-        float32 [m] each: at least the distance to it, and at most the distance to any other.
+        A function from rows float32 [m, d], raw; shift and scale float32 [d]; centroids
+        float32 [k, d], in the model's space; and with ``bounded`` the rows' squared norms
+        float32 [m]. It gives the index int32 [m] of the nearest centroid, of equally near ones
+        the lowest. With ``bounded`` also float32 [m] each: at least the distance to it, and at
+        most the distance to any other.
         O(m k d) time, a temporary of [k, tile].
     """
 
     def kernel(
-        lines: tf.Tensor,
-        at: tf.Tensor,
+        rows: tf.Tensor,
         shift: tf.Tensor,
         scale: tf.Tensor,
         centroids: tf.Tensor,
@@ -41,8 +40,8 @@ def nearest_by_product(m: int, d: int, k: int, *, width: int, bounded: bool) -> 
         weights = tf.concat([-centroids, half_norm], 1)
 
         def one(i: tf.Tensor, *parts: tf.TensorArray) -> tuple[tf.Tensor, ...]:
-            rows = tf.slice(lines, [i * tile, at], [tile, d])
-            points = tf.concat([(rows - shift) / scale, tf.ones([tile, 1])], 1)
+            raw = tf.slice(rows, [i * tile, 0], [tile, d])
+            points = tf.concat([(raw - shift) / scale, tf.ones([tile, 1])], 1)
             index, least, second = _least_two(tf.matmul(weights, points, transpose_b=True))
             results = [index]
             if bounded:
@@ -59,8 +58,7 @@ def nearest_by_product(m: int, d: int, k: int, *, width: int, bounded: bool) -> 
     tile = _tile_rows(m, d, k)
     vector = tf.TensorSpec([d], tf.float32)
     signature = [
-        tf.TensorSpec([m, width], tf.float32),
-        tf.TensorSpec([], tf.int32),
+        tf.TensorSpec([m, d], tf.float32),
         vector,
         vector,
         tf.TensorSpec([k, d], tf.float32),

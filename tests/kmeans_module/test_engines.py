@@ -227,14 +227,13 @@ def test_moves_bound_how_far_centroids_went_and_are_apart(k: int) -> None:
 
 @pytest.mark.parametrize("d", [1, 3, 16, 40, 64])
 @pytest.mark.parametrize("offset", [0, 4, 12, 15])
-def test_lines_hold_the_rows_wherever_memory_begins(d: int, offset: int) -> None:
+def test_rows_are_gathered_wherever_memory_begins(d: int, offset: int) -> None:
     points = misaligned(np.arange(50 * d, dtype=np.float32).reshape(50, d), offset)
     rows = enter(points, np.ones(50, "f4"), standardize=False).rows
     step = compiled_engine._line_step(d)
-    read = tf.function(lambda rows, chosen: Rows(*rows).lines(chosen, step))
+    read = tf.function(lambda rows, chosen: Rows(*rows).raw_gather(chosen, step))
     for chosen in ([7, 3, 3, 41], [0, 49, 5]):
-        lines, at = read(rows, tf.constant(chosen))
-        np.testing.assert_array_equal(lines[:, int(at) : int(at) + d], points[chosen])
+        np.testing.assert_array_equal(read(rows, tf.constant(chosen)), points[chosen])
 
 
 def test_the_rule_chooses_plain_steps_for_small_data_and_bounds_for_large() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -86,6 +87,8 @@ def same_fit(points: Any, reference: FitResult) -> None:
         lambda points: points.astype(">f4"),
         lambda points: points.tolist(),
         tf.constant,
+        pd.DataFrame,
+        lambda points: pd.DataFrame(points).astype({0: "Float32", 1: "float64"}),
         np.asfortranarray,
         lambda points: np.repeat(points, 2, axis=0)[::2],
         lambda points: np.frombuffer(points.tobytes(), np.float32).reshape(points.shape),
@@ -96,6 +99,8 @@ def same_fit(points: Any, reference: FitResult) -> None:
         "big endian",
         "lists",
         "tensor",
+        "frame",
+        "frame of several dtypes",
         "columns first",
         "strided",
         "read-only",
@@ -113,6 +118,23 @@ def test_float64_and_integers_are_centred_before_they_are_rounded_to_float32() -
         result = fit(points, 2, init=points[[0, 2]])
         np.testing.assert_array_equal(result.assignments, steps // 4)
         assert result.inertia == pytest.approx(40 * 0.25, rel=1e-5)
+
+
+def test_a_frame_is_refused_by_the_name_of_its_column_or_the_place_of_what_is_missing() -> None:
+    frame = pd.DataFrame(POINTS, columns=["x", "y", "z"])
+    with pytest.raises(InvalidPoints, match="column 'city' of dtype"):
+        fit(frame.assign(city="12"), 3)
+    missing = frame.assign(count=pd.array([1, None, *range(58)], dtype="Int64"))
+    with pytest.raises(NonFinitePoint, match="nan in row 1, column 3"):
+        fit(missing, 3)
+
+
+def test_weights_and_centroids_may_be_of_pandas_too() -> None:
+    frame = pd.DataFrame(POINTS)
+    init = distinct_rows(POINTS, 3)
+    plain = fit(POINTS, 3, init=init)
+    framed = fit(frame, 3, init=pd.DataFrame(init), sample_weight=pd.Series(np.ones(60)))
+    np.testing.assert_array_equal(framed.assignments, plain.assignments)
 
 
 def test_fit_leaves_its_input_as_it_was() -> None:

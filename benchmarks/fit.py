@@ -1,0 +1,345 @@
+"""Measure fits against scikit-learn, scikit-learn-intelex and faiss, in one interleaved run.
+
+    make bench
+    make bench BENCH="--rounds 5 --rows W2 W4 --tables whole --budget 3600"
+
+Each contender runs warm in a process of its own, with two threads, from the same initial centroids;
+in each round all are asked in turn, so that what else the machine does is shared. The tables:
+
+- ten: ten iterations of each row;
+- whole: to convergence, tol 1e-4, at most 300 iterations; faiss, which has no tolerance, is given
+  as many iterations as scikit-learn needed;
+- memory: what a fit of W2 needs above what the process holds with the data loaded;
+- growth: time per row and iteration of tfkmeans from 1e4 to 1e7 rows;
+- seeding: greedy k-means++ and k-means||; and where fits from both end;
+- served: the exported ``assign`` and ``score`` against scikit-learn's ``predict``.
+
+A row that has spent ``--budget`` seconds takes no further round; every table says how many rounds
+it had. ``--scale`` shortens the data, to try the benchmark itself.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.fit_contender import SHAPES, THREADS
+from benchmarks.fit_report import report
+
+OURS: Final = "tfkmeans"
+PEERS: Final = ("lloyd", "elkan", "intelex", "faiss")
+TABLES: Final = ("ten", "whole", "memory", "growth", "seeding", "served")
+ROWS: Final = tuple(
+    f"{row} {form}"
+    for row in SHAPES
+    for form in (("pixels",) if row == "W6" else ("gauss", "blobs"))
+)
+_SEEDS: Final = 10
+
+
+class Process:
+    """A contender that answers commands."""
+
+    def __init__(self, name: str, python: str) -> None:
+        environment = {
+            # These would keep a current OpenBLAS from its best kernel.
+            key: value
+            for key, value in os.environ.items()
+            if key not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+        } | {"OMP_NUM_THREADS": str(THREADS), "TF_CPP_MIN_LOG_LEVEL": "2"}
+        self._process = subprocess.Popen(
+            [python, str(Path(__file__).with_name("fit_contender.py")), name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        )
+        self.name = name
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Send a command, and wait for its answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self.name} ended while it was asked to {do}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def end(self) -> None:
+        """Let it end."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+class Bench:
+    """The run: its options, and the data it has written."""
+
+    def __init__(self, options: argparse.Namespace, directory: Path) -> None:
+        self.options = options
+        self._directory = directory
+
+    @contextmanager
+    def contenders(self, *names: str) -> Iterator[dict[str, Process]]:
+        """A process for each name."""
+        with ExitStack() as stack:
+            processes = {}
+            for name in names:
+                python = sys.executable if name == OURS else self.options.peers
+                processes[name] = Process(name, python)
+                stack.callback(processes[name].end)
+            yield processes
+
+    def data(self, label: str, *, scale: float = 1.0) -> str:
+        """The path of a row's data, written when it is first asked for."""
+        row, form = label.split()
+        path = self._directory / f"{row}-{form}-{scale}"
+        if not path.with_suffix(f"{path.suffix}.init.npy").exists():
+            with self.contenders("lloyd") as processes:
+                processes["lloyd"].ask(
+                    "data", path=str(path), row=row, form=form, scale=scale * self.options.scale
+                )
+        return str(path)
+
+    def fits(self, max_iter: int, tol: float) -> list[dict[str, Any]]:
+        """Every row, each contender in turn."""
+        return [self._row(label, max_iter, tol) for label in self.options.rows]
+
+    def _row(self, label: str, max_iter: int, tol: float) -> dict[str, Any]:
+        _say(f"{label}, at most {max_iter} iterations")
+        path = self.data(label)
+        with self.contenders(OURS, *self.options.contenders) as processes:
+            first = {}
+            for name, process in processes.items():
+                process.ask("load", path=path)
+                first[name] = process.ask("fit", max_iter=2, tol=0, seed=0)["seconds"]
+            found: dict[str, list[dict[str, Any]]] = {name: [] for name in processes}
+            began = time.perf_counter()
+            for number in range(self.options.rounds):
+                iterations = max_iter
+                for name, process in processes.items():
+                    asked = iterations if name == "faiss" else max_iter
+                    answer = process.ask("fit", max_iter=asked, tol=tol, seed=0)
+                    found[name].append(answer)
+                    _say(f"  {name} {answer['seconds']:.2f} s")
+                    if name == "lloyd":
+                        iterations = answer["iterations"]
+                spent = time.perf_counter() - began
+                if spent * (number + 2) / (number + 1) > self.options.budget:
+                    break
+        return _summary(label, found, first)
+
+    def memory(self) -> list[dict[str, Any]]:
+        """A fit of W2, above what the process holds after a fit of 2,000 rows."""
+        path = self.data("W2 gauss")
+        results = []
+        for name in (OURS, *self.options.contenders):
+            with self.contenders(name) as processes:
+                process = processes[name]
+                process.ask("load", path=path, scale=2000)
+                process.ask("fit", max_iter=2, tol=0, seed=0)
+                process.ask("load", path=path)
+                answer = process.ask("fit", max_iter=3, tol=0, seed=0)
+                results.append({"contender": name, "mib": answer["mib"]})
+        return results
+
+    def growth(self) -> list[dict[str, Any]]:
+        """Time per row and iteration at d = 16, k = 64."""
+        results = []
+        for n in (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000):
+            path = self.data("W1 gauss", scale=n / SHAPES["W1"][0])
+            with self.contenders(OURS) as processes:
+                process = processes[OURS]
+                process.ask("load", path=path)
+                process.ask("fit", max_iter=2, tol=0, seed=0)
+                seconds = {
+                    iterations: min(
+                        process.ask("fit", max_iter=iterations, tol=0, seed=0)["seconds"]
+                        for _ in range(self.options.rounds)
+                    )
+                    for iterations in (5, 15)
+                }
+            each = (seconds[15] - seconds[5]) / 10 / (n * self.options.scale)
+            results.append({"n": n, "nanoseconds": each * 1e9})
+        return results
+
+    def seeding(self) -> list[dict[str, Any]]:
+        """How long the ways to begin take, and where a fit from each ends."""
+        results = []
+        for label in (label for label in self.options.rows if label[:2] in ("W2", "W3")):
+            _say(f"{label}, seeding")
+            ways = (
+                ("lloyd", "k-means++"),
+                (OURS, "k-means++"),
+                (OURS, "k-means||"),
+            )
+            with self.contenders(OURS, "lloyd") as processes:
+                path, small = self.data(label), self.data(label, scale=0.1)
+                for process in processes.values():
+                    process.ask("load", path=small)
+                # Warm, and on a tenth of the rows: ten whole fits of each would take hours.
+                inertia: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
+                for seed in range(_SEEDS):
+                    for name, init in ways:
+                        answer = processes[name].ask(
+                            "fit", init=init, max_iter=300, tol=1e-4, seed=seed
+                        )
+                        inertia[name, init].append(answer["inertia"])
+                for process in processes.values():
+                    process.ask("load", path=path)
+                spent: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
+                began = time.perf_counter()
+                for number in range(self.options.rounds):
+                    for name, init in ways:
+                        answer = processes[name].ask("seed", init=init, seed=number)
+                        spent[name, init].append(answer["seconds"])
+                        _say(f"  {name} {init} {answer['seconds']:.2f} s")
+                    if time.perf_counter() - began > self.options.budget / 2:
+                        break
+            results += [
+                {
+                    "row": label,
+                    "contender": name,
+                    "init": init,
+                    "rounds": len(spent[name, init]),
+                    "seconds": statistics.median(spent[name, init]),
+                    "inertia_of_a_tenth": statistics.median(inertia[name, init]),
+                }
+                for name, init in ways
+            ]
+        return results
+
+    def served(self) -> list[dict[str, Any]]:
+        """Milliseconds of a call, for the d and k of W1 to W5."""
+        results = []
+        for row in ("W1", "W2", "W3", "W4", "W5"):
+            path = self.data(f"{row} gauss", scale=max(0.02, 100_000 / SHAPES[row][0]))
+            with self.contenders(OURS, "lloyd") as processes:
+                for process in processes.values():
+                    process.ask("load", path=path)
+                    process.ask("serve")
+                for rows in (1024, 100_000):
+                    asked = {
+                        "assign": (OURS, "assign"),
+                        "score": (OURS, "score"),
+                        "predict": ("lloyd", "assign"),
+                    }
+                    spent: dict[str, list[float]] = {label: [] for label in asked}
+                    for number in range(4 * self.options.rounds + 1):
+                        for label, (name, signature) in asked.items():
+                            answer = processes[name].ask(
+                                "ask",
+                                signature=signature,
+                                rows=rows,
+                                calls=20 if rows == 1024 else 1,
+                            )
+                            if number:  # the first call is a warm-up
+                                spent[label].append(answer["seconds"] * 1e3)
+                    medians = {label: statistics.median(each) for label, each in spent.items()}
+                    results.append({"row": row, "rows": rows, **medians})
+        return results
+
+
+def _summary(
+    label: str, found: Mapping[str, list[dict[str, Any]]], first: Mapping[str, float]
+) -> dict[str, Any]:
+    """What the table says of one row."""
+    inertia = found["lloyd"][0]["inertia"] if "lloyd" in found else found[OURS][0]["inertia"]
+    contenders = {}
+    for name, answers in found.items():
+        seconds = [answer["seconds"] for answer in answers]
+        contenders[name] = {
+            "seconds": statistics.median(seconds),
+            "least": min(seconds),
+            "most": max(seconds),
+            "first_seconds": first[name],
+            "iterations": answers[0]["iterations"],
+            "inertia_difference": answers[0]["inertia"] / inertia - 1,
+            "mib": max(answer["mib"] for answer in answers),
+        }
+    peers = {name: each["seconds"] for name, each in contenders.items() if name != OURS}
+    best = min(peers, key=lambda name: peers[name])
+    # Round by round: what else the machine did then, it did to both.
+    ratios = [
+        min(found[name][number]["seconds"] for name in peers) / answer["seconds"]
+        for number, answer in enumerate(found[OURS])
+    ]
+    return {
+        "row": label,
+        "rounds": len(found[OURS]),
+        "best_peer": best,
+        "ratio": statistics.median(ratios),
+        "contenders": contenders,
+    }
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _machine() -> dict[str, str | int | None]:
+    name = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    return {"processor": name, "cores": os.cpu_count(), "threads": THREADS}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each is asked")
+    parser.add_argument("--budget", type=float, default=3600, help="seconds a row may take")
+    parser.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS, metavar="ROW")
+    parser.add_argument("--tables", nargs="+", default=TABLES, choices=TABLES)
+    parser.add_argument("--contenders", nargs="+", default=PEERS, choices=PEERS)
+    parser.add_argument("--scale", type=float, default=1.0, help="share of the rows to use")
+    parser.add_argument("--peers", default=".venv-peers/bin/python", help="the peers' Python")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure what is asked for; print and write it, beside what was measured before."""
+    options = _options()
+    options.out.mkdir(parents=True, exist_ok=True)
+    written = options.out / "fit.json"
+    results: dict[str, Any] = json.loads(written.read_text()) if written.exists() else {}
+    results["machine"] = _machine()
+    with tempfile.TemporaryDirectory() as directory:
+        bench = Bench(options, Path(directory))
+        for table in options.tables:
+            if table in ("ten", "whole"):
+                measured = bench.fits(10, 0.0) if table == "ten" else bench.fits(300, 1e-4)
+                held = {row["row"]: row for row in results.get(table, [])}
+                held |= {row["row"]: row for row in measured}
+                results[table] = [held[label] for label in ROWS if label in held]
+            else:
+                results[table] = getattr(bench, table)()
+            written.write_text(json.dumps(results, indent=2) + "\n")
+    text = report(results)
+    (options.out / "fit.md").write_text(text)
+    if "ten" in results or "whole" in results:
+        script = Path(__file__).with_name("fit_report.py")
+        picture = options.out / "fit.png"
+        subprocess.run([options.peers, str(script), str(written), str(picture)], check=True)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

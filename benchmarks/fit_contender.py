@@ -1,0 +1,231 @@
+"""One contender of `benchmarks.fit`, in a process and a Python of its own.
+
+    python benchmarks/fit_contender.py NAME
+
+Reads one command a line as JSON from standard input, and writes one answer a line. It imports
+nothing of the project but for the contender of that name, so that the peers' environment runs it.
+"""
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+SHAPES: Final = {
+    "W1": (1_000_000, 16, 64),
+    "W2": (1_000_000, 64, 256),
+    "W3": (200_000, 128, 1024),
+    "W4": (50_000, 784, 10),
+    "W5": (4_000_000, 2, 8),
+    "W6": (273_280, 3, 64),
+}
+THREADS: Final = 2
+Found = tuple[Any, int, float]  # centroids, iterations, inertia
+
+
+def write_data(path: str, row: str, form: str, scale: float) -> None:
+    """Write points and initial centroids of a row of the table as .npy; ``scale`` shortens it."""
+    n, d, k = SHAPES[row]
+    n = max(int(n * scale), 2 * k)
+    rng = np.random.default_rng(0)
+    if form == "pixels":
+        from sklearn.datasets import load_sample_image
+
+        points = load_sample_image("china.jpg").reshape(-1, 3)[:n].astype(np.float32)
+    elif form == "gauss":
+        points = rng.standard_normal((n, d), dtype=np.float32)
+    else:
+        centres = rng.uniform(-4, 4, (k, d)).astype(np.float32)
+        points = rng.standard_normal((n, d), dtype=np.float32)
+        points += centres[rng.integers(k, size=n)]
+    rows = np.unique(points[rng.permutation(n)[: 50 * k]], axis=0)
+    np.save(f"{path}.points.npy", points)
+    np.save(f"{path}.init.npy", rows[rng.choice(len(rows), k, replace=False)])
+
+
+def peak_bytes() -> int:
+    """The most memory that this process held since `forget_peak`."""
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
+
+def forget_peak() -> None:
+    """Set the peak to what is held now."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+class ScikitLearn:
+    """Lloyd or Elkan of scikit-learn, or Intel's patch of it."""
+
+    def __init__(self, algorithm: str) -> None:
+        self.algorithm = algorithm
+
+    def fit(self, points: Any, init: Any, max_iter: int, tol: float, seed: int) -> Found:
+        from sklearn.cluster import KMeans
+
+        k = len(init) if not isinstance(init, tuple) else init[1]
+        model = KMeans(
+            k,
+            init=init[0] if isinstance(init, tuple) else init,
+            n_init=1,
+            max_iter=max_iter,
+            tol=tol,
+            algorithm=self.algorithm,
+            random_state=seed,
+        ).fit(points)
+        return model.cluster_centers_, int(model.n_iter_), float(model.inertia_)
+
+    def seed(self, points: Any, init: str, k: int, seed: int) -> None:
+        from sklearn.cluster import kmeans_plusplus
+
+        kmeans_plusplus(points, k, random_state=seed)
+
+    def served(self, points: Any, centroids: Any) -> dict[str, Callable[[Any], Any]]:
+        from sklearn.cluster import KMeans
+
+        model = KMeans(len(centroids), init=centroids, n_init=1, max_iter=1)
+        model.fit(points[: 4 * len(centroids)])
+        model.cluster_centers_ = centroids
+        return {"assign": model.predict}
+
+    def request(self, rows: Any) -> Any:
+        return rows
+
+
+class Faiss:
+    """faiss's Clustering, which has no tolerance: it is given its iterations."""
+
+    def fit(self, points: Any, init: Any, max_iter: int, tol: float, seed: int) -> Found:
+        import faiss
+
+        faiss.omp_set_num_threads(THREADS)
+        n, d = points.shape
+        clustering = faiss.Clustering(d, len(init))
+        clustering.niter, clustering.seed = max_iter, seed
+        clustering.min_points_per_centroid, clustering.max_points_per_centroid = 1, n
+        faiss.copy_array_to_vector(init.ravel(), clustering.centroids)
+        index = faiss.IndexFlatL2(d)
+        clustering.train(points, index)
+        centroids = faiss.vector_float_to_array(clustering.centroids).reshape(-1, d)
+        # Its own objective is that of the iteration before; the assignment is part of the others'.
+        squared, _ = index.search(points, 1)
+        return centroids, max_iter, float(squared.sum(dtype=np.float64))
+
+
+class Ours:
+    """tfkmeans."""
+
+    def __init__(self) -> None:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+        tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+        from kmeans_module import fit
+
+        # Imported now: the import is no part of the first call.
+        self._fit, self._tf = fit, tf
+
+    def fit(self, points: Any, init: Any, max_iter: int, tol: float, seed: int) -> Found:
+        k = len(init) if not isinstance(init, tuple) else init[1]
+        start = init[0] if isinstance(init, tuple) else init
+        found = self._fit(points, k, init=start, max_iter=max_iter, tol=tol, seed=seed)
+        return found.centroids, found.n_iter, found.inertia
+
+    def seed(self, points: Any, init: str, k: int, seed: int) -> None:
+        from kmeans_module.initialization import initial_centroids
+        from kmeans_module.model_space import enter
+
+        weight = np.ones(len(points), np.float32)
+        rows = enter(points, weight, standardize=False).rows
+        started = np.array([seed, 0], np.int32)
+        initial_centroids(init, rows, self._tf.constant(weight), k, started)
+
+    def served(self, points: Any, centroids: Any) -> dict[str, Callable[[Any], Any]]:
+        import tempfile
+
+        from kmeans_module import KMeansModule
+
+        d = centroids.shape[1]
+        module = KMeansModule(centroids, np.zeros(d, "f4"), np.ones(d, "f4"))
+        with tempfile.TemporaryDirectory() as directory:
+            self._tf.saved_model.save(module, directory, signatures=module.signatures)
+            self._loaded = self._tf.saved_model.load(directory)
+        signatures = self._loaded.signatures
+
+        def asking(name: str) -> Callable[[Any], Any]:
+            return lambda rows: {
+                key: value.numpy() for key, value in signatures[name](points=rows).items()
+            }
+
+        return {name: asking(name) for name in ("assign", "score")}
+
+    def request(self, rows: Any) -> Any:
+        # A server's request is a tensor already.
+        return self._tf.constant(rows)
+
+
+def contender(name: str) -> Any:
+    """The contender of that name."""
+    if name == "tfkmeans":
+        return Ours()
+    if name == "faiss":
+        return Faiss()
+    if name == "intelex":
+        from sklearnex import patch_sklearn
+
+        patch_sklearn(verbose=False)
+    return ScikitLearn("elkan" if name == "elkan" else "lloyd")
+
+
+def main() -> None:
+    """Answer commands until standard input ends."""
+    warnings.filterwarnings("ignore")
+    answers = sys.stdout
+    sys.stdout = sys.stderr
+    who = contender(sys.argv[1])
+    points = init = np.empty(0)
+    asked: dict[str, Callable[[Any], Any]] = {}
+    for line in sys.stdin:
+        command = json.loads(line)
+        do = command.pop("do")
+        answer: dict[str, Any] = {}
+        if do == "data":
+            write_data(**command)
+        elif do == "load":
+            points = np.load(f"{command['path']}.points.npy")
+            init = np.load(f"{command['path']}.init.npy")
+            if "scale" in command:
+                points = points[: int(command["scale"])]
+        elif do == "fit":
+            start = (command.pop("init"), len(init)) if "init" in command else init
+            forget_peak()
+            before, began = peak_bytes(), time.perf_counter()
+            _, iterations, inertia = who.fit(points, start, **command)
+            answer = {
+                "seconds": time.perf_counter() - began,
+                "iterations": iterations,
+                "inertia": inertia,
+                "mib": (peak_bytes() - before) / 2**20,
+            }
+        elif do == "seed":
+            began = time.perf_counter()
+            who.seed(points, command["init"], len(init), command["seed"])
+            answer = {"seconds": time.perf_counter() - began}
+        elif do == "serve":
+            asked = who.served(points, init)
+        elif do == "ask":
+            call, rows = asked[command["signature"]], who.request(points[: command["rows"]])
+            began = time.perf_counter()
+            for _ in range(command["calls"]):
+                call(rows)
+            answer = {"seconds": (time.perf_counter() - began) / command["calls"]}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
