@@ -210,7 +210,8 @@ def carry_out(
 def _entry_in(text: str, base: Path, served_at: str | None) -> Entry:
     path, name = models_config.path_of(base), models_config.name_of(base)
     entry = models_config.entry(text, name, origin=path)
-    return entry or Entry(served_at or str(path.with_name(name)))
+    folder = models_config.base_path(base, served_at, entry)
+    return entry or Entry(folder)
 
 
 def _write_apart(

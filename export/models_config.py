@@ -66,6 +66,32 @@ def name_of(base: Path) -> str:
     return base.absolute().resolve().name
 
 
+def base_path(base: Path, served_at: str | None, present: Entry | None) -> str:
+    """The folder of a model as the server sees it: ``served_at``, or else its absolute path.
+
+    ``present`` is the model's entry, whose folder stays. Raises InvalidModelsConfig for another
+    one, and for what no server takes.
+    """
+    if served_at is not None and not is_servable(served_at):
+        raise InvalidModelsConfig(
+            f"{served_at}: a server takes an absolute path or an address only; name the folder of "
+            "the model as the server sees it"
+        )
+    if present is None:
+        return served_at or str(path_of(base).with_name(name_of(base)))
+    if served_at not in (None, present.base_path):
+        raise InvalidModelsConfig(
+            f"{path_of(base)}: the entry of {name_of(base)} has base_path {present.base_path}, not "
+            f"{served_at}; edit base_path there if the folder has moved"
+        )
+    return present.base_path
+
+
+def is_servable(folder: str) -> bool:
+    """Whether a server takes it for the folder of a model: an absolute path or an address."""
+    return folder.startswith("/") or "://" in folder
+
+
 @contextmanager
 def edited(base: Path) -> Iterator[Path]:
     """Keep everybody else from editing the config of a model; gives its path.

@@ -137,13 +137,16 @@ def publish(
       InvalidCandidate: the candidate is incomplete.
       PublishRefused: the validation did not pass, or it is too far from the live version.
       PublishFailed: the disk is full, ``base`` is read-only, is a file, ...
-      InvalidModelsConfig: ``models.config`` cannot be read or edited; nothing was published.
+      InvalidModelsConfig: ``models.config`` cannot be read or edited, or has the model at another
+        place than ``served_at``; nothing was published.
     """
     name = name or str(candidate)
     gate = Gate(name, timeout, thresholds or Thresholds(), holdout, force, on_comparison)
     try:
         check_candidate(candidate)
         _check_base(base, candidate)
+        if served_at is not None:
+            models_config.base_path(base, served_at, config_entry(base))
         if dry_run:
             gate.pass_through(candidate, _live_directory(base))
             return 1 + (highest_ever(base) if base.is_dir() else 0)
@@ -235,7 +238,8 @@ def _enter(base: Path, number: int, served_at: str | None) -> None:
             name = models_config.name_of(base)
             if models_config.entry(text, name, origin=path) is not None:
                 return
-            entry = Entry(served_at or str(path.with_name(name)), (number,), {STABLE: number})
+            folder = models_config.base_path(base, served_at, None)
+            entry = Entry(folder, (number,), {STABLE: number})
             models_config.write(path, models_config.with_entry(text, name, entry))
             label_history.append(base, Move(STABLE, None, number, "publish"))
     except HistoryNotWritten as error:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from export.models_config import is_servable
+
 from .arguments import not_negative, whole
 from .errors import UserMistake
 from .terminal import note, print_json, progress
@@ -25,6 +27,14 @@ def local_folder(text: object) -> Path:
             "work there; name a local folder"
         )
     return Path(str(text))
+
+
+def _served_folder(text: object) -> str:
+    if not is_servable(str(text)):
+        raise typer.BadParameter(
+            f"{text} is neither an absolute path nor an address, and a server takes no other"
+        )
+    return str(text)
 
 
 def is_store(base: str) -> bool:
@@ -69,9 +79,10 @@ PollOption = Annotated[
 ServedAtOption = Annotated[
     str | None,
     typer.Option(
+        parser=_served_folder,
         metavar="DIR",
-        help="The folder of the model as the server sees it, when models.config has no entry yet; "
-        "its absolute path when not given.",
+        help="The folder of the model as the server sees it, for the entry that models.config does "
+        "not have yet; its absolute path when not given.",
     ),
 ]
 

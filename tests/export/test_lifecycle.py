@@ -358,6 +358,29 @@ def test_a_config_that_no_edit_makes_right_is_refused(base: Path, text: str, mes
     assert path.read_text() == text
 
 
+def test_the_folder_that_a_server_sees_is_said_once_and_held_to(
+    base: Path, make_stand_in: Callable[[str], Path]
+) -> None:
+    path = base.parent / "models.config"
+    before = path.read_text()
+    for served_at, message in (
+        ("models/customers", "models/customers: a server takes an absolute path or an address"),
+        ("/elsewhere", f"has base_path {base}, not /elsewhere.*edit base_path there"),
+    ):
+        with pytest.raises(InvalidModelsConfig, match=message):
+            move(base, lifecycle.promote, 2, served_at=served_at)
+        with pytest.raises(InvalidModelsConfig, match=message):
+            publish(make_stand_in(f"at {served_at}"), base, served_at=served_at)
+    assert path.read_text() == before
+    assert versions(base) == (1, 2, 3, 4)
+    move(base, lifecycle.promote, 2, served_at=str(base))
+    path.unlink()
+    with pytest.raises(InvalidModelsConfig, match="an absolute path or an address"):
+        move(base, lifecycle.promote, 2, served_at="models/customers", dry_run=True)
+    move(base, lifecycle.promote, 2, served_at="gs://bucket/customers")
+    assert official(base).model_config_list.config[0].base_path == "gs://bucket/customers"
+
+
 def test_what_would_be_lost_on_the_way_to_a_server_is_refused(base: Path) -> None:
     path = base.parent / "models.config"
     path.write_text(OTHERS)

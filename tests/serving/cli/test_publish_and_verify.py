@@ -62,6 +62,21 @@ def test_the_address_of_an_object_store_is_refused_in_one_line(
     assert line.startswith("error: gs://bucket/models/people: is in an object store")
 
 
+@pytest.mark.parametrize("command", ["train", "publish", "promote", "import-sklearn"])
+def test_a_folder_that_no_server_takes_is_refused_before_the_work(
+    capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    rest = {
+        "train": ["a.csv", "--clusters", "2", "--model"],
+        "publish": ["a"],
+        "import-sklearn": ["a", "--model"],
+    }.get(command, [])
+    version = ["1"] if command == "promote" else []
+    assert main([command, *rest, "models/a", *version, "--served-at", "models/a"]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "models/a is neither an absolute path nor an address" in line
+
+
 @pytest.mark.usefixtures("too_far")
 def test_a_candidate_too_far_is_exit_code_3_with_the_figures_unless_forced(
     base: Path, capfd: pytest.CaptureFixture[str]
