@@ -138,9 +138,7 @@ def rollback(base: Path, entry: Entry, to: int | None = None) -> Plan:
     if entry.stable is None:
         raise MoveRefused(f"{base}: no version is stable, so there is none to roll back from")
     if to is None:
-        there = versions(base)
-        places = label_history.before(label_history.read(base), STABLE, entry.stable)
-        to = next((place for place in places if place in there and place != entry.stable), None)
+        to = way_back(base, entry)
         if to is None:
             raise MoveRefused(
                 f"{base}: there is no version before {entry.stable} to roll back to; "
@@ -148,6 +146,18 @@ def rollback(base: Path, entry: Entry, to: int | None = None) -> Plan:
             )
     version_directory(base, to)
     return _planned(base, entry, {**entry.labels, STABLE: to}, ROLLBACK)
+
+
+def way_back(base: Path, entry: Entry | None) -> int | None:
+    """Where a rollback would go: the version that was stable before, of those that are there.
+
+    None when there is none. Raises NotAModel.
+    """
+    if entry is None or entry.stable is None:
+        return None
+    there = versions(base)
+    places = label_history.before(label_history.read(base), STABLE, entry.stable)
+    return next((place for place in places if place in there and place != entry.stable), None)
 
 
 def _planned(base: Path, entry: Entry, labels: Mapping[str, int], by: str) -> Plan:
@@ -255,14 +265,16 @@ def _follow_back(path: Path, text: str, plan: Plan, server: Server) -> None:
 
 
 def prunable(base: Path, entry: Entry | None, keep: int) -> tuple[int, ...]:
-    """The versions below the highest ``keep`` that carry no label and are not loaded, ascending.
+    """The versions below the highest ``keep`` that nobody needs, ascending.
 
-    Raises NotAModel.
+    Needed is what carries a label, is loaded, or is where a rollback would go. Raises NotAModel.
     """
     there = versions(base)
     kept = {*there[max(0, len(there) - keep) :]}
     if entry is not None:
         kept |= {*entry.versions, *entry.labels.values()}
+        back = way_back(base, entry)
+        kept |= set() if back is None else {back}
     elif there:
         kept.add(there[-1])
     return tuple(version for version in there if version not in kept)

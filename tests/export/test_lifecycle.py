@@ -227,6 +227,15 @@ def test_prune_keeps_the_highest_and_whatever_has_a_label_or_is_loaded(base: Pat
     assert lifecycle.prune(base, 0) == (4,)
 
 
+def test_prune_keeps_the_version_that_rollback_would_go_to(base: Path) -> None:
+    for version in (2, 4):
+        move(base, lifecycle.promote, version)
+    assert lifecycle.prune(base, 1) == (1, 3)
+    move(base, lifecycle.rollback)
+    assert state(base) == ((2,), {"stable": 2})
+    assert lifecycle.prune(base, 1) == ()
+
+
 def test_rollback_passes_over_a_version_that_was_pruned(base: Path) -> None:
     for version in (2, 3):
         move(base, lifecycle.promote, version)
