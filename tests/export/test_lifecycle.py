@@ -1,6 +1,7 @@
 """Labels move in steps, over a models.config of which no other byte changes."""
 
 import json
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -335,6 +336,46 @@ def test_another_models_entry_and_every_comment_stay_byte_for_byte(
     assert official(base).model_config_list.config[1].base_path == "/models/customers"
 
 
+BY_HAND = """\
+model_config_list {
+  config {
+    # owner: the people of sales
+    name: "customers"  # as in the docs
+    base_path: "BASE"
+    model_type: TENSORFLOW
+    model_version_policy { specific { versions: 1 } }  # one at a time
+    version_labels { key: "stable" value: 1 },  # since March
+    version_labels: [ { key: "old", value: 1 } ]  # for the reports
+    logging_config { log_collector_config { type: "a" } }  # a field that is not edited
+    # the end
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_comments_and_line_ends_in_the_entry_itself_stay(base: Path, end: str) -> None:
+    path = base.parent / "models.config"
+    text = BY_HAND.replace("BASE", str(base)).replace("\n", end)
+    path.write_bytes(text.encode())
+    move(base, lifecycle.promote, 1)
+    assert path.read_bytes() == text.encode()
+    move(base, lifecycle.promote, 3)
+    move(base, lifecycle.canary, 2)
+    assert state(base) == ((1, 2, 3), {"stable": 3, "old": 1, "canary": 2})
+    move(base, lifecycle.canary, None)
+    now = path.read_bytes().decode()
+    for comment in re.findall(r"#[^\r\n]*", text):
+        assert comment in now
+    assert now.count("\n") == now.count(end)
+    assert 'version_labels: [ { key: "old", value: 1 } ]  # for the reports' in now
+    (model,) = official(base).model_config_list.config
+    assert (model.base_path, model.model_platform) == (str(base), "")
+    assert state(base) == ((1, 3), {"stable": 3, "old": 1})
+    move(base, lifecycle.rollback)
+    assert state(base) == ((1,), {"stable": 1, "old": 1})
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "\n", "# hello", "# a { comment }\n", "model_config_list {}", "model_config_list <\n>"],
@@ -399,17 +440,13 @@ def test_what_would_be_lost_on_the_way_to_a_server_is_refused(base: Path) -> Non
     assert path.read_text() == before
 
 
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ("name: 'customers' base_path: '/a'", "does not load `specific` versions"),
-        ("name: 'customers' logging_config { }", "holds what tfkmeans would lose"),
-    ],
-)
-def test_an_entry_that_is_not_ours_to_edit_is_refused(base: Path, entry: str, message: str) -> None:
+@pytest.mark.parametrize("policy", ["", "model_version_policy { latest { num_versions: 2 } }"])
+def test_an_entry_that_loads_no_specific_versions_is_refused(base: Path, policy: str) -> None:
     path = base.parent / "models.config"
-    path.write_text(f"model_config_list {{ config {{ {entry} }} }}")
+    path.write_text(
+        f"model_config_list {{ config {{ name: 'customers' base_path: '/a' {policy} }} }}"
+    )
     before = path.read_text()
-    with pytest.raises(InvalidModelsConfig, match=message):
+    with pytest.raises(InvalidModelsConfig, match="does not load `specific` versions"):
         move(base, lifecycle.promote, 2)
     assert path.read_text() == before
