@@ -184,7 +184,10 @@ def carry_out(
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda _said: None,
 ) -> Plan:
-    """Decide on the entry as it stands, and write the steps; nobody else edits it meanwhile.
+    """Decide on the entry as it stands, and write the steps; nobody else moves it meanwhile.
+
+    What is interrupted is taken back. While it waits for no server, others may edit the entries of
+    other models; a server is given the whole file, so that they wait while one follows.
 
     Args:
       base: the folder of the model.
@@ -197,7 +200,8 @@ def carry_out(
 
     Raises:
       MoveFailed: the server did not follow; the config is what it was.
-      MoveRefused, VersionNotFound, NotAModel: the move cannot be.
+      MoveRefused, VersionNotFound, NotAModel: the move cannot be, or somebody has edited the entry
+        meanwhile.
       InvalidModelsConfig: the config cannot be read or edited.
       HistoryNotWritten: all is done but the line in ``history.jsonl``.
     """
@@ -205,13 +209,14 @@ def carry_out(
         text = models_config.read_text(models_config.path_of(base))
         return decide(_entry_in(text, base, served_at))
     versions(base)  # before a lock is made beside a folder that is not there
-    with models_config.edited(base) as path:
-        text = models_config.read_text(path)
-        plan = decide(_entry_in(text, base, served_at))
+    with models_config.moving(base, tell):
+        with models_config.edited(base, tell) as path:
+            text = models_config.read_text(path)
+            plan = decide(_entry_in(text, base, served_at))
+            if server is not None:
+                _write_followed(path, text, plan, server, tell)
         if server is None:
-            _write_apart(path, text, plan, poll_interval, tell)
-        else:
-            _write_followed(path, text, plan, server, tell)
+            _write_apart(base, plan, poll_interval, tell)
         for move in plan.moves:
             label_history.append(base, move)
     return plan
@@ -224,17 +229,38 @@ def _entry_in(text: str, base: Path, served_at: str | None) -> Entry:
     return entry or Entry(folder)
 
 
-def _write_apart(
-    path: Path, text: str, plan: Plan, seconds: float, tell: Callable[[str], None]
-) -> None:
+def _write_apart(base: Path, plan: Plan, seconds: float, tell: Callable[[str], None]) -> None:
     # Of a model that no server has yet, nothing has to be loaded first.
     steps = plan.steps if plan.before.versions else plan.steps[-1:]
-    for number, entry in enumerate(steps):
-        if number:
-            loading = _named(list(steps[number - 1].versions))
-            tell(f"waiting {seconds:g} s for the servers to load {loading}")
-            time.sleep(seconds)
-        models_config.write(path, models_config.with_entry(text, plan.name, entry))
+    now = plan.before
+    try:
+        for entry in steps:
+            if now != plan.before:
+                tell(f"waiting {seconds:g} s for the servers to load {_named(list(now.versions))}")
+                time.sleep(seconds)
+            _write_step(base, plan.name, now, entry)
+            now = entry
+    except BaseException:
+        if now != plan.before:
+            _write_step(base, plan.name, now, plan.before)
+            tell(f"broken off: {models_config.path_of(base)} has the entry that it had before")
+        raise
+
+
+def _write_step(base: Path, name: str, now: Entry, entry: Entry) -> None:
+    """Write an entry in the place of the one that is ``now`` there, with other entries as they are.
+
+    Raises MoveRefused when it is another one.
+    """
+    with models_config.edited(base) as path:
+        text = models_config.read_text(path)
+        there = models_config.entry(text, name, origin=path) or Entry(now.base_path)
+        if {*there.versions} != {*now.versions} or there.labels != now.labels:
+            raise MoveRefused(
+                f"{path}: somebody has edited the entry of {name} meanwhile, and it stays so; look "
+                f"at: tfkmeans versions {base}"
+            )
+        models_config.write(path, models_config.with_entry(text, name, entry))
 
 
 def _write_followed(
@@ -250,17 +276,22 @@ def _write_followed(
             server.follow(config, plan.name, entry)
     except BaseException as error:
         models_config.write(path, text)
-        if isinstance(error, MoveFailed) and plan.before.versions:
-            _follow_back(path, text, plan, server)
+        is_interrupted = not isinstance(error, Exception)
+        if plan.before.versions and (is_interrupted or isinstance(error, MoveFailed)):
+            tell(f"broken off: {path} is as before, and the server is sent back to it")
+            _follow_back(path, text, plan, server, error)
+        if isinstance(error, MoveFailed):
+            raise MoveFailed(f"{error}; {path} is as before") from error
         raise
 
 
-def _follow_back(path: Path, text: str, plan: Plan, server: Server) -> None:
+def _follow_back(path: Path, text: str, plan: Plan, server: Server, first: BaseException) -> None:
     try:
         server.follow(models_config.message(text, origin=path), plan.name, plan.before)
     except MoveFailed as error:
+        said = first if isinstance(first, MoveFailed) else "interrupted"
         raise MoveFailed(
-            f"{path} is as it was before, and the server did not go back to it either: {error}"
+            f"{said}; {path} is as before, but the server did not go back to it: {error}"
         ) from error
 
 
@@ -288,7 +319,7 @@ def prune(base: Path, keep: int, *, dry_run: bool = False) -> tuple[int, ...]:
     versions(base)
     if dry_run:
         return prunable(base, _read_entry(base), keep)
-    with models_config.edited(base):
+    with models_config.moving(base), models_config.edited(base):
         removed = prunable(base, _read_entry(base), keep)
         for version in removed:
             try:

@@ -8,7 +8,7 @@ as it was, comments included. Imports no TensorFlow.
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from .errors import InvalidModelsConfig
 
 CONFIG_FILE: Final = "models.config"
 _LOCK_FILE: Final = ".models.config.lock"
+_MOVE_LOCK: Final = ".move.lock"
 
 STABLE: Final = "stable"
 CANARY: Final = "canary"
@@ -95,18 +96,39 @@ def is_servable(folder: str) -> bool:
 
 
 @contextmanager
-def edited(base: Path) -> Iterator[Path]:
+def edited(base: Path, tell: Callable[[str], None] = lambda _said: None) -> Iterator[Path]:
     """Keep everybody else from editing the config of a model; gives its path.
 
-    Raises InvalidModelsConfig when the folder does not take the lock.
+    ``tell`` is told that somebody else does so just now. Raises InvalidModelsConfig when the folder
+    does not take the lock.
     """
     path = path_of(base)
+
+    def waiting() -> None:
+        tell(f"waiting for another command that edits {path}")
+
     try:
-        lock = locked(path.with_name(_LOCK_FILE))
-        with lock:
+        with locked(path.with_name(_LOCK_FILE), waiting):
             yield path
     except OSError as error:
         raise InvalidModelsConfig(f"{path}: cannot be edited: {why(error)}") from error
+
+
+@contextmanager
+def moving(base: Path, tell: Callable[[str], None] = lambda _said: None) -> Iterator[None]:
+    """Keep everybody else from moving labels of a model, but not from editing other entries.
+
+    To be taken before ``edited``. Raises as that does.
+    """
+
+    def waiting() -> None:
+        tell(f"waiting for another command that moves labels of {base}")
+
+    try:
+        with locked(base / _MOVE_LOCK, waiting):
+            yield
+    except OSError as error:
+        raise InvalidModelsConfig(f"{base}: no label can be moved: {why(error)}") from error
 
 
 def read_text(path: Path) -> str:

@@ -108,6 +108,7 @@ def publish(
     dry_run: bool = False,
     on_comparison: Callable[[Comparison], None] | None = None,
     name: str | None = None,
+    tell: Callable[[str], None] = lambda _said: None,
 ) -> int:
     """Publish a copy of a candidate as the next version of a model, whole or not at all.
 
@@ -129,6 +130,7 @@ def publish(
       dry_run: do all but publish.
       on_comparison: is told the figures, before they are held against the thresholds.
       name: what a refusal calls the candidate; its folder by default.
+      tell: is told that somebody else is being waited for.
 
     Returns:
       The number of the new version: one above the highest there ever was, or 1.
@@ -151,7 +153,7 @@ def publish(
             gate.pass_through(candidate, _live_directory(base))
             return 1 + (highest_ever(base) if base.is_dir() else 0)
         _make_folders(base)
-        with models_config.edited(base):  # before the work: can it be edited at all?
+        with models_config.edited(base, tell):  # before the work: can it be edited at all?
             config_entry(base)
         with _incoming(base) as incoming:
             version = incoming / "version"
@@ -162,7 +164,7 @@ def publish(
             number = _take_number(version, base)
     except OSError as error:
         raise PublishFailed(f"{base}: cannot publish: {why(error)}") from error
-    _enter(base, number, served_at)
+    _enter(base, number, served_at, tell)
     return number
 
 
@@ -230,10 +232,10 @@ def record_force(version: Path, passed_over: Sequence[str]) -> None:
     sync(version / "assets.extra" / "model_card.json")
 
 
-def _enter(base: Path, number: int, served_at: str | None) -> None:
+def _enter(base: Path, number: int, served_at: str | None, tell: Callable[[str], None]) -> None:
     """Make a model's first version ``stable`` in ``models.config``."""
     try:
-        with models_config.edited(base) as path:
+        with models_config.edited(base, tell) as path:
             text = models_config.read_text(path)
             name = models_config.name_of(base)
             if models_config.entry(text, name, origin=path) is not None:

@@ -89,9 +89,7 @@ class ReloadClient:
 
     def _failed(self, said: str) -> MoveFailed:
         text = " ".join(said.split())
-        return MoveFailed(
-            f"the server at {self._address} did not follow: {text}; models.config is as before"
-        )
+        return MoveFailed(f"the server at {self._address} did not follow: {text}")
 
 
 class _Ended(Exception):

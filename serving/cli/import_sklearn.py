@@ -23,7 +23,7 @@ from .gate import (
 from .moving import DryRunOption, ServedAtOption, local_folder
 from .publish import server_effect
 from .tensorflow_loading import load_tensorflow
-from .terminal import print_fields, print_json, progress
+from .terminal import note, print_fields, print_json, progress
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
@@ -88,6 +88,7 @@ def import_sklearn(
                 dry_run=dry_run,
                 on_comparison=compared.append,
                 name=str(file),
+                tell=note,
             )
     card = imported.card
     effect = server_effect(model, version, dry_run=dry_run)

@@ -109,7 +109,8 @@ def move(
 
         def told(said: str) -> None:
             tell(said)
-            if server is None:  # a long wait, which is to be said where no bar is seen too
+            # What may take long, or is not in the result, is to be said where no bar is seen too.
+            if server is None or not said.startswith("waiting for the server"):
                 note(said)
 
         return carry_out(

@@ -25,7 +25,7 @@ from .gate import (
 )
 from .moving import DryRunOption, ServedAtOption, is_store, local_folder
 from .tensorflow_loading import load_tensorflow, require_tensorflow
-from .terminal import print_fields, print_json, progress
+from .terminal import note, print_fields, print_json, progress
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
@@ -83,7 +83,7 @@ def publish_candidate(
             if is_store(base):
                 version, forced, effect = _to_store(candidate, base, served_at, options)
             else:
-                version = publish(candidate, Path(base), served_at=served_at, **options)
+                version = publish(candidate, Path(base), served_at=served_at, tell=note, **options)
                 forced = () if dry_run else _forced(Path(base), version)
                 effect = server_effect(Path(base), version, dry_run=dry_run)
     note_force(forced)

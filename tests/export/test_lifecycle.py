@@ -2,7 +2,9 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from export import lifecycle, repository, versions
+from export import lifecycle, models_config, repository, versions
 from export.errors import (
     HistoryNotWritten,
     InvalidModelsConfig,
@@ -127,6 +129,95 @@ def test_an_interrupt_puts_the_old_file_back(base: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         move(base, lifecycle.promote, 2, server=Interrupted())
     assert (base.parent / "models.config").read_bytes() == before
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)])
+def test_an_interrupt_of_the_wait_puts_the_old_entry_back_and_says_so(
+    base: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    before = (base.parent / "models.config").read_bytes()
+    history = (base / "history.jsonl").read_bytes()
+
+    def interrupted(_seconds: float) -> None:
+        assert state(base)[0] == (1, 2)
+        raise error
+
+    monkeypatch.setattr("time.sleep", interrupted)
+    told: list[str] = []
+    with pytest.raises(type(error)):
+        move(base, lifecycle.promote, 2, tell=told.append)
+    assert told[-1].startswith("broken off: ")
+    assert (base.parent / "models.config").read_bytes() == before
+    assert (base / "history.jsonl").read_bytes() == history
+
+
+def test_an_interrupt_sends_the_server_back_too(base: Path) -> None:
+    class Interrupted(RecordedServer):
+        def follow(self, *arguments: Any) -> None:
+            super().follow(*arguments)
+            if len(self.told) == 2:
+                raise KeyboardInterrupt
+
+    server = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        move(base, lifecycle.promote, 2, server=server)
+    assert [each.versions for each in server.told] == [(1, 2), (2,), (1,)]
+    assert state(base) == ((1,), {"stable": 1})
+
+
+def test_a_server_that_does_not_go_back_either_is_told_with_both_reasons(base: Path) -> None:
+    class Gone(RecordedServer):
+        def follow(self, *arguments: Any) -> None:
+            super().follow(*arguments)
+            raise MoveFailed(f"reason {len(self.told)}")
+
+    with pytest.raises(MoveFailed) as failed:
+        move(base, lifecycle.promote, 2, server=Gone())
+    path = base.parent / "models.config"
+    assert str(failed.value) == (
+        f"reason 1; {path} is as before, but the server did not go back to it: reason 2"
+    )
+
+
+def test_while_one_model_waits_another_is_published_and_moved(
+    base: Path, make_stand_in: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = base.parent / "other"
+
+    def meanwhile(_seconds: float) -> None:
+        monkeypatch.setattr("time.sleep", lambda _seconds: None)
+        for name in ("a", "b"):
+            publish(make_stand_in(name), other)
+        move(other, lifecycle.promote, 2)
+
+    monkeypatch.setattr("time.sleep", meanwhile)
+    move(base, lifecycle.promote, 2)
+    assert state(base) == ((2,), {"stable": 2})
+    assert state(other) == ((2,), {"stable": 2})
+
+
+def test_an_entry_that_somebody_edits_during_the_wait_stays_as_they_left_it(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = base.parent / "models.config"
+    theirs = path.read_text().replace("versions: 1", "versions: 4").replace("value: 1", "value: 4")
+    monkeypatch.setattr("time.sleep", lambda _seconds: path.write_text(theirs))
+    with pytest.raises(MoveRefused, match="somebody has edited the entry of customers meanwhile"):
+        move(base, lifecycle.promote, 2)
+    assert path.read_text() == theirs
+
+
+def test_who_has_to_wait_for_another_command_is_told(base: Path) -> None:
+    told: list[str] = []
+    for lock in (models_config.moving, models_config.edited):
+        with ThreadPoolExecutor() as threads:
+            with lock(base):
+                waits = threads.submit(move, base, lifecycle.promote, 1, tell=told.append)
+                deadline = time.monotonic() + 20
+                while not told and time.monotonic() < deadline:
+                    time.sleep(0.01)
+            waits.result()
+        assert told.pop().startswith("waiting for another command that ")
 
 
 def test_a_canary_is_loaded_beside_the_stable_version_and_said_to_answer(base: Path) -> None:
