@@ -278,7 +278,8 @@ def _write_followed(
         models_config.write(path, text)
         is_interrupted = not isinstance(error, Exception)
         if plan.before.versions and (is_interrupted or isinstance(error, MoveFailed)):
-            tell(f"broken off: {path} is as before, and the server is sent back to it")
+            if is_interrupted:
+                tell(f"broken off: {path} is as before, and the server is sent back to it")
             _follow_back(path, text, plan, server, error)
         if isinstance(error, MoveFailed):
             raise MoveFailed(f"{error}; {path} is as before") from error

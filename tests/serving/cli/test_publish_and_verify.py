@@ -11,7 +11,9 @@ from sklearn.cluster import KMeans
 
 from export import ModelCard, repository, versions
 from export.comparison import Comparison
+from serving import GrpcClient
 from serving.cli import main
+from serving.results import VersionStatus
 
 from .command import run
 from .conftest import Trained
@@ -60,6 +62,17 @@ def test_the_address_of_an_object_store_is_refused_in_one_line(
     assert main([command, "gs://bucket/models/people", *rest]) == 2
     (line,) = capfd.readouterr().err.splitlines()
     assert line.startswith("error: gs://bucket/models/people: is in an object store")
+
+
+def test_the_reason_why_a_server_has_not_loaded_a_version_stays_in_its_row(
+    base: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lines = "Op type not registered\n  in node a\n\tof version 1"
+    status = VersionStatus(1, "END", "NOT_FOUND", lines)
+    monkeypatch.setattr(GrpcClient, "status", lambda _client: [status])
+    assert main(["versions", str(base), "--server", "127.0.0.1:1"]) == 0
+    _, row, _ = capfd.readouterr().out.splitlines()
+    assert row.endswith("END (Op type not registered in node a of version 1)")
 
 
 @pytest.mark.parametrize("command", ["train", "publish", "promote", "import-sklearn"])
