@@ -150,6 +150,7 @@ def publish(
         if served_at is not None:
             models_config.base_path(base, served_at, config_entry(base))
         if dry_run:
+            _check_writable(base)
             gate.pass_through(candidate, _live_directory(base))
             return 1 + (highest_ever(base) if base.is_dir() else 0)
         _make_folders(base)
@@ -335,6 +336,15 @@ def _check_base(base: Path, candidate: Path) -> None:
         raise PublishFailed(f"{base}: is a version; name the folder of a model")
     if base.absolute().resolve().is_relative_to(candidate.absolute().resolve()):
         raise PublishFailed(f"{base}: lies inside of the candidate {candidate}; name another")
+
+
+def _check_writable(base: Path) -> None:
+    """What making folders and files would find out, without making any."""
+    there = next(folder for folder in (base, *base.absolute().parents) if folder.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PublishFailed(
+            f"{base}: cannot publish: {there} cannot be written to; name a folder that can be"
+        )
 
 
 def _make_folders(base: Path) -> None:

@@ -2,31 +2,18 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from export.models_config import is_servable
 
-from .arguments import not_negative, whole
-from .errors import UserMistake
+from .arguments import STORE, local_folder, not_negative, whole
 from .terminal import note, print_json, progress
 
 if TYPE_CHECKING:
     from export.lifecycle import Plan
     from export.models_config import Entry
-
-_STORE: Final = "://"
-
-
-def local_folder(text: object) -> Path:
-    """A folder that can be renamed. Raises UserMistake for the address of an object store."""
-    if _STORE in str(text):
-        raise UserMistake(
-            f"{text}: is in an object store, which has no rename, so that only publish and serve "
-            "work there; name a local folder"
-        )
-    return Path(str(text))
 
 
 def _served_folder(text: object) -> str:
@@ -39,7 +26,7 @@ def _served_folder(text: object) -> str:
 
 def is_store(base: str) -> bool:
     """Whether a folder is one that ``tf.io.gfile`` reaches and the system does not."""
-    return _STORE in base
+    return STORE in base
 
 
 BaseArgument = Annotated[

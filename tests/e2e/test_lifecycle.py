@@ -129,6 +129,7 @@ def test_a_server_is_verified_against_what_was_exported(
     said = json.loads(capsys.readouterr().out)
     # Only what it has loaded is asked.
     assert said["versions"] == [{"version": 1, "ok": True, "findings": []}]
+    assert said["not_loaded"] == [2, 3]
     assert running.run("verify", 2, "--json") == 3
     (found,) = json.loads(capsys.readouterr().out)["versions"]
     assert found["findings"] == [f"{running.address} has not loaded version 2"]

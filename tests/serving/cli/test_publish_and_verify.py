@@ -75,6 +75,30 @@ def test_the_reason_why_a_server_has_not_loaded_a_version_stays_in_its_row(
     assert row.endswith("END (Op type not registered in node a of version 1)")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["inspect", "gs://b/m"],
+        ["inspect", "--model", "gs://b/m"],
+        ["assign", "rows.csv", "--model", "gs://b/m"],
+        ["train", "rows.csv", "--clusters", "2", "--model", "gs://b/m"],
+    ],
+)
+def test_the_address_of_a_store_is_named_as_it_was_given(
+    capfd: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    assert main(command) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "gs://b/m: " in line
+    assert "publish" in line
+
+
+def test_a_share_above_1_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["publish", "candidate", "base", "--min-rows-kept", "1.5"]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "1.5 is no share: it is to be from 0 to 1" in line
+
+
 @pytest.mark.parametrize("command", ["train", "publish", "promote", "import-sklearn"])
 def test_a_folder_that_no_server_takes_is_refused_before_the_work(
     capfd: pytest.CaptureFixture[str], command: str
@@ -99,6 +123,10 @@ def test_a_candidate_too_far_is_exit_code_3_with_the_figures_unless_forced(
     for figure in ("+200.0%", "--max-inertia-rise 0.1", "40.0% of 60 rows keep their cluster"):
         assert figure in line
     assert versions(base) == (1,)
+    assert main(["publish", str(base / "1"), str(base), "--json"]) == 3
+    said = json.loads(capfd.readouterr().out)
+    assert (said["version"], said["comparison"]["rows_kept"]) == (None, 0.4)
+    assert "+200.0%" in said["refused"]
 
     loose = ["--max-inertia-rise", "2.5", "--min-rows-kept", "0.3"]
     assert main(["publish", str(base / "1"), str(base), *loose, "--dry-run", "--json"]) == 0
