@@ -363,7 +363,11 @@ def _incoming(base: Path) -> Iterator[Path]:
     with locked(base / _PUBLISH_LOCK):
         _remove_leftovers(base)
         incoming.mkdir()
-        lock = try_lock(incoming / "lock")
+        try:
+            lock = try_lock(incoming / "lock")
+        except OSError:
+            incoming.rmdir()
+            raise
     try:
         yield incoming
     finally:
