@@ -138,9 +138,7 @@ def rollback(base: Path, entry: Entry, to: int | None = None) -> Plan:
     if entry.stable is None:
         raise MoveRefused(f"{base}: no version is stable, so there is none to roll back from")
     if to is None:
-        there = versions(base)
-        places = label_history.before(label_history.read(base), STABLE, entry.stable)
-        to = next((place for place in places if place in there and place != entry.stable), None)
+        to = way_back(base, entry)
         if to is None:
             raise MoveRefused(
                 f"{base}: there is no version before {entry.stable} to roll back to; "
@@ -148,6 +146,18 @@ def rollback(base: Path, entry: Entry, to: int | None = None) -> Plan:
             )
     version_directory(base, to)
     return _planned(base, entry, {**entry.labels, STABLE: to}, ROLLBACK)
+
+
+def way_back(base: Path, entry: Entry | None) -> int | None:
+    """Where a rollback would go: the version that was stable before, of those that are there.
+
+    None when there is none. Raises NotAModel.
+    """
+    if entry is None or entry.stable is None:
+        return None
+    there = versions(base)
+    places = label_history.before(label_history.read(base), STABLE, entry.stable)
+    return next((place for place in places if place in there and place != entry.stable), None)
 
 
 def _planned(base: Path, entry: Entry, labels: Mapping[str, int], by: str) -> Plan:
@@ -174,7 +184,10 @@ def carry_out(
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda _said: None,
 ) -> Plan:
-    """Decide on the entry as it stands, and write the steps; nobody else edits it meanwhile.
+    """Decide on the entry as it stands, and write the steps; nobody else moves it meanwhile.
+
+    What is interrupted is taken back. While it waits for no server, others may edit the entries of
+    other models; a server is given the whole file, so that they wait while one follows.
 
     Args:
       base: the folder of the model.
@@ -187,7 +200,8 @@ def carry_out(
 
     Raises:
       MoveFailed: the server did not follow; the config is what it was.
-      MoveRefused, VersionNotFound, NotAModel: the move cannot be.
+      MoveRefused, VersionNotFound, NotAModel: the move cannot be, or somebody has edited the entry
+        meanwhile.
       InvalidModelsConfig: the config cannot be read or edited.
       HistoryNotWritten: all is done but the line in ``history.jsonl``.
     """
@@ -195,13 +209,14 @@ def carry_out(
         text = models_config.read_text(models_config.path_of(base))
         return decide(_entry_in(text, base, served_at))
     versions(base)  # before a lock is made beside a folder that is not there
-    with models_config.edited(base) as path:
-        text = models_config.read_text(path)
-        plan = decide(_entry_in(text, base, served_at))
+    with models_config.moving(base, tell):
+        with models_config.edited(base, tell) as path:
+            text = models_config.read_text(path)
+            plan = decide(_entry_in(text, base, served_at))
+            if server is not None:
+                _write_followed(path, text, plan, server, tell)
         if server is None:
-            _write_apart(path, text, plan, poll_interval, tell)
-        else:
-            _write_followed(path, text, plan, server, tell)
+            _write_apart(base, plan, poll_interval, tell)
         for move in plan.moves:
             label_history.append(base, move)
     return plan
@@ -210,20 +225,42 @@ def carry_out(
 def _entry_in(text: str, base: Path, served_at: str | None) -> Entry:
     path, name = models_config.path_of(base), models_config.name_of(base)
     entry = models_config.entry(text, name, origin=path)
-    return entry or Entry(served_at or str(path.with_name(name)))
+    folder = models_config.base_path(base, served_at, entry)
+    return entry or Entry(folder)
 
 
-def _write_apart(
-    path: Path, text: str, plan: Plan, seconds: float, tell: Callable[[str], None]
-) -> None:
+def _write_apart(base: Path, plan: Plan, seconds: float, tell: Callable[[str], None]) -> None:
     # Of a model that no server has yet, nothing has to be loaded first.
     steps = plan.steps if plan.before.versions else plan.steps[-1:]
-    for number, entry in enumerate(steps):
-        if number:
-            loading = _named(list(steps[number - 1].versions))
-            tell(f"waiting {seconds:g} s for the servers to load {loading}")
-            time.sleep(seconds)
-        models_config.write(path, models_config.with_entry(text, plan.name, entry))
+    now = plan.before
+    try:
+        for entry in steps:
+            if now != plan.before:
+                tell(f"waiting {seconds:g} s for the servers to load {_named(list(now.versions))}")
+                time.sleep(seconds)
+            _write_step(base, plan.name, now, entry)
+            now = entry
+    except BaseException:
+        if now != plan.before:
+            _write_step(base, plan.name, now, plan.before)
+            tell(f"broken off: {models_config.path_of(base)} has the entry that it had before")
+        raise
+
+
+def _write_step(base: Path, name: str, now: Entry, entry: Entry) -> None:
+    """Write an entry in the place of the one that is ``now`` there, with other entries as they are.
+
+    Raises MoveRefused when it is another one.
+    """
+    with models_config.edited(base) as path:
+        text = models_config.read_text(path)
+        there = models_config.entry(text, name, origin=path) or Entry(now.base_path)
+        if {*there.versions} != {*now.versions} or there.labels != now.labels:
+            raise MoveRefused(
+                f"{path}: somebody has edited the entry of {name} meanwhile, and it stays so; look "
+                f"at: tfkmeans versions {base}"
+            )
+        models_config.write(path, models_config.with_entry(text, name, entry))
 
 
 def _write_followed(
@@ -239,29 +276,37 @@ def _write_followed(
             server.follow(config, plan.name, entry)
     except BaseException as error:
         models_config.write(path, text)
-        if isinstance(error, MoveFailed) and plan.before.versions:
-            _follow_back(path, text, plan, server)
+        is_interrupted = not isinstance(error, Exception)
+        if plan.before.versions and (is_interrupted or isinstance(error, MoveFailed)):
+            if is_interrupted:
+                tell(f"broken off: {path} is as before, and the server is sent back to it")
+            _follow_back(path, text, plan, server, error)
+        if isinstance(error, MoveFailed):
+            raise MoveFailed(f"{error}; {path} is as before") from error
         raise
 
 
-def _follow_back(path: Path, text: str, plan: Plan, server: Server) -> None:
+def _follow_back(path: Path, text: str, plan: Plan, server: Server, first: BaseException) -> None:
     try:
         server.follow(models_config.message(text, origin=path), plan.name, plan.before)
     except MoveFailed as error:
+        said = first if isinstance(first, MoveFailed) else "interrupted"
         raise MoveFailed(
-            f"{path} is as it was before, and the server did not go back to it either: {error}"
+            f"{said}; {path} is as before, but the server did not go back to it: {error}"
         ) from error
 
 
 def prunable(base: Path, entry: Entry | None, keep: int) -> tuple[int, ...]:
-    """The versions below the highest ``keep`` that carry no label and are not loaded, ascending.
+    """The versions below the highest ``keep`` that nobody needs, ascending.
 
-    Raises NotAModel.
+    Needed is what carries a label, is loaded, or is where a rollback would go. Raises NotAModel.
     """
     there = versions(base)
     kept = {*there[max(0, len(there) - keep) :]}
     if entry is not None:
         kept |= {*entry.versions, *entry.labels.values()}
+        back = way_back(base, entry)
+        kept |= set() if back is None else {back}
     elif there:
         kept.add(there[-1])
     return tuple(version for version in there if version not in kept)
@@ -275,7 +320,7 @@ def prune(base: Path, keep: int, *, dry_run: bool = False) -> tuple[int, ...]:
     versions(base)
     if dry_run:
         return prunable(base, _read_entry(base), keep)
-    with models_config.edited(base):
+    with models_config.moving(base), models_config.edited(base):
         removed = prunable(base, _read_entry(base), keep)
         for version in removed:
             try:

@@ -2,13 +2,13 @@
 
 The file stands beside the folders of the models, one for the server, in the text form of
 ``tensorflow.serving.ModelServerConfig``. A reload replaces the whole of a server's config, so all
-models are in it; an edit changes the entry of one model and leaves every other byte as it was,
-comments included. Imports no TensorFlow.
+models are in it; an edit changes the policy and the labels of one model and leaves every other byte
+as it was, comments included. Imports no TensorFlow.
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from .errors import InvalidModelsConfig
 
 CONFIG_FILE: Final = "models.config"
 _LOCK_FILE: Final = ".models.config.lock"
+_MOVE_LOCK: Final = ".move.lock"
 
 STABLE: Final = "stable"
 CANARY: Final = "canary"
@@ -40,6 +41,8 @@ _TOKEN: Final = re.compile(
     r"""\#[^\n]* | "(?:\\.|[^"\\\n])*" | '(?:\\.|[^'\\\n])*' | [{}<>\[\]] | [A-Za-z_]\w*""",
     re.VERBOSE,
 )
+# What may stand behind a field on its line and belong to it: a separator, a comment.
+_REST_OF_LINE: Final = re.compile(r"[ \t,;]*(\#[^\r\n]*)?(?=\r?\n)")
 
 
 @dataclass(frozen=True)
@@ -66,19 +69,66 @@ def name_of(base: Path) -> str:
     return base.absolute().resolve().name
 
 
+def base_path(base: Path, served_at: str | None, present: Entry | None) -> str:
+    """The folder of a model as the server sees it: ``served_at``, or else its absolute path.
+
+    ``present`` is the model's entry, whose folder stays. Raises InvalidModelsConfig for another
+    one, and for what no server takes.
+    """
+    if served_at is not None and not is_servable(served_at):
+        raise InvalidModelsConfig(
+            f"{served_at}: a server takes an absolute path or an address only; name the folder of "
+            "the model as the server sees it"
+        )
+    if present is None:
+        return served_at or str(path_of(base).with_name(name_of(base)))
+    if served_at not in (None, present.base_path):
+        raise InvalidModelsConfig(
+            f"{path_of(base)}: the entry of {name_of(base)} has base_path {present.base_path}, not "
+            f"{served_at}; edit base_path there if the folder has moved"
+        )
+    return present.base_path
+
+
+def is_servable(folder: str) -> bool:
+    """Whether a server takes it for the folder of a model: an absolute path or an address."""
+    return folder.startswith("/") or "://" in folder
+
+
 @contextmanager
-def edited(base: Path) -> Iterator[Path]:
+def edited(base: Path, tell: Callable[[str], None] = lambda _said: None) -> Iterator[Path]:
     """Keep everybody else from editing the config of a model; gives its path.
 
-    Raises InvalidModelsConfig when the folder does not take the lock.
+    ``tell`` is told that somebody else does so just now. Raises InvalidModelsConfig when the folder
+    does not take the lock.
     """
     path = path_of(base)
+
+    def waiting() -> None:
+        tell(f"waiting for another command that edits {path}")
+
     try:
-        lock = locked(path.with_name(_LOCK_FILE))
-        with lock:
+        with locked(path.with_name(_LOCK_FILE), waiting):
             yield path
     except OSError as error:
         raise InvalidModelsConfig(f"{path}: cannot be edited: {why(error)}") from error
+
+
+@contextmanager
+def moving(base: Path, tell: Callable[[str], None] = lambda _said: None) -> Iterator[None]:
+    """Keep everybody else from moving labels of a model, but not from editing other entries.
+
+    To be taken before ``edited``. Raises as that does.
+    """
+
+    def waiting() -> None:
+        tell(f"waiting for another command that moves labels of {base}")
+
+    try:
+        with locked(base / _MOVE_LOCK, waiting):
+            yield
+    except OSError as error:
+        raise InvalidModelsConfig(f"{base}: no label can be moved: {why(error)}") from error
 
 
 def read_text(path: Path) -> str:
@@ -87,7 +137,8 @@ def read_text(path: Path) -> str:
     Raises InvalidModelsConfig when it cannot be read or is none.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8", newline="") as file:  # line ends stay as they are
+            text = file.read()
     except FileNotFoundError:
         return _HEAD
     except (OSError, UnicodeDecodeError) as error:
@@ -124,14 +175,7 @@ def entry(text: str, name: str, *, origin: Path) -> Entry | None:
     span = _models(text).get(name)
     if span is None:
         return None
-    config = serving_pb2.ModelConfig()
-    try:
-        text_format.Parse(text[slice(*span)], config)
-    except text_format.ParseError as error:
-        raise InvalidModelsConfig(
-            f"{origin}: the entry of {name} holds what tfkmeans would lose: {error}; "
-            "edit it by hand"
-        ) from None
+    config = _parsed(text[slice(*span)])
     policy = config.model_version_policy
     if policy.WhichOneof("policy_choice") != "specific":
         raise InvalidModelsConfig(
@@ -142,17 +186,75 @@ def entry(text: str, name: str, *, origin: Path) -> Entry | None:
 
 
 def with_entry(text: str, name: str, new: Entry) -> str:
-    """The text with the entry of a model replaced, or added at the end."""
+    """The text with the entry of a model edited, or added at the end."""
+    line_end = "\r\n" if "\r\n" in text else "\n"
     spans = _models(text)
     if name in spans:
         start, end = spans[name]
-        return f"{text[:start]}\n{_body(name, new)}  {text[end:]}"
+        edited = text[start:end]
+        for at, to, replacement in reversed(_edits(edited, new)):
+            edited = edited[:at] + replacement.replace("\n", line_end) + edited[to:]
+        return f"{text[:start]}{edited}{text[end:]}"
     if not _top_fields(text):
-        text = f"{text.rstrip()}\n{_LIST} {{\n}}\n".lstrip()
+        text = f"{text.rstrip()}{line_end}{_LIST} {{{line_end}}}{line_end}".lstrip()
     end = _list_end(text)
     before = text[:end].rstrip(" ")
-    gap = "" if before.endswith("\n") else "\n"
-    return f"{before}{gap}  config {{\n{_body(name, new)}  }}\n{text[end:]}"
+    gap = "" if before.endswith("\n") else line_end
+    added = f"  config {{\n{_body(name, new)}  }}\n".replace("\n", line_end)
+    return f"{before}{gap}{added}{text[end:]}"
+
+
+def _edits(body: str, new: Entry) -> list[tuple[int, int, str]]:
+    """What to put where in the inside of an entry: from, to and by what, in their order.
+
+    What says the same as before stays as it is written.
+    """
+    edits = []
+    missing = dict(new.labels)
+    last = len(body)
+    for name, start, end in _message_fields(body):
+        if name not in ("model_version_policy", "version_labels"):
+            continue
+        last = end
+        said = _parsed(body[start:end])
+        if name == "model_version_policy":
+            if {*said.model_version_policy.specific.versions} != {*new.versions}:
+                edits.append((start, end, _policy(new.versions)))
+            continue
+        here = dict(said.version_labels)
+        now = {label: missing.pop(label) for label in here if label in missing}
+        if not now:
+            edits.append((*_with_its_gap(body, start, end), ""))
+        elif now != here:
+            edits.append((start, end, _labels(now)))
+    if missing:
+        rest_of_line = _REST_OF_LINE.match(body, last)
+        last = rest_of_line.end() if rest_of_line else last
+        edits.append((last, last, f"\n    {_labels(missing)}"))
+    return edits
+
+
+def _with_its_gap(body: str, start: int, end: int) -> tuple[int, int]:
+    """The span of a field with the separator behind it, and the line if it has that to itself."""
+    end += len(body[end:]) - len(body[end:].lstrip(" \t,;"))
+    if body[end:].startswith(("\n", "\r\n")):
+        start = len(body[:start].rstrip())
+    return start, end
+
+
+def _policy(versions: Sequence[int]) -> str:
+    config = serving_pb2.ModelConfig()
+    config.model_version_policy.specific.versions.extend(sorted(versions))
+    return _written(config)
+
+
+def _labels(labels: Mapping[str, int]) -> str:
+    return _written(serving_pb2.ModelConfig(version_labels=labels))
+
+
+def _written(config: serving_pb2.ModelConfig) -> str:
+    """As text that stands in an entry, behind the indent of its first line."""
+    return text_format.MessageToString(config, as_utf8=True, indent=4).strip()
 
 
 def write(path: Path, text: str) -> None:
@@ -202,15 +304,33 @@ def _models(text: str) -> dict[str, tuple[int, int]]:
             depth -= 1
             words.pop()
             if depth == 1 and words[-1] == "config":
-                spans[_name_in(text[opened : token.start()])] = (opened, token.start())
+                spans[_parsed(text[opened : token.start()]).name] = (opened, token.start())
         elif word[0].isalpha():
             words[-1] = word
     return spans
 
 
-def _name_in(body: str) -> str:
-    config = text_format.Parse(body, serving_pb2.ModelConfig(), allow_unknown_field=True)
-    return config.name
+def _message_fields(body: str) -> Iterator[tuple[str, int, int]]:
+    """The fields of an entry that hold messages: name, where it begins and where it ends."""
+    depth, name, start = 0, "", 0
+    for token in _TOKEN.finditer(body):
+        word = token.group()
+        if word in ("{", "<", "["):
+            depth += 1
+        elif word in ("}", ">", "]"):
+            depth -= 1
+            if depth == 0:
+                yield name, start, token.end()
+        elif depth == 0 and word[0].isalpha():
+            name, start = word, token.start()
+
+
+def _parsed(body: str) -> serving_pb2.ModelConfig:
+    """An entry as a message, without the fields that this package does not know: they stay."""
+    config: serving_pb2.ModelConfig = text_format.Parse(
+        body, serving_pb2.ModelConfig(), allow_unknown_field=True
+    )
+    return config
 
 
 def _top_fields(text: str) -> list[str]:

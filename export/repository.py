@@ -108,6 +108,7 @@ def publish(
     dry_run: bool = False,
     on_comparison: Callable[[Comparison], None] | None = None,
     name: str | None = None,
+    tell: Callable[[str], None] = lambda _said: None,
 ) -> int:
     """Publish a copy of a candidate as the next version of a model, whole or not at all.
 
@@ -129,6 +130,7 @@ def publish(
       dry_run: do all but publish.
       on_comparison: is told the figures, before they are held against the thresholds.
       name: what a refusal calls the candidate; its folder by default.
+      tell: is told that somebody else is being waited for.
 
     Returns:
       The number of the new version: one above the highest there ever was, or 1.
@@ -137,18 +139,22 @@ def publish(
       InvalidCandidate: the candidate is incomplete.
       PublishRefused: the validation did not pass, or it is too far from the live version.
       PublishFailed: the disk is full, ``base`` is read-only, is a file, ...
-      InvalidModelsConfig: ``models.config`` cannot be read or edited; nothing was published.
+      InvalidModelsConfig: ``models.config`` cannot be read or edited, or has the model at another
+        place than ``served_at``; nothing was published.
     """
     name = name or str(candidate)
     gate = Gate(name, timeout, thresholds or Thresholds(), holdout, force, on_comparison)
     try:
         check_candidate(candidate)
         _check_base(base, candidate)
+        if served_at is not None:
+            models_config.base_path(base, served_at, config_entry(base))
         if dry_run:
+            _check_writable(base)
             gate.pass_through(candidate, _live_directory(base))
             return 1 + (highest_ever(base) if base.is_dir() else 0)
         _make_folders(base)
-        with models_config.edited(base):  # before the work: can it be edited at all?
+        with models_config.edited(base, tell):  # before the work: can it be edited at all?
             config_entry(base)
         with _incoming(base) as incoming:
             version = incoming / "version"
@@ -159,7 +165,7 @@ def publish(
             number = _take_number(version, base)
     except OSError as error:
         raise PublishFailed(f"{base}: cannot publish: {why(error)}") from error
-    _enter(base, number, served_at)
+    _enter(base, number, served_at, tell)
     return number
 
 
@@ -227,15 +233,16 @@ def record_force(version: Path, passed_over: Sequence[str]) -> None:
     sync(version / "assets.extra" / "model_card.json")
 
 
-def _enter(base: Path, number: int, served_at: str | None) -> None:
+def _enter(base: Path, number: int, served_at: str | None, tell: Callable[[str], None]) -> None:
     """Make a model's first version ``stable`` in ``models.config``."""
     try:
-        with models_config.edited(base) as path:
+        with models_config.edited(base, tell) as path:
             text = models_config.read_text(path)
             name = models_config.name_of(base)
             if models_config.entry(text, name, origin=path) is not None:
                 return
-            entry = Entry(served_at or str(path.with_name(name)), (number,), {STABLE: number})
+            folder = models_config.base_path(base, served_at, None)
+            entry = Entry(folder, (number,), {STABLE: number})
             models_config.write(path, models_config.with_entry(text, name, entry))
             label_history.append(base, Move(STABLE, None, number, "publish"))
     except HistoryNotWritten as error:
@@ -331,6 +338,15 @@ def _check_base(base: Path, candidate: Path) -> None:
         raise PublishFailed(f"{base}: lies inside of the candidate {candidate}; name another")
 
 
+def _check_writable(base: Path) -> None:
+    """What making folders and files would find out, without making any."""
+    there = next(folder for folder in (base, *base.absolute().parents) if folder.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PublishFailed(
+            f"{base}: cannot publish: {there} cannot be written to; name a folder that can be"
+        )
+
+
 def _make_folders(base: Path) -> None:
     """Make ``base`` and what is missing above it, each of them durably."""
     if not base.is_dir():
@@ -347,7 +363,11 @@ def _incoming(base: Path) -> Iterator[Path]:
     with locked(base / _PUBLISH_LOCK):
         _remove_leftovers(base)
         incoming.mkdir()
-        lock = try_lock(incoming / "lock")
+        try:
+            lock = try_lock(incoming / "lock")
+        except OSError:
+            incoming.rmdir()
+            raise
     try:
         yield incoming
     finally:

@@ -89,9 +89,7 @@ class ReloadClient:
 
     def _failed(self, said: str) -> MoveFailed:
         text = " ".join(said.split())
-        return MoveFailed(
-            f"the server at {self._address} did not follow: {text}; models.config is as before"
-        )
+        return MoveFailed(f"the server at {self._address} did not follow: {text}")
 
 
 class _Ended(Exception):
@@ -107,6 +105,12 @@ def _not_loaded(client: GrpcClient, entry: Entry) -> str:
             return f"it does not know version {version}"
         if status.error_code != "OK":
             raise _Ended(f"version {version} does not load: {status.error_message}")
+        if status.state == "LOADING":
+            # A load that fails is tried again, and the server tells why when it gives up.
+            return (
+                f"version {version} is LOADING; if that does not end, the server's log says why, "
+                "and tfkmeans verify what is wrong with the version"
+            )
         if status.state != "AVAILABLE":
             return f"version {version} is {status.state}"
     for version, status in states.items():

@@ -10,6 +10,8 @@ import typer
 from export.model_card import ModelCard
 from export.repository import version_directory
 
+from .errors import UserMistake
+
 
 def whole(least: int) -> Callable[[object], int]:
     """A parser of whole numbers; unlike typer's own, its complaint names the value."""
@@ -26,6 +28,14 @@ def whole(least: int) -> Callable[[object], int]:
     return parse
 
 
+def share(text: object) -> float:
+    """A parser of numbers from 0 to 1."""
+    value = not_negative(text)
+    if value > 1:
+        raise typer.BadParameter(f"{text} is no share: it is to be from 0 to 1")
+    return value
+
+
 def not_negative(text: object) -> float:
     """A parser of finite numbers of at least 0."""
     try:
@@ -37,12 +47,33 @@ def not_negative(text: object) -> float:
     return value
 
 
+#: What the address of an object store has, and the path of a folder has not.
+STORE: Final = "://"
+
+
+def local_folder(text: object) -> Path:
+    """A folder that can be renamed. Raises UserMistake for the address of an object store."""
+    if STORE in str(text):
+        raise UserMistake(
+            f"{text}: is in an object store, which has no rename, so that only publish and serve "
+            "work there; name a local folder"
+        )
+    return Path(str(text))
+
+
 _MODEL: Final = typer.Option(
     "--model", metavar="BASE", help="Folder of the model, which holds its version folders."
 )
-ModelOption = Annotated[Path, _MODEL]
+_LOCAL_MODEL: Final = typer.Option(
+    "--model",
+    parser=local_folder,
+    metavar="BASE",
+    help="Folder of the model, which holds its version folders.",
+)
+ModelOption = Annotated[Path, _LOCAL_MODEL]
 #: For commands that take BASE by its place as well.
 ModelOrPlace = Annotated[Path | None, _MODEL]
+LocalModelOrPlace = Annotated[Path | None, _LOCAL_MODEL]
 VersionOption = Annotated[
     int | None,
     typer.Option(

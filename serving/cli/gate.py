@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .arguments import not_negative
+from export.errors import PublishRefused
+
+from .arguments import not_negative, share
 from .given_files import given_tables
-from .terminal import note
+from .terminal import note, print_json
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
@@ -29,7 +31,7 @@ KeptOption = Annotated[
     float,
     typer.Option(
         "--min-rows-kept",
-        parser=not_negative,
+        parser=share,
         metavar="X",
         help="Refuse when a smaller share of the rows keeps its cluster of the live version.",
     ),
@@ -74,6 +76,20 @@ def holdout_rows(files: Sequence[Path] | None, names: Sequence[str]) -> Iterator
         path = Path(scratch) / "holdout.npy"
         np.save(path, rows.points.astype(np.float32, copy=False))
         yield path
+
+
+@contextmanager
+def refusal_shown(base: str, compared: "Sequence[Comparison]", *, as_json: bool) -> Iterator[None]:
+    """Print what the gate found as JSON too, when it refuses and JSON was asked for."""
+    try:
+        yield
+    except PublishRefused as error:
+        if as_json:
+            comparison = figures(compared[0] if compared else None)
+            print_json(
+                {"model": base, "version": None, "comparison": comparison, "refused": str(error)}
+            )
+        raise
 
 
 def figures(comparison: "Comparison | None") -> dict[str, Any] | None:

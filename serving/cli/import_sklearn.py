@@ -9,7 +9,7 @@ import typer
 from export.comparison import Thresholds
 from export.repository import publish
 
-from .arguments import JsonOption, counted, examples, model_name
+from .arguments import JsonOption, counted, examples, local_folder, model_name
 from .errors import MissingExtra, UserMistake
 from .gate import (
     ForceOption,
@@ -19,11 +19,12 @@ from .gate import (
     ShareOption,
     figures,
     holdout_rows,
+    refusal_shown,
 )
-from .moving import DryRunOption, ServedAtOption, local_folder
+from .moving import DryRunOption, ServedAtOption
 from .publish import server_effect
 from .tensorflow_loading import load_tensorflow
-from .terminal import print_fields, print_json, progress
+from .terminal import note, print_fields, print_json, progress
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
@@ -77,7 +78,8 @@ def import_sklearn(
         candidate = Path(scratch) / "candidate"
         write_candidate(candidate, imported.module, imported.card, imported.rows)
         tell("loading it back and replaying its golden requests")
-        with holdout_rows(holdout, imported.card.feature_names) as rows:
+        shown = refusal_shown(str(model), compared, as_json=json)
+        with holdout_rows(holdout, imported.card.feature_names) as rows, shown:
             version = publish(
                 candidate,
                 model,
@@ -88,6 +90,7 @@ def import_sklearn(
                 dry_run=dry_run,
                 on_comparison=compared.append,
                 name=str(file),
+                tell=note,
             )
     card = imported.card
     effect = server_effect(model, version, dry_run=dry_run)

@@ -9,7 +9,7 @@ import typer
 from export.repository import versions
 from kmeans_module.contract import SIGNATURES, TensorContract
 
-from .arguments import JsonOption, ModelOrPlace, examples, published
+from .arguments import JsonOption, LocalModelOrPlace, examples, local_folder, published
 from .errors import UserMistake
 from .terminal import print_fields, print_json
 
@@ -30,7 +30,7 @@ def inspect_model(
         str | None,
         typer.Argument(metavar="VERSION", help="A version; the highest when not given."),
     ] = None,
-    model: ModelOrPlace = None,
+    model: LocalModelOrPlace = None,
     json: JsonOption = False,
 ) -> None:
     """Show the versions of a model, and the signatures and the card of one."""
@@ -68,7 +68,7 @@ def _base_and_version(
     elif place is None:
         raise UserMistake("which model? name its folder: tfkmeans inspect BASE")
     else:
-        model = Path(place)
+        model = local_folder(place)
     if version is not None and not (version.isascii() and version.isdigit()):
         raise UserMistake(f"{version!r} is no version; give a whole number")
     return model, None if version is None else int(version)

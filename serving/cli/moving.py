@@ -2,34 +2,31 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .arguments import not_negative, whole
-from .errors import UserMistake
+from export.models_config import is_servable
+
+from .arguments import STORE, local_folder, not_negative, whole
 from .terminal import note, print_json, progress
 
 if TYPE_CHECKING:
     from export.lifecycle import Plan
     from export.models_config import Entry
 
-_STORE: Final = "://"
 
-
-def local_folder(text: object) -> Path:
-    """A folder that can be renamed. Raises UserMistake for the address of an object store."""
-    if _STORE in str(text):
-        raise UserMistake(
-            f"{text}: is in an object store, which has no rename, so that only publish and serve "
-            "work there; name a local folder"
+def _served_folder(text: object) -> str:
+    if not is_servable(str(text)):
+        raise typer.BadParameter(
+            f"{text} is neither an absolute path nor an address, and a server takes no other"
         )
-    return Path(str(text))
+    return str(text)
 
 
 def is_store(base: str) -> bool:
     """Whether a folder is one that ``tf.io.gfile`` reaches and the system does not."""
-    return _STORE in base
+    return STORE in base
 
 
 BaseArgument = Annotated[
@@ -69,9 +66,10 @@ PollOption = Annotated[
 ServedAtOption = Annotated[
     str | None,
     typer.Option(
+        parser=_served_folder,
         metavar="DIR",
-        help="The folder of the model as the server sees it, when models.config has no entry yet; "
-        "its absolute path when not given.",
+        help="The folder of the model as the server sees it, for the entry that models.config does "
+        "not have yet; its absolute path when not given.",
     ),
 ]
 
@@ -98,7 +96,8 @@ def move(
 
         def told(said: str) -> None:
             tell(said)
-            if server is None:  # a long wait, which is to be said where no bar is seen too
+            # What may take long, or is not in the result, is to be said where no bar is seen too.
+            if server is None or not said.startswith("waiting for the server"):
                 note(said)
 
         return carry_out(

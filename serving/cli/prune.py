@@ -10,7 +10,7 @@ from .terminal import print_json
 
 EXAMPLES: Final = examples(
     ("Which versions would go", "tfkmeans prune models/customers --keep 5 --dry-run"),
-    ("All but the five highest and those with a label", "tfkmeans prune models/customers --keep 5"),
+    ("All but the five highest and what is needed", "tfkmeans prune models/customers --keep 5"),
 )
 
 
@@ -24,13 +24,15 @@ def prune(
 ) -> None:
     """Remove all versions but the N highest and those that are loaded or carry a label.
 
-    The number of a version that was removed is never given again.
+    The version that rollback would go to stays as well. The number of a version that was removed
+    is never given again.
     """
     from export import lifecycle
-    from export.repository import versions
+    from export.repository import config_entry, versions
 
     removed = lifecycle.prune(base, keep, dry_run=dry_run)
     kept = [version for version in versions(base) if version not in removed]
+    back = lifecycle.way_back(base, config_entry(base))
     effect = "the server has nothing to change: what it loads is still there"
     if json:
         print_json(
@@ -39,6 +41,7 @@ def prune(
                 "dry_run": dry_run,
                 "removed": list(removed),
                 "kept": kept,
+                "rollback_to": back,
                 "server": effect,
             }
         )
@@ -46,4 +49,6 @@ def prune(
     verb = "would remove" if dry_run else "removed"
     named = f"version {', '.join(map(str, removed))}" if removed else "nothing"
     typer.echo(f"{verb} {named}; kept {', '.join(map(str, kept))}")
+    if back is not None:
+        typer.echo(f"rollback would go to version {back}")
     typer.echo(effect)

@@ -10,7 +10,7 @@ from export.model_card import ModelCard
 from export.models_config import path_of
 from export.repository import config_entry, publish, version_directory
 
-from .arguments import JsonOption, examples
+from .arguments import JsonOption, examples, local_folder
 from .errors import UserMistake
 from .gate import (
     ForceOption,
@@ -22,10 +22,11 @@ from .gate import (
     figures_line,
     holdout_rows,
     note_force,
+    refusal_shown,
 )
-from .moving import DryRunOption, ServedAtOption, is_store, local_folder
+from .moving import DryRunOption, ServedAtOption, is_store
 from .tensorflow_loading import load_tensorflow, require_tensorflow
-from .terminal import print_fields, print_json, progress
+from .terminal import note, print_fields, print_json, progress
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
@@ -72,7 +73,8 @@ def publish_candidate(
         if not is_store(base):
             require_tensorflow("train")
         names = ModelCard.read(candidate).feature_names if holdout else ()
-        with holdout_rows(holdout, names) as rows:
+        shown = refusal_shown(base, compared, as_json=json)
+        with holdout_rows(holdout, names) as rows, shown:
             options: dict[str, Any] = {
                 "thresholds": thresholds,
                 "holdout": rows,
@@ -83,7 +85,7 @@ def publish_candidate(
             if is_store(base):
                 version, forced, effect = _to_store(candidate, base, served_at, options)
             else:
-                version = publish(candidate, Path(base), served_at=served_at, **options)
+                version = publish(candidate, Path(base), served_at=served_at, tell=note, **options)
                 forced = () if dry_run else _forced(Path(base), version)
                 effect = server_effect(Path(base), version, dry_run=dry_run)
     note_force(forced)

@@ -289,8 +289,9 @@ def _checked_target(
         return None
     assert model is not None
     if ":/" in str(model):
+        address = str(model).replace(":/", "://", 1)  # which a Path has made of it
         raise UserMistake(
-            f"--model {model}: write a candidate first, train ... --candidate DIR, and then: "
+            f"--model {address}: write a candidate first, train ... --candidate DIR, and then: "
             "tfkmeans publish DIR BASE"
         )
     _check_base(model)

@@ -42,10 +42,12 @@ def verify(
     directory = version_directory(base, version)
     chosen = versions(base) if version is None else (int(directory.name),)
     results: list[dict[str, Any]] = []
+    not_loaded: list[int] = []
     with progress("verifying") as tell:
         loaded = None if server is None else _loaded(server, model_name(base))
         for number in chosen:
             if version is None and loaded is not None and number not in loaded:
+                not_loaded.append(number)
                 continue
             tell(f"version {number}")
             if loaded is not None and number not in loaded:
@@ -64,12 +66,15 @@ def verify(
                 "model": str(base),
                 "ok": all(each["ok"] for each in results),
                 "versions": results,
+                "not_loaded": not_loaded,
                 "server": _EFFECT,
             }
         )
     else:
         for each in results:
             typer.echo(f"version {each['version']}: {'; '.join(each['findings']) or 'ok'}")
+        for number in not_loaded:
+            typer.echo(f"version {number}: not verified, {server} has not loaded it")
         typer.echo(_EFFECT)
     if not all(each["ok"] for each in results):
         raise typer.Exit(REFUSED)

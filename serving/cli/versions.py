@@ -53,7 +53,7 @@ def _states(server: str, model: str) -> dict[int, str]:
     with GrpcClient(server, model) as client:
         return {
             each.version: each.state
-            + (f" ({each.error_message})" if each.error_code != "OK" else "")
+            + (f" ({' '.join(each.error_message.split())})" if each.error_code != "OK" else "")
             for each in client.status()
         }
 

@@ -1,7 +1,10 @@
 """Labels move in steps, over a models.config of which no other byte changes."""
 
 import json
+import re
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +13,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from export import lifecycle, repository, versions
+from export import lifecycle, models_config, repository, versions
 from export.errors import (
     HistoryNotWritten,
     InvalidModelsConfig,
@@ -128,6 +131,95 @@ def test_an_interrupt_puts_the_old_file_back(base: Path) -> None:
     assert (base.parent / "models.config").read_bytes() == before
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(143)])
+def test_an_interrupt_of_the_wait_puts_the_old_entry_back_and_says_so(
+    base: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    before = (base.parent / "models.config").read_bytes()
+    history = (base / "history.jsonl").read_bytes()
+
+    def interrupted(_seconds: float) -> None:
+        assert state(base)[0] == (1, 2)
+        raise error
+
+    monkeypatch.setattr("time.sleep", interrupted)
+    told: list[str] = []
+    with pytest.raises(type(error)):
+        move(base, lifecycle.promote, 2, tell=told.append)
+    assert told[-1].startswith("broken off: ")
+    assert (base.parent / "models.config").read_bytes() == before
+    assert (base / "history.jsonl").read_bytes() == history
+
+
+def test_an_interrupt_sends_the_server_back_too(base: Path) -> None:
+    class Interrupted(RecordedServer):
+        def follow(self, *arguments: Any) -> None:
+            super().follow(*arguments)
+            if len(self.told) == 2:
+                raise KeyboardInterrupt
+
+    server = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        move(base, lifecycle.promote, 2, server=server)
+    assert [each.versions for each in server.told] == [(1, 2), (2,), (1,)]
+    assert state(base) == ((1,), {"stable": 1})
+
+
+def test_a_server_that_does_not_go_back_either_is_told_with_both_reasons(base: Path) -> None:
+    class Gone(RecordedServer):
+        def follow(self, *arguments: Any) -> None:
+            super().follow(*arguments)
+            raise MoveFailed(f"reason {len(self.told)}")
+
+    with pytest.raises(MoveFailed) as failed:
+        move(base, lifecycle.promote, 2, server=Gone())
+    path = base.parent / "models.config"
+    assert str(failed.value) == (
+        f"reason 1; {path} is as before, but the server did not go back to it: reason 2"
+    )
+
+
+def test_while_one_model_waits_another_is_published_and_moved(
+    base: Path, make_stand_in: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = base.parent / "other"
+
+    def meanwhile(_seconds: float) -> None:
+        monkeypatch.setattr("time.sleep", lambda _seconds: None)
+        for name in ("a", "b"):
+            publish(make_stand_in(name), other)
+        move(other, lifecycle.promote, 2)
+
+    monkeypatch.setattr("time.sleep", meanwhile)
+    move(base, lifecycle.promote, 2)
+    assert state(base) == ((2,), {"stable": 2})
+    assert state(other) == ((2,), {"stable": 2})
+
+
+def test_an_entry_that_somebody_edits_during_the_wait_stays_as_they_left_it(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = base.parent / "models.config"
+    theirs = path.read_text().replace("versions: 1", "versions: 4").replace("value: 1", "value: 4")
+    monkeypatch.setattr("time.sleep", lambda _seconds: path.write_text(theirs))
+    with pytest.raises(MoveRefused, match="somebody has edited the entry of customers meanwhile"):
+        move(base, lifecycle.promote, 2)
+    assert path.read_text() == theirs
+
+
+def test_who_has_to_wait_for_another_command_is_told(base: Path) -> None:
+    told: list[str] = []
+    for lock in (models_config.moving, models_config.edited):
+        with ThreadPoolExecutor() as threads:
+            with lock(base):
+                waits = threads.submit(move, base, lifecycle.promote, 1, tell=told.append)
+                deadline = time.monotonic() + 20
+                while not told and time.monotonic() < deadline:
+                    time.sleep(0.01)
+            waits.result()
+        assert told.pop().startswith("waiting for another command that ")
+
+
 def test_a_canary_is_loaded_beside_the_stable_version_and_said_to_answer(base: Path) -> None:
     plan = move(base, lifecycle.canary, 3)
     assert state(base) == ((1, 3), {"stable": 1, "canary": 3})
@@ -225,6 +317,15 @@ def test_prune_keeps_the_highest_and_whatever_has_a_label_or_is_loaded(base: Pat
     assert versions(base) == (1, 2, 4)
     assert lifecycle.prune(base, 1) == ()
     assert lifecycle.prune(base, 0) == (4,)
+
+
+def test_prune_keeps_the_version_that_rollback_would_go_to(base: Path) -> None:
+    for version in (2, 4):
+        move(base, lifecycle.promote, version)
+    assert lifecycle.prune(base, 1) == (1, 3)
+    move(base, lifecycle.rollback)
+    assert state(base) == ((2,), {"stable": 2})
+    assert lifecycle.prune(base, 1) == ()
 
 
 def test_rollback_passes_over_a_version_that_was_pruned(base: Path) -> None:
@@ -326,6 +427,46 @@ def test_another_models_entry_and_every_comment_stay_byte_for_byte(
     assert official(base).model_config_list.config[1].base_path == "/models/customers"
 
 
+BY_HAND = """\
+model_config_list {
+  config {
+    # owner: the people of sales
+    name: "customers"  # as in the docs
+    base_path: "BASE"
+    model_type: TENSORFLOW
+    model_version_policy { specific { versions: 1 } }  # one at a time
+    version_labels { key: "stable" value: 1 },  # since March
+    version_labels: [ { key: "old", value: 1 } ]  # for the reports
+    logging_config { log_collector_config { type: "a" } }  # a field that is not edited
+    # the end
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_comments_and_line_ends_in_the_entry_itself_stay(base: Path, end: str) -> None:
+    path = base.parent / "models.config"
+    text = BY_HAND.replace("BASE", str(base)).replace("\n", end)
+    path.write_bytes(text.encode())
+    move(base, lifecycle.promote, 1)
+    assert path.read_bytes() == text.encode()
+    move(base, lifecycle.promote, 3)
+    move(base, lifecycle.canary, 2)
+    assert state(base) == ((1, 2, 3), {"stable": 3, "old": 1, "canary": 2})
+    move(base, lifecycle.canary, None)
+    now = path.read_bytes().decode()
+    for comment in re.findall(r"#[^\r\n]*", text):
+        assert comment in now
+    assert now.count("\n") == now.count(end)
+    assert 'version_labels: [ { key: "old", value: 1 } ]  # for the reports' in now
+    (model,) = official(base).model_config_list.config
+    assert (model.base_path, model.model_platform) == (str(base), "")
+    assert state(base) == ((1, 3), {"stable": 3, "old": 1})
+    move(base, lifecycle.rollback)
+    assert state(base) == ((1,), {"stable": 1, "old": 1})
+
+
 @pytest.mark.parametrize(
     "text",
     ["", "\n", "# hello", "# a { comment }\n", "model_config_list {}", "model_config_list <\n>"],
@@ -358,6 +499,29 @@ def test_a_config_that_no_edit_makes_right_is_refused(base: Path, text: str, mes
     assert path.read_text() == text
 
 
+def test_the_folder_that_a_server_sees_is_said_once_and_held_to(
+    base: Path, make_stand_in: Callable[[str], Path]
+) -> None:
+    path = base.parent / "models.config"
+    before = path.read_text()
+    for served_at, message in (
+        ("models/customers", "models/customers: a server takes an absolute path or an address"),
+        ("/elsewhere", f"has base_path {base}, not /elsewhere.*edit base_path there"),
+    ):
+        with pytest.raises(InvalidModelsConfig, match=message):
+            move(base, lifecycle.promote, 2, served_at=served_at)
+        with pytest.raises(InvalidModelsConfig, match=message):
+            publish(make_stand_in(f"at {served_at}"), base, served_at=served_at)
+    assert path.read_text() == before
+    assert versions(base) == (1, 2, 3, 4)
+    move(base, lifecycle.promote, 2, served_at=str(base))
+    path.unlink()
+    with pytest.raises(InvalidModelsConfig, match="an absolute path or an address"):
+        move(base, lifecycle.promote, 2, served_at="models/customers", dry_run=True)
+    move(base, lifecycle.promote, 2, served_at="gs://bucket/customers")
+    assert official(base).model_config_list.config[0].base_path == "gs://bucket/customers"
+
+
 def test_what_would_be_lost_on_the_way_to_a_server_is_refused(base: Path) -> None:
     path = base.parent / "models.config"
     path.write_text(OTHERS)
@@ -367,17 +531,13 @@ def test_what_would_be_lost_on_the_way_to_a_server_is_refused(base: Path) -> Non
     assert path.read_text() == before
 
 
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ("name: 'customers' base_path: '/a'", "does not load `specific` versions"),
-        ("name: 'customers' logging_config { }", "holds what tfkmeans would lose"),
-    ],
-)
-def test_an_entry_that_is_not_ours_to_edit_is_refused(base: Path, entry: str, message: str) -> None:
+@pytest.mark.parametrize("policy", ["", "model_version_policy { latest { num_versions: 2 } }"])
+def test_an_entry_that_loads_no_specific_versions_is_refused(base: Path, policy: str) -> None:
     path = base.parent / "models.config"
-    path.write_text(f"model_config_list {{ config {{ {entry} }} }}")
+    path.write_text(
+        f"model_config_list {{ config {{ name: 'customers' base_path: '/a' {policy} }} }}"
+    )
     before = path.read_text()
-    with pytest.raises(InvalidModelsConfig, match=message):
+    with pytest.raises(InvalidModelsConfig, match="does not load `specific` versions"):
         move(base, lifecycle.promote, 2)
     assert path.read_text() == before

@@ -487,12 +487,25 @@ def test_a_disk_that_is_full_at_any_page_is_told_as_it_is(
 
 
 @pytest.mark.usefixtures("unvalidated")
+def test_a_disk_that_takes_no_more_files_keeps_nothing_of_a_publish(
+    make_stand_in: MakeStandIn, tmp_path: Path
+) -> None:
+    first = make_stand_in("first")
+    for inodes in range(2, 9):
+        with _mounted(tmp_path / str(inodes), f"size=1m,nr_inodes={inodes}"):
+            base = tmp_path / str(inodes) / "base"
+            assert "No space left on device" in _failure(first, base)
+            assert not base.exists() or _entries(base) == []
+
+
+@pytest.mark.usefixtures("unvalidated")
 def test_a_read_only_file_system_is_one_error(make_stand_in: MakeStandIn, tmp_path: Path) -> None:
-    with (
-        _mounted(tmp_path / "fixed", "size=512k,ro"),
-        pytest.raises(PublishFailed, match=r"Read-only file system.*; name a folder that can be"),
-    ):
-        publish(make_stand_in("first"), tmp_path / "fixed" / "base")
+    first = make_stand_in("first")
+    with _mounted(tmp_path / "fixed", "size=512k,ro"):
+        with pytest.raises(PublishFailed, match=r"Read-only file system.*; name a folder that can"):
+            publish(first, tmp_path / "fixed" / "base")
+        with pytest.raises(PublishFailed, match=r"fixed cannot be written to; name a folder that"):
+            publish(first, tmp_path / "fixed" / "base", dry_run=True)
 
 
 @pytest.mark.usefixtures("unvalidated")

@@ -11,7 +11,9 @@ from sklearn.cluster import KMeans
 
 from export import ModelCard, repository, versions
 from export.comparison import Comparison
+from serving import GrpcClient
 from serving.cli import main
+from serving.results import VersionStatus
 
 from .command import run
 from .conftest import Trained
@@ -62,6 +64,56 @@ def test_the_address_of_an_object_store_is_refused_in_one_line(
     assert line.startswith("error: gs://bucket/models/people: is in an object store")
 
 
+def test_the_reason_why_a_server_has_not_loaded_a_version_stays_in_its_row(
+    base: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lines = "Op type not registered\n  in node a\n\tof version 1"
+    status = VersionStatus(1, "END", "NOT_FOUND", lines)
+    monkeypatch.setattr(GrpcClient, "status", lambda _client: [status])
+    assert main(["versions", str(base), "--server", "127.0.0.1:1"]) == 0
+    _, row, _ = capfd.readouterr().out.splitlines()
+    assert row.endswith("END (Op type not registered in node a of version 1)")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["inspect", "gs://b/m"],
+        ["inspect", "--model", "gs://b/m"],
+        ["assign", "rows.csv", "--model", "gs://b/m"],
+        ["train", "rows.csv", "--clusters", "2", "--model", "gs://b/m"],
+    ],
+)
+def test_the_address_of_a_store_is_named_as_it_was_given(
+    capfd: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    assert main(command) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "gs://b/m: " in line
+    assert "publish" in line
+
+
+def test_a_share_above_1_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["publish", "candidate", "base", "--min-rows-kept", "1.5"]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "1.5 is no share: it is to be from 0 to 1" in line
+
+
+@pytest.mark.parametrize("command", ["train", "publish", "promote", "import-sklearn"])
+def test_a_folder_that_no_server_takes_is_refused_before_the_work(
+    capfd: pytest.CaptureFixture[str], command: str
+) -> None:
+    rest = {
+        "train": ["a.csv", "--clusters", "2", "--model"],
+        "publish": ["a"],
+        "import-sklearn": ["a", "--model"],
+    }.get(command, [])
+    version = ["1"] if command == "promote" else []
+    assert main([command, *rest, "models/a", *version, "--served-at", "models/a"]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "models/a is neither an absolute path nor an address" in line
+
+
 @pytest.mark.usefixtures("too_far")
 def test_a_candidate_too_far_is_exit_code_3_with_the_figures_unless_forced(
     base: Path, capfd: pytest.CaptureFixture[str]
@@ -71,6 +123,10 @@ def test_a_candidate_too_far_is_exit_code_3_with_the_figures_unless_forced(
     for figure in ("+200.0%", "--max-inertia-rise 0.1", "40.0% of 60 rows keep their cluster"):
         assert figure in line
     assert versions(base) == (1,)
+    assert main(["publish", str(base / "1"), str(base), "--json"]) == 3
+    said = json.loads(capfd.readouterr().out)
+    assert (said["version"], said["comparison"]["rows_kept"]) == (None, 0.4)
+    assert "+200.0%" in said["refused"]
 
     loose = ["--max-inertia-rise", "2.5", "--min-rows-kept", "0.3"]
     assert main(["publish", str(base / "1"), str(base), *loose, "--dry-run", "--json"]) == 0
@@ -104,8 +160,11 @@ def test_train_writes_a_candidate_that_publish_takes_and_promotes_by_itself(
     assert main(["versions", str(base)]) == 0
     table = capfd.readouterr().out.splitlines()
     assert [line.split()[:2] for line in table[1:4]][2] == ["3", "stable"]
-    assert main(["prune", str(base), "--keep", "1", "--json"]) == 0
-    assert json.loads(capfd.readouterr().out)["removed"] == [1, 2]  # not labelled, not loaded
+    assert main(["prune", str(base), "--keep", "1"]) == 0
+    assert capfd.readouterr().out.splitlines()[:2] == [
+        "removed version 2; kept 1, 3",  # not labelled, not loaded
+        "rollback would go to version 1",
+    ]
 
 
 @pytest.mark.parametrize(
