@@ -159,6 +159,11 @@ def log_refusal(what: str, status: HTTPStatus) -> None:
     )
 
 
+def request_line(method: str, target: bytes) -> str:
+    """An HTTP request as the log names it."""
+    return f"{method} {target.decode('ascii', 'backslashreplace')}"
+
+
 def _one_line(text: str) -> str:
     """A text of the caller's as it can be logged: without new lines, and UTF-8."""
     return " ".join(text.encode("utf-8", "backslashreplace").decode().split())

@@ -34,7 +34,7 @@ from serving.embedded.json_writing import object_text, quoted, string_text
 from serving.embedded.model_answers import SIGNATURE_DEF, model_metadata, model_status
 from serving.embedded.prediction import DEFAULT_SIGNATURE, predict
 from serving.embedded.rapidjson_number import RapidJsonError
-from serving.embedded.request_watch import Request, RequestWatch, log_refusal
+from serving.embedded.request_watch import Request, RequestWatch, log_refusal, request_line
 from serving.embedded.rest_paths import VersionNotNumeric, is_api, is_uri, route
 from serving.embedded.served_models import ServedModels
 from serving.embedded.status import StatusError, invalid_argument
@@ -79,12 +79,15 @@ class RestApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = HttpRequest(scope, receive)
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
         try:
             body = await request.body()
+            # The sender's time is not the server's.
+            deadline = None if self._timeout is None else time.monotonic() + self._timeout
+            answer = await self._answer(request, body, deadline)
         except ClientDisconnect:
             return
-        answer = await self._answer(request, body, deadline)
+        except asyncio.CancelledError:
+            answer = _unanswered(request)
         response = Response(answer.body, answer.status, {"content-type": answer.content_type})
         await response(scope, receive, send)
 
@@ -200,8 +203,15 @@ def _json(status: int, text: str) -> HttpAnswer:
 
 def _refused(status: HTTPStatus, method: str, target: bytes) -> HttpAnswer:
     """The answer to a request that gets no further than the HTTP server."""
-    log_refusal(f"{method} {target.decode('ascii', 'backslashreplace')}", status)
+    log_refusal(request_line(method, target), status)
     return error_page(status)
+
+
+def _unanswered(request: HttpRequest) -> HttpAnswer:
+    """The answer to a request that was not done with when the grace of a stop had ended."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    log_refusal(request_line(request.method, _target(request.scope)), status)
+    return _json(status, object_text("error", string_text("The server is stopping")))
 
 
 def _preflight(origin: str) -> HttpAnswer:
