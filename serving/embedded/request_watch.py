@@ -54,16 +54,24 @@ class Request:
         outputs: Sequence[str],
     ) -> dict[str, npt.NDArray[Any]]:
         """Run a signature within what is left of the time; as ``Servable.run``."""
+        self.check_time()
         began = time.monotonic()
-        timeout = 0
-        if self.deadline is not None:
-            timeout = round((self.deadline - began) * 1000)
-            if timeout <= 0:
-                # The session's own words, which it says when the time ends within it.
-                raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+        timeout = 0 if self.deadline is None else max(1, round((self.deadline - began) * 1000))
         results = servable.run(signature, inputs, outputs, timeout_in_ms=timeout)
         self.runs.append((api, time.monotonic() - began))
         return results
+
+    def check_time(self) -> None:
+        """Hold the request against its time.
+
+        Raises:
+            StatusError: DEADLINE_EXCEEDED; or CANCELLED, for nobody waits any more.
+        """
+        if self.deadline is not None and self.deadline <= time.monotonic():
+            # The session's own words, which it says when the time ends within it.
+            raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+        if self.abandoned is not None and self.abandoned.done():
+            raise StatusError(Code.CANCELLED, "Nobody waits for the answer any more")
 
 
 class RequestWatch:
