@@ -7,7 +7,10 @@ always the nearest double; and TF Serving's REST threads take subnormal numbers 
 import math
 import re
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 _TOO_BIG = "Number too big to be stored in double."
 _INVALID = "Invalid value."
@@ -47,6 +50,12 @@ def flush_subnormal(value: float) -> float:
     if abs(value) < sys.float_info.min:
         return math.copysign(0.0, value)
     return value
+
+
+def flush_subnormals(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Floats of any shape, those too small for a normal number of their dtype as zeros."""
+    is_subnormal = np.abs(values) < np.finfo(values.dtype).smallest_normal
+    return np.where(is_subnormal, np.copysign(values.dtype.type(0), values), values)
 
 
 def read_number(text: bytes, start: int) -> tuple[int | float, int]:

@@ -5,6 +5,7 @@ and a fault of this server is an INTERNAL error of one request and nothing worse
 """
 
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -19,6 +20,9 @@ from serving.embedded.asked_model import AskedModel
 from serving.embedded.metrics import ServingMetrics
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError
+
+#: What a terminal might obey: C0, DEL and C1.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _logger = logging.getLogger("serving.embedded")
 
@@ -173,5 +177,6 @@ def request_line(method: str, target: bytes) -> str:
 
 
 def _one_line(text: str) -> str:
-    """A text of the caller's as it can be logged: without new lines, and UTF-8."""
-    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    """A text of the caller's as it can be logged: one line of UTF-8, its controls escaped."""
+    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", line)
