@@ -81,18 +81,34 @@ def read_number(text: bytes, start: int) -> tuple[int | float, int]:
 
 
 def _not_finite(text: bytes, at: int, is_negative: bool) -> tuple[float, int]:
-    """``NaN``, ``Inf`` or ``Infinity``."""
-    for word in (b"NaN", b"Infinity", b"Inf"):
-        if text.startswith(word, at) and not (word == b"Inf" and text[at + 3] == ord("i")):
-            if word == b"NaN":
-                return float("nan"), at + len(word)
-            return (float("-inf") if is_negative else float("inf")), at + len(word)
-    # The offset is that of the first byte that fits neither word.
-    word = b"NaN" if text[at] == ord("N") else b"Infinity"
+    """``NaN``, ``Inf`` or ``Infinity``.
+
+    RapidJSON 1.1 looks for ``Inf`` where it ceased to find ``NaN``: ``NInf`` is infinite too.
+    """
+    matched = _matched(text, at, b"NaN")
+    at += matched
+    if matched == len(b"NaN"):
+        return float("nan"), at
+    at = _after(text, at, b"Inf")
+    if text[at] == ord("i"):
+        at = _after(text, at, b"inity")
+    return (float("-inf") if is_negative else float("inf")), at
+
+
+def _after(text: bytes, at: int, word: bytes) -> int:
+    """The offset behind a word, which must be at ``at``; the error's is where it ceases to be."""
+    matched = _matched(text, at, word)
+    if matched < len(word):
+        raise RapidJsonError(_INVALID, at + matched)
+    return at + matched
+
+
+def _matched(text: bytes, at: int, word: bytes) -> int:
+    """How many bytes of a word are at ``at``; the text ends in a zero."""
     matched = 0
-    while text[at + matched] == word[matched]:
+    while matched < len(word) and text[at + matched] == word[matched]:
         matched += 1
-    raise RapidJsonError(_INVALID, at + matched)
+    return matched
 
 
 def _integer_part(text: bytes, at: int, start: int, is_negative: bool) -> _Significand:
