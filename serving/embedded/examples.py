@@ -176,7 +176,7 @@ class _Run:
     def outputs(self, signature: Any, names: list[str]) -> dict[str, npt.NDArray[Any]]:
         inputs = {_INPUTS: self.examples}
         arrays = self.request.run(self.api, self.servable, signature, inputs, names)
-        self.request.examples += len(self.examples)
+        self.request.examples = len(self.examples)  # once, for however many tasks
         return arrays
 
 

@@ -16,6 +16,7 @@ from serving.embedded.json_writing import (
     quoted,
     string_text,
 )
+from serving.embedded.rapidjson_number import flush_subnormals
 from serving.embedded.status import StatusError, invalid_argument
 
 _MAX_INT64 = 2**63 - 1
@@ -102,7 +103,7 @@ def _list(feature: Any, name: str, kind: str) -> Any:
 
 def _float32(value: float) -> float:
     with np.errstate(over="ignore", under="ignore"):
-        return float(np.float32(value))
+        return float(flush_subnormals(np.array(value, np.float32)))
 
 
 def classification_text(result: Any) -> str:

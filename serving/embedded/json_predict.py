@@ -28,6 +28,7 @@ from serving.embedded.json_writing import (
     string_text,
 )
 from serving.embedded.prediction import tensor_error
+from serving.embedded.rapidjson_number import flush_subnormals
 from serving.embedded.status import Code, StatusError, invalid_argument
 from serving.embedded.tensor_proto import (
     InvalidTensor,
@@ -224,11 +225,7 @@ def _floats(values: list[JsonValue], dtype: int) -> npt.NDArray[Any]:
     doubles = np.array(values, np.float64)
     wanted = np.float32 if dtype == types_pb2.DT_FLOAT else np.float64
     with np.errstate(over="ignore", under="ignore"):
-        array = doubles.astype(wanted)
-    # TF Serving's REST threads take subnormal numbers for zero.
-    is_subnormal = np.abs(array) < np.finfo(wanted).smallest_normal
-    array[is_subnormal] = np.copysign(wanted(0), array[is_subnormal])
-    return array
+        return flush_subnormals(doubles.astype(wanted))
 
 
 def _integers(values: list[JsonValue], dtype: int) -> npt.NDArray[Any]:

@@ -2,7 +2,8 @@
 
 A text is first read by the standard library's decoder, which is written in C. It takes a subset of
 what RapidJSON takes, so what it refuses is read again here, by RapidJSON 1.1's own rules: ``Inf``,
-its number arithmetic, its error and offset.
+its number arithmetic, its error and offset. Of that text too the C decoder reads the parts that it
+takes, or the fault at the end of a big body would cost minutes.
 
 Values: ``None``, ``bool``, ``int`` (from -2**63 to 2**64-1), ``float``, ``str`` (bytes that are not
 UTF-8 are surrogate escapes), ``list``, and ``JsonObject``.
@@ -10,8 +11,9 @@ UTF-8 are surrogate escapes), ``list``, and ``JsonObject``.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 from serving.embedded.rapidjson_number import RapidJsonError, read_number
@@ -51,6 +53,18 @@ _NOT_FOR_STANDARD_DECODER = tuple(
     re.compile(pattern) for pattern in (rb"\\u[dD]", rb"e\+?[0-9]{3}", rb"E\+?[0-9]{3}")
 )
 _SPACE = re.compile(r"[ \n\r\t]*")
+#: Up to 15 digits, their sign and their point.
+_ALWAYS_NEAREST = 16
+#: Down to this many open containers the C decoder is tried on a value: each try of one that it does
+#: not take may read all the rest in vain.
+_TRIED_DEPTH = 4
+#: How much of the text is given to the C decoder first, and again when a value is longer; bytes.
+_FIRST_WINDOW, _LONGER = 2**8, 2**4
+#: ``-Infinity``, and an escaped pair of surrogates, are cut off by less.
+_LONGEST_WORD = 13
+#: How many elements of an array are read at once, in bytes.
+_RUN = 2**16
+_STEPS_BETWEEN_PAUSES = 2**10
 
 
 def _integer(text: str) -> int | float:
@@ -60,32 +74,51 @@ def _integer(text: str) -> int | float:
     return float(read_number(text.encode() + b"\0", 0)[0])
 
 
+def _exact_float(text: str) -> float:
+    # So few digits and the power of ten are exact as doubles: RapidJSON divides them once, which
+    # gives the nearest double, as Python does.
+    if len(text) <= _ALWAYS_NEAREST and "e" not in text and "E" not in text:
+        return float(text)
+    return float(read_number(text.encode() + b"\0", 0)[0])
+
+
 _decoder = json.JSONDecoder(object_pairs_hook=JsonObject, parse_int=_integer)
+_exact_decoder = json.JSONDecoder(
+    object_pairs_hook=JsonObject, parse_int=_integer, parse_float=_exact_float
+)
 
 
-def read_json(text: bytes, *, exact_doubles: bool = False) -> JsonValue:
+def _is_special(text: bytes) -> bool:
+    return any(pattern.search(text) for pattern in _NOT_FOR_STANDARD_DECODER)
+
+
+def read_json(
+    text: bytes, *, exact_doubles: bool = False, pause: Callable[[], None] = lambda: None
+) -> JsonValue:
     """The value that ``text`` begins with; what follows it is ignored.
 
     Args:
         text: JSON, UTF-8 with or without a byte order mark.
         exact_doubles: read every number by RapidJSON's arithmetic, whose last bit is not always
             that of the nearest double. Slower; of no consequence for 32-bit numbers.
+        pause: called now and then while a text is read that the C decoder does not take; what it
+            raises ends the reading.
 
     Raises:
         RapidJsonError: ``text`` is no JSON.
     """
-    is_special = any(pattern.search(text) for pattern in _NOT_FOR_STANDARD_DECODER)
-    if not exact_doubles and not is_special:
+    decoder = _exact_decoder if exact_doubles else _decoder
+    if not _is_special(text):
         try:
             decoded = text.decode("utf-8", "surrogateescape")
             start = _SPACE.match(decoded)
-            value, _ = _decoder.raw_decode(decoded, start.end() if start else 0)
+            value, _ = decoder.raw_decode(decoded, start.end() if start else 0)
         except (ValueError, RecursionError):
             pass
         else:
             if isinstance(value, JsonObject):
                 return value
-    return _Reader(text).read()
+    return _Reader(text, decoder, pause).read()
 
 
 _START = "The document is empty."
@@ -113,10 +146,22 @@ _WORDS: dict[int, tuple[bytes, JsonValue]] = {
 }
 
 
+def _add(parent: Any, key: str, value: JsonValue) -> None:
+    if isinstance(parent, JsonObject):
+        parent.members.append((key, value))
+    else:
+        parent.append(value)
+
+
 class _Reader:
     """RapidJSON's iterative parser: no recursion, so depth is limited by memory alone."""
 
-    def __init__(self, text: bytes) -> None:
+    def __init__(self, text: bytes, decoder: json.JSONDecoder, pause: Callable[[], None]) -> None:
+        self._decoder = decoder
+        self._pause = pause
+        #: What is behind an element that is a container, when the last one is like the next.
+        self._separator = b"],"
+        self._no_run_before = 0
         # A zero byte ends the text wherever it stands, as in RapidJSON; here one always does.
         self._text = text + b"\0"
         self._at = 0
@@ -132,7 +177,11 @@ class _Reader:
         root: list[JsonValue] = []
         open_containers: list[tuple[Any, str]] = []
         self._open_or_scalar(root, "", open_containers)
-        while open_containers:
+        for step in count():
+            if not open_containers:
+                break
+            if step % _STEPS_BETWEEN_PAUSES == 0:
+                self._pause()
             container, _ = open_containers[-1]
             if isinstance(container, JsonObject):
                 self._object_step(container, open_containers)
@@ -162,10 +211,7 @@ class _Reader:
             open_containers.append((value, key))
         else:
             value = self._scalar(byte)
-        if isinstance(parent, JsonObject):
-            parent.members.append((key, value))
-        else:
-            parent.append(value)
+        _add(parent, key, value)
 
     def _object_step(self, container: JsonObject, open_containers: list[tuple[Any, str]]) -> None:
         """Read the end of an object, or its next member up to the value."""
@@ -194,13 +240,71 @@ class _Reader:
             return
         if container:
             self._expect(b",", _ELEMENT_END)
+        self._peek()
+        container.extend(self._run())
         self._value(container, "", open_containers)
 
     def _value(self, parent: Any, key: str, open_containers: list[tuple[Any, str]]) -> None:
         byte = self._peek()
         if byte in b"],}:\0":
             raise RapidJsonError(_VALUE, self._at)
+        if byte in b"[{" and len(open_containers) <= _TRIED_DEPTH:
+            value = self._decoded()
+            if value is not MISSING:
+                _add(parent, key, value)
+                return
         self._open_or_scalar(parent, key, open_containers)
+
+    def _decoded(self) -> JsonValue:
+        """The value that comes next, if the C decoder takes it as RapidJSON does; else MISSING."""
+        size = _FIRST_WINDOW
+        while True:
+            # A character per byte, so that places in it are those of the text. No more of it than
+            # need be: the decoder counts lines to tell of an error.
+            window = self._text[self._at : self._at + size].decode("latin-1")
+            try:
+                _, end = self._decoder.raw_decode(window)
+                break
+            except json.JSONDecodeError as error:
+                is_cut = error.pos > size - _LONGEST_WORD or error.msg.startswith("Unterminated")
+                if not is_cut or self._at + size >= len(self._text):
+                    return MISSING
+                size *= _LONGER
+            except (ValueError, RecursionError):
+                return MISSING
+        part = self._text[self._at : self._at + end]
+        values = self._decoded_list(part)
+        if not values:
+            return MISSING
+        self._at += end
+        self._separator = part[len(part.rstrip(b"]}")) :] + b","
+        return values[0]
+
+    def _decoded_list(self, elements: bytes) -> list[JsonValue]:
+        """The elements of a list without its brackets; none where RapidJSON has a word to say."""
+        if _is_special(elements):
+            return []
+        try:
+            values: list[JsonValue] = self._decoder.decode(
+                f"[{elements.decode('utf-8', 'surrogateescape')}]"
+            )
+        except (ValueError, RecursionError):
+            return []
+        return values
+
+    def _run(self) -> list[JsonValue]:
+        """Elements that come next, each with the comma behind it; maybe none."""
+        if self._at < self._no_run_before:
+            return []
+        separator = self._separator if self._text[self._at] in b"[{" else b","
+        last = self._text.rfind(separator, self._at, self._at + _RUN)
+        end = last + len(separator)
+        values = self._decoded_list(self._text[self._at : end - 1]) if last >= 0 else []
+        if values:
+            self._at = end
+        else:
+            self._no_run_before = self._at + _RUN
+        return values
 
     def _expect(self, byte: bytes, message: str) -> None:
         if self._text[self._at] != byte[0]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.embedded.json_reading import JsonObject, JsonValue
-from serving.embedded.rapidjson_number import flush_subnormal
+from serving.embedded.rapidjson_number import flush_subnormal, flush_subnormals
 
 _INDENT = "    "
 #: A value quoted in a message is cut after the token that reaches so many bytes.
@@ -58,9 +58,7 @@ def float_texts(values: npt.NDArray[Any]) -> list[str]:
     always do (9 or 17); ``.0`` where neither a point nor an exponent shows that it is no integer.
     """
     digits = 9 if values.dtype == np.float32 else 17
-    smallest = np.finfo(values.dtype).smallest_normal
-    # TF Serving's REST threads take subnormal numbers for zero.
-    values = np.where(np.abs(values) < smallest, np.copysign(values.dtype.type(0), values), values)
+    values = flush_subnormals(values)
     numbers = values.tolist()
     texts = [f"{number:.6g}" for number in numbers]
     with np.errstate(over="ignore"):

@@ -7,7 +7,10 @@ always the nearest double; and TF Serving's REST threads take subnormal numbers 
 import math
 import re
 import sys
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 _TOO_BIG = "Number too big to be stored in double."
 _INVALID = "Invalid value."
@@ -49,6 +52,12 @@ def flush_subnormal(value: float) -> float:
     return value
 
 
+def flush_subnormals(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Floats of any shape, those too small for a normal number of their dtype as zeros."""
+    is_subnormal = np.abs(values) < np.finfo(values.dtype).smallest_normal
+    return np.where(is_subnormal, np.copysign(values.dtype.type(0), values), values)
+
+
 def read_number(text: bytes, start: int) -> tuple[int | float, int]:
     """The number at ``start`` of a text that ends in a zero byte, and the offset behind it.
 
@@ -72,18 +81,34 @@ def read_number(text: bytes, start: int) -> tuple[int | float, int]:
 
 
 def _not_finite(text: bytes, at: int, is_negative: bool) -> tuple[float, int]:
-    """``NaN``, ``Inf`` or ``Infinity``."""
-    for word in (b"NaN", b"Infinity", b"Inf"):
-        if text.startswith(word, at) and not (word == b"Inf" and text[at + 3] == ord("i")):
-            if word == b"NaN":
-                return float("nan"), at + len(word)
-            return (float("-inf") if is_negative else float("inf")), at + len(word)
-    # The offset is that of the first byte that fits neither word.
-    word = b"NaN" if text[at] == ord("N") else b"Infinity"
+    """``NaN``, ``Inf`` or ``Infinity``.
+
+    RapidJSON 1.1 looks for ``Inf`` where it ceased to find ``NaN``: ``NInf`` is infinite too.
+    """
+    matched = _matched(text, at, b"NaN")
+    at += matched
+    if matched == len(b"NaN"):
+        return float("nan"), at
+    at = _after(text, at, b"Inf")
+    if text[at] == ord("i"):
+        at = _after(text, at, b"inity")
+    return (float("-inf") if is_negative else float("inf")), at
+
+
+def _after(text: bytes, at: int, word: bytes) -> int:
+    """The offset behind a word, which must be at ``at``; the error's is where it ceases to be."""
+    matched = _matched(text, at, word)
+    if matched < len(word):
+        raise RapidJsonError(_INVALID, at + matched)
+    return at + matched
+
+
+def _matched(text: bytes, at: int, word: bytes) -> int:
+    """How many bytes of a word are at ``at``; the text ends in a zero."""
     matched = 0
-    while text[at + matched] == word[matched]:
+    while matched < len(word) and text[at + matched] == word[matched]:
         matched += 1
-    raise RapidJsonError(_INVALID, at + matched)
+    return matched
 
 
 def _integer_part(text: bytes, at: int, start: int, is_negative: bool) -> _Significand:

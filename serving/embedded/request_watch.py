@@ -5,6 +5,7 @@ and a fault of this server is an INTERNAL error of one request and nothing worse
 """
 
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -19,6 +20,9 @@ from serving.embedded.asked_model import AskedModel
 from serving.embedded.metrics import ServingMetrics
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError
+
+#: What a terminal might obey: C0, DEL and C1.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 _logger = logging.getLogger("serving.embedded")
 
@@ -54,16 +58,24 @@ class Request:
         outputs: Sequence[str],
     ) -> dict[str, npt.NDArray[Any]]:
         """Run a signature within what is left of the time; as ``Servable.run``."""
+        self.check_time()
         began = time.monotonic()
-        timeout = 0
-        if self.deadline is not None:
-            timeout = round((self.deadline - began) * 1000)
-            if timeout <= 0:
-                # The session's own words, which it says when the time ends within it.
-                raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+        timeout = 0 if self.deadline is None else max(1, round((self.deadline - began) * 1000))
         results = servable.run(signature, inputs, outputs, timeout_in_ms=timeout)
         self.runs.append((api, time.monotonic() - began))
         return results
+
+    def check_time(self) -> None:
+        """Hold the request against its time.
+
+        Raises:
+            StatusError: DEADLINE_EXCEEDED; or CANCELLED, for nobody waits any more.
+        """
+        if self.deadline is not None and self.deadline <= time.monotonic():
+            # The session's own words, which it says when the time ends within it.
+            raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+        if self.abandoned is not None and self.abandoned.done():
+            raise StatusError(Code.CANCELLED, "Nobody waits for the answer any more")
 
 
 class RequestWatch:
@@ -159,6 +171,12 @@ def log_refusal(what: str, status: HTTPStatus) -> None:
     )
 
 
+def request_line(method: str, target: bytes) -> str:
+    """An HTTP request as the log names it."""
+    return f"{method} {target.decode('ascii', 'backslashreplace')}"
+
+
 def _one_line(text: str) -> str:
-    """A text of the caller's as it can be logged: without new lines, and UTF-8."""
-    return " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    """A text of the caller's as it can be logged: one line of UTF-8, its controls escaped."""
+    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
+    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", line)

@@ -8,7 +8,7 @@ import asyncio
 import re
 import time
 import zlib
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -34,7 +34,7 @@ from serving.embedded.json_writing import object_text, quoted, string_text
 from serving.embedded.model_answers import SIGNATURE_DEF, model_metadata, model_status
 from serving.embedded.prediction import DEFAULT_SIGNATURE, predict
 from serving.embedded.rapidjson_number import RapidJsonError
-from serving.embedded.request_watch import Request, RequestWatch, log_refusal
+from serving.embedded.request_watch import Request, RequestWatch, log_refusal, request_line
 from serving.embedded.rest_paths import VersionNotNumeric, is_api, is_uri, route
 from serving.embedded.served_models import ServedModels
 from serving.embedded.status import StatusError, invalid_argument
@@ -79,17 +79,26 @@ class RestApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = HttpRequest(scope, receive)
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
+        abandoned: Future[None] = Future()
         try:
             body = await request.body()
+            # The sender's time is not the server's.
+            deadline = None if self._timeout is None else time.monotonic() + self._timeout
+            answer = await self._answer(request, body, deadline, abandoned)
         except ClientDisconnect:
             return
-        answer = await self._answer(request, body, deadline)
+        except asyncio.CancelledError:
+            abandoned.set_result(None)
+            answer = _unanswered(request)
         response = Response(answer.body, answer.status, {"content-type": answer.content_type})
         await response(scope, receive, send)
 
     async def _answer(
-        self, request: HttpRequest, body: bytes, deadline: float | None
+        self,
+        request: HttpRequest,
+        body: bytes,
+        deadline: float | None,
+        abandoned: "Future[None]",
     ) -> HttpAnswer:
         target = _target(request.scope)
         page = self._metrics_page
@@ -104,13 +113,13 @@ class RestApplication:
         if request.method == "OPTIONS":
             return _preflight(request.headers.get("origin", ""))
         encoding = request.headers.get("content-encoding", "")
-        work = partial(self._process, request.method, target, body, encoding, deadline)
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        work = Request("", deadline=deadline, abandoned=abandoned)
+        process = partial(self._process, work, request.method, target, body, encoding)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, process)
 
     def _process(
-        self, method: str, target: bytes, body: bytes, encoding: str, deadline: float | None
+        self, request: Request, method: str, target: bytes, body: bytes, encoding: str
     ) -> HttpAnswer:
-        request = Request("", deadline=deadline)
         try:
             with self._watch.watched("REST", request):
                 asked = route(method, target)
@@ -136,7 +145,7 @@ class RestApplication:
         return self._examples(request, inflated)
 
     def _predict(self, request: Request, body: bytes) -> str:
-        document = _document(body)
+        document = _document(request, body)
         name = read_signature_name(document)
         with self._models.servable(request.model) as servable:
             request.version = servable.version
@@ -148,13 +157,13 @@ class RestApplication:
                 )
             inputs = dict(signature.inputs)
             if any(info.dtype == types_pb2.DT_DOUBLE for info in inputs.values()):
-                document = read_json(body, exact_doubles=True)
+                document = read_json(body, exact_doubles=True, pause=request.check_time)
             asked = read_predict_body(document, name, inputs)
             outputs = predict(request, servable, name, asked.inputs)
         return predict_text(outputs, is_row=asked.is_row)
 
     def _examples(self, request: Request, body: bytes) -> str:
-        document = _document(body)
+        document = _document(request, body)
         name = read_signature_name(document)
         examples = read_examples_body(document)
         with self._models.servable(request.model) as servable:
@@ -170,11 +179,11 @@ def _target(scope: Scope) -> bytes:
     return _BEFORE_PATH.sub(b"", target, count=1)
 
 
-def _document(body: bytes) -> JsonObject:
+def _document(request: Request, body: bytes) -> JsonObject:
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
     try:
-        document = read_json(body)
+        document = read_json(body, pause=request.check_time)
     except RapidJsonError as error:
         raise invalid_argument(f"JSON Parse error: {error} at offset: {error.offset}") from error
     if not isinstance(document, JsonObject):
@@ -200,8 +209,15 @@ def _json(status: int, text: str) -> HttpAnswer:
 
 def _refused(status: HTTPStatus, method: str, target: bytes) -> HttpAnswer:
     """The answer to a request that gets no further than the HTTP server."""
-    log_refusal(f"{method} {target.decode('ascii', 'backslashreplace')}", status)
+    log_refusal(request_line(method, target), status)
     return error_page(status)
+
+
+def _unanswered(request: HttpRequest) -> HttpAnswer:
+    """The answer to a request that was not done with when the grace of a stop had ended."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    log_refusal(request_line(request.method, _target(request.scope)), status)
+    return _json(status, object_text("error", string_text("The server is stopping")))
 
 
 def _preflight(origin: str) -> HttpAnswer:

@@ -8,13 +8,16 @@ from typing import Any
 import h11
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from serving.embedded.http_answers import RAW_TARGET, error_page
-from serving.embedded.request_watch import log_refusal
+from serving.embedded.request_watch import log_refusal, request_line
 
 #: TF Serving closes no idle connection; uvicorn's default of 5 s would surprise pooling clients.
 _KEEP_ALIVE = 3600
+#: How long a stopping server waits for the rest of a body, seconds: such a request is not accepted
+#: yet. One that was told to go on (100 Continue) is, and has the whole grace.
+_BODY_GRACE = 3.0
 
 
 class _Server(uvicorn.Server):
@@ -57,6 +60,21 @@ class _Protocol(H11Protocol):
         self._scope = scope
         if scope is not None:
             scope[RAW_TARGET] = self.conn.target
+
+    def shutdown(self) -> None:
+        """Let the answer under way be the last one, and wait for no body for long."""
+        super().shutdown()
+        cycle = self.cycle
+        if cycle is None or not cycle.more_body or cycle.response_complete:
+            return
+        if not any(name == b"expect" for name, _ in cycle.scope["headers"]):
+            self.loop.call_later(_BODY_GRACE, self._drop_without_body, cycle)
+
+    def _drop_without_body(self, cycle: RequestResponseCycle) -> None:
+        if cycle.more_body and not cycle.disconnected:
+            line = request_line(cycle.scope["method"], self.conn.target)
+            log_refusal(f"{line} was not whole when the server stopped", HTTPStatus.REQUEST_TIMEOUT)
+            self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, and close the connection."""
@@ -113,6 +131,9 @@ class RestListener:
         if self._task is None:
             self._socket.close()
             return
-        self._server.config.timeout_graceful_shutdown = max(1, round(grace))
         self._server.should_exit = True
+        await asyncio.wait({self._task}, timeout=grace)
+        # The requests that are left are answered so, and their connections closed.
+        for task in list(self._server.server_state.tasks):
+            task.cancel()
         await self._task

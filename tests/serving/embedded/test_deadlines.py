@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +90,21 @@ def test_a_timeout_of_0_is_none(base: Path, tmp_path: Path) -> None:
         gate.touch()
         asking.join()
     assert [status for status, _ in answers] == [200]
+
+
+@pytest.mark.parametrize("end", ["", "]}"])
+def test_a_body_that_is_long_to_read_is_stopped_with_504(server: EmbeddedServer, end: str) -> None:
+    """Of brackets alone, which no decoder of C takes."""
+    body = b'{"instances": ' + b"[" * 4_000_000 + end.encode()
+    status, text = ask(server.rest_address, "POST", "/v1/models/m:predict", body)
+    assert (status, json.loads(text)["error"]) == (504, "Timed out waiting for notification")
+
+
+def test_the_reading_of_a_body_ends_with_the_waiting_for_it() -> None:
+    abandoned: Future[None] = Future()
+    request = Request("predict", abandoned=abandoned)
+    request.check_time()
+    abandoned.set_result(None)
+    with pytest.raises(StatusError) as caught:
+        request.check_time()
+    assert caught.value.code is Code.CANCELLED

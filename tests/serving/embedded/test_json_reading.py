@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.embedded import json_reading
 from serving.embedded.json_reading import JsonObject, read_json
 from serving.embedded.rapidjson_number import RapidJsonError
 
@@ -45,6 +46,8 @@ def _plain(value: Any) -> Any:
         (b"[.5]", "Invalid value.", 1),
         (b"[-]", "Invalid value.", 2),
         (b"[NaX]", "Invalid value.", 3),
+        (b"[NIx]", "Invalid value.", 3),
+        (b"[NaInfx]", "Missing a comma or ']' after an array element.", 6),
         (b"[Infinitx]", "Invalid value.", 9 - 1),
         (b"[1.]", "Miss fraction part in number.", 3),
         (b"[1e+]", "Miss exponent in number.", 4),
@@ -76,6 +79,7 @@ def test_what_is_no_json_is_told_with_its_offset(text: bytes, message: str, offs
         (b'{"a": 1, "a": 2}', [("a", 1), ("a", 2)]),
         (b'{"a": []}\x00', [("a", [])]),
         (b'{"a": [Inf, -Inf, Infinity, -Infinity]}', [("a", [math.inf, -math.inf] * 2)]),
+        (b'{"a": [NInf, NaInf, -NaInfinity]}', [("a", [math.inf, math.inf, -math.inf])]),
         (b'{"a": "\\u00e4\\n\\/\\ud83d\\ude00"}', [("a", "\u00e4\n/\U0001f600")]),
         (b'{"a": "\xff"}', [("a", "\udcff")]),
         (b'{"\xc3\xa4": null}', [("\u00e4", None)]),
@@ -145,3 +149,75 @@ def _close(one: Any, other: Any) -> bool:
         # A subnormal number is zero in exact arithmetic.
         return math.isclose(one, other, rel_tol=1e-14, abs_tol=2.3e-308)
     return type(one) is type(other) and one == other
+
+
+_pieces = st.sampled_from(
+    [
+        r"[",
+        r"]",
+        r"{",
+        r"}",
+        r",",
+        r":",
+        r"1",
+        r"-2.5",
+        r"1e5",
+        r"1e999",
+        r"Inf",
+        r"NaN",
+        r"-Infinity",
+        r"null",
+        r"true",
+        r"0.1234567890123456789",
+        r"5e-324",
+        r"01",
+        r'"a"',
+        r'"a":',
+        r'"ä"',
+        r'"\ud83d\ude00"',
+        r'"\ud83d"',
+        r'"\x"',
+    ]
+) | st.sampled_from([" ", "\n", "\0", "[1,2],", '{"a":1},', "1,", "[[1.5],[2]],", '{"a":['])
+_structured = st.recursive(
+    _scalars | st.floats(),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=2), inner),
+    max_leaves=20,
+).map(lambda value: json.dumps(value, ensure_ascii=False))
+
+
+def _outcome(text: bytes, *, exact: bool) -> str:
+    try:
+        return repr(_plain(read_json(text, exact_doubles=exact)))
+    except RapidJsonError as error:
+        return f"{error} at {error.offset}"
+
+
+@given(
+    pieces=st.lists(_pieces | _structured, max_size=12),
+    within=st.sampled_from(["%s", '{"a": %s', '{"a": [%s]}', "[[[%s", '{"a": [[1, 2], %s, 3]}']),
+)
+def test_what_the_c_decoder_reads_changes_nothing(pieces: list[str], within: str) -> None:
+    """Neither a value nor an error's words or place."""
+    text = (within % " ".join(pieces)).encode("utf-8", "surrogatepass")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_reading, "_FIRST_WINDOW", 4)
+        helped = _outcome(text, exact=True)
+        patch.setattr(json_reading, "_TRIED_DEPTH", -1)
+        patch.setattr(json_reading, "_is_special", lambda _: True)
+        assert _outcome(text, exact=True) == helped
+
+
+class _HadEnough(Exception):
+    pass
+
+
+def test_the_reading_of_what_the_c_decoder_does_not_take_can_be_ended() -> None:
+    calls = iter(range(3))
+
+    def pause() -> None:
+        if next(calls) == 2:
+            raise _HadEnough
+
+    with pytest.raises(_HadEnough):
+        read_json(b'{"a": ' + b"[" * 10_000, pause=pause)

@@ -12,6 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tensorflow_serving.apis import (
     classification_pb2,
+    inference_pb2,
     predict_pb2,
     prediction_service_pb2_grpc,
 )
@@ -204,3 +205,16 @@ def test_the_metrics_can_be_registered_beside_others(models: Path) -> None:
         predict(server.rest_address, "m")
     labels = {"model_name": "m", "status": "OK"}
     assert registry.get_sample_value(":tensorflow:serving:request_count", labels) == 1
+
+
+def test_the_examples_of_several_tasks_are_counted_once(server: EmbeddedServer) -> None:
+    assert server.grpc_address is not None
+    asked = inference_pb2.MultiInferenceRequest()
+    for method in ("classify", "regress"):
+        task = asked.tasks.add(method_name=f"tensorflow/serving/{method}")
+        task.model_spec.name, task.model_spec.signature_name = "types", method
+    asked.input.example_list.examples.add().features.feature["a"].float_list.value.append(1.5)
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        prediction_service_pb2_grpc.PredictionServiceStub(channel).MultiInference(asked, timeout=20)
+    samples = _samples(server)
+    assert samples[':tensorflow:serving:request_example_count_total{model="types"}'] == 1

@@ -118,6 +118,15 @@ def test_a_name_that_is_no_utf_8_comes_back_byte_for_byte(server: EmbeddedServer
     connection.close()
 
 
+def test_the_log_escapes_what_a_terminal_would_obey(
+    server: EmbeddedServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    ask(server.rest_address, "GET", "/v1/models/a%1b%5b31m%c2%9b%7f")
+    (failed,) = (r for r in caplog.records if getattr(r, "event", "") == "request_failed")
+    assert failed.__dict__["model"] == r"a\x1b[31m\x9b\x7f"
+    assert failed.getMessage().isprintable()
+
+
 def test_head_is_no_get(server: EmbeddedServer) -> None:
     assert ask(server.rest_address, "HEAD", _KMEANS) == (400, "")
 

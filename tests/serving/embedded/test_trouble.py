@@ -4,6 +4,8 @@ import json
 import re
 import socket
 import struct
+import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
@@ -134,6 +136,99 @@ def test_a_slow_sender_is_answered_and_holds_nobody_up(server: EmbeddedServer) -
             if byte == ord("\n"):
                 assert predict(server.rest_address, "m", x=2) == 2
         assert _status(slow) == 200
+
+
+def test_a_slow_senders_time_is_not_the_servers(tmp_path: Path) -> None:
+    base = tmp_path / "m"
+    base.mkdir()
+    write_multiplier(base, 1)
+    seconds = 1.0
+    with EmbeddedServer(
+        model_name="m", model_base_path=base, rest_api_timeout_in_ms=int(seconds * 1000)
+    ) as server:
+        request = _post(b'{"instances": [5]}')
+        with _connect(server) as slow:
+            slow.sendall(request[:-5])
+            began = time.monotonic()
+            eventually(lambda: time.monotonic() - began, lambda waited: waited > seconds)
+            slow.sendall(request[-5:])
+            assert _status(slow) == 200
+
+
+def _stopping(server: EmbeddedServer) -> threading.Thread:
+    """A thread that stops the server; its port is closed already."""
+    stopper = threading.Thread(target=server.stop)
+    address = server.rest_address
+    stopper.start()
+    assert eventually(lambda: _refuses(address), bool)
+    return stopper
+
+
+def _refuses(address: str | None) -> bool:
+    try:
+        ask(address, "GET", "/v1/models/m")
+    except OSError:
+        return True
+    return False
+
+
+def test_a_stop_waits_for_no_body_that_does_not_come(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = tmp_path / "m"
+    base.mkdir()
+    write_multiplier(base, 1)
+    server = EmbeddedServer(model_name="m", model_base_path=base).start()
+    with _connect(server) as half:
+        half.sendall(_post(b'{"instances"', 100))
+        assert predict(server.rest_address, "m", x=3) == 3
+        stopper = _stopping(server)
+        stopper.join(20)
+        assert not stopper.is_alive()
+    (failed,) = (r for r in caplog.records if getattr(r, "event", "") == "request_failed")
+    assert f"POST {_PATH} was not whole when the server stopped" in failed.getMessage()
+    assert not [r for r in caplog.records if r.exc_info or r.name.startswith("uvicorn")]
+
+
+def test_a_stop_waits_for_a_body_that_it_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.embedded.rest_listener._BODY_GRACE", 0.0)
+    base = tmp_path / "m"
+    base.mkdir()
+    write_multiplier(base, 1)
+    server = EmbeddedServer(model_name="m", model_base_path=base).start()
+    body = b'{"instances": [5]}'
+    with _connect(server) as asked:
+        asked.sendall(_post(b"", len(body)).replace(b"Host", b"Expect: 100-continue\r\nHost"))
+        assert _status(asked) == 100
+        stopper = _stopping(server)
+        asked.sendall(body)
+        answered = asked.makefile("rb").read()
+    stopper.join()
+    assert b"HTTP/1.1 200" in answered
+
+
+def test_what_is_not_done_when_the_grace_ends_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("serving.embedded.server._GRACE", 0.5)
+    base = tmp_path / "m"
+    base.mkdir()
+    write_gate(base, 1)
+    started, gate = tmp_path / "started", tmp_path / "gate"
+    body = json.dumps({"instances": [{"started": str(started), "gate": str(gate)}]}).encode()
+    server = EmbeddedServer(model_name="m", model_base_path=base).start()
+    with _connect(server) as connection:
+        connection.sendall(_post(body))
+        assert eventually(started.exists, bool)
+        stopper = _stopping(server)
+        answered = connection.makefile("rb").read()
+        gate.touch()
+        stopper.join()
+    assert answered.startswith(b"HTTP/1.1 503")
+    assert b"The server is stopping" in answered
+    assert not [r for r in caplog.records if r.exc_info or r.name.startswith("uvicorn")]
 
 
 def test_500_idle_connections_hold_nobody_up(server: EmbeddedServer) -> None:

@@ -1,0 +1,15 @@
+"""Bodies of classify and regress become tf.Examples."""
+
+import pytest
+
+from serving.embedded.json_examples import read_examples_body
+from serving.embedded.json_reading import read_json
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [(b"1e-40", 0.0), (b"1.5", 1.5), (b"1e39", float("inf"))]
+)
+def test_a_float_becomes_one_of_32_bits_without_subnormals(text: bytes, value: float) -> None:
+    message = read_examples_body(read_json(b'{"examples": [{"a": %s}]}' % text))
+    (example,) = message.example_list.examples
+    assert list(example.features.feature["a"].float_list.value) == [value]
