@@ -39,21 +39,32 @@ _OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     # A call is retried only while its bytes are kept; the default keeps 256 KiB, which is
     # 1,024 rows of 64 features.
     ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),
-    # After an outage the default waits up to two minutes before it looks for the server again.
+    # After an outage the default waits up to two minutes before it looks for the server again, and
+    # it gives a connection that is made and never answered 20 seconds.
     ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # A connection whose other end is gone without a word is found out while calls wait for it.
-    # Servers end one that asks too often without a call or data; gRPC's own limits prevent that.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # As over REST: the servers are asked directly, whatever http_proxy says.
+    ("grpc.enable_http_proxy", 0),
 )
+
+# A connection whose other end is gone without a word is found out while calls wait for it.
+# Servers end one that asks too often without a call or data; gRPC's own limits prevent that.
+_KEEPALIVE_MS: Final = {"time": 20_000, "timeout": 10_000}
 
 
 def channel_options(
     addresses: Sequence[str], tls: Tls | None, limits: Limits
 ) -> list[tuple[str, int | str]]:
     """The options of a channel to these servers."""
-    options = [*_OPTIONS, ("grpc.max_receive_message_length", limits.answer_bytes)]
+    options: list[tuple[str, int | str]] = [
+        *_OPTIONS,
+        ("grpc.max_receive_message_length", limits.answer_bytes),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS["time"]),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS["timeout"]),
+        # Most of what goes unanswered is another ping, for which the default waits a minute.
+        ("grpc.http2.ping_timeout_ms", _KEEPALIVE_MS["timeout"]),
+    ]
     if tls is not None:
         name = tls.server_name
         if name is None and len(addresses) > 1:

@@ -174,6 +174,15 @@ def test_a_proxy_that_does_not_know_us_is_access_denied(
         client.assign(POINTS)
 
 
+def test_the_servers_are_asked_directly_whatever_the_environment_says(
+    wire: Wire, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with wire.client(server.address, "customers") as client:
+        assert client.assign(POINTS).cluster_index.shape == (4,)
+
+
 def test_several_servers_take_turns(wire: Wire) -> None:
     with ExitStack() as stack:
         servers = [stack.enter_context(wire.start_server()) for _ in range(3)]
