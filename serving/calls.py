@@ -210,6 +210,22 @@ def dimensions(tensors: tuple[TensorContract, ...], arrays: Mapping[str, Any]) -
     }
 
 
+def outputs_of_nothing(signature: SignatureContract, sizes: Mapping[str, int]) -> Arrays | None:
+    """The empty outputs of a call without rows; None where it has some, or a size is not known.
+
+    ``sizes`` are those of the inputs, and what is known of the model: the k of ``transform`` and
+    the d of ``decode`` are not in the inputs.
+    """
+    if sizes[signature.inputs[0].shape[0]] > 0:
+        return None
+    if any(letter not in sizes for tensor in signature.outputs for letter in tensor.shape):
+        return None
+    return {
+        tensor.name: np.empty([sizes[letter] for letter in tensor.shape], tensor.dtype)
+        for tensor in signature.outputs
+    }
+
+
 def checked_outputs(
     signature: SignatureContract, inputs: Arrays, outputs: Arrays, target: Target
 ) -> Arrays:

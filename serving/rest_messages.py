@@ -9,7 +9,6 @@ JSON cannot carry the shape of an array without elements; ``padded`` and ``cut``
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -66,13 +65,11 @@ def base_url(address: str, scheme: str, target: Target) -> str:
     return url.rstrip("/")
 
 
-def request_of(question: Question) -> HttpRequest | None:
-    """The request that a question takes; None when it is answered without one."""
+def request_of(question: Question) -> HttpRequest:
+    """The request that a question takes."""
     target = question.target
     match question:
-        case Predict(target, signature, inputs, sizes):
-            if answer_of_nothing(signature, inputs, sizes) is not None:
-                return None
+        case Predict(target, signature, inputs):
             body = predict_body(signature, padded(signature, inputs))
             return HttpRequest("POST", path(target, ":predict"), body, target)
         case GetStatus():
@@ -81,7 +78,7 @@ def request_of(question: Question) -> HttpRequest | None:
             return HttpRequest("GET", path(target, "/metadata"), None, target)
 
 
-def answer_of(question: Question, body: bytes | None) -> Any:
+def answer_of(question: Question, body: bytes) -> Any:
     """The answer to a question, of the body that answered its request.
 
     Raises:
@@ -89,15 +86,13 @@ def answer_of(question: Question, body: bytes | None) -> Any:
     """
     target = question.target
     match question:
-        case Predict(target, signature, inputs, sizes):
-            if body is None:
-                return answer_of_nothing(signature, inputs, sizes), target.version
+        case Predict(target, signature, inputs):
             outputs = predicted(signature, body, target)
             return cut(signature, inputs, outputs), target.version
         case GetStatus():
-            return versions(body or b"", target)
+            return versions(body, target)
         case GetMetadata():
-            return metadata(body or b"", target)
+            return metadata(body, target)
 
 
 def path(target: Target, ending: str = "") -> str:
@@ -143,25 +138,6 @@ def predicted(signature: SignatureContract, body: bytes, target: Target) -> Arra
 
 def _by_row(signature: SignatureContract) -> bool:
     return len(signature.inputs) == len(signature.outputs) == 1
-
-
-def answer_of_nothing(
-    signature: SignatureContract, inputs: Arrays, known: Mapping[str, int]
-) -> Arrays | None:
-    """The empty outputs of a request without rows; None where only the server knows their shape.
-
-    That is where they have a dimension that the inputs do not have, the k of ``transform`` or the d
-    of ``decode``, and it is not among the known either.
-    """
-    sizes = {**known, **dimensions(signature.inputs, inputs)}
-    if sizes[signature.inputs[0].shape[0]] > 0:
-        return None
-    if any(letter not in sizes for tensor in signature.outputs for letter in tensor.shape):
-        return None
-    return {
-        tensor.name: np.empty([sizes[letter] for letter in tensor.shape], tensor.dtype)
-        for tensor in signature.outputs
-    }
 
 
 def padded(signature: SignatureContract, inputs: Arrays) -> Arrays:

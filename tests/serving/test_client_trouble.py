@@ -1,10 +1,13 @@
 """Servers that fail, are slow, are gone, or say nonsense: each gives its error, none a hang."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,17 +15,21 @@ import pytest
 
 from serving import (
     AccessDenied,
+    AsyncRestClient,
     DeadlineExceeded,
     GrpcClient,
     InvalidInput,
+    Limits,
     ModelNotFound,
     ResourceExhausted,
     RestClient,
     ServerError,
     ServerUnavailable,
     ServingError,
+    rest_messages,
 )
 
+from .awaited import Awaited
 from .conftest import Wire
 from .fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
 
@@ -404,6 +411,121 @@ def test_a_call_under_way_ends_when_its_client_is_closed(
     assert len(raised) == 1
 
 
+def test_waiting_until_ready_ends_when_its_client_is_closed(wire: Wire, server: FakeServer) -> None:
+    client = wire.client(server.address, "customers")
+    server.model.states = {1: "LOADING"}
+    raised = _in_thread(lambda: client.wait_until_ready(LIMIT))
+    _until(lambda: len(server.calls) >= 3)
+    client.close()
+    assert [type(each) for each in raised()] == [ServerError]
+
+
+REST = [RestClient, partial(Awaited, AsyncRestClient)]
+ROWS = np.ones((2000, 2), np.float32)
+
+
+@pytest.fixture
+def writing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[threading.Event], list[Any]]]:
+    """Holds what writes a request until an event is set; gives the questions as they come."""
+    written: list[Any] = []
+    gates: list[threading.Event] = []
+    write = rest_messages.request_of
+
+    def hold(gate: threading.Event) -> list[Any]:
+        gates.append(gate)
+
+        def held(question: Any) -> Any:
+            written.append(question)
+            assert gate.wait(LIMIT + 10)
+            return write(question)
+
+        monkeypatch.setattr(rest_messages, "request_of", held)
+        return written
+
+    yield hold
+    for gate in gates:
+        gate.set()
+
+
+@pytest.mark.parametrize("kind", REST, ids=["waiting", "awaited"])
+def test_a_call_whose_request_is_being_written_ends_when_its_client_is_closed(
+    kind: Any, writing: Callable[[threading.Event], list[Any]]
+) -> None:
+    with FakeRestServer() as server:
+        client = kind(server.address, "customers")
+        client.assign(ROWS)
+        gate = threading.Event()
+        written = writing(gate)
+        raised = _in_thread(lambda: client.assign(ROWS, timeout=60))
+        _until(lambda: bool(written))
+        closing = threading.Thread(target=client.close)
+        closing.start()
+        assert [type(each) for each in raised()] == [ServerError]
+        gate.set()
+        closing.join(LIMIT)
+
+
+@pytest.mark.parametrize("kind", REST, ids=["waiting", "awaited"])
+def test_the_deadline_counts_while_a_request_is_written(
+    kind: Any, writing: Callable[[threading.Event], list[Any]]
+) -> None:
+    with FakeRestServer() as server, kind(server.address, "customers") as client:
+        client.assign(ROWS)
+        gate = threading.Event()
+        writing(gate)
+        with within(LIMIT), pytest.raises(DeadlineExceeded):
+            client.assign(ROWS, timeout=0.3)
+        gate.set()
+
+
+def test_no_part_is_written_before_it_can_be_sent(
+    writing: Callable[[threading.Event], list[Any]],
+) -> None:
+    limits = Limits(rows=100, in_flight=2)
+    with (
+        FakeRestServer() as server,
+        RestClient(server.address, "customers", version=2, limits=limits) as client,
+    ):
+        client.assign(ROWS[:1])
+        server.calls.clear()
+        server.gate.clear()
+        gate = threading.Event()
+        gate.set()
+        written = writing(gate)
+        raised = _in_thread(lambda: client.assign(ROWS, timeout=60))
+        _until(lambda: server.predicts() == 2)
+        assert len(written) == 2
+        server.gate.set()
+        assert raised() == []
+        assert len(written) == 20
+
+
+def test_a_forked_process_goes_on_with_a_rest_client() -> None:
+    program = """
+import multiprocessing, warnings
+from tests.serving.fake_servers import FakeRestServer
+from serving import RestClient
+warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: there are threads
+
+def ask(client):
+    assert client.assign([[1, 2]], timeout=20).cluster_index.tolist() == [0]
+    client.close()
+
+with FakeRestServer() as server:
+    clients = [RestClient(server.address, "customers") for _ in range(2)]
+    clients[0].assign([[1, 2]])
+    for client in clients:
+        child = multiprocessing.get_context("fork").Process(target=ask, args=(client,))
+        child.daemon = True
+        child.start()
+        child.join(40)
+        assert child.exitcode == 0, child.exitcode
+    for client in clients:
+        ask(client)
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=100)
+
+
 def test_threads_share_a_client_and_each_gets_its_own_answer(client: Client) -> None:
     rows = np.random.default_rng(5).normal(scale=8, size=(8, 30, 2))
     expected = [client.transform(each).all_distances for each in rows]
@@ -421,6 +543,27 @@ def test_threads_share_a_client_and_each_gets_its_own_answer(client: Client) -> 
     for thread in threads:
         thread.join(60)
     assert wrong == []
+
+
+def _in_thread(call: Callable[[], object]) -> Callable[[], list[BaseException]]:
+    """What a call raised in a thread of its own, when that has ended."""
+    raised: list[BaseException] = []
+
+    def act() -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test has to tell
+            raised.append(error)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+
+    def ended() -> list[BaseException]:
+        thread.join(LIMIT)
+        assert not thread.is_alive()
+        return raised
+
+    return ended
 
 
 def _until(condition: Callable[[], bool]) -> None:

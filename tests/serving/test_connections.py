@@ -1,9 +1,10 @@
 """Encrypted connections, headers for proxies, several addresses, compressed bodies."""
 
+import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,39 @@ def test_a_server_that_is_gone_is_passed_over(wire: Wire) -> None:
         one.stop()
         for _ in range(6):
             assert client.assign(POINTS).cluster_index.shape == (4,)
+
+
+@contextmanager
+def silent_place(*, takes: bool) -> Iterator[str]:
+    """An address where nobody answers; without ``takes``, no connection is made either."""
+    with ExitStack() as stack:
+        hole = stack.enter_context(
+            socket.create_server(("127.0.0.1", 0), backlog=100 if takes else 0)
+        )
+        while not takes:
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0.2)
+            try:
+                waiting.connect(hole.getsockname())
+            except TimeoutError:
+                break
+        yield f"127.0.0.1:{hole.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("takes", [True, False], ids=["connects", "does not connect"])
+def test_a_server_that_is_silent_costs_rest_no_more_than_one_call(wire: Wire, takes: bool) -> None:
+    if wire.start_server is not FakeRestServer:
+        pytest.skip("gRPC connects to each address when it is there")
+    answered = 0
+    with (
+        wire.start_server() as server,
+        silent_place(takes=takes) as silent,
+        wire.client([silent, server.address], "customers", timeout=1) as client,
+    ):
+        for _ in range(6):
+            with suppress(DeadlineExceeded):
+                answered += client.assign(POINTS).cluster_index.shape == (4,)
+    assert answered >= (5 if takes else 6)
 
 
 def test_names_are_resolved_where_there_are_several(wire: Wire) -> None:
