@@ -10,15 +10,17 @@ JSON cannot carry the shape of an array without elements; ``padded`` and ``cut``
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
 import numpy as np
 from google.protobuf import json_format
+from numpy.typing import NDArray
 
 from export.wire import tensor_pb2
-from kmeans_module.contract import SignatureContract
+from kmeans_module.contract import SignatureContract, TensorContract
 
 from .calls import Arrays, Target, dimensions
 from .errors import InvalidInput, ServerError, ServingError, error_of_status
@@ -28,6 +30,15 @@ from .results import ModelMetadata, VersionStatus
 
 #: The bytes of a number in a request, about: a float32 is a decimal number of up to 20 digits.
 VALUE_BYTES: Final = 22
+
+
+_JSON_NAMES: Final = {
+    type(None): "null",
+    bool: "true or false",
+    str: "text",
+    float: "fractions",
+    dict: "objects",
+}
 
 
 @dataclass(frozen=True)
@@ -128,12 +139,22 @@ def predicted(signature: SignatureContract, body: bytes, target: Target) -> Arra
             values = {signature.outputs[0].name: answer["predictions"]}
         else:
             values = answer["outputs"]
-        return {
-            tensor.name: np.array(values[tensor.name], dtype=tensor.dtype)
-            for tensor in signature.outputs
-        }
+        return {tensor.name: _array(tensor, values[tensor.name]) for tensor in signature.outputs}
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _unreadable(signature.name, error, target) from error
+
+
+def _array(tensor: TensorContract, values: Any) -> NDArray[Any]:
+    """The array of nested lists of numbers, and of nothing that NumPy only takes for numbers."""
+    flat = values
+    for _ in tensor.shape[1:]:
+        flat = chain.from_iterable(flat)
+    # A list too many is a matter of shape, which is looked at later.
+    kinds = {int, list} if tensor.dtype.startswith("int") else {int, float, list}
+    if wrong := set(map(type, flat)) - kinds:
+        found = ", ".join(sorted(_JSON_NAMES.get(kind, kind.__name__) for kind in wrong))
+        raise TypeError(f"{tensor.name} holds {found}, no {tensor.dtype}")
+    return np.array(values, dtype=tensor.dtype)
 
 
 def _by_row(signature: SignatureContract) -> bool:
@@ -209,7 +230,7 @@ def error_of(status: int, reason: str, body: bytes, target: Target) -> ServingEr
     """The error for an HTTP status that is no success."""
     try:
         message = json.loads(body)["error"]
-    except (ValueError, KeyError, TypeError):  # not TensorFlow Serving's own error
+    except (ValueError, KeyError, TypeError, RecursionError):  # not TensorFlow Serving's own error
         message = None
     if not isinstance(message, str) or not message:
         message = f"HTTP {status} {reason}".rstrip()
@@ -219,7 +240,7 @@ def error_of(status: int, reason: str, body: bytes, target: Target) -> ServingEr
 def _parsed(body: bytes, target: Target) -> dict[str, Any]:
     try:
         answer = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise target.error(ServerError, f"the answer is no JSON: {error}") from error
     if not isinstance(answer, dict):
         raise target.error(ServerError, "the answer is no JSON object")

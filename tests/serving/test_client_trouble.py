@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from export.wire import tensor_pb2
 from serving import (
     AccessDenied,
+    AsyncGrpcClient,
     AsyncRestClient,
     DeadlineExceeded,
     GrpcClient,
@@ -279,6 +281,71 @@ def test_an_answer_that_nobody_can_read_is_one_clear_line(
     ):
         client.assign(POINTS)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [(200, "the answer is no JSON"), (500, "HTTP 500 Internal Server Error")]
+)
+def test_json_that_is_nested_without_end_is_no_answer(status: int, said: str) -> None:
+    with FakeRestServer() as server, RestClient(server.address, "customers") as client:
+        server.handle = lambda path, body: (status, b"[" * 200_000)  # type: ignore[method-assign]
+        with pytest.raises(ServerError, match=said):
+            client.assign(POINTS)
+
+
+@pytest.mark.parametrize(
+    ("index", "distance", "said"),
+    [
+        ("[1.7, 1, 2, 1]", "[1, 2, 3, 4]", "cluster_index holds fractions, no int32"),
+        ("[1, true, 2, 1]", "[1, 2, 3, 4]", "cluster_index holds true or false, no int32"),
+        ('[1, "2", 2, 1]', "[1, 2, 3, 4]", "cluster_index holds text, no int32"),
+        ("[1, 1, 2, 1]", '[null, "3", 1, 1]', "distance holds null, text, no float32"),
+        ("[1, 1, 2, 1]", "[1, 2, 3, true]", "distance holds true or false, no float32"),
+        ("[1, 1, 2, [1]]", "[1, 2, 3, 4]", "cannot be read"),
+        ("5", "[1, 2, 3, 4]", "cannot be read"),
+    ],
+)
+def test_json_that_numpy_would_make_numbers_of_is_no_answer(
+    index: str, distance: str, said: str
+) -> None:
+    with FakeRestServer() as server, RestClient(server.address, "customers") as client:
+        client.assign(POINTS)
+        answer = f'{{"outputs": {{"cluster_index": {index}, "distance": {distance}}}}}'.encode()
+        server.handle = lambda path, body: (200, answer)  # type: ignore[method-assign]
+        with pytest.raises(ServerError, match=said):
+            client.assign(POINTS)
+        answer = b'{"outputs": {"cluster_index": [1, 1, 1, 1], "distance": [1, 2, NaN, Infinity]}}'
+        np.testing.assert_array_equal(client.assign(POINTS).distance, [1, 2, np.nan, np.inf])
+        answer = b'{"predictions": [[1, 2], [3, 4], [5, 6], [7, null]]}'
+        with pytest.raises(ServerError, match="all_distances holds null"):
+            client.transform(POINTS)
+
+
+@pytest.mark.parametrize("kind", [GrpcClient, partial(Awaited, AsyncGrpcClient)])
+@pytest.mark.parametrize(
+    ("method", "shape", "said"),
+    [
+        ("assign", [2**40], r"cluster_index of int32 \[1099511627776\], expected int32 \[4\]"),
+        ("transform", [4, 2**40], "larger than any message"),
+    ],
+)
+def test_a_few_bytes_that_claim_to_be_a_huge_array_are_no_answer(
+    kind: Any, method: str, shape: list[int], said: str
+) -> None:
+    def huge(array: Any) -> tensor_pb2.TensorProto:
+        floats = array.dtype.kind == "f"
+        tensor = tensor_pb2.TensorProto(
+            dtype=tensor_pb2.DT_FLOAT if floats else tensor_pb2.DT_INT32
+        )
+        for size in shape:
+            tensor.tensor_shape.dim.add(size=size)
+        (tensor.float_val if floats else tensor.int_val).append(1)
+        return tensor
+
+    with FakeGrpcServer() as server, kind(server.address, "customers") as client:
+        server._tensor = huge  # type: ignore[method-assign]
+        with pytest.raises(ServerError, match=said):
+            getattr(client, method)(POINTS)
 
 
 @pytest.mark.parametrize("method", ["status", "metadata"])

@@ -255,6 +255,10 @@ def test_input_that_cannot_be_right_never_reaches_the_wire(
         ({"timeout": float("inf")}, "timeout=inf is no deadline"),
         ({"timeout": float("nan")}, "timeout=nan is no deadline"),
         ({"timeout": "5"}, "timeout='5' is no deadline"),
+        ({"timeout": True}, "timeout=True is no deadline"),
+        ({"timeout": 10**400}, "timeout=1000000.* is no deadline"),
+        ({"version": True}, "version=True is no version"),
+        ({"label": 5}, "label=5 is no label"),
     ],
 )
 def test_a_wrong_option_is_refused_by_call_and_by_client(
@@ -265,6 +269,20 @@ def test_a_wrong_option_is_refused_by_call_and_by_client(
     with pytest.raises(InvalidInput, match=said):
         connect().assign(POINTS, **options)
     assert server.calls == []
+
+
+@pytest.mark.parametrize("timeout", [np.float32(20), np.int64(20), 1e10, 1e300], ids=repr)
+def test_a_timeout_is_any_number_of_seconds(client: Client, timeout: Any) -> None:
+    assert client.assign(POINTS, timeout=timeout).cluster_index.shape == (500,)
+
+
+def test_what_lies_under_a_mask_is_no_value(client: Client) -> None:
+    points = np.ma.MaskedArray([[9.0, 1.0], [9.0, 1.0]], mask=[[False, True], [False, False]])
+    assert client.assign(points).cluster_index.tolist() == [-1, 1]
+    assert client.assign(points.astype(np.int64)).cluster_index.tolist() == [-1, 1]
+    assert client.assign(points[1:]).cluster_index.tolist() == [1]
+    with pytest.raises(InvalidInput, match="cluster_index is masked in places"):
+        client.decode(np.ma.MaskedArray([1, 2], mask=[True, False]))
 
 
 @pytest.mark.parametrize(

@@ -158,7 +158,17 @@ def test_the_headers_go_with_every_request(connect: Callable[..., Client], serve
 
 
 @pytest.mark.parametrize(
-    "headers", [{"a b": "SECRET"}, {"a": "SECRET\n"}, {"a": 80443}, {"": "SECRET"}]
+    "headers",
+    [
+        {"a b": "SECRET"},
+        {"a": "SECRET\n"},
+        {"a": 80443},
+        {"": "SECRET"},
+        {"x-bin": "SECRET"},
+        {"Content-Length": "80443"},
+        {"transfer-encoding": "SECRET"},
+        {"content-encoding": "SECRET"},
+    ],
 )
 def test_a_header_that_cannot_be_sent_is_refused(wire: Wire, headers: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="cannot be sent") as raised:
@@ -247,7 +257,7 @@ def test_names_are_resolved_where_there_are_several(wire: Wire) -> None:
             _ask_until(client, lambda: bool(one.predicts() and two.predicts()))
 
 
-@pytest.mark.parametrize("addresses", [[], [1]])
+@pytest.mark.parametrize("addresses", [[], [1], None, 5, b"localhost:1"])
 def test_a_list_without_addresses_is_refused(wire: Wire, addresses: Any) -> None:
     with pytest.raises(InvalidInput, match="is no address"):
         wire.client(addresses, "customers")
