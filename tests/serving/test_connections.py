@@ -16,6 +16,7 @@ import trustme
 
 from serving import (
     AccessDenied,
+    AsyncGrpcClient,
     DeadlineExceeded,
     GrpcClient,
     InvalidInput,
@@ -130,6 +131,16 @@ def test_several_encrypted_servers_take_turns(wire: Wire, papers: Papers) -> Non
         addresses = [one.address, two.address]
         with wire.client(addresses, "customers", tls=Tls(ca=papers.ca)) as client:
             _ask_until(client, lambda: bool(one.predicts() and two.predicts()))
+
+
+@pytest.mark.parametrize("kind", [GrpcClient, AsyncGrpcClient])
+def test_grpc_is_told_the_one_name_of_encrypted_servers_of_several_hosts(
+    kind: Any, papers: Papers
+) -> None:
+    addresses = ["127.0.0.1:1", "localhost:1"]
+    with pytest.raises(InvalidInput, match=r"127.0.0.1, localhost: .* Tls\(server_name=...\)"):
+        kind(addresses, "customers", tls=Tls(ca=papers.ca))
+    kind(addresses, "customers", tls=Tls(ca=papers.ca, server_name="models.internal"))
 
 
 def test_files_that_are_no_certificates_are_refused(wire: Wire, papers: Papers) -> None:
@@ -255,6 +266,25 @@ def test_names_are_resolved_where_there_are_several(wire: Wire) -> None:
         names = [each.address.replace("127.0.0.1", "localhost") for each in (one, two)]
         with wire.client(names, "customers") as client:
             _ask_until(client, lambda: bool(one.predicts() and two.predicts()))
+
+
+def test_a_name_that_is_unknown_leaves_the_others(
+    wire: Wire, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+
+    def resolved(host: Any, *args: Any, **options: Any) -> Any:
+        if "nowhere" in str(host):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    with wire.client(["nowhere:1", server.address], "customers") as client:
+        for _ in range(3):
+            assert client.assign(POINTS).cluster_index.shape == (4,)
+    if wire.start_server is FakeGrpcServer:
+        with pytest.raises(ServerUnavailable, match="nowhere:2 has no address"):
+            wire.client(["nowhere:1", "nowhere:2"], "customers")
 
 
 @pytest.mark.parametrize("addresses", [[], [1], None, 5, b"localhost:1"])
