@@ -2,7 +2,7 @@
 
 ::
 
-    python -m benchmarks.clients [--rounds N] [--json FILE]
+    python benchmarks/clients.py [--rounds N] [--json FILE]
 
 A server without a model, in a process of its own, answers ``assign`` of any rows with bytes made
 beforehand, so that the client is what is measured. Three clients ask it in turn, interleaved:
@@ -18,6 +18,7 @@ import argparse
 import json
 import multiprocessing
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,9 @@ from typing import Any, Final
 
 import grpc
 import numpy as np
+
+# As a script, this folder comes first, and its serving.py would hide the package.
+sys.path[:] = [place for place in sys.path if Path(place).resolve() != Path(__file__).parent]
 
 ROWS: Final = (1, 32, 1024, 100_000)
 FEATURES: Final = 64

@@ -12,7 +12,10 @@ _HIGHEST_PORT: Final = 65535
 
 def listed(address: Address) -> tuple[str, ...]:
     """One address or several, as a list of at least one. Raises InvalidInput."""
-    addresses = (address,) if isinstance(address, str) else tuple(address)
+    try:
+        addresses = (address,) if isinstance(address, str) else tuple(address)
+    except TypeError:
+        addresses = ()
     if not addresses or not all(isinstance(each, str) for each in addresses):
         raise InvalidInput(f"{address!r} is no address; give one as text, or a list of them")
     for each in addresses:

@@ -48,6 +48,7 @@ class AsyncGrpcClient(AsyncClient):
             limits=limits,
             on_bad_row=on_bad_row,
             value_bytes=grpc_messages.VALUE_BYTES,
+            sends_no_rows=True,
         )
         super().__init__(conversations)
         self._headers = checked_headers(headers)

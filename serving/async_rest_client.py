@@ -1,7 +1,6 @@
 """A client that speaks TensorFlow Serving's REST, and awaits. Imports no TensorFlow."""
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from . import rest_messages
@@ -46,6 +45,7 @@ class AsyncRestClient(AsyncClient):
             limits=limits,
             on_bad_row=on_bad_row,
             value_bytes=rest_messages.VALUE_BYTES,
+            sends_no_rows=False,
         )
         super().__init__(conversations)
         self._connection = RestConnection(
@@ -58,13 +58,8 @@ class AsyncRestClient(AsyncClient):
         )
 
     async def _answers(self, ask: Ask) -> list[Any]:
-        async def answer(question: Question) -> Any:
-            # JSON takes its time: in a thread, so that the loop goes on with what else it has.
-            request = await asyncio.to_thread(rest_messages.request_of, question)
-            body = None
-            if request is not None:
-                body = await self._connection.exchange(request, ask.deadline)
-            return await asyncio.to_thread(rest_messages.answer_of, question, body)
+        def answer(question: Question) -> Awaitable[Any]:
+            return self._connection.answer(question, ask.deadline)
 
         return await in_order(answer, ask.questions, self._conversations.limits.in_flight)
 

@@ -5,8 +5,9 @@ Nothing here knows gRPC, REST or how a caller waits, so that every client shares
 
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, Final, Self
 
 import numpy as np
@@ -22,6 +23,9 @@ Arrays = dict[str, NDArray[Any]]
 #: The dtypes that NumPy knows by the name that a server tells, among those a model may take.
 _KNOWN: Final = frozenset({"float32", "float64", "int32", "int64", "bool"})
 _MAX_VERSION: Final = 2**63 - 1
+
+#: Seconds, of thirty years. gRPC counts from 1970, and takes a later end than 2262 for the past.
+_LONGEST_TIMEOUT: Final = 1e9
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,14 @@ class Target:
             InvalidInput: no name, no such version, or version and label at once.
         """
         try:
+            if isinstance(version, bool):
+                raise TypeError
             number = None if version is None else operator.index(version)
         except TypeError:
             message = f"version={version!r} is no version; it is a number from 0 on"
             raise InvalidInput(message, model, address) from None
+        if not isinstance(label, str | None):
+            raise InvalidInput(f"label={label!r} is no label; it is a text", model, address)
         return cls(address, model, number, label)
 
     def choose(self, version: int | None, label: str | None) -> "Target":
@@ -90,11 +98,17 @@ def checked_timeout(timeout: float | None, default: float, target: Target) -> fl
     """
     if timeout is None:
         return default
-    if not isinstance(timeout, int | float) or not 0 < timeout < math.inf:
+    try:
+        # numbers.Real: NumPy's numbers too.
+        if not isinstance(timeout, Real) or isinstance(timeout, bool):
+            raise TypeError
+        if not 0 < (seconds := float(timeout)) < math.inf:
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
         raise target.error(
-            InvalidInput, f"timeout={timeout!r} is no deadline; give seconds above zero"
-        )
-    return float(timeout)
+            InvalidInput, f"timeout={timeout!r:.40} is no deadline; give seconds above zero"
+        ) from None
+    return min(seconds, _LONGEST_TIMEOUT)
 
 
 def checked_inputs(
@@ -126,6 +140,7 @@ def checked_inputs(
 
 def _checked_array(tensor: TensorContract, value: ArrayLike, target: Target) -> NDArray[Any]:
     wanted = f"{tensor.dtype} [{', '.join(tensor.shape)}]"
+    masked = np.ma.getmaskarray(value) if isinstance(value, np.ma.MaskedArray) else None
     try:
         array = np.asarray(value)
     except ValueError:  # NumPy's word for lists of unequal length
@@ -152,7 +167,13 @@ def _checked_array(tensor: TensorContract, value: ArrayLike, target: Target) -> 
                 )
     # A number beyond float32 becomes infinity, and its row a bad row like any other.
     with np.errstate(over="ignore"):
-        return array.astype(tensor.dtype, copy=False)
+        converted = array.astype(tensor.dtype, copy=False)
+    if masked is None or not masked.any():
+        return converted
+    # What lies under a mask is no value, so that it becomes NaN, where the dtype has one.
+    if converted.dtype.kind != "f":
+        raise target.error(InvalidInput, f"{tensor.name} is masked in places; give {wanted} whole")
+    return np.where(masked, np.array(np.nan, converted.dtype), converted)
 
 
 def check_declared(
@@ -210,6 +231,22 @@ def dimensions(tensors: tuple[TensorContract, ...], arrays: Mapping[str, Any]) -
     }
 
 
+def outputs_of_nothing(signature: SignatureContract, sizes: Mapping[str, int]) -> Arrays | None:
+    """The empty outputs of a call without rows; None where it has some, or a size is not known.
+
+    ``sizes`` are those of the inputs, and what is known of the model: the k of ``transform`` and
+    the d of ``decode`` are not in the inputs.
+    """
+    if sizes[signature.inputs[0].shape[0]] > 0:
+        return None
+    if any(letter not in sizes for tensor in signature.outputs for letter in tensor.shape):
+        return None
+    return {
+        tensor.name: np.empty([sizes[letter] for letter in tensor.shape], tensor.dtype)
+        for tensor in signature.outputs
+    }
+
+
 def checked_outputs(
     signature: SignatureContract, inputs: Arrays, outputs: Arrays, target: Target
 ) -> Arrays:
@@ -225,15 +262,35 @@ def checked_outputs(
                 ServerError, f"the answer to {signature.name} has no output {tensor.name}"
             )
         array = outputs[tensor.name]
-        fits = array.dtype == tensor.dtype and array.ndim == len(tensor.shape)
-        if not fits or any(
-            known.get(letter, size) != size
-            for letter, size in zip(tensor.shape, array.shape, strict=True)
-        ):
-            wanted = ", ".join(str(known.get(letter, letter)) for letter in tensor.shape)
-            raise target.error(
-                ServerError,
-                f"the answer to {signature.name} has {tensor.name} of {array.dtype} "
-                f"{list(array.shape)}, expected {tensor.dtype} [{wanted}]",
-            )
+        check_output(signature, tensor, array.dtype.name, array.shape, known, target)
     return {tensor.name: outputs[tensor.name] for tensor in signature.outputs}
+
+
+def check_output(
+    signature: SignatureContract,
+    tensor: TensorContract,
+    dtype: str,
+    shape: Sequence[int],
+    known: Mapping[str, int],
+    target: Target,
+) -> None:
+    """Hold the dtype and shape of an output against the contract, and the sizes that are known.
+
+    Raises:
+        ServerError: they do not fit.
+    """
+    if (
+        dtype == tensor.dtype
+        and len(shape) == len(tensor.shape)
+        and all(
+            known.get(letter, size) == size
+            for letter, size in zip(tensor.shape, shape, strict=True)
+        )
+    ):
+        return
+    wanted = ", ".join(str(known.get(letter, letter)) for letter in tensor.shape)
+    raise target.error(
+        ServerError,
+        f"the answer to {signature.name} has {tensor.name} of {dtype} {list(shape)}, "
+        f"expected {tensor.dtype} [{wanted}]",
+    )

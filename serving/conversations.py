@@ -22,6 +22,7 @@ from .calls import (
     checked_outputs,
     checked_timeout,
     dimensions,
+    outputs_of_nothing,
     refuse_bad_rows,
 )
 from .errors import (
@@ -62,6 +63,9 @@ class Conversations:
     Args:
         address: the server, as errors name it.
         value_bytes: the bytes that a number of a request takes on the wire, about.
+        sends_no_rows: whether the wire carries a request without rows. Where it does not, such a
+            call is answered here, by the contract: ``assign`` and ``score`` without anything being
+            asked, ``transform`` and ``decode`` of what the metadata tell.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Conversations:
         limits: Limits | None,
         on_bad_row: OnBadRow,
         value_bytes: int,
+        sends_no_rows: bool,
     ) -> None:
         self.target = Target.of(address, model, version, label)
         self.limits = limits or Limits()
@@ -85,6 +90,7 @@ class Conversations:
         self._timeout = checked_timeout(timeout, DEFAULT_TIMEOUT, self.target)
         self._on_bad_row = on_bad_row
         self._value_bytes = value_bytes
+        self._sends_no_rows = sends_no_rows
         self._closed = False
         # None where the server does not tell.
         self._known: dict[Target, ModelMetadata | None] = {}
@@ -108,14 +114,21 @@ class Conversations:
         inputs = checked_inputs(signature, values, target)
         if self._on_bad_row == "raise":
             refuse_bad_rows(inputs, target)
-        metadata = yield from self._checked(signature, inputs, target, deadline)
         sizes = dimensions(signature.inputs, inputs)
-        if metadata is not None:
-            sizes = {**_declared_sizes(signature, metadata), **sizes}
+        nothing = None
+        if target not in self._known:
+            nothing = self._of_nothing(signature, sizes)
+        if nothing is None:
+            metadata = yield from self._checked(signature, inputs, target, deadline)
+            if metadata is not None:
+                sizes = {**_declared_sizes(signature, metadata), **sizes}
+            nothing = self._of_nothing(signature, sizes)
+        if nothing is not None:
+            return result(**nothing, version=target.version)
         rows = self.limits.rows_of(_row_bytes(signature, sizes, self._value_bytes))
         try:
             if len(next(iter(inputs.values()))) <= rows:
-                question = Predict(target, signature, inputs, sizes)
+                question = Predict(target, signature, inputs)
                 outputs, answered = yield from _one(question, deadline, _prediction)
                 outputs = checked_outputs(signature, inputs, outputs, target)
             else:
@@ -127,6 +140,9 @@ class Conversations:
             self._known.pop(target, None)
             raise
         return result(**outputs, version=answered)
+
+    def _of_nothing(self, signature: SignatureContract, sizes: Mapping[str, int]) -> Arrays | None:
+        return None if self._sends_no_rows else outputs_of_nothing(signature, sizes)
 
     def status(
         self, version: int | None, label: str | None, timeout: float | None

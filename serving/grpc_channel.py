@@ -39,25 +39,48 @@ _OPTIONS: Final[tuple[tuple[str, int | str], ...]] = (
     # A call is retried only while its bytes are kept; the default keeps 256 KiB, which is
     # 1,024 rows of 64 features.
     ("grpc.per_rpc_retry_buffer_size", 2**31 - 1),
-    # After an outage the default waits up to two minutes before it looks for the server again.
+    # After an outage the default waits up to two minutes before it looks for the server again, and
+    # it gives a connection that is made and never answered 20 seconds.
     ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # A connection whose other end is gone without a word is found out while calls wait for it.
-    # Servers end one that asks too often without a call or data; gRPC's own limits prevent that.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
+    # As over REST: the servers are asked directly, whatever http_proxy says.
+    ("grpc.enable_http_proxy", 0),
 )
+
+# A connection whose other end is gone without a word is found out while calls wait for it.
+# Servers end one that asks too often without a call or data; gRPC's own limits prevent that.
+_KEEPALIVE_MS: Final = {"time": 20_000, "timeout": 10_000}
 
 
 def channel_options(
     addresses: Sequence[str], tls: Tls | None, limits: Limits
 ) -> list[tuple[str, int | str]]:
-    """The options of a channel to these servers."""
-    options = [*_OPTIONS, ("grpc.max_receive_message_length", limits.answer_bytes)]
+    """The options of a channel to these servers.
+
+    Raises:
+        InvalidInput: encrypted servers of several hosts, and no ``server_name`` for all of them.
+    """
+    options: list[tuple[str, int | str]] = [
+        *_OPTIONS,
+        ("grpc.max_receive_message_length", limits.answer_bytes),
+        ("grpc.keepalive_time_ms", _KEEPALIVE_MS["time"]),
+        ("grpc.keepalive_timeout_ms", _KEEPALIVE_MS["timeout"]),
+        # Most of what goes unanswered is another ping, for which the default waits a minute.
+        ("grpc.http2.ping_timeout_ms", _KEEPALIVE_MS["timeout"]),
+    ]
     if tls is not None:
         name = tls.server_name
         if name is None and len(addresses) > 1:
-            name = _host_and_port(addresses[0])[0]
+            # gRPC holds the certificates of all addresses of a channel against one name. A server
+            # that shows another is never asked, without a word.
+            hosts = dict.fromkeys(_host_and_port(each)[0] for each in addresses)
+            if len(hosts) > 1:
+                raise InvalidInput(
+                    f"{', '.join(hosts)}: gRPC expects one name on the certificates of all "
+                    "servers; give it as Tls(server_name=...), or make a client for each"
+                )
+            (name,) = hosts
         if name is not None:
             options.append(("grpc.ssl_target_name_override", name))
     return options
@@ -66,9 +89,11 @@ def channel_options(
 def channel_target(addresses: Sequence[str], target: Target) -> str:
     """The name of these servers in gRPC; more than one host name is resolved here, once.
 
+    A name that is unknown is left out, as long as another is known.
+
     Raises:
         InvalidInput: one is no ``host:port``, or some are IPv4 and others IPv6.
-        ServerUnavailable: a name has no address.
+        ServerUnavailable: no name has an address.
     """
     for address in addresses:
         if "://" in address or ":" not in address:
@@ -77,7 +102,14 @@ def channel_target(addresses: Sequence[str], target: Target) -> str:
             )
     if len(addresses) == 1:
         return addresses[0]
-    found = [_resolved(address, target) for address in addresses]
+    found, unknown = [], []
+    for address in addresses:
+        try:
+            found.append(_resolved(address))
+        except OSError as error:
+            unknown.append(f"{address} has no address: {error}")
+    if not found:
+        raise target.error(ServerUnavailable, "; ".join(unknown))
     families = {family for family, _ in found}
     if len(families) > 1:
         raise target.error(InvalidInput, "some addresses are IPv4 and others IPv6; give one kind")
@@ -91,12 +123,9 @@ def credentials(tls: Tls) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
-def _resolved(address: str, target: Target) -> tuple[socket.AddressFamily, str]:
+def _resolved(address: str) -> tuple[socket.AddressFamily, str]:
     host, port = _host_and_port(address)
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise target.error(ServerUnavailable, f"{address} has no address: {error}") from error
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     # IPv4 first: an ending of all names in one family is the rule.
     family, _, _, _, place = min(found, key=lambda each: each[0] != socket.AF_INET)
     resolved = str(place[0])

@@ -41,9 +41,9 @@ class GrpcClient(Client):
             ``"raise"`` refuses them, before anything is sent.
 
     Raises:
-        InvalidInput: an address of another kind, version and label at once, or files of ``tls``
-            that cannot be used.
-        ServerUnavailable: one of several addresses has a name that is unknown.
+        InvalidInput: an address of another kind, version and label at once, files of ``tls`` that
+            cannot be used, or encrypted servers of several hosts without ``server_name``.
+        ServerUnavailable: the names of several addresses are all unknown.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class GrpcClient(Client):
             limits=limits,
             on_bad_row=on_bad_row,
             value_bytes=grpc_messages.VALUE_BYTES,
+            sends_no_rows=True,
         )
         super().__init__(conversations)
         self._headers = checked_headers(headers)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from export.wire import serving_pb2, tensor_pb2
 from kmeans_module.contract import SignatureContract
 
-from .calls import Arrays, Target
+from .calls import Arrays, Target, check_output, dimensions
 from .errors import InvalidInput, ServerError, ServingError, error_of_code
 from .questions import GetMetadata, GetStatus, Predict, Question
 from .results import ModelMetadata, Signature, Tensor, VersionStatus
@@ -28,6 +28,8 @@ VALUE_BYTES: Final = 4
 _CODE_NAMES: Final[Mapping[int, str]] = MappingProxyType(
     {code.value[0]: code.name for code in grpc.StatusCode}
 )
+#: What gRPC says here of an answer above its limit, which has another name there.
+_TOO_LARGE: Final = "CLIENT: Received message larger than max"
 #: SavedModel's own bookkeeping, which a server lists among the signatures and nobody can call.
 _INIT_OP: Final = "__saved_model_init_op"
 
@@ -64,8 +66,8 @@ def answer_of(question: Question, answer: Any) -> Any:
         ServerError: it cannot be read.
     """
     match question:
-        case Predict(target):
-            return predicted(answer, target)
+        case Predict():
+            return predicted(answer, question)
         case GetStatus():
             return versions(answer)
         case GetMetadata(target):
@@ -132,14 +134,23 @@ _CONTENT_TAG: Final = _tag(tensor_pb2.TensorProto.TENSOR_CONTENT_FIELD_NUMBER)
 _KEY_TAG, _VALUE_TAG = _tag(1), _tag(2)  # of an entry of any map
 
 
-def predicted(answer: serving_pb2.PredictResponse, target: Target) -> tuple[Arrays, int | None]:
-    """The outputs, and the version that computed them.
+def predicted(answer: serving_pb2.PredictResponse, question: Predict) -> tuple[Arrays, int | None]:
+    """The outputs of the contract that are there, and the version that computed them.
 
     Raises:
-        ServerError: an output cannot be read.
+        ServerError: an output cannot be read, or is of another dtype or shape.
     """
+    target, signature = question.target, question.signature
+    known = dimensions(signature.inputs, question.inputs)
     outputs = {}
-    for name, tensor in answer.outputs.items():
+    for declared in signature.outputs:
+        name = declared.name
+        if name not in answer.outputs:
+            continue
+        tensor = answer.outputs[name]
+        # Before it is filled: a few bytes may claim any size.
+        shape = [dim.size for dim in tensor.tensor_shape.dim]
+        check_output(signature, declared, dtype_name(tensor.dtype), shape, known, target)
         try:
             outputs[name] = to_array(tensor)
         except ValueError as error:
@@ -219,4 +230,6 @@ def error_of(failure: grpc.RpcError, target: Target) -> ServingError:
     """The error for a call that gRPC reports as failed."""
     assert isinstance(failure, grpc.Call | grpc.aio.AioRpcError)
     message = failure.details() or failure.code().name
+    if _TOO_LARGE in message:
+        message += "; send fewer rows in one call, or raise answer_bytes"
     return target.error(error_of_code(failure.code().name, message), message)

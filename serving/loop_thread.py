@@ -4,33 +4,66 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from concurrent.futures import CancelledError
+from typing import Any, Final, TypeVar
 
 _T = TypeVar("_T")
 
+#: The loops of the process that this one was forked from, and all that they hold. They share what
+#: they wait for with it, so that even to close them would disturb it.
+_ABANDONED: Final[list[asyncio.AbstractEventLoop]] = []
+
 
 class LoopThread:
-    """Runs coroutines for callers of any thread; stops with ``stop``, or when nobody holds it."""
+    """Runs coroutines for callers of any thread.
+
+    It starts with the first, and stops with ``stop``, or when nobody holds it.
+    """
 
     def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
-        # A daemon: a client that nobody closed must not keep the program from ending.
-        thread = threading.Thread(target=_run, args=(self._loop,), name=name, daemon=True)
-        thread.start()
-        self._stop = weakref.finalize(self, _stop, self._loop, thread)
+        self._name = name
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: weakref.finalize[..., LoopThread] | None = None
+        self._stopped = False
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """The outcome of a coroutine; it is cancelled when the caller is interrupted."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """The outcome of a coroutine; it is cancelled when the caller is interrupted.
+
+        Raises:
+            CancelledError: ``stop`` came first, or came meanwhile.
+        """
+        with self._lock:
+            if self._stopped:
+                coroutine.close()
+                raise CancelledError
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop or self._start())
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
+    def _start(self) -> asyncio.AbstractEventLoop:
+        self._loop = asyncio.new_event_loop()
+        # A daemon: a client that nobody closed must not keep the program from ending.
+        thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
+        thread.start()
+        self._stopping = weakref.finalize(self, _stop, self._loop, thread)
+        return self._loop
+
     def stop(self) -> None:
         """End the thread and close the loop; a second time does nothing."""
-        self._stop()
+        with self._lock:
+            self._stopped = True
+        if self._stopping is not None:
+            self._stopping()
+
+    def abandon(self) -> None:
+        """Forget the thread in a process that was forked and does not have it."""
+        if self._loop is not None and self._stopping is not None:
+            self._stopping.detach()
+            _ABANDONED.append(self._loop)
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
@@ -38,6 +71,7 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
     loop.run_until_complete(_cancel_rest())
     loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
 
 

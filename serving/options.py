@@ -15,6 +15,9 @@ OnBadRow = Literal["answer", "raise"]
 #: The largest message that protobuf writes, in bytes.
 MAX_MESSAGE_BYTES: Final = 2**31 - 1
 
+#: Headers by which HTTP finds the end of a body, and what is in it.
+_OWN_HEADERS: Final = frozenset({"content-length", "content-encoding", "transfer-encoding"})
+
 #: Room in a message for the names, the shapes and the model's name.
 _HEAD_BYTES: Final = 4096
 
@@ -127,6 +130,11 @@ def checked_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str],
     checked = []
     for name, value in (headers or {}).items():
         word = isinstance(name, str) and name.isascii() and name.replace("-", "").isalnum()
+        if word and (name.lower() in _OWN_HEADERS or name.lower().endswith("-bin")):
+            raise InvalidInput(
+                f"the header {name!r} cannot be sent; what frames a message is not a caller's, "
+                "and -bin is for bytes"
+            )
         if not word or not isinstance(value, str) or not (value.isascii() and value.isprintable()):
             # Not the value: what proxies ask for is mostly secret.
             raise InvalidInput(f"the header {name!r} cannot be sent; give ASCII text on one line")

@@ -1,8 +1,8 @@
 """What a client asks a server, before it is spelled in gRPC or REST."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from kmeans_module.contract import SignatureContract
 
@@ -12,16 +12,16 @@ from .errors import DeadlineExceeded
 
 @dataclass(frozen=True, eq=False)
 class Predict:
-    """The outputs of a signature; answered by them and the version that computed them.
-
-    Attributes:
-        sizes: the dimensions of the contract's shapes that are known without the answer, by letter.
-    """
+    """The outputs of a signature; answered by them and the version that computed them."""
 
     target: Target
     signature: SignatureContract
     inputs: Arrays
-    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the inputs."""
+        return sum(array.nbytes for array in self.inputs.values())
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """A client that speaks TensorFlow Serving's REST, and waits. Imports no TensorFlow."""
 
-from collections.abc import Mapping, Sequence
+import os
+import weakref
+from collections.abc import Awaitable, Mapping
 from concurrent.futures import CancelledError
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from . import rest_messages
 from .addresses import Address, named
@@ -12,17 +15,17 @@ from .conversations import DEFAULT_TIMEOUT, Conversations
 from .in_order import in_order
 from .loop_thread import LoopThread
 from .options import Limits, OnBadRow, Tls, checked_headers
-from .questions import Ask
+from .questions import Ask, Question
 from .rest_connection import RestConnection
-from .rest_messages import HttpRequest
 
 
 class RestClient(Client):
     """Asks a model over REST; NumPy in and out.
 
     A call that finds the server unavailable is repeated, up to five attempts, within its deadline.
-    Threads may share a client. An answer does not tell its version: ``version`` of a result is the
-    version that was asked for, or None. gRPC is several times faster on many rows.
+    Threads may share a client; a process that is forked may go on with it, on connections of its
+    own. An answer does not tell its version: ``version`` of a result is the version that was asked
+    for, or None. gRPC is several times faster on many rows.
 
         with RestClient("localhost:8501", "customers") as client:
             client.wait_until_ready()
@@ -73,9 +76,11 @@ class RestClient(Client):
             limits=limits,
             on_bad_row=on_bad_row,
             value_bytes=rest_messages.VALUE_BYTES,
+            sends_no_rows=self.sends_no_rows,
         )
         super().__init__(conversations)
-        self._connection = RestConnection(
+        self._connect = partial(
+            RestConnection,
             address,
             conversations.target,
             tls=tls,
@@ -83,32 +88,39 @@ class RestClient(Client):
             limits=conversations.limits,
             zipped=gzip,
         )
+        self._connection = self._connect()
         self._loop = LoopThread("RestClient")
+        _CLIENTS.add(self)
 
     def _answers(self, ask: Ask) -> list[Any]:
-        # JSON is written and read in the thread that waits, so that no other call waits for it.
-        requests = [rest_messages.request_of(question) for question in ask.questions]
-        bodies = self._bodies(requests, ask)
-        return [
-            rest_messages.answer_of(question, body)
-            for question, body in zip(ask.questions, bodies, strict=True)
-        ]
+        def answer(question: Question) -> Awaitable[Any]:
+            return self._connection.answer(question, ask.deadline)
 
-    def _bodies(self, requests: Sequence[HttpRequest | None], ask: Ask) -> Sequence[bytes | None]:
-        if not any(requests):
-            return [None] * len(requests)
-
-        async def exchange(request: HttpRequest | None) -> bytes | None:
-            if request is None:
-                return None
-            return await self._connection.exchange(request, ask.deadline)
-
-        exchanges = in_order(exchange, requests, self._conversations.limits.in_flight)
         try:
-            return self._loop.run(exchanges)
+            return self._loop.run(
+                in_order(answer, ask.questions, self._conversations.limits.in_flight)
+            )
         except CancelledError:
             raise closed(ask.questions[0].target) from None
 
     def _close(self) -> None:
         self._loop.run(self._connection.close())
         self._loop.stop()
+
+    def _after_fork(self) -> None:
+        self._loop.abandon()
+        self._connection = self._connect()
+        self._loop = LoopThread("RestClient")
+
+
+_CLIENTS: Final[weakref.WeakSet[RestClient]] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """In a forked process, which has no thread but one: give each client a loop of its own."""
+    for client in list(_CLIENTS):
+        client._after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on every system
+    os.register_at_fork(after_in_child=_after_fork)

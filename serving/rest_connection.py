@@ -3,12 +3,15 @@
 import asyncio
 import gzip
 import itertools
+import math
 import random
 import socket
 import ssl
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
 
 import httpx
 
@@ -23,7 +26,7 @@ from .errors import (
     ServingError,
 )
 from .options import Limits, Tls
-from .questions import Deadline
+from .questions import Deadline, Predict, Question
 from .rest_messages import HttpRequest
 
 #: Seconds before the second attempt, the third, …: the rule of the gRPC client. Retries that were
@@ -34,6 +37,7 @@ _JITTER: Final = 0.2
 #: ssl.SSLError: what the other end complains of after the handshake comes through httpx as it is.
 _NO_CONNECTION: Final = (
     httpx.NetworkError,
+    httpx.ConnectTimeout,
     httpx.RemoteProtocolError,
     httpx.ProxyError,
     ssl.SSLError,
@@ -54,6 +58,41 @@ _SMALLEST_ZIPPED: Final = 1024
 #: The fastest: what gzip is to save is mostly digits, where more effort saves little more.
 _GZIP_LEVEL: Final = 1
 
+#: Seconds that a server which did not answer is passed over, where there are others.
+_PASSED_OVER: Final = 10.0
+
+#: Bytes of values, or of JSON, that are written or read in less time than a thread takes to start.
+_SMALLEST_ASIDE: Final = 4096
+
+_T = TypeVar("_T")
+
+
+@dataclass
+class _Attempt:
+    """One attempt, and its failure when it has failed."""
+
+    url: str
+    failure: ServingError | None = None
+
+
+class _Turns:
+    """Servers that take turns; one that did not answer is passed over while others do."""
+
+    def __init__(self, urls: Sequence[str]) -> None:
+        self._last = dict.fromkeys(urls, -math.inf)  # when it did not answer
+        self._cycle = itertools.cycle(self._last)
+
+    def __len__(self) -> int:
+        return len(self._last)
+
+    def next(self) -> str:
+        since = time.monotonic() - _PASSED_OVER
+        turn = itertools.islice(self._cycle, len(self))
+        return next((url for url in turn if self._last[url] <= since), None) or next(self._cycle)
+
+    def pass_over(self, url: str) -> None:
+        self._last[url] = time.monotonic()
+
 
 class RestConnection:
     """Connections to servers that take turns, for an event loop."""
@@ -70,7 +109,7 @@ class RestConnection:
     ) -> None:
         scheme = "http" if tls is None else "https"
         urls = [rest_messages.base_url(each, scheme, target) for each in listed(address)]
-        self._urls = itertools.cycle(urls)
+        self._turns = _Turns(urls)
         self._limits = limits
         self._zipped = zipped
         self._extensions = (
@@ -91,30 +130,49 @@ class RestConnection:
         # and a server that sends a byte now and then would never meet them.
         self._http = httpx.AsyncClient(transport=transport, headers=list(headers), timeout=None)
 
-    async def exchange(self, request: HttpRequest, deadline: Deadline) -> bytes:
-        """The body of the answer.
+    async def answer(self, question: Question, deadline: Deadline) -> Any:
+        """The answer to a question.
 
         Every request of ours is a question that changes nothing, so that it may be asked again.
 
         Raises:
             ServingError: any class of ``serving.errors``.
         """
-        failure: ServingError | None = None
+        target = question.target
+        if self._closed:
+            raise closed(target)
+        attempts: list[_Attempt] = []
         try:
-            async with self._timeout(deadline.left(request.target)):
-                for pause in (0.0, *PAUSES):
-                    await asyncio.sleep(pause * random.uniform(1 - _JITTER, 1 + _JITTER))
-                    try:
-                        return await self._attempt(request)
-                    except ServerUnavailable as error:
-                        failure = error
+            async with self._timeout(deadline.left(target)):
+                size = question.size if isinstance(question, Predict) else 0
+                request = await _aside(rest_messages.request_of, question, size=size)
+                body = await self._exchange(request, deadline, attempts)
+                return await _aside(rest_messages.answer_of, question, body, size=len(body))
         except TimeoutError:
             if self._closed:
-                raise closed(request.target) from None
+                raise closed(target) from None
+            if attempts and attempts[-1].failure is None:
+                self._turns.pass_over(attempts[-1].url)
             message = f"no answer in {deadline.seconds:g} s"
-            if failure is not None:
-                message += f"; last: {failure.message}"
-            raise request.target.error(DeadlineExceeded, message) from failure
+            last = next((each.failure for each in reversed(attempts) if each.failure), None)
+            if last is not None:
+                message += f"; last: {last.message}"
+            raise target.error(DeadlineExceeded, message) from last
+
+    async def _exchange(
+        self, request: HttpRequest, deadline: Deadline, attempts: "list[_Attempt]"
+    ) -> bytes:
+        """The body of the answer; each attempt is added to ``attempts`` when it starts."""
+        # Of a server that does not even take a connection, the others are to hear in time.
+        connect = deadline.seconds / len(self._turns) if len(self._turns) > 1 else None
+        failure: ServerUnavailable | None = None
+        for pause in (0.0, *PAUSES):
+            await asyncio.sleep(pause * random.uniform(1 - _JITTER, 1 + _JITTER))
+            attempts.append(_Attempt(self._turns.next()))
+            try:
+                return await self._attempt(request, attempts[-1].url, connect)
+            except ServerUnavailable as error:
+                attempts[-1].failure = failure = error
         assert failure is not None
         raise failure
 
@@ -131,8 +189,8 @@ class RestConnection:
                 if not self._under_way:
                     self._idle.set()
 
-    async def _attempt(self, request: HttpRequest) -> bytes:
-        target, url = request.target, next(self._urls) + request.path
+    async def _attempt(self, request: HttpRequest, url: str, connect: float | None) -> bytes:
+        target = request.target
         headers, body = {}, request.body
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -141,10 +199,16 @@ class RestConnection:
                 body = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL)
         try:
             async with self._http.stream(
-                request.method, url, content=body, headers=headers, extensions=self._extensions
+                request.method,
+                url + request.path,
+                content=body,
+                headers=headers,
+                extensions=self._extensions,
+                timeout=httpx.Timeout(None, connect=connect),
             ) as response:
                 content = await self._read(response, target)
         except _NO_CONNECTION as error:
+            self._turns.pass_over(url)
             message = f"{type(error).__name__}: {error}"
             raise target.error(ServerUnavailable, message) from error
         except httpx.HTTPError as error:
@@ -177,3 +241,13 @@ class RestConnection:
                 timeout.reschedule(0)
         await self._idle.wait()
         await self._http.aclose()
+
+
+async def _aside(act: Callable[..., _T], *values: Any, size: int) -> _T:
+    """What ``act`` makes of values of so many bytes.
+
+    JSON takes its time: in a thread, so that the loop goes on, unless a thread would take longer.
+    """
+    if size < _SMALLEST_ASIDE:
+        return act(*values)
+    return await asyncio.to_thread(act, *values)

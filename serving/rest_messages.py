@@ -9,17 +9,18 @@ JSON cannot carry the shape of an array without elements; ``padded`` and ``cut``
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
 import numpy as np
 from google.protobuf import json_format
+from numpy.typing import NDArray
 
 from export.wire import tensor_pb2
-from kmeans_module.contract import SignatureContract
+from kmeans_module.contract import SignatureContract, TensorContract
 
 from .calls import Arrays, Target, dimensions
 from .errors import InvalidInput, ServerError, ServingError, error_of_status
@@ -29,6 +30,15 @@ from .results import ModelMetadata, VersionStatus
 
 #: The bytes of a number in a request, about: a float32 is a decimal number of up to 20 digits.
 VALUE_BYTES: Final = 22
+
+
+_JSON_NAMES: Final = {
+    type(None): "null",
+    bool: "true or false",
+    str: "text",
+    float: "fractions",
+    dict: "objects",
+}
 
 
 @dataclass(frozen=True)
@@ -66,13 +76,11 @@ def base_url(address: str, scheme: str, target: Target) -> str:
     return url.rstrip("/")
 
 
-def request_of(question: Question) -> HttpRequest | None:
-    """The request that a question takes; None when it is answered without one."""
+def request_of(question: Question) -> HttpRequest:
+    """The request that a question takes."""
     target = question.target
     match question:
-        case Predict(target, signature, inputs, sizes):
-            if answer_of_nothing(signature, inputs, sizes) is not None:
-                return None
+        case Predict(target, signature, inputs):
             body = predict_body(signature, padded(signature, inputs))
             return HttpRequest("POST", path(target, ":predict"), body, target)
         case GetStatus():
@@ -81,7 +89,7 @@ def request_of(question: Question) -> HttpRequest | None:
             return HttpRequest("GET", path(target, "/metadata"), None, target)
 
 
-def answer_of(question: Question, body: bytes | None) -> Any:
+def answer_of(question: Question, body: bytes) -> Any:
     """The answer to a question, of the body that answered its request.
 
     Raises:
@@ -89,15 +97,13 @@ def answer_of(question: Question, body: bytes | None) -> Any:
     """
     target = question.target
     match question:
-        case Predict(target, signature, inputs, sizes):
-            if body is None:
-                return answer_of_nothing(signature, inputs, sizes), target.version
+        case Predict(target, signature, inputs):
             outputs = predicted(signature, body, target)
             return cut(signature, inputs, outputs), target.version
         case GetStatus():
-            return versions(body or b"", target)
+            return versions(body, target)
         case GetMetadata():
-            return metadata(body or b"", target)
+            return metadata(body, target)
 
 
 def path(target: Target, ending: str = "") -> str:
@@ -133,35 +139,26 @@ def predicted(signature: SignatureContract, body: bytes, target: Target) -> Arra
             values = {signature.outputs[0].name: answer["predictions"]}
         else:
             values = answer["outputs"]
-        return {
-            tensor.name: np.array(values[tensor.name], dtype=tensor.dtype)
-            for tensor in signature.outputs
-        }
+        return {tensor.name: _array(tensor, values[tensor.name]) for tensor in signature.outputs}
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise _unreadable(signature.name, error, target) from error
 
 
+def _array(tensor: TensorContract, values: Any) -> NDArray[Any]:
+    """The array of nested lists of numbers, and of nothing that NumPy only takes for numbers."""
+    flat = values
+    for _ in tensor.shape[1:]:
+        flat = chain.from_iterable(flat)
+    # A list too many is a matter of shape, which is looked at later.
+    kinds = {int, list} if tensor.dtype.startswith("int") else {int, float, list}
+    if wrong := set(map(type, flat)) - kinds:
+        found = ", ".join(sorted(_JSON_NAMES.get(kind, kind.__name__) for kind in wrong))
+        raise TypeError(f"{tensor.name} holds {found}, no {tensor.dtype}")
+    return np.array(values, dtype=tensor.dtype)
+
+
 def _by_row(signature: SignatureContract) -> bool:
     return len(signature.inputs) == len(signature.outputs) == 1
-
-
-def answer_of_nothing(
-    signature: SignatureContract, inputs: Arrays, known: Mapping[str, int]
-) -> Arrays | None:
-    """The empty outputs of a request without rows; None where only the server knows their shape.
-
-    That is where they have a dimension that the inputs do not have, the k of ``transform`` or the d
-    of ``decode``, and it is not among the known either.
-    """
-    sizes = {**known, **dimensions(signature.inputs, inputs)}
-    if sizes[signature.inputs[0].shape[0]] > 0:
-        return None
-    if any(letter not in sizes for tensor in signature.outputs for letter in tensor.shape):
-        return None
-    return {
-        tensor.name: np.empty([sizes[letter] for letter in tensor.shape], tensor.dtype)
-        for tensor in signature.outputs
-    }
 
 
 def padded(signature: SignatureContract, inputs: Arrays) -> Arrays:
@@ -233,7 +230,7 @@ def error_of(status: int, reason: str, body: bytes, target: Target) -> ServingEr
     """The error for an HTTP status that is no success."""
     try:
         message = json.loads(body)["error"]
-    except (ValueError, KeyError, TypeError):  # not TensorFlow Serving's own error
+    except (ValueError, KeyError, TypeError, RecursionError):  # not TensorFlow Serving's own error
         message = None
     if not isinstance(message, str) or not message:
         message = f"HTTP {status} {reason}".rstrip()
@@ -243,7 +240,7 @@ def error_of(status: int, reason: str, body: bytes, target: Target) -> ServingEr
 def _parsed(body: bytes, target: Target) -> dict[str, Any]:
     try:
         answer = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise target.error(ServerError, f"the answer is no JSON: {error}") from error
     if not isinstance(answer, dict):
         raise target.error(ServerError, "the answer is no JSON object")

@@ -68,7 +68,8 @@ def to_array(tensor: tensor_pb2.TensorProto) -> NDArray[Any]:
     tensor without values is zeros.
 
     Raises:
-        ValueError: the tensor is of an unknown dtype, or its values do not fill its shape.
+        ValueError: the tensor is of an unknown dtype, its values do not fill its shape, or a few
+            stand for more than a message holds.
     """
     if tensor.dtype not in _DTYPES:
         raise ValueError(f"a tensor of {dtype_name(tensor.dtype)} cannot be read")
@@ -77,6 +78,8 @@ def to_array(tensor: tensor_pb2.TensorProto) -> NDArray[Any]:
     if tensor.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise ValueError("a tensor of unknown shape cannot be read")
     size = math.prod(shape)
+    if size * dtype.itemsize > MAX_MESSAGE_BYTES:
+        raise ValueError(f"a tensor of shape {list(shape)} is larger than any message")
     content = tensor.tensor_content
     if content:
         values = np.frombuffer(content, dtype)  # of another length: ValueError

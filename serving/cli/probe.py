@@ -48,7 +48,7 @@ def probe(
     ] = None,
     version: VersionOption = None,
     label: LabelOption = None,
-    timeout: CallTimeoutOption = 5.0,
+    timeout: CallTimeoutOption = 1.0,
     headers: HeaderOption = None,
     tls: TlsOption = False,
     tls_ca: TlsCaOption = None,
@@ -58,7 +58,8 @@ def probe(
 ) -> None:
     """Check that a version of the model is AVAILABLE and answers a golden request as recorded.
 
-    It asks the highest version that the server has and BASE holds, or the one that is given.
+    It asks the highest version that the server has and BASE holds, or the one that is given. A
+    server that does not answer in --timeout (1 second unless given) is exit code 2.
     """
     if (model is None) == (golden is None):
         raise UserMistake("give either --model BASE, or --name NAME and --golden FILE")

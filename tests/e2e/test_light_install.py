@@ -19,10 +19,10 @@ HEAVY = {"tensorflow", "pyarrow", "starlette", "uvicorn", "scipy", "tensorflow-s
 IMPORTING = r"""
 import json, re, sys, time
 from pathlib import Path
-start = time.perf_counter()
+start = time.process_time()
 from serving import GrpcClient, RestClient
 from serving import Assignment, ServingError
-seconds = time.perf_counter() - start
+seconds = time.process_time() - start
 # Of this program only; getrusage also counts the process that started it.
 status = Path("/proc/self/status")
 found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text() if status.exists() else "")
@@ -156,14 +156,18 @@ def test_what_is_installed_is_light(light: Path) -> None:
     assert names.isdisjoint(HEAVY)
 
 
-def test_the_clients_import_without_tensorflow_in_little_memory(light: Path, empty: Path) -> None:
+def test_the_clients_import_without_tensorflow_in_little_memory_and_time(
+    light: Path, empty: Path
+) -> None:
     process = _run(light, empty, IMPORTING, python=True)
     assert process.returncode == 0, process.stderr
     said = json.loads(process.stdout)
     assert str(light.parent) in said["place"]
     assert not [name for name in said["modules"] if name.startswith("tensorflow")]
     assert said["mebibytes"] < 100
-    print(f"imported in {said['seconds']:.2f} s, {said['mebibytes']:.0f} MiB")  # noqa: T201
+    # The first start compiles; the processor's time is its own, whatever else the machine does.
+    again = [json.loads(_run(light, empty, IMPORTING, python=True).stdout) for _ in range(3)]
+    assert min(each["seconds"] for each in again) < 0.5
 
 
 def test_all_four_clients_ask_a_server(

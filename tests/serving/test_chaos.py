@@ -23,6 +23,7 @@ from serving import (
     ServerError,
     ServerUnavailable,
     Tls,
+    grpc_channel,
 )
 
 from .conftest import Wire
@@ -126,10 +127,23 @@ def test_a_connection_that_is_half_open_exceeds_the_deadline_and_no_more(
         ):
             with in_time(0.3), pytest.raises(DeadlineExceeded):
                 call()
+
+
+@pytest.mark.parametrize("since", ["a call", "the start"])
+def test_a_client_finds_out_that_a_connection_is_half_open(
+    wire: Wire, server: FakeServer, monkeypatch: pytest.MonkeyPatch, since: str
+) -> None:
+    # gRPC finds out by keepalive; without its own limit, another ping would wait for a minute.
+    monkeypatch.setattr(grpc_channel, "_KEEPALIVE_MS", {"time": 500, "timeout": 500})
+    with Proxy(server.address) as proxy, wire.client(proxy.address, "customers") as client:
+        if since == "a call":
+            client.assign(POINTS)
+        proxy.trouble = "swallow"
+        with in_time(0.3), pytest.raises(DeadlineExceeded):
+            client.assign(POINTS, timeout=0.3)
         proxy.trouble = "none"
-        if not wire.tells_version or SOAK:
-            client.wait_until_ready(90)  # gRPC's keepalive takes half a minute to find out
-            assert client.assign(POINTS).cluster_index.shape == (300,)
+        client.wait_until_ready(12)
+        assert client.assign(POINTS).cluster_index.shape == (300,)
 
 
 SERVER = """

@@ -1,28 +1,37 @@
 """Servers that fail, are slow, are gone, or say nonsense: each gives its error, none a hang."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from export.wire import tensor_pb2
 from serving import (
     AccessDenied,
+    AsyncGrpcClient,
+    AsyncRestClient,
     DeadlineExceeded,
     GrpcClient,
     InvalidInput,
+    Limits,
     ModelNotFound,
     ResourceExhausted,
     RestClient,
     ServerError,
     ServerUnavailable,
     ServingError,
+    rest_messages,
 )
 
+from .awaited import Awaited
 from .conftest import Wire
 from .fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
 
@@ -274,6 +283,71 @@ def test_an_answer_that_nobody_can_read_is_one_clear_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("status", "said"), [(200, "the answer is no JSON"), (500, "HTTP 500 Internal Server Error")]
+)
+def test_json_that_is_nested_without_end_is_no_answer(status: int, said: str) -> None:
+    with FakeRestServer() as server, RestClient(server.address, "customers") as client:
+        server.handle = lambda path, body: (status, b"[" * 200_000)  # type: ignore[method-assign]
+        with pytest.raises(ServerError, match=said):
+            client.assign(POINTS)
+
+
+@pytest.mark.parametrize(
+    ("index", "distance", "said"),
+    [
+        ("[1.7, 1, 2, 1]", "[1, 2, 3, 4]", "cluster_index holds fractions, no int32"),
+        ("[1, true, 2, 1]", "[1, 2, 3, 4]", "cluster_index holds true or false, no int32"),
+        ('[1, "2", 2, 1]', "[1, 2, 3, 4]", "cluster_index holds text, no int32"),
+        ("[1, 1, 2, 1]", '[null, "3", 1, 1]', "distance holds null, text, no float32"),
+        ("[1, 1, 2, 1]", "[1, 2, 3, true]", "distance holds true or false, no float32"),
+        ("[1, 1, 2, [1]]", "[1, 2, 3, 4]", "cannot be read"),
+        ("5", "[1, 2, 3, 4]", "cannot be read"),
+    ],
+)
+def test_json_that_numpy_would_make_numbers_of_is_no_answer(
+    index: str, distance: str, said: str
+) -> None:
+    with FakeRestServer() as server, RestClient(server.address, "customers") as client:
+        client.assign(POINTS)
+        answer = f'{{"outputs": {{"cluster_index": {index}, "distance": {distance}}}}}'.encode()
+        server.handle = lambda path, body: (200, answer)  # type: ignore[method-assign]
+        with pytest.raises(ServerError, match=said):
+            client.assign(POINTS)
+        answer = b'{"outputs": {"cluster_index": [1, 1, 1, 1], "distance": [1, 2, NaN, Infinity]}}'
+        np.testing.assert_array_equal(client.assign(POINTS).distance, [1, 2, np.nan, np.inf])
+        answer = b'{"predictions": [[1, 2], [3, 4], [5, 6], [7, null]]}'
+        with pytest.raises(ServerError, match="all_distances holds null"):
+            client.transform(POINTS)
+
+
+@pytest.mark.parametrize("kind", [GrpcClient, partial(Awaited, AsyncGrpcClient)])
+@pytest.mark.parametrize(
+    ("method", "shape", "said"),
+    [
+        ("assign", [2**40], r"cluster_index of int32 \[1099511627776\], expected int32 \[4\]"),
+        ("transform", [4, 2**40], "larger than any message"),
+    ],
+)
+def test_a_few_bytes_that_claim_to_be_a_huge_array_are_no_answer(
+    kind: Any, method: str, shape: list[int], said: str
+) -> None:
+    def huge(array: Any) -> tensor_pb2.TensorProto:
+        floats = array.dtype.kind == "f"
+        tensor = tensor_pb2.TensorProto(
+            dtype=tensor_pb2.DT_FLOAT if floats else tensor_pb2.DT_INT32
+        )
+        for size in shape:
+            tensor.tensor_shape.dim.add(size=size)
+        (tensor.float_val if floats else tensor.int_val).append(1)
+        return tensor
+
+    with FakeGrpcServer() as server, kind(server.address, "customers") as client:
+        server._tensor = huge  # type: ignore[method-assign]
+        with pytest.raises(ServerError, match=said):
+            getattr(client, method)(POINTS)
+
+
 @pytest.mark.parametrize("method", ["status", "metadata"])
 @pytest.mark.parametrize(
     "body", [b'{"model_version_status": [{}], "metadata": {}}', b'{"model_version_status": 5}']
@@ -404,6 +478,121 @@ def test_a_call_under_way_ends_when_its_client_is_closed(
     assert len(raised) == 1
 
 
+def test_waiting_until_ready_ends_when_its_client_is_closed(wire: Wire, server: FakeServer) -> None:
+    client = wire.client(server.address, "customers")
+    server.model.states = {1: "LOADING"}
+    raised = _in_thread(lambda: client.wait_until_ready(LIMIT))
+    _until(lambda: len(server.calls) >= 3)
+    client.close()
+    assert [type(each) for each in raised()] == [ServerError]
+
+
+REST = [RestClient, partial(Awaited, AsyncRestClient)]
+ROWS = np.ones((2000, 2), np.float32)
+
+
+@pytest.fixture
+def writing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[threading.Event], list[Any]]]:
+    """Holds what writes a request until an event is set; gives the questions as they come."""
+    written: list[Any] = []
+    gates: list[threading.Event] = []
+    write = rest_messages.request_of
+
+    def hold(gate: threading.Event) -> list[Any]:
+        gates.append(gate)
+
+        def held(question: Any) -> Any:
+            written.append(question)
+            assert gate.wait(LIMIT + 10)
+            return write(question)
+
+        monkeypatch.setattr(rest_messages, "request_of", held)
+        return written
+
+    yield hold
+    for gate in gates:
+        gate.set()
+
+
+@pytest.mark.parametrize("kind", REST, ids=["waiting", "awaited"])
+def test_a_call_whose_request_is_being_written_ends_when_its_client_is_closed(
+    kind: Any, writing: Callable[[threading.Event], list[Any]]
+) -> None:
+    with FakeRestServer() as server:
+        client = kind(server.address, "customers")
+        client.assign(ROWS)
+        gate = threading.Event()
+        written = writing(gate)
+        raised = _in_thread(lambda: client.assign(ROWS, timeout=60))
+        _until(lambda: bool(written))
+        closing = threading.Thread(target=client.close)
+        closing.start()
+        assert [type(each) for each in raised()] == [ServerError]
+        gate.set()
+        closing.join(LIMIT)
+
+
+@pytest.mark.parametrize("kind", REST, ids=["waiting", "awaited"])
+def test_the_deadline_counts_while_a_request_is_written(
+    kind: Any, writing: Callable[[threading.Event], list[Any]]
+) -> None:
+    with FakeRestServer() as server, kind(server.address, "customers") as client:
+        client.assign(ROWS)
+        gate = threading.Event()
+        writing(gate)
+        with within(LIMIT), pytest.raises(DeadlineExceeded):
+            client.assign(ROWS, timeout=0.3)
+        gate.set()
+
+
+def test_no_part_is_written_before_it_can_be_sent(
+    writing: Callable[[threading.Event], list[Any]],
+) -> None:
+    limits = Limits(rows=100, in_flight=2)
+    with (
+        FakeRestServer() as server,
+        RestClient(server.address, "customers", version=2, limits=limits) as client,
+    ):
+        client.assign(ROWS[:1])
+        server.calls.clear()
+        server.gate.clear()
+        gate = threading.Event()
+        gate.set()
+        written = writing(gate)
+        raised = _in_thread(lambda: client.assign(ROWS, timeout=60))
+        _until(lambda: server.predicts() == 2)
+        assert len(written) == 2
+        server.gate.set()
+        assert raised() == []
+        assert len(written) == 20
+
+
+def test_a_forked_process_goes_on_with_a_rest_client() -> None:
+    program = """
+import multiprocessing, warnings
+from tests.serving.fake_servers import FakeRestServer
+from serving import RestClient
+warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: there are threads
+
+def ask(client):
+    assert client.assign([[1, 2]], timeout=20).cluster_index.tolist() == [0]
+    client.close()
+
+with FakeRestServer() as server:
+    clients = [RestClient(server.address, "customers") for _ in range(2)]
+    clients[0].assign([[1, 2]])
+    for client in clients:
+        child = multiprocessing.get_context("fork").Process(target=ask, args=(client,))
+        child.daemon = True
+        child.start()
+        child.join(40)
+        assert child.exitcode == 0, child.exitcode
+    for client in clients:
+        ask(client)
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=100)
+
+
 def test_threads_share_a_client_and_each_gets_its_own_answer(client: Client) -> None:
     rows = np.random.default_rng(5).normal(scale=8, size=(8, 30, 2))
     expected = [client.transform(each).all_distances for each in rows]
@@ -421,6 +610,27 @@ def test_threads_share_a_client_and_each_gets_its_own_answer(client: Client) -> 
     for thread in threads:
         thread.join(60)
     assert wrong == []
+
+
+def _in_thread(call: Callable[[], object]) -> Callable[[], list[BaseException]]:
+    """What a call raised in a thread of its own, when that has ended."""
+    raised: list[BaseException] = []
+
+    def act() -> None:
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test has to tell
+            raised.append(error)
+
+    thread = threading.Thread(target=act)
+    thread.start()
+
+    def ended() -> list[BaseException]:
+        thread.join(LIMIT)
+        assert not thread.is_alive()
+        return raised
+
+    return ended
 
 
 def _until(condition: Callable[[], bool]) -> None:

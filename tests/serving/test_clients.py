@@ -1,6 +1,7 @@
 """What both clients answer, over real sockets, compared with the model in this process."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from export.wire import tensor_pb2
 from kmeans_module.contract import SIGNATURES
 from serving import (
     Assignment,
+    AsyncRestClient,
     Centroids,
     Distances,
     GrpcClient,
@@ -24,6 +26,7 @@ from serving import (
     VersionStatus,
 )
 
+from .awaited import Awaited
 from .conftest import Wire
 from .fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
 
@@ -148,14 +151,20 @@ def test_an_empty_list_names_no_clusters(client: Client) -> None:
     assert client.decode([]).centroid.shape == (0, 2)
 
 
-def test_rest_answers_no_rows_without_a_call() -> None:
-    with FakeRestServer() as server, RestClient(server.address, "customers") as client:
-        client.assign(np.zeros((1, 2)))  # a first call asks for the metadata
-        server.calls.clear()
-        assert client.assign(np.zeros((0, 2))).cluster_index.shape == (0,)
+@pytest.mark.parametrize("kind", [RestClient, partial(Awaited, AsyncRestClient)])
+def test_rest_answers_no_rows_without_a_call(kind: Any) -> None:
+    with FakeRestServer() as server, kind(server.address, "customers") as client:
+        nothing = client.assign(np.zeros((0, 2)))
+        assert (nothing.cluster_index.shape, nothing.distance.shape) == ((0,), (0,))
+        assert nothing.cluster_index.dtype == np.int32
         assert client.score(np.zeros((0, 2))).silhouette.shape == (0,)
-        assert client.decode([]).centroid.shape == (0, 2)
+        step = client.fit_step(np.zeros((0, 5, 2)), np.zeros((0, 5)), np.zeros((0, 3, 2)))
+        assert step.centroids.shape == (0, 3, 2)
         assert server.calls == []
+        assert client.decode([]).centroid.shape == (0, 2)
+        assert server.calls == ["/v1/models/customers/metadata"]  # how wide the model is
+        with pytest.raises(InvalidInput, match="takes float32"):
+            client.assign(np.zeros((0, 3)))
 
 
 @pytest.mark.parametrize(
@@ -246,6 +255,10 @@ def test_input_that_cannot_be_right_never_reaches_the_wire(
         ({"timeout": float("inf")}, "timeout=inf is no deadline"),
         ({"timeout": float("nan")}, "timeout=nan is no deadline"),
         ({"timeout": "5"}, "timeout='5' is no deadline"),
+        ({"timeout": True}, "timeout=True is no deadline"),
+        ({"timeout": 10**400}, "timeout=1000000.* is no deadline"),
+        ({"version": True}, "version=True is no version"),
+        ({"label": 5}, "label=5 is no label"),
     ],
 )
 def test_a_wrong_option_is_refused_by_call_and_by_client(
@@ -256,6 +269,20 @@ def test_a_wrong_option_is_refused_by_call_and_by_client(
     with pytest.raises(InvalidInput, match=said):
         connect().assign(POINTS, **options)
     assert server.calls == []
+
+
+@pytest.mark.parametrize("timeout", [np.float32(20), np.int64(20), 1e10, 1e300], ids=repr)
+def test_a_timeout_is_any_number_of_seconds(client: Client, timeout: Any) -> None:
+    assert client.assign(POINTS, timeout=timeout).cluster_index.shape == (500,)
+
+
+def test_what_lies_under_a_mask_is_no_value(client: Client) -> None:
+    points = np.ma.MaskedArray([[9.0, 1.0], [9.0, 1.0]], mask=[[False, True], [False, False]])
+    assert client.assign(points).cluster_index.tolist() == [-1, 1]
+    assert client.assign(points.astype(np.int64)).cluster_index.tolist() == [-1, 1]
+    assert client.assign(points[1:]).cluster_index.tolist() == [1]
+    with pytest.raises(InvalidInput, match="cluster_index is masked in places"):
+        client.decode(np.ma.MaskedArray([1, 2], mask=[True, False]))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """Encrypted connections, headers for proxies, several addresses, compressed bodies."""
 
+import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import trustme
 
 from serving import (
     AccessDenied,
+    AsyncGrpcClient,
     DeadlineExceeded,
     GrpcClient,
     InvalidInput,
@@ -131,6 +133,16 @@ def test_several_encrypted_servers_take_turns(wire: Wire, papers: Papers) -> Non
             _ask_until(client, lambda: bool(one.predicts() and two.predicts()))
 
 
+@pytest.mark.parametrize("kind", [GrpcClient, AsyncGrpcClient])
+def test_grpc_is_told_the_one_name_of_encrypted_servers_of_several_hosts(
+    kind: Any, papers: Papers
+) -> None:
+    addresses = ["127.0.0.1:1", "localhost:1"]
+    with pytest.raises(InvalidInput, match=r"127.0.0.1, localhost: .* Tls\(server_name=...\)"):
+        kind(addresses, "customers", tls=Tls(ca=papers.ca))
+    kind(addresses, "customers", tls=Tls(ca=papers.ca, server_name="models.internal"))
+
+
 def test_files_that_are_no_certificates_are_refused(wire: Wire, papers: Papers) -> None:
     nonsense = papers.folder / "nonsense.pem"
     nonsense.write_text("nonsense")
@@ -157,7 +169,17 @@ def test_the_headers_go_with_every_request(connect: Callable[..., Client], serve
 
 
 @pytest.mark.parametrize(
-    "headers", [{"a b": "SECRET"}, {"a": "SECRET\n"}, {"a": 80443}, {"": "SECRET"}]
+    "headers",
+    [
+        {"a b": "SECRET"},
+        {"a": "SECRET\n"},
+        {"a": 80443},
+        {"": "SECRET"},
+        {"x-bin": "SECRET"},
+        {"Content-Length": "80443"},
+        {"transfer-encoding": "SECRET"},
+        {"content-encoding": "SECRET"},
+    ],
 )
 def test_a_header_that_cannot_be_sent_is_refused(wire: Wire, headers: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="cannot be sent") as raised:
@@ -172,6 +194,15 @@ def test_a_proxy_that_does_not_know_us_is_access_denied(
     server.failures.extend([Failure(code, "who are you?")] * 2)
     with pytest.raises(AccessDenied, match="who are you"):
         client.assign(POINTS)
+
+
+def test_the_servers_are_asked_directly_whatever_the_environment_says(
+    wire: Wire, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with wire.client(server.address, "customers") as client:
+        assert client.assign(POINTS).cluster_index.shape == (4,)
 
 
 def test_several_servers_take_turns(wire: Wire) -> None:
@@ -197,6 +228,39 @@ def test_a_server_that_is_gone_is_passed_over(wire: Wire) -> None:
             assert client.assign(POINTS).cluster_index.shape == (4,)
 
 
+@contextmanager
+def silent_place(*, takes: bool) -> Iterator[str]:
+    """An address where nobody answers; without ``takes``, no connection is made either."""
+    with ExitStack() as stack:
+        hole = stack.enter_context(
+            socket.create_server(("127.0.0.1", 0), backlog=100 if takes else 0)
+        )
+        while not takes:
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0.2)
+            try:
+                waiting.connect(hole.getsockname())
+            except TimeoutError:
+                break
+        yield f"127.0.0.1:{hole.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("takes", [True, False], ids=["connects", "does not connect"])
+def test_a_server_that_is_silent_costs_rest_no_more_than_one_call(wire: Wire, takes: bool) -> None:
+    if wire.start_server is not FakeRestServer:
+        pytest.skip("gRPC connects to each address when it is there")
+    answered = 0
+    with (
+        wire.start_server() as server,
+        silent_place(takes=takes) as silent,
+        wire.client([silent, server.address], "customers", timeout=1) as client,
+    ):
+        for _ in range(6):
+            with suppress(DeadlineExceeded):
+                answered += client.assign(POINTS).cluster_index.shape == (4,)
+    assert answered >= (5 if takes else 6)
+
+
 def test_names_are_resolved_where_there_are_several(wire: Wire) -> None:
     with wire.start_server() as one, wire.start_server() as two:
         names = [each.address.replace("127.0.0.1", "localhost") for each in (one, two)]
@@ -204,7 +268,26 @@ def test_names_are_resolved_where_there_are_several(wire: Wire) -> None:
             _ask_until(client, lambda: bool(one.predicts() and two.predicts()))
 
 
-@pytest.mark.parametrize("addresses", [[], [1]])
+def test_a_name_that_is_unknown_leaves_the_others(
+    wire: Wire, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resolve = socket.getaddrinfo
+
+    def resolved(host: Any, *args: Any, **options: Any) -> Any:
+        if "nowhere" in str(host):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolved)
+    with wire.client(["nowhere:1", server.address], "customers") as client:
+        for _ in range(3):
+            assert client.assign(POINTS).cluster_index.shape == (4,)
+    if wire.start_server is FakeGrpcServer:
+        with pytest.raises(ServerUnavailable, match="nowhere:2 has no address"):
+            wire.client(["nowhere:1", "nowhere:2"], "customers")
+
+
+@pytest.mark.parametrize("addresses", [[], [1], None, 5, b"localhost:1"])
 def test_a_list_without_addresses_is_refused(wire: Wire, addresses: Any) -> None:
     with pytest.raises(InvalidInput, match="is no address"):
         wire.client(addresses, "customers")

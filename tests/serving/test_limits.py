@@ -196,7 +196,7 @@ def test_an_answer_larger_than_the_limit_is_resource_exhausted(
         server.change_answer = lambda outputs: {
             name: np.repeat(array, 40, axis=1) for name, array in outputs.items()
         }
-        with pytest.raises(ResourceExhausted, match=r"(?i)larger than"):
+        with pytest.raises(ResourceExhausted, match=r"(?i)larger than.*answer_bytes"):
             client.transform(POINTS)
 
 

@@ -86,6 +86,8 @@ def test_typed_values_fill_the_shape_as_in_tensorflow(
     [
         (typed("float32", [2], [1, 2, 3]), r"3 values do not fill a tensor of shape \[2\]"),
         (typed("float32", [-1], [1]), "unknown shape"),
+        (typed("float32", [2**33], [1]), r"shape \[8589934592\] is larger than any message"),
+        (typed("bool", [2**40, 2**40], []), "larger than any message"),
         (tensor_pb2.TensorProto(dtype=tensor_pb2.DT_STRING), "a tensor of string cannot be read"),
         (tensor_pb2.TensorProto(), "a tensor of invalid cannot be read"),
         (
@@ -93,7 +95,15 @@ def test_typed_values_fill_the_shape_as_in_tensorflow(
             "multiple of element size",
         ),
     ],
-    ids=["too many", "unknown shape", "string", "no dtype", "cut content"],
+    ids=[
+        "too many",
+        "unknown shape",
+        "one for too many",
+        "none for too many",
+        "string",
+        "no dtype",
+        "cut content",
+    ],
 )
 def test_a_tensor_that_cannot_be_read_says_why(tensor: tensor_pb2.TensorProto, said: str) -> None:
     with pytest.raises(ValueError, match=said):
