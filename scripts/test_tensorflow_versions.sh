@@ -20,7 +20,7 @@ for version in "$@"; do
     "tensorflow==$version.*" "tensorflow-serving-api==$version.*"
   echo "== TensorFlow $version"
   "$uv" pip freeze --quiet --python "$environment/bin/python" | grep -E "^($packages)=="
-  "$environment/bin/python" -m pytest "${tests[@]}" || failed+=("$version")
+  "$environment/bin/python" -m pytest -n 2 --dist loadfile "${tests[@]}" || failed+=("$version")
 done
 if [ ${#failed[@]} -gt 0 ]; then
   echo "failed with TensorFlow ${failed[*]}" >&2
