@@ -203,9 +203,8 @@ def adjusted_rand_index(one: ArrayLike, other: ArrayLike) -> float:
             "give both of the same rows, one at least"
         )
     n = len(first)
-    _, rows = np.unique(first, return_inverse=True)
-    _, columns = np.unique(second, return_inverse=True)
-    _, cells = np.unique(rows * (columns.max() + 1) + columns, return_counts=True)
+    rows, columns = _numbered(first), _numbered(second)
+    cells = np.bincount(_numbered(rows * (columns.max() + 1) + columns))
     # As Python's whole numbers: products of pairs of pairs leave int64 at 100,000 rows.
     together, in_first, in_second = (
         int(np.square(sizes.astype(np.int64)).sum())
@@ -231,14 +230,15 @@ def _clustering(what: str, points: ArrayLike, assignments: ArrayLike) -> _Cluste
         raise InvalidAssignments(
             f"assignments have shape {given.shape}; give one a row, shape ({len(rows)},)"
         )
-    clusters, labels = np.unique(given, return_inverse=True)
-    if len(clusters) < 2:
+    labels = _numbered(given)
+    sizes = np.bincount(labels)
+    if len(sizes) < 2:
         raise UndefinedMeasure(f"{what} needs two clusters; all {len(rows)} rows are of one")
-    if len(clusters) == len(rows):
+    if len(sizes) == len(rows):
         raise UndefinedMeasure(
             f"{what} needs a cluster of two rows; each of the {len(rows)} is a cluster of its own"
         )
-    return _Clustering(rows, labels.astype(np.int32), np.bincount(labels))
+    return _Clustering(rows, labels.astype(np.int32), sizes)
 
 
 def _labels(assignments: ArrayLike) -> NDArray[np.integer]:
@@ -248,7 +248,19 @@ def _labels(assignments: ArrayLike) -> NDArray[np.integer]:
             f"assignments have shape {labels.shape} and dtype {labels.dtype}; "
             "give one whole number a row"
         )
-    return labels
+    return labels.astype(np.int8) if labels.dtype.kind == "b" else labels
+
+
+def _numbered(labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The same clusters under the numbers 0 ... k-1, each of which has a row; int64 [n]."""
+    numbers: NDArray[np.int64]
+    if labels.min() < 0 or labels.max() > 4 * len(labels):
+        _, numbers = np.unique(labels, return_inverse=True)
+    else:
+        # Numbers that are already small need no sorting.
+        used = np.bincount(labels) > 0
+        numbers = (np.cumsum(used) - 1)[labels]
+    return numbers
 
 
 def _blocks(n: int, d: int) -> Iterator[tuple[int, int]]:

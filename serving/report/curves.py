@@ -65,5 +65,5 @@ def _is_row(row: object) -> bool:
     return (
         isinstance(row, dict)
         and isinstance(row.get("k"), int)
-        and all(isinstance(row.get(name, ""), int | float | None) for name in MEASURES)
+        and all(isinstance(row.get(name), int | float | None) for name in MEASURES)
     )

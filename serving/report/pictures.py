@@ -287,7 +287,7 @@ def differences(portrait: "Portrait") -> Picture:
     return _picture(
         "What makes each cluster different",
         "The mean of each cluster less the mean of all rows, in standard deviations of the "
-        f"feature; the table has them in raw units.{more}",
+        f"feature; the list of clusters has them in raw units.{more}",
         draw,
         height=max(_HEIGHT, 1.2 + 0.26 * len(names)),
     )
@@ -323,7 +323,7 @@ def curves(found: Mapping[str, Any]) -> Picture:
                     label=label,
                 )
             if len(lines) > 1:
-                axes.legend(fontsize=9)
+                axes.legend(fontsize=10)
             if suggestion is not None:
                 axes.axvline(suggestion, color=_INK, linestyle=":", linewidth=1)
             axes.set_title(name, loc="left")

@@ -116,7 +116,7 @@ def test_a_page_can_be_read_on_a_narrow_and_a_wide_screen_in_light_and_dark(
     assert run(browser, "return document.documentElement.scrollWidth") <= width
     pixels = run(browser, TEXT_PIXELS)
     assert len(pixels) > 20
-    assert min(pixels) >= 8
+    assert min(pixels) >= 9
     contrasts = run(browser, CONTRASTS)
     assert len(contrasts) > 50
     assert min(contrasts) >= 4.5
