@@ -272,11 +272,14 @@ def _blocks(n: int, d: int) -> Iterator[tuple[int, int]]:
 def _centres(clustering: _Clustering) -> Float64:
     """The mean of each cluster, float64 [k, d]."""
     points, labels, sizes = clustering.points, clustering.labels, clustering.sizes
-    sums = np.zeros((len(sizes), points.shape[1]))
+    k, d = len(sizes), points.shape[1]
+    sums = np.zeros(k * d)
+    columns = np.arange(d)
     for start, stop in _blocks(*points.shape):
-        wide = points[start:stop].astype(np.float64, copy=False)
-        sums += tf.math.unsorted_segment_sum(wide, labels[start:stop], len(sizes)).numpy()
-    return sums / sizes[:, None]
+        # One bin for each column of each cluster.
+        bins = labels[start:stop, None].astype(np.int64) * d + columns
+        sums += np.bincount(bins.ravel(), points[start:stop].ravel(), minlength=k * d)
+    return sums.reshape(k, d) / sizes[:, None]
 
 
 def _squared_distances(

@@ -271,7 +271,7 @@ def differences(portrait: "Portrait") -> Picture:
                     *(cluster + 0.5, feature + 0.5, f"{value:+.1f}"),
                     ha="center",
                     va="center",
-                    size=9,
+                    size=10,
                     color="#ffffff" if strong else "#1a1a1a",
                 )
         axes.set_yticks(np.arange(len(names)) + 0.5, names)
@@ -353,7 +353,7 @@ def moves(table: np.ndarray, before: str, after: str) -> Picture:
                     *(column + 0.5, row + 0.5, f"{count:,}"),
                     ha="center",
                     va="center",
-                    size=9,
+                    size=10,
                     color="#ffffff" if shares[row, column] > 0.5 else "#1a1a1a",
                 )
         for axis, size in ((axes.yaxis, len(table)), (axes.xaxis, table.shape[1])):
