@@ -367,9 +367,13 @@ def _silhouettes_in_tile(
 
 
 _INT = tf.TensorSpec([], tf.int32)
-_block_of = tf.function(lambda rows, start, stop: rows.block(start, stop), [ROWS_SPEC, _INT, _INT])
+_block_of = tf.function(
+    lambda rows, start, stop: rows.block(start, stop), [ROWS_SPEC, _INT, _INT], autograph=False
+)
 _gather = tf.function(
-    lambda rows, chosen: rows.gather(chosen), [ROWS_SPEC, tf.TensorSpec([None], tf.int64)]
+    lambda rows, chosen: rows.gather(chosen),
+    [ROWS_SPEC, tf.TensorSpec([None], tf.int64)],
+    autograph=False,
 )
 _silhouettes_of = tf.function(
     _silhouettes_in_tile,
@@ -380,4 +384,5 @@ _silhouettes_of = tf.function(
         tf.TensorSpec([None], tf.int32),
         tf.TensorSpec([None], tf.float64),
     ],
+    autograph=False,
 )

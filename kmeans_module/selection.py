@@ -27,8 +27,10 @@ from .metrics import (
     simplified_silhouette,
 )
 from .model_space import (
+    Array,
     Distance,
     Float32,
+    ModelSpace,
     Rows,
     check_distance,
     check_distinct,
@@ -36,6 +38,7 @@ from .model_space import (
     check_whole,
     enter,
     place,
+    rows_per_block,
 )
 
 Measure = TypeVar("Measure")
@@ -211,7 +214,7 @@ def select_k(
     space = enter(array, weight, standardize=standardize, distance=check_distance(distance))
     check_distinct(array, space, weight, k_max)
 
-    sweep = _Sweep(space.to_model(array), space.distance == "cosine", tol, k_max, n_init, seed)
+    sweep = _Sweep(_entered(array, space), space, tol, k_max, n_init, seed)
     sweep.halves = sweep.draw_halves(resamples)
     sweep.noises = sweep.draw_noises()
     found = [each for each in measured if k_min <= each.k <= k_max]
@@ -301,9 +304,12 @@ class _Sweep:
     noises: tuple[_Problem, ...] = ()
 
     def __init__(
-        self, points: Float32, on_sphere: bool, tol: float, k_max: int, n_init: int, seed: int
+        self, points: Float32, space: ModelSpace, tol: float, k_max: int, n_init: int, seed: int
     ) -> None:
-        self._on_sphere, self._tol, self._k_max = on_sphere, tol, k_max
+        self._on_sphere = space.distance == "cosine"
+        # Of all rows, also where only some are clustered: a little more or less is no matter there.
+        self._tolerance = tol * space.mean_variance
+        self._k_max = k_max
         self._random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0x5E1,)))
         self._all = self._problem(points, n_init)
         self._sample = _drawn(points, _STABILITY_ROWS, self._random)
@@ -362,8 +368,7 @@ class _Sweep:
             initial_centroids("k-means++", rows, weight, min(self._k_max, n), self._seed())
             for _ in range(starts)
         )
-        variance = float(points.var(axis=0, dtype=np.float64).mean())
-        return _Problem(points, rows, seeds, self._tol * variance, self._on_sphere)
+        return _Problem(points, rows, seeds, self._tolerance, self._on_sphere)
 
     def _seed(self) -> NDArray[np.int32]:
         return self._random.integers(-(2**31), 2**31, 2).astype(np.int32)
@@ -409,6 +414,15 @@ def _or_none(measure: Callable[[], Measure]) -> Measure | None:
         return measure()
     except UndefinedMeasure:
         return None
+
+
+def _entered(points: Array, space: ModelSpace) -> Float32:
+    """All points in the model's space, float32 [n, d]: the one copy that a sweep holds."""
+    entered = np.empty(points.shape, np.float32)
+    block = rows_per_block(2 * points.shape[1])
+    for start in range(0, len(points), block):
+        entered[start : start + block] = space.to_model(points[start : start + block])
+    return entered
 
 
 def _drawn(points: Float32, most: int, random: np.random.Generator) -> Float32:

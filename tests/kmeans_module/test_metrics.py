@@ -51,7 +51,7 @@ def problem(seed: int, n: int, k: int, whole: bool) -> tuple[NDArray[Any], NDArr
 
 
 @pytest.mark.parametrize("name", MEASURES)
-@settings(deadline=None, max_examples=40, derandomize=True)
+@settings(deadline=None, max_examples=20, derandomize=True)
 @given(st.integers(0, 10_000), st.integers(4, 60), st.integers(2, 9), st.booleans())
 def test_a_measure_equals_scikit_learns_also_with_singletons_and_duplicates(
     name: str, seed: int, n: int, k: int, whole: bool
@@ -138,7 +138,7 @@ def test_the_simplified_silhouette_is_the_mean_of_what_a_served_model_scores() -
     )
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(deadline=None, max_examples=40, derandomize=True)
 @given(st.integers(0, 10_000), st.integers(1, 80), st.integers(1, 80), st.integers(1, 300))
 def test_the_adjusted_rand_index_equals_scikit_learns(seed: int, k: int, m: int, n: int) -> None:
     rng = np.random.default_rng(seed)
