@@ -175,3 +175,15 @@ def test_what_has_no_direction_and_an_unknown_distance_are_refused() -> None:
         fit(POINTS, 2, init=[[1, 1, 1, 1], [0, 0, 0, 0]], distance="cosine")
     with pytest.raises(InvalidParameter, match="distance is 'manhattan'; give 'euclidean' or"):
         fit(POINTS, 2, distance="manhattan")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("engine", ["product", "bounds"])
+def test_every_engine_keeps_the_centroids_on_the_sphere(engine: str) -> None:
+    points = blobs(2000, 16, 9)
+    init = distinct_rows(points, 9)
+    plain = fit(points, 9, init=init, distance="cosine", engine="plain")
+    compiled = fit(points, 9, init=init, distance="cosine", engine=engine)
+    np.testing.assert_array_equal(compiled.assignments, plain.assignments)
+    lengths = np.linalg.norm(compiled.module.centroids.numpy(), axis=1)
+    np.testing.assert_allclose(lengths, 1, atol=1e-6)
+    assert compiled.inertia == pytest.approx(plain.inertia, rel=1e-5)
