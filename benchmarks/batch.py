@@ -5,11 +5,10 @@
     python -m benchmarks.batch [--rows 10000000] [--rounds 3] [--out FOLDER]
 
 It writes a Parquet file of random float32 rows and one of a tenth of them, publishes a model made
-from random centroids, and lets six contestants score the file in turn, interleaved, each time in a
+from random centroids, and lets five contestants score the file in turn, interleaved, each time in a
 process of its own:
 
 - pyarrow: read the file and write the output's two columns, made beforehand; no answer is computed;
-- pyarrow as it comes: the same with pyarrow's own defaults, which keep the file in memory;
 - tfkmeans: ``score_files``, which ``tfkmeans batch-score`` is;
 - scikit-learn: ``KMeans.predict`` and the distance over pyarrow's batches, single file out;
 - beam rows: ``RunInference`` with Beam's own TensorFlow handler over rows, as its documents show
@@ -49,14 +48,7 @@ _GROUP: Final = 2**20
 _BATCH: Final = 2**16
 _SAMPLE: Final = 200
 
-CONTESTANTS: Final = (
-    "pyarrow",
-    "pyarrow as it comes",
-    "tfkmeans",
-    "scikit-learn",
-    "beam rows",
-    "beam ours",
-)
+CONTESTANTS: Final = ("pyarrow", "tfkmeans", "scikit-learn", "beam rows", "beam ours")
 
 
 @dataclass(frozen=True)
@@ -105,7 +97,7 @@ def make_model(base: Path) -> Path:
 # What the contestants do. Each gives the function that is timed.
 
 
-def _pyarrow(place: Place, opened: Callable[[Place], Any] | None = None) -> Callable[[], int]:
+def _pyarrow(place: Place) -> Callable[[], int]:
     import pyarrow as pa
 
     rng = np.random.default_rng(2)
@@ -118,7 +110,7 @@ def _pyarrow(place: Place, opened: Callable[[Place], Any] | None = None) -> Call
 
     def run() -> int:
         rows = 0
-        with (opened or _bounded)(place) as file, _writer(place, answer.schema) as writer:
+        with _opened(place) as file, _writer(place, answer.schema) as writer:
             for batch in file.iter_batches(_BATCH):
                 rows += len(batch)
                 if rows % _GROUP == 0:
@@ -130,13 +122,7 @@ def _pyarrow(place: Place, opened: Callable[[Place], Any] | None = None) -> Call
     return run
 
 
-def _pyarrow_as_it_comes(place: Place) -> Callable[[], int]:
-    import pyarrow.parquet as pq
-
-    return _pyarrow(place, lambda place: pq.ParquetFile(place.rows))
-
-
-def _bounded(place: Place) -> Any:
+def _opened(place: Place) -> Any:
     """The file, as it is read quickest and in bounded memory."""
     import pyarrow.parquet as pq
 
@@ -190,7 +176,7 @@ def _scikit_learn(place: Place) -> Callable[[], int]:
 
     def run() -> int:
         rows, waiting = 0, []
-        with _bounded(place) as file, _writer(place, schema) as writer:
+        with _opened(place) as file, _writer(place, schema) as writer:
             for batch in file.iter_batches(_BATCH):
                 points = batch.to_tensor(row_major=True).to_numpy()
                 index = model.predict(points)
@@ -275,7 +261,6 @@ def _beam_ours(place: Place) -> Callable[[], int]:
 
 _RUNS: Final[dict[str, Callable[[Place], Callable[[], int]]]] = {
     "pyarrow": _pyarrow,
-    "pyarrow as it comes": _pyarrow_as_it_comes,
     "tfkmeans": _tfkmeans,
     "scikit-learn": _scikit_learn,
     "beam rows": _beam_rows,

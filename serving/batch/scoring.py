@@ -216,6 +216,8 @@ def _fault(source: JobInput, chunk: Chunk, row: int) -> Fault:
     values = chunk.points[row]
     bad = np.flatnonzero(~np.isfinite(as_points(values)))
     if not len(bad):
+        if not values.any():
+            return Fault(row, "", "is a row of zeros, which has no direction for cosine distance")
         return Fault(
             row,
             "",

@@ -109,7 +109,7 @@ def test_csv_on_standard_input_is_scored_and_gone_on_with(
 def test_ctrl_c_says_what_is_done_and_the_same_command_goes_on(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    points = np.random.default_rng(2).uniform(-5, 35, (3_000_000, 2)).astype(np.float32)
+    points = np.random.default_rng(2).uniform(-5, 35, (1_000_000, 2)).astype(np.float32)
     np.save(tmp_path / "rows.npy", points)
     output = tmp_path / "out"
     words = [tmp_path / "rows.npy", output, "--model", trained.base, "--part-rows", 20_000]
