@@ -157,7 +157,8 @@ def check_points(points: ArrayLike) -> Array:
     if np.ma.is_masked(points):
         raise InvalidPoints("points have masked values; leave such rows out, or fill them in")
     try:
-        array = _of_frame(points) if hasattr(points, "dtypes") else np.asarray(points)
+        is_frame = hasattr(getattr(points, "dtypes", None), "items")
+        array = _of_frame(points) if is_frame else np.asarray(points)
     except ValueError as error:
         raise InvalidPoints(f"points are no table: {error}") from None
     if array.dtype.kind not in "buif":
