@@ -86,7 +86,8 @@ class Rows(NamedTuple):
         h = tf.size(self.head, tf.int64)
         size = tf.size(self.body, tf.int64)
         rows = tf.cast(rows, tf.int64)
-        steps = size // step
+        # A slice that does not end as aligned as it begins would be a copy of the whole body.
+        steps = size // step // _ALIGNMENT * _ALIGNMENT
         # The step in which each row begins, and where in it.
         begin = rows * (d // step) - tf.cast(h > 0, tf.int64)
         at = tf.where(h > 0, step - h, 0)
