@@ -42,6 +42,9 @@ _TIGHTEN_ROWS: Final = 32_768
 #: before it they leave nearly every row to be searched.
 _BOUNDS_FROM: Final = 0.1
 
+#: Where the bounds leave too many rows after all they pause for 2, 4 and then 8 steps.
+_LONGEST_PAUSE: Final = 8
+
 _DTYPES: Final = (tf.int32, tf.float32, tf.float32)
 _COLUMN = tf.TensorSpec([None], tf.float32)
 _INDEX = tf.TensorSpec([None], tf.int32)
@@ -68,7 +71,6 @@ class CompiledEngine:
         self._bounded = bounded
         self._steps = 0
         self._few_changed = False
-        # Where bounds turn out to leave too many rows, they pause for 2, 4, 8 steps.
         self._pause, self._bounds_from = 1, 0
         self._norms = squared_norms(points, sample_weight.shape[0])
         self._square = weighted_sum(self._norms, sample_weight)
@@ -116,7 +118,7 @@ class CompiledEngine:
             *self._bounds, self._index, moved, own, others, apart
         )
         if len(rows) > _ALL_ROWS * self._n:
-            self._pause *= 2
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             self._bounds_from = self._steps + self._pause
             return self._search_all(moved)
         if len(rows) == 0:

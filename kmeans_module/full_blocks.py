@@ -24,37 +24,65 @@ def filled(values: tf.Tensor, m: int) -> tf.Tensor:
     return tf.ensure_shape(whole, [m, *values.shape[1:]])
 
 
+def over_full_blocks(
+    function: Callable[[tf.Tensor], tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]],
+    count: tf.Tensor,
+    m: int,
+    dtypes: Sequence[tf.DType],
+    shapes: Sequence[Sequence[int]],
+) -> tuple[tuple[tf.Tensor, ...], tuple[tf.Tensor, ...]]:
+    """Join and sum what the function gives for each block.
+
+    Two chains of blocks run beside each other, one for each half: within one loop the kernels of
+    two blocks seldom do. The sums are always taken in the same order.
+
+    Args:
+        function: from the number of a block, int32 [], to one tensor [m] for each dtype, and one
+            float64 tensor for each shape.
+        count: rows in all, int32 [].
+        m: rows of a block.
+        dtypes: dtypes of what is joined.
+        shapes: shapes of what is summed.
+
+    Returns:
+        One tensor [count] for each dtype, and one float64 tensor for each shape.
+    """
+    blocks = (count + m - 1) // m
+    half = (blocks + 1) // 2
+
+    def chain(first: tf.Tensor, last: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        def body(
+            i: tf.Tensor, parts: list[tf.TensorArray], totals: list[tf.Tensor]
+        ) -> tuple[tf.Tensor, list[tf.TensorArray], list[tf.Tensor]]:
+            joined, summed = function(i)
+            written = [
+                part.write(i - first, each) for part, each in zip(parts, joined, strict=True)
+            ]
+            added = [total + each for total, each in zip(totals, summed, strict=True)]
+            return i + 1, written, added
+
+        parts = [tf.TensorArray(dtype, last - first, element_shape=[m]) for dtype in dtypes]
+        totals = [tf.zeros(shape, tf.float64) for shape in shapes]
+        _, parts, totals = tf.while_loop(
+            lambda i, *_: i < last, body, (first, parts, totals), parallel_iterations=1
+        )
+        return [part.stack() for part in parts], totals
+
+    one, two = chain(tf.constant(0), half), chain(half, blocks)
+    joined = tuple(
+        tf.reshape(tf.concat(pair, 0), [-1])[:count] for pair in zip(one[0], two[0], strict=True)
+    )
+    return joined, tuple(a + b for a, b in zip(one[1], two[1], strict=True))
+
+
 def map_full_blocks(
     function: Callable[[tf.Tensor], Sequence[tf.Tensor]],
     count: tf.Tensor,
     m: int,
     dtypes: Sequence[tf.DType],
 ) -> tuple[tf.Tensor, ...]:
-    """Join what the function gives for each block.
-
-    Args:
-        function: from the number of a block, int32 [], to one tensor [m] for each dtype.
-        count: rows in all, int32 [].
-        m: rows of a block.
-        dtypes: dtypes of the results.
-
-    Returns:
-        One tensor [count] for each dtype. Two blocks are worked on at a time.
-    """
-    blocks = (count + m - 1) // m
-
-    def body(i: tf.Tensor, *parts: tf.TensorArray) -> tuple[tf.Tensor, ...]:
-        results = function(i)
-        return (
-            i + 1,
-            *[part.write(i, result) for part, result in zip(parts, results, strict=True)],
-        )
-
-    parts = [tf.TensorArray(dtype, blocks, element_shape=[m]) for dtype in dtypes]
-    _, *parts = tf.while_loop(
-        lambda i, *_: i < blocks, body, (tf.constant(0), *parts), parallel_iterations=2
-    )
-    return tuple(tf.reshape(part.stack(), [-1])[:count] for part in parts)
+    """`over_full_blocks` with nothing to sum."""
+    return over_full_blocks(lambda i: (function(i), []), count, m, dtypes, [])[0]
 
 
 def sum_full_blocks(
@@ -63,21 +91,5 @@ def sum_full_blocks(
     m: int,
     shapes: Sequence[Sequence[int]],
 ) -> tuple[tf.Tensor, ...]:
-    """The sum of what the function gives for each block, always in the same order.
-
-    Args:
-        function: from the number of a block, int32 [], to one float64 tensor for each shape.
-        count, m: as in `map_full_blocks`.
-        shapes: shapes of the results.
-    """
-    blocks = (count + m - 1) // m
-
-    def body(i: tf.Tensor, *totals: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        results = function(i)
-        return (i + 1, *[total + result for total, result in zip(totals, results, strict=True)])
-
-    zeros = [tf.zeros(shape, tf.float64) for shape in shapes]
-    _, *totals = tf.while_loop(
-        lambda i, *_: i < blocks, body, (tf.constant(0), *zeros), parallel_iterations=2
-    )
-    return tuple(totals)
+    """`over_full_blocks` with nothing to join."""
+    return over_full_blocks(lambda i: ([], function(i)), count, m, [], shapes)[1]

@@ -7,13 +7,14 @@ centroid is nearer than the distance between the two centroids less ``upper``. W
 ``upper < lower`` the row needs no distance.
 
 Rounding: the kernel that searches compares scores that it rounded. With unit roundoff u = 2^-24 a
-dot product of d numbers has an error of at most ``d u / (1 - d u)`` times the product of the norms,
-in whatever order it is summed (Higham 2002, Accuracy and Stability of Numerical Algorithms,
-section 3.1). A squared distance from the expanded form so has an error of at most
-``slack (|x| + |c|)^2`` with ``slack = (3 d + 16) u``, which covers the two norms, the product and
-the additions. A row is left out only if ``lower^2 - upper^2`` exceeds twice that: then the search
-would find the same centroid, ties included. What the bounds themselves lose when they are updated
-is covered by widening them by 2^-20 each time.
+dot product of n numbers has an error of at most ``gamma(n) = n u / (1 - n u)`` times the product of
+the norms, in whatever order it is summed (Higham 2002, Accuracy and Stability of Numerical
+Algorithms, section 3.1). The score ``|c|^2 / 2 - x.c`` is one of d + 1 numbers, one of which is a
+rounded norm itself, so that twice it has an error of at most ``2 gamma(d + 2) (|x| |c| + |c|^2)``;
+the points' norms are summed in float64, and they and the additions that follow cost
+``4 u (|x| + |c|)^2``. A row is left out only if ``lower^2 - upper^2`` exceeds twice the sum of
+these: then the search would find the same centroid, ties included. What the bounds themselves lose
+when they are updated is covered by widening them by 2^-20 each time.
 """
 
 from collections.abc import Callable
@@ -37,8 +38,7 @@ def bounds_of_scores(
         least: float32 [m], the least ``|c|^2 / 2 - x.c`` of each row.
         second: float32 [m], the next; infinity where k = 1.
     """
-    reach = (tf.sqrt(square) + _longest(centroids)) * _WIDER
-    error = _slack(centroids.shape[1]) * tf.square(reach)
+    error = _error(tf.sqrt(square), centroids)
     upper = tf.sqrt(tf.maximum(square + 2.0 * least, 0.0) + error) * _WIDER
     lower = tf.sqrt(tf.maximum(square + 2.0 * second - error, 0.0)) * _NARROWER
     return upper, lower
@@ -68,9 +68,9 @@ def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
         lower = (lower - tf.gather(others, cluster)) * _NARROWER
         lower = tf.maximum(lower, (tf.gather(apart, cluster) - upper) * _NARROWER)
         # |x| <= |x - c| + |c|
-        reach = upper + 2.0 * _longest(centroids)
+        error = _error(upper + _longest(centroids), centroids)
         gap = (lower - upper) * (lower + upper) * _NARROWER
-        clear = (lower > upper) & (gap > 2.0 * _slack(d) * tf.square(reach))
+        clear = (lower > upper) & (gap > 2.0 * error)
         return upper, lower, tf.logical_not(clear)
 
     vector, numbers = tf.TensorSpec([m], tf.float32), tf.TensorSpec([k], tf.float32)
@@ -112,7 +112,7 @@ def _moves(before: tf.Tensor, after: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, t
     square = tf.reduce_sum(tf.square(wide), 1)
     norms = square[:, None] + square[None, :]
     between = norms - 2.0 * tf.matmul(wide, wide, transpose_b=True)
-    # Of float64's rounding: the same bound as above, with u = 2^-53.
+    # Of float64's rounding: more than the bound above, with u = 2^-53.
     rounding = (3 * tf.cast(tf.shape(after)[1], tf.float64) + 16) * 2.0**-52 * norms
     same = tf.eye(k, dtype=tf.bool)
     infinity = tf.constant(float("inf"), tf.float64)
@@ -134,5 +134,10 @@ def _longest(centroids: tf.Tensor) -> tf.Tensor:
     return tf.sqrt(tf.reduce_max(tf.reduce_sum(tf.square(centroids), 1))) * _WIDER
 
 
-def _slack(d: int) -> float:
-    return (3 * d + 16) * 2.0**-24
+def _error(length: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
+    """At most the error of the squared distances of rows of such norms, float32 [m]."""
+    n = centroids.shape[1] + 2
+    gamma = n * 2.0**-24 / (1 - n * 2.0**-24)
+    longest = _longest(centroids)
+    error = 2 * gamma * (length * longest + tf.square(longest))
+    return (error + 4 * 2.0**-24 * tf.square(length + longest)) * _WIDER

@@ -268,9 +268,8 @@ def squared_distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor
 
 
 def squared_norms(points: Rows, n: int) -> Float32:
-    """The squared norm of each of n points, in the model's space: float32 [n]."""
-    origin = tf.zeros([1, points.shift.shape[0]])
-    return looked_at(_squared_distances(points, tf.zeros([n], tf.int32), origin))
+    """The squared norm of each of n points, float32 [n]: in the model's space, in float64."""
+    return looked_at(_squared_norms(points, n))
 
 
 def looked_at(tensor: tf.Tensor) -> NDArray[Any]:
@@ -298,16 +297,31 @@ _move_on_sphere = tf.function(
 
 
 def _distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
-    n = tf.size(assignments)
+    def block(rows: tf.Tensor, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        chosen = tf.gather(centroids, assignments[start:stop])
+        return tf.reduce_sum(tf.math.squared_difference(rows, chosen), 1)
+
+    return _number_a_row(points, tf.size(assignments), block)
+
+
+def _norms(points: Rows, n: tf.Tensor) -> tf.Tensor:
+    def block(rows: tf.Tensor, _start: tf.Tensor, _stop: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.reduce_sum(tf.square(tf.cast(rows, tf.float64)), 1), tf.float32)
+
+    return _number_a_row(points, n, block)
+
+
+def _number_a_row(
+    points: Rows, n: tf.Tensor, function: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
+    """What the function gives for each block of rows, by their numbers: float32 [n]."""
     # The rows pass through five tensors, of two blocks at a time.
     block = rows_per_block(8 * tf.size(points.shift))
     blocks = (n + block - 1) // block
 
     def body(i: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        chosen = tf.gather(centroids, assignments[i * block : (i + 1) * block])
-        rows = points.block(i * block, (i + 1) * block)
-        squared = tf.reduce_sum(tf.math.squared_difference(rows, chosen), 1)
-        return i + 1, parts.write(i, squared)
+        start, stop = i * block, (i + 1) * block
+        return i + 1, parts.write(i, function(points.block(start, stop), start, stop))
 
     parts = tf.TensorArray(tf.float32, blocks, infer_shape=False)
     _, parts = tf.while_loop(
@@ -316,6 +330,7 @@ def _distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor) -> tf
     return parts.concat()
 
 
+_squared_norms = tf.function(_norms, [ROWS_SPEC, tf.TensorSpec([], tf.int32)], autograph=False)
 _squared_distances = tf.function(
     _distances, [ROWS_SPEC, tf.TensorSpec([None], tf.int32), _TABLE], autograph=False
 )

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .full_blocks import block_rows, filled
+from .full_blocks import block_rows, filled, over_full_blocks
 from .lloyd import (
     Step,
     inertia_of_sums,
@@ -68,11 +68,10 @@ def _pass(d: int, k: int) -> Any:
         points: Rows, weight: tf.Tensor, before: tf.Tensor, centroids: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         n = tf.size(weight)
-        blocks = (n + m - 1) // m
         space = [tf.ensure_shape(each, [d]) for each in (points.shift, points.scale)]
         centroids = tf.ensure_shape(centroids, [k, d])
 
-        def body(i: tf.Tensor, parts: tf.TensorArray, *totals: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def block(i: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
             rows = points.raw_block(i * m, tf.minimum((i + 1) * m, n))
             index, *sums = kernel(
                 filled(tf.ensure_shape(rows, [None, d]), m),
@@ -80,18 +79,9 @@ def _pass(d: int, k: int) -> Any:
                 *space,
                 centroids,
             )
-            added = [total + each for total, each in zip(totals, sums, strict=True)]
-            return (i + 1, parts.write(i, index), *added)
+            return [index], sums
 
-        zeros = [tf.zeros(shape, tf.float64) for shape in ([k, d], [k])]
-        parts = tf.TensorArray(tf.int32, blocks, element_shape=[m])
-        _, parts, *totals = tf.while_loop(
-            lambda i, *_: i < blocks,
-            body,
-            (tf.constant(0), parts, *zeros),
-            parallel_iterations=2,
-        )
-        index = tf.reshape(parts.stack(), [-1])[:n]
+        (index,), totals = over_full_blocks(block, n, m, [tf.int32], [[k, d], [k]])
         return (index, *totals, tf.reduce_any(index != before))
 
     column = tf.TensorSpec([None], tf.float32)

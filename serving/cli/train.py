@@ -87,6 +87,7 @@ class Init(StrEnum):
     """How the first centroids are found."""
 
     KMEANS_PLUS_PLUS = "k-means++"
+    KMEANS_PARALLEL = "k-means||"
     RANDOM = "random"
 
 

@@ -127,6 +127,8 @@ def test_a_frame_is_refused_by_the_name_of_its_column_or_the_place_of_what_is_mi
     missing = frame.assign(count=pd.array([1, None, *range(58)], dtype="Int64"))
     with pytest.raises(NonFinitePoint, match="nan in row 1, column 3"):
         fit(missing, 3)
+    with pytest.raises(InvalidPoints, match="two dimensions"):
+        fit(frame["x"], 3)
 
 
 def test_weights_and_centroids_may_be_of_pandas_too() -> None:
