@@ -74,6 +74,28 @@ def two_nearest_in_block(rows: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tens
     return tf.minimum(one, two), tf.maximum(one, two)
 
 
+def nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """`nearest_in_block` of points [n, d] of any number, in memory of O(block)."""
+    return in_blocks(
+        lambda rows: nearest_in_block(rows, centroids),
+        points,
+        width=tf.shape(centroids)[0],
+        dtypes=(tf.int32, tf.float32),
+        ranks=(1, 1),
+    )
+
+
+def two_nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """`two_nearest_in_block` of points [n, d] of any number, in memory of O(block)."""
+    return in_blocks(
+        lambda rows: two_nearest_in_block(rows, centroids),
+        points,
+        width=tf.shape(centroids)[0],
+        dtypes=(tf.float32, tf.float32),
+        ranks=(1, 1),
+    )
+
+
 def in_blocks(
     function: Callable[[tf.Tensor], Sequence[tf.Tensor]],
     points: tf.Tensor,
