@@ -73,6 +73,8 @@ _LOCAL_MODEL: Final = typer.Option(
 ModelOption = Annotated[Path, _LOCAL_MODEL]
 #: For commands that take BASE by its place as well.
 ModelOrPlace = Annotated[Path | None, _MODEL]
+#: A path may not stand for it: one slash of an address would be lost.
+AddressOrPlace = Annotated[str | None, _MODEL]
 LocalModelOrPlace = Annotated[Path | None, _LOCAL_MODEL]
 VersionOption = Annotated[
     int | None,
@@ -95,9 +97,11 @@ def published(base: Path, version: int | None) -> tuple[Path, int, ModelCard]:
     return directory, int(directory.name), ModelCard.read(directory)
 
 
-def model_name(base: Path) -> str:
+def model_name(base: Path | str) -> str:
     """The name that a model is served under: that of its folder."""
-    return base.absolute().resolve().name
+    if STORE in str(base):
+        return str(base).rstrip("/").rpartition("/")[2]
+    return Path(base).absolute().resolve().name
 
 
 def counted(number: int, noun: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal, NoReturn
 
 import typer
 
-from .arguments import JsonOption, ModelOrPlace, examples, model_name, not_negative, whole
+from .arguments import AddressOrPlace, JsonOption, examples, model_name, not_negative, whole
 from .errors import UserMistake
 from .exit_codes import DONE
 from .extras import needs_extra
@@ -42,10 +42,12 @@ def _port(text: str) -> Port:
 
 def serve(
     place: Annotated[
-        Path | None,
-        typer.Argument(metavar="BASE", help="Folder of one model, served under its name."),
+        str | None,
+        typer.Argument(
+            metavar="BASE", help="Folder or address (gs://…) of one model, served under its name."
+        ),
     ] = None,
-    model: ModelOrPlace = None,
+    model: AddressOrPlace = None,
     port: Annotated[
         str, typer.Option(metavar="PORT", help="gRPC; 0 is off, auto takes a free port.")
     ] = "8500",
@@ -57,7 +59,8 @@ def serve(
         str | None, typer.Option("--model-name", help="Name to serve the model under.")
     ] = None,
     base_path: Annotated[
-        Path | None, typer.Option("--model-base-path", help="Folder of the model, as BASE.")
+        str | None,
+        typer.Option("--model-base-path", metavar="BASE", help="Folder of the model, as BASE."),
     ] = None,
     config_file: Annotated[
         Path | None,
@@ -177,12 +180,12 @@ def serve(
 
 
 def _one_model(
-    place: Path | None,
-    model: Path | None,
-    base_path: Path | None,
+    place: str | None,
+    model: str | None,
+    base_path: str | None,
     name: str | None,
     config_file: Path | None,
-) -> tuple[Path | None, str | None]:
+) -> tuple[str | None, str | None]:
     """Folder and name of the one model to serve; neither with a config file."""
     given = [path for path in (place, model, base_path) if path is not None]
     if config_file is not None:

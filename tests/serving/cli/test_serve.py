@@ -163,6 +163,19 @@ def test_sigterm_answers_every_request_that_was_accepted(tmp_path: Path) -> None
         assert served.end() == 0
 
 
+def test_the_address_of_a_model_is_served_as_its_folder_is(base: Path) -> None:
+    with _served(f"file://{base}/") as served:
+        assert predict(served.address, "m") == 1
+        assert served.end() == 0
+
+
+def test_an_address_where_nothing_is_is_one_line() -> None:
+    refused = run("serve", "ram://models/m")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    (line,) = refused.stderr.splitlines()
+    assert "base path ram://models/m of model m does not exist" in line
+
+
 def _accepted(address: str, size: int) -> socket.socket:
     """A connection of a request whose body the server has said that it waits for."""
     host, port = address.split(":")
