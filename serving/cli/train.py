@@ -37,6 +37,7 @@ from .gate import (
     figures_line,
     holdout_rows,
     note_force,
+    refusal_shown,
 )
 from .moving import PollOption, ServedAtOption, ServerOption, TimeoutOption, effect, move
 from .publish import server_effect
@@ -106,12 +107,13 @@ class _Settings:
 
 @dataclass(frozen=True)
 class _Publishing:
-    """What the gate is told."""
+    """What the gate is told, and whether its refusal is shown as JSON too."""
 
     thresholds: Thresholds
     holdout: Sequence[Path] | None
     force: bool
     served_at: str | None
+    as_json: bool
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,7 @@ def train(
         outcome = _Outcome(candidate, card)
     else:
         thresholds = Thresholds(max_inertia_rise, min_rows_kept, max_share_change)
-        publishing = _Publishing(thresholds, holdout, force, served_at)
+        publishing = _Publishing(thresholds, holdout, force, served_at, json)
         outcome = _publish(result, rows, names, files, settings, base, publishing)
         note_force(outcome.card.forced)
         if promote:
@@ -425,7 +427,8 @@ def _publish(
         candidate = Path(scratch) / "candidate"
         _write(candidate, result, rows, names, files, settings, model_name(base))
         tell("loading it back and replaying its golden requests")
-        with holdout_rows(publishing.holdout, names) as holdout:
+        shown = refusal_shown(str(base), compared, as_json=publishing.as_json)
+        with holdout_rows(publishing.holdout, names) as holdout, shown:
             version = publish(
                 candidate,
                 base,
@@ -435,6 +438,7 @@ def _publish(
                 served_at=publishing.served_at,
                 on_comparison=compared.append,
                 name=str(base),
+                tell=note,
             )
     return _Outcome(
         path=base / str(version),

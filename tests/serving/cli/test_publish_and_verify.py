@@ -115,6 +115,18 @@ def test_a_folder_that_no_server_takes_is_refused_before_the_work(
 
 
 @pytest.mark.usefixtures("too_far")
+def test_train_refused_by_the_gate_prints_the_figures_as_json_too(
+    base: Path, trained: Trained, capfd: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--columns", "height,weight", "--clusters", "2", "--n-init", "1", "--json"]
+    assert main(["train", str(trained.csv), "--model", str(base), *asked]) == 3
+    out, err = capfd.readouterr()
+    assert (said := json.loads(out))["comparison"]["rows_kept"] == 0.4
+    assert said["refused"] in err
+    assert versions(base) == (1,)
+
+
+@pytest.mark.usefixtures("too_far")
 def test_a_candidate_too_far_is_exit_code_3_with_the_figures_unless_forced(
     base: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
