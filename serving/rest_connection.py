@@ -53,6 +53,9 @@ _KEEPALIVE: Final = [
     ),
 ]
 
+#: The share of the time left that a connection may take to be made.
+_CONNECTING: Final = 0.9
+
 #: A smaller body would hardly become smaller.
 _SMALLEST_ZIPPED: Final = 1024
 #: The fastest: what gzip is to save is mostly digits, where more effort saves little more.
@@ -163,11 +166,15 @@ class RestConnection:
         self, request: HttpRequest, deadline: Deadline, attempts: "list[_Attempt]"
     ) -> bytes:
         """The body of the answer; each attempt is added to ``attempts`` when it starts."""
-        # Of a server that does not even take a connection, the others are to hear in time.
-        connect = deadline.seconds / len(self._turns) if len(self._turns) > 1 else None
         failure: ServerUnavailable | None = None
         for pause in (0.0, *PAUSES):
             await asyncio.sleep(pause * random.uniform(1 - _JITTER, 1 + _JITTER))
+            # Of a server that does not even take a connection, the others are to hear in time.
+            # And a handshake that is cancelled leaves its socket open, where one that meets a
+            # limit of httpx does not: so that limit comes before ours.
+            connect = min(
+                deadline.seconds / len(self._turns), _CONNECTING * deadline.left(request.target)
+            )
             attempts.append(_Attempt(self._turns.next()))
             try:
                 return await self._attempt(request, attempts[-1].url, connect)
@@ -189,7 +196,7 @@ class RestConnection:
                 if not self._under_way:
                     self._idle.set()
 
-    async def _attempt(self, request: HttpRequest, url: str, connect: float | None) -> bytes:
+    async def _attempt(self, request: HttpRequest, url: str, connect: float) -> bytes:
         target = request.target
         headers, body = {}, request.body
         if body is not None:
