@@ -112,7 +112,7 @@ def test_a_command_of_docker_is_one_that_compose_takes(command: Command) -> None
     assert words[:2] == ["docker", "compose"]
     process = subprocess.run(
         [require_program("docker-compose"), *words[2:]],
-        cwd=ROOT,
+        cwd=ROOT / "docker",
         # Nothing listens there: what is parsed rightly gets as far as that.
         env={**os.environ, "DOCKER_HOST": "tcp://127.0.0.1:1"},
         capture_output=True,
