@@ -28,6 +28,8 @@ class ScoringProgress:
     def on_rows(self, count: int) -> None:
         """So many more rows were written."""
         self._rows += count
+        if not self._rows:  # an input may begin with none, and there is no speed yet
+            return
         now = time.monotonic()
         speed = self._rows / max(now - self._began, 1e-9)
         left = None if self._total is None else max(0, self._total - self._rows) / speed
