@@ -14,7 +14,6 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from export.drift import RecentAnswers
-from export.model_card import QUANTILES
 from kmeans_module.contract import BAD_ROW
 from serving.results import Assignment
 
@@ -22,13 +21,11 @@ from .assigning import assignments
 from .errors import BadCell, NoRows, UnreadableFile
 from .readers import open_table
 from .table import Table
+from .tally import Tally
 
 COLUMNS: Final = ("cluster_index", "distance")
 _SUMMARY: Final = "summary.json"
 _SCORED: Final = "scored"
-
-#: Bits of a float32 below those that tell its bin: a bin is at most 1/512 of its distances wide.
-_LOW_BITS: Final = 14
 
 
 @dataclass(frozen=True)
@@ -70,14 +67,15 @@ def read_outputs(
         BadCell: an index is none of the model's clusters.
         NoRows: there are none.
     """
-    counts = _Counts(n_clusters)
+    tally = Tally.empty(n_clusters)
     for output in outputs:
-        counts.rejected += output.rejected
+        tally.rows += output.rejected
+        tally.rejected += output.rejected
         for table in map(open_table, output.files):
             for assignment in _answers(table, n_clusters):
-                counts.add(assignment)
+                _count(tally, assignment)
                 on_rows(len(assignment.cluster_index))
-    return counts.recent()
+    return _recent(tally)
 
 
 class VersionedClient(Protocol):
@@ -99,11 +97,11 @@ def ask_server(
 
     Raises NoRows, and what reading the tables or asking the server raises.
     """
-    counts = _Counts(n_clusters)
+    tally = Tally.empty(n_clusters)
     for assignment in assignments(tables, _OneVersion(client, version), feature_names):
-        counts.add(assignment)
+        _count(tally, assignment)
         on_rows(len(assignment.cluster_index))
-    return counts.recent()
+    return _recent(tally)
 
 
 @dataclass(frozen=True)
@@ -117,47 +115,17 @@ class _OneVersion:
         return self.client.assign(points, version=self.version)
 
 
-class _Counts:
-    """The rows of each cluster, and of each bin of distances.
+def _count(tally: Tally, assignment: Assignment) -> None:
+    scored = assignment.cluster_index != BAD_ROW
+    rejected = int(np.count_nonzero(~scored))
+    tally.count(assignment.cluster_index[scored], assignment.distance[scored], rejected)
 
-    A bin has the same relative width as any other, as in DDSketch (Masson, Rim and Lee, 2019).
-    """
 
-    def __init__(self, n_clusters: int) -> None:
-        self.rejected = 0
-        self._clusters = np.zeros(n_clusters, np.int64)
-        # Floats that are not negative are ordered as their bits are.
-        self._bins = np.zeros(2 ** (31 - _LOW_BITS), np.int64)
-        self._least, self._most = np.inf, -np.inf
-
-    def add(self, assignment: Assignment) -> None:
-        scored = assignment.cluster_index != BAD_ROW
-        self.rejected += int(np.count_nonzero(~scored))
-        clusters, distance = assignment.cluster_index[scored], assignment.distance[scored]
-        if not len(distance):
-            return
-        self._clusters += np.bincount(clusters, minlength=len(self._clusters))
-        bins = np.bincount(distance.view(np.uint32) >> _LOW_BITS, minlength=len(self._bins))
-        self._bins += bins
-        self._least = min(self._least, float(distance.min()))
-        self._most = max(self._most, float(distance.max()))
-
-    def recent(self) -> RecentAnswers:
-        answers = RecentAnswers(self._clusters, self.rejected, self._quantiles())
-        if not answers.rows:
-            raise NoRows("there is no row to compare; give outputs or rows with at least one")
-        return answers
-
-    def _quantiles(self) -> dict[str, float]:
-        upto = np.cumsum(self._bins)
-        if not upto[-1]:
-            return {}
-        ranks = np.array(list(QUANTILES.values())) * (upto[-1] - 1)
-        bins = np.searchsorted(upto, ranks, side="right").astype(np.uint32)
-        middle = ((bins << _LOW_BITS) | (1 << (_LOW_BITS - 1))).view(np.float32).astype(np.float64)
-        values = middle.clip(self._least, self._most)
-        values[0], values[-1] = self._least, self._most
-        return dict(zip(QUANTILES, values.tolist(), strict=True))
+def _recent(tally: Tally) -> RecentAnswers:
+    answers = RecentAnswers(tally.cluster_counts, tally.rejected, tally.quantiles())
+    if not answers.rows:
+        raise NoRows("there is no row to compare; give outputs or rows with at least one")
+    return answers
 
 
 def _answers(table: Table, n_clusters: int) -> Iterator[Assignment]:
