@@ -120,12 +120,16 @@ class OutputFolder:
         names = sorted(path.stem for path in self._manifest.glob("part-*.json"))
         return [record for name in names if (record := self.record(name)) is not None]
 
+    def leading(self, number: int) -> list[PartRecord]:
+        """The records of an input's parts that are done, up to the first that is not."""
+        records: list[PartRecord] = []
+        while record := self.record(part_name(number, len(records))):
+            records.append(record)
+        return records
+
     def rows_of(self, number: int) -> int:
         """The rows of the parts of an input that are done, up to the first that is not."""
-        rows = part = 0
-        while record := self.record(part_name(number, part)):
-            rows, part = rows + record.tally.rows, part + 1
-        return rows
+        return sum(record.tally.rows for record in self.leading(number))
 
     def finish(self, name: str, tally: Tally, *, is_last: bool, seconds: float) -> PartRecord:
         """Note that a part is done: both of its files are there. Raises OutputNotWritten."""
@@ -215,12 +219,10 @@ def missing(
     done one after the other, as nobody knows where the next begins.
     """
     if table.rows is None:
-        part = row = 0
-        while record := folder.record(part_name(number, part)):
-            if record.is_last:
-                return []
-            part, row = part + 1, row + record.tally.rows
-        return [Stretch(number, part, row)]
+        done = folder.leading(number)
+        if done and done[-1].is_last:
+            return []
+        return [Stretch(number, len(done), sum(record.tally.rows for record in done))]
     rows = table.rows if limit is None else min(table.rows, limit)
     parts = max(1, -(-rows // job.part_rows))
     found: list[Stretch] = []

@@ -47,13 +47,14 @@ def not_negative(text: object) -> float:
     return value
 
 
-#: What the address of an object store has, and the path of a folder has not.
-STORE: Final = "://"
+def is_store(base: object) -> bool:
+    """Whether a folder is one that ``tf.io.gfile`` reaches and the system does not."""
+    return "://" in str(base)
 
 
 def local_folder(text: object) -> Path:
     """A folder that can be renamed. Raises UserMistake for the address of an object store."""
-    if STORE in str(text):
+    if is_store(text):
         raise UserMistake(
             f"{text}: is in an object store, which has no rename, so that only publish and serve "
             "work there; name a local folder"
@@ -99,7 +100,7 @@ def published(base: Path, version: int | None) -> tuple[Path, int, ModelCard]:
 
 def model_name(base: Path | str) -> str:
     """The name that a model is served under: that of its folder."""
-    if STORE in str(base):
+    if is_store(base):
         return str(base).rstrip("/").rpartition("/")[2]
     return Path(base).absolute().resolve().name
 

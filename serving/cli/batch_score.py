@@ -38,6 +38,7 @@ from .asking import (
 from .columns import named_columns
 from .errors import UserMistake
 from .exit_codes import REFUSED
+from .extras import needs_extra
 from .given_files import FILES_HELP, Given, given_tables
 from .scoring_progress import ScoringProgress
 from .tensorflow_loading import load_tensorflow
@@ -362,8 +363,6 @@ def _by_beam(
     job: Job, given: Given, scored: _Scored, options: Sequence[str], *, overwrite: bool
 ) -> dict[str, Any]:
     """The work done by Beam's workers. Gives the summary."""
-    from .extras import needs_extra
-
     assert scored.directory is not None
     if given.copies:
         raise UserMistake("-: Beam's workers cannot read standard input; give files")

@@ -8,7 +8,7 @@ import typer
 
 from export.models_config import is_servable
 
-from .arguments import STORE, local_folder, not_negative, whole
+from .arguments import local_folder, not_negative, whole
 from .terminal import note, print_json, progress
 
 if TYPE_CHECKING:
@@ -22,11 +22,6 @@ def _served_folder(text: object) -> str:
             f"{text} is neither an absolute path nor an address, and a server takes no other"
         )
     return str(text)
-
-
-def is_store(base: str) -> bool:
-    """Whether a folder is one that ``tf.io.gfile`` reaches and the system does not."""
-    return STORE in base
 
 
 BaseArgument = Annotated[

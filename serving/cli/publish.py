@@ -10,7 +10,7 @@ from export.model_card import ModelCard
 from export.models_config import path_of
 from export.repository import config_entry, publish, version_directory
 
-from .arguments import JsonOption, examples, local_folder
+from .arguments import JsonOption, examples, is_store, local_folder
 from .errors import UserMistake
 from .gate import (
     ForceOption,
@@ -24,7 +24,7 @@ from .gate import (
     note_force,
     refusal_shown,
 )
-from .moving import DryRunOption, ServedAtOption, is_store
+from .moving import DryRunOption, ServedAtOption
 from .tensorflow_loading import load_tensorflow, require_tensorflow
 from .terminal import note, print_fields, print_json, progress
 

@@ -17,8 +17,8 @@ from export.model_card import ModelCard
 from export.repository import config_entry, version_directory, versions
 
 from .arguments import (
+    AddressOrPlace,
     JsonOption,
-    ModelOrPlace,
     counted,
     examples,
     model_name,
@@ -140,7 +140,7 @@ def train(
     clusters: Annotated[
         int, typer.Option(parser=whole(1), metavar="K", help="Number of clusters.")
     ],
-    model: ModelOrPlace = None,
+    model: AddressOrPlace = None,
     candidate: Annotated[
         Path | None,
         typer.Option(
@@ -274,7 +274,7 @@ def _checked_views(
 
 
 def _checked_target(
-    model: Path | None, candidate: Path | None, *, promote: bool, server: str | None
+    model: str | None, candidate: Path | None, *, promote: bool, server: str | None
 ) -> Path | None:
     """The folder of the model; None when only a candidate is to be written."""
     if (model is None) == (candidate is None):
@@ -291,14 +291,14 @@ def _checked_target(
             raise UserMistake(f"--candidate {candidate}: exists already; name a new folder")
         return None
     assert model is not None
-    if ":/" in str(model):
-        address = str(model).replace(":/", "://", 1)  # which a Path has made of it
+    if ":/" in model:
         raise UserMistake(
-            f"--model {address}: write a candidate first, train ... --candidate DIR, and then: "
+            f"--model {model}: write a candidate first, train ... --candidate DIR, and then: "
             "tfkmeans publish DIR BASE"
         )
-    _check_base(model)
-    return model
+    base = Path(model)
+    _check_base(base)
+    return base
 
 
 def _check_base(base: Path) -> None:
