@@ -3,41 +3,22 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from export import make_card, repository, write_candidate
-from export.repository import publish
-from kmeans_module import fit
 from serving.embedded import EmbeddedServer
 
+from ..published_models import publish_unvalidated
+
 DOCKER = Path(__file__).resolve().parents[2] / "docker"
-_FIT: dict[str, Any] = {
-    "init": "k-means++",
-    "n_init": 1,
-    "max_iter": 20,
-    "tol": 1e-4,
-    "standardize": False,
-    "seed": 1,
-}
 
 
 @pytest.fixture(scope="session")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a model ``people``: version 1 is live, beside a models.config."""
     folder = tmp_path_factory.mktemp("published")
-    rows = np.random.default_rng(3).normal(size=(90, 2)).astype(np.float32)
-    result = fit(rows, 3, **_FIT)
-    card = make_card(result, rows, feature_names=("height", "weight"), model="people", **_FIT)
-    write_candidate(folder / "candidate", result, card, rows)
-    base = folder / "models" / "people"
-    with pytest.MonkeyPatch.context() as patch:
-        # What it validates is not in question here, and takes a process with TensorFlow.
-        patch.setattr(repository, "validate", lambda *_arguments, **_keywords: None)
-        publish(folder / "candidate", base)
-    return base
+    publish_unvalidated(folder, "people", ("height", "weight"), rows=90, versions=1)
+    return folder / "models" / "people"
 
 
 @pytest.fixture(scope="session")

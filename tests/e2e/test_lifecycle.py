@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import grpc
 import numpy as np
@@ -13,22 +12,12 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import classification_pb2, prediction_service_pb2_grpc, regression_pb2
 
-from export import make_card, repository, write_candidate
-from export.repository import publish
-from kmeans_module import fit
 from serving import GrpcClient
 from serving.cli import main
 from serving.embedded import EmbeddedServer
+from tests.published_models import publish_unvalidated
 
 NAMES = ("height", "weight")
-PARAMETERS: dict[str, Any] = {
-    "init": "k-means++",
-    "n_init": 1,
-    "max_iter": 20,
-    "tol": 1e-4,
-    "standardize": False,
-    "seed": 1,
-}
 
 
 @dataclass(frozen=True)
@@ -48,16 +37,9 @@ class Running:
 
 
 @pytest.fixture
-def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    rows = np.random.default_rng(3).normal(size=(90, 2)).astype(np.float32)
-    result = fit(rows, 3, **PARAMETERS)
-    card = make_card(result, rows, feature_names=NAMES, model="people", **PARAMETERS)
-    candidate = tmp_path / "candidate"
-    write_candidate(candidate, result, card, rows)
+def running(tmp_path: Path) -> Iterator[Running]:
+    publish_unvalidated(tmp_path, "people", NAMES, rows=90, versions=3)
     base = tmp_path / "models" / "people"
-    monkeypatch.setattr(repository, "validate", lambda *_arguments, **_keywords: None)
-    for _ in range(3):
-        publish(candidate, base)
     with EmbeddedServer(
         model_config_file=base.parent / "models.config",
         rest_api_port=0,

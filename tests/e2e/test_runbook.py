@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,25 +15,16 @@ import yaml
 import export.errors
 import serving.embedded.errors
 import serving.errors
-from export import make_card, repository, validation, write_candidate
-from export.repository import publish
-from kmeans_module import fit
+from export import validation
 from scripts.documented_commands import ROOT, Command, commands, run
 from serving.cli import main
 from serving.embedded import EmbeddedServer
 from tests.debian_programs import require_program
 from tests.docker.packaged_programs import packaged_program
+from tests.published_models import publish_unvalidated
 
 PAGE = ROOT / "docs" / "runbook.md"
 COMMANDS = list(commands(PAGE))
-FIT: dict[str, Any] = {
-    "init": "k-means++",
-    "n_init": 1,
-    "max_iter": 20,
-    "tol": 1e-4,
-    "standardize": False,
-    "seed": 1,
-}
 
 
 def of(needs: str | None) -> list[Command]:
@@ -49,14 +39,7 @@ def name(command: Command) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of three versions, and files of rows as the page names them."""
     folder = tmp_path_factory.mktemp("runbook")
-    rows = np.random.default_rng(3).normal(size=(120, 2)).astype(np.float32)
-    result = fit(rows, 3, **FIT)
-    card = make_card(result, rows, feature_names=("a", "b"), model="customers", **FIT)
-    write_candidate(folder / "candidate", result, card, rows)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repository, "validate", lambda *_arguments, **_keywords: None)
-        for _ in range(3):
-            publish(folder / "candidate", folder / "models" / "customers")
+    rows, result = publish_unvalidated(folder, "customers", ("a", "b"), rows=120, versions=3)
     np.savetxt(folder / "sample.csv", rows, delimiter=",", header="a,b", comments="")
     answer = result.module.assign(rows)
     scored = np.column_stack([answer["cluster_index"], answer["distance"]])
