@@ -12,4 +12,5 @@ python=${PYTHON:-$(command -v python3.11 || command -v python3)}
 "$work/venv/bin/pip" install --quiet --disable-pip-version-check \
   'grpcio-tools==1.71.2' 'protobuf>=5.29,<6' 'setuptools<81'
 "$work/venv/bin/python" -m grpc_tools.protoc -I . \
-  --python_out=. --pyi_out=. export/wire/tensor.proto export/wire/serving.proto
+  --python_out=. --pyi_out=. export/wire/tensor.proto export/wire/serving.proto \
+  export/wire/packed.proto

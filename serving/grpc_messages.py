@@ -9,14 +9,14 @@ import grpc
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
-from export.wire import serving_pb2, tensor_pb2
+from export.wire import packed_pb2, serving_pb2, tensor_pb2
 from kmeans_module.contract import SignatureContract
 
 from .calls import Arrays, Target, check_output, dimensions
 from .errors import InvalidInput, ServerError, ServingError, error_of_code
 from .questions import GetMetadata, GetStatus, Predict, Question
 from .results import ModelMetadata, Signature, Tensor, VersionStatus
-from .tensors import dtype_name, tensor_bytes, tensor_header, to_array
+from .tensors import dtype_name, packed_array, tensor_bytes, tensor_header, to_array
 
 PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA: Final = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -34,10 +34,11 @@ _TOO_LARGE: Final = "CLIENT: Received message larger than max"
 _INIT_OP: Final = "__saved_model_init_op"
 
 
-#: The methods of a server that a client calls, with the readers of their answers.
-METHODS: Final[Mapping[str, Callable[[bytes], Message]]] = MappingProxyType(
+#: The methods of a server that a client calls, with the readers of their answers; that of
+#: ``Predict`` is read by ``predicted``, in one of two ways.
+METHODS: Final[Mapping[str, Callable[[bytes], Message] | None]] = MappingProxyType(
     {
-        PREDICT: serving_pb2.PredictResponse.FromString,
+        PREDICT: None,
         GET_MODEL_STATUS: serving_pb2.GetModelStatusResponse.FromString,
         GET_MODEL_METADATA: serving_pb2.GetModelMetadataResponse.FromString,
     }
@@ -134,29 +135,40 @@ _CONTENT_TAG: Final = _tag(tensor_pb2.TensorProto.TENSOR_CONTENT_FIELD_NUMBER)
 _KEY_TAG, _VALUE_TAG = _tag(1), _tag(2)  # of an entry of any map
 
 
-def predicted(answer: serving_pb2.PredictResponse, question: Predict) -> tuple[Arrays, int | None]:
+def predicted(answer: bytes, question: Predict) -> tuple[Arrays, int | None]:
     """The outputs of the contract that are there, and the version that computed them.
 
     Raises:
         ServerError: an output cannot be read, or is of another dtype or shape.
     """
     target, signature = question.target, question.signature
+    try:
+        packed = packed_pb2.PackedPredictResponse.FromString(answer)
+    except DecodeError as error:
+        raise target.error(ServerError, f"the answer cannot be read: {error}") from error
+    # A field that was written in several pieces has lost all but the last one.
+    whole = packed.ByteSize() == len(answer)
     known = dimensions(signature.inputs, question.inputs)
     outputs = {}
     for declared in signature.outputs:
         name = declared.name
-        if name not in answer.outputs:
+        if name not in packed.outputs:
             continue
-        tensor = answer.outputs[name]
+        tensor = packed.outputs[name]
         # Before it is filled: a few bytes may claim any size.
         shape = [dim.size for dim in tensor.tensor_shape.dim]
         check_output(signature, declared, dtype_name(tensor.dtype), shape, known, target)
-        try:
-            outputs[name] = to_array(tensor)
-        except ValueError as error:
-            raise target.error(ServerError, f"the output {name} cannot be read: {error}") from error
-    spec = answer.model_spec
+        array = packed_array(tensor) if whole else None
+        outputs[name] = _one_by_one(answer, name, target) if array is None else array
+    spec = packed.model_spec
     return outputs, spec.version.value if spec.HasField("version") else None
+
+
+def _one_by_one(answer: bytes, name: str, target: Target) -> NDArray[Any]:
+    try:
+        return to_array(serving_pb2.PredictResponse.FromString(answer).outputs[name])
+    except (DecodeError, ValueError) as error:
+        raise target.error(ServerError, f"the output {name} cannot be read: {error}") from error
 
 
 def status_request(target: Target) -> serving_pb2.GetModelStatusRequest:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from export.wire import tensor_pb2
+from export.wire import packed_pb2, tensor_pb2
 
 from .options import MAX_MESSAGE_BYTES
 
@@ -24,7 +24,7 @@ _DTYPES: Final[Mapping[tensor_pb2.DataType, tuple[np.dtype[Any], str]]] = Mappin
 )
 # By kind and size, as in "f4": a dtype's name takes NumPy longer than the rest of a small tensor.
 _ENUMS: Final = MappingProxyType({dtype.str[1:]: enum for enum, (dtype, _) in _DTYPES.items()})
-_NAMES: Final = tuple(dtype.name for dtype, _ in _DTYPES.values())
+_NAMES: Final = MappingProxyType({enum: dtype.name for enum, (dtype, _) in _DTYPES.items()})
 _OTHER_NAMES: Final = MappingProxyType({"half": "float16"})
 
 
@@ -43,7 +43,8 @@ def tensor_header(array: NDArray[Any]) -> tensor_pb2.TensorProto:
     """The tensor of an array without its content. Raises ValueError as ``to_tensor`` does."""
     enum = _ENUMS.get(array.dtype.str[1:])
     if enum is None:
-        raise ValueError(f"an array of {array.dtype} has no tensor; known are {', '.join(_NAMES)}")
+        known = ", ".join(_NAMES.values())
+        raise ValueError(f"an array of {array.dtype} has no tensor; known are {known}")
     if array.nbytes > MAX_MESSAGE_BYTES:
         raise ValueError(
             f"an array of {array.nbytes} bytes does not fit a message of at most "
@@ -94,11 +95,32 @@ def to_array(tensor: tensor_pb2.TensorProto) -> NDArray[Any]:
     return values.reshape(shape).astype(dtype.newbyteorder("="), copy=not values.flags.writeable)
 
 
+def packed_array(tensor: packed_pb2.PackedTensor) -> NDArray[Any] | None:
+    """The array of a tensor of a known dtype and shape, whose values all stand there as bytes.
+
+    None where they must be read one by one: some are left out, or an integer takes several bytes.
+    """
+    dtype, field = _DTYPES[tensor.dtype]
+    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    content = tensor.tensor_content
+    if not content:
+        content = getattr(tensor, field)
+        if dtype.kind != "f":
+            numbers = np.frombuffer(content, np.uint8)
+            # Seven bits are in a byte, and the eighth says that more follow.
+            if numbers.size != math.prod(shape) or (numbers > 0x7F).any():
+                return None
+            return numbers.astype(dtype.newbyteorder("=")).reshape(shape)
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        return None
+    return np.frombuffer(content, dtype).astype(dtype.newbyteorder("=")).reshape(shape)
+
+
 def dtype_name(enum: tensor_pb2.DataType) -> str:
     """NumPy's name of a dtype on the wire, such as ``float32``; ``string`` for bytes."""
+    if enum in _NAMES:
+        return _NAMES[enum]
     if enum not in tensor_pb2.DataType.values():
         return f"dtype {enum}"
-    if enum in _DTYPES:
-        return _DTYPES[enum][0].name
     name = tensor_pb2.DataType.Name(enum).removeprefix("DT_").lower()
     return _OTHER_NAMES.get(name, name)
