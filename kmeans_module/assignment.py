@@ -118,22 +118,32 @@ def in_blocks(
     """
     n = tf.shape(points)[0]
     block = rows_per_block(tf.maximum(width, tf.shape(points)[1]))
-    # At least one block, so that the results of no rows have the right rank.
-    blocks = tf.maximum((n + block - 1) // block, 1)
+    blocks = (n + block - 1) // block
+    half = (blocks + 1) // 2
 
-    def body(i: tf.Tensor, *parts: tf.TensorArray) -> tuple[tf.Tensor, ...]:
-        results = function(points[i * block : (i + 1) * block])
-        written = [part.write(i, result) for part, result in zip(parts, results, strict=True)]
-        return (i + 1, *written)
+    def chain(first: tf.Tensor, last: tf.Tensor) -> list[tf.Tensor]:
+        def body(i: tf.Tensor, *parts: tf.TensorArray) -> tuple[tf.Tensor, ...]:
+            results = function(points[i * block : (i + 1) * block])
+            written = [
+                part.write(i - first, result) for part, result in zip(parts, results, strict=True)
+            ]
+            return (i + 1, *written)
 
-    parts = [tf.TensorArray(dtype, blocks, infer_shape=False) for dtype in dtypes]
-    _, *parts = tf.while_loop(
-        lambda i, *_: i < blocks, body, (tf.constant(0), *parts), parallel_iterations=2
-    )
+        parts = [tf.TensorArray(dtype, last - first, infer_shape=False) for dtype in dtypes]
+        _, *parts = tf.while_loop(
+            lambda i, *_: i < last, body, (first, *parts), parallel_iterations=1
+        )
+        return [part.concat() for part in parts]
+
+    def two_chains() -> list[tf.Tensor]:
+        # Within one loop the blocks seldom run beside each other; two loops do.
+        pairs = zip(chain(tf.constant(0), half), chain(half, blocks), strict=True)
+        return [tf.concat(pair, 0) for pair in pairs]
+
+    results = tf.cond(blocks > 1, two_chains, lambda: list(function(points)))
     # A joined array does not know its rank; the last dimensions are the callers' to state.
     return tuple(
-        tf.ensure_shape(part.concat(), [None] * rank)
-        for part, rank in zip(parts, ranks, strict=True)
+        tf.ensure_shape(result, [None] * rank) for result, rank in zip(results, ranks, strict=True)
     )
 
 
@@ -145,7 +155,8 @@ def rows_per_block(width: tf.Tensor) -> tf.Tensor:
 def _closeness(rows: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     """``x.c - |c|^2 / 2`` [m, k]: largest for the nearest centroid of each row."""
     half_norm = 0.5 * tf.reduce_sum(tf.square(centroids), 1)
-    return tf.matmul(rows, centroids, transpose_b=True) - half_norm
+    # As a bias it is added inside the product, which a subtraction is not.
+    return tf.nn.bias_add(tf.matmul(rows, centroids, transpose_b=True), -half_norm)
 
 
 def _squared_distance(rows: tf.Tensor, chosen: tf.Tensor) -> tf.Tensor:

@@ -118,9 +118,9 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
     def _assign(self, points: tf.Tensor) -> Tensors:
         def block(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            rows, finite = self._enter(raw)
+            rows = self._scaled(raw)
             index, squared = nearest_in_block(rows, self.centroids)
-            good = finite & tf.math.is_finite(squared)
+            good = self._good(rows, squared)
             return _or_bad(good, index), _or_bad(good, tf.sqrt(squared))
 
         index, distance = self._in_blocks(block, points, (tf.int32, tf.float32))
@@ -128,7 +128,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
     def _score(self, points: tf.Tensor) -> Tensors:
         def block(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            rows, finite = self._enter(raw)
+            rows = self._scaled(raw)
             if self.n_clusters == 1:
                 _, squared = nearest_in_block(rows, self.centroids)
                 silhouette = tf.zeros_like(squared)
@@ -136,7 +136,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
                 squared, second = two_nearest_in_block(rows, self.centroids)
                 near, far = tf.sqrt(squared), tf.sqrt(second)
                 silhouette = tf.math.divide_no_nan(far - near, far)
-            good = finite & tf.math.is_finite(squared)
+            good = self._good(rows, squared)
             counted = good & tf.math.is_finite(silhouette)
             return _or_bad(good, squared), tf.where(counted, silhouette, 0.0)
 
@@ -243,6 +243,14 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         if self.distance == "cosine":
             good &= tf.reduce_any(rows != 0, 1)
         return rows, good
+
+    def _good(self, rows: tf.Tensor, squared: tf.Tensor) -> tf.Tensor:
+        """Which rows of the model's space are good, by the squared distance to any centroid.
+
+        NaN or infinity in a row makes its distance so, which spares a pass over the rows.
+        """
+        good = tf.math.is_finite(squared)
+        return good & tf.reduce_any(rows != 0, 1) if self.distance == "cosine" else good
 
     def _scaled(self, points: tf.Tensor) -> tf.Tensor:
         rows = (points - self.shift) / self.scale
