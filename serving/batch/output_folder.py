@@ -48,6 +48,7 @@ class PartRecord:
         name: that of its files, without what tells their kind.
         tally: what was counted.
         bytes: the size of its file of scored rows.
+        rejected_bytes: that of its file of rejected rows; 0 where there are none.
         is_last: whether its input has no rows after it.
         seconds: from its first row to its last.
     """
@@ -55,6 +56,7 @@ class PartRecord:
     name: str
     tally: Tally
     bytes: int
+    rejected_bytes: int
     is_last: bool
     seconds: float
 
@@ -107,13 +109,23 @@ class OutputFolder:
         """The record of a part; None when it is not done."""
         try:
             value = json.loads((self._manifest / f"{name}.json").read_text())
-            size = self.scored(name).stat().st_size
         except FileNotFoundError:
             return None
         value["tally"] = Tally.from_json(value["tally"])
         record = PartRecord(**value)
         # A file that somebody has cut or removed is made again.
-        return record if size == record.bytes else None
+        return record if self._has_files_of(record) else None
+
+    def _has_files_of(self, record: PartRecord) -> bool:
+        """Whether the files of a part are there, each of its size."""
+        try:
+            if self.scored(record.name).stat().st_size != record.bytes:
+                return False
+            return not record.tally.rejected or (
+                self.rejected(record.name).stat().st_size == record.rejected_bytes
+            )
+        except FileNotFoundError:
+            return False
 
     def records(self) -> list[PartRecord]:
         """The records of all parts that are done, by name."""
@@ -134,7 +146,8 @@ class OutputFolder:
     def finish(self, name: str, tally: Tally, *, is_last: bool, seconds: float) -> PartRecord:
         """Note that a part is done: both of its files are there. Raises OutputNotWritten."""
         size = self.scored(name).stat().st_size
-        record = PartRecord(name, tally, size, is_last, round(seconds, 3))
+        rejected = self.rejected(name).stat().st_size if tally.rejected else 0
+        record = PartRecord(name, tally, size, rejected, is_last, round(seconds, 3))
         value = asdict(record) | {"tally": tally.to_json()}
         self._write(self._manifest / f"{name}.json", json.dumps(value))
         return record

@@ -136,6 +136,23 @@ def test_a_part_whose_file_was_cut_or_removed_is_made_again(inputs: Path, tmp_pa
     assert contents(output) == whole
 
 
+def test_a_part_whose_rejected_rows_were_cut_or_removed_is_made_again(
+    inputs: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    job, tables = job_of([inputs], output, part_rows=100, form=Format.CSV)
+    first = score_files(job, tables, NumpyScorer())
+    whole = contents(output)
+    (output / "rejected" / "part-00002-00000.csv").unlink()
+    (output / "rejected" / "part-00000-00001.csv").write_text("cut")
+    scorer = NumpyScorer()
+    again = score_files(job, tables, scorer)
+    # Of the CSV file, what comes after is scored over too: nobody knows where that begins.
+    assert sum(scorer.sizes) == 100 + 180
+    assert contents(output) == whole
+    assert again["rejected"] == first["rejected"] == 4
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
