@@ -11,7 +11,8 @@
      ├── NoRows             nothing is left to work on
      └── OutputNotWritten   the output exists, or the disk does not take it
           ├── OutputInUse     another run is writing there
-          └── OtherJob        what lies there was begun with another model, inputs or flags
+          ├── OtherJob        what lies there was begun with another model, inputs or flags
+          └── DamagedJob      what lies there cannot tell which job it was begun as
 
 Each message is one line that names the file, the place in it, the value and the mend. Rows are
 counted from 1, without the header; where a file has lines, the line is named too.
@@ -56,3 +57,7 @@ class OutputInUse(OutputNotWritten):
 
 class OtherJob(OutputNotWritten):
     """The output folder holds a job with another model, other inputs or other flags."""
+
+
+class DamagedJob(OutputNotWritten):
+    """The note of the job that the output folder holds is damaged."""

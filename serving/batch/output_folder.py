@@ -9,7 +9,8 @@
     OUT/manifest/part-00000-00000.json      one for each part that is done
     OUT/.lock                               held by the run that writes here
 
-A part counts as done when its record is there, which is written last.
+A part counts as done when its record is there, which is written last. What is in the manifest
+holds its own hash: a damaged record is none, and a damaged ``job.json`` is refused.
 """
 
 import hashlib
@@ -26,7 +27,7 @@ from typing import Any, Final, Self
 from export.durable_files import try_lock, why, write_atomically
 from kmeans_module.contract import SCORE, TRANSFORM
 
-from .errors import OtherJob, OutputInUse, OutputNotWritten, UnreadableFile
+from .errors import DamagedJob, OtherJob, OutputInUse, OutputNotWritten, UnreadableFile
 from .job import Job, JobInput, Stretch, part_name
 from .table import Table
 from .tally import Tally
@@ -86,6 +87,7 @@ class OutputFolder:
             OutputNotWritten: it is a file, cannot be made, or holds what is not ours.
             OutputInUse: another run is writing there.
             OtherJob: it holds another job; not with ``overwrite``, which removes that.
+            DamagedJob: nobody can tell which job it holds; not with ``overwrite``.
         """
         self._check_place()
         try:
@@ -108,8 +110,10 @@ class OutputFolder:
     def record(self, name: str) -> PartRecord | None:
         """The record of a part; None when it is not done."""
         try:
-            value = json.loads((self._manifest / f"{name}.json").read_text())
+            value = _unsealed((self._manifest / f"{name}.json").read_bytes())
         except FileNotFoundError:
+            return None
+        if value is None:
             return None
         value["tally"] = Tally.from_json(value["tally"])
         record = PartRecord(**value)
@@ -149,16 +153,16 @@ class OutputFolder:
         rejected = self.rejected(name).stat().st_size if tally.rejected else 0
         record = PartRecord(name, tally, size, rejected, is_last, round(seconds, 3))
         value = asdict(record) | {"tally": tally.to_json()}
-        self._write(self._manifest / f"{name}.json", json.dumps(value))
+        self._write(self._manifest / f"{name}.json", json.dumps(_sealed(value)))
         return record
 
     def summary(self) -> dict[str, Any] | None:
-        """The summary that is there, None when the job was never done."""
+        """The summary that is there; None when there is none, or it is no JSON object."""
         try:
-            found: dict[str, Any] = json.loads((self.path / "summary.json").read_text())
-        except FileNotFoundError:
+            found = json.loads((self.path / "summary.json").read_bytes())
+        except (FileNotFoundError, ValueError):
             return None
-        return found
+        return found if isinstance(found, dict) else None
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Raises OutputNotWritten."""
@@ -189,12 +193,21 @@ class OutputFolder:
         (self.path / "summary.json").unlink(missing_ok=True)
 
     def compare(self) -> bool:
-        """Whether the job was begun here before. Raises OtherJob when another one was."""
+        """Whether the job was begun here before.
+
+        Raises OtherJob when another one was; DamagedJob when nobody can tell.
+        """
         self._check_place()
+        path = self._manifest / "job.json"
         try:
-            begun = json.loads((self._manifest / "job.json").read_text())
+            begun = _unsealed(path.read_bytes())
         except FileNotFoundError:
             return False
+        if begun is None:
+            raise DamagedJob(
+                f"{path}: is damaged, and nobody can tell which job was begun there; "
+                "begin it anew with --overwrite, or name another folder"
+            )
         self.began = begun.pop("began")
         if differences := list(_differences(begun, _identity(self._job))):
             raise OtherJob(
@@ -209,7 +222,7 @@ class OutputFolder:
         if not begun:
             self.began = datetime.now(UTC).isoformat(timespec="seconds")
             value = _identity(self._job) | {"began": self.began}
-            self._write(self._manifest / "job.json", json.dumps(value, indent=2) + "\n")
+            self._write(self._manifest / "job.json", json.dumps(_sealed(value), indent=2) + "\n")
         for name in _FOLDERS:
             self._make(self.path / name)
             # What a run that died had not finished.
@@ -248,6 +261,26 @@ def missing(
         else:
             found.append(Stretch(number, part, part * job.part_rows, stop))
     return found
+
+
+def _sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """What is written of a value: with the hash that tells later whether it was damaged."""
+    return {**value, "sha256": _seal(value)}
+
+
+def _unsealed(text: bytes) -> dict[str, Any] | None:
+    """The value that was sealed; None when it is damaged."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(value, dict) or value.pop("sha256", None) != _seal(value):
+        return None
+    return value
+
+
+def _seal(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def _identity(job: Job) -> dict[str, Any]:

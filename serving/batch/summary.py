@@ -2,22 +2,23 @@
 
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from .job import Job
 from .output_folder import OutputFolder
 from .tally import Tally
 
+#: What a summary says of the run and the place, and not of the rows.
+_OF_THE_RUN: Final = {"output", "began", "ended", "seconds", "part_seconds"}
+
 
 def summarize(job: Job, folder: OutputFolder, parts: int, seconds: float) -> dict[str, Any]:
     """Add up the parts of a job that is done, and write ``summary.json``.
 
-    When the last run had no ``parts`` to score, what is there stays. Its
+    When the last run had no ``parts`` to score, what is there stays, unless it is damaged. Its
     ``seconds`` are those of the last run, ``part_seconds`` those of all parts together, whichever
     run did them and however many at once. Raises OutputNotWritten.
     """
-    if not parts and (found := folder.summary()) is not None:
-        return found
     records = folder.records()
     total = Tally.empty(job.n_clusters)
     for record in records:
@@ -38,5 +39,13 @@ def summarize(job: Job, folder: OutputFolder, parts: int, seconds: float) -> dic
         "seconds": round(seconds, 3),
         "part_seconds": round(sum(record.seconds for record in records), 3),
     }
+    if not parts and (found := folder.summary()) is not None and _says_the_same(found, summary):
+        return found
     folder.write_summary(summary)
     return summary
+
+
+def _says_the_same(found: dict[str, Any], summary: dict[str, Any]) -> bool:
+    return found.keys() == summary.keys() and all(
+        found[name] == summary[name] for name in summary.keys() - _OF_THE_RUN
+    )

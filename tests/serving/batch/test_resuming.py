@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.batch import assigning, score_files
-from serving.batch.errors import OtherJob, OutputInUse
+from serving.batch.errors import DamagedJob, OtherJob, OutputInUse
 from serving.batch.job import Format, ScoredModel
 from serving.batch.output_folder import OutputFolder
 from serving.batch.planning import planned
@@ -151,6 +151,70 @@ def test_a_part_whose_rejected_rows_were_cut_or_removed_is_made_again(
     assert sum(scorer.sizes) == 100 + 180
     assert contents(output) == whole
     assert again["rejected"] == first["rejected"] == 4
+
+
+#: What becomes of a file that its disk or somebody has damaged.
+DAMAGES: Final[dict[str, Callable[[bytes], bytes]]] = {
+    "empty": lambda _: b"",
+    "cut": lambda text: text[: len(text) // 2],
+    "zeros": lambda text: bytes(len(text)),
+    "no text": lambda _: b"\xff\xfe\x80",
+    "no object": lambda _: b"[1]",
+    "an empty object": lambda _: b"{}",
+    "other digits": lambda text: text.replace(b"1", b"7"),
+    "another kind": lambda text: text.replace(b": {", b': "{', 1).replace(b"}", b'}"', 1),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_part_whose_record_is_damaged_is_scored_again(
+    inputs: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    output = tmp_path / "out"
+    job, tables = job_of([inputs], output, part_rows=100, form=Format.CSV)
+    first = score_files(job, tables, NumpyScorer())
+    whole = contents(output)
+    record = output / "manifest" / "part-00002-00001.json"
+    record.write_bytes(damage(record.read_bytes()))
+    scorer = NumpyScorer()
+    again = score_files(job, tables, scorer)
+    assert sum(scorer.sizes) == 100
+    assert contents(output) == whole
+    assert again["cluster_counts"] == first["cluster_counts"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_note_of_the_job_is_refused_until_it_is_begun_anew(
+    inputs: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    output = tmp_path / "out"
+    job, tables = job_of([inputs], output)
+    score_files(job, tables, NumpyScorer())
+    whole = contents(output)
+    note = output / "manifest" / "job.json"
+    note.write_bytes(damage(note.read_bytes()))
+    with pytest.raises(DamagedJob) as caught:
+        score_files(job, tables, NumpyScorer())
+    assert str(caught.value).startswith(f"{note}: is damaged")
+    assert "--overwrite" in str(caught.value)
+    assert contents(output) == whole
+    assert score_files(job, tables, NumpyScorer(), overwrite=True)["rows"] == 900
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_summary_is_made_anew_and_no_row_is_scored_again(
+    inputs: Path, tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    output = tmp_path / "out"
+    job, tables = job_of([inputs], output)
+    score_files(job, tables, NumpyScorer())
+    first = summary_of(output)
+    path = output / "summary.json"
+    path.write_bytes(damage(path.read_bytes()))
+    scorer = NumpyScorer()
+    score_files(job, tables, scorer)
+    assert scorer.sizes == []
+    assert summary_of(output) == first
 
 
 @pytest.mark.parametrize(
