@@ -1,6 +1,7 @@
 """CSV: comma-separated, UTF-8, the first line names the columns (RFC 4180); plain or gzip.
 
-An empty cell, ``NA`` and ``NaN`` are missing values. Blank lines are no rows, as in most readers.
+An empty cell, ``NA`` and ``NaN`` are missing values. Blank lines are no rows, as in most readers. A
+quoted value may have lines; a quote that is not closed is found, wherever its value would end.
 Parsing is pyarrow's. Where it meets a cell that is no number, or a row with too many or too few
 cells, the file is read again from its start, as text, to tell the bad rows from the good ones.
 """
@@ -13,6 +14,7 @@ import math
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -22,6 +24,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
+from .csv_quotes import WatchedQuotes
 from .errors import UnreadableFile
 from .table import Chunk, ColumnKind, Fault, Table, check_names, no_numbers, require_columns
 
@@ -195,9 +198,11 @@ class CsvTable(Table):
     def _header(self) -> tuple[str, ...]:
         try:
             with self._open() as file:
-                header = next((record for record in csv.reader(file) if record), None)
+                header = next((record for record in csv.reader(file, strict=True) if record), None)
         except csv.Error as error:
-            raise UnreadableFile(f"{self.name}: the header is not CSV: {error}") from None
+            raise UnreadableFile(
+                f"{self.name}: the header is not CSV: {error}; is a quote not closed?"
+            ) from None
         except (OSError, EOFError, zlib.error) as error:
             raise self._damaged(error) from None
         if header is None:
@@ -260,32 +265,43 @@ class CsvTable(Table):
         if not self._has_rows():
             return
         try:
-            with pacsv.open_csv(
-                str(self._path),
-                # One thread, so that the rows that are left out have numbers.
-                read_options=pacsv.ReadOptions(
-                    block_size=_BLOCK_BYTES, use_threads=on_ragged is None
-                ),
-                parse_options=pacsv.ParseOptions(
-                    newlines_in_values=True, invalid_row_handler=on_ragged
-                ),
-                convert_options=pacsv.ConvertOptions(
-                    include_columns=list(dict.fromkeys([*columns, *keep])),
-                    column_types=dict.fromkeys(keep, pa.binary()) | dict.fromkeys(columns, kind),
-                    null_values=list(MISSING),
-                    strings_can_be_null=False,
-                    check_utf8=False,
-                ),
-            ) as reader:
+            with (
+                closing(self._watched()) as file,
+                pacsv.open_csv(
+                    file,
+                    # One thread, so that the rows that are left out have numbers.
+                    read_options=pacsv.ReadOptions(
+                        block_size=_BLOCK_BYTES, use_threads=on_ragged is None
+                    ),
+                    parse_options=pacsv.ParseOptions(
+                        newlines_in_values=True, invalid_row_handler=on_ragged
+                    ),
+                    convert_options=pacsv.ConvertOptions(
+                        include_columns=list(dict.fromkeys([*columns, *keep])),
+                        column_types=dict.fromkeys(keep, pa.binary())
+                        | dict.fromkeys(columns, kind),
+                        null_values=list(MISSING),
+                        strings_can_be_null=False,
+                        check_utf8=False,
+                    ),
+                ) as reader,
+            ):
                 yield from reader
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, pa.ArrowInvalid) and on_ragged is None:
                 raise
             if on_ragged is not None and str(error).startswith("Empty CSV"):
                 return
-            for _ in self._records():  # says more of a quote that is not closed
-                pass
+            self._check_quotes()  # says more of one that is not closed
             raise UnreadableFile(f"{self.name}: cannot be read: {error}") from None
+
+    def _watched(self) -> Any:
+        return WatchedQuotes(pa.input_stream(str(self._path)), self._check_quotes)
+
+    def _check_quotes(self) -> None:
+        """Read all of the file, strictly. Raises UnreadableFile at a quote that is not closed."""
+        for _ in self._records():
+            pass
 
     def _has_rows(self) -> bool:
         records = self._records()
@@ -298,7 +314,7 @@ class CsvTable(Table):
         """Row number, number of its last line, cells. Raises UnreadableFile at what is not CSV."""
         row = line = 0
         with self._open() as file:
-            reader = csv.reader(file)
+            reader = csv.reader(file, strict=True)
             try:
                 for row, record in enumerate(record for record in reader if record):
                     line = reader.line_num
@@ -306,7 +322,8 @@ class CsvTable(Table):
                         yield row, line, record
             except csv.Error as error:
                 raise UnreadableFile(
-                    f"{self.name}: after row {row} (line {line}): {error}; is a quote not closed?"
+                    f"{self.name}: row {row + 1} (after line {line}): {error}; "
+                    "is a quote not closed?"
                 ) from None
             except (OSError, EOFError, zlib.error) as error:
                 raise self._damaged(error) from None

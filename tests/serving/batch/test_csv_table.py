@@ -1,9 +1,11 @@
 """The CSV reader: exact values, missing values, and bad cells named by row, line and column."""
 
 import csv
+import gzip
 import io
 import re
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pytest
@@ -176,8 +178,9 @@ def test_a_header_alone_is_a_table_without_rows(tmp_path: Path, content: bytes) 
         (b"a,b\n1,2\n3\n", BadCell, ["row 2 (line 3)", "has 1 cells", "header has 2"]),
         (b"a,b\n1,2\n\n3,4,5\n", BadCell, ["row 2 (line 4)", "has 3 cells", "quote"]),
         (b"a,b\n1,2\n\xff,4\n", BadCell, ["row 2 (line 3)", "column 'a'", r"\udcff"]),
-        (b'a,b\n1,2\n3,"4\n5,6\n', BadCell, ["row 2", "column 'b'"]),
-        (b'a,b\n1,2\n3,"' + b"4\n" * 3_000_000, UnreadableFile, ["after row 1", "quote"]),
+        (b'"a,b\n1,2\n', UnreadableFile, ["the header is not CSV", "is a quote not closed?"]),
+        (b'a,b\n1,2\n3,"4\n5,6\n', UnreadableFile, ["row 2 (after line 2)", "quote not closed"]),
+        (b'a,b\n1,2\n3,"' + b"4\n" * 3_000_000, UnreadableFile, ["row 2 (after line 2)", "quote"]),
     ],
     ids=lambda value: repr(value)[:30] if isinstance(value, bytes) else "",
 )
@@ -189,6 +192,54 @@ def test_a_file_that_cannot_be_read_says_where_and_why(
     assert "\n" not in str(caught.value)
     for word in words:
         assert word in str(caught.value)
+
+
+def kept_names(table: CsvTable) -> list[object]:
+    kept = [chunk.kept for chunk in table.chunks(["a"], ["name"])]
+    return [name for batch in kept if batch is not None for name in batch["name"].to_pylist()]
+
+
+QUOTED: Final = ["ann", 'with "quotes"', "two\nlines", "", 'a line\n,"', '6" pipe', "größe"]
+
+
+@pytest.mark.parametrize("block", [64, 2**20])
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
+@pytest.mark.parametrize(
+    "unclosed",
+    [b'1,"bob\n', b'1,"bob\n2,"cid"\n', b'1,"bob\n2,"cid\n', b'1,"bob\n2,cid\n3,"d,2\n'],
+    ids=["to the end", "to the next", "two of them", "closed in another place"],
+)
+def test_a_quote_that_is_not_closed_costs_no_row_silently(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    unclosed: bytes,
+    compressed: bool,
+    block: int,
+) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["a", "name"])
+    writer.writerows([[0, name] for name in QUOTED])
+    good = text.getvalue()
+    path = tmp_path / ("rows.csv.gz" if compressed else "rows.csv")
+
+    def read(content: bytes) -> list[object]:
+        path.write_bytes(gzip.compress(content) if compressed else content)
+        return kept_names(CsvTable(path))
+
+    monkeypatch.setattr(csv_table, "_BLOCK_BYTES", block)
+    assert read(good.encode("utf-8-sig")) == QUOTED
+    with pytest.raises(UnreadableFile) as caught:
+        read(good.encode() + unclosed + b"4,eve\n" * 3)
+    place = f"row {len(QUOTED) + 1} (after line {len(good.splitlines())})"
+    assert str(caught.value).startswith(f"{path}: {place}: ")
+    assert str(caught.value).endswith("is a quote not closed?")
+
+
+def test_a_quote_within_a_cell_that_does_not_begin_with_one_is_text(tmp_path: Path) -> None:
+    content = b'a,name\n1,6" pipe\n2,5" pipe\n3,\n4,x "y" z\n'
+    found = kept_names(written(tmp_path / "rows.csv", content))
+    assert found == ['6" pipe', '5" pipe', "", 'x "y" z']
 
 
 def test_text_that_is_not_utf8_in_a_column_that_is_not_used_does_no_harm(tmp_path: Path) -> None:

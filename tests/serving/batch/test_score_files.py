@@ -15,7 +15,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
-from serving.batch import arrow_table, assigning, score_files
+from serving.batch import arrow_table, assigning, csv_table, score_files
 from serving.batch.errors import BadRow, ColumnMismatch, OutputNotWritten, UnreadableFile
 from serving.batch.feature_columns import extra_columns, model_columns
 from serving.batch.job import Format, OnBadRow
@@ -270,6 +270,23 @@ def test_a_file_that_is_damaged_in_its_middle_is_named_and_finished_parts_stay(
     with pytest.raises(UnreadableFile, match=r"rows\.parquet: cannot be read as Parquet: "):
         score_files(job, tables, NumpyScorer(), at_a_time=1)
     assert len(list((tmp_path / "out" / "scored").iterdir())) >= 1
+    assert not (tmp_path / "out" / "summary.json").exists()
+
+
+def test_a_quote_that_is_not_closed_ends_the_job_and_finished_parts_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_table, "_BLOCK_BYTES", 256)
+    rows = [f"{i},{i},{i}" for i in range(3_000)]
+    rows[2_900] = '"2900,1,1'
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(["id,x,y", *rows]))
+    job, tables = job_of([path], tmp_path / "out", part_rows=100, keep=["id"])
+    with pytest.raises(UnreadableFile, match=r"row 2901 \(after line 2901\): .*quote not closed\?"):
+        score_files(job, tables, NumpyScorer())
+    found = pq.read_table(tmp_path / "out" / "scored")["id"].to_pylist()
+    assert found == [str(i) for i in range(len(found))]
+    assert 0 < len(found) <= 2_900
     assert not (tmp_path / "out" / "summary.json").exists()
 
 

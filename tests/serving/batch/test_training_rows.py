@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.batch.errors import BadCell, BatchError, ColumnMismatch, NoRows
+from serving.batch.errors import BadCell, BatchError, ColumnMismatch, NoRows, UnreadableFile
 from serving.batch.readers import open_table
 from serving.batch.training_rows import collect, columns_beyond_float32, numeric_columns
 
@@ -65,6 +65,13 @@ def test_a_value_that_no_float32_holds_is_named(tmp_path: Path, cell: str, words
     with pytest.raises(BadCell) as caught:
         collect([open_table(path)], ["a", "b"])
     assert f"{path}: row 3 (line 4), column 'b': {words}" in str(caught.value)
+
+
+def test_a_quote_that_is_not_closed_is_no_way_to_lose_rows(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text('name,a\nann,1\n"bob,2\ncid,3\n"dan",4\n')
+    with pytest.raises(UnreadableFile, match=r"rows\.csv: row 2 \(after line 2\): .*not closed\?"):
+        collect([open_table(path)], ["a"])
 
 
 def test_only_columns_that_lose_a_thousandth_of_their_spread_are_warned_of() -> None:

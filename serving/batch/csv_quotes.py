@@ -1,0 +1,81 @@
+"""Whether the quotes of a CSV file fit, looked at while the file is read.
+
+A reader of CSV takes a quote that is not closed for the start of a value of many lines, and so
+loses the rows of these lines without a word. By RFC 4180 a quoted value fills its cell, and a quote
+within it is doubled. So of all quotes of a file, each odd one has a comma, the end of a line or a
+quote before it, each even one has one of these behind it, and their number is even. Where that is
+not so, a quote may not be closed; or one stands in the middle of a cell that does not begin with
+one, as in ``6" pipe``, where it means nothing.
+"""
+
+import codecs
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+
+_QUOTE: Final = ord('"')
+
+#: What stands beside a quote that begins or ends a value, by its byte.
+_BESIDE: Final = np.isin(np.arange(256), list(b',\r\n"'))
+
+
+class WatchedQuotes:
+    """A file for pyarrow to read, whose quotes are looked at.
+
+    Args:
+        file: the text, read from its start.
+        on_doubt: called once, where the quotes do not fit; what it raises, the reader raises.
+    """
+
+    closed = False
+
+    def __init__(self, file: pa.NativeFile, on_doubt: Callable[[], None]) -> None:
+        self._file = file
+        self._on_doubt = on_doubt
+        self._is_watching = True
+        self._last = b""
+        self._is_open = False
+        # pyarrow reads ahead in a thread of its own, also while the file is closed.
+        self._lock = threading.Lock()
+
+    def read(self, size: int = -1) -> bytes:
+        with self._lock:
+            block = b"" if self.closed else self._file.read(size)
+            if self._is_watching and not self.closed and not self._fits(block):
+                self._is_watching = False
+                self._on_doubt()
+            return block
+
+    def close(self) -> None:
+        with self._lock:
+            self.closed = True
+            self._file.close()
+
+    def _fits(self, block: bytes) -> bool:
+        """Look at the next block; at the end of the file, which is empty, at the whole."""
+        if not block:
+            block = b"\n"
+            if self._is_open:
+                return False
+        before = self._last or b"\n"
+        text = np.frombuffer(before + (block if self._last else _without_mark(block)), np.uint8)
+        self._last = block[-1:]
+        places = np.flatnonzero(text == _QUOTE)
+        if not len(places):
+            return True
+        # The last byte of the block before stands first; a quote there is counted already.
+        is_known = places[0] == 0
+        opens = np.arange(len(places)) % 2 == int(self._is_open != is_known)
+        self._is_open = bool(opens[-1])
+        first, last = places[opens], places[~opens]
+        return bool(
+            _BESIDE[text[first[first > 0] - 1]].all()
+            and _BESIDE[text[last[last < len(text) - 1] + 1]].all()
+        )
+
+
+def _without_mark(start: bytes) -> bytes:
+    return start.removeprefix(codecs.BOM_UTF8)
