@@ -42,16 +42,27 @@ def kind_of(path: Path) -> str | None:
     return kind if kind in KINDS else None
 
 
-def input_files(given: Sequence[Path]) -> list[Path]:
+def input_files(given: Sequence[Path], output: Path | None = None) -> list[Path]:
     """The files that are meant by files, folders and globs, in a fixed order.
 
     Of a folder, those of a kind that is read, also in folders below, by name; what begins with
-    ``.`` or ``_`` is left out, as other programs write their own notes there. ``-`` stays.
+    ``.`` or ``_`` is left out, as other programs write their own notes there. ``-`` stays. Where
+    ``output``, the folder that is to be written, lies among the files that a folder or a glob
+    stands for, what is in it is none of them: the next run is to find the same files.
 
     Raises:
         UnreadableFile: a folder or a glob stands for no file.
     """
-    return [file for each in given for file in _meant(each)]
+    files = []
+    for each in given:
+        meant = list(_meant(each))
+        # With nothing beside, the output was given as the input, which is for others to refuse.
+        files += [file for file in meant if not _lies_in(output, file)] or meant
+    return files
+
+
+def _lies_in(folder: Path | None, file: Path) -> bool:
+    return folder is not None and folder.resolve() in file.resolve().parents
 
 
 def _meant(given: Path) -> Iterator[Path]:

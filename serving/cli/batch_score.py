@@ -200,7 +200,7 @@ def batch_score(
             "tls_key": tls_key,
         }
         asked = _Asked(server, options, patience, in_flight)
-    with given_tables(inputs, "batch") as given:
+    with given_tables(inputs, "batch", output) as given:
         from serving.batch.output_folder import OutputFolder
         from serving.batch.planning import planned
 

@@ -31,15 +31,15 @@ class Given:
 
 
 @contextmanager
-def given_tables(files: Sequence[Path], extra: str) -> Iterator[Given]:
-    """The tables of files, folders, globs and standard input.
+def given_tables(files: Sequence[Path], extra: str, output: Path | None = None) -> Iterator[Given]:
+    """The tables of files, folders, globs and standard input, without what lies in ``output``.
 
     Raises UnreadableFile, ColumnMismatch; MissingExtra, which names ``extra``.
     """
     with needs_extra(extra):
         from serving.batch.readers import STANDARD_INPUT, input_files, kind_of, open_table
 
-        paths = input_files(files)
+        paths = input_files(files, output)
         if any((kind_of(path) or "").startswith(".tfrecord") for path in paths):
             load_tensorflow("train")
     with ExitStack() as stack:

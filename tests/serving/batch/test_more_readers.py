@@ -257,5 +257,17 @@ def test_folders_and_globs_stand_for_their_files_in_a_fixed_order(tmp_path: Path
     assert found("[x].csv") == ["[x].csv"]
 
 
+def test_an_output_that_lies_among_the_inputs_is_none_of_them(tmp_path: Path) -> None:
+    output = tmp_path / "in" / "out"
+    (output / "scored").mkdir(parents=True)
+    (tmp_path / "in" / "a.csv").touch()
+    (output / "scored" / "part-00000-00000.csv").touch()
+
+    for name in ("in", "in/*", "in/**/*.csv", "in/a.csv"):
+        assert input_files([tmp_path / name], output) == [tmp_path / "in" / "a.csv"], name
+    # Given by itself it stays, for the job to refuse.
+    assert len(input_files([output / "scored"], output)) == 1
+
+
 def test_every_reader_is_a_table(tmp_path: Path) -> None:
     assert all(isinstance(open_table(write(tmp_path / name)), Table) for name in KINDS)

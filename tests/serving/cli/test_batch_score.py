@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -80,6 +81,25 @@ def test_files_folders_globs_and_a_limit(
         assert code == 0
         found.append(json.loads(capsys.readouterr().out)["rows"])
     assert found == [7, 4, 5, 5]
+
+
+@pytest.mark.parametrize("given", ["in", "in/**/*.parquet"])
+def test_an_output_in_the_input_folder_is_not_read_by_the_next_run(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    output = tmp_path / "in" / "out"
+    output.parent.mkdir()
+    rows = pa.table({"height": [1.0, 3.0], "weight": [2.0, None]})
+    pq.write_table(rows, tmp_path / "in" / "rows.parquet")
+    # What is kept would make the output's files good inputs.
+    words = [tmp_path / given, output, "--model", trained.base, "--keep", "height,weight", "--json"]
+    assert score(*words) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert score(*words) == 0
+    assert json.loads(capsys.readouterr().out) == first
+    assert first["rows"] == 2
+    assert score(output / "scored", *words[1:]) == 2
+    assert "lies in it; name another" in capsys.readouterr().err
 
 
 def test_csv_on_standard_input_is_scored_and_gone_on_with(
