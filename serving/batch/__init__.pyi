@@ -2,6 +2,7 @@ from .errors import BadCell as BadCell
 from .errors import BadRow as BadRow
 from .errors import BatchError as BatchError
 from .errors import ColumnMismatch as ColumnMismatch
+from .errors import DamagedJob as DamagedJob
 from .errors import NoRows as NoRows
 from .errors import OtherJob as OtherJob
 from .errors import OutputInUse as OutputInUse

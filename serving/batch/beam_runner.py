@@ -7,7 +7,7 @@ tries twice is written once. Inputs, model and output must lie where every worke
 """
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInf
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from .job import Job, Stretch
-from .output_folder import OutputFolder, missing
+from .output_folder import OutputFolder, PartRecord, missing
 from .readers import open_table
 from .scorer import LocalScorer
 from .scoring import score_stretch
@@ -68,6 +68,7 @@ def score_by_beam(
     options: Sequence[str],
     *,
     overwrite: bool = False,
+    on_begun: Callable[[Sequence[PartRecord]], None] | None = None,
 ) -> dict[str, Any]:
     """Do a job, or what is left of it, by a pipeline of Beam; gives its summary.
 
@@ -77,11 +78,14 @@ def score_by_beam(
         version_directory: the version that answers.
         options: those of Beam's pipeline, as in ``--runner=FlinkRunner``.
         overwrite: whether to remove another job from the output folder.
+        on_begun: called once nobody else can write there, with the parts that are done already.
 
     Raises as ``score_files`` does, and what the runner raises.
     """
     began = time.monotonic()
     with OutputFolder(job).opened(overwrite=overwrite) as folder:
+        if on_begun is not None:
+            on_begun(folder.records())
         left = [
             part
             for number, table in enumerate(tables)

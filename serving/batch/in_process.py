@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .job import Job
-from .output_folder import OutputFolder, missing
+from .output_folder import OutputFolder, PartRecord, missing
 from .scorer import Scorer
 from .scoring import score_stretch
 from .summary import summarize
@@ -20,6 +20,7 @@ def score_files(
     *,
     overwrite: bool = False,
     at_a_time: int | None = None,
+    on_begun: Callable[[Sequence[PartRecord]], None] | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> dict[str, Any]:
     """Do a job, or what is left of it, and give its summary, which is ``summary.json`` too.
@@ -30,6 +31,7 @@ def score_files(
         scorer: the model, here or on a server.
         overwrite: whether to remove another job from the output folder.
         at_a_time: batches that the scorer is asked at once; None is one for each core.
+        on_begun: called once nobody else can write there, with the parts that are done already.
         on_rows: called with the number of rows of each batch that was written.
 
     Raises:
@@ -39,6 +41,8 @@ def score_files(
     """
     began = time.monotonic()
     with OutputFolder(job).opened(overwrite=overwrite) as folder:
+        if on_begun is not None:
+            on_begun(folder.records())
         parts = run_in_process(job, tables, scorer, folder, at_a_time=at_a_time, on_rows=on_rows)
         return summarize(job, folder, parts, time.monotonic() - began)
 

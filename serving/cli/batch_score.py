@@ -45,7 +45,7 @@ from .tensorflow_loading import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
 
 if TYPE_CHECKING:
-    from serving.batch.output_folder import OutputFolder
+    from serving.batch.output_folder import OutputFolder, PartRecord
     from serving.batch.scorer import Scorer
 
 EXAMPLES: Final = examples(
@@ -228,7 +228,7 @@ def batch_score(
         if runner is Runner.BEAM:
             summary = _by_beam(job, given, scored, beam_option or (), overwrite=overwrite)
         else:
-            summary = _here(job, given, scored, asked, folder if begun else None, overwrite)
+            summary = _here(job, given, scored, asked, overwrite=overwrite)
     _show(summary, as_json=json)
     if strict and summary["rejected"]:
         raise typer.Exit(REFUSED)
@@ -294,25 +294,28 @@ def _here(
     given: Given,
     scored: _Scored,
     asked: _Asked | None,
-    begun: "OutputFolder | None",
+    *,
     overwrite: bool,
 ) -> dict[str, Any]:
     """The work done by this process. Gives the summary."""
     from serving.batch.in_process import score_files
 
-    done = [] if begun is None else begun.records()
-    if done:
-        note(f"going on: {counted(len(done), 'part')} done before")
     with progress("scoring") as tell:
         tell("loading the model" if asked is None else "asking the server")
         with _scorer(scored, asked) as scorer, _told_how_to_go_on(job):
-            watch = ScoringProgress(tell, _rows_left(job, given, sum(d.tally.rows for d in done)))
+            watch = ScoringProgress(tell, _rows(job, given))
+
+            def on_begun(done: "Sequence[PartRecord]") -> None:
+                _note_done(done)
+                watch.scored_before(sum(record.tally.rows for record in done))
+
             return score_files(
                 job,
                 given.tables,
                 scorer,
                 overwrite=overwrite,
                 at_a_time=None if asked is None else asked.in_flight,
+                on_begun=on_begun,
                 on_rows=watch.on_rows,
             )
 
@@ -381,17 +384,23 @@ def _by_beam(
                 scored.directory,
                 [f"--{option}" for option in options],
                 overwrite=overwrite,
+                on_begun=_note_done,
             )
 
 
-def _rows_left(job: Job, given: Given, done: int) -> int | None:
-    """How many rows are to be scored, or about so many; None when nobody knows."""
+def _note_done(done: "Sequence[PartRecord]") -> None:
+    if done:
+        note(f"going on: {counted(len(done), 'part')} done before")
+
+
+def _rows(job: Job, given: Given) -> int | None:
+    """How many rows there are to score, or about so many; None when nobody knows."""
     rows = [table.likely_rows for table in given.tables]
     known = [each for each in rows if each is not None]
     total = sum(known) if len(known) == len(rows) else None
     if job.limit is not None:
         total = job.limit if total is None else min(total, job.limit)
-    return None if total is None else max(0, total - done)
+    return total
 
 
 def _show_plan(job: Job, given: Given, begun: "OutputFolder | None", *, as_json: bool) -> None:
@@ -399,7 +408,7 @@ def _show_plan(job: Job, given: Given, begun: "OutputFolder | None", *, as_json:
 
     schema = scored_schema(job, kept_types(given.tables, job.keep))
     done = 0 if begun is None else len(begun.records())
-    rows = _rows_left(job, given, 0)
+    rows = _rows(job, given)
     counted_all = all(table.rows is not None for table in given.tables)
     plan = {
         "files": [table.name for table in given.tables],

@@ -25,6 +25,11 @@ class ScoringProgress:
         self._began = self._told = time.monotonic()
         self._is_terminal = sys.stderr.isatty()
 
+    def scored_before(self, count: int) -> None:
+        """So many of the rows are done already, by a run before this one."""
+        if self._total is not None:
+            self._total = max(0, self._total - count)
+
     def on_rows(self, count: int) -> None:
         """So many more rows were written."""
         self._rows += count

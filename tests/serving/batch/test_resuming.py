@@ -7,7 +7,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ import pytest
 from serving.batch import assigning, score_files
 from serving.batch.errors import DamagedJob, OtherJob, OutputInUse
 from serving.batch.job import Format, ScoredModel
-from serving.batch.output_folder import OutputFolder
+from serving.batch.output_folder import OutputFolder, PartRecord
 from serving.batch.planning import planned
 from serving.batch.readers import open_table
 
@@ -299,6 +299,22 @@ def test_a_folder_in_use_is_refused_and_free_again_when_its_run_is_dead(
     held.kill()
     held.wait()
     assert score_files(job, tables, NumpyScorer())["rows"] == 900
+
+
+def test_what_is_done_already_is_told_once_nobody_else_can_write_there(
+    inputs: Path, tmp_path: Path
+) -> None:
+    job, tables = job_of([inputs], tmp_path / "out", part_rows=100)
+    told: list[list[str]] = []
+
+    def on_begun(done: Sequence[PartRecord]) -> None:
+        told.append([record.name for record in done])
+        with pytest.raises(OutputInUse), OutputFolder(job).opened():
+            pass
+
+    score_files(job, tables, NumpyScorer(), on_begun=on_begun)
+    score_files(job, tables, NumpyScorer(), on_begun=on_begun)
+    assert [len(names) for names in told] == [0, 3 + 3 + 4]
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
