@@ -24,6 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Self
 
+import numpy as np
+
 from export.durable_files import try_lock, why, write_atomically
 from kmeans_module.contract import SCORE, TRANSFORM
 
@@ -345,8 +347,18 @@ def _differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[s
             return
         if old != new:
             changed = next(key for key in new if old.get(key) != new[key])
-            yield f"{new['name']} has changed ({changed} was {old.get(changed)}, is {new[changed]})"
+            was, now_is = old.get(changed), new[changed]
+            if changed == "mtime_ns" and isinstance(was, int):
+                changed, was, now_is = "its time", *_times(was, now_is)
+            yield f"{new['name']} has changed ({changed} was {was}, is {now_is})"
             return
+
+
+def _times(one: int, other: int) -> tuple[str, str]:
+    """Two times in nanoseconds since 1970 as UTC, to the nanosecond where that tells them apart."""
+    unit = "s" if one // 10**9 != other // 10**9 else "ns"
+    first, second = (np.datetime64(each, "ns").astype(f"M8[{unit}]") for each in (one, other))
+    return f"{first} UTC", f"{second} UTC"
 
 
 def _model(model: Mapping[str, Any]) -> str:

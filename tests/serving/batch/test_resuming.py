@@ -229,7 +229,11 @@ def test_a_damaged_summary_is_made_anew_and_no_row_is_scored_again(
         ({"file": "touched"}, ["a.csv has changed (size was"]),
         ({"file": "more"}, ["begun with 3 input files, and there are 4"]),
         ({"file": "renamed"}, ["input 1 was", "a.csv, and is"]),
-        ({"file": "same size"}, ["a.csv has changed (mtime_ns was"]),
+        ({"file": "same size"}, ["(its time was 2026-01-31T12:00:00.000000005 UTC, is 2026", "06"]),
+        (
+            {"file": "same size, later"},
+            ["(its time was 2026-01-31T12:00:00 UTC, is 2026-01-31T12:01:00 UTC)"],
+        ),
         ({"file": "same size and time"}, ["a.csv has changed (sha256_of_ends was"]),
     ],
     ids=lambda value: str(value) if isinstance(value, dict) else "",
@@ -238,6 +242,7 @@ def test_another_model_other_inputs_or_other_flags_are_refused_with_what_differs
     inputs: Path, tmp_path: Path, change: dict[str, Any], words: list[str]
 ) -> None:
     output = tmp_path / "out"
+    os.utime(inputs / "a.csv", ns=(0, 1_769_860_800_000_000_005))
     score_files(*job_of([inputs], output), NumpyScorer())
     whole = contents(output)
     _change(inputs / "a.csv", change.pop("file", ""))
@@ -262,7 +267,8 @@ def _change(path: Path, how: str) -> None:
         path.rename(path.parent / "z.csv")
     elif how.startswith("same size"):
         path.write_bytes(path.read_bytes().replace(b"id0,", b"id9,"))
-        os.utime(path, ns=(time, time if how.endswith("time") else time + 1))
+        later = {"same size": 1, "same size, later": 60 * 10**9}.get(how, 0)
+        os.utime(path, ns=(time, time + later))
 
 
 @pytest.fixture
