@@ -7,6 +7,7 @@
      ├── ColumnMismatch     a column that is not there, is there twice or holds no numbers
      ├── BadCell            one cell that is not a number a model can take
      ├── BadRow             a row cannot be scored, and the job was told to stop at the first
+     ├── NoAnswer           the server is not there, or has not answered in time
      ├── OtherModel         the server does not answer as the model of the card does
      ├── NoRows             nothing is left to work on
      └── OutputNotWritten   the output exists, or the disk does not take it
@@ -37,6 +38,10 @@ class BadCell(BatchError):
 
 class BadRow(BatchError):
     """A row cannot be scored, and the job was told to stop at the first."""
+
+
+class NoAnswer(BatchError):
+    """A server is not there, or does not answer for longer than patience lasts."""
 
 
 class OtherModel(BatchError):

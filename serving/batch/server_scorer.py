@@ -1,5 +1,6 @@
 """A running server as the scorer of a job: patient with it, and strict about who answers."""
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
@@ -21,12 +22,18 @@ from serving.golden_check import probe
 from serving.grpc_client import GrpcClient
 from serving.results import Assignment, Distances, Score, VersionStatus
 
-from .errors import OtherModel
+from .errors import NoAnswer, OtherModel
 
 _R = TypeVar("_R", Assignment, Score, Distances)
 
 #: Trouble that passes: a server that restarts, loads, or has too much to do.
 _PASSING: Final = (ServerUnavailable, DeadlineExceeded, ResourceExhausted, ModelNotFound)
+
+#: What gRPC says of a connection before it comes to the cause.
+_BEFORE_THE_CAUSE: Final = re.compile(
+    r"(?s)^(?:connections to all backends failing|failed to connect to all addresses"
+    r"|errors resolving|DNS resolution failed).*: "
+)
 
 #: How often a batch may meet a fault of the server: one that goes down cancels what is under way.
 _FAULTS: Final = 3
@@ -71,9 +78,21 @@ class ServerScorer:
             requests: the golden requests of a version, by its number; None when there are none.
 
         Raises:
+            NoAnswer: nothing answers.
             OtherModel: the version is not there, or does not answer as it did when exported.
-            ServingError: nothing answers.
+            ServingError: the server does not let us in, or has a fault.
         """
+        try:
+            self._check(card, requests)
+        except (ServerUnavailable, DeadlineExceeded) as error:
+            raise NoAnswer(
+                f"{self._server}: no server answers: {cause(error)}; "
+                "start it, or name another with --server HOST:PORT"
+            ) from None
+
+    def _check(
+        self, card: ModelCard, requests: Callable[[int], Sequence[GoldenRequest]] | None
+    ) -> None:
         try:
             self._refuse_others(self._client.status())
             self._client.wait_until_ready(self._patience, version=self.version)
@@ -123,17 +142,17 @@ class ServerScorer:
             return answer
 
     def _wait(self, until: float, error: ServingError) -> None:
-        """Until the version is there. Raises ``error`` when patience is at its end."""
+        """Until the version is there. Raises NoAnswer, for ``error``, at the end of patience."""
         if self._on_trouble is not None:
             self._on_trouble(error)
         time.sleep(min(_PAUSE, max(0.0, until - time.monotonic())))
         left = until - time.monotonic()
         if left <= 0:
-            raise error
+            raise self._no_answer(error)
         try:
             self._client.wait_until_ready(left, version=self.version)
         except DeadlineExceeded:
-            raise error from None
+            raise self._no_answer(error) from None
         except _PASSING:
             return  # there is somebody who says that it has too much to do
 
@@ -152,7 +171,18 @@ class ServerScorer:
         if live and self.version not in {*live, *coming}:
             raise self._other(f"it has version {', '.join(map(str, live))}")
 
+    def _no_answer(self, error: ServingError) -> NoAnswer:
+        return NoAnswer(
+            f"{self._server}: has not answered for {self._patience:g} s: {cause(error)}; "
+            "the same command goes on when it does, and --patience lets it wait longer"
+        )
+
     def _other(self, found: str) -> OtherModel:
         return OtherModel(
             f"{self._server}: does not serve version {self.version} as its card says: {found}"
         )
+
+
+def cause(error: ServingError) -> str:
+    """What a server, or gRPC of the way to it, gives as the cause of trouble."""
+    return _BEFORE_THE_CAUSE.sub("", " ".join(error.message.split())).rstrip("]")

@@ -330,7 +330,7 @@ def _scorer(scored: _Scored, asked: _Asked | None) -> Iterator["Scorer"]:
         yield LocalScorer(scored.directory)
         return
     from export import golden_requests
-    from serving.batch.server_scorer import ServerScorer
+    from serving.batch.server_scorer import ServerScorer, cause
 
     with asking_client(asked.server, scored.model.name, **asked.options) as client:
         scorer = ServerScorer(
@@ -338,7 +338,7 @@ def _scorer(scored: _Scored, asked: _Asked | None) -> Iterator["Scorer"]:
             scored.model.version,
             asked.server,
             patience=asked.patience,
-            on_trouble=lambda error: note(f"waiting for the server: {error}"),
+            on_trouble=lambda error: note(f"waiting for the server: {cause(error)}"),
         )
         directory = scored.directory
         recorded = None if directory is None else golden_requests.read(directory)

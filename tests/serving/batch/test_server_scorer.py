@@ -14,9 +14,9 @@ import pytest
 
 from export.golden_requests import GoldenRequest
 from serving.batch import assigning, score_files
-from serving.batch.errors import OtherModel
-from serving.batch.server_scorer import ServerScorer
-from serving.errors import ServerUnavailable, ServingError
+from serving.batch.errors import NoAnswer, OtherModel
+from serving.batch.server_scorer import ServerScorer, cause
+from serving.errors import ServingError
 from serving.grpc_client import GrpcClient
 from tests.serving.fake_servers import Failure, FakeGrpcServer, NumpyModel
 
@@ -77,8 +77,46 @@ def test_patience_has_an_end_and_then_the_servers_own_words_are_said(
 ) -> None:
     scorer = scorer_of(server, patience=0.6)
     server.failures.extend([Failure("UNAVAILABLE", "gone for good")] * 100)
-    with pytest.raises(ServerUnavailable, match="gone for good"):
+    with pytest.raises(NoAnswer) as caught:
         scorer.assign(POINTS)
+    assert str(caught.value).startswith(
+        f"{server.address}: has not answered for 0.6 s: gone for good; the same command goes on"
+    )
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:1,127.0.0.1:2"])
+def test_where_nothing_answers_one_line_says_so_and_what_to_do(address: str) -> None:
+    with GrpcClient(address.split(","), "customers", timeout=5) as client:
+        scorer = ServerScorer(client, 2, address, patience=0.1)
+        with pytest.raises(NoAnswer) as caught:
+            scorer.check(CARD, None)
+    assert str(caught.value) == (
+        f"{address}: no server answers: Connection refused; "
+        "start it, or name another with --server HOST:PORT"
+    )
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (
+            "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:8500: "
+            "Failed to connect to remote host: connect: Connection refused (111)",
+            "Connection refused (111)",
+        ),
+        (
+            "errors resolving models:8500: [field:hostname lookup error:address lookup failed for "
+            "models:8500: Domain name not found]",
+            "Domain name not found",
+        ),
+        ("Servable not found for request: Specific(customers, 2)", None),
+        ("Socket closed", None),
+    ],
+)
+def test_of_what_grpc_says_of_a_connection_the_cause_is_told(
+    message: str, words: str | None
+) -> None:
+    assert cause(ServingError(message)) == (words or message)
 
 
 def test_another_version_another_model_or_another_size_stops_before_any_row(
