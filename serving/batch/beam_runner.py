@@ -6,8 +6,10 @@ process would, so that neither rows nor answers travel between workers, and a pa
 tries twice is written once. Inputs, model and output must lie where every worker finds them.
 """
 
+import io
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from .errors import RefusedOption
 from .job import Job, Stretch
 from .output_folder import OutputFolder, PartRecord, missing
 from .readers import open_table
@@ -80,9 +83,10 @@ def score_by_beam(
         overwrite: whether to remove another job from the output folder.
         on_begun: called once nobody else can write there, with the parts that are done already.
 
-    Raises as ``score_files`` does, and what the runner raises.
+    Raises as ``score_files`` does; RefusedOption; and what the runner raises.
     """
     began = time.monotonic()
+    planned = _pipeline(options)
     with OutputFolder(job).opened(overwrite=overwrite) as folder:
         if on_begun is not None:
             on_begun(folder.records())
@@ -93,7 +97,7 @@ def score_by_beam(
             for part in _one_by_one(job, table, stretch)
         ]
         if left:
-            with beam.Pipeline(options=PipelineOptions(list(options))) as pipeline:
+            with planned as pipeline:
                 _ = (
                     pipeline
                     | "parts" >> beam.Create(left)
@@ -101,6 +105,21 @@ def score_by_beam(
                     | "score" >> RunInference(PartModelHandler(job, version_directory))
                 )
         return summarize(job, folder, len(left), time.monotonic() - began)
+
+
+def _pipeline(options: Sequence[str]) -> beam.Pipeline:
+    """A pipeline without steps. Raises RefusedOption."""
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            read = PipelineOptions(list(options))
+            read.get_all_options(retain_unknown_options=True)  # those of a runner's own are unknown
+            return beam.Pipeline(options=read)
+    except ValueError as error:
+        reason = str(error)
+    except SystemExit:  # Beam reads its options by argparse, which says why and ends the program
+        reason = said.getvalue().rpartition("error: ")[2]
+    raise RefusedOption(f"--beam-option: Apache Beam says: {' '.join(reason.split())}")
 
 
 def _one_by_one(job: Job, table: Table, stretch: Stretch) -> Iterator[Stretch]:

@@ -9,6 +9,7 @@
      ├── BadRow             a row cannot be scored, and the job was told to stop at the first
      ├── NoAnswer           the server is not there, or has not answered in time
      ├── OtherModel         the server does not answer as the model of the card does
+     ├── RefusedOption      Apache Beam does not take an option of its pipeline
      ├── NoRows             nothing is left to work on
      └── OutputNotWritten   the output exists, or the disk does not take it
           ├── OutputInUse     another run is writing there
@@ -46,6 +47,10 @@ class NoAnswer(BatchError):
 
 class OtherModel(BatchError):
     """A server has not the version of the card, or does not answer as that version does."""
+
+
+class RefusedOption(BatchError):
+    """Apache Beam does not take an option of its pipeline, as a runner that it does not know."""
 
 
 class NoRows(BatchError):

@@ -35,6 +35,7 @@ from .asking import (
     TlsOption,
     asking_client,
 )
+from .beam_log import short_beam_log
 from .columns import named_columns
 from .errors import UserMistake
 from .exit_codes import REFUSED
@@ -372,7 +373,7 @@ def _by_beam(
     for option in options:
         if "=" not in option or option.startswith("-"):
             raise UserMistake(f"--beam-option {option}: give NAME=VALUE, as in runner=FlinkRunner")
-    with progress("scoring by Beam") as tell:
+    with progress("scoring by Beam") as tell, short_beam_log():
         tell("starting")
         load_tensorflow("beam")
         with needs_extra("beam"):

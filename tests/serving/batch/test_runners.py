@@ -209,6 +209,42 @@ def test_the_command_runs_beam_with_options_of_its_own(
     assert "--beam-option --runner=X: give NAME=VALUE" in capsys.readouterr().err
 
 
+@needs_beam
+@beams_warnings
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("runner=NoRunner", "Unexpected pipeline runner: NoRunner. Valid values are"),
+        ("direct_num_workers=many", "argument --direct_num_workers: invalid int value: 'many'"),
+    ],
+)
+def test_an_option_that_beam_does_not_take_is_one_line_before_anything_is_written(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, words: str
+) -> None:
+    inputs, output = map(str, (world.inputs, tmp_path / "out"))
+    words_given = ["batch-score", inputs, output, "--model", str(world.base), "--runner", "beam"]
+    assert main([*words_given, "--beam-option", option]) == 2
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last.startswith(f"error: --beam-option: Apache Beam says: {words}")
+    assert not (tmp_path / "out").exists()
+
+
+@needs_beam
+@beams_warnings
+def test_a_bad_row_ends_a_job_of_beam_with_one_line_and_no_traceback(
+    world: World,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    words = ["batch-score", world.inputs, tmp_path / "out", "--model", world.base]
+    code = main([*map(str, words), "--runner", "beam", "--on-bad-row", "fail"])
+    assert code == 2
+    assert "column 'a': is missing" in capsys.readouterr().err.splitlines()[-1]
+    assert "Traceback" not in caplog.text
+    assert "Resource module" not in caplog.text
+
+
 def test_the_command_asks_a_server_that_must_answer_the_golden_requests(
     world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
