@@ -76,4 +76,5 @@ def mapped_in_order(
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        # A call that is under way may be one that waits for a server.
+        pool.shutdown(wait=False, cancel_futures=True)

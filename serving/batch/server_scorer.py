@@ -1,6 +1,7 @@
 """A running server as the scorer of a job: patient with it, and strict about who answers."""
 
 import re
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
@@ -41,6 +42,9 @@ _FAULTS: Final = 3
 #: Seconds between two attempts at a server that says that it is ready, and is not.
 _PAUSE: Final = 0.5
 
+#: Seconds after which a thread that waits for a server looks whether it is still wanted.
+_GLANCE: Final = 1.0
+
 
 class ServerScorer:
     """Asks one version of a model on a server; threads may share it.
@@ -66,7 +70,12 @@ class ServerScorer:
         self._server = server
         self._patience = patience
         self._on_trouble = on_trouble
+        self._is_over = threading.Event()
         self.version = version
+
+    def give_up(self) -> None:
+        """Let no thread wait for the server any longer: nobody wants the answers any more."""
+        self._is_over.set()
 
     def check(
         self, card: ModelCard, requests: Callable[[int], Sequence[GoldenRequest]] | None
@@ -131,7 +140,7 @@ class ServerScorer:
                 answer = ask()
             except (ServerError, *_PASSING) as error:
                 faults += isinstance(error, ServerError)
-                if faults > _FAULTS:
+                if faults > _FAULTS or self._is_over.is_set():
                     raise
                 if isinstance(error, ModelNotFound):
                     self._look_for_others()
@@ -145,16 +154,16 @@ class ServerScorer:
         """Until the version is there. Raises NoAnswer, for ``error``, at the end of patience."""
         if self._on_trouble is not None:
             self._on_trouble(error)
-        time.sleep(min(_PAUSE, max(0.0, until - time.monotonic())))
-        left = until - time.monotonic()
-        if left <= 0:
-            raise self._no_answer(error)
-        try:
-            self._client.wait_until_ready(left, version=self.version)
-        except DeadlineExceeded:
-            raise self._no_answer(error) from None
-        except _PASSING:
-            return  # there is somebody who says that it has too much to do
+        self._is_over.wait(min(_PAUSE, max(0.0, until - time.monotonic())))
+        while (left := until - time.monotonic()) > 0 and not self._is_over.is_set():
+            try:
+                self._client.wait_until_ready(min(left, _GLANCE), version=self.version)
+            except DeadlineExceeded:
+                continue
+            except _PASSING:
+                return  # there is somebody who says that it has too much to do
+            return
+        raise self._no_answer(error)
 
     def _look_for_others(self) -> None:
         """Stop when the server is there and has another version in place of ours."""

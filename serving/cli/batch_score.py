@@ -344,7 +344,10 @@ def _scorer(scored: _Scored, asked: _Asked | None) -> Iterator["Scorer"]:
         directory = scored.directory
         recorded = None if directory is None else golden_requests.read(directory)
         scorer.check(scored.card, None if recorded is None else lambda _: recorded)
-        yield scorer
+        try:
+            yield scorer
+        finally:
+            scorer.give_up()
 
 
 @contextmanager

@@ -1,9 +1,12 @@
 """A server that computes: patience with its absence, none with another version."""
 
+import contextlib
 import json
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from serving.batch.errors import NoAnswer, OtherModel
 from serving.batch.server_scorer import ServerScorer, cause
 from serving.errors import ServingError
 from serving.grpc_client import GrpcClient
+from tests.serving.cli.command import COMMAND, environment
 from tests.serving.fake_servers import Failure, FakeGrpcServer, NumpyModel
 
 from .scorers import CARD, expected, job_of
@@ -219,6 +223,37 @@ def test_the_command_asks_a_server_without_tensorflow_by_a_card_alone(
     assert process.returncode == 0, process.stderr
     assert json.loads(process.stdout)["rows"] == 400
     assert set(server.versions) == {2}
+
+
+def test_ctrl_c_ends_a_job_that_waits_for_a_server_at_once(
+    tmp_path: Path, server: FakeGrpcServer
+) -> None:
+    np.save(tmp_path / "rows.npy", POINTS)
+    card = tmp_path / "card.json"
+    card.write_text(_card_json())
+    words = ["batch-score", tmp_path / "rows.npy", tmp_path / "out", "--server", server.address]
+    words += ["--card", card, "--version", 2, "--part-rows", 1, "--patience", 1000]
+    with (
+        subprocess.Popen(
+            [*COMMAND, *map(str, words)], env=environment(), stderr=subprocess.PIPE, text=True
+        ) as process,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(process.kill)  # when a step fails, nobody waits for it
+        assert process.stderr is not None
+        until = time.monotonic() + 30
+        while server.predicts() < 20:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        server.stop()
+        # gRPC has words of its own for a connection that ends.
+        assert any(line.startswith("waiting for the server: ") for line in process.stderr)
+        process.send_signal(signal.SIGINT)
+        *_, said, last = process.communicate(timeout=30)[1].splitlines()
+    assert process.returncode == 130
+    assert said.endswith("the same command goes on there")
+    assert last == "interrupted"
 
 
 def _card_json() -> str:
