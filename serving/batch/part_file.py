@@ -4,7 +4,9 @@ The rows go into a file beside it, which takes its name when all is on the disk.
 """
 
 import csv
+import errno
 import io
+import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,7 +128,12 @@ def _quiet(tf: Any, path: Path) -> Iterator[Any]:
         with tf.io.TFRecordWriter(str(path)) as writer:
             yield writer
     except tf.errors.OpError as error:
-        raise OSError(str(error.message)) from error
+        message = str(error.message)
+        # The name of the file, and then what the operating system says.
+        said = (number for number in errno.errorcode if message.endswith(os.strerror(number)))
+        if (number := next(said, None)) is not None:
+            raise OSError(number, os.strerror(number)) from error
+        raise OSError(message) from error
 
 
 def _list_of(kind: pa.DataType) -> str:
