@@ -97,13 +97,7 @@ def score_by_beam(
             for part in _one_by_one(job, table, stretch)
         ]
         if left:
-            with planned as pipeline:
-                _ = (
-                    pipeline
-                    | "parts" >> beam.Create(left)
-                    | "spread" >> beam.Reshuffle()
-                    | "score" >> RunInference(PartModelHandler(job, version_directory))
-                )
+            _run(planned, left, PartModelHandler(job, version_directory))
         return summarize(job, folder, len(left), time.monotonic() - began)
 
 
@@ -120,6 +114,25 @@ def _pipeline(options: Sequence[str]) -> beam.Pipeline:
     except SystemExit:  # Beam reads its options by argparse, which says why and ends the program
         reason = said.getvalue().rpartition("error: ")[2]
     raise RefusedOption(f"--beam-option: Apache Beam says: {' '.join(reason.split())}")
+
+
+def _run(planned: beam.Pipeline, left: Sequence[Stretch], handler: PartModelHandler) -> None:
+    try:
+        with planned as pipeline:
+            _ = (
+                pipeline
+                | "parts" >> beam.Create(left)
+                | "spread" >> beam.Reshuffle()
+                | "score" >> RunInference(handler)
+            )
+    except RuntimeError as error:
+        # What stops a worker that is in this process, Beam takes for an error of the step.
+        cause = error.__context__
+        while cause is not None and not isinstance(cause, KeyboardInterrupt | SystemExit):
+            cause = cause.__context__
+        if cause is not None:
+            raise cause from None
+        raise
 
 
 def _one_by_one(job: Job, table: Table, stretch: Stretch) -> Iterator[Stretch]:

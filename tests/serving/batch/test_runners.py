@@ -27,6 +27,8 @@ from serving.batch import (
     planned,
     score_files,
 )
+from serving.batch.output_folder import OutputFolder, PartRecord
+from serving.batch.scoring import score_stretch
 from serving.batch.server_scorer import ServerScorer
 from serving.cli import main
 from serving.embedded import EmbeddedServer
@@ -183,6 +185,31 @@ def test_a_job_that_one_runner_began_another_finishes(world: World, tmp_path: Pa
     assert contents(output) == contents(tmp_path / "whole")
     changed = {path.stem for path, inode in kept.items() if path.stat().st_ino != inode}
     assert changed == set(lost)
+
+
+@needs_beam
+@beams_warnings
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(143)], ids=repr)
+def test_what_stops_a_job_of_beam_stops_it_as_itself_and_finished_parts_stay(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: BaseException
+) -> None:
+    from serving.batch import beam_runner
+
+    scored = 0
+
+    def stopped(*arguments: Any, **options: Any) -> Iterator[PartRecord]:
+        nonlocal scored
+        scored += 1
+        if scored == 3:
+            raise stop
+        return score_stretch(*arguments, **options)
+
+    monkeypatch.setattr(beam_runner, "score_stretch", stopped)
+    job, tables = world.job(tmp_path / "out", part_rows=10_000)
+    with pytest.raises(type(stop)) as caught:
+        by_beam(world, job, tables)
+    assert str(caught.value) == str(stop)
+    assert len(OutputFolder(job).records()) == 2
 
 
 @needs_beam
