@@ -180,9 +180,12 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         # A weight too few would go unnoticed: the points are read in blocks of the weights' length.
         fits = tf.debugging.Assert(
             tf.reduce_all(tf.shape(sample_weight) == tf.shape(points)[:2])
-            & tf.equal(tf.shape(centroids)[0], tf.shape(points)[0]),
+            & tf.equal(tf.shape(centroids)[0], tf.shape(points)[0])
+            # oneDNN ends the process on a product with no centroids.
+            & (tf.shape(centroids)[1] > 0),
             [
-                "points [b, n, d], sample_weight [b, n] and centroids [b, k, d] do not fit:",
+                "points [b, n, d], sample_weight [b, n] and centroids [b, k, d] do not fit, "
+                "or there is no centroid:",
                 tf.shape(points),
                 tf.shape(sample_weight),
                 tf.shape(centroids),

@@ -7,7 +7,6 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from numbers import Real
 from typing import Any, Final, Self
 
@@ -39,7 +38,7 @@ class Target:
     label: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model, str) or not self.model:
+        if not isinstance(self.model, str) or not _is_name(self.model):
             raise self.error(InvalidInput, f"the model's name is {self.model!r}; give its name")
         if self.version is not None and self.label is not None:
             raise self.error(
@@ -52,6 +51,8 @@ class Target:
             )
         if self.label == "":
             raise self.error(InvalidInput, "the label is empty; give a label or None")
+        if self.label is not None and not _is_name(self.label):
+            raise self.error(InvalidInput, f"label={self.label!r} is no label")
 
     @classmethod
     def of(cls, address: str, model: str, version: int | None, label: str | None) -> Self:
@@ -84,6 +85,11 @@ class Target:
     def error(self, kind: type[ServingError], message: str) -> ServingError:
         """An error that names the model and the address."""
         return kind(message, self.model, self.address)
+
+
+def _is_name(text: str) -> bool:
+    """Whether a model or label can have this name: as UTF-8, and as a part of a path."""
+    return bool(text) and text not in (".", "..") and text.isprintable()
 
 
 def closed(target: Target) -> ServingError:
@@ -166,9 +172,11 @@ def _checked_array(tensor: TensorContract, value: ArrayLike, target: Target) -> 
                 raise target.error(
                     InvalidInput, f"{tensor.name} holds {end}, which does not fit {tensor.dtype}"
                 )
-    # A number beyond float32 becomes infinity, and its row a bad row like any other.
-    with np.errstate(over="ignore"):
-        converted = array.astype(tensor.dtype, copy=False)
+    converted = array
+    if array.dtype != tensor.dtype:
+        # A number beyond float32 becomes infinity, and its row a bad row like any other.
+        with np.errstate(over="ignore"):
+            converted = array.astype(tensor.dtype)
     if masked is None or not masked.any():
         return converted
     # What lies under a mask is no value, so that it becomes NaN, where the dtype has one.
@@ -259,18 +267,15 @@ def checked_outputs(
     known = dimensions(signature.inputs, inputs)
     for tensor in signature.outputs:
         if tensor.name not in outputs:
-            raise target.error(
-                ServerError, f"the answer to {signature.name} has no output {tensor.name}"
-            )
+            raise missing_output(signature, tensor.name, target)
         array = outputs[tensor.name]
-        check_output(signature, tensor, _name_of(array.dtype), array.shape, known, target)
+        check_output(signature, tensor, array.dtype.name, array.shape, known, target)
     return {tensor.name: outputs[tensor.name] for tensor in signature.outputs}
 
 
-@cache
-def _name_of(dtype: np.dtype[Any]) -> str:
-    """NumPy puts it together anew each time, which is longer than the rest of the check."""
-    return dtype.name
+def missing_output(signature: SignatureContract, name: str, target: Target) -> ServingError:
+    """The error of an answer without an output of the contract."""
+    return target.error(ServerError, f"the answer to {signature.name} has no output {name}")
 
 
 def check_output(

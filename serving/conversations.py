@@ -19,7 +19,6 @@ from .calls import (
     Target,
     check_declared,
     checked_inputs,
-    checked_outputs,
     checked_timeout,
     dimensions,
     outputs_of_nothing,
@@ -130,7 +129,6 @@ class Conversations:
             if len(next(iter(inputs.values()))) <= rows:
                 question = Predict(target, signature, inputs)
                 outputs, answered = yield from _one(question, deadline, _prediction)
-                outputs = checked_outputs(signature, inputs, outputs, target)
             else:
                 outputs, answered = yield from self._in_parts(
                     target, signature, inputs, rows, deadline
@@ -265,17 +263,13 @@ class Conversations:
                 # It was unloaded meanwhile, and another may have taken its place.
                 if last:
                     raise
-        checked = [
-            checked_outputs(signature, part, outputs, target)
-            for part, (outputs, _) in zip(parts, answers, strict=True)
-        ]
         versions = {answered for _, answered in answers}
         if len(versions) > 1:
             listed = " and ".join(str(each) for each in sorted(versions, key=str))
             raise target.error(
                 ServerError, f"the parts of one call were answered by the versions {listed}"
             )
-        return _joined(signature, checked, target), versions.pop()
+        return _joined(signature, [outputs for outputs, _ in answers], target), versions.pop()
 
 
 def _one(question: Question, deadline: Deadline, kind: Callable[[Any], _T]) -> Conversation[_T]:

@@ -1,18 +1,21 @@
 """Requests to and answers of TensorFlow Serving's gRPC, as messages. Imports no TensorFlow."""
 
+import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
+import numpy as np
 from google.protobuf.message import DecodeError, Message
 from numpy.typing import NDArray
 
 from export.wire import packed_pb2, serving_pb2, tensor_pb2
 from kmeans_module.contract import SignatureContract
 
-from .calls import Arrays, Target, check_output, dimensions
+from .calls import Arrays, Target, check_output, dimensions, missing_output
 from .errors import InvalidInput, ServerError, ServingError, error_of_code
 from .questions import GetMetadata, GetStatus, Predict, Question
 from .results import ModelMetadata, Signature, Tensor, VersionStatus
@@ -91,29 +94,42 @@ def predict_request(signature: SignatureContract, inputs: Arrays, target: Target
     Raises:
         InvalidInput: the inputs are larger than a message can be.
     """
-    spec = serving_pb2.PredictRequest(model_spec=model_spec(target, signature.name))
     try:
-        return b"".join(
-            [spec.SerializeToString(), *chain(*(_input(*item) for item in inputs.items()))]
-        )
+        entries = [_input(name, array) for name, array in inputs.items()]
     except ValueError as error:
         raise target.error(InvalidInput, str(error)) from None
+    return b"".join([_spec(target, signature.name), *chain(*entries)])
+
+
+@lru_cache
+def _spec(target: Target, signature_name: str) -> bytes:
+    spec = model_spec(target, signature_name)
+    return serving_pb2.PredictRequest(model_spec=spec).SerializeToString()
 
 
 def _input(name: str, array: NDArray[Any]) -> list[bytes | memoryview]:
     """The bytes of an entry of ``inputs``, of which the array's own are not copied.
 
-    protobuf would copy them twice, into the message and out of it. An entry is a message of the
-    name and the tensor; the order of a message's fields is free, so that the content goes last.
+    protobuf would copy them twice, into the message and out of it.
     """
-    content = tensor_bytes(array)
-    tensor = tensor_header(array).SerializeToString()
-    if content.nbytes:
-        tensor += _CONTENT_TAG + _varint(content.nbytes)
-    size = len(tensor) + content.nbytes
+    return [_head(name, array.dtype, array.shape), tensor_bytes(array)]
+
+
+@lru_cache
+def _head(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """What is before the content of an entry of ``inputs``.
+
+    An entry is a message of the name and the tensor; the order of a message's fields is free, so
+    that the content goes last.
+    """
+    tensor = tensor_header(dtype, shape).SerializeToString()
+    length = math.prod(shape) * dtype.itemsize
+    if length:
+        tensor += _CONTENT_TAG + _varint(length)
+    size = len(tensor) + length
     key = name.encode()
     entry = _KEY_TAG + _varint(len(key)) + key + _VALUE_TAG + _varint(size)
-    return [_INPUTS_TAG + _varint(len(entry) + size) + entry + tensor, content]
+    return _INPUTS_TAG + _varint(len(entry) + size) + entry + tensor
 
 
 def _tag(number: int) -> bytes:
@@ -136,10 +152,10 @@ _KEY_TAG, _VALUE_TAG = _tag(1), _tag(2)  # of an entry of any map
 
 
 def predicted(answer: bytes, question: Predict) -> tuple[Arrays, int | None]:
-    """The outputs of the contract that are there, and the version that computed them.
+    """The outputs of the contract, in its order, and the version that computed them.
 
     Raises:
-        ServerError: an output cannot be read, or is of another dtype or shape.
+        ServerError: an output is missing, cannot be read, or is of another dtype or shape.
     """
     target, signature = question.target, question.signature
     try:
@@ -153,22 +169,20 @@ def predicted(answer: bytes, question: Predict) -> tuple[Arrays, int | None]:
     for declared in signature.outputs:
         name = declared.name
         if name not in packed.outputs:
-            continue
+            raise missing_output(signature, name, target)
         tensor = packed.outputs[name]
         # Before it is filled: a few bytes may claim any size.
         shape = [dim.size for dim in tensor.tensor_shape.dim]
         check_output(signature, declared, dtype_name(tensor.dtype), shape, known, target)
-        array = packed_array(tensor) if whole else None
-        outputs[name] = _one_by_one(answer, name, target) if array is None else array
+        try:
+            array = packed_array(tensor, shape) if whole else None
+            if array is None:
+                array = to_array(serving_pb2.PredictResponse.FromString(answer).outputs[name])
+        except (DecodeError, ValueError) as error:
+            raise target.error(ServerError, f"the output {name} cannot be read: {error}") from error
+        outputs[name] = array
     spec = packed.model_spec
     return outputs, spec.version.value if spec.HasField("version") else None
-
-
-def _one_by_one(answer: bytes, name: str, target: Target) -> NDArray[Any]:
-    try:
-        return to_array(serving_pb2.PredictResponse.FromString(answer).outputs[name])
-    except (DecodeError, ValueError) as error:
-        raise target.error(ServerError, f"the output {name} cannot be read: {error}") from error
 
 
 def status_request(target: Target) -> serving_pb2.GetModelStatusRequest:

@@ -51,7 +51,8 @@ class Limits:
         for name in ("rows", "message_bytes", "answer_bytes", "in_flight"):
             value = getattr(self, name)
             most = math.inf if name == "rows" else MAX_MESSAGE_BYTES
-            if not isinstance(value, int) or not least.get(name, 1) <= value <= most:
+            is_number = isinstance(value, int) and not isinstance(value, bool)
+            if not is_number or not least.get(name, 1) <= value <= most:
                 raise InvalidInput(
                     f"{name}={value!r} is no limit; give a whole number "
                     f"of at least {least.get(name, 1)}"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from export.wire import tensor_pb2
 from kmeans_module.contract import SignatureContract, TensorContract
 
-from .calls import Arrays, Target, dimensions
+from .calls import Arrays, Target, checked_outputs, dimensions
 from .errors import InvalidInput, ServerError, ServingError, error_of_status
 from .grpc_messages import signatures
 from .questions import GetMetadata, GetStatus, Predict, Question
@@ -98,8 +98,8 @@ def answer_of(question: Question, body: bytes) -> Any:
     target = question.target
     match question:
         case Predict(target, signature, inputs):
-            outputs = predicted(signature, body, target)
-            return cut(signature, inputs, outputs), target.version
+            outputs = cut(signature, inputs, predicted(signature, body, target))
+            return checked_outputs(signature, inputs, outputs, target), target.version
         case GetStatus():
             return versions(body, target)
         case GetMetadata():
@@ -154,7 +154,8 @@ def _array(tensor: TensorContract, values: Any) -> NDArray[Any]:
     if wrong := set(map(type, flat)) - kinds:
         found = ", ".join(sorted(_JSON_NAMES.get(kind, kind.__name__) for kind in wrong))
         raise TypeError(f"{tensor.name} holds {found}, no {tensor.dtype}")
-    return np.array(values, dtype=tensor.dtype)
+    with np.errstate(over="ignore"):
+        return np.array(values, dtype=tensor.dtype)
 
 
 def _by_row(signature: SignatureContract) -> bool:

@@ -1,7 +1,7 @@
 """NumPy arrays as tensors on the wire, and back. Imports no TensorFlow."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -25,6 +25,8 @@ _DTYPES: Final[Mapping[tensor_pb2.DataType, tuple[np.dtype[Any], str]]] = Mappin
 # By kind and size, as in "f4": a dtype's name takes NumPy longer than the rest of a small tensor.
 _ENUMS: Final = MappingProxyType({dtype.str[1:]: enum for enum, (dtype, _) in _DTYPES.items()})
 _NAMES: Final = MappingProxyType({enum: dtype.name for enum, (dtype, _) in _DTYPES.items()})
+#: Of 64 bits, seven in a byte.
+_LONGEST_VARINT: Final = 10
 _OTHER_NAMES: Final = MappingProxyType({"half": "float16"})
 
 
@@ -34,25 +36,26 @@ def to_tensor(array: NDArray[Any]) -> tensor_pb2.TensorProto:
     Raises:
         ValueError: the array is of another dtype, or larger than a message can be.
     """
-    tensor = tensor_header(array)
+    tensor = tensor_header(array.dtype, array.shape)
     tensor.tensor_content = tensor_bytes(array).tobytes()
     return tensor
 
 
-def tensor_header(array: NDArray[Any]) -> tensor_pb2.TensorProto:
+def tensor_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tensor_pb2.TensorProto:
     """The tensor of an array without its content. Raises ValueError as ``to_tensor`` does."""
-    enum = _ENUMS.get(array.dtype.str[1:])
+    enum = _ENUMS.get(dtype.str[1:])
     if enum is None:
         known = ", ".join(_NAMES.values())
-        raise ValueError(f"an array of {array.dtype} has no tensor; known are {known}")
-    if array.nbytes > MAX_MESSAGE_BYTES:
+        raise ValueError(f"an array of {dtype} has no tensor; known are {known}")
+    size = math.prod(shape) * dtype.itemsize
+    if size > MAX_MESSAGE_BYTES:
         raise ValueError(
-            f"an array of {array.nbytes} bytes does not fit a message of at most "
+            f"an array of {size} bytes does not fit a message of at most "
             f"{MAX_MESSAGE_BYTES}; send fewer rows in one call"
         )
     tensor = tensor_pb2.TensorProto(dtype=enum)
-    for size in array.shape:
-        tensor.tensor_shape.dim.add(size=size)
+    for each in shape:
+        tensor.tensor_shape.dim.add(size=each)
     return tensor
 
 
@@ -95,25 +98,52 @@ def to_array(tensor: tensor_pb2.TensorProto) -> NDArray[Any]:
     return values.reshape(shape).astype(dtype.newbyteorder("="), copy=not values.flags.writeable)
 
 
-def packed_array(tensor: packed_pb2.PackedTensor) -> NDArray[Any] | None:
-    """The array of a tensor of a known dtype and shape, whose values all stand there as bytes.
+def packed_array(tensor: packed_pb2.PackedTensor, shape: Sequence[int]) -> NDArray[Any] | None:
+    """The array of a tensor of a known dtype and this shape, whose values all stand there as bytes.
 
-    None where they must be read one by one: some are left out, or an integer takes several bytes.
+    None where some are left out, or more is there than can be told of the bytes alone.
+
+    Raises:
+        ValueError: it is no shape.
     """
     dtype, field = _DTYPES[tensor.dtype]
-    shape = [dim.size for dim in tensor.tensor_shape.dim]
+    native = dtype.newbyteorder("=")
     content = tensor.tensor_content
     if not content:
         content = getattr(tensor, field)
         if dtype.kind != "f":
-            numbers = np.frombuffer(content, np.uint8)
-            # Seven bits are in a byte, and the eighth says that more follow.
-            if numbers.size != math.prod(shape) or (numbers > 0x7F).any():
+            numbers = _varints(np.frombuffer(content, np.uint8))
+            if numbers is None or numbers.size != math.prod(shape):
                 return None
-            return numbers.astype(dtype.newbyteorder("=")).reshape(shape)
+            return numbers.astype(native).reshape(shape)
     if len(content) != math.prod(shape) * dtype.itemsize:
         return None
-    return np.frombuffer(content, dtype).astype(dtype.newbyteorder("=")).reshape(shape)
+    return np.frombuffer(content, dtype).astype(native).reshape(shape)
+
+
+def _varints(content: NDArray[np.uint8]) -> NDArray[Any] | None:
+    """The integers that protobuf wrote one after the other; None where the bytes are none.
+
+    Of each byte seven bits count, the lowest come first, and the eighth says that more follow.
+    """
+    ends = np.flatnonzero(content < 0x80)
+    if ends.size == content.size:
+        return content
+    if not ends.size or ends[-1] != content.size - 1:
+        return None
+    starts = np.append(0, ends[:-1] + 1)
+    lengths = ends - starts + 1
+    longest = int(lengths.max())
+    if longest > _LONGEST_VARINT:
+        return None
+    numbers = (content[starts] & 0x7F).astype(np.uint64)
+    longer = np.arange(ends.size)
+    for place in range(1, longest):
+        longer = longer[lengths[longer] > place]
+        bits = (content[starts[longer] + place] & 0x7F).astype(np.uint64)
+        numbers[longer] |= bits << np.uint64(7 * place)
+    signed: NDArray[np.int64] = numbers.view(np.int64)
+    return signed
 
 
 def dtype_name(enum: tensor_pb2.DataType) -> str:

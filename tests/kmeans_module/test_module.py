@@ -209,6 +209,8 @@ def test_fit_step_of_no_problems_or_no_points_is_answered(module: KMeansModule) 
         ((1, 9, 4), (1, 1), (1, 2, 4)),
         ((2, 9, 4), (1, 9), (2, 2, 4)),
         ((2, 9, 4), (2, 9), (1, 2, 4)),
+        ((1, 9, 4), (1, 9), (1, 0, 4)),
+        ((1, 0, 4), (1, 0), (1, 0, 4)),
     ],
 )
 def test_fit_step_refuses_shapes_that_do_not_fit(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from export.wire import serving_pb2, tensor_pb2
-from kmeans_module.contract import ASSIGN, SIGNATURES
+from kmeans_module.contract import ASSIGN, SIGNATURES, TRANSFORM
 from serving.calls import Target
 from serving.errors import ServerError
 from serving.grpc_messages import predicted
@@ -135,3 +135,28 @@ def test_content_of_another_length_is_the_servers_error() -> None:
     message.outputs["cluster_index"].tensor_content = b"12345"
     with pytest.raises(ServerError, match="the output cluster_index cannot be read"):
         predicted(message.SerializeToString(), asked(2))
+
+
+@pytest.mark.parametrize("size", [-1, 2**62])
+def test_a_shape_that_no_array_has_is_the_servers_error(size: int) -> None:
+    message = serving_pb2.PredictResponse()
+    tensor = message.outputs["all_distances"]
+    tensor.dtype = tensor_pb2.DT_FLOAT
+    for each in (0, size):
+        tensor.tensor_shape.dim.add(size=each)
+    asks = Predict(_TARGET, SIGNATURES[TRANSFORM], {"points": np.zeros((0, 2), np.float32)})
+    with pytest.raises(ServerError, match="the output all_distances cannot be read"):
+        predicted(message.SerializeToString(), asks)
+
+
+@pytest.mark.parametrize("longest", [b"\x80" * 10 + b"\x01", b"\x80"], ids=["too long", "cut"])
+def test_bytes_that_are_no_integers_are_the_servers_error(longest: bytes) -> None:
+    tensor = tensor_pb2.TensorProto(dtype=tensor_pb2.DT_INT32)
+    tensor.tensor_shape.dim.add(size=1)
+    entry = field(1, 2, b"cluster_index") + field(
+        2, 2, tensor.SerializeToString() + field(7, 2, longest)
+    )
+    message = typed([1], [0.5])
+    del message.outputs["cluster_index"]
+    with pytest.raises(ServerError, match="cannot be read"):
+        read(message.SerializeToString() + field(1, 2, entry), 1)

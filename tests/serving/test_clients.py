@@ -259,6 +259,10 @@ def test_input_that_cannot_be_right_never_reaches_the_wire(
         ({"timeout": 10**400}, "timeout=1000000.* is no deadline"),
         ({"version": True}, "version=True is no version"),
         ({"label": 5}, "label=5 is no label"),
+        # A client of HTTP would take them for steps in the path, and ask another model.
+        ({"label": ".."}, r"label='\.\.' is no label"),
+        ({"label": "."}, r"label='\.' is no label"),
+        ({"label": "\ud800"}, "is no label"),
     ],
 )
 def test_a_wrong_option_is_refused_by_call_and_by_client(

@@ -201,7 +201,14 @@ def test_an_answer_larger_than_the_limit_is_resource_exhausted(
 
 
 @pytest.mark.parametrize(
-    "limits", [{"rows": 0}, {"message_bytes": 100}, {"in_flight": 0}, {"answer_bytes": 2**31}]
+    "limits",
+    [
+        {"rows": 0},
+        {"rows": True},
+        {"message_bytes": 100},
+        {"in_flight": 0},
+        {"answer_bytes": 2**31},
+    ],
 )
 def test_a_limit_that_is_none_is_refused(limits: dict[str, Any]) -> None:
     (name,) = limits
