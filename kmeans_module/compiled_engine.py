@@ -10,21 +10,15 @@ from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from .cluster_sums import cluster_sums
 from .full_blocks import block_rows, filled, map_full_blocks, sum_full_blocks
 from .hamerly_bounds import moves, tighten
-from .lloyd import (
-    Step,
-    inertia_of_sums,
-    looked_at,
-    squared_distances,
-    squared_norms,
-    weighted_sum,
-)
-from .model_space import ROWS_SPEC, Float32, Float64, Rows
+from .lanes import LaneStep
+from .lloyd import squared_norms
+from .model_space import ROWS_SPEC, Float64, Rows
 from .nearest_by_product import nearest_by_product
+from .row_window import Window, gathered, window
 
 #: Above this share of the rows all are searched: reading in order costs less than gathering.
 _ALL_ROWS: Final = 0.7
@@ -52,62 +46,55 @@ _COUNT = tf.TensorSpec([], tf.int32)
 _TABLE = tf.TensorSpec([None, None], tf.float32)
 
 
-class CompiledEngine:
-    """The engines ``product`` and ``bounds``.
+class CompiledLane:
+    """A range of rows of the engines ``product`` and ``bounds``.
 
     Args:
         points: [n, d].
         sample_weight: float32 [n].
         n_clusters: k.
+        start, stop: its rows, ``start`` a multiple of 16.
         bounded: keep bounds and norms, 12 bytes a row, once few rows change cluster.
     """
 
     def __init__(
-        self, points: Rows, sample_weight: tf.Tensor, n_clusters: int, *, bounded: bool
+        self,
+        points: Rows,
+        sample_weight: tf.Tensor,
+        n_clusters: int,
+        start: int,
+        stop: int,
+        *,
+        bounded: bool,
     ) -> None:
-        self._points, self._weight = points, sample_weight
-        self._n = int(sample_weight.shape[0])
+        self._points, self._weight = points, sample_weight[start:stop]
+        self._start, self._n = start, stop - start
         self._shape = (int(points.shift.shape[0]), n_clusters)
         self._bounded = bounded
         self._steps = 0
-        self._few_changed = False
+        self._changed = self._n
         self._pause, self._bounds_from = 1, 0
-        self._norms = squared_norms(points, sample_weight.shape[0])
-        self._square = weighted_sum(self._norms, sample_weight)
+        self._norms = tf.zeros([0])
         self._sums: Float64
         self._counts: Float64
-        self._index: tf.Tensor
+        self._square: float
         self._bounds: tuple[tf.Tensor, ...] = ()
         self._centroids: tf.Tensor
+        self.index: tf.Tensor = tf.fill([self._n], -1)
 
-    @property
-    def assignments(self) -> NDArray[np.int32]:
-        """Of the last step, int32 [n]."""
-        return looked_at(self._index)
-
-    def step(self, centroids: Float32) -> Step:
-        """One pass over the points; see `lloyd.Engine`."""
-        moved = tf.constant(centroids)
-        index, *bounds = self._search(moved)
-        changed = None
-        if self._steps:
-            changed = tf.cast(tf.where(index != self._index)[:, 0], tf.int32)
+    def step(self, centroids: tf.Tensor) -> LaneStep:
+        """One pass over its rows; see `lanes.Lane`."""
+        index, *bounds = self._search(centroids)
+        changed = tf.cast(tf.where(index != self.index)[:, 0], tf.int32)
+        self._changed = len(changed)
         self._add_changed(index, changed)
-        self._index, self._bounds, self._centroids = index, tuple(bounds), moved
+        self.index, self._bounds, self._centroids = index, tuple(bounds), centroids
         self._steps += 1
         # Exactly empty, not what rounding leaves of a difference.
         inside = self._counts[:, 1] > 0
         sums = np.where(inside[:, None], self._sums, 0)
         counts = np.where(inside, self._counts[:, 0], 0)
-        inertia = inertia_of_sums(
-            centroids, sums, counts, self._square, self.squared_distances, self._weight
-        )
-        self._few_changed = changed is not None and len(changed) < _BOUNDS_FROM * self._n
-        return Step(sums, counts, inertia, changed is None or len(changed) > 0)
-
-    def squared_distances(self) -> Float32:
-        """To the centroids of the last step, float32 [n]."""
-        return squared_distances(self._points, self._index, self._centroids)
+        return LaneStep(sums, counts, self._square, self._changed > 0)
 
     def _search(self, moved: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """The index of each row, and its bounds, for the centroids that moved."""
@@ -115,56 +102,64 @@ class CompiledEngine:
             return self._search_all(moved)
         own, others, apart = moves(self._centroids, moved)
         upper, lower, rows = _tighten_all(*self._shape)(
-            *self._bounds, self._index, moved, own, others, apart
+            *self._bounds, self.index, moved, own, others, apart
         )
         if len(rows) > _ALL_ROWS * self._n:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             self._bounds_from = self._steps + self._pause
             return self._search_all(moved)
         if len(rows) == 0:
-            return self._index, upper, lower
-        found = _search_some(*self._shape)(self._points, self._norms, rows, moved)
-        held = (self._index, upper, lower)
+            return self.index, upper, lower
+        found = _search_some(*self._shape)(self._points, self._norms, rows, moved, self._start)
+        held = (self.index, upper, lower)
         return tuple(
             tf.tensor_scatter_nd_update(old, rows[:, None], new)
             for old, new in zip(held, found, strict=True)
         )
 
     def _search_all(self, moved: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        bounded = self._bounded and self._few_changed and self._steps >= self._bounds_from
+        few_changed = self._changed < _BOUNDS_FROM * self._n
+        bounded = self._bounded and few_changed and self._steps >= self._bounds_from
+        if bounded and not len(self._norms):
+            self._norms = squared_norms(self._points, self._start, self._start + self._n)
         search = _search_all(*self._shape, bounded=bounded)
-        return search(self._points, self._norms, self._n, moved)  # type: ignore[no-any-return]
+        found: tuple[tf.Tensor, ...] = search(
+            self._points, self._norms, self._n, moved, self._start
+        )
+        return found
 
-    def _add_changed(self, index: tf.Tensor, changed: tf.Tensor | None) -> None:
+    def _add_changed(self, index: tf.Tensor, changed: tf.Tensor) -> None:
         """Carry the sums over to the new index; ``changed`` are the rows where it differs."""
-        if changed is None or len(changed) > _NEW_SUMS * self._n or self._steps % _FRESH == 0:
-            sums, counts = _sum_all(*self._shape)(self._points, self._weight, index)
-            self._sums, self._counts = sums.numpy(), counts.numpy()
+        if len(changed) > _NEW_SUMS * self._n or self._steps % _FRESH == 0:
+            sums, counts, square = _sum_all(*self._shape)(
+                self._points, self._weight, index, self._start
+            )
+            self._sums, self._counts, self._square = sums.numpy(), counts.numpy(), float(square)
         elif len(changed):
             sums, counts = _sum_changed(*self._shape)(
-                self._points, self._weight, changed, self._index, index
+                self._points, self._weight, changed, self.index, index, self._start
             )
             self._sums, self._counts = self._sums + sums, self._counts + counts
 
 
 @cache
 def _search_all(d: int, k: int, *, bounded: bool) -> Any:
-    m = block_rows(max(d, 128))
+    m = block_rows(max(d, 16))
     kernel = nearest_by_product(m, d, k, bounded=bounded)
 
     def search(
-        points: Rows, norms: tf.Tensor, n: tf.Tensor, centroids: tf.Tensor
+        points: Rows, norms: tf.Tensor, n: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         centroids = tf.ensure_shape(centroids, [k, d])
 
         def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
             square = [filled(norms[i * m : (i + 1) * m], m)] * bounded
-            rows = _rows(points, i, m, d, n)
+            rows = _window(points, start, i, m, d, n)
             return kernel(rows, *_space(points, d), centroids, *square)  # type: ignore[no-any-return]
 
         return map_full_blocks(block, n, m, _DTYPES if bounded else _DTYPES[:1])
 
-    return tf.function(search, [ROWS_SPEC, _COLUMN, _COUNT, _TABLE], autograph=False)
+    return tf.function(search, [ROWS_SPEC, _COLUMN, _COUNT, _TABLE, _COUNT], autograph=False)
 
 
 @cache
@@ -174,19 +169,19 @@ def _search_some(d: int, k: int) -> Any:
     kernel = nearest_by_product(m, d, k, bounded=True)
 
     def search(
-        points: Rows, norms: tf.Tensor, chosen: tf.Tensor, centroids: tf.Tensor
+        points: Rows, norms: tf.Tensor, chosen: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         centroids = tf.ensure_shape(centroids, [k, d])
 
         def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
             some = chosen[i * m : (i + 1) * m]
-            rows = filled(tf.ensure_shape(points.raw_gather(some, step), [None, d]), m)
+            rows = gathered(points, start + some, step, m, d)
             square = filled(tf.gather(norms, some), m)
             return kernel(rows, *_space(points, d), centroids, square)  # type: ignore[no-any-return]
 
         return map_full_blocks(block, tf.size(chosen), m, _DTYPES)
 
-    return tf.function(search, [ROWS_SPEC, _COLUMN, _INDEX, _TABLE], autograph=False)
+    return tf.function(search, [ROWS_SPEC, _COLUMN, _INDEX, _TABLE, _COUNT], autograph=False)
 
 
 @cache
@@ -219,21 +214,23 @@ def _tighten_all(d: int, k: int) -> Any:
 
 @cache
 def _sum_all(d: int, k: int) -> Any:
-    m = block_rows(2 * max(d, 128))  # float64 is twice as wide
+    m = block_rows(max(d, 16))
     kernel = cluster_sums(m, d, k)
 
-    def sum_all(points: Rows, weight: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def sum_all(
+        points: Rows, weight: tf.Tensor, index: tf.Tensor, start: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         n = tf.size(index)
 
         def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
             part = slice(i * m, (i + 1) * m)
-            rows, mass = _rows(points, i, m, d, n), filled(weight[part], m)
+            rows, mass = _window(points, start, i, m, d, n), filled(weight[part], m)
             cluster = filled(index[part], m)
             return kernel(rows, mass, *_space(points, d), cluster)  # type: ignore[no-any-return]
 
-        return sum_full_blocks(block, n, m, ([k, d], [k, 2]))
+        return sum_full_blocks(block, n, m, ([k, d], [k, 2], []))
 
-    return tf.function(sum_all, [ROWS_SPEC, _COLUMN, _INDEX], autograph=False)
+    return tf.function(sum_all, [ROWS_SPEC, _COLUMN, _INDEX, _COUNT], autograph=False)
 
 
 @cache
@@ -243,21 +240,28 @@ def _sum_changed(d: int, k: int) -> Any:
     kernel = cluster_sums(m, d, k)
 
     def sum_changed(
-        points: Rows, weight: tf.Tensor, changed: tf.Tensor, old: tf.Tensor, new: tf.Tensor
+        points: Rows,
+        weight: tf.Tensor,
+        changed: tf.Tensor,
+        old: tf.Tensor,
+        new: tf.Tensor,
+        start: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
         def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
             some = changed[i * m : (i + 1) * m]
-            rows = filled(tf.ensure_shape(points.raw_gather(some, step), [None, d]), m)
+            rows = gathered(points, start + some, step, m, d)
             mass = filled(tf.gather(weight, some), m)
-            gained, lost = (
+            (gained, more, _), (lost, less, _) = (
                 kernel(rows, mass, *_space(points, d), filled(tf.gather(index, some), m))
                 for index in (new, old)
             )
-            return tuple(more - less for more, less in zip(gained, lost, strict=True))
+            return gained - lost, more - less
 
         return sum_full_blocks(block, tf.size(changed), m, ([k, d], [k, 2]))
 
-    return tf.function(sum_changed, [ROWS_SPEC, _COLUMN, _INDEX, _INDEX, _INDEX], autograph=False)
+    return tf.function(
+        sum_changed, [ROWS_SPEC, _COLUMN, _INDEX, _INDEX, _INDEX, _COUNT], autograph=False
+    )
 
 
 def _line_step(d: int) -> int:
@@ -265,10 +269,9 @@ def _line_step(d: int) -> int:
     return next(step for step in range(min(32, d), d + 1) if d % step == 0)
 
 
-def _rows(points: Rows, i: tf.Tensor, m: int, d: int, n: tf.Tensor) -> tf.Tensor:
-    """Block i of m rows, raw: float32 [m, d]."""
-    rows = points.raw_block(i * m, tf.minimum((i + 1) * m, n))
-    return filled(tf.ensure_shape(rows, [None, d]), m)
+def _window(points: Rows, start: tf.Tensor, i: tf.Tensor, m: int, d: int, n: tf.Tensor) -> Window:
+    """Block i of m rows, of n rows from ``start`` on."""
+    return window(points, start + i * m, start + tf.minimum((i + 1) * m, n), m, d)
 
 
 def _space(points: Rows, d: int) -> tuple[tf.Tensor, tf.Tensor]:

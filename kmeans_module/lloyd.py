@@ -220,9 +220,10 @@ def run(
         centroids = moved.numpy()
     if not settled:
         # The centroids moved after the last assignment: take it once more, so that they match.
-        engine.step(centroids)
-    inertia = weighted_sum(engine.squared_distances(), sample_weight)
-    return LloydResult(centroids, engine.assignments, inertia, tuple(history), converged=converged)
+        step = engine.step(centroids)
+    return LloydResult(
+        centroids, engine.assignments, step.inertia, tuple(history), converged=converged
+    )
 
 
 def inertia_of_sums(
@@ -267,9 +268,9 @@ def squared_distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor
     return looked_at(_squared_distances(points, assignments, centroids))
 
 
-def squared_norms(points: Rows, n: int) -> Float32:
-    """The squared norm of each of n points, float32 [n]: in the model's space, in float64."""
-    return looked_at(_squared_norms(points, n))
+def squared_norms(points: Rows, start: int, stop: int) -> tf.Tensor:
+    """The squared norm of each of a range of points, float32: in the model's space, in float64."""
+    return _squared_norms(points, start, stop)
 
 
 def looked_at(tensor: tf.Tensor) -> NDArray[Any]:
@@ -301,26 +302,30 @@ def _distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor) -> tf
         chosen = tf.gather(centroids, assignments[start:stop])
         return tf.reduce_sum(tf.math.squared_difference(rows, chosen), 1)
 
-    return _number_a_row(points, tf.size(assignments), block)
+    return _number_a_row(points, tf.constant(0), tf.size(assignments), block)
 
 
-def _norms(points: Rows, n: tf.Tensor) -> tf.Tensor:
+def _norms(points: Rows, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
     def block(rows: tf.Tensor, _start: tf.Tensor, _stop: tf.Tensor) -> tf.Tensor:
         return tf.cast(tf.reduce_sum(tf.square(tf.cast(rows, tf.float64)), 1), tf.float32)
 
-    return _number_a_row(points, n, block)
+    return _number_a_row(points, first, last, block)
 
 
 def _number_a_row(
-    points: Rows, n: tf.Tensor, function: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+    points: Rows,
+    first: tf.Tensor,
+    last: tf.Tensor,
+    function: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
 ) -> tf.Tensor:
-    """What the function gives for each block of rows, by their numbers: float32 [n]."""
+    """What the function gives for each block of a range of rows, by their numbers: float32."""
     # The rows pass through five tensors, of two blocks at a time.
     block = rows_per_block(8 * tf.size(points.shift))
-    blocks = (n + block - 1) // block
+    blocks = (last - first + block - 1) // block
 
     def body(i: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        start, stop = i * block, (i + 1) * block
+        start = first + i * block
+        stop = tf.minimum(start + block, last)
         return i + 1, parts.write(i, function(points.block(start, stop), start, stop))
 
     parts = tf.TensorArray(tf.float32, blocks, infer_shape=False)
@@ -330,7 +335,9 @@ def _number_a_row(
     return parts.concat()
 
 
-_squared_norms = tf.function(_norms, [ROWS_SPEC, tf.TensorSpec([], tf.int32)], autograph=False)
+_squared_norms = tf.function(
+    _norms, [ROWS_SPEC, *[tf.TensorSpec([], tf.int32)] * 2], autograph=False
+)
 _squared_distances = tf.function(
     _distances, [ROWS_SPEC, tf.TensorSpec([None], tf.int32), _TABLE], autograph=False
 )
