@@ -5,20 +5,22 @@ saved. The sums of the clusters are kept in float64, and only rows that changed 
 from one and added to another.
 """
 
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from .cluster_sums import cluster_sums
+from .cluster_sums import cluster_sums, sums_shapes
 from .full_blocks import block_rows, filled, map_full_blocks, sum_full_blocks
 from .hamerly_bounds import moves, tighten
 from .lanes import LaneStep
-from .lloyd import squared_norms
+from .lloyd import looked_at, squared_norms
 from .model_space import ROWS_SPEC, Float64, Rows
 from .nearest_by_product import nearest_by_product
-from .row_window import Window, gathered, window
+from .row_window import Gathering, Window, window
 
 #: Above this share of the rows all are searched: reading in order costs less than gathering.
 _ALL_ROWS: Final = 0.7
@@ -34,7 +36,7 @@ _TIGHTEN_ROWS: Final = 32_768
 
 #: The bounds are kept from the step on in which less than this share of the rows changes cluster:
 #: before it they leave nearly every row to be searched.
-_BOUNDS_FROM: Final = 0.1
+_BOUNDS_FROM: Final = 0.03
 
 #: Where the bounds leave too many rows after all they pause for 2, 4 and then 8 steps.
 _LONGEST_PAUSE: Final = 8
@@ -75,6 +77,8 @@ class CompiledLane:
         self._changed = self._n
         self._pause, self._bounds_from = 1, 0
         self._norms = tf.zeros([0])
+        self._m = block_rows(max(self._shape[0], 16))
+        self._gathering = Gathering(points, self._m)
         self._sums: Float64
         self._counts: Float64
         self._square: float
@@ -85,7 +89,7 @@ class CompiledLane:
     def step(self, centroids: tf.Tensor) -> LaneStep:
         """One pass over its rows; see `lanes.Lane`."""
         index, *bounds = self._search(centroids)
-        changed = tf.cast(tf.where(index != self.index)[:, 0], tf.int32)
+        (changed,) = np.nonzero(looked_at(index) != looked_at(self.index))
         self._changed = len(changed)
         self._add_changed(index, changed)
         self.index, self._bounds, self._centroids = index, tuple(bounds), centroids
@@ -101,21 +105,22 @@ class CompiledLane:
         if not self._bounds:
             return self._search_all(moved)
         own, others, apart = moves(self._centroids, moved)
-        upper, lower, rows = _tighten_all(*self._shape)(
+        upper, lower, needed = _tighten_all(*self._shape)(
             *self._bounds, self.index, moved, own, others, apart
         )
+        (rows,) = np.nonzero(looked_at(needed))
         if len(rows) > _ALL_ROWS * self._n:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             self._bounds_from = self._steps + self._pause
             return self._search_all(moved)
-        if len(rows) == 0:
-            return self.index, upper, lower
-        found = _search_some(*self._shape)(self._points, self._norms, rows, moved, self._start)
-        held = (self.index, upper, lower)
-        return tuple(
-            tf.tensor_scatter_nd_update(old, rows[:, None], new)
-            for old, new in zip(held, found, strict=True)
-        )
+        held = [np.array(each) for each in (self.index, upper, lower)]
+        search = nearest_by_product(self._m, *self._shape, bounded=True)
+        for some, together in self._gathered(rows):
+            square = self._filled(looked_at(self._norms)[some])
+            found = search(together, self._points.shift, self._points.scale, moved, square)
+            for old, new in zip(held, found, strict=True):
+                old[some] = looked_at(new)[: len(some)]
+        return tuple(tf.constant(each) for each in held)
 
     def _search_all(self, moved: tf.Tensor) -> tuple[tf.Tensor, ...]:
         few_changed = self._changed < _BOUNDS_FROM * self._n
@@ -128,18 +133,35 @@ class CompiledLane:
         )
         return found
 
-    def _add_changed(self, index: tf.Tensor, changed: tf.Tensor) -> None:
+    def _add_changed(self, index: tf.Tensor, changed: NDArray[np.int64]) -> None:
         """Carry the sums over to the new index; ``changed`` are the rows where it differs."""
         if len(changed) > _NEW_SUMS * self._n or self._steps % _FRESH == 0:
             sums, counts, square = _sum_all(*self._shape)(
                 self._points, self._weight, index, self._start
             )
-            self._sums, self._counts, self._square = sums.numpy(), counts.numpy(), float(square)
-        elif len(changed):
-            sums, counts = _sum_changed(*self._shape)(
-                self._points, self._weight, changed, self.index, index, self._start
+            self._sums, self._counts = sums.numpy(), counts.numpy()
+            self._square = float(square.numpy().sum())
+            return
+        change = cluster_sums(self._m, *self._shape, moved=True)
+        for some, together in self._gathered(changed):
+            mass, new, old = (
+                self._filled(looked_at(each)[some]) for each in (self._weight, index, self.index)
             )
-            self._sums, self._counts = self._sums + sums, self._counts + counts
+            sums, counts = change(together, mass, self._points.shift, self._points.scale, new, old)
+            self._sums = self._sums + sums.numpy()
+            self._counts = self._counts + counts.numpy()
+
+    def _gathered(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Window]]:
+        """So many of its rows at a time, and the window that has them until the next."""
+        for first in range(0, len(rows), self._m):
+            some = rows[first : first + self._m]
+            yield some, self._gathering.window(some + self._start)
+
+    def _filled(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The values with zeros after them, one for each row of a window."""
+        whole = np.zeros(self._m, values.dtype)
+        whole[: len(values)] = values
+        return whole
 
 
 @cache
@@ -163,28 +185,6 @@ def _search_all(d: int, k: int, *, bounded: bool) -> Any:
 
 
 @cache
-def _search_some(d: int, k: int) -> Any:
-    m = block_rows(max(d, 128))
-    step = _line_step(d)
-    kernel = nearest_by_product(m, d, k, bounded=True)
-
-    def search(
-        points: Rows, norms: tf.Tensor, chosen: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        centroids = tf.ensure_shape(centroids, [k, d])
-
-        def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            some = chosen[i * m : (i + 1) * m]
-            rows = gathered(points, start + some, step, m, d)
-            square = filled(tf.gather(norms, some), m)
-            return kernel(rows, *_space(points, d), centroids, square)  # type: ignore[no-any-return]
-
-        return map_full_blocks(block, tf.size(chosen), m, _DTYPES)
-
-    return tf.function(search, [ROWS_SPEC, _COLUMN, _INDEX, _TABLE, _COUNT], autograph=False)
-
-
-@cache
 def _tighten_all(d: int, k: int) -> Any:
     m = _TIGHTEN_ROWS
     kernel = tighten(m, d, k)
@@ -203,9 +203,7 @@ def _tighten_all(d: int, k: int) -> Any:
             held = [filled(each[i * m : (i + 1) * m], m) for each in (upper, lower, index)]
             return kernel(*held, centroids, *moved)  # type: ignore[no-any-return]
 
-        dtypes = (tf.float32, tf.float32, tf.bool)
-        upper, lower, needed = map_full_blocks(block, tf.size(index), m, dtypes)
-        return upper, lower, tf.cast(tf.where(needed)[:, 0], tf.int32)
+        return map_full_blocks(block, tf.size(index), m, (tf.float32, tf.float32, tf.bool))
 
     return tf.function(
         tighten_all, [_COLUMN, _COLUMN, _INDEX, _TABLE, *[_COLUMN] * 3], autograph=False
@@ -228,45 +226,9 @@ def _sum_all(d: int, k: int) -> Any:
             cluster = filled(index[part], m)
             return kernel(rows, mass, *_space(points, d), cluster)  # type: ignore[no-any-return]
 
-        return sum_full_blocks(block, n, m, ([k, d], [k, 2], []))
+        return sum_full_blocks(block, n, m, sums_shapes(m, d, k))
 
     return tf.function(sum_all, [ROWS_SPEC, _COLUMN, _INDEX, _COUNT], autograph=False)
-
-
-@cache
-def _sum_changed(d: int, k: int) -> Any:
-    m = block_rows(2 * max(d, 128))
-    step = _line_step(d)
-    kernel = cluster_sums(m, d, k)
-
-    def sum_changed(
-        points: Rows,
-        weight: tf.Tensor,
-        changed: tf.Tensor,
-        old: tf.Tensor,
-        new: tf.Tensor,
-        start: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
-        def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            some = changed[i * m : (i + 1) * m]
-            rows = gathered(points, start + some, step, m, d)
-            mass = filled(tf.gather(weight, some), m)
-            (gained, more, _), (lost, less, _) = (
-                kernel(rows, mass, *_space(points, d), filled(tf.gather(index, some), m))
-                for index in (new, old)
-            )
-            return gained - lost, more - less
-
-        return sum_full_blocks(block, tf.size(changed), m, ([k, d], [k, 2]))
-
-    return tf.function(
-        sum_changed, [ROWS_SPEC, _COLUMN, _INDEX, _INDEX, _INDEX, _COUNT], autograph=False
-    )
-
-
-def _line_step(d: int) -> int:
-    """Numbers to gather together: the least divisor of d that is at least 32, or d."""
-    return next(step for step in range(min(32, d), d + 1) if d % step == 0)
 
 
 def _window(points: Rows, start: tf.Tensor, i: tf.Tensor, m: int, d: int, n: tf.Tensor) -> Window:

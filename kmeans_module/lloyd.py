@@ -14,6 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .assignment import nearest_in_block, rows_per_block
+from .cores import in_parallel, ranges
 from .model_space import ROWS_SPEC, Float32, Float64, Rows, unit_rows
 
 ReadBlock = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -265,7 +266,11 @@ def squared_distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor
     Returns:
         float32 [n].
     """
-    return looked_at(_squared_distances(points, assignments, centroids))
+    parts = in_parallel(
+        lambda start, stop: _squared_distances(points, assignments, centroids, start, stop),
+        ranges(len(assignments)),
+    )
+    return np.concatenate([looked_at(part) for part in parts])
 
 
 def squared_norms(points: Rows, start: int, stop: int) -> tf.Tensor:
@@ -297,12 +302,18 @@ _move_on_sphere = tf.function(
 )
 
 
-def _distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
+def _distances(
+    points: Rows,
+    assignments: tf.Tensor,
+    centroids: tf.Tensor,
+    first: tf.Tensor,
+    last: tf.Tensor,
+) -> tf.Tensor:
     def block(rows: tf.Tensor, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
         chosen = tf.gather(centroids, assignments[start:stop])
         return tf.reduce_sum(tf.math.squared_difference(rows, chosen), 1)
 
-    return _number_a_row(points, tf.constant(0), tf.size(assignments), block)
+    return _number_a_row(points, first, last, block)
 
 
 def _norms(points: Rows, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
@@ -335,11 +346,10 @@ def _number_a_row(
     return parts.concat()
 
 
-_squared_norms = tf.function(
-    _norms, [ROWS_SPEC, *[tf.TensorSpec([], tf.int32)] * 2], autograph=False
-)
+_RANGE = [tf.TensorSpec([], tf.int32)] * 2
+_squared_norms = tf.function(_norms, [ROWS_SPEC, *_RANGE], autograph=False)
 _squared_distances = tf.function(
-    _distances, [ROWS_SPEC, tf.TensorSpec([None], tf.int32), _TABLE], autograph=False
+    _distances, [ROWS_SPEC, tf.TensorSpec([None], tf.int32), _TABLE, *_RANGE], autograph=False
 )
 
 

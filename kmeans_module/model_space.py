@@ -81,46 +81,6 @@ class Rows(NamedTuple):
         )
         return tf.reshape(numbers, [-1, d])
 
-    def raw_gather(self, rows: tf.Tensor, step: int) -> tf.Tensor:
-        """The given rows, int [m], as they lie: float32 [m, d].
-
-        Where the body does not begin with a row, a table of whole rows cannot be cut from it, and
-        single numbers are slow to gather. So it is cut into shorter steps, of which a row has one
-        more than it would fill.
-
-        Args:
-            rows: int [m].
-            step: numbers that are gathered together, a divisor of d; at least 16, or d itself.
-        """
-        d = tf.size(self.shift, tf.int64)
-        h = tf.size(self.head, tf.int64)
-        size = tf.size(self.body, tf.int64)
-        rows = tf.cast(rows, tf.int64)
-        # A slice that does not end as aligned as it begins would be a copy of the whole body.
-        steps = size // step // _ALIGNMENT * _ALIGNMENT
-        # The step in which each row begins, and where in it.
-        begin = rows * (d // step) - tf.cast(h > 0, tf.int64)
-        at = tf.where(h > 0, step - h, 0)
-
-        def by_step() -> tf.Tensor:
-            table = tf.reshape(self.body[: steps * step], [-1, step])
-            wide = tf.gather(table, begin[:, None] + tf.range(d // step + 1)[None, :])
-            return tf.reshape(wide, [-1, d + step])[:, at : at + d]
-
-        def by_number() -> tf.Tensor:
-            # The first and the last rows; and all, where a row is shorter than the head.
-            place = rows[:, None] * d + tf.range(d)[None, :]
-            first = tf.gather(tf.pad(self.head, [[0, 1]]), tf.minimum(place, h))
-            rest = tf.cond(
-                size > 0,
-                lambda: tf.gather(self.body, tf.maximum(place - h, 0)),
-                lambda: first,
-            )
-            return tf.where(place < h, first, rest)
-
-        inside = tf.reduce_all((begin >= 0) & (begin + d // step < steps))
-        return tf.cond(inside & (h <= step), by_step, by_number)
-
     def _enter(self, raw: tf.Tensor) -> tf.Tensor:
         return (raw - self.shift) / self.scale
 
@@ -469,6 +429,14 @@ def _rows(points: Array, shift: Float32, scale: Float32) -> Rows:
     # An empty array has no memory to share.
     body = tf.experimental.dlpack.from_dlpack(flat[h:].__dlpack__()) if flat.size > h else flat[h:]
     return Rows(tf.constant(flat[:h]), tf.constant(body), tf.constant(offset), tf.constant(scale))
+
+
+def shared_numbers(size: int) -> tuple[Float32, tf.Tensor]:
+    """Zeros float32 [size], size at least 1, as an array and as a tensor in the same memory."""
+    room = np.zeros(size + ALIGNED_NUMBERS, np.float32)
+    first = -room.ctypes.data % _ALIGNMENT // room.itemsize
+    numbers = room[first : first + size]
+    return numbers, tf.experimental.dlpack.from_dlpack(numbers.__dlpack__())
 
 
 def _centred(points: Array, shift: Float32) -> Float32:

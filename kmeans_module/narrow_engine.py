@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from .cluster_sums import sums_beside
 from .full_blocks import block_rows, filled, over_full_blocks
 from .lanes import LaneStep
 from .model_space import ROWS_SPEC, Rows
@@ -35,12 +36,12 @@ class NarrowLane:
         self.index, sums, counts, square, changed = self._pass(
             self._points, self._weight, self.index, centroids, self._start
         )
-        return LaneStep(sums.numpy(), counts.numpy(), float(square), bool(changed))
+        return LaneStep(sums.numpy(), counts.numpy(), float(square.numpy().sum()), bool(changed))
 
 
 @cache
 def _pass(d: int, k: int) -> Any:
-    m = block_rows(32)
+    m = block_rows(max(d, 16))
     kernel = nearest_of_few(m, d, k)
 
     def one_pass(
@@ -60,7 +61,9 @@ def _pass(d: int, k: int) -> Any:
             )
             return [index], sums
 
-        (index,), totals = over_full_blocks(block, n, m, [tf.int32], [[k, d], [k], []])
+        (index,), totals = over_full_blocks(
+            block, n, m, [tf.int32], [[k, d], [k], [sums_beside(m, d)]]
+        )
         return (index, *totals, tf.reduce_any(index != before))
 
     column = tf.TensorSpec([None], tf.float32)

@@ -8,9 +8,12 @@ the last of it, is a copy.
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from .model_space import ALIGNED_NUMBERS, Rows
+from .lloyd import looked_at
+from .model_space import ALIGNED_NUMBERS, Rows, shared_numbers
 
 
 class Window(NamedTuple):
@@ -57,10 +60,34 @@ def window(points: Rows, start: tf.Tensor, stop: tf.Tensor, m: int, d: int) -> W
     return Window(tf.ensure_shape(numbers, [size]), skip, stop - start)
 
 
-def gathered(points: Rows, chosen: tf.Tensor, step: int, m: int, d: int) -> Window:
-    """The chosen rows, int [<= m], together; for ``step`` see `Rows.raw_gather`."""
-    rows = points.raw_gather(chosen, step)
-    return Window(_whole(rows, window_size(m, d)), tf.constant(0), tf.size(chosen))
+class Gathering:
+    """Chosen rows, together in memory of its own, which the next ones take over.
+
+    NumPy copies a row in a tenth of the time that TensorFlow takes to gather it.
+
+    Args:
+        points: [n, d].
+        m: rows at most.
+    """
+
+    def __init__(self, points: Rows, m: int) -> None:
+        self._d = d = len(points.shift)
+        head, body = points.head.numpy(), looked_at(points.body)
+        # The head's rows, and those that lie whole in the body.
+        self._first = -(-len(head) // d)
+        skip = self._first * d - len(head)
+        self._early = np.concatenate([head, body[:skip]]).reshape(-1, d)
+        self._late = body[skip : skip + (len(body) - skip) // d * d].reshape(-1, d)
+        self._numbers, self._tensor = shared_numbers(window_size(m, d))
+
+    def window(self, chosen: NDArray[np.int64]) -> Window:
+        """The chosen rows, int64 [<= m]; until the next are asked for."""
+        rows = self._numbers[: len(chosen) * self._d].reshape(-1, self._d)
+        if len(self._late):
+            np.take(self._late, chosen - self._first, axis=0, out=rows, mode="clip")
+        (early,) = np.nonzero(chosen < self._first)
+        rows[early] = self._early[chosen[early]]
+        return Window(self._tensor, tf.constant(0), tf.constant(len(chosen)))
 
 
 def _whole(rows: tf.Tensor, size: int) -> tf.Tensor:
