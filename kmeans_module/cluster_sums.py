@@ -1,18 +1,19 @@
 """Compiled kernel: what a window of rows adds to the sums of its clusters."""
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, Final
 
 import tensorflow as tf
 
+from .cores import built_once
+from .full_blocks import traced
 from .row_window import Window, window_spec
 
 #: Numbers of a tile: in float64 they should stay in a core's own cache.
 _TILE_NUMBERS: Final = 2**14
 
 
-@cache
+@built_once
 def cluster_sums(m: int, d: int, k: int, *, moved: bool = False) -> Callable[..., Any]:
     """The kernel that sums at most m rows by cluster, in float64.
 
@@ -63,7 +64,7 @@ def cluster_sums(m: int, d: int, k: int, *, moved: bool = False) -> Callable[...
         return tuple(totals)
 
     vector = tf.TensorSpec([d], tf.float32)
-    return tf.function(  # type: ignore[no-any-return]  # TensorFlow is untyped
+    return traced(
         kernel,
         [
             window_spec(m, d),
@@ -72,8 +73,7 @@ def cluster_sums(m: int, d: int, k: int, *, moved: bool = False) -> Callable[...
             vector,
             *[tf.TensorSpec([m], tf.int32)] * (2 if moved else 1),
         ],
-        autograph=False,
-        jit_compile=True,
+        compiled=True,
     )
 
 

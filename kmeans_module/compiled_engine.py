@@ -6,7 +6,6 @@ from one and added to another.
 """
 
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +13,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .cluster_sums import cluster_sums, sums_shapes
-from .full_blocks import block_rows, filled, map_full_blocks, sum_full_blocks
+from .cores import built_once
+from .full_blocks import block_rows, filled, map_full_blocks, sum_full_blocks, traced
 from .hamerly_bounds import moves, tighten
 from .lanes import LaneStep
 from .lloyd import looked_at, squared_norms
@@ -71,6 +71,7 @@ class CompiledLane:
     ) -> None:
         self._points, self._weight = points, sample_weight[start:stop]
         self._start, self._n = start, stop - start
+        self._range = tf.constant(start), tf.constant(stop - start)
         self._shape = (int(points.shift.shape[0]), n_clusters)
         self._bounded = bounded
         self._steps = 0
@@ -104,7 +105,7 @@ class CompiledLane:
         """The index of each row, and its bounds, for the centroids that moved."""
         if not self._bounds:
             return self._search_all(moved)
-        own, others, apart = moves(self._centroids, moved)
+        own, others, apart = moves()(self._centroids, moved)
         upper, lower, needed = _tighten_all(*self._shape)(
             *self._bounds, self.index, moved, own, others, apart
         )
@@ -128,16 +129,14 @@ class CompiledLane:
         if bounded and not len(self._norms):
             self._norms = squared_norms(self._points, self._start, self._start + self._n)
         search = _search_all(*self._shape, bounded=bounded)
-        found: tuple[tf.Tensor, ...] = search(
-            self._points, self._norms, self._n, moved, self._start
-        )
+        found: tuple[tf.Tensor, ...] = search(self._points, self._norms, moved, *self._range)
         return found
 
     def _add_changed(self, index: tf.Tensor, changed: NDArray[np.int64]) -> None:
         """Carry the sums over to the new index; ``changed`` are the rows where it differs."""
         if len(changed) > _NEW_SUMS * self._n or self._steps % _FRESH == 0:
             sums, counts, square = _sum_all(*self._shape)(
-                self._points, self._weight, index, self._start
+                self._points, self._weight, index, self._range[0]
             )
             self._sums, self._counts = sums.numpy(), counts.numpy()
             self._square = float(square.numpy().sum())
@@ -157,20 +156,20 @@ class CompiledLane:
             some = rows[first : first + self._m]
             yield some, self._gathering.window(some + self._start)
 
-    def _filled(self, values: NDArray[Any]) -> NDArray[Any]:
+    def _filled(self, values: NDArray[Any]) -> tf.Tensor:
         """The values with zeros after them, one for each row of a window."""
         whole = np.zeros(self._m, values.dtype)
         whole[: len(values)] = values
-        return whole
+        return tf.constant(whole)
 
 
-@cache
+@built_once
 def _search_all(d: int, k: int, *, bounded: bool) -> Any:
     m = block_rows(max(d, 16))
     kernel = nearest_by_product(m, d, k, bounded=bounded)
 
     def search(
-        points: Rows, norms: tf.Tensor, n: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor
+        points: Rows, norms: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor, n: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         centroids = tf.ensure_shape(centroids, [k, d])
 
@@ -181,10 +180,10 @@ def _search_all(d: int, k: int, *, bounded: bool) -> Any:
 
         return map_full_blocks(block, n, m, _DTYPES if bounded else _DTYPES[:1])
 
-    return tf.function(search, [ROWS_SPEC, _COLUMN, _COUNT, _TABLE, _COUNT], autograph=False)
+    return traced(search, [ROWS_SPEC, _COLUMN, _TABLE, _COUNT, _COUNT])
 
 
-@cache
+@built_once
 def _tighten_all(d: int, k: int) -> Any:
     m = _TIGHTEN_ROWS
     kernel = tighten(m, d, k)
@@ -205,12 +204,10 @@ def _tighten_all(d: int, k: int) -> Any:
 
         return map_full_blocks(block, tf.size(index), m, (tf.float32, tf.float32, tf.bool))
 
-    return tf.function(
-        tighten_all, [_COLUMN, _COLUMN, _INDEX, _TABLE, *[_COLUMN] * 3], autograph=False
-    )
+    return traced(tighten_all, [_COLUMN, _COLUMN, _INDEX, _TABLE, *[_COLUMN] * 3])
 
 
-@cache
+@built_once
 def _sum_all(d: int, k: int) -> Any:
     m = block_rows(max(d, 16))
     kernel = cluster_sums(m, d, k)
@@ -228,7 +225,7 @@ def _sum_all(d: int, k: int) -> Any:
 
         return sum_full_blocks(block, n, m, sums_shapes(m, d, k))
 
-    return tf.function(sum_all, [ROWS_SPEC, _COLUMN, _INDEX, _COUNT], autograph=False)
+    return traced(sum_all, [ROWS_SPEC, _COLUMN, _INDEX, _COUNT])
 
 
 def _window(points: Rows, start: tf.Tensor, i: tf.Tensor, m: int, d: int, n: tf.Tensor) -> Window:

@@ -14,7 +14,8 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .assignment import nearest_in_block, rows_per_block
-from .cores import in_parallel, ranges
+from .cores import built_once, in_parallel, ranges
+from .full_blocks import traced
 from .model_space import ROWS_SPEC, Float32, Float64, Rows, unit_rows
 
 ReadBlock = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -212,8 +213,8 @@ def run(
     while len(history) < max_iter and not converged:
         step = engine.step(centroids)
         _relocate_empty(points, sample_weight, engine, step)
-        moving = _move_on_sphere if on_sphere else _move
-        moved, shift = moving(centroids, step.sums, step.counts)
+        given = tf.constant(centroids), tf.constant(step.sums), tf.constant(step.counts)
+        moved, shift = _moving(on_sphere=on_sphere)(*given)
         history.append(Iteration(step.inertia, float(shift), step.counts))
         on_iteration(history[-1], len(history))
         settled = np.array_equal(moved, centroids)
@@ -293,13 +294,15 @@ _assign_and_sum = tf.function(
     [ROWS_SPEC, _COLUMN, _TABLE],
     autograph=False,
 )
-_MOVED = [_TABLE, tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)]
-_move = tf.function(move, _MOVED, autograph=False)
-_move_on_sphere = tf.function(
-    lambda centroids, sums, counts: move(centroids, sums, counts, on_sphere=True),
-    _MOVED,
-    autograph=False,
-)
+
+
+@built_once
+def _moving(*, on_sphere: bool) -> Callable[..., Any]:
+    """The graph of `move`."""
+    return traced(
+        lambda centroids, sums, counts: move(centroids, sums, counts, on_sphere),
+        [_TABLE, tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)],
+    )
 
 
 def _distances(

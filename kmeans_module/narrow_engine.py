@@ -1,12 +1,12 @@
 """Lloyd steps by the compiled kernel for narrow rows and few clusters: the engine ``narrow``."""
 
-from functools import cache
 from typing import Any
 
 import tensorflow as tf
 
 from .cluster_sums import sums_beside
-from .full_blocks import block_rows, filled, over_full_blocks
+from .cores import built_once
+from .full_blocks import block_rows, filled, over_full_blocks, traced
 from .lanes import LaneStep
 from .model_space import ROWS_SPEC, Rows
 from .nearest_of_few import nearest_of_few
@@ -39,7 +39,7 @@ class NarrowLane:
         return LaneStep(sums.numpy(), counts.numpy(), float(square.numpy().sum()), bool(changed))
 
 
-@cache
+@built_once
 def _pass(d: int, k: int) -> Any:
     m = block_rows(max(d, 16))
     kernel = nearest_of_few(m, d, k)
@@ -67,7 +67,7 @@ def _pass(d: int, k: int) -> Any:
         return (index, *totals, tf.reduce_any(index != before))
 
     column = tf.TensorSpec([None], tf.float32)
-    return tf.function(
+    return traced(
         one_pass,
         [
             ROWS_SPEC,
@@ -76,5 +76,4 @@ def _pass(d: int, k: int) -> Any:
             tf.TensorSpec([None, None], tf.float32),
             tf.TensorSpec([], tf.int32),
         ],
-        autograph=False,
     )

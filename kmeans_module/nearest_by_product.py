@@ -8,16 +8,17 @@ scores stay in a core's own cache while they are read again.
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import tensorflow as tf
 
+from .cores import built_once
+from .full_blocks import traced
 from .hamerly_bounds import bounds_of_scores
 from .row_window import Window, window_spec
 
 
-@cache
+@built_once
 def nearest_by_product(m: int, d: int, k: int, *, bounded: bool) -> Callable[..., Any]:
     """The kernel for blocks of one shape; compiled when it is first called.
 
@@ -67,7 +68,7 @@ def nearest_by_product(m: int, d: int, k: int, *, bounded: bool) -> Callable[...
         tf.TensorSpec([k, d], tf.float32),
         *[tf.TensorSpec([m], tf.float32)] * bounded,
     ]
-    return tf.function(kernel, signature, autograph=False, jit_compile=True)  # type: ignore[no-any-return]
+    return traced(kernel, signature, compiled=True)
 
 
 def _least_two(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -6,16 +6,17 @@ nothing held but the best so far. The sums are taken in the same block, in float
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import tensorflow as tf
 
 from .cluster_sums import beside_sums
+from .cores import built_once
+from .full_blocks import traced
 from .row_window import Window, window_spec
 
 
-@cache
+@built_once
 def nearest_of_few(m: int, d: int, k: int) -> Callable[..., Any]:
     """The kernel for windows of m rows; compiled when it is first called.
 
@@ -48,7 +49,7 @@ def nearest_of_few(m: int, d: int, k: int) -> Callable[..., Any]:
         return index, table[:, :d], table[:, d], square
 
     vector = tf.TensorSpec([d], tf.float32)
-    return tf.function(  # type: ignore[no-any-return]  # TensorFlow is untyped
+    return traced(
         kernel,
         [
             window_spec(m, d),
@@ -57,8 +58,7 @@ def nearest_of_few(m: int, d: int, k: int) -> Callable[..., Any]:
             vector,
             tf.TensorSpec([k, d], tf.float32),
         ],
-        autograph=False,
-        jit_compile=True,
+        compiled=True,
     )
 
 

@@ -210,7 +210,7 @@ def test_moves_bound_how_far_centroids_went_and_are_apart(k: int) -> None:
     rng = np.random.default_rng(k)
     before = rng.standard_normal((k, 5)).astype("f4")
     after = before + rng.normal(0, 0.1, (k, 5)).astype("f4")
-    own, others, apart = (each.numpy() for each in moves(before, after))
+    own, others, apart = (each.numpy() for each in moves()(tf.constant(before), tf.constant(after)))
     went = np.linalg.norm(after.astype("f8") - before, axis=1)
     between = np.linalg.norm(after[:, None].astype("f8") - after[None], axis=-1)
     np.fill_diagonal(between, np.inf)
