@@ -17,16 +17,17 @@ from .cores import built_once
 from .full_blocks import block_rows, filled, map_full_blocks, sum_full_blocks, traced
 from .hamerly_bounds import moves, tighten
 from .lanes import LaneStep
-from .lloyd import looked_at, squared_norms
+from .lloyd import looked_at
 from .model_space import ROWS_SPEC, Float64, Rows
 from .nearest_by_product import nearest_by_product
+from .numpy_rows import squared_norms
 from .row_window import Gathering, Window, window
 
 #: Above this share of the rows all are searched: reading in order costs less than gathering.
 _ALL_ROWS: Final = 0.7
 
 #: Above this share of changed rows the sums are taken anew, by one reading in order.
-_NEW_SUMS: Final = 0.3
+_NEW_SUMS: Final = 0.5
 
 #: So often they are taken anew in any case: a row that is far away leaves rounding behind in the
 #: sum of a cluster that it has left.
@@ -127,7 +128,8 @@ class CompiledLane:
         few_changed = self._changed < _BOUNDS_FROM * self._n
         bounded = self._bounded and few_changed and self._steps >= self._bounds_from
         if bounded and not len(self._norms):
-            self._norms = squared_norms(self._points, self._start, self._start + self._n)
+            norms = squared_norms(self._points, self._start, self._start + self._n)
+            self._norms = tf.constant(norms)
         search = _search_all(*self._shape, bounded=bounded)
         found: tuple[tf.Tensor, ...] = search(self._points, self._norms, moved, *self._range)
         return found

@@ -12,8 +12,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .cores import in_parallel, ranges
-from .lloyd import Step, inertia_of_sums, looked_at, squared_distances
+from .lloyd import Step, inertia_of_sums, looked_at
 from .model_space import Float32, Float64, Rows
+from .numpy_rows import squared_distances
 
 
 class LaneStep(NamedTuple):
@@ -81,4 +82,4 @@ class LanesEngine:
 
     def squared_distances(self) -> Float32:
         """To the centroids of the last step, float32 [n]."""
-        return squared_distances(self._points, tf.constant(self.assignments), self._centroids)
+        return squared_distances(self._points, self.assignments, self._centroids.numpy())

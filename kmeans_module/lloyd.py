@@ -14,7 +14,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .assignment import nearest_in_block, rows_per_block
-from .cores import built_once, in_parallel, ranges
+from .cores import built_once
 from .full_blocks import traced
 from .model_space import ROWS_SPEC, Float32, Float64, Rows, unit_rows
 
@@ -256,29 +256,6 @@ def inertia_of_sums(
     return weighted_sum(squared_distances(), sample_weight)
 
 
-def squared_distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor) -> Float32:
-    """The squared distance of each point to its centroid, from ``x - c``: nothing cancels.
-
-    Args:
-        points: [n, d].
-        assignments: int32 [n].
-        centroids: float32 [k, d], in the model's space.
-
-    Returns:
-        float32 [n].
-    """
-    parts = in_parallel(
-        lambda start, stop: _squared_distances(points, assignments, centroids, start, stop),
-        ranges(len(assignments)),
-    )
-    return np.concatenate([looked_at(part) for part in parts])
-
-
-def squared_norms(points: Rows, start: int, stop: int) -> tf.Tensor:
-    """The squared norm of each of a range of points, float32: in the model's space, in float64."""
-    return _squared_norms(points, start, stop)
-
-
 def looked_at(tensor: tf.Tensor) -> NDArray[Any]:
     """A tensor of n numbers where it lies; `numpy()` would copy it."""
     return np.asarray(memoryview(tensor))
@@ -303,57 +280,6 @@ def _moving(*, on_sphere: bool) -> Callable[..., Any]:
         lambda centroids, sums, counts: move(centroids, sums, counts, on_sphere),
         [_TABLE, tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)],
     )
-
-
-def _distances(
-    points: Rows,
-    assignments: tf.Tensor,
-    centroids: tf.Tensor,
-    first: tf.Tensor,
-    last: tf.Tensor,
-) -> tf.Tensor:
-    def block(rows: tf.Tensor, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        chosen = tf.gather(centroids, assignments[start:stop])
-        return tf.reduce_sum(tf.math.squared_difference(rows, chosen), 1)
-
-    return _number_a_row(points, first, last, block)
-
-
-def _norms(points: Rows, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-    def block(rows: tf.Tensor, _start: tf.Tensor, _stop: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.reduce_sum(tf.square(tf.cast(rows, tf.float64)), 1), tf.float32)
-
-    return _number_a_row(points, first, last, block)
-
-
-def _number_a_row(
-    points: Rows,
-    first: tf.Tensor,
-    last: tf.Tensor,
-    function: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor],
-) -> tf.Tensor:
-    """What the function gives for each block of a range of rows, by their numbers: float32."""
-    # The rows pass through five tensors, of two blocks at a time.
-    block = rows_per_block(8 * tf.size(points.shift))
-    blocks = (last - first + block - 1) // block
-
-    def body(i: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        start = first + i * block
-        stop = tf.minimum(start + block, last)
-        return i + 1, parts.write(i, function(points.block(start, stop), start, stop))
-
-    parts = tf.TensorArray(tf.float32, blocks, infer_shape=False)
-    _, parts = tf.while_loop(
-        lambda i, _: i < blocks, body, (tf.constant(0), parts), parallel_iterations=2
-    )
-    return parts.concat()
-
-
-_RANGE = [tf.TensorSpec([], tf.int32)] * 2
-_squared_norms = tf.function(_norms, [ROWS_SPEC, *_RANGE], autograph=False)
-_squared_distances = tf.function(
-    _distances, [ROWS_SPEC, tf.TensorSpec([None], tf.int32), _TABLE, *_RANGE], autograph=False
-)
 
 
 def weighted_sum(squares: NDArray[Any], sample_weight: tf.Tensor) -> float:

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .lloyd import looked_at
 from .model_space import ALIGNED_NUMBERS, Rows, shared_numbers
+from .numpy_rows import NumpyRows
 
 
 class Window(NamedTuple):
@@ -71,22 +71,13 @@ class Gathering:
     """
 
     def __init__(self, points: Rows, m: int) -> None:
-        self._d = d = len(points.shift)
-        head, body = points.head.numpy(), looked_at(points.body)
-        # The head's rows, and those that lie whole in the body.
-        self._first = -(-len(head) // d)
-        skip = self._first * d - len(head)
-        self._early = np.concatenate([head, body[:skip]]).reshape(-1, d)
-        self._late = body[skip : skip + (len(body) - skip) // d * d].reshape(-1, d)
-        self._numbers, self._tensor = shared_numbers(window_size(m, d))
+        self._rows, self._d = NumpyRows(points), len(points.shift)
+        self._numbers, self._tensor = shared_numbers(window_size(m, self._d))
 
     def window(self, chosen: NDArray[np.int64]) -> Window:
         """The chosen rows, int64 [<= m]; until the next are asked for."""
-        rows = self._numbers[: len(chosen) * self._d].reshape(-1, self._d)
-        if len(self._late):
-            np.take(self._late, chosen - self._first, axis=0, out=rows, mode="clip")
-        (early,) = np.nonzero(chosen < self._first)
-        rows[early] = self._early[chosen[early]]
+        size = len(chosen) * self._d
+        self._rows.take(chosen, self._numbers[:size].reshape(-1, self._d))
         return Window(self._tensor, tf.constant(0), tf.constant(len(chosen)))
 
 
