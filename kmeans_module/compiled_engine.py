@@ -17,10 +17,9 @@ from .cores import built_once
 from .full_blocks import block_rows, filled, map_full_blocks, sum_full_blocks, traced
 from .hamerly_bounds import moves, tighten
 from .lanes import LaneStep
-from .lloyd import looked_at
 from .model_space import ROWS_SPEC, Float64, Rows
 from .nearest_by_product import nearest_by_product
-from .numpy_rows import squared_norms
+from .numpy_rows import looked_at, squared_norms
 from .row_window import Gathering, Window, window
 
 #: Above this share of the rows all are searched: reading in order costs less than gathering.
@@ -37,7 +36,7 @@ _TIGHTEN_ROWS: Final = 32_768
 
 #: The bounds are kept from the step on in which less than this share of the rows changes cluster:
 #: before it they leave nearly every row to be searched.
-_BOUNDS_FROM: Final = 0.03
+_BOUNDS_FROM: Final = 0.02
 
 #: Where the bounds leave too many rows after all they pause for 2, 4 and then 8 steps.
 _LONGEST_PAUSE: Final = 8

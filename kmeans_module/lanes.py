@@ -12,9 +12,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .cores import in_parallel, ranges
-from .lloyd import Step, inertia_of_sums, looked_at
+from .lloyd import Step, inertia_of_sums
 from .model_space import Float32, Float64, Rows
-from .numpy_rows import squared_distances
+from .numpy_rows import looked_at, squared_distances
 
 
 class LaneStep(NamedTuple):

@@ -17,6 +17,7 @@ from .assignment import nearest_in_block, rows_per_block
 from .cores import built_once
 from .full_blocks import traced
 from .model_space import ROWS_SPEC, Float32, Float64, Rows, unit_rows
+from .numpy_rows import NumpyRows, looked_at
 
 ReadBlock = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -256,11 +257,6 @@ def inertia_of_sums(
     return weighted_sum(squared_distances(), sample_weight)
 
 
-def looked_at(tensor: tf.Tensor) -> NDArray[Any]:
-    """A tensor of n numbers where it lies; `numpy()` would copy it."""
-    return np.asarray(memoryview(tensor))
-
-
 #: Less than this share of the norms has fewer than seven digits that float64 can vouch for.
 _CANCELLED: Final = 1e-8
 
@@ -307,7 +303,7 @@ def _relocate_empty(points: Rows, sample_weight: tf.Tensor, engine: Engine, step
     empty = empty[: len(far)]
     if not len(far):
         return
-    rows = points.gather(far).numpy().astype(np.float64) * weight[far, None]
+    rows = NumpyRows(points).gather(far).astype(np.float64) * weight[far, None]
     losers = assignments[far]
     np.subtract.at(step.sums, losers, rows)
     np.subtract.at(step.counts, losers, weight[far])

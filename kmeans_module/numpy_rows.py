@@ -1,10 +1,12 @@
 """Rows as NumPy reads them: where they lie, for what is a pass of its own and seldom needed."""
 
+from typing import Any
+
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from .cores import in_parallel, ranges
-from .lloyd import looked_at
 from .model_space import Float32, Rows, rows_per_block
 
 
@@ -32,14 +34,28 @@ class NumpyRows:
         (early,) = np.nonzero(chosen < self._first)
         out[early] = self._early[chosen[early]]
 
+    def gather(self, chosen: NDArray[np.int64]) -> Float32:
+        """The chosen rows, int [m], in the model's space: float32 [m, d]."""
+        rows = np.empty((len(chosen), len(self._shift)), np.float32)
+        self.take(chosen, rows)
+        return self._placed(rows)
+
     def block(self, start: int, stop: int) -> Float32:
         """Rows ``start`` to ``stop``, in the model's space: float32 [stop - start, d]."""
         raw = self._late[max(start - self._first, 0) : max(stop - self._first, 0)]
         if start < self._first:
             raw = np.concatenate([self._early[start:stop], raw])
-        placed = raw - self._shift
+        return self._placed(raw)
+
+    def _placed(self, raw: Float32) -> Float32:
+        placed: Float32 = raw - self._shift
         placed /= self._scale
-        return placed  # type: ignore[no-any-return]
+        return placed
+
+
+def looked_at(tensor: tf.Tensor) -> NDArray[Any]:
+    """A tensor of n numbers where it lies; `numpy()` would copy it."""
+    return np.asarray(memoryview(tensor))
 
 
 def squared_norms(points: Rows, start: int, stop: int) -> Float32:
