@@ -11,8 +11,8 @@ from .cores import in_parallel, ranges
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]
 
-#: Numbers of a block: in float64 it should stay in a core's own cache.
-_BLOCK_NUMBERS: Final = 2**16
+#: Numbers of a block: in float64 it should stay in a core's own cache, or nearly.
+_BLOCK_NUMBERS: Final = 2**17
 
 #: Numbers of a line. NumPy goes along a row, which is slow where it is narrow: so as many rows lie
 #: side by side.
@@ -43,6 +43,7 @@ def column_moments(points: Array, sample_weight: Array) -> Moments:
     with np.errstate(over="ignore", invalid="ignore"):
         first = next(_counted_blocks(points, sample_weight, 0, n), np.zeros((1, d)))
         pivot = first.mean(axis=0, dtype=np.float64)
+    pivot = np.where(np.isfinite(pivot), pivot, 0)
 
     beside = max(1, _LINE_NUMBERS // d)
 

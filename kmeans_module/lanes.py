@@ -1,7 +1,7 @@
 """Lloyd steps on every core: each takes the steps of its own range of the rows, its lane.
 
-TensorFlow runs the kernels of one graph beside each other only now and then. A thread for each
-lane does it always.
+So what NumPy does for a step, too, is done on each core, not only the kernels, which two loops of
+one graph would run beside each other.
 """
 
 from collections.abc import Callable

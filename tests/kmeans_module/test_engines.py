@@ -16,6 +16,7 @@ from kmeans_module.engines import EngineName, choose_engine, new_engine
 from kmeans_module.hamerly_bounds import moves
 from kmeans_module.lloyd import move
 from kmeans_module.model_space import enter
+from kmeans_module.numpy_rows import squared_distances, squared_norms
 from kmeans_module.row_window import Gathering, window
 
 from .problems import Float32, blobs, distinct_rows
@@ -240,6 +241,25 @@ def test_rows_are_read_wherever_memory_begins(d: int, offset: int) -> None:
         assert between.count == stop - start
         read = between.tile(tf.constant(0), stop - start, d)
         np.testing.assert_array_equal(read, points[start:stop])
+
+
+@pytest.mark.parametrize("d", [1, 3, 64])
+@pytest.mark.parametrize("offset", [0, 5])
+def test_passes_of_their_own_read_every_row(d: int, offset: int) -> None:
+    points = misaligned(blobs(1500, d), offset)
+    space = enter(points, np.ones(1500, "f4"), standardize=True)
+    placed = space.to_model(points).astype("f8")
+    np.testing.assert_allclose(
+        squared_norms(space.rows, 512, 1500), (placed[512:] ** 2).sum(1), rtol=1e-6
+    )
+    index = np.arange(1500, dtype="i4") % 4
+    centroids = placed[:4].astype("f4")
+    np.testing.assert_allclose(
+        squared_distances(space.rows, index, centroids),
+        ((placed - centroids[index]) ** 2).sum(1),
+        rtol=1e-5,
+        atol=1e-10,
+    )
 
 
 def test_the_rule_chooses_plain_steps_for_small_data_and_bounds_for_large() -> None:
