@@ -14,7 +14,10 @@ from typing import Any, Final, ParamSpec, TypeVar
 #: TensorFlow's kernels take.
 _ROWS: Final = 512
 
-_CORES: Final = min(len(os.sched_getaffinity(0)), 16)
+# Not every system tells which cores a process may use.
+_CORES: Final = min(
+    len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16
+)
 _threads: Final = ThreadPoolExecutor(_CORES, thread_name_prefix="core")
 
 _building: Final = RLock()

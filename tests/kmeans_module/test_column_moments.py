@@ -1,5 +1,7 @@
 """The moments of the columns, taken in one pass, beside NumPy's over all rows in float64."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -26,7 +28,7 @@ def test_every_row_counts_once_whatever_the_shape(n: int, d: int) -> None:
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
-def test_rows_of_weight_zero_do_not_count(order: str) -> None:
+def test_rows_of_weight_zero_do_not_count(order: Literal["C", "F"]) -> None:
     points = blobs(9_000, 7)
     weight = (np.random.default_rng(0).random(9_000) < 0.6).astype("f4")
     points[weight == 0] = 1e30
