@@ -5,32 +5,28 @@ saved. The sums of the clusters are kept in float64, and only rows that changed 
 from one and added to another.
 """
 
-from functools import cache
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .cluster_sums import cluster_sums
-from .full_blocks import block_rows, filled, map_full_blocks, sum_full_blocks
+from .cluster_sums import cluster_sums, sums_shapes
+from .cores import built_once
+from .full_blocks import block_rows, filled, map_full_blocks, sum_full_blocks, traced
 from .hamerly_bounds import moves, tighten
-from .lloyd import (
-    Step,
-    inertia_of_sums,
-    looked_at,
-    squared_distances,
-    squared_norms,
-    weighted_sum,
-)
-from .model_space import ROWS_SPEC, Float32, Float64, Rows
+from .lanes import LaneStep
+from .model_space import ROWS_SPEC, Float64, Rows
 from .nearest_by_product import nearest_by_product
+from .numpy_rows import looked_at, squared_norms
+from .row_window import Gathering, Window, window
 
 #: Above this share of the rows all are searched: reading in order costs less than gathering.
 _ALL_ROWS: Final = 0.7
 
 #: Above this share of changed rows the sums are taken anew, by one reading in order.
-_NEW_SUMS: Final = 0.3
+_NEW_SUMS: Final = 0.5
 
 #: So often they are taken anew in any case: a row that is far away leaves rounding behind in the
 #: sum of a cluster that it has left.
@@ -40,7 +36,7 @@ _TIGHTEN_ROWS: Final = 32_768
 
 #: The bounds are kept from the step on in which less than this share of the rows changes cluster:
 #: before it they leave nearly every row to be searched.
-_BOUNDS_FROM: Final = 0.1
+_BOUNDS_FROM: Final = 0.02
 
 #: Where the bounds leave too many rows after all they pause for 2, 4 and then 8 steps.
 _LONGEST_PAUSE: Final = 8
@@ -52,144 +48,143 @@ _COUNT = tf.TensorSpec([], tf.int32)
 _TABLE = tf.TensorSpec([None, None], tf.float32)
 
 
-class CompiledEngine:
-    """The engines ``product`` and ``bounds``.
+class CompiledLane:
+    """A range of rows of the engines ``product`` and ``bounds``.
 
     Args:
         points: [n, d].
         sample_weight: float32 [n].
         n_clusters: k.
+        start, stop: its rows, ``start`` a multiple of 16.
         bounded: keep bounds and norms, 12 bytes a row, once few rows change cluster.
     """
 
     def __init__(
-        self, points: Rows, sample_weight: tf.Tensor, n_clusters: int, *, bounded: bool
+        self,
+        points: Rows,
+        sample_weight: tf.Tensor,
+        n_clusters: int,
+        start: int,
+        stop: int,
+        *,
+        bounded: bool,
     ) -> None:
-        self._points, self._weight = points, sample_weight
-        self._n = int(sample_weight.shape[0])
+        self._points, self._weight = points, sample_weight[start:stop]
+        self._start, self._n = start, stop - start
+        self._range = tf.constant(start), tf.constant(stop - start)
         self._shape = (int(points.shift.shape[0]), n_clusters)
         self._bounded = bounded
         self._steps = 0
-        self._few_changed = False
+        self._changed = self._n
         self._pause, self._bounds_from = 1, 0
-        self._norms = squared_norms(points, sample_weight.shape[0])
-        self._square = weighted_sum(self._norms, sample_weight)
+        self._norms = tf.zeros([0])
+        self._m = block_rows(max(self._shape[0], 16))
+        self._gathering = Gathering(points, self._m)
         self._sums: Float64
         self._counts: Float64
-        self._index: tf.Tensor
+        self._square: float
         self._bounds: tuple[tf.Tensor, ...] = ()
         self._centroids: tf.Tensor
+        self.index: tf.Tensor = tf.fill([self._n], -1)
 
-    @property
-    def assignments(self) -> NDArray[np.int32]:
-        """Of the last step, int32 [n]."""
-        return looked_at(self._index)
-
-    def step(self, centroids: Float32) -> Step:
-        """One pass over the points; see `lloyd.Engine`."""
-        moved = tf.constant(centroids)
-        index, *bounds = self._search(moved)
-        changed = None
-        if self._steps:
-            changed = tf.cast(tf.where(index != self._index)[:, 0], tf.int32)
+    def step(self, centroids: tf.Tensor) -> LaneStep:
+        """One pass over its rows; see `lanes.Lane`."""
+        index, *bounds = self._search(centroids)
+        (changed,) = np.nonzero(looked_at(index) != looked_at(self.index))
+        self._changed = len(changed)
         self._add_changed(index, changed)
-        self._index, self._bounds, self._centroids = index, tuple(bounds), moved
+        self.index, self._bounds, self._centroids = index, tuple(bounds), centroids
         self._steps += 1
         # Exactly empty, not what rounding leaves of a difference.
         inside = self._counts[:, 1] > 0
         sums = np.where(inside[:, None], self._sums, 0)
         counts = np.where(inside, self._counts[:, 0], 0)
-        inertia = inertia_of_sums(
-            centroids, sums, counts, self._square, self.squared_distances, self._weight
-        )
-        self._few_changed = changed is not None and len(changed) < _BOUNDS_FROM * self._n
-        return Step(sums, counts, inertia, changed is None or len(changed) > 0)
-
-    def squared_distances(self) -> Float32:
-        """To the centroids of the last step, float32 [n]."""
-        return squared_distances(self._points, self._index, self._centroids)
+        return LaneStep(sums, counts, self._square, self._changed > 0)
 
     def _search(self, moved: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """The index of each row, and its bounds, for the centroids that moved."""
         if not self._bounds:
             return self._search_all(moved)
-        own, others, apart = moves(self._centroids, moved)
-        upper, lower, rows = _tighten_all(*self._shape)(
-            *self._bounds, self._index, moved, own, others, apart
+        own, others, apart = moves()(self._centroids, moved)
+        upper, lower, needed = _tighten_all(*self._shape)(
+            *self._bounds, self.index, moved, own, others, apart
         )
+        (rows,) = np.nonzero(looked_at(needed))
         if len(rows) > _ALL_ROWS * self._n:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             self._bounds_from = self._steps + self._pause
             return self._search_all(moved)
-        if len(rows) == 0:
-            return self._index, upper, lower
-        found = _search_some(*self._shape)(self._points, self._norms, rows, moved)
-        held = (self._index, upper, lower)
-        return tuple(
-            tf.tensor_scatter_nd_update(old, rows[:, None], new)
-            for old, new in zip(held, found, strict=True)
-        )
+        held = [np.array(each) for each in (self.index, upper, lower)]
+        search = nearest_by_product(self._m, *self._shape, bounded=True)
+        for some, together in self._gathered(rows):
+            square = self._filled(looked_at(self._norms)[some])
+            found = search(together, self._points.shift, self._points.scale, moved, square)
+            for old, new in zip(held, found, strict=True):
+                old[some] = looked_at(new)[: len(some)]
+        return tuple(tf.constant(each) for each in held)
 
     def _search_all(self, moved: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        bounded = self._bounded and self._few_changed and self._steps >= self._bounds_from
+        few_changed = self._changed < _BOUNDS_FROM * self._n
+        bounded = self._bounded and few_changed and self._steps >= self._bounds_from
+        if bounded and not len(self._norms):
+            norms = squared_norms(self._points, self._start, self._start + self._n)
+            self._norms = tf.constant(norms)
         search = _search_all(*self._shape, bounded=bounded)
-        return search(self._points, self._norms, self._n, moved)  # type: ignore[no-any-return]
+        found: tuple[tf.Tensor, ...] = search(self._points, self._norms, moved, *self._range)
+        return found
 
-    def _add_changed(self, index: tf.Tensor, changed: tf.Tensor | None) -> None:
+    def _add_changed(self, index: tf.Tensor, changed: NDArray[np.int64]) -> None:
         """Carry the sums over to the new index; ``changed`` are the rows where it differs."""
-        if changed is None or len(changed) > _NEW_SUMS * self._n or self._steps % _FRESH == 0:
-            sums, counts = _sum_all(*self._shape)(self._points, self._weight, index)
-            self._sums, self._counts = sums.numpy(), counts.numpy()
-        elif len(changed):
-            sums, counts = _sum_changed(*self._shape)(
-                self._points, self._weight, changed, self._index, index
+        if len(changed) > _NEW_SUMS * self._n or self._steps % _FRESH == 0:
+            sums, counts, square = _sum_all(*self._shape)(
+                self._points, self._weight, index, self._range[0]
             )
-            self._sums, self._counts = self._sums + sums, self._counts + counts
+            self._sums, self._counts = sums.numpy(), counts.numpy()
+            self._square = float(square.numpy().sum())
+            return
+        change = cluster_sums(self._m, *self._shape, moved=True)
+        for some, together in self._gathered(changed):
+            mass, new, old = (
+                self._filled(looked_at(each)[some]) for each in (self._weight, index, self.index)
+            )
+            sums, counts = change(together, mass, self._points.shift, self._points.scale, new, old)
+            self._sums = self._sums + sums.numpy()
+            self._counts = self._counts + counts.numpy()
+
+    def _gathered(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Window]]:
+        """So many of its rows at a time, and the window that has them until the next."""
+        for first in range(0, len(rows), self._m):
+            some = rows[first : first + self._m]
+            yield some, self._gathering.window(some + self._start)
+
+    def _filled(self, values: NDArray[Any]) -> tf.Tensor:
+        """The values with zeros after them, one for each row of a window."""
+        whole = np.zeros(self._m, values.dtype)
+        whole[: len(values)] = values
+        return tf.constant(whole)
 
 
-@cache
+@built_once
 def _search_all(d: int, k: int, *, bounded: bool) -> Any:
-    m = block_rows(max(d, 128))
+    m = block_rows(max(d, 16))
     kernel = nearest_by_product(m, d, k, bounded=bounded)
 
     def search(
-        points: Rows, norms: tf.Tensor, n: tf.Tensor, centroids: tf.Tensor
+        points: Rows, norms: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor, n: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         centroids = tf.ensure_shape(centroids, [k, d])
 
         def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
             square = [filled(norms[i * m : (i + 1) * m], m)] * bounded
-            rows = _rows(points, i, m, d, n)
+            rows = _window(points, start, i, m, d, n)
             return kernel(rows, *_space(points, d), centroids, *square)  # type: ignore[no-any-return]
 
         return map_full_blocks(block, n, m, _DTYPES if bounded else _DTYPES[:1])
 
-    return tf.function(search, [ROWS_SPEC, _COLUMN, _COUNT, _TABLE], autograph=False)
+    return traced(search, [ROWS_SPEC, _COLUMN, _TABLE, _COUNT, _COUNT])
 
 
-@cache
-def _search_some(d: int, k: int) -> Any:
-    m = block_rows(max(d, 128))
-    step = _line_step(d)
-    kernel = nearest_by_product(m, d, k, bounded=True)
-
-    def search(
-        points: Rows, norms: tf.Tensor, chosen: tf.Tensor, centroids: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        centroids = tf.ensure_shape(centroids, [k, d])
-
-        def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            some = chosen[i * m : (i + 1) * m]
-            rows = filled(tf.ensure_shape(points.raw_gather(some, step), [None, d]), m)
-            square = filled(tf.gather(norms, some), m)
-            return kernel(rows, *_space(points, d), centroids, square)  # type: ignore[no-any-return]
-
-        return map_full_blocks(block, tf.size(chosen), m, _DTYPES)
-
-    return tf.function(search, [ROWS_SPEC, _COLUMN, _INDEX, _TABLE], autograph=False)
-
-
-@cache
+@built_once
 def _tighten_all(d: int, k: int) -> Any:
     m = _TIGHTEN_ROWS
     kernel = tighten(m, d, k)
@@ -208,67 +203,35 @@ def _tighten_all(d: int, k: int) -> Any:
             held = [filled(each[i * m : (i + 1) * m], m) for each in (upper, lower, index)]
             return kernel(*held, centroids, *moved)  # type: ignore[no-any-return]
 
-        dtypes = (tf.float32, tf.float32, tf.bool)
-        upper, lower, needed = map_full_blocks(block, tf.size(index), m, dtypes)
-        return upper, lower, tf.cast(tf.where(needed)[:, 0], tf.int32)
+        return map_full_blocks(block, tf.size(index), m, (tf.float32, tf.float32, tf.bool))
 
-    return tf.function(
-        tighten_all, [_COLUMN, _COLUMN, _INDEX, _TABLE, *[_COLUMN] * 3], autograph=False
-    )
+    return traced(tighten_all, [_COLUMN, _COLUMN, _INDEX, _TABLE, *[_COLUMN] * 3])
 
 
-@cache
+@built_once
 def _sum_all(d: int, k: int) -> Any:
-    m = block_rows(2 * max(d, 128))  # float64 is twice as wide
+    m = block_rows(max(d, 16))
     kernel = cluster_sums(m, d, k)
 
-    def sum_all(points: Rows, weight: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def sum_all(
+        points: Rows, weight: tf.Tensor, index: tf.Tensor, start: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         n = tf.size(index)
 
         def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
             part = slice(i * m, (i + 1) * m)
-            rows, mass = _rows(points, i, m, d, n), filled(weight[part], m)
+            rows, mass = _window(points, start, i, m, d, n), filled(weight[part], m)
             cluster = filled(index[part], m)
             return kernel(rows, mass, *_space(points, d), cluster)  # type: ignore[no-any-return]
 
-        return sum_full_blocks(block, n, m, ([k, d], [k, 2]))
+        return sum_full_blocks(block, n, m, sums_shapes(m, d, k))
 
-    return tf.function(sum_all, [ROWS_SPEC, _COLUMN, _INDEX], autograph=False)
-
-
-@cache
-def _sum_changed(d: int, k: int) -> Any:
-    m = block_rows(2 * max(d, 128))
-    step = _line_step(d)
-    kernel = cluster_sums(m, d, k)
-
-    def sum_changed(
-        points: Rows, weight: tf.Tensor, changed: tf.Tensor, old: tf.Tensor, new: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            some = changed[i * m : (i + 1) * m]
-            rows = filled(tf.ensure_shape(points.raw_gather(some, step), [None, d]), m)
-            mass = filled(tf.gather(weight, some), m)
-            gained, lost = (
-                kernel(rows, mass, *_space(points, d), filled(tf.gather(index, some), m))
-                for index in (new, old)
-            )
-            return tuple(more - less for more, less in zip(gained, lost, strict=True))
-
-        return sum_full_blocks(block, tf.size(changed), m, ([k, d], [k, 2]))
-
-    return tf.function(sum_changed, [ROWS_SPEC, _COLUMN, _INDEX, _INDEX, _INDEX], autograph=False)
+    return traced(sum_all, [ROWS_SPEC, _COLUMN, _INDEX, _COUNT])
 
 
-def _line_step(d: int) -> int:
-    """Numbers to gather together: the least divisor of d that is at least 32, or d."""
-    return next(step for step in range(min(32, d), d + 1) if d % step == 0)
-
-
-def _rows(points: Rows, i: tf.Tensor, m: int, d: int, n: tf.Tensor) -> tf.Tensor:
-    """Block i of m rows, raw: float32 [m, d]."""
-    rows = points.raw_block(i * m, tf.minimum((i + 1) * m, n))
-    return filled(tf.ensure_shape(rows, [None, d]), m)
+def _window(points: Rows, start: tf.Tensor, i: tf.Tensor, m: int, d: int, n: tf.Tensor) -> Window:
+    """Block i of m rows, of n rows from ``start`` on."""
+    return window(points, start + i * m, start + tf.minimum((i + 1) * m, n), m, d)
 
 
 def _space(points: Rows, d: int) -> tuple[tf.Tensor, tf.Tensor]:

@@ -17,11 +17,12 @@ from typing import Final, Literal
 
 import tensorflow as tf
 
-from .compiled_engine import CompiledEngine
+from .compiled_engine import CompiledLane
 from .errors import InvalidParameter
+from .lanes import LanesEngine
 from .lloyd import Engine, PlainEngine
 from .model_space import Rows
-from .narrow_engine import NarrowEngine
+from .narrow_engine import NarrowLane
 
 EngineName = Literal["plain", "narrow", "product", "bounds"]
 ENGINES: Final[tuple[EngineName, ...]] = ("plain", "narrow", "product", "bounds")
@@ -62,5 +63,12 @@ def new_engine(name: EngineName, points: Rows, sample_weight: tf.Tensor, k: int)
     if name == "plain":
         return PlainEngine(points, sample_weight)
     if name == "narrow":
-        return NarrowEngine(points, sample_weight, k)
-    return CompiledEngine(points, sample_weight, k, bounded=name == "bounds")
+        return LanesEngine(
+            points, sample_weight, lambda *rows: NarrowLane(points, sample_weight, k, *rows)
+        )
+    bounded = name == "bounds"
+    return LanesEngine(
+        points,
+        sample_weight,
+        lambda *rows: CompiledLane(points, sample_weight, k, *rows, bounded=bounded),
+    )

@@ -18,10 +18,12 @@ when they are updated is covered by widening them by 2^-20 each time.
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any, Final
 
 import tensorflow as tf
+
+from .cores import built_once
+from .full_blocks import traced
 
 _WIDER: Final = 1 + 2.0**-20
 _NARROWER: Final = 1 - 2.0**-20
@@ -44,7 +46,7 @@ def bounds_of_scores(
     return upper, lower
 
 
-@cache
+@built_once
 def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
     """The kernel that carries m rows' bounds over a move of the centroids.
 
@@ -74,7 +76,7 @@ def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
         return upper, lower, tf.logical_not(clear)
 
     vector, numbers = tf.TensorSpec([m], tf.float32), tf.TensorSpec([k], tf.float32)
-    return tf.function(  # type: ignore[no-any-return]  # TensorFlow is untyped
+    return traced(
         kernel,
         [
             vector,
@@ -85,8 +87,7 @@ def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
             numbers,
             numbers,
         ],
-        autograph=False,
-        jit_compile=True,
+        compiled=True,
     )
 
 
@@ -125,8 +126,10 @@ def _moves(before: tf.Tensor, after: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, t
     )
 
 
-_TABLE = tf.TensorSpec([None, None], tf.float32)
-moves = tf.function(_moves, [_TABLE, _TABLE], autograph=False)
+@built_once
+def moves() -> Callable[..., Any]:
+    """The graph of `_moves`."""
+    return traced(_moves, [tf.TensorSpec([None, None], tf.float32)] * 2)
 
 
 def _longest(centroids: tf.Tensor) -> tf.Tensor:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from .assignment import nearest_in_block, rows_per_block
 from .errors import InvalidParameter
 from .model_space import ROWS_SPEC, Float32, Rows
+from .numpy_rows import NumpyRows
 
 Initialization = Literal["k-means++", "k-means||", "random"]
 INITIALIZATIONS: Final[tuple[Initialization, ...]] = ("k-means++", "k-means||", "random")
@@ -56,8 +57,7 @@ def initial_centroids(
     else:
         known = ", ".join(repr(name) for name in INITIALIZATIONS)
         raise InvalidParameter(f"init is {init!r}; give {known} or an array of centroids")
-    centroids: Float32 = points.gather(chosen).numpy()
-    return centroids
+    return NumpyRows(points).gather(chosen.numpy())
 
 
 def _trials(n_clusters: int) -> int:
@@ -105,18 +105,17 @@ def _greedy_k_means_plus_plus(
     uniforms = tf.random.stateless_uniform([n_clusters, trials], seeds[1], dtype=tf.float64)
     uniform = tf.random.stateless_uniform([1], seeds[0], dtype=tf.float64)
     norms = _norms(points, sample_weight)
-    # The first draw is by weight alone: as if every row were at the distance 1.
-    first = _draw(_Closest(*_everywhere(1.0, points, sample_weight)), sample_weight, uniform)
-    infinity = _Closest(*_everywhere(float("inf"), points, sample_weight))
-    drawn, _ = _try(points, norms, sample_weight, infinity, first)
-    closest = _keep(sample_weight, infinity, drawn, tf.constant(0))
-    chosen = tf.TensorArray(tf.int32, n_clusters).write(0, first[0])
+    # The first draw is one, and by weight alone: as if every row were at the distance 1.
+    uniforms = tf.concat([tf.fill([1, trials], uniform[0]), uniforms[1:]], 0)
+    closest = _Closest(*_everywhere(1.0, points, sample_weight))
+    chosen = tf.TensorArray(tf.int32, n_clusters)
 
     def body(
         i: tf.Tensor, closest: _Closest, chosen: tf.TensorArray
     ) -> tuple[tf.Tensor, _Closest, tf.TensorArray]:
         candidates = _draw(closest, sample_weight, uniforms[i])
-        drawn, potentials = _try(points, norms, sample_weight, closest, candidates)
+        farthest = tf.where(i == 0, float("inf"), 0.0)
+        drawn, potentials = _try(points, norms, sample_weight, closest, candidates, farthest)
         best = tf.argmin(potentials, output_type=tf.int32)
         closest = _keep(sample_weight, closest, drawn, best)
         return i + 1, closest, chosen.write(i, candidates[best])
@@ -124,7 +123,7 @@ def _greedy_k_means_plus_plus(
     *_, chosen = tf.while_loop(
         lambda i, *_: i < n_clusters,
         body,
-        (tf.constant(1), closest, chosen),
+        (tf.constant(0), closest, chosen),
         parallel_iterations=1,
     )
     return chosen.stack()
@@ -173,7 +172,7 @@ def _k_means_parallel(
         return greedy_k_means_plus_plus(
             points, sample_weight, n_clusters, _trials(n_clusters), seeds[-1]
         )
-    places = points.gather(standing)
+    places = NumpyRows(points).gather(standing.numpy())
     origin = tf.zeros_like(points.shift)
     among = Rows(tf.zeros([0]), tf.reshape(places, [-1]), origin, tf.ones_like(origin))
     chosen = greedy_k_means_plus_plus(
@@ -251,8 +250,11 @@ def _try(
     sample_weight: tf.Tensor,
     closest: _Closest,
     candidates: tf.Tensor,
+    at_least: tf.Tensor,
 ) -> tuple[tf.TensorArray, tf.Tensor]:
     """With each of the rows int32 [t] drawn too: the squared distances, and their inertia.
+
+    A row counts as ``at_least`` so far from those drawn before: infinitely, if there were none.
 
     Returns:
         float32 [t, m] for each block of rows, and float64 [t].
@@ -266,7 +268,7 @@ def _try(
         weight = sample_weight[i * block : (i + 1) * block]
         rows = points.block(i * block, (i + 1) * block)
         squared = squared_distances_to(places, rows, norms.read(i))
-        squared = tf.minimum(squared, closest.squared.read(i))
+        squared = tf.minimum(squared, tf.maximum(closest.squared.read(i), at_least))
         left = tf.reduce_sum(tf.math.multiply_no_nan(squared, weight), 1)
         return i + 1, drawn.write(i, squared), total + tf.cast(left, tf.float64)
 

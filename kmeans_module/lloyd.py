@@ -14,7 +14,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .assignment import nearest_in_block, rows_per_block
+from .cores import built_once
+from .full_blocks import traced
 from .model_space import ROWS_SPEC, Float32, Float64, Rows, unit_rows
+from .numpy_rows import NumpyRows, looked_at
 
 ReadBlock = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -211,8 +214,8 @@ def run(
     while len(history) < max_iter and not converged:
         step = engine.step(centroids)
         _relocate_empty(points, sample_weight, engine, step)
-        moving = _move_on_sphere if on_sphere else _move
-        moved, shift = moving(centroids, step.sums, step.counts)
+        given = tf.constant(centroids), tf.constant(step.sums), tf.constant(step.counts)
+        moved, shift = _moving(on_sphere=on_sphere)(*given)
         history.append(Iteration(step.inertia, float(shift), step.counts))
         on_iteration(history[-1], len(history))
         settled = np.array_equal(moved, centroids)
@@ -220,9 +223,10 @@ def run(
         centroids = moved.numpy()
     if not settled:
         # The centroids moved after the last assignment: take it once more, so that they match.
-        engine.step(centroids)
-    inertia = weighted_sum(engine.squared_distances(), sample_weight)
-    return LloydResult(centroids, engine.assignments, inertia, tuple(history), converged=converged)
+        step = engine.step(centroids)
+    return LloydResult(
+        centroids, engine.assignments, step.inertia, tuple(history), converged=converged
+    )
 
 
 def inertia_of_sums(
@@ -253,30 +257,6 @@ def inertia_of_sums(
     return weighted_sum(squared_distances(), sample_weight)
 
 
-def squared_distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor) -> Float32:
-    """The squared distance of each point to its centroid, from ``x - c``: nothing cancels.
-
-    Args:
-        points: [n, d].
-        assignments: int32 [n].
-        centroids: float32 [k, d], in the model's space.
-
-    Returns:
-        float32 [n].
-    """
-    return looked_at(_squared_distances(points, assignments, centroids))
-
-
-def squared_norms(points: Rows, n: int) -> Float32:
-    """The squared norm of each of n points, float32 [n]: in the model's space, in float64."""
-    return looked_at(_squared_norms(points, n))
-
-
-def looked_at(tensor: tf.Tensor) -> NDArray[Any]:
-    """A tensor of n numbers where it lies; `numpy()` would copy it."""
-    return np.asarray(memoryview(tensor))
-
-
 #: Less than this share of the norms has fewer than seven digits that float64 can vouch for.
 _CANCELLED: Final = 1e-8
 
@@ -287,53 +267,15 @@ _assign_and_sum = tf.function(
     [ROWS_SPEC, _COLUMN, _TABLE],
     autograph=False,
 )
-_MOVED = [_TABLE, tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)]
-_move = tf.function(move, _MOVED, autograph=False)
-_move_on_sphere = tf.function(
-    lambda centroids, sums, counts: move(centroids, sums, counts, on_sphere=True),
-    _MOVED,
-    autograph=False,
-)
 
 
-def _distances(points: Rows, assignments: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
-    def block(rows: tf.Tensor, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        chosen = tf.gather(centroids, assignments[start:stop])
-        return tf.reduce_sum(tf.math.squared_difference(rows, chosen), 1)
-
-    return _number_a_row(points, tf.size(assignments), block)
-
-
-def _norms(points: Rows, n: tf.Tensor) -> tf.Tensor:
-    def block(rows: tf.Tensor, _start: tf.Tensor, _stop: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.reduce_sum(tf.square(tf.cast(rows, tf.float64)), 1), tf.float32)
-
-    return _number_a_row(points, n, block)
-
-
-def _number_a_row(
-    points: Rows, n: tf.Tensor, function: Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-) -> tf.Tensor:
-    """What the function gives for each block of rows, by their numbers: float32 [n]."""
-    # The rows pass through five tensors, of two blocks at a time.
-    block = rows_per_block(8 * tf.size(points.shift))
-    blocks = (n + block - 1) // block
-
-    def body(i: tf.Tensor, parts: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        start, stop = i * block, (i + 1) * block
-        return i + 1, parts.write(i, function(points.block(start, stop), start, stop))
-
-    parts = tf.TensorArray(tf.float32, blocks, infer_shape=False)
-    _, parts = tf.while_loop(
-        lambda i, _: i < blocks, body, (tf.constant(0), parts), parallel_iterations=2
+@built_once
+def _moving(*, on_sphere: bool) -> Callable[..., Any]:
+    """The graph of `move`."""
+    return traced(
+        lambda centroids, sums, counts: move(centroids, sums, counts, on_sphere),
+        [_TABLE, tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)],
     )
-    return parts.concat()
-
-
-_squared_norms = tf.function(_norms, [ROWS_SPEC, tf.TensorSpec([], tf.int32)], autograph=False)
-_squared_distances = tf.function(
-    _distances, [ROWS_SPEC, tf.TensorSpec([None], tf.int32), _TABLE], autograph=False
-)
 
 
 def weighted_sum(squares: NDArray[Any], sample_weight: tf.Tensor) -> float:
@@ -361,7 +303,7 @@ def _relocate_empty(points: Rows, sample_weight: tf.Tensor, engine: Engine, step
     empty = empty[: len(far)]
     if not len(far):
         return
-    rows = points.gather(far).numpy().astype(np.float64) * weight[far, None]
+    rows = NumpyRows(points).gather(far).astype(np.float64) * weight[far, None]
     losers = assignments[far]
     np.subtract.at(step.sums, losers, rows)
     np.subtract.at(step.counts, losers, weight[far])

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from .column_moments import column_moments
 from .errors import (
     InvalidParameter,
     InvalidPoints,
@@ -33,6 +34,7 @@ BLOCK_BYTES = 4 * 2**20
 
 #: TensorFlow's kernels abort on a buffer that is not aligned to so many bytes.
 _ALIGNMENT = 64
+ALIGNED_NUMBERS: Final = _ALIGNMENT // 4
 
 #: Beyond these extents squared distances leave the range in which float32 keeps its digits
 #: (1e-38 to 3e38), with room for a sum over many columns and for distances below the extent.
@@ -78,46 +80,6 @@ class Rows(NamedTuple):
             first < h, lambda: tf.concat([self.head[first:last], body], 0), lambda: body
         )
         return tf.reshape(numbers, [-1, d])
-
-    def raw_gather(self, rows: tf.Tensor, step: int) -> tf.Tensor:
-        """The given rows, int [m], as they lie: float32 [m, d].
-
-        Where the body does not begin with a row, a table of whole rows cannot be cut from it, and
-        single numbers are slow to gather. So it is cut into shorter steps, of which a row has one
-        more than it would fill.
-
-        Args:
-            rows: int [m].
-            step: numbers that are gathered together, a divisor of d; at least 16, or d itself.
-        """
-        d = tf.size(self.shift, tf.int64)
-        h = tf.size(self.head, tf.int64)
-        size = tf.size(self.body, tf.int64)
-        rows = tf.cast(rows, tf.int64)
-        # A slice that does not end as aligned as it begins would be a copy of the whole body.
-        steps = size // step // _ALIGNMENT * _ALIGNMENT
-        # The step in which each row begins, and where in it.
-        begin = rows * (d // step) - tf.cast(h > 0, tf.int64)
-        at = tf.where(h > 0, step - h, 0)
-
-        def by_step() -> tf.Tensor:
-            table = tf.reshape(self.body[: steps * step], [-1, step])
-            wide = tf.gather(table, begin[:, None] + tf.range(d // step + 1)[None, :])
-            return tf.reshape(wide, [-1, d + step])[:, at : at + d]
-
-        def by_number() -> tf.Tensor:
-            # The first and the last rows; and all, where a row is shorter than the head.
-            place = rows[:, None] * d + tf.range(d)[None, :]
-            first = tf.gather(tf.pad(self.head, [[0, 1]]), tf.minimum(place, h))
-            rest = tf.cond(
-                size > 0,
-                lambda: tf.gather(self.body, tf.maximum(place - h, 0)),
-                lambda: first,
-            )
-            return tf.where(place < h, first, rest)
-
-        inside = tf.reduce_all((begin >= 0) & (begin + d // step < steps))
-        return tf.cond(inside & (h <= step), by_step, by_number)
 
     def _enter(self, raw: tf.Tensor) -> tf.Tensor:
         return (raw - self.shift) / self.scale
@@ -286,22 +248,15 @@ def enter(
     if distance == "cosine" and not standardize:
         d = points.shape[1]
         return _enter_sphere(points, sample_weight, np.zeros(d, np.float32), np.ones(d, np.float32))
-    n, d = points.shape
-    block = rows_per_block(2 * d)
-    total = np.zeros(d)
-    low, high = np.full(d, np.inf), np.full(d, -np.inf)
-    for start in range(0, n, block):
-        _check_finite(points[start : start + block], start)
-        rows = _counted(points, sample_weight, start, block)
-        total += rows.sum(axis=0, dtype=np.float64)
-        if len(rows):
-            low = np.minimum(low, _by_column(np.minimum, rows))
-            high = np.maximum(high, _by_column(np.maximum, rows))
+    found = column_moments(points, sample_weight)
+    low, high = found.low, found.high
+    if not np.isfinite(found.mean).all() or not sample_weight.all():
+        # Any row that is not finite is refused, also one of weight 0.
+        _check_finite(points)
     # The nearest float32 of the mean, so that the served graph shifts by the very same number.
-    shift = _as_float32(np.clip(total / np.count_nonzero(sample_weight), low, high), "mean")
-
-    variance = _variance(points, sample_weight, shift)
-    variance = np.where(high > low, variance, 0)
+    shift = _as_float32(np.clip(found.mean, low, high), "mean")
+    variance = np.where(high > low, found.variance, 0)
+    d = len(shift)
     scale = np.ones(d, np.float32)
     if standardize:
         scale = _as_float32(np.where(variance > 0, np.sqrt(variance), 1), "spread")
@@ -339,12 +294,14 @@ def check_distinct(
         TooFewDistinctPoints: there are fewer.
     """
     n = len(points)
-    # A first block of a few times k settles nearly every data set; the rest is read only for
-    # those that are mostly duplicates.
-    block = max(2 * n_clusters, min(4096, rows_per_block(points.shape[1])))
+    # A first block of twice k settles nearly every data set; the rest is read, in larger ones, only
+    # for those that are mostly duplicates.
+    largest = max(2 * n_clusters, min(4096, rows_per_block(points.shape[1])))
     distinct = np.empty((0, points.shape[1]), np.float32)
-    for start in range(0, n, block):
+    start, block = 0, 2 * n_clusters
+    while start < n:
         rows = _counted(points, sample_weight, start, block)
+        start, block = start + block, min(4 * block, largest)
         # -0.0 and 0.0 are the same place.
         places = space.to_model(rows) + np.float32(0)
         distinct = np.unique(np.concatenate([distinct, places]), axis=0)
@@ -366,36 +323,6 @@ def check_whole(name: str, value: object, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InvalidParameter(f"{name} is {value!r}; give a whole number of at least {least}")
     return int(value)
-
-
-def _variance(points: Array, sample_weight: Float32, shift: Float32) -> Float64:
-    """The variance of each column over the rows of positive weight, float64 [d]."""
-    n, d = points.shape
-    counted = np.count_nonzero(sample_weight)
-    block = rows_per_block(2 * d)
-    moment, square = np.zeros(d), np.zeros(d)
-    # A square beyond float64 is infinity here, and is refused with the column's extent.
-    with np.errstate(over="ignore", invalid="ignore"):
-        for start in range(0, n, block):
-            rows = _counted(points, sample_weight, start, block)
-            rows = np.subtract(rows, shift, dtype=np.float64)
-            moment += rows.sum(axis=0)
-            square += np.einsum("nd,nd->d", rows, rows)
-        return np.maximum(square / counted - (moment / counted) ** 2, 0)
-
-
-def _by_column(function: np.ufunc, rows: Array) -> Array:
-    """The least or the largest of each column of [m, d], m at least 1.
-
-    NumPy goes along a row, which is slow where it is narrow: so many rows side by side first.
-    """
-    beside = max(1, 128 // rows.shape[1])
-    even = len(rows) // beside * beside
-    if beside == 1 or not even:
-        return function.reduce(rows, axis=0)  # type: ignore[no-any-return]
-    wide = function.reduce(rows[:even].reshape(-1, beside * rows.shape[1]), axis=0)
-    rest = np.concatenate([wide.reshape(beside, -1), rows[even:]])
-    return function.reduce(rest, axis=0)  # type: ignore[no-any-return]
 
 
 def _counted(points: Array, sample_weight: Float32, start: int, block: int) -> Array:
@@ -427,14 +354,17 @@ def _check_extent(extent: Float64, scale: Float32) -> None:
         )
 
 
-def _check_finite(rows: Array, first_row: int) -> None:
-    finite = np.isfinite(rows)
-    if not finite.all():
-        row, column = np.unravel_index(int(np.argmin(finite)), rows.shape)
-        raise NonFinitePoint(
-            f"points hold {rows[row, column]} in row {first_row + row}, column {column}; "
-            "leave such rows out, or fill them in"
-        )
+def _check_finite(points: Array) -> None:
+    block = rows_per_block(points.shape[1])
+    for start in range(0, len(points), block):
+        rows = points[start : start + block]
+        finite = np.isfinite(rows)
+        if not finite.all():
+            row, column = np.unravel_index(int(np.argmin(finite)), rows.shape)
+            raise NonFinitePoint(
+                f"points hold {rows[row, column]} in row {start + row}, column {column}; "
+                "leave such rows out, or fill them in"
+            )
 
 
 def _as_float32(values: Float64, what: str) -> Float32:
@@ -458,9 +388,9 @@ def _enter_sphere(
     directions = np.empty((n, d), np.float32)
     total = np.zeros(d)
     block = rows_per_block(2 * d)
+    _check_finite(points)
     for start in range(0, n, block):
         stop = min(n, start + block)
-        _check_finite(points[start:stop], start)
         directions[start:stop] = _to_sphere(points[start:stop], shift, scale)
         lost = ~directions[start:stop].any(axis=1)
         if lost.any():
@@ -499,6 +429,14 @@ def _rows(points: Array, shift: Float32, scale: Float32) -> Rows:
     # An empty array has no memory to share.
     body = tf.experimental.dlpack.from_dlpack(flat[h:].__dlpack__()) if flat.size > h else flat[h:]
     return Rows(tf.constant(flat[:h]), tf.constant(body), tf.constant(offset), tf.constant(scale))
+
+
+def shared_numbers(size: int) -> tuple[Float32, tf.Tensor]:
+    """Zeros float32 [size], size at least 1, as an array and as a tensor in the same memory."""
+    room = np.zeros(size + ALIGNED_NUMBERS, np.float32)
+    first = -room.ctypes.data % _ALIGNMENT // room.itemsize
+    numbers = room[first : first + size]
+    return numbers, tf.experimental.dlpack.from_dlpack(numbers.__dlpack__())
 
 
 def _centred(points: Array, shift: Float32) -> Float32:

@@ -1,97 +1,79 @@
 """Lloyd steps by the compiled kernel for narrow rows and few clusters: the engine ``narrow``."""
 
-from functools import cache
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from .full_blocks import block_rows, filled, over_full_blocks
-from .lloyd import (
-    Step,
-    inertia_of_sums,
-    looked_at,
-    squared_distances,
-    squared_norms,
-    weighted_sum,
-)
-from .model_space import ROWS_SPEC, Float32, Rows
+from .cluster_sums import sums_beside
+from .cores import built_once
+from .full_blocks import block_rows, filled, over_full_blocks, traced
+from .lanes import LaneStep
+from .model_space import ROWS_SPEC, Rows
 from .nearest_of_few import nearest_of_few
+from .row_window import window
 
 
-class NarrowEngine:
-    """Every distance and every sum in every step; see `nearest_of_few`.
+class NarrowLane:
+    """Every distance and every sum of a range of rows in every step; see `nearest_of_few`.
 
     Args:
         points: [n, d].
         sample_weight: float32 [n].
         n_clusters: k; k d is small.
+        start, stop: its rows, ``start`` a multiple of 16.
     """
 
-    def __init__(self, points: Rows, sample_weight: tf.Tensor, n_clusters: int) -> None:
-        self._points, self._weight = points, sample_weight
+    def __init__(
+        self, points: Rows, sample_weight: tf.Tensor, n_clusters: int, start: int, stop: int
+    ) -> None:
+        self._points, self._weight = points, sample_weight[start:stop]
+        self._start = tf.constant(start)
         self._pass = _pass(int(points.shift.shape[0]), n_clusters)
-        norms = squared_norms(points, sample_weight.shape[0])
-        self._square = weighted_sum(norms, sample_weight)
-        self._index = tf.fill(sample_weight.shape, -1)
-        self._centroids: tf.Tensor
+        self.index = tf.fill([stop - start], -1)
 
-    @property
-    def assignments(self) -> NDArray[np.int32]:
-        """Of the last step, int32 [n]."""
-        return looked_at(self._index)
-
-    def step(self, centroids: Float32) -> Step:
-        """One pass over the points; see `lloyd.Engine`."""
-        self._centroids = tf.constant(centroids)
-        self._index, sums, counts, changed = self._pass(
-            self._points, self._weight, self._index, self._centroids
+    def step(self, centroids: tf.Tensor) -> LaneStep:
+        """One pass over its rows; see `lanes.Lane`."""
+        self.index, sums, counts, square, changed = self._pass(
+            self._points, self._weight, self.index, centroids, self._start
         )
-        sums, counts = sums.numpy(), counts.numpy()
-        inertia = inertia_of_sums(
-            centroids, sums, counts, self._square, self.squared_distances, self._weight
-        )
-        return Step(sums, counts, inertia, bool(changed))
-
-    def squared_distances(self) -> Float32:
-        """To the centroids of the last step, float32 [n]."""
-        return squared_distances(self._points, self._index, self._centroids)
+        return LaneStep(sums.numpy(), counts.numpy(), float(square.numpy().sum()), bool(changed))
 
 
-@cache
+@built_once
 def _pass(d: int, k: int) -> Any:
-    m = block_rows(32)
+    m = block_rows(max(d, 16))
     kernel = nearest_of_few(m, d, k)
 
     def one_pass(
-        points: Rows, weight: tf.Tensor, before: tf.Tensor, centroids: tf.Tensor
+        points: Rows, weight: tf.Tensor, before: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         n = tf.size(weight)
         space = [tf.ensure_shape(each, [d]) for each in (points.shift, points.scale)]
         centroids = tf.ensure_shape(centroids, [k, d])
 
         def block(i: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-            rows = points.raw_block(i * m, tf.minimum((i + 1) * m, n))
+            first, last = i * m, tf.minimum((i + 1) * m, n)
             index, *sums = kernel(
-                filled(tf.ensure_shape(rows, [None, d]), m),
-                filled(weight[i * m : (i + 1) * m], m),
+                window(points, start + first, start + last, m, d),
+                filled(weight[first:last], m),
                 *space,
                 centroids,
             )
             return [index], sums
 
-        (index,), totals = over_full_blocks(block, n, m, [tf.int32], [[k, d], [k]])
+        (index,), totals = over_full_blocks(
+            block, n, m, [tf.int32], [[k, d], [k], [sums_beside(m, d)]]
+        )
         return (index, *totals, tf.reduce_any(index != before))
 
     column = tf.TensorSpec([None], tf.float32)
-    return tf.function(
+    return traced(
         one_pass,
         [
             ROWS_SPEC,
             column,
             tf.TensorSpec([None], tf.int32),
             tf.TensorSpec([None, None], tf.float32),
+            tf.TensorSpec([], tf.int32),
         ],
-        autograph=False,
     )

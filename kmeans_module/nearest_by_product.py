@@ -8,29 +8,31 @@ scores stay in a core's own cache while they are read again.
 """
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import tensorflow as tf
 
+from .cores import built_once
+from .full_blocks import traced
 from .hamerly_bounds import bounds_of_scores
+from .row_window import Window, window_spec
 
 
-@cache
+@built_once
 def nearest_by_product(m: int, d: int, k: int, *, bounded: bool) -> Callable[..., Any]:
     """The kernel for blocks of one shape; compiled when it is first called.
 
     Returns:
-        A function from rows float32 [m, d], raw; shift and scale float32 [d]; centroids
+        A function from a window of m rows; shift and scale float32 [d]; centroids
         float32 [k, d], in the model's space; and with ``bounded`` the rows' squared norms
         float32 [m]. It gives the index int32 [m] of the nearest centroid, of equally near ones
         the lowest. With ``bounded`` also float32 [m] each: at least the distance to it, and at
-        most the distance to any other.
+        most the distance to any other. What it gives beyond the window's rows means nothing.
         O(m k d) time, a temporary of [k, tile].
     """
 
     def kernel(
-        rows: tf.Tensor,
+        window: Window,
         shift: tf.Tensor,
         scale: tf.Tensor,
         centroids: tf.Tensor,
@@ -40,8 +42,8 @@ def nearest_by_product(m: int, d: int, k: int, *, bounded: bool) -> Callable[...
         weights = tf.concat([-centroids, half_norm], 1)
 
         def one(i: tf.Tensor, *parts: tf.TensorArray) -> tuple[tf.Tensor, ...]:
-            raw = tf.slice(rows, [i * tile, 0], [tile, d])
-            points = tf.concat([(raw - shift) / scale, tf.ones([tile, 1])], 1)
+            points = (window.tile(i, tile, d) - shift) / scale
+            points = tf.concat([points, tf.ones([tile, 1])], 1)
             index, least, second = _least_two(tf.matmul(weights, points, transpose_b=True))
             results = [index]
             if bounded:
@@ -52,19 +54,21 @@ def nearest_by_product(m: int, d: int, k: int, *, bounded: bool) -> Callable[...
 
         dtypes = [tf.int32, tf.float32, tf.float32][: 3 if bounded else 1]
         parts = [tf.TensorArray(dtype, m // tile, element_shape=[tile]) for dtype in dtypes]
-        _, *parts = tf.while_loop(lambda i, *_: i < m // tile, one, (tf.constant(0), *parts))
+        _, *parts = tf.while_loop(
+            lambda i, *_: i * tile < window.count, one, (tf.constant(0), *parts)
+        )
         return tuple(tf.reshape(part.stack(), [m]) for part in parts)
 
     tile = _tile_rows(m, d, k)
     vector = tf.TensorSpec([d], tf.float32)
     signature = [
-        tf.TensorSpec([m, d], tf.float32),
+        window_spec(m, d),
         vector,
         vector,
         tf.TensorSpec([k, d], tf.float32),
         *[tf.TensorSpec([m], tf.float32)] * bounded,
     ]
-    return tf.function(kernel, signature, autograph=False, jit_compile=True)  # type: ignore[no-any-return]
+    return traced(kernel, signature, compiled=True)
 
 
 def _least_two(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -15,7 +15,9 @@ from kmeans_module import InvalidParameter, compiled_engine, fit
 from kmeans_module.engines import EngineName, choose_engine, new_engine
 from kmeans_module.hamerly_bounds import moves
 from kmeans_module.lloyd import move
-from kmeans_module.model_space import Rows, enter
+from kmeans_module.model_space import enter
+from kmeans_module.numpy_rows import squared_distances, squared_norms
+from kmeans_module.row_window import Gathering, window
 
 from .problems import Float32, blobs, distinct_rows
 
@@ -209,7 +211,7 @@ def test_moves_bound_how_far_centroids_went_and_are_apart(k: int) -> None:
     rng = np.random.default_rng(k)
     before = rng.standard_normal((k, 5)).astype("f4")
     after = before + rng.normal(0, 0.1, (k, 5)).astype("f4")
-    own, others, apart = (each.numpy() for each in moves(before, after))
+    own, others, apart = (each.numpy() for each in moves()(tf.constant(before), tf.constant(after)))
     went = np.linalg.norm(after.astype("f8") - before, axis=1)
     between = np.linalg.norm(after[:, None].astype("f8") - after[None], axis=-1)
     np.fill_diagonal(between, np.inf)
@@ -227,13 +229,37 @@ def test_moves_bound_how_far_centroids_went_and_are_apart(k: int) -> None:
 
 @pytest.mark.parametrize("d", [1, 3, 16, 40, 64])
 @pytest.mark.parametrize("offset", [0, 4, 12, 15])
-def test_rows_are_gathered_wherever_memory_begins(d: int, offset: int) -> None:
+def test_rows_are_read_wherever_memory_begins(d: int, offset: int) -> None:
     points = misaligned(np.arange(50 * d, dtype=np.float32).reshape(50, d), offset)
     rows = enter(points, np.ones(50, "f4"), standardize=False).rows
-    step = compiled_engine._line_step(d)
-    read = tf.function(lambda rows, chosen: Rows(*rows).raw_gather(chosen, step))
+    gathering = Gathering(rows, 4)
     for chosen in ([7, 3, 3, 41], [0, 49, 5]):
-        np.testing.assert_array_equal(read(rows, tf.constant(chosen)), points[chosen])
+        read = gathering.window(np.array(chosen)).tile(tf.constant(0), len(chosen), d)
+        np.testing.assert_array_equal(read, points[chosen])
+    for start, stop in ((0, 16), (16, 32), (5, 18), (40, 50)):
+        between = window(rows, tf.constant(start), tf.constant(stop), 16, d)
+        assert between.count == stop - start
+        read = between.tile(tf.constant(0), stop - start, d)
+        np.testing.assert_array_equal(read, points[start:stop])
+
+
+@pytest.mark.parametrize("d", [1, 3, 64])
+@pytest.mark.parametrize("offset", [0, 5])
+def test_passes_of_their_own_read_every_row(d: int, offset: int) -> None:
+    points = misaligned(blobs(1500, d), offset)
+    space = enter(points, np.ones(1500, "f4"), standardize=True)
+    placed = space.to_model(points).astype("f8")
+    np.testing.assert_allclose(
+        squared_norms(space.rows, 512, 1500), (placed[512:] ** 2).sum(1), rtol=1e-6
+    )
+    index = np.arange(1500, dtype="i4") % 4
+    centroids = placed[:4].astype("f4")
+    np.testing.assert_allclose(
+        squared_distances(space.rows, index, centroids),
+        ((placed - centroids[index]) ** 2).sum(1),
+        rtol=1e-5,
+        atol=1e-10,
+    )
 
 
 def test_the_rule_chooses_plain_steps_for_small_data_and_bounds_for_large() -> None:

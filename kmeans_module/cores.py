@@ -1,0 +1,49 @@
+"""Work on every core: each takes its own range of the rows, in a thread of its own.
+
+What the ranges give is joined and added in their order, so that the bits are the same each time.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, wraps
+from threading import RLock
+from typing import Any, Final, ParamSpec, TypeVar
+
+#: A range begins at a multiple of so many rows: what is held a row is then cut at addresses that
+#: TensorFlow's kernels take.
+_ROWS: Final = 512
+
+# Not every system tells which cores a process may use.
+_CORES: Final = min(
+    len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16
+)
+_threads: Final = ThreadPoolExecutor(_CORES, thread_name_prefix="core")
+
+_building: Final = RLock()
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def ranges(n: int) -> list[tuple[int, int]]:
+    """The rows of each core, from the first to before the last."""
+    each = -(-n // (_CORES * _ROWS)) * _ROWS
+    return [(start, min(start + each, n)) for start in range(0, n, each)]
+
+
+def in_parallel(function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> list[T]:
+    """What the function gives for each tuple of arguments, in their order."""
+    return list(_threads.map(lambda given: function(*given), arguments))
+
+
+def built_once(function: Callable[P, T]) -> Callable[P, T]:
+    """`functools.cache`, where no two threads build the same thing beside each other."""
+    built = cache(function)
+
+    @wraps(function)
+    def locked(*given: P.args, **named: P.kwargs) -> T:
+        with _building:
+            return built(*given, **named)  # type: ignore[arg-type]  # they are hashable
+
+    return locked
