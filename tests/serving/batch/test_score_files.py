@@ -195,10 +195,11 @@ def test_columns_to_keep_keep_their_types(tmp_path: Path) -> None:
             "y": [3.0, 4.0],
             "day": [day, day],
             "tags": [["a"], []],
+            "code": pa.array([1, 2**63], pa.uint64()),
         }
     )
     pq.write_table(table, tmp_path / "rows.parquet")
-    keep = ["tags", "id", "day", "region", "y"]
+    keep = ["tags", "id", "day", "region", "y", "code"]
     job, tables = job_of([tmp_path / "rows.parquet"], tmp_path / "out", keep=keep)
     score_files(job, tables, NumpyScorer())
     found = pq.read_table(tmp_path / "out" / "scored").select(keep)
@@ -208,6 +209,8 @@ def test_columns_to_keep_keep_their_types(tmp_path: Path) -> None:
         job_of([tmp_path / "rows.parquet"], tmp_path / "csv", keep=["tags"], form=Format.CSV)
     with pytest.raises(ColumnMismatch, match=r"--keep day: holds date32.*which tfrecord does not"):
         job_of([tmp_path / "rows.parquet"], tmp_path / "tf", keep=["day"], form=Format.TFRECORD)
+    with pytest.raises(ColumnMismatch, match=r"--keep code: holds uint64, which tfrecord does not"):
+        job_of([tmp_path / "rows.parquet"], tmp_path / "tf", keep=["code"], form=Format.TFRECORD)
 
 
 def test_text_to_keep_is_what_stands_in_the_csv_file(tmp_path: Path) -> None:
