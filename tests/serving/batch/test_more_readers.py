@@ -211,6 +211,32 @@ def test_a_bad_cell_of_a_csv_file_is_a_fault_of_its_row_alone(
             np.testing.assert_array_equal(found.points[at], values)
 
 
+def test_a_record_whose_kept_column_is_of_another_list_is_a_fault_of_that_record(
+    tmp_path: Path,
+) -> None:
+    large = 2**53 + 1  # which float64 does not hold
+    rows: list[Any] = [
+        {"id": large, "x": 1, "score": 0.5},
+        {"id": 2.5, "x": 1, "score": 0.5},
+        {"id": 3, "x": 2.5, "score": 7},
+        {"x": large, "score": 0.25},
+    ]
+    table = open_table(write_tfrecord(tmp_path / "rows.tfrecord", rows))
+    (chunk,) = table.chunks(["x"], ["id", "score"])
+    assert [(fault.row, fault.column, fault.reason) for fault in chunk.faults] == [
+        (1, "id", "holds 2.5 as float_list, and the first records have int64_list"),
+        (2, "score", "holds 7 as int64_list, and the first records have float_list"),
+    ]
+    assert chunk.kept is not None
+    assert [chunk.kept["id"][row].as_py() for row in (0, 3)] == [large, None]
+    np.testing.assert_array_equal(chunk.points[[0, 3]], [[1], [2.0**53]])
+    # Without a fault as well, TensorFlow's own parser at work.
+    (chunk,) = open_table(write_tfrecord(tmp_path / "2.tfrecord", rows[::3])).chunks(["x"], ["id"])
+    assert chunk.kept is not None
+    assert chunk.kept["id"].to_pylist() == [large, None]
+    np.testing.assert_array_equal(chunk.points, [[1], [2.0**53]])
+
+
 def test_chunks_are_cut_and_joined_with_their_faults() -> None:
     kept = pa.record_batch({"id": list("abcde")})
     chunk = Chunk(np.arange(10.0).reshape(5, 2), kept, (Fault(1, "x", "no"), Fault(3, "", "no")))
