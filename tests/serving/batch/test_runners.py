@@ -109,7 +109,7 @@ def here(world: World, job: Job, tables: list[Any]) -> dict[str, Any]:
 def by_server(world: World, job: Job, tables: list[Any]) -> dict[str, Any]:
     with GrpcClient(world.address, "people", timeout=30) as client:
         scorer = ServerScorer(client, 1, world.address)
-        scorer.check(world.card, None)
+        scorer.check(world.card, ())
         return score_files(job, tables, scorer, at_a_time=4)
 
 
