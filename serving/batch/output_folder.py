@@ -31,7 +31,7 @@ from export.durable_files import try_lock, why, write_atomically
 from kmeans_module.contract import SCORE, TRANSFORM
 
 from .errors import DamagedJob, OtherJob, OutputInUse, OutputNotWritten, UnreadableFile
-from .job import Job, JobInput, Stretch, part_name
+from .job import Job, JobInput, OnBadRow, Stretch, part_name
 from .table import Table
 from .tally import Tally
 
@@ -238,12 +238,19 @@ class OutputFolder:
                 "begin it anew with --overwrite, or name another folder"
             )
         self.began = begun.pop("began")
-        if differences := list(_differences(begun, _identity(self._job))):
+        differences = list(_differences(begun, _identity(self._job)))
+        if self._job.on_bad_row is OnBadRow.FAIL and (rejected := self._rejected_rows()):
+            differences.append(f"--on-bad-row was reject, with {rejected:,} rejected, and is fail")
+        if differences:
             raise OtherJob(
                 f"{self.path}: holds another job: {'; '.join(differences)}; "
                 "name another folder, or begin it anew with --overwrite"
             )
         return True
+
+    def _rejected_rows(self) -> int:
+        """Those of the parts that are done: none is what a job that fails at a bad row can take."""
+        return sum(record.tally.rejected for record in self.records())
 
     def _begin(self) -> None:
         begun = self.compare()

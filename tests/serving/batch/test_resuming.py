@@ -20,7 +20,7 @@ import pytest
 
 from serving.batch import assigning, output_folder, score_files
 from serving.batch.errors import DamagedJob, OtherJob, OutputInUse
-from serving.batch.job import Format, ScoredModel
+from serving.batch.job import Format, OnBadRow, ScoredModel
 from serving.batch.output_folder import OutputFolder, PartRecord
 from serving.batch.planning import planned
 from serving.batch.readers import open_table
@@ -315,6 +315,25 @@ def test_another_model_other_inputs_or_other_flags_are_refused_with_what_differs
     for word in [*words, "--overwrite"]:
         assert word in str(caught.value)
     assert contents(output) == whole
+
+
+def test_a_job_that_has_rejected_rows_is_another_than_one_that_fails_at_them(
+    inputs: Path, tmp_path: Path
+) -> None:
+    job, tables = job_of([inputs], tmp_path / "out")
+    score_files(job, tables, NumpyScorer())
+    whole = contents(tmp_path / "out")
+    strict = replace(job, on_bad_row=OnBadRow.FAIL)
+    with pytest.raises(OtherJob) as caught:
+        score_files(strict, tables, NumpyScorer())
+    assert "--on-bad-row was reject, with 4 rejected, and is fail; " in str(caught.value)
+    assert contents(tmp_path / "out") == whole
+    # Where none was rejected, each may go on with what the other has begun.
+    good = write_csv(tmp_path / "good.csv", ["x", "y"], [[1, 2]])
+    job, tables = job_of([good], tmp_path / "good")
+    for on_bad_row in (OnBadRow.REJECT, OnBadRow.FAIL, OnBadRow.REJECT):
+        summary = score_files(replace(job, on_bad_row=on_bad_row), tables, NumpyScorer())
+        assert summary["rows"] == 1
 
 
 def _change(path: Path, how: str) -> None:
