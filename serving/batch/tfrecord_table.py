@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from .errors import ColumnMismatch, UnreadableFile
+from .kept_text import kept_text
 from .table import Chunk, ColumnKind, Fault, Table, no_numbers, require_columns
 
 #: Records that are looked at to learn what the columns are.
@@ -109,7 +110,7 @@ class TfRecordTable(Table):
                 cells = self._one_by_one(records, names, keep, faults)
             yield Chunk(
                 self._points(cells, columns, len(records)),
-                self._kept(cells, keep),
+                self._kept(cells, keep, faults),
                 tuple(faults[row] for row in sorted(faults)),
             )
 
@@ -154,17 +155,16 @@ class TfRecordTable(Table):
         return points
 
     def _kept(
-        self, cells: "Mapping[str, pa.Array[Any]]", keep: Sequence[str]
+        self,
+        cells: "Mapping[str, pa.Array[Any]]",
+        keep: Sequence[str],
+        faults: dict[int, Fault],
     ) -> pa.RecordBatch | None:
-        if not keep:
+        batch = pa.record_batch(list(cells.values()), list(cells))
+        kept = kept_text(batch, keep, faults)
+        if kept is None:
             return None
-        schema = pa.schema(list(self.kept_types(keep).items()))
-        try:
-            return pa.record_batch([cells[name] for name in keep], names=list(keep)).cast(schema)
-        except pa.ArrowInvalid:
-            raise UnreadableFile(
-                f"{self.name}: a column to keep ({', '.join(keep)}) holds bytes that are not UTF-8"
-            ) from None
+        return kept.cast(pa.schema(list(self.kept_types(keep).items())))
 
     def _one_by_one(
         self,

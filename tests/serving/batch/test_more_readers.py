@@ -18,7 +18,7 @@ from serving.batch.errors import BadCell, BatchError, ColumnMismatch, Unreadable
 from serving.batch.readers import input_files, kind_of, open_table
 from serving.batch.table import Chunk, Fault, Table, joined
 
-from .tables import read_all, write_csv
+from .tables import read_all, write_csv, write_tfrecord
 
 TABLE = pa.table(
     {
@@ -28,28 +28,6 @@ TABLE = pa.table(
     }
 )
 EXPECTED = np.array([[np.nan if i == 4 else i, i] for i in range(25)], float)
-
-
-def write_tfrecord(path: Path, rows: list[Any], compression: str = "") -> Path:
-    """Examples of dictionaries; bytes are written as they are."""
-    import tensorflow as tf
-
-    def feature(value: Any) -> Any:
-        values = value if isinstance(value, list) else [value]
-        if isinstance(values[0], bytes):
-            return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
-        if isinstance(values[0], float):
-            return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-
-    with tf.io.TFRecordWriter(str(path), compression) as writer:
-        for row in rows:
-            if isinstance(row, dict):
-                features = {name: feature(value) for name, value in row.items()}
-                example = tf.train.Example(features=tf.train.Features(feature=features))
-                row = example.SerializeToString()  # noqa: PLW2901
-            writer.write(row)
-    return path
 
 
 def write(path: Path) -> Path:
