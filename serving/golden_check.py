@@ -145,6 +145,18 @@ def probe(
     return _run("probe", "a version AVAILABLE that answers", check)
 
 
+def difference(client: Client, requests: Sequence[GoldenRequest], version: int) -> str | None:
+    """How a version answers one golden request otherwise than recorded; None when it does not.
+
+    Raises ServingError when it gives no answer; InvalidCandidate when there is no such request.
+    """
+    try:
+        _check_answers(client, version, [_telling(requests)])
+    except _Unexpected as error:
+        return str(error)
+    return None
+
+
 def _telling(requests: Sequence[GoldenRequest]) -> tuple[int, GoldenRequest]:
     """The request, with its number, that shows most in one call: ``assign`` of the most rows."""
     asked = [each for each in enumerate(requests) if each[1].signature == ASSIGN]

@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.ml.inference.base import ModelHandler, PredictionResult, RunInference
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.direct.direct_runner import DirectRunner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from .errors import RefusedOption
 from .job import Job, Stretch
@@ -108,12 +111,29 @@ def _pipeline(options: Sequence[str]) -> beam.Pipeline:
         with redirect_stderr(said):
             read = PipelineOptions(list(options))
             read.get_all_options(retain_unknown_options=True)  # those of a runner's own are unknown
-            return beam.Pipeline(options=read)
+            planned = beam.Pipeline(options=read)
+        _refuse_unknown(planned)
+        return planned
     except ValueError as error:
         reason = str(error)
     except SystemExit:  # Beam reads its options by argparse, which says why and ends the program
         reason = said.getvalue().rpartition("error: ")[2]
     raise RefusedOption(f"--beam-option: Apache Beam says: {' '.join(reason.split())}")
+
+
+def _refuse_unknown(planned: beam.Pipeline) -> None:
+    """Raise RefusedOption for one that Beam, in this process, would leave out with a warning.
+
+    What another runner knows besides Beam's own options, only that runner can tell.
+    """
+    if not isinstance(planned.runner, DirectRunner | FnApiRunner):
+        return
+    known = PipelineOptions([]).get_all_options()
+    for name in planned.options.get_all_options(retain_unknown_options=True):
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise RefusedOption(f"--beam-option {name}: Apache Beam has no such option{hint}")
 
 
 def _run(planned: beam.Pipeline, left: Sequence[Stretch], handler: PartModelHandler) -> None:

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from .csv_quotes import WatchedQuotes
 from .errors import UnreadableFile
+from .kept_text import kept_text
 from .table import Chunk, ColumnKind, Fault, Table, check_names, no_numbers, require_columns
 
 MISSING: Final = ("", "NA", "NaN")
@@ -111,9 +112,12 @@ class CsvTable(Table):
                 if row > start:
                     picked = batch.slice(max(0, start - begins))
                     numbers = picked.select(list(columns))
+                    faults: dict[int, Fault] = {}
+                    kept = kept_text(picked, keep, faults)
                     yield Chunk(
                         numbers.to_tensor(null_to_nan=True, row_major=True).to_numpy(),
-                        self._kept(picked, keep),
+                        kept,
+                        tuple(faults[at] for at in sorted(faults)),
                     )
         except pa.ArrowInvalid:
             yield from self._careful_chunks(columns, keep, max(start, row))
@@ -177,23 +181,12 @@ class CsvTable(Table):
                         "write a missing value as an empty cell, NA or NaN",
                     ),
                 )
-        kept = self._kept(batch, keep)
-        if kept is not None and torn:
+        if torn:
             places = np.full(end - row, -1)
             places[whole] = np.arange(len(batch))
-            kept = kept.take(pa.array(places, mask=places < 0))
+            batch = batch.take(pa.array(places, mask=places < 0))
+        kept = kept_text(batch, keep, faults)
         return Chunk(points, kept, tuple(faults[at] for at in sorted(faults)))
-
-    def _kept(self, batch: pa.RecordBatch, keep: Sequence[str]) -> pa.RecordBatch | None:
-        if not keep:
-            return None
-        try:
-            return batch.select(list(keep)).cast(pa.schema([(name, pa.string()) for name in keep]))
-        except pa.ArrowInvalid:
-            raise UnreadableFile(
-                f"{self.name}: a column to keep ({', '.join(keep)}) holds text that is not UTF-8; "
-                "save the file as CSV in UTF-8"
-            ) from None
 
     def _header(self) -> tuple[str, ...]:
         try:

@@ -21,6 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -30,17 +31,48 @@ from export.durable_files import try_lock, why, write_atomically
 from kmeans_module.contract import SCORE, TRANSFORM
 
 from .errors import DamagedJob, OtherJob, OutputInUse, OutputNotWritten, UnreadableFile
-from .job import Job, JobInput, Stretch, part_name
+from .job import Job, JobInput, OnBadRow, Stretch, part_name
 from .table import Table
 from .tally import Tally
 
 #: The format of the manifest.
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 #: Bytes at either end of an input that go into its fingerprint.
 _END_BYTES: Final = 2**16
 
 _FOLDERS: Final = ("scored", "rejected", "manifest")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A file as it was when it was written.
+
+    One of the same size and time is trusted without being read, so that going on does not mean to
+    read all that was written. Of one with another time, as a copy has, the hash decides.
+    """
+
+    bytes: int
+    mtime_ns: int
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        status = path.stat()
+        digest = _sha256(path, status.st_size, status.st_mtime_ns)
+        return cls(status.st_size, status.st_mtime_ns, digest)
+
+    def is_still(self, path: Path) -> bool:
+        """Whether the file is there, and holds what was written."""
+        try:
+            status = path.stat()
+            if status.st_size != self.bytes:
+                return False
+            if status.st_mtime_ns == self.mtime_ns:
+                return True
+            return _sha256(path, status.st_size, status.st_mtime_ns) == self.sha256
+        except FileNotFoundError:
+            return False
 
 
 @dataclass(frozen=True)
@@ -50,16 +82,16 @@ class PartRecord:
     Attributes:
         name: that of its files, without what tells their kind.
         tally: what was counted.
-        bytes: the size of its file of scored rows.
-        rejected_bytes: that of its file of rejected rows; 0 where there are none.
+        scored: its file of scored rows.
+        rejected: its file of rejected rows; None where there are none.
         is_last: whether its input has no rows after it.
         seconds: from its first row to its last.
     """
 
     name: str
     tally: Tally
-    bytes: int
-    rejected_bytes: int
+    scored: Written
+    rejected: Written | None
     is_last: bool
     seconds: float
 
@@ -115,23 +147,18 @@ class OutputFolder:
             value = _unsealed((self._manifest / f"{name}.json").read_bytes())
         except FileNotFoundError:
             return None
-        if value is None:
+        # The record of another part may have been copied over this one.
+        if value is None or value["name"] != name:
             return None
-        value["tally"] = Tally.from_json(value["tally"])
-        record = PartRecord(**value)
-        # A file that somebody has cut or removed is made again.
-        return record if self._has_files_of(record) else None
-
-    def _has_files_of(self, record: PartRecord) -> bool:
-        """Whether the files of a part are there, each of its size."""
-        try:
-            if self.scored(record.name).stat().st_size != record.bytes:
-                return False
-            return not record.tally.rejected or (
-                self.rejected(record.name).stat().st_size == record.rejected_bytes
-            )
-        except FileNotFoundError:
-            return False
+        scored = Written(**value["scored"])
+        rejected = None if value["rejected"] is None else Written(**value["rejected"])
+        # A file that somebody has changed or removed is made again.
+        if not scored.is_still(self.scored(name)):
+            return None
+        if rejected is not None and not rejected.is_still(self.rejected(name)):
+            return None
+        tally = Tally.from_json(value["tally"])
+        return PartRecord(**value | {"tally": tally, "scored": scored, "rejected": rejected})
 
     def records(self) -> list[PartRecord]:
         """The records of all parts that are done, by name."""
@@ -151,9 +178,9 @@ class OutputFolder:
 
     def finish(self, name: str, tally: Tally, *, is_last: bool, seconds: float) -> PartRecord:
         """Note that a part is done: both of its files are there. Raises OutputNotWritten."""
-        size = self.scored(name).stat().st_size
-        rejected = self.rejected(name).stat().st_size if tally.rejected else 0
-        record = PartRecord(name, tally, size, rejected, is_last, round(seconds, 3))
+        scored = Written.of(self.scored(name))
+        rejected = Written.of(self.rejected(name)) if tally.rejected else None
+        record = PartRecord(name, tally, scored, rejected, is_last, round(seconds, 3))
         value = asdict(record) | {"tally": tally.to_json()}
         self._write(self._manifest / f"{name}.json", json.dumps(_sealed(value)))
         return record
@@ -211,12 +238,19 @@ class OutputFolder:
                 "begin it anew with --overwrite, or name another folder"
             )
         self.began = begun.pop("began")
-        if differences := list(_differences(begun, _identity(self._job))):
+        differences = list(_differences(begun, _identity(self._job)))
+        if self._job.on_bad_row is OnBadRow.FAIL and (rejected := self._rejected_rows()):
+            differences.append(f"--on-bad-row was reject, with {rejected:,} rejected, and is fail")
+        if differences:
             raise OtherJob(
                 f"{self.path}: holds another job: {'; '.join(differences)}; "
                 "name another folder, or begin it anew with --overwrite"
             )
         return True
+
+    def _rejected_rows(self) -> int:
+        """Those of the parts that are done: none is what a job that fails at a bad row can take."""
+        return sum(record.tally.rejected for record in self.records())
 
     def _begin(self) -> None:
         begun = self.compare()
@@ -263,6 +297,13 @@ def missing(
         else:
             found.append(Stretch(number, part, part * job.part_rows, stop))
     return found
+
+
+@cache
+def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+    """The hash of a file, read once in a run for each size and time that it has."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sealed(value: Mapping[str, Any]) -> dict[str, Any]:

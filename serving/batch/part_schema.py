@@ -75,7 +75,9 @@ def _takes(form: Format, kind: pa.DataType) -> bool:
         return True
     if form is Format.CSV:
         return pt.is_primitive(kind)
-    return pt.is_integer(kind) or pt.is_floating(kind) or pt.is_boolean(kind)
+    # Its whole numbers are int64.
+    is_whole = pt.is_integer(kind) and not pt.is_uint64(kind)
+    return is_whole or pt.is_floating(kind) or pt.is_boolean(kind)
 
 
 def _answer_types(job: Job) -> dict[str, pa.DataType]:

@@ -29,6 +29,9 @@ class Scorer(Assigner, Protocol):
     def transform(self, points: ArrayLike, /) -> Distances:
         """The distances of each row to every centroid."""
 
+    def confirm(self) -> None:
+        """Find out, before its answers count, whether it is still the same model that answers."""
+
 
 class LocalScorer:
     """A published version, loaded into this process; needs TensorFlow.
@@ -68,6 +71,9 @@ class LocalScorer:
     def transform(self, points: ArrayLike, /) -> Distances:
         """The distances of each row to every centroid."""
         return self._ask(Distances, points)
+
+    def confirm(self) -> None:
+        """Nothing changes a model that is loaded."""
 
     def _ask(self, result: type[_R], points: ArrayLike) -> _R:
         signature = self._model.signatures[result.signature]

@@ -67,6 +67,7 @@ def score_stretch(
         BadRow: a row cannot be scored, and the job is to stop there.
         UnreadableFile: the file is damaged. Finished parts stay.
         OutputNotWritten: the disk does not take a part. Finished parts stay.
+        NoAnswer, OtherModel: the server is gone, or another model answers. Finished parts stay.
     """
     rows = ahead(_pieces(job, table, stretch, limit), _AHEAD)
 
@@ -79,6 +80,7 @@ def score_stretch(
         for part, batches in groupby(answers, key=lambda each: each.piece.part):
             name = part_name(stretch.number, part)
             tally, is_last = _write_part(job, table, name, stretch.number, batches, folder, on_rows)
+            scorer.confirm()
             seconds = time.monotonic() - began
             yield folder.finish(name, tally, is_last=is_last, seconds=seconds)
             began = time.monotonic()

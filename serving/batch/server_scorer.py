@@ -13,19 +13,22 @@ from export.model_card import ModelCard
 from kmeans_module.contract import TRANSFORM
 from serving.errors import (
     DeadlineExceeded,
+    InvalidInput,
     ModelNotFound,
     ResourceExhausted,
     ServerError,
     ServerUnavailable,
     ServingError,
+    SignatureNotFound,
 )
-from serving.golden_check import probe
+from serving.golden_check import difference
 from serving.grpc_client import GrpcClient
 from serving.results import Assignment, Distances, Score, VersionStatus
 
 from .errors import NoAnswer, OtherModel
 
 _R = TypeVar("_R", Assignment, Score, Distances)
+_T = TypeVar("_T")
 
 #: Trouble that passes: a server that restarts, loads, or has too much to do.
 _PASSING: Final = (ServerUnavailable, DeadlineExceeded, ResourceExhausted, ModelNotFound)
@@ -71,37 +74,36 @@ class ServerScorer:
         self._patience = patience
         self._on_trouble = on_trouble
         self._is_over = threading.Event()
+        self._golden: Sequence[GoldenRequest] = ()
         self.version = version
 
     def give_up(self) -> None:
         """Let no thread wait for the server any longer: nobody wants the answers any more."""
         self._is_over.set()
 
-    def check(
-        self, card: ModelCard, requests: Callable[[int], Sequence[GoldenRequest]] | None
-    ) -> None:
+    def check(self, card: ModelCard, golden: Sequence[GoldenRequest]) -> None:
         """Find out before any row is sent whether the right model answers.
 
         Args:
             card: that of the version.
-            requests: the golden requests of a version, by its number; None when there are none.
+            golden: the golden requests of the version, which are asked again later; there may be
+                none.
 
         Raises:
             NoAnswer: nothing answers.
             OtherModel: the version is not there, or does not answer as it did when exported.
             ServingError: the server does not let us in, or has a fault.
         """
+        self._golden = golden
         try:
-            self._check(card, requests)
+            self._check(card)
         except (ServerUnavailable, DeadlineExceeded) as error:
             raise NoAnswer(
                 f"{self._server}: no server answers: {cause(error)}; "
                 "start it, or name another with --server HOST:PORT"
             ) from None
 
-    def _check(
-        self, card: ModelCard, requests: Callable[[int], Sequence[GoldenRequest]] | None
-    ) -> None:
+    def _check(self, card: ModelCard) -> None:
         try:
             self._refuse_others(self._client.status())
             self._client.wait_until_ready(self._patience, version=self.version)
@@ -115,10 +117,25 @@ class ServerScorer:
                     f"transform takes {points} and gives {distances}, and the card has "
                     f"{card.n_features} features and {card.n_clusters} clusters"
                 )
-        if requests is not None:
-            check = probe(self._client, requests, version=self.version)
-            if not check.passed:
-                raise self._other(check.detail)
+        self._ask_golden()
+
+    def confirm(self) -> None:
+        """Find out whether it is still the right model that answers.
+
+        A server that restarts quickly is not noticed otherwise: the client itself asks again.
+        Raises NoAnswer, OtherModel, ServingError.
+        """
+        self._patiently(self._ask_golden)
+
+    def _ask_golden(self) -> None:
+        if not self._golden:
+            return
+        try:
+            found = difference(self._client, self._golden, self.version)
+        except (InvalidInput, SignatureNotFound) as error:  # of another width, it may be
+            raise self._other(str(error)) from None
+        if found is not None:
+            raise self._other(found)
 
     def assign(self, points: ArrayLike, /) -> Assignment:
         """The nearest cluster of each row, and the distance to it."""
@@ -133,22 +150,30 @@ class ServerScorer:
         return self._ask(lambda: self._client.transform(points, version=self.version))
 
     def _ask(self, ask: Callable[[], _R]) -> _R:
+        answer = self._patiently(ask)
+        if answer.version != self.version:
+            raise self._other(f"version {answer.version} has answered")
+        return answer
+
+    def _patiently(self, ask: Callable[[], _T]) -> _T:
         until = time.monotonic() + self._patience
         faults = 0
+        is_sure = True
         while True:
             try:
-                answer = ask()
+                if not is_sure:
+                    self._ask_golden()
+                    is_sure = True
+                return ask()
             except (ServerError, *_PASSING) as error:
                 faults += isinstance(error, ServerError)
                 if faults > _FAULTS or self._is_over.is_set():
                     raise
                 if isinstance(error, ModelNotFound):
                     self._look_for_others()
+                # After a restart, there may be other weights under the same name and version.
+                is_sure = is_sure and isinstance(error, ResourceExhausted)
                 self._wait(until, error)
-                continue
-            if answer.version != self.version:
-                raise self._other(f"version {answer.version} has answered")
-            return answer
 
     def _wait(self, until: float, error: ServingError) -> None:
         """Until the version is there. Raises NoAnswer, for ``error``, at the end of patience."""

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 from .errors import ColumnMismatch, UnreadableFile
+from .kept_text import kept_text
 from .table import Chunk, ColumnKind, Fault, Table, no_numbers, require_columns
 
 #: Records that are looked at to learn what the columns are.
@@ -106,10 +107,10 @@ class TfRecordTable(Table):
             except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
                 # One of them is no Example, or has another type: look at each. TensorFlow's message
                 # quotes the bytes of what is none.
-                cells = self._one_by_one(records, names, faults)
+                cells = self._one_by_one(records, names, keep, faults)
             yield Chunk(
                 self._points(cells, columns, len(records)),
-                self._kept(cells, keep),
+                self._kept(cells, keep, faults),
                 tuple(faults[row] for row in sorted(faults)),
             )
 
@@ -148,24 +149,29 @@ class TfRecordTable(Table):
         narrow = all(self._lists[name] == "float_list" for name in columns)
         points = np.empty((rows, len(columns)), np.float32 if narrow else np.float64)
         for index, name in enumerate(columns):
-            points[:, index] = cells[name].cast(pa.float64()).to_numpy(zero_copy_only=False)
+            # A large integer is rounded to the nearest float64.
+            floats = cells[name].cast(pa.float64(), safe=False)
+            points[:, index] = floats.to_numpy(zero_copy_only=False)
         return points
 
     def _kept(
-        self, cells: "Mapping[str, pa.Array[Any]]", keep: Sequence[str]
+        self,
+        cells: "Mapping[str, pa.Array[Any]]",
+        keep: Sequence[str],
+        faults: dict[int, Fault],
     ) -> pa.RecordBatch | None:
-        if not keep:
+        batch = pa.record_batch(list(cells.values()), list(cells))
+        kept = kept_text(batch, keep, faults)
+        if kept is None:
             return None
-        schema = pa.schema(list(self.kept_types(keep).items()))
-        try:
-            return pa.record_batch([cells[name] for name in keep], names=list(keep)).cast(schema)
-        except pa.ArrowInvalid:
-            raise UnreadableFile(
-                f"{self.name}: a column to keep ({', '.join(keep)}) holds bytes that are not UTF-8"
-            ) from None
+        return kept.cast(pa.schema(list(self.kept_types(keep).items())))
 
     def _one_by_one(
-        self, records: NDArray[np.object_], names: Sequence[str], faults: dict[int, Fault]
+        self,
+        records: NDArray[np.object_],
+        names: Sequence[str],
+        keep: Sequence[str],
+        faults: dict[int, Fault],
     ) -> "dict[str, pa.Array[Any]]":
         cells: dict[str, list[Any]] = {name: [None] * len(records) for name in names}
         for row, record in enumerate(records.tolist()):
@@ -176,9 +182,12 @@ class TfRecordTable(Table):
             for name, kind, values in features:
                 if name not in cells or not values:
                     continue
-                is_text = "bytes_list" in (kind, self._lists[name]) and kind != self._lists[name]
-                if is_text or len(values) > 1:
+                is_other = kind != (first := self._lists[name])
+                if len(values) > 1 or (is_other and "bytes_list" in (kind, first)):
                     faults.setdefault(row, Fault(row, name, f"holds {_held(kind, values)}"))
+                elif is_other and name in keep:
+                    reason = f"holds {values[0]} as {kind}, and the first records have {first}"
+                    faults.setdefault(row, Fault(row, name, reason))
                 else:
                     cells[name][row] = values[0]
         return {name: _array(self._lists[name], cells[name]) for name in names}
@@ -222,5 +231,7 @@ def _first_of_each(name: str, ragged: Any, faults: dict[int, Fault]) -> "pa.Arra
 def _array(kind: str, values: Sequence[Any]) -> "pa.Array[Any]":
     if kind == "bytes_list":
         return pa.array(values, pa.binary())
+    if kind == "int64_list" and not any(isinstance(value, float) for value in values):
+        return pa.array(values, pa.int64())
     # A float where whole numbers were expected is a number all the same.
     return pa.array([None if value is None else float(value) for value in values], pa.float64())

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from serving.batch.scorer import Scorer
+    from serving.batch.scorer import Assigner
     from serving.batch.table import Table
     from serving.results import Assignment
 
@@ -122,7 +122,7 @@ def _tables(files: Sequence[Path], feature_names: Sequence[str]) -> Iterator[lis
 
 
 @contextmanager
-def _scorer(directory: Path, version: int, base: Path, server: str | None) -> Iterator["Scorer"]:
+def _scorer(directory: Path, version: int, base: Path, server: str | None) -> Iterator["Assigner"]:
     if server is None:
         load_tensorflow("train")
         from serving.batch.scorer import LocalScorer

@@ -39,6 +39,9 @@ class NumpyScorer:
     def transform(self, points: ArrayLike, /) -> Distances:
         return Distances(**self._answer("transform", points), version=2)
 
+    def confirm(self) -> None:
+        pass
+
     def _answer(self, signature: str, points: ArrayLike) -> Any:
         return self._model.answer(signature, {"points": np.asarray(points)})
 

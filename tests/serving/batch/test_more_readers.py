@@ -18,7 +18,7 @@ from serving.batch.errors import BadCell, BatchError, ColumnMismatch, Unreadable
 from serving.batch.readers import input_files, kind_of, open_table
 from serving.batch.table import Chunk, Fault, Table, joined
 
-from .tables import read_all, write_csv
+from .tables import read_all, write_csv, write_tfrecord
 
 TABLE = pa.table(
     {
@@ -28,28 +28,6 @@ TABLE = pa.table(
     }
 )
 EXPECTED = np.array([[np.nan if i == 4 else i, i] for i in range(25)], float)
-
-
-def write_tfrecord(path: Path, rows: list[Any], compression: str = "") -> Path:
-    """Examples of dictionaries; bytes are written as they are."""
-    import tensorflow as tf
-
-    def feature(value: Any) -> Any:
-        values = value if isinstance(value, list) else [value]
-        if isinstance(values[0], bytes):
-            return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
-        if isinstance(values[0], float):
-            return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-
-    with tf.io.TFRecordWriter(str(path), compression) as writer:
-        for row in rows:
-            if isinstance(row, dict):
-                features = {name: feature(value) for name, value in row.items()}
-                example = tf.train.Example(features=tf.train.Features(feature=features))
-                row = example.SerializeToString()  # noqa: PLW2901
-            writer.write(row)
-    return path
 
 
 def write(path: Path) -> Path:
@@ -209,6 +187,32 @@ def test_a_bad_cell_of_a_csv_file_is_a_fault_of_its_row_alone(
             assert at not in faults
             values = [np.nan if cell in ("", "NA") else float(cell) for cell in row]
             np.testing.assert_array_equal(found.points[at], values)
+
+
+def test_a_record_whose_kept_column_is_of_another_list_is_a_fault_of_that_record(
+    tmp_path: Path,
+) -> None:
+    large = 2**53 + 1  # which float64 does not hold
+    rows: list[Any] = [
+        {"id": large, "x": 1, "score": 0.5},
+        {"id": 2.5, "x": 1, "score": 0.5},
+        {"id": 3, "x": 2.5, "score": 7},
+        {"x": large, "score": 0.25},
+    ]
+    table = open_table(write_tfrecord(tmp_path / "rows.tfrecord", rows))
+    (chunk,) = table.chunks(["x"], ["id", "score"])
+    assert [(fault.row, fault.column, fault.reason) for fault in chunk.faults] == [
+        (1, "id", "holds 2.5 as float_list, and the first records have int64_list"),
+        (2, "score", "holds 7 as int64_list, and the first records have float_list"),
+    ]
+    assert chunk.kept is not None
+    assert [chunk.kept["id"][row].as_py() for row in (0, 3)] == [large, None]
+    np.testing.assert_array_equal(chunk.points[[0, 3]], [[1], [2.0**53]])
+    # Without a fault as well, TensorFlow's own parser at work.
+    (chunk,) = open_table(write_tfrecord(tmp_path / "2.tfrecord", rows[::3])).chunks(["x"], ["id"])
+    assert chunk.kept is not None
+    assert chunk.kept["id"].to_pylist() == [large, None]
+    np.testing.assert_array_equal(chunk.points, [[1], [2.0**53]])
 
 
 def test_chunks_are_cut_and_joined_with_their_faults() -> None:

@@ -4,10 +4,12 @@ import gzip
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.batch import assigning, score_files
+from serving.batch import assigning, output_folder, score_files
 from serving.batch.errors import DamagedJob, OtherJob, OutputInUse
-from serving.batch.job import Format, ScoredModel
+from serving.batch.job import Format, OnBadRow, ScoredModel
 from serving.batch.output_folder import OutputFolder, PartRecord
 from serving.batch.planning import planned
 from serving.batch.readers import open_table
@@ -153,6 +155,64 @@ def test_a_part_whose_rejected_rows_were_cut_or_removed_is_made_again(
     assert again["rejected"] == first["rejected"] == 4
 
 
+@pytest.mark.parametrize("folder", ["scored", "rejected"])
+@pytest.mark.parametrize("damage", ["one byte", "another part's", "another part's with its time"])
+def test_a_part_whose_file_has_other_bytes_of_the_same_size_is_made_again(
+    inputs: Path, tmp_path: Path, folder: str, damage: str
+) -> None:
+    # The same row again and again, so that two parts have files of one size.
+    rows = [["a" * 3, "", i] if i % 2 else ["b", i % 7, 5] for i in range(30)]
+    path = write_csv(inputs / "a.csv", ["id", "x", "y"], rows)
+    output = tmp_path / "out"
+    job, tables = job_of([path], output, part_rows=10, form=Format.CSV)
+    first = score_files(job, tables, NumpyScorer())
+    whole = contents(output)
+    one, other = (output / folder / f"part-00000-0000{part}.csv" for part in (1, 2))
+    if damage == "one byte":
+        one.write_bytes(one.read_bytes()[:-2] + b"?\n")
+    else:
+        shutil.copyfile(other, one)
+        os.truncate(one, len(whole[str(one.relative_to(output))]))
+        if damage.endswith("time"):
+            shutil.copystat(other, one)
+    assert len(one.read_bytes()) == len(whole[str(one.relative_to(output))])
+    assert one.read_bytes() != whole[str(one.relative_to(output))]
+    scorer = NumpyScorer()
+    again = score_files(job, tables, scorer)
+    # Of the CSV file, what comes after is scored over too.
+    assert sum(scorer.sizes) == 20
+    assert contents(output) == whole
+    assert again["cluster_counts"] == first["cluster_counts"]
+
+
+def test_the_record_of_another_part_is_no_record_of_this_one(inputs: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    job, tables = job_of([inputs / "c.parquet"], output, part_rows=100, form=Format.CSV)
+    first = score_files(job, tables, NumpyScorer())
+    shutil.copy2(
+        output / "manifest" / "part-00000-00002.json", output / "manifest" / "part-00000-00001.json"
+    )
+    scorer = NumpyScorer()
+    again = score_files(job, tables, scorer)
+    assert sum(scorer.sizes) == 100
+    assert again["cluster_counts"] == first["cluster_counts"]
+
+
+@pytest.mark.parametrize("copy", [shutil.copy, shutil.copy2], ids=["new times", "same times"])
+def test_a_folder_that_was_copied_is_not_scored_again_and_read_only_where_its_times_are_new(
+    inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copy: Callable[..., Any]
+) -> None:
+    job, tables = job_of([inputs], tmp_path / "out", part_rows=100)
+    first = score_files(job, tables, NumpyScorer())
+    shutil.copytree(tmp_path / "out", tmp_path / "copy", copy_function=copy)
+    if copy is shutil.copy2:
+        monkeypatch.setattr(output_folder, "_sha256", None)
+    scorer = NumpyScorer()
+    again = score_files(replace(job, output=tmp_path / "copy"), tables, scorer)
+    assert scorer.sizes == []
+    assert again["cluster_counts"] == first["cluster_counts"]
+
+
 #: What becomes of a file that its disk or somebody has damaged.
 DAMAGES: Final[dict[str, Callable[[bytes], bytes]]] = {
     "empty": lambda _: b"",
@@ -255,6 +315,25 @@ def test_another_model_other_inputs_or_other_flags_are_refused_with_what_differs
     for word in [*words, "--overwrite"]:
         assert word in str(caught.value)
     assert contents(output) == whole
+
+
+def test_a_job_that_has_rejected_rows_is_another_than_one_that_fails_at_them(
+    inputs: Path, tmp_path: Path
+) -> None:
+    job, tables = job_of([inputs], tmp_path / "out")
+    score_files(job, tables, NumpyScorer())
+    whole = contents(tmp_path / "out")
+    strict = replace(job, on_bad_row=OnBadRow.FAIL)
+    with pytest.raises(OtherJob) as caught:
+        score_files(strict, tables, NumpyScorer())
+    assert "--on-bad-row was reject, with 4 rejected, and is fail; " in str(caught.value)
+    assert contents(tmp_path / "out") == whole
+    # Where none was rejected, each may go on with what the other has begun.
+    good = write_csv(tmp_path / "good.csv", ["x", "y"], [[1, 2]])
+    job, tables = job_of([good], tmp_path / "good")
+    for on_bad_row in (OnBadRow.REJECT, OnBadRow.FAIL, OnBadRow.REJECT):
+        summary = score_files(replace(job, on_bad_row=on_bad_row), tables, NumpyScorer())
+        assert summary["rows"] == 1
 
 
 def _change(path: Path, how: str) -> None:

@@ -109,7 +109,7 @@ def here(world: World, job: Job, tables: list[Any]) -> dict[str, Any]:
 def by_server(world: World, job: Job, tables: list[Any]) -> dict[str, Any]:
     with GrpcClient(world.address, "people", timeout=30) as client:
         scorer = ServerScorer(client, 1, world.address)
-        scorer.check(world.card, None)
+        scorer.check(world.card, ())
         return score_files(job, tables, scorer, at_a_time=4)
 
 
@@ -241,8 +241,19 @@ def test_the_command_runs_beam_with_options_of_its_own(
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("runner=NoRunner", "Unexpected pipeline runner: NoRunner. Valid values are"),
-        ("direct_num_workers=many", "argument --direct_num_workers: invalid int value: 'many'"),
+        (
+            "runner=NoRunner",
+            ": Apache Beam says: Unexpected pipeline runner: NoRunner. Valid values are",
+        ),
+        (
+            "direct_num_workers=many",
+            ": Apache Beam says: argument --direct_num_workers: invalid int value: 'many'",
+        ),
+        (
+            "direct_num_worker=2",
+            " direct_num_worker: Apache Beam has no such option; did you mean direct_num_workers?",
+        ),
+        ("nonsense=1", " nonsense: Apache Beam has no such option"),
     ],
 )
 def test_an_option_that_beam_does_not_take_is_one_line_before_anything_is_written(
@@ -252,8 +263,18 @@ def test_an_option_that_beam_does_not_take_is_one_line_before_anything_is_writte
     words_given = ["batch-score", inputs, output, "--model", str(world.base), "--runner", "beam"]
     assert main([*words_given, "--beam-option", option]) == 2
     *_, last = capsys.readouterr().err.splitlines()
-    assert last.startswith(f"error: --beam-option: Apache Beam says: {words}")
+    assert last.startswith(f"error: --beam-option{words}")
     assert not (tmp_path / "out").exists()
+
+
+@needs_beam
+@beams_warnings
+def test_an_option_that_another_runner_may_know_goes_through() -> None:
+    from serving.batch.beam_runner import _pipeline
+
+    options = ["--runner=FlinkRunner", "--of_the_runners_own=1"]
+    read = _pipeline(options).options.get_all_options(retain_unknown_options=True)
+    assert read["of_the_runners_own"] == "1"
 
 
 @needs_beam

@@ -22,7 +22,7 @@ from serving.batch.job import Format, OnBadRow
 from serving.batch.readers import open_table
 
 from .scorers import CARD, MODEL, NumpyScorer, expected, job_of, read_output
-from .tables import write_csv
+from .tables import write_csv, write_tfrecord
 
 ROWS: list[list[object]] = [
     ["a", 1, 0.5],
@@ -195,10 +195,11 @@ def test_columns_to_keep_keep_their_types(tmp_path: Path) -> None:
             "y": [3.0, 4.0],
             "day": [day, day],
             "tags": [["a"], []],
+            "code": pa.array([1, 2**63], pa.uint64()),
         }
     )
     pq.write_table(table, tmp_path / "rows.parquet")
-    keep = ["tags", "id", "day", "region", "y"]
+    keep = ["tags", "id", "day", "region", "y", "code"]
     job, tables = job_of([tmp_path / "rows.parquet"], tmp_path / "out", keep=keep)
     score_files(job, tables, NumpyScorer())
     found = pq.read_table(tmp_path / "out" / "scored").select(keep)
@@ -208,6 +209,8 @@ def test_columns_to_keep_keep_their_types(tmp_path: Path) -> None:
         job_of([tmp_path / "rows.parquet"], tmp_path / "csv", keep=["tags"], form=Format.CSV)
     with pytest.raises(ColumnMismatch, match=r"--keep day: holds date32.*which tfrecord does not"):
         job_of([tmp_path / "rows.parquet"], tmp_path / "tf", keep=["day"], form=Format.TFRECORD)
+    with pytest.raises(ColumnMismatch, match=r"--keep code: holds uint64, which tfrecord does not"):
+        job_of([tmp_path / "rows.parquet"], tmp_path / "tf", keep=["code"], form=Format.TFRECORD)
 
 
 def test_text_to_keep_is_what_stands_in_the_csv_file(tmp_path: Path) -> None:
@@ -222,6 +225,37 @@ def test_text_to_keep_is_what_stands_in_the_csv_file(tmp_path: Path) -> None:
     del texts[4]
     assert [row["id"] for row in found] == texts
     assert [row["x"] for row in found] == ["1"] * 5
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "torn.csv", "rows.tfrecord"])
+def test_text_to_keep_that_is_not_utf8_rejects_its_row_alone(tmp_path: Path, name: str) -> None:
+    ids = [b"a", "J\u00f6rg".encode("latin-1"), "größe".encode(), b"\xff" * 99]
+    rejected: list[tuple[int, str | None, str | None]]
+    rejected = [(2, "id", "b'J\\xf6rg' is not UTF-8; write text in UTF-8"), (4, "id", None)]
+    path = tmp_path / name
+    if name == "rows.tfrecord":
+        write_tfrecord(path, [{"id": each, "x": 1.0, "y": 2.0} for each in ids])
+    else:
+        lines = [each + b",1,2" for each in ids]
+        if name == "torn.csv":
+            # What makes the file read the careful way: a row before, and one that has it as well.
+            lines[0] += b",3"
+            lines[3] = lines[3].replace(b",1,", b",oops,")
+            rejected = [(1, None, None), rejected[0], (4, "x", "'oops' is not a number; ")]
+        path.write_bytes(b"\n".join([b"id,x,y", *lines]))
+    job, tables = job_of([path], tmp_path / "out", keep=["id"])
+    score_files(job, tables, NumpyScorer())
+    good = ["größe"] if name == "torn.csv" else ["a", "größe"]
+    assert pq.read_table(tmp_path / "out" / "scored")["id"].to_pylist() == good
+    found = pq.read_table(tmp_path / "out" / "rejected").to_pylist()
+    for row, (number, column, reason) in zip(found, rejected, strict=True):
+        assert (row["row"], row["column"]) == (number, column)
+        assert row["reason"].startswith(reason or "")
+        assert len(row["reason"]) < 300
+    if name == "rows.csv":
+        job, tables = job_of([path], tmp_path / "fail", keep=["id"], on_bad_row=OnBadRow.FAIL)
+        with pytest.raises(BadRow, match=r"row 2 \(line 3\), column 'id': b'J\\xf6rg' is not UTF"):
+            score_files(job, tables, NumpyScorer())
 
 
 def test_a_column_that_would_be_there_twice_or_has_two_types_is_named(tmp_path: Path) -> None:

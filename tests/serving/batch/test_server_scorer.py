@@ -18,6 +18,7 @@ import pytest
 from export.golden_requests import GoldenRequest
 from serving.batch import assigning, score_files
 from serving.batch.errors import NoAnswer, OtherModel
+from serving.batch.output_folder import OutputFolder
 from serving.batch.server_scorer import ServerScorer, cause
 from serving.errors import ServingError
 from serving.grpc_client import GrpcClient
@@ -49,7 +50,7 @@ def check_answers(scorer: ServerScorer) -> None:
 def test_the_version_of_the_card_is_asked_whichever_is_the_latest(server: FakeGrpcServer) -> None:
     for version in (1, 2):
         scorer = scorer_of(server, version=version)
-        scorer.check(CARD, None)
+        scorer.check(CARD, ())
         check_answers(scorer)
         assert server.versions[-1] == version
     assert scorer.score(POINTS).silhouette.shape == (400,)
@@ -60,7 +61,7 @@ def test_the_version_of_the_card_is_asked_whichever_is_the_latest(server: FakeGr
 def test_trouble_that_passes_is_waited_for_and_told(server: FakeGrpcServer, code: str) -> None:
     told: list[ServingError] = []
     scorer = scorer_of(server, on_trouble=told.append)
-    scorer.check(CARD, None)
+    scorer.check(CARD, ())
     # More than the client itself tries again.
     server.failures.extend([Failure(code, "not now")] * 6)
     check_answers(scorer)
@@ -93,7 +94,7 @@ def test_where_nothing_answers_one_line_says_so_and_what_to_do(address: str) -> 
     with GrpcClient(address.split(","), "customers", timeout=5) as client:
         scorer = ServerScorer(client, 2, address, patience=0.1)
         with pytest.raises(NoAnswer) as caught:
-            scorer.check(CARD, None)
+            scorer.check(CARD, ())
     assert str(caught.value) == (
         f"{address}: no server answers: Connection refused; "
         "start it, or name another with --server HOST:PORT"
@@ -127,35 +128,94 @@ def test_another_version_another_model_or_another_size_stops_before_any_row(
     server: FakeGrpcServer,
 ) -> None:
     with pytest.raises(OtherModel, match=r"not serve version 7 as its card says: it has version 2"):
-        scorer_of(server, version=7).check(CARD, None)
+        scorer_of(server, version=7).check(CARD, ())
     server.model.states = {2: "LOADING", 3: "AVAILABLE"}
     del server.model.states[2]
     with pytest.raises(OtherModel, match=r"it has version 3"):
-        scorer_of(server).check(CARD, None)
+        scorer_of(server).check(CARD, ())
     # It has happened in the middle.
     with pytest.raises(OtherModel, match=r"it has version 3"):
         scorer_of(server).assign(POINTS)
     server.model.states = {2: "AVAILABLE"}
     server.width = 5
     with pytest.raises(OtherModel, match=r"points? float32 \[\*, 5\]|float32 \[\*, 5\]"):
-        scorer_of(server).check(CARD, None)
+        scorer_of(server).check(CARD, ())
     server.width = 2
     server.model.name = "other"
     with pytest.raises(OtherModel):
-        ServerScorer(GrpcClient(server.address, "customers"), 2, "s").check(CARD, None)
+        ServerScorer(GrpcClient(server.address, "customers"), 2, "s").check(CARD, ())
     assert server.predicts() == 0
+
+
+def golden() -> list[GoldenRequest]:
+    points = POINTS[:20]
+    return [GoldenRequest("assign", {"points": points}, _answers(points))]
+
+
+def _answers(points: Any) -> dict[str, Any]:
+    return NumpyModel().answer("assign", {"points": points})
 
 
 def test_a_server_that_does_not_answer_as_the_version_did_is_refused(
     server: FakeGrpcServer,
 ) -> None:
-    points = POINTS[:20]
-    outputs = NumpyModel().answer("assign", {"points": points})
-    golden = [GoldenRequest("assign", {"points": points}, outputs)]
-    scorer_of(server).check(CARD, lambda _: golden)
-    outputs["cluster_index"] = outputs["cluster_index"][::-1]
+    scorer_of(server).check(CARD, golden())
+    server.model.centroids = server.model.centroids[::-1]
     with pytest.raises(OtherModel, match="expected cluster_index"):
-        scorer_of(server).check(CARD, lambda _: golden)
+        scorer_of(server).check(CARD, golden())
+
+
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "CANCELLED", "NOT_FOUND", "DEADLINE_EXCEEDED"])
+def test_after_trouble_another_model_of_the_same_name_and_version_is_sent_no_row(
+    server: FakeGrpcServer, code: str
+) -> None:
+    scorer = scorer_of(server)
+    scorer.check(CARD, golden())
+    # More than the client itself tries again.
+    failures = [Failure(code, "restarting")] * (5 if code == "UNAVAILABLE" else 1)
+    server.model.centroids = server.model.centroids[::-1]
+    server.failures.extend(failures)
+    server.rows.clear()
+    with pytest.raises(OtherModel, match="does not serve version 2 as its card says: expected"):
+        scorer.assign(POINTS)
+    assert server.rows == [20]
+
+
+def test_trouble_in_the_middle_of_a_golden_request_is_waited_for(server: FakeGrpcServer) -> None:
+    scorer = scorer_of(server)
+    scorer.check(CARD, golden())
+    codes = ["CANCELLED", "NOT_FOUND", "RESOURCE_EXHAUSTED"]
+
+    def trouble(outputs: dict[str, Any]) -> dict[str, Any]:
+        if codes and len(outputs["distance"]) == 20:
+            raise Failure(codes.pop(), "again")
+        return outputs
+
+    server.change_answer = trouble
+    server.failures.append(Failure("CANCELLED", "restarting"))
+    check_answers(scorer)
+    assert codes == []
+
+
+def test_another_model_that_came_without_any_trouble_is_found_before_a_part_counts(
+    tmp_path: Path, server: FakeGrpcServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(assigning, "_BATCH_ROWS", 10)
+    np.save(tmp_path / "rows.npy", POINTS)
+    job, tables = job_of([tmp_path / "rows.npy"], tmp_path / "out", part_rows=100)
+    scorer = scorer_of(server)
+    scorer.check(CARD, golden())
+    scored = 0
+
+    def on_rows(count: int) -> None:
+        nonlocal scored
+        scored += count
+        if scored == 150:
+            server.model.centroids = server.model.centroids[::-1]
+
+    with pytest.raises(OtherModel, match="expected cluster_index"):
+        score_files(job, tables, scorer, at_a_time=2, on_rows=on_rows)
+    assert [record.name for record in OutputFolder(job).records()] == ["part-00000-00000"]
 
 
 def test_a_server_that_restarts_in_the_middle_loses_no_row_and_repeats_none(
