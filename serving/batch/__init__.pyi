@@ -7,6 +7,7 @@ from .errors import NoRows as NoRows
 from .errors import OtherJob as OtherJob
 from .errors import OutputInUse as OutputInUse
 from .errors import OutputNotWritten as OutputNotWritten
+from .errors import RepeatedInput as RepeatedInput
 from .errors import UnreadableFile as UnreadableFile
 from .in_process import score_files as score_files
 from .job import Format as Format

@@ -10,6 +10,7 @@
      ├── NoAnswer           the server is not there, or has not answered in time
      ├── OtherModel         the server does not answer as the model of the card does
      ├── RefusedOption      Apache Beam does not take an option of its pipeline
+     ├── RepeatedInput      a file is given twice
      ├── NoRows             nothing is left to work on
      └── OutputNotWritten   the output exists, or the disk does not take it
           ├── OutputInUse     another run is writing there
@@ -51,6 +52,10 @@ class OtherModel(BatchError):
 
 class RefusedOption(BatchError):
     """Apache Beam does not take an option of its pipeline, as a runner that it does not know."""
+
+
+class RepeatedInput(BatchError):
+    """A file is given twice, by itself, a folder or a glob, and its rows would be scored twice."""
 
 
 class NoRows(BatchError):

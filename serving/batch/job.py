@@ -63,6 +63,7 @@ class Job:
         output: the folder that is written.
         model: who answers.
         n_clusters: k of the model.
+        features: what its card calls the columns that it takes; a file without names has others.
         keep: columns of the inputs that are carried along.
         signatures: what is asked of the model, of ``assign``, ``score`` and ``transform``.
         format: what is written.
@@ -75,6 +76,7 @@ class Job:
     output: Path
     model: ScoredModel
     n_clusters: int
+    features: tuple[str, ...]
     keep: tuple[str, ...] = ()
     signatures: tuple[str, ...] = (ASSIGN,)
     format: Format = Format.PARQUET

@@ -57,8 +57,8 @@ def scored_schema(job: Job, kept: Mapping[str, pa.DataType]) -> pa.Schema:
             raise ColumnMismatch(f"--keep {name}: the output has a column {name!r} of its own")
         if not _takes(job.format, kind):
             raise ColumnMismatch(
-                f"--keep {name}: holds {kind}, which {job.format} does not take; "
-                "write --format parquet, or leave it out"
+                f"--keep {name}: holds {kind} in {job.inputs[0].name}, which {job.format} does not "
+                "take; write --format parquet, or leave it out"
             )
     return pa.schema(
         [*kept.items(), *answers.items()],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from export.model_card import ModelCard
 
-from .errors import OutputNotWritten
+from .errors import OutputNotWritten, RepeatedInput
 from .feature_columns import model_columns
 from .job import Format, Job, JobInput, OnBadRow, ScoredModel, signatures
 from .part_schema import kept_types, scored_schema
@@ -35,9 +35,11 @@ def planned(
     Raises:
         ColumnMismatch: a table lacks a column, or it holds no numbers, or a column to keep cannot
             be carried along.
+        RepeatedInput: two tables are one file.
         OutputNotWritten: an input lies in the output folder.
     """
     copies = copies or {}
+    _refuse_repeated(tables)
     inputs = []
     for table in tables:
         columns = model_columns(table, card.feature_names)
@@ -51,6 +53,7 @@ def planned(
         output=output,
         model=model,
         n_clusters=card.n_clusters,
+        features=tuple(card.feature_names),
         keep=tuple(keep),
         signatures=signatures(score=score, all_distances=all_distances),
         format=form,
@@ -60,3 +63,16 @@ def planned(
     )
     scored_schema(job, kept_types(tables, keep))
     return job
+
+
+def _refuse_repeated(tables: Sequence[Table]) -> None:
+    names: dict[Path, str] = {}
+    for table in tables:
+        path = Path(table.name).resolve()
+        if path in names:
+            also = f", also as {names[path]}" if names[path] != table.name else ""
+            raise RepeatedInput(
+                f"{table.name}: is given twice{also}, so that its rows would be scored twice; "
+                "give it once"
+            )
+        names[path] = table.name

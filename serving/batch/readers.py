@@ -29,6 +29,8 @@ STANDARD_INPUT: Final = Path("-")
 
 _SAME: Final = {".tfrecords": ".tfrecord", ".arrows": ".arrow"}
 
+_ENDINGS: Final = ", ".join([*KINDS, *_SAME])
+
 # Pipelines of TensorFlow write shards, as in rows.tfrecord-00003-of-00010.
 _ENDING: Final = re.compile(r"(\.[a-z]+)(?:-\d+-of-\d+)?(\.gz)?$")
 
@@ -69,9 +71,7 @@ def _meant(given: Path) -> Iterator[Path]:
     if given.is_dir():
         files = [path for path in _below(given) if kind_of(path)]
         if not files:
-            raise UnreadableFile(
-                f"{given}: is a folder without a file that is read ({', '.join(KINDS)})"
-            )
+            raise UnreadableFile(f"{given}: is a folder without a file that is read ({_ENDINGS})")
         yield from files
     elif not given.exists() and has_magic(str(given)):
         matches = sorted(Path(match) for match in glob(str(given), recursive=True))
@@ -106,8 +106,7 @@ def open_table(path: Path) -> Table:
         raise UnreadableFile(f"{path}: no such file")
     if kind is None:
         raise UnreadableFile(
-            f"{path}: a file of the kind {path.suffix!r} is not read; "
-            f"give one of {', '.join(KINDS)}"
+            f"{path}: a file of the kind {path.suffix!r} is not read; give one of {_ENDINGS}"
         )
     if not path.stat().st_size:
         raise UnreadableFile(f"{path}: is empty")

@@ -199,9 +199,12 @@ def _rejected(
     chunk, before = each.piece.chunk, each.piece.row
     faults = {fault.row: fault for fault in chunk.faults}
     rows = np.flatnonzero(~good).tolist()
-    found = [faults.get(row) or _fault(source, chunk, row) for row in rows]
+    found = [faults.get(row) or _fault(job, chunk, row) for row in rows]
     if job.on_bad_row is OnBadRow.FAIL:
-        raise BadRow(f"{table.described(found[0], before)}; mend it, or give --on-bad-row reject")
+        raise BadRow(
+            f"{table.described(found[0], before)}; mend it, which makes it another job "
+            "(--overwrite), or go on with --on-bad-row reject"
+        )
     return pa.record_batch(
         [
             [source.name] * len(rows),
@@ -213,7 +216,7 @@ def _rejected(
     )
 
 
-def _fault(source: JobInput, chunk: Chunk, row: int) -> Fault:
+def _fault(job: Job, chunk: Chunk, row: int) -> Fault:
     """Why a row of numbers was not scored."""
     values = chunk.points[row]
     bad = np.flatnonzero(~np.isfinite(as_points(values)))
@@ -229,4 +232,4 @@ def _fault(source: JobInput, chunk: Chunk, row: int) -> Fault:
     what = "is missing" if np.isnan(value) else "is infinite"
     if np.isfinite(value):
         what = f"{value:g} is more than float32 can hold"
-    return Fault(row, source.columns[bad[0]], what)
+    return Fault(row, job.features[bad[0]], what)

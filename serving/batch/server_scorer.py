@@ -106,7 +106,8 @@ class ServerScorer:
     def _check(self, card: ModelCard) -> None:
         try:
             self._refuse_others(self._client.status())
-            self._client.wait_until_ready(self._patience, version=self.version)
+            # Without patience, the one look that there is takes its time too.
+            self._client.wait_until_ready(max(self._patience, _GLANCE), version=self.version)
             declared = self._client.metadata(version=self.version).signatures[TRANSFORM]
         except ModelNotFound as error:
             raise OtherModel(str(error)) from None

@@ -12,6 +12,7 @@ import typer
 
 from export.errors import InvalidCandidate
 from export.model_card import CARD_FILE, ModelCard
+from serving.batch.errors import UnreadableFile
 from serving.batch.job import Format, Job, OnBadRow, ScoredModel
 
 from .arguments import (
@@ -363,6 +364,9 @@ def _told_how_to_go_on(job: Job) -> Iterator[None]:
         else:
             note(f"{counted(done, 'part')} done in {job.output}; the same command goes on there")
         raise
+    except UnreadableFile:
+        note("a file that was mended makes it another job, which --overwrite begins anew")
+        raise
 
 
 def _by_beam(
@@ -417,7 +421,7 @@ def _show_plan(job: Job, given: Given, begun: "OutputFolder | None", *, as_json:
         "files": [table.name for table in given.tables],
         "rows": rows,
         "rows_are_counted": counted_all,
-        "features": list(job.inputs[0].columns),
+        "features": list(job.features),
         "model": job.model.name,
         "version": job.model.version,
         "output": str(job.output),
@@ -436,7 +440,7 @@ def _show_plan(job: Job, given: Given, begun: "OutputFolder | None", *, as_json:
             ("model", f"{job.model.name}, version {job.model.version}"),
             ("files", _listed([table.name for table in given.tables])),
             ("rows", about if counted_all or rows is None else f"about {about}"),
-            ("features", ", ".join(job.inputs[0].columns)),
+            ("features", ", ".join(job.features)),
             ("format", f"{job.format}, parts of {counted(job.part_rows, 'row')}"),
             ("columns", ", ".join(f"{column} {kind}" for column, kind in kinds)),
             ("done", counted(done, "part")),

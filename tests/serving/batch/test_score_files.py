@@ -16,7 +16,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.batch import arrow_table, assigning, csv_table, score_files
-from serving.batch.errors import BadRow, ColumnMismatch, OutputNotWritten, UnreadableFile
+from serving.batch.errors import (
+    BadRow,
+    ColumnMismatch,
+    OutputNotWritten,
+    RepeatedInput,
+    UnreadableFile,
+)
 from serving.batch.feature_columns import extra_columns, model_columns
 from serving.batch.job import Format, OnBadRow
 from serving.batch.readers import open_table
@@ -105,6 +111,25 @@ def test_all_distances_are_a_list_and_in_csv_a_column_for_each_cluster(
         np.testing.assert_allclose(lists, flat, rtol=1e-6)
 
 
+def test_a_file_without_names_has_its_columns_rejected_by_those_of_the_card(
+    tmp_path: Path,
+) -> None:
+    np.save(tmp_path / "rows.npy", np.array([[0, 1], [2, np.nan]]))
+    job, tables = job_of([tmp_path / "rows.npy"], tmp_path / "out")
+    score_files(job, tables, NumpyScorer())
+    (row,) = pq.read_table(tmp_path / "out" / "rejected").to_pylist()
+    assert (row["row"], row["column"]) == (2, "y")
+
+
+def test_a_file_that_is_given_twice_is_refused_and_scored_by_nobody(tmp_path: Path) -> None:
+    rows = write_csv(tmp_path / "rows.csv", ["x", "y"], [[1, 2]])
+    (tmp_path / "link.csv").symlink_to(rows)
+    with pytest.raises(RepeatedInput, match=r"rows\.csv: is given twice, so"):
+        job_of([rows, rows], tmp_path / "out")
+    with pytest.raises(RepeatedInput, match=r"rows\.csv: is given twice, also as .*link\.csv"):
+        job_of([tmp_path], tmp_path / "out")
+
+
 def test_the_files_say_which_model_has_answered(tmp_path: Path, rows: Path) -> None:
     for form in (Format.PARQUET, Format.ARROW):
         job, tables = job_of([rows], tmp_path / form, form=form)
@@ -176,7 +201,8 @@ def test_the_first_bad_row_ends_a_job_that_is_to_fail_and_finished_parts_stay(
     with pytest.raises(BadRow) as caught:
         score_files(job, tables, NumpyScorer())
     assert str(caught.value).startswith(f"{rows}: {where}, column 'x': 'x' is not a number; ")
-    assert "--on-bad-row reject" in str(caught.value)
+    for flag in ("--on-bad-row reject", "another job (--overwrite)"):
+        assert flag in str(caught.value)
     assert len(list((tmp_path / "out" / "scored").iterdir())) == (0 if bad == "first" else 2)
     # With the other flag it goes on where it stopped.
     job, tables = job_of([rows], tmp_path / "out", **wishes)
@@ -205,11 +231,11 @@ def test_columns_to_keep_keep_their_types(tmp_path: Path) -> None:
     found = pq.read_table(tmp_path / "out" / "scored").select(keep)
     assert found.to_pylist() == table.select(keep).to_pylist()
     assert str(found.schema.field("region").type) == "string"
-    with pytest.raises(ColumnMismatch, match=r"--keep tags: holds list.*which csv does not take"):
+    with pytest.raises(ColumnMismatch, match=r"--keep tags: holds list.*rows\.parquet, which csv"):
         job_of([tmp_path / "rows.parquet"], tmp_path / "csv", keep=["tags"], form=Format.CSV)
-    with pytest.raises(ColumnMismatch, match=r"--keep day: holds date32.*which tfrecord does not"):
+    with pytest.raises(ColumnMismatch, match=r"--keep day: holds date32.*in /.*, which tfrecord"):
         job_of([tmp_path / "rows.parquet"], tmp_path / "tf", keep=["day"], form=Format.TFRECORD)
-    with pytest.raises(ColumnMismatch, match=r"--keep code: holds uint64, which tfrecord does not"):
+    with pytest.raises(ColumnMismatch, match=r"--keep code: holds uint64 in .*which tfrecord"):
         job_of([tmp_path / "rows.parquet"], tmp_path / "tf", keep=["code"], form=Format.TFRECORD)
 
 

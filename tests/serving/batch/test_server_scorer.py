@@ -89,6 +89,17 @@ def test_patience_has_an_end_and_then_the_servers_own_words_are_said(
     )
 
 
+def test_without_patience_a_server_that_is_there_answers_and_another_is_not_waited_for(
+    server: FakeGrpcServer,
+) -> None:
+    scorer = scorer_of(server, patience=0.0)
+    scorer.check(CARD, golden())
+    check_answers(scorer)
+    server.failures.append(Failure("CANCELLED", "restarting"))
+    with pytest.raises(NoAnswer, match="has not answered for 0 s: restarting"):
+        scorer.assign(POINTS)
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:1,127.0.0.1:2"])
 def test_where_nothing_answers_one_line_says_so_and_what_to_do(address: str) -> None:
     with GrpcClient(address.split(","), "customers", timeout=5) as client:

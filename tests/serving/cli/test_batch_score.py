@@ -163,6 +163,24 @@ def test_ctrl_c_says_what_is_done_and_the_same_command_goes_on(
     assert pq.read_table(output / "scored").num_rows == len(points)
 
 
+def test_of_a_damaged_file_it_is_said_that_a_mended_one_makes_another_job(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"height": [1.0, 3.0], "weight": [2.0, 4.0]}), path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4] + bytes(20) + whole[24:])
+    words = [path, tmp_path / "out", "--model", trained.base]
+    assert score(*words) == 2
+    *_, said, last = capsys.readouterr().err.splitlines()
+    assert said == "a file that was mended makes it another job, which --overwrite begins anew"
+    assert last.startswith(f"error: {path}: cannot be read as Parquet: ")
+    path.write_bytes(whole)
+    assert score(*words) == 2
+    assert "rows.parquet has changed" in capsys.readouterr().err
+    assert score(*words, "--overwrite") == 0
+
+
 class _Clock:
     """A clock that a test moves."""
 
