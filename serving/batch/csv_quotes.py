@@ -60,9 +60,11 @@ class WatchedQuotes:
             block = b"\n"
             if self._is_open:
                 return False
-        before = self._last or b"\n"
-        text = np.frombuffer(before + (block if self._last else _without_mark(block)), np.uint8)
-        self._last = block[-1:]
+        if not self._last:
+            self._last, block = b"\n", block.removeprefix(codecs.BOM_UTF8)
+        read = self._last + block
+        text = np.frombuffer(read, np.uint8)
+        self._last = read[-1:]
         places = np.flatnonzero(text == _QUOTE)
         if not len(places):
             return True
@@ -75,7 +77,3 @@ class WatchedQuotes:
             _BESIDE[text[first[first > 0] - 1]].all()
             and _BESIDE[text[last[last < len(text) - 1] + 1]].all()
         )
-
-
-def _without_mark(start: bytes) -> bytes:
-    return start.removeprefix(codecs.BOM_UTF8)
