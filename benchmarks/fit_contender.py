@@ -105,13 +105,17 @@ class Faiss:
 
         faiss.omp_set_num_threads(THREADS)
         n, d = points.shape
-        clustering = faiss.Clustering(d, len(init))
-        clustering.niter, clustering.seed = max_iter, seed
-        clustering.min_points_per_centroid, clustering.max_points_per_centroid = 1, n
-        faiss.copy_array_to_vector(init.ravel(), clustering.centroids)
         index = faiss.IndexFlatL2(d)
-        clustering.train(points, index)
-        centroids = faiss.vector_float_to_array(clustering.centroids).reshape(-1, d)
+        centroids, left = init, max_iter
+        while left:
+            clustering = faiss.Clustering(d, len(init))
+            clustering.niter, clustering.seed = left, seed
+            clustering.min_points_per_centroid, clustering.max_points_per_centroid = 1, n
+            faiss.copy_array_to_vector(centroids.ravel(), clustering.centroids)
+            clustering.train(points, index)
+            centroids = faiss.vector_float_to_array(clustering.centroids).reshape(-1, d)
+            # It ends where its objective, a float32, is the same twice: then it goes on from there.
+            left -= clustering.iteration_stats.size()
         # Its own objective is that of the iteration before; the assignment is part of the others'.
         squared, _ = index.search(points, 1)
         return centroids, max_iter, float(squared.sum(dtype=np.float64))

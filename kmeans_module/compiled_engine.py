@@ -30,9 +30,9 @@ _NEW_SUMS: Final = 0.5
 
 #: So often they are taken anew in any case: a row that is far away leaves rounding behind in the
 #: sum of a cluster that it has left.
-_FRESH: Final = 16
+_FRESH: Final = 64
 
-_TIGHTEN_ROWS: Final = 32_768
+_TIGHTEN_ROWS: Final = 65_536
 
 #: The bounds are kept from the step on in which less than this share of the rows changes cluster:
 #: before it they leave nearly every row to be searched.

@@ -5,7 +5,7 @@ engine      what it computes                                             chosen 
 =========== ============================================================ =======================
 plain       every distance, by stock TensorFlow (`lloyd`)                a compiler does not pay
 narrow      every distance, written out (`nearest_of_few`)               k d <= 64
-product     every distance, by matrix products (`nearest_by_product`)    k d < 4096, or d < 16
+product     every distance, by matrix products (`nearest_by_product`)    k d < 512
 bounds      distances of rows that may have moved (`hamerly_bounds`)     otherwise
 =========== ============================================================ =======================
 
@@ -30,8 +30,7 @@ ENGINES: Final[tuple[EngineName, ...]] = ("plain", "narrow", "product", "bounds"
 _SMALL_ROWS: Final = 20_000
 _SMALL_WORK: Final = 3e7
 _FEW: Final = 64
-_MANY: Final = 4096
-_WIDE: Final = 16
+_MANY: Final = 512
 
 
 def choose_engine(n: int, d: int, k: int) -> EngineName:
@@ -40,7 +39,7 @@ def choose_engine(n: int, d: int, k: int) -> EngineName:
         return "plain"
     if k * d <= _FEW:
         return "narrow"
-    return "bounds" if k * d >= _MANY and d >= _WIDE else "product"
+    return "bounds" if k * d >= _MANY else "product"
 
 
 def check_engine(engine: str, n: int, d: int, k: int) -> EngineName:

@@ -266,7 +266,7 @@ def test_the_rule_chooses_plain_steps_for_small_data_and_bounds_for_large() -> N
     assert choose_engine(20_000, 784, 100) == "plain"
     assert choose_engine(100_000, 2, 3) == "plain"
     assert choose_engine(4_000_000, 2, 8) == "narrow"
-    assert choose_engine(1_000_000, 16, 64) == "product"
+    assert choose_engine(1_000_000, 16, 64) == "bounds"
     assert choose_engine(273_280, 3, 64) == "product"
     assert choose_engine(1_000_000, 64, 256) == "bounds"
     assert fit(blobs(100), 3).engine == "plain"
