@@ -1,6 +1,7 @@
 from .contract import SIGNATURES as SIGNATURES
 from .contract import SignatureContract as SignatureContract
 from .contract import TensorContract as TensorContract
+from .errors import ForkedProcess as ForkedProcess
 from .errors import InvalidAssignments as InvalidAssignments
 from .errors import InvalidCentroids as InvalidCentroids
 from .errors import InvalidParameter as InvalidParameter

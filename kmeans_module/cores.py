@@ -10,6 +10,8 @@ from functools import cache, wraps
 from threading import RLock
 from typing import Any, Final, ParamSpec, TypeVar
 
+from .errors import ForkedProcess
+
 #: A range begins at a multiple of so many rows: what is held a row is then cut at addresses that
 #: TensorFlow's kernels take.
 _ROWS: Final = 512
@@ -21,6 +23,26 @@ _CORES: Final = min(
 _threads: Final = ThreadPoolExecutor(_CORES, thread_name_prefix="core")
 
 _building: Final = RLock()
+
+
+@cache
+def _process() -> int:
+    """The process in which threads were first used: a fork of it has none."""
+    return os.getpid()
+
+
+def check_not_forked() -> None:
+    """Check that this process has its threads, TensorFlow's too.
+
+    Raises:
+        ForkedProcess: it was forked from one that had started them.
+    """
+    if _process() != os.getpid():
+        raise ForkedProcess(
+            "this process was forked from one in which TensorFlow ran, whose threads it lacks; "
+            "start processes by 'spawn' or 'forkserver', or fork before the first fit"
+        )
+
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,6 +12,9 @@
      ├── InvalidAssignments    a clustering is not one whole number a row
      ├── UndefinedMeasure      a measure of one cluster, or of clusters of one row each
      └── TooFewDistinctPoints  more clusters than distinct rows of positive weight
+
+    RuntimeError
+     └── ForkedProcess         a fit in a fork of a process that had fitted
 """
 
 
@@ -61,3 +64,7 @@ class TooFewDistinctPoints(KMeansError):
     def __init__(self, message: str, distinct: int) -> None:
         super().__init__(message)
         self.distinct = distinct
+
+
+class ForkedProcess(RuntimeError):
+    """A fit would wait for threads that a forked process does not have."""

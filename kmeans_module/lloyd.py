@@ -92,7 +92,7 @@ class PlainEngine:
         assignments, distances, sums, counts, inertia = _assign_and_sum(
             self._points, self._weight, tf.constant(centroids)
         )
-        before, self.assignments = self.assignments, looked_at(assignments)
+        before, self.assignments = self.assignments, assignments.numpy()
         self._squared_distances = looked_at(distances)
         changed = not np.array_equal(before, self.assignments)
         return Step(sums.numpy(), counts.numpy(), float(inertia), changed)

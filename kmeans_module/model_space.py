@@ -134,6 +134,8 @@ def check_points(points: ArrayLike) -> Array:
     try:
         is_frame = hasattr(getattr(points, "dtypes", None), "items")
         array = _of_frame(points) if is_frame else np.asarray(points)
+    except InvalidPoints:
+        raise
     except ValueError as error:
         raise InvalidPoints(f"points are no table: {error}") from None
     if array.dtype.kind not in "buif":
@@ -172,11 +174,16 @@ def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
     """One weight a row, float32 [n]; 1 where none is given.
 
     Raises:
-        InvalidWeights: another length, negative, not finite, all zero, or beyond float32.
+        InvalidWeights: another length, masked, negative, not finite, all zero, or beyond float32.
     """
     if sample_weight is None:
         return np.ones(n, np.float32)
-    given = np.asarray(sample_weight)
+    if np.ma.is_masked(sample_weight):
+        raise InvalidWeights("sample_weight has masked values; give 0 for a row to leave out")
+    try:
+        given = np.asarray(sample_weight)
+    except ValueError as error:
+        raise InvalidWeights(f"sample_weight is no list of numbers: {error}") from None
     if given.dtype.kind not in "buif" or given.shape != (n,):
         raise InvalidWeights(
             f"sample_weight has shape {given.shape} and dtype {given.dtype}; "
@@ -221,7 +228,7 @@ def check_distance(distance: object) -> Distance:
         InvalidParameter: it is not.
     """
     for known in DISTANCES:
-        if distance == known:
+        if isinstance(distance, str) and distance == known:
             return known
     raise InvalidParameter(
         f"distance is {distance!r}; give {' or '.join(repr(known) for known in DISTANCES)}"

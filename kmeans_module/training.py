@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from . import lloyd
+from .cores import check_not_forked
 from .engines import EngineName, check_engine, new_engine
 from .errors import InvalidCentroids, InvalidParameter
 from .initialization import initial_centroids
@@ -116,7 +117,8 @@ def fit(
             points in float32.
         seed: every random choice comes from it; the same seed gives the same bits.
         engine: "auto" chooses by the size of the problem (`kmeans_module.engines`); or one of
-            "plain", "narrow", "product" and "bounds". All give the same clusters.
+            "plain", "narrow", "product" and "bounds". All give the same clusters, but for ties
+            that rounding decides.
         on_iteration: called after each iteration.
 
     Raises:
@@ -127,14 +129,22 @@ def fit(
         InvalidCentroids: ``init`` is an array of another shape, or not finite.
         InvalidParameter: another parameter is out of its range.
         TooFewDistinctPoints: more clusters than distinct rows.
+        ForkedProcess: there was a fit in the process that this one was forked from.
     """
+    check_not_forked()
     array = check_points(points)
     k = check_whole("n_clusters", n_clusters, 1)
     n_init = check_whole("n_init", n_init, 1)
     max_iter = check_whole("max_iter", max_iter, 1)
     seed = check_whole("seed", seed, 0)
-    if not isinstance(tol, float | int | np.number) or not 0 <= float(tol) < math.inf:
+    if isinstance(tol, bool) or not isinstance(tol, float | int | np.number):
+        raise InvalidParameter(f"tol is {tol!r}; give a number")
+    if not 0 <= float(tol) < math.inf:
         raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
+    if not isinstance(standardize, bool | np.bool_):
+        raise InvalidParameter(f"standardize is {standardize!r}; give True or False")
+    if on_iteration is not None and not callable(on_iteration):
+        raise InvalidParameter(f"on_iteration is {on_iteration!r}; give a function")
     steps_by = check_engine(engine, len(array), array.shape[1], k)
     weights = check_weights(sample_weight, len(array))
     given = None if isinstance(init, str) else _check_centroids(init, k, array.shape[1])
@@ -181,6 +191,8 @@ def _result(best: LloydResult, began: Float32, space: ModelSpace, engine: Engine
 
 
 def _check_centroids(init: ArrayLike, k: int, d: int) -> NDArray[np.float64]:
+    if np.ma.is_masked(init):
+        raise InvalidCentroids("init has masked values; give numbers in their place")
     try:
         given = np.asarray(init)
     except ValueError as error:

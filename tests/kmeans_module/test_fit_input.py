@@ -1,6 +1,8 @@
 """What goes into a fit, and what is refused."""
 
+import multiprocessing
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import tensorflow as tf
 
 from kmeans_module import (
     FitResult,
+    ForkedProcess,
     InvalidCentroids,
     InvalidParameter,
     InvalidPoints,
@@ -49,6 +52,10 @@ INFINITY[5, 0] = -np.inf
         (POINTS, {"max_iter": 0}, InvalidParameter, ["max_iter", "0"]),
         (POINTS, {"tol": -1.0}, InvalidParameter, ["tol", "-1.0"]),
         (POINTS, {"tol": float("nan")}, InvalidParameter, ["tol", "nan"]),
+        (POINTS, {"tol": True}, InvalidParameter, ["tol", "True"]),
+        (POINTS, {"standardize": "yes"}, InvalidParameter, ["standardize", "'yes'"]),
+        (POINTS, {"distance": np.ones(2)}, InvalidParameter, ["distance", "euclidean"]),
+        (POINTS, {"on_iteration": 3}, InvalidParameter, ["on_iteration", "3"]),
         (POINTS, {"seed": -1}, InvalidParameter, ["seed", "-1"]),
         (POINTS, {"init": "best"}, InvalidParameter, ["'best'", "k-means++"]),
         (POINTS, {"init": POINTS[:2]}, InvalidCentroids, ["(2, 3)", "(3, 3)"]),
@@ -60,6 +67,9 @@ INFINITY[5, 0] = -np.inf
         (POINTS, {"sample_weight": np.full(60, 1e300)}, InvalidWeights, ["1e+300", "float32"]),
         (POINTS, {"sample_weight": np.full(60, 1e-42)}, InvalidWeights, ["1e-42", "float32"]),
         (POINTS, {"sample_weight": ["1"] * 60}, InvalidWeights, ["number a row"]),
+        (POINTS, {"sample_weight": [[1], [2, 3]]}, InvalidWeights, ["no list"]),
+        (POINTS, {"sample_weight": np.ma.masked_less(POINTS[:, 0], 0)}, InvalidWeights, ["masked"]),
+        (POINTS, {"init": np.ma.masked_less(POINTS[:3], 0)}, InvalidCentroids, ["masked"]),
     ],
 )
 def test_a_wrong_input_is_refused_with_one_line_that_names_it(
@@ -122,7 +132,7 @@ def test_float64_and_integers_are_centred_before_they_are_rounded_to_float32() -
 
 def test_a_frame_is_refused_by_the_name_of_its_column_or_the_place_of_what_is_missing() -> None:
     frame = pd.DataFrame(POINTS, columns=["x", "y", "z"])
-    with pytest.raises(InvalidPoints, match="column 'city' of dtype"):
+    with pytest.raises(InvalidPoints, match=r"^points have a column 'city' of dtype"):
         fit(frame.assign(city="12"), 3)
     missing = frame.assign(count=pd.array([1, None, *range(58)], dtype="Int64"))
     with pytest.raises(NonFinitePoint, match="nan in row 1, column 3"):
@@ -137,6 +147,32 @@ def test_weights_and_centroids_may_be_of_pandas_too() -> None:
     plain = fit(POINTS, 3, init=init)
     framed = fit(frame, 3, init=pd.DataFrame(init), sample_weight=pd.Series(np.ones(60)))
     np.testing.assert_array_equal(framed.assignments, plain.assignments)
+
+
+def test_a_fit_in_a_fork_of_a_process_that_had_fitted_is_refused_and_does_not_hang() -> None:
+    fit(POINTS, 3)
+    forking = multiprocessing.get_context("fork")
+    receiver, sender = forking.Pipe(duplex=False)
+    child = forking.Process(target=_fit_and_tell, args=(sender,), daemon=True)
+    child.start()
+    try:
+        assert receiver.poll(60), "the fit hangs"
+        assert "'spawn'" in receiver.recv()
+    finally:
+        child.kill()
+        child.join()
+
+
+def _fit_and_tell(sender: Connection) -> None:
+    try:
+        fit(POINTS, 3)
+    except ForkedProcess as error:
+        sender.send(str(error))
+
+
+@pytest.mark.parametrize("engine", ["plain", "product"])
+def test_assignments_are_the_callers_to_write_into(engine: str) -> None:
+    fit(POINTS, 3, engine=engine).assignments[0] = 2
 
 
 def test_fit_leaves_its_input_as_it_was() -> None:
