@@ -24,6 +24,9 @@ _threads: Final = ThreadPoolExecutor(_CORES, thread_name_prefix="core")
 
 _building: Final = RLock()
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 @cache
 def _process() -> int:
@@ -42,10 +45,6 @@ def check_not_forked() -> None:
             "this process was forked from one in which TensorFlow ran, whose threads it lacks; "
             "start processes by 'spawn' or 'forkserver', or fork before the first fit"
         )
-
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 def ranges(n: int) -> list[tuple[int, int]]:

@@ -21,6 +21,7 @@ from .errors import (
     InvalidParameter,
     InvalidPoints,
     InvalidWeights,
+    KMeansError,
     NonFinitePoint,
     TooFewDistinctPoints,
     ZeroPoint,
@@ -131,11 +132,11 @@ def check_points(points: ArrayLike) -> Array:
     """
     if np.ma.is_masked(points):
         raise InvalidPoints("points have masked values; leave such rows out, or fill them in")
+    is_frame = hasattr(getattr(points, "dtypes", None), "items")
+    if is_frame:
+        _check_columns(points)
     try:
-        is_frame = hasattr(getattr(points, "dtypes", None), "items")
         array = _of_frame(points) if is_frame else np.asarray(points)
-    except InvalidPoints:
-        raise
     except ValueError as error:
         raise InvalidPoints(f"points are no table: {error}") from None
     if array.dtype.kind not in "buif":
@@ -151,22 +152,48 @@ def check_points(points: ArrayLike) -> Array:
     return array
 
 
-def _of_frame(frame: Any) -> Array:
-    """The numbers of a data frame, whose columns may be of several dtypes, or lack values.
-
-    Raises:
-        InvalidPoints: a column of it is not numeric.
-    """
+def _check_columns(frame: Any) -> None:
+    """Check that each column of a data frame is numeric. Raises InvalidPoints."""
     for name, dtype in frame.dtypes.items():
         if dtype.kind not in "buif":
             raise InvalidPoints(
                 f"points have a column {name!r} of dtype {dtype}, which is not numeric; "
                 "leave it out, or give it as numbers"
             )
+
+
+def _of_frame(frame: Any) -> Array:
+    """The numbers of a data frame, whose columns may be of several dtypes, or lack values."""
     array = np.asarray(frame)
     if array.dtype == object:
         # Columns that have no common dtype in NumPy, or a marker for what is missing.
         array = frame.to_numpy(dtype=np.float64, na_value=np.nan)
+    return array
+
+
+def check_numbers(
+    name: str,
+    given: ArrayLike,
+    shape: tuple[int, ...],
+    wanted: str,
+    error: type[KMeansError],
+) -> Array:
+    """An argument as an array of real numbers of this shape.
+
+    Args:
+        name: of the argument.
+        wanted: says in words what is to be given.
+        error: raised where it is masked, ragged, not numeric or of another shape.
+    """
+    if np.ma.is_masked(given):
+        raise error(f"{name} has masked values; give {wanted}")
+    try:
+        array = np.asarray(given)
+    except ValueError as problem:
+        kind = "table" if len(shape) == 2 else "list of numbers"
+        raise error(f"{name} is no {kind}: {problem}") from None
+    if array.dtype.kind not in "buif" or array.shape != shape:
+        raise error(f"{name} has shape {array.shape} and dtype {array.dtype}; give {wanted}")
     return array
 
 
@@ -178,17 +205,13 @@ def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
     """
     if sample_weight is None:
         return np.ones(n, np.float32)
-    if np.ma.is_masked(sample_weight):
-        raise InvalidWeights("sample_weight has masked values; give 0 for a row to leave out")
-    try:
-        given = np.asarray(sample_weight)
-    except ValueError as error:
-        raise InvalidWeights(f"sample_weight is no list of numbers: {error}") from None
-    if given.dtype.kind not in "buif" or given.shape != (n,):
-        raise InvalidWeights(
-            f"sample_weight has shape {given.shape} and dtype {given.dtype}; "
-            f"give one number a row, shape ({n},)"
-        )
+    given = check_numbers(
+        "sample_weight",
+        sample_weight,
+        (n,),
+        f"one number a row, shape ({n},), 0 for one to leave out",
+        InvalidWeights,
+    )
     wrong = ~(np.isfinite(given) & (given >= 0))
     if wrong.any():
         row = int(np.argmax(wrong))

@@ -21,6 +21,7 @@ from .model_space import (
     ModelSpace,
     check_distance,
     check_distinct,
+    check_numbers,
     check_points,
     check_weights,
     check_whole,
@@ -137,9 +138,8 @@ def fit(
     n_init = check_whole("n_init", n_init, 1)
     max_iter = check_whole("max_iter", max_iter, 1)
     seed = check_whole("seed", seed, 0)
-    if isinstance(tol, bool) or not isinstance(tol, float | int | np.number):
-        raise InvalidParameter(f"tol is {tol!r}; give a number")
-    if not 0 <= float(tol) < math.inf:
+    is_number = isinstance(tol, float | int | np.number) and not isinstance(tol, bool)
+    if not is_number or not 0 <= float(tol) < math.inf:
         raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
     if not isinstance(standardize, bool | np.bool_):
         raise InvalidParameter(f"standardize is {standardize!r}; give True or False")
@@ -191,17 +191,8 @@ def _result(best: LloydResult, began: Float32, space: ModelSpace, engine: Engine
 
 
 def _check_centroids(init: ArrayLike, k: int, d: int) -> NDArray[np.float64]:
-    if np.ma.is_masked(init):
-        raise InvalidCentroids("init has masked values; give numbers in their place")
-    try:
-        given = np.asarray(init)
-    except ValueError as error:
-        raise InvalidCentroids(f"init is no table: {error}") from None
-    if given.dtype.kind not in "buif" or given.shape != (k, d):
-        raise InvalidCentroids(
-            f"init has shape {given.shape} and dtype {given.dtype}; "
-            f"give numbers of shape ({k}, {d}), [n_clusters, features]"
-        )
+    wanted = f"numbers of shape ({k}, {d}), [n_clusters, features]"
+    given = check_numbers("init", init, (k, d), wanted, InvalidCentroids)
     if not np.isfinite(given).all():
         raise InvalidCentroids("init holds NaN or infinity; give finite centroids")
     return given.astype(np.float64)
