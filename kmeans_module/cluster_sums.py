@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import tensorflow as tf
 
+from .aligned_window import Window, window_spec
 from .cores import built_once
-from .full_blocks import traced
-from .row_window import Window, window_spec
+from .padded_blocks import traced
 
 #: Numbers of a tile: in float64 they should stay in a core's own cache.
 _TILE_NUMBERS: Final = 2**14

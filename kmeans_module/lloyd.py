@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from .assignment import nearest_in_block, rows_per_block
 from .cores import built_once
-from .full_blocks import traced
 from .model_space import ROWS_SPEC, Float32, Float64, Rows, unit_rows
 from .numpy_rows import NumpyRows, looked_at
+from .padded_blocks import traced
 
 ReadBlock = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import lloyd
 from .assignment import nearest
-from .engines import choose_engine, new_engine
+from .engines.choice import choose_engine, new_engine
 from .errors import InvalidParameter, UndefinedMeasure
 from .initialization import initial_centroids
 from .metrics import (

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import lloyd
 from .cores import check_not_forked
-from .engines import EngineName, check_engine, new_engine
+from .engines.choice import EngineName, check_engine, new_engine
 from .errors import InvalidCentroids, InvalidParameter
 from .initialization import initial_centroids
 from .lloyd import Iteration, LloydResult
@@ -65,7 +65,7 @@ class FitResult:
         history: those iterations.
         initial_centroids: float32 [k, d], in raw units: where the best start began.
         converged: whether it stopped before ``max_iter``.
-        engine: what took its steps; see `kmeans_module.engines`.
+        engine: what took its steps; see `kmeans_module.engines.choice`.
         module: the model, ready to be exported.
     """
 
@@ -117,7 +117,7 @@ def fit(
             the squared distances that the inertia sums are then 2 - 2 cos. Holds one copy of the
             points in float32.
         seed: every random choice comes from it; the same seed gives the same bits.
-        engine: "auto" chooses by the size of the problem (`kmeans_module.engines`); or one of
+        engine: "auto" chooses by the size of the problem (`engines.choice`); or one of
             "plain", "narrow", "product" and "bounds". All give the same clusters, but for ties
             that rounding decides.
         on_iteration: called after each iteration.

@@ -12,15 +12,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .cluster_sums import cluster_sums, sums_shapes
-from .cores import built_once
-from .full_blocks import block_rows, filled, map_full_blocks, sum_full_blocks, traced
+from ..aligned_window import Gathering, Window, window
+from ..cluster_sums import cluster_sums, sums_shapes
+from ..cores import built_once
+from ..model_space import ROWS_SPEC, Float64, Rows
+from ..numpy_rows import looked_at, squared_norms
+from ..padded_blocks import block_rows, filled, map_full_blocks, sum_full_blocks, traced
 from .hamerly_bounds import moves, tighten
-from .lanes import LaneStep
-from .model_space import ROWS_SPEC, Float64, Rows
-from .nearest_by_product import nearest_by_product
-from .numpy_rows import looked_at, squared_norms
-from .row_window import Gathering, Window, window
+from .matmul_kernel import nearest_by_product
+from .sharded import LaneStep
 
 #: Above this share of the rows all are searched: reading in order costs less than gathering.
 _ALL_ROWS: Final = 0.7

@@ -4,8 +4,8 @@
 engine      what it computes                                             chosen where
 =========== ============================================================ =======================
 plain       every distance, by stock TensorFlow (`lloyd`)                a compiler does not pay
-narrow      every distance, written out (`nearest_of_few`)               k d <= 64
-product     every distance, by matrix products (`nearest_by_product`)    k d < 512
+narrow      every distance, written out (`unrolled_kernel`)               k d <= 64
+product     every distance, by matrix products (`matmul_kernel`)    k d < 512
 bounds      distances of rows that may have moved (`hamerly_bounds`)     otherwise
 =========== ============================================================ =======================
 
@@ -17,12 +17,12 @@ from typing import Final, Literal
 
 import tensorflow as tf
 
-from .compiled_engine import CompiledLane
-from .errors import InvalidParameter
-from .lanes import LanesEngine
-from .lloyd import Engine, PlainEngine
-from .model_space import Rows
-from .narrow_engine import NarrowLane
+from ..errors import InvalidParameter
+from ..lloyd import Engine, PlainEngine
+from ..model_space import Rows
+from .matmul import CompiledLane
+from .sharded import LanesEngine
+from .unrolled import NarrowLane
 
 EngineName = Literal["plain", "narrow", "product", "bounds"]
 ENGINES: Final[tuple[EngineName, ...]] = ("plain", "narrow", "product", "bounds")

@@ -11,15 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
-from kmeans_module import InvalidParameter, compiled_engine, fit
-from kmeans_module.engines import EngineName, choose_engine, new_engine
-from kmeans_module.hamerly_bounds import moves
+from kmeans_module import InvalidParameter, fit
+from kmeans_module.aligned_window import Gathering, window
+from kmeans_module.engines import matmul
+from kmeans_module.engines.choice import EngineName, choose_engine, new_engine
+from kmeans_module.engines.hamerly_bounds import moves
 from kmeans_module.lloyd import move
 from kmeans_module.model_space import enter
 from kmeans_module.numpy_rows import squared_distances, squared_norms
-from kmeans_module.row_window import Gathering, window
 
-from .problems import Float32, blobs, distinct_rows
+from ..problems import Float32, blobs, distinct_rows
 
 COMPILED: tuple[EngineName, ...] = ("narrow", "product", "bounds")
 
@@ -39,9 +40,9 @@ class Problem(NamedTuple):
 @pytest.fixture
 def eager_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds from the second step on, however much they leave, and never sums anew."""
-    monkeypatch.setattr(compiled_engine, "_BOUNDS_FROM", 2.0)
-    monkeypatch.setattr(compiled_engine, "_ALL_ROWS", 1.0)
-    monkeypatch.setattr(compiled_engine, "_NEW_SUMS", 2.0)
+    monkeypatch.setattr(matmul, "_BOUNDS_FROM", 2.0)
+    monkeypatch.setattr(matmul, "_ALL_ROWS", 1.0)
+    monkeypatch.setattr(matmul, "_NEW_SUMS", 2.0)
 
 
 def misaligned(points: Float32, offset: int) -> Float32:

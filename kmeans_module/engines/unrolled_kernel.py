@@ -10,10 +10,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from .cluster_sums import beside_sums
-from .cores import built_once
-from .full_blocks import traced
-from .row_window import Window, window_spec
+from ..aligned_window import Window, window_spec
+from ..cluster_sums import beside_sums
+from ..cores import built_once
+from ..padded_blocks import traced
 
 
 @built_once

@@ -4,17 +4,17 @@ from typing import Any
 
 import tensorflow as tf
 
-from .cluster_sums import sums_beside
-from .cores import built_once
-from .full_blocks import block_rows, filled, over_full_blocks, traced
-from .lanes import LaneStep
-from .model_space import ROWS_SPEC, Rows
-from .nearest_of_few import nearest_of_few
-from .row_window import window
+from ..aligned_window import window
+from ..cluster_sums import sums_beside
+from ..cores import built_once
+from ..model_space import ROWS_SPEC, Rows
+from ..padded_blocks import block_rows, filled, over_full_blocks, traced
+from .sharded import LaneStep
+from .unrolled_kernel import nearest_of_few
 
 
 class NarrowLane:
-    """Every distance and every sum of a range of rows in every step; see `nearest_of_few`.
+    """Every distance and every sum of a range of rows in every step; see `unrolled_kernel`.
 
     Args:
         points: [n, d].

@@ -12,10 +12,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from .cores import built_once
-from .full_blocks import traced
+from ..aligned_window import Window, window_spec
+from ..cores import built_once
+from ..padded_blocks import traced
 from .hamerly_bounds import bounds_of_scores
-from .row_window import Window, window_spec
 
 
 @built_once

@@ -22,8 +22,8 @@ from typing import Any, Final
 
 import tensorflow as tf
 
-from .cores import built_once
-from .full_blocks import traced
+from ..cores import built_once
+from ..padded_blocks import traced
 
 _WIDER: Final = 1 + 2.0**-20
 _NARROWER: Final = 1 - 2.0**-20
