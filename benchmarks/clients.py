@@ -101,7 +101,7 @@ def serve(parent: Connection) -> None:
 
 def _bare(address: str, points: np.ndarray[Any, Any]) -> Callable[[], Any]:
     from export.wire import serving_pb2
-    from serving.tensors import to_tensor
+    from serving.clients.tensors import to_tensor
 
     request = serving_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = _MODEL, "assign"

@@ -21,10 +21,19 @@ from export.model_card import ModelCard
 from export.repository import version_directory, versions
 from kmeans_module.contract import ASSIGN, FIT_STEP, SERVING_DEFAULT, SIGNATURES, TensorContract
 
-from .client import Client
+from .clients.client import Client
+from .clients.grpc_client import GrpcClient
+from .clients.results import (
+    Assignment,
+    Centroids,
+    Distances,
+    Score,
+    Signature,
+    Step,
+    Tensor,
+    VersionStatus,
+)
 from .errors import DeadlineExceeded, ServerUnavailable, ServingError
-from .grpc_client import GrpcClient
-from .results import Assignment, Centroids, Distances, Score, Signature, Step, Tensor, VersionStatus
 
 #: Floats may differ by this share of the largest in their column.
 TOLERANCE: Final = 1e-5
@@ -94,7 +103,7 @@ def check_server(grpc_address: str, rest_address: str, base: Path, name: str) ->
         InvalidInput: an address is none.
         ExportError: ``base`` is no model, or its version lacks a part.
     """
-    from .rest_client import RestClient  # a probe, which has no time, does without it
+    from .clients.rest_client import RestClient  # a probe, which has no time, does without it
 
     highest = int(version_directory(base).name)
     with (

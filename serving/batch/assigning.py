@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_module.contract import BAD_ROW
-from serving.results import Assignment
+from serving.clients.results import Assignment
 
 from .feature_columns import model_columns
 from .scorer import Assigner

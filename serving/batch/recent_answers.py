@@ -15,7 +15,7 @@ import numpy as np
 
 from export.drift import RecentAnswers
 from kmeans_module.contract import BAD_ROW
-from serving.results import Assignment
+from serving.clients.results import Assignment
 
 from .assigning import assignments
 from .errors import BadCell, NoRows, UnreadableFile

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 
 from export.errors import InvalidCandidate
 from kmeans_module.contract import SIGNATURES
-from serving.results import Assignment, Distances, Score
+from serving.clients.results import Assignment, Distances, Score
 
 _R = TypeVar("_R", Assignment, Score, Distances)
 

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 from export.golden_requests import GoldenRequest
 from export.model_card import ModelCard
 from kmeans_module.contract import TRANSFORM
+from serving.clients.grpc_client import GrpcClient
+from serving.clients.results import Assignment, Distances, Score, VersionStatus
 from serving.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -22,8 +24,6 @@ from serving.errors import (
     SignatureNotFound,
 )
 from serving.golden_check import difference
-from serving.grpc_client import GrpcClient
-from serving.results import Assignment, Distances, Score, VersionStatus
 
 from .errors import NoAnswer, OtherModel
 

@@ -10,7 +10,7 @@ from .arguments import model_name, not_negative
 from .errors import UserMistake
 
 if TYPE_CHECKING:
-    from serving.grpc_client import GrpcClient
+    from serving.clients.grpc_client import GrpcClient
 
 AskedServerOption = Annotated[
     str,
@@ -83,8 +83,8 @@ def asking_client(
     tls_key: Path | None = None,
 ) -> "GrpcClient":
     """A client of the server. Raises UserMistake, InvalidInput."""
-    from serving.grpc_client import GrpcClient
-    from serving.options import Tls
+    from serving.clients.grpc_client import GrpcClient
+    from serving.clients.options import Tls
 
     encrypted = tls or any(file is not None for file in (tls_ca, tls_certificate, tls_key))
     options: dict[str, Any] = {}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from serving.batch.scorer import Assigner
     from serving.batch.table import Table
-    from serving.results import Assignment
+    from serving.clients.results import Assignment
 
 EXAMPLES: Final = examples(
     ("The cluster and the distance of each row", "tfkmeans assign rows.csv --model models/c"),
@@ -129,7 +129,7 @@ def _scorer(directory: Path, version: int, base: Path, server: str | None) -> It
 
         yield LocalScorer(directory)
         return
-    from serving.grpc_client import GrpcClient
+    from serving.clients.grpc_client import GrpcClient
 
     # The columns are those of this version's card, so no other version may answer.
     with GrpcClient(server, model_name(base), version=version) as client:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import typer
 
-from serving.results import ModelMetadata, Tensor, VersionStatus
+from serving.clients.results import ModelMetadata, Tensor, VersionStatus
 
 from .arguments import JsonOption, ModelOrPlace, VersionOption, examples
 from .asking import (

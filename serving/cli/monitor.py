@@ -39,7 +39,7 @@ from .terminal import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from export.drift import RecentAnswers
-    from serving.grpc_client import GrpcClient
+    from serving.clients.grpc_client import GrpcClient
 
 EXAMPLES: Final = examples(
     (

@@ -84,7 +84,7 @@ def move(
 
     client = None
     if server is not None:
-        from serving.reload_client import ReloadClient
+        from serving.clients.reload_client import ReloadClient
 
         client = ReloadClient(server, timeout=timeout)
     with progress("moving") as tell:

@@ -99,15 +99,15 @@ def _findings(directory: Path) -> list[str]:
 
 
 def _loaded(server: str, model: str) -> set[int]:
-    from serving.grpc_client import GrpcClient
+    from serving.clients.grpc_client import GrpcClient
 
     with GrpcClient(server, model) as client:
         return {each.version for each in client.status() if each.state == "AVAILABLE"}
 
 
 def _server_findings(server: str, base: Path, version: int) -> list[str]:
+    from serving.clients.grpc_client import GrpcClient
     from serving.golden_check import check_version
-    from serving.grpc_client import GrpcClient
 
     with GrpcClient(server, model_name(base), timeout=30.0) as client:
         checks = check_version({server: client}, version_directory(base, version), version)

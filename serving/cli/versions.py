@@ -48,7 +48,7 @@ def list_versions(
 
 
 def _states(server: str, model: str) -> dict[int, str]:
-    from serving.grpc_client import GrpcClient
+    from serving.clients.grpc_client import GrpcClient
 
     with GrpcClient(server, model) as client:
         return {

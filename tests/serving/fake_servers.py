@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from export.wire import serving_pb2, tensor_pb2
 from kmeans_module.contract import SIGNATURES
-from serving.tensors import to_array
+from serving.clients.tensors import to_array
 
 Arrays = dict[str, NDArray[Any]]
 

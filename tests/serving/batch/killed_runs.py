@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from serving.batch import assigning, score_files
 from serving.batch.job import Format
-from serving.results import Assignment
+from serving.clients.results import Assignment
 
 from .scorers import NumpyScorer, job_of
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from serving.batch import Format, Job, ScoredModel, Table, input_files, open_table, planned
 from serving.batch.assigning import as_points
-from serving.results import Assignment, Distances, Score
+from serving.clients.results import Assignment, Distances, Score
 from tests.serving.fake_servers import NumpyModel
 
 MODEL = ScoredModel("customers", 2, "ab" * 32)

@@ -19,7 +19,7 @@ from serving.batch.recent_answers import (
     open_output,
     read_outputs,
 )
-from serving.results import Assignment
+from serving.clients.results import Assignment
 
 from .tables import write_csv
 

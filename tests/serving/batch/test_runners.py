@@ -31,8 +31,8 @@ from serving.batch.output_folder import OutputFolder, PartRecord
 from serving.batch.scoring import score_stretch
 from serving.batch.server_scorer import ServerScorer
 from serving.cli import main
+from serving.clients.grpc_client import GrpcClient
 from serving.embedded import EmbeddedServer
-from serving.grpc_client import GrpcClient
 
 from .tables import write_csv
 

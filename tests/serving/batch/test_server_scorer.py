@@ -20,8 +20,8 @@ from serving.batch import assigning, score_files
 from serving.batch.errors import NoAnswer, OtherModel
 from serving.batch.output_folder import OutputFolder
 from serving.batch.server_scorer import ServerScorer, cause
+from serving.clients.grpc_client import GrpcClient
 from serving.errors import ServingError
-from serving.grpc_client import GrpcClient
 from tests.serving.cli.command import COMMAND, environment
 from tests.serving.fake_servers import Failure, FakeGrpcServer, NumpyModel
 

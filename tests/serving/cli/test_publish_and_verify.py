@@ -13,7 +13,7 @@ from export import ModelCard, repository, versions
 from export.comparison import Comparison
 from serving import GrpcClient
 from serving.cli import main
-from serving.results import VersionStatus
+from serving.clients.results import VersionStatus
 
 from .command import run
 from .conftest import Trained

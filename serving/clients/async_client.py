@@ -1,15 +1,16 @@
-"""The methods of a client that waits for its answers, whatever carries them."""
+"""The methods of a client that awaits its answers, whatever carries them."""
+# ruff: noqa: ASYNC109 - the deadline goes over the wire, and the methods are those of the others
 
-import time
+import asyncio
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from numpy.typing import ArrayLike
 
-from .conversations import Conversation, Conversations
-from .errors import ServingError
-from .questions import Ask
+from ..errors import ServingError
+from .call_flow import Conversation, Conversations
+from .operations import Ask
 from .results import (
     Assignment,
     Centroids,
@@ -24,8 +25,8 @@ _T = TypeVar("_T")
 _R = TypeVar("_R", Assignment, Score, Distances, Centroids, Step)
 
 
-class Client(ABC):
-    """What ``GrpcClient`` and ``RestClient`` have in common.
+class AsyncClient(ABC):
+    """What ``AsyncGrpcClient`` and ``AsyncRestClient`` have in common.
 
     Every method asks the version or label that it is given, else the client's, else the latest
     version; gives up after ``timeout`` seconds, its own or the client's; and raises a class of
@@ -36,13 +37,10 @@ class Client(ABC):
     the client was told to refuse it. More rows than the limits allow go in parts, several at once.
     """
 
-    #: Whether a request without rows goes to the server, or is answered here.
-    sends_no_rows: ClassVar[bool] = True
-
     def __init__(self, conversations: Conversations) -> None:
         self._conversations = conversations
 
-    def assign(
+    async def assign(
         self,
         points: ArrayLike,
         *,
@@ -51,9 +49,9 @@ class Client(ABC):
         timeout: float | None = None,
     ) -> Assignment:
         """The nearest cluster of each row, and the distance to it; ``points`` are [n, d]."""
-        return self._ask(Assignment, {"points": points}, version, label, timeout)
+        return await self._ask(Assignment, {"points": points}, version, label, timeout)
 
-    def score(
+    async def score(
         self,
         points: ArrayLike,
         *,
@@ -62,9 +60,9 @@ class Client(ABC):
         timeout: float | None = None,
     ) -> Score:
         """How well each row fits its cluster; ``points`` are [n, d]."""
-        return self._ask(Score, {"points": points}, version, label, timeout)
+        return await self._ask(Score, {"points": points}, version, label, timeout)
 
-    def transform(
+    async def transform(
         self,
         points: ArrayLike,
         *,
@@ -73,9 +71,9 @@ class Client(ABC):
         timeout: float | None = None,
     ) -> Distances:
         """The distances of each row to every centroid; ``points`` are [n, d]."""
-        return self._ask(Distances, {"points": points}, version, label, timeout)
+        return await self._ask(Distances, {"points": points}, version, label, timeout)
 
-    def decode(
+    async def decode(
         self,
         cluster_index: ArrayLike,
         *,
@@ -87,9 +85,9 @@ class Client(ABC):
 
         An index outside 0 … k-1 is InvalidInput.
         """
-        return self._ask(Centroids, {"cluster_index": cluster_index}, version, label, timeout)
+        return await self._ask(Centroids, {"cluster_index": cluster_index}, version, label, timeout)
 
-    def fit_step(
+    async def fit_step(
         self,
         points: ArrayLike,
         sample_weight: ArrayLike,
@@ -110,9 +108,9 @@ class Client(ABC):
             timeout: seconds.
         """
         inputs = {"points": points, "sample_weight": sample_weight, "centroids": centroids}
-        return self._ask(Step, inputs, version, label, timeout)
+        return await self._ask(Step, inputs, version, label, timeout)
 
-    def status(
+    async def status(
         self,
         *,
         version: int | None = None,
@@ -123,9 +121,9 @@ class Client(ABC):
 
         With a version, or a label, only that one. A version stays listed after it was unloaded.
         """
-        return self._run(self._conversations.status(version, label, timeout))
+        return await self._run(self._conversations.status(version, label, timeout))
 
-    def metadata(
+    async def metadata(
         self,
         *,
         version: int | None = None,
@@ -133,9 +131,9 @@ class Client(ABC):
         timeout: float | None = None,
     ) -> ModelMetadata:
         """The version that answers, and its signatures."""
-        return self._run(self._conversations.metadata(version, label, timeout))
+        return await self._run(self._conversations.metadata(version, label, timeout))
 
-    def wait_until_ready(
+    async def wait_until_ready(
         self,
         timeout: float = 30.0,
         *,
@@ -147,25 +145,25 @@ class Client(ABC):
         Raises:
             DeadlineExceeded: it was not in ``timeout`` seconds; the text says how it was last.
         """
-        self._run(self._conversations.wait_until_ready(timeout, version, label))
+        await self._run(self._conversations.wait_until_ready(timeout, version, label))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the connections; a second time does nothing."""
         if self._conversations.close():
-            self._close()
+            await self._close()
 
-    def __enter__(self) -> Self:
+    async def __aenter__(self) -> Self:
         return self
 
-    def __exit__(
+    async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        await self.close()
 
-    def _ask(
+    async def _ask(
         self,
         result: type[_R],
         values: dict[str, ArrayLike],
@@ -173,18 +171,18 @@ class Client(ABC):
         label: str | None,
         timeout: float | None,
     ) -> _R:
-        return self._run(self._conversations.ask(result, values, version, label, timeout))
+        return await self._run(self._conversations.ask(result, values, version, label, timeout))
 
-    def _run(self, conversation: Conversation[_T]) -> _T:
+    async def _run(self, conversation: Conversation[_T]) -> _T:
         answer: Any = None
         try:
             step = next(conversation)
             while True:
                 try:
                     if isinstance(step, Ask):
-                        answer = self._answers(step)
+                        answer = await self._answers(step)
                     else:
-                        time.sleep(step.seconds)
+                        await asyncio.sleep(step.seconds)
                 except ServingError as error:
                     step = conversation.throw(error)
                 else:
@@ -194,8 +192,8 @@ class Client(ABC):
             return result
 
     @abstractmethod
-    def _answers(self, ask: Ask) -> list[Any]:
+    async def _answers(self, ask: Ask) -> list[Any]:
         """The answers to the questions, in their order, within the deadline."""
 
     @abstractmethod
-    def _close(self) -> None: ...
+    async def _close(self) -> None: ...

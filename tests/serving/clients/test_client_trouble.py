@@ -28,12 +28,12 @@ from serving import (
     ServerError,
     ServerUnavailable,
     ServingError,
-    rest_messages,
 )
+from serving.clients import rest_messages
 
-from .awaited import Awaited
-from .conftest import Wire
-from .fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
+from ..awaited import Awaited
+from ..conftest import Wire
+from ..fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
 
 Client = GrpcClient | RestClient
 

@@ -10,12 +10,12 @@ import grpc
 
 from . import grpc_messages
 from .addresses import Address, listed, named
-from .calls import closed
+from .call_flow import DEFAULT_TIMEOUT, Conversations
 from .client import Client
-from .conversations import DEFAULT_TIMEOUT, Conversations
 from .grpc_channel import channel_options, channel_target, credentials
+from .operations import Ask, Deadline, Question
 from .options import Limits, OnBadRow, Tls, checked_headers
-from .questions import Ask, Deadline, Question
+from .validation import closed
 
 
 class GrpcClient(Client):

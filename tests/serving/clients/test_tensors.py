@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from export.wire import tensor_pb2
-from serving.tensors import dtype_name, to_array, to_tensor
+from serving.clients.tensors import dtype_name, to_array, to_tensor
 
 DTYPES = ["float32", "float64", "int32", "int64", "bool"]
 FIELDS = {

@@ -7,9 +7,9 @@ from typing import Final
 
 import grpc
 
-from .calls import Target
-from .errors import InvalidInput, ServerUnavailable
+from ..errors import InvalidInput, ServerUnavailable
 from .options import Limits, Tls
+from .validation import Target
 
 _SERVICE_CONFIG: Final = json.dumps(
     {

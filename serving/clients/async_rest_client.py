@@ -6,10 +6,10 @@ from typing import Any
 from . import rest_messages
 from .addresses import Address, named
 from .async_client import AsyncClient
-from .conversations import DEFAULT_TIMEOUT, Conversations
+from .call_flow import DEFAULT_TIMEOUT, Conversations
 from .in_order import in_order
+from .operations import Ask, Question
 from .options import Limits, OnBadRow, Tls, checked_headers
-from .questions import Ask, Question
 from .rest_connection import RestConnection
 
 

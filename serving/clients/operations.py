@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from kmeans_module.contract import SignatureContract
 
-from .calls import Arrays, Target
-from .errors import DeadlineExceeded
+from ..errors import DeadlineExceeded
+from .validation import Arrays, Target
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from export.errors import MoveFailed
 from export.models_config import Entry
 from export.wire import serving_pb2
 
-from .errors import DeadlineExceeded, ModelNotFound, ServerUnavailable, ServingError
+from ..errors import DeadlineExceeded, ModelNotFound, ServerUnavailable, ServingError
 from .grpc_client import GrpcClient
 
 _RELOAD: Final = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from .errors import InvalidInput
+from ..errors import InvalidInput
 
 #: What becomes of a row with NaN or infinity: it is answered with -1, or refused before the call.
 OnBadRow = Literal["answer", "raise"]

@@ -15,19 +15,19 @@ from typing import Any, Final, TypeVar
 
 import httpx
 
-from . import rest_messages
-from .addresses import Address, listed
-from .calls import Target, closed
-from .errors import (
+from ..errors import (
     DeadlineExceeded,
     ResourceExhausted,
     ServerError,
     ServerUnavailable,
     ServingError,
 )
+from . import rest_messages
+from .addresses import Address, listed
+from .operations import Deadline, Predict, Question
 from .options import Limits, Tls
-from .questions import Deadline, Predict, Question
 from .rest_messages import HttpRequest
+from .validation import Target, closed
 
 #: Seconds before the second attempt, the third, …: the rule of the gRPC client. Retries that were
 #: in step would hit a server that has trouble all at once, so that each is varied by a fifth.

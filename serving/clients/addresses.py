@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from .errors import InvalidInput
+from ..errors import InvalidInput
 
 Address = str | Sequence[str]
 

@@ -1,16 +1,15 @@
-"""The methods of a client that awaits its answers, whatever carries them."""
-# ruff: noqa: ASYNC109 - the deadline goes over the wire, and the methods are those of the others
+"""The methods of a client that waits for its answers, whatever carries them."""
 
-import asyncio
+import time
 from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from numpy.typing import ArrayLike
 
-from .conversations import Conversation, Conversations
-from .errors import ServingError
-from .questions import Ask
+from ..errors import ServingError
+from .call_flow import Conversation, Conversations
+from .operations import Ask
 from .results import (
     Assignment,
     Centroids,
@@ -25,8 +24,8 @@ _T = TypeVar("_T")
 _R = TypeVar("_R", Assignment, Score, Distances, Centroids, Step)
 
 
-class AsyncClient(ABC):
-    """What ``AsyncGrpcClient`` and ``AsyncRestClient`` have in common.
+class Client(ABC):
+    """What ``GrpcClient`` and ``RestClient`` have in common.
 
     Every method asks the version or label that it is given, else the client's, else the latest
     version; gives up after ``timeout`` seconds, its own or the client's; and raises a class of
@@ -37,10 +36,13 @@ class AsyncClient(ABC):
     the client was told to refuse it. More rows than the limits allow go in parts, several at once.
     """
 
+    #: Whether a request without rows goes to the server, or is answered here.
+    sends_no_rows: ClassVar[bool] = True
+
     def __init__(self, conversations: Conversations) -> None:
         self._conversations = conversations
 
-    async def assign(
+    def assign(
         self,
         points: ArrayLike,
         *,
@@ -49,9 +51,9 @@ class AsyncClient(ABC):
         timeout: float | None = None,
     ) -> Assignment:
         """The nearest cluster of each row, and the distance to it; ``points`` are [n, d]."""
-        return await self._ask(Assignment, {"points": points}, version, label, timeout)
+        return self._ask(Assignment, {"points": points}, version, label, timeout)
 
-    async def score(
+    def score(
         self,
         points: ArrayLike,
         *,
@@ -60,9 +62,9 @@ class AsyncClient(ABC):
         timeout: float | None = None,
     ) -> Score:
         """How well each row fits its cluster; ``points`` are [n, d]."""
-        return await self._ask(Score, {"points": points}, version, label, timeout)
+        return self._ask(Score, {"points": points}, version, label, timeout)
 
-    async def transform(
+    def transform(
         self,
         points: ArrayLike,
         *,
@@ -71,9 +73,9 @@ class AsyncClient(ABC):
         timeout: float | None = None,
     ) -> Distances:
         """The distances of each row to every centroid; ``points`` are [n, d]."""
-        return await self._ask(Distances, {"points": points}, version, label, timeout)
+        return self._ask(Distances, {"points": points}, version, label, timeout)
 
-    async def decode(
+    def decode(
         self,
         cluster_index: ArrayLike,
         *,
@@ -85,9 +87,9 @@ class AsyncClient(ABC):
 
         An index outside 0 … k-1 is InvalidInput.
         """
-        return await self._ask(Centroids, {"cluster_index": cluster_index}, version, label, timeout)
+        return self._ask(Centroids, {"cluster_index": cluster_index}, version, label, timeout)
 
-    async def fit_step(
+    def fit_step(
         self,
         points: ArrayLike,
         sample_weight: ArrayLike,
@@ -108,9 +110,9 @@ class AsyncClient(ABC):
             timeout: seconds.
         """
         inputs = {"points": points, "sample_weight": sample_weight, "centroids": centroids}
-        return await self._ask(Step, inputs, version, label, timeout)
+        return self._ask(Step, inputs, version, label, timeout)
 
-    async def status(
+    def status(
         self,
         *,
         version: int | None = None,
@@ -121,9 +123,9 @@ class AsyncClient(ABC):
 
         With a version, or a label, only that one. A version stays listed after it was unloaded.
         """
-        return await self._run(self._conversations.status(version, label, timeout))
+        return self._run(self._conversations.status(version, label, timeout))
 
-    async def metadata(
+    def metadata(
         self,
         *,
         version: int | None = None,
@@ -131,9 +133,9 @@ class AsyncClient(ABC):
         timeout: float | None = None,
     ) -> ModelMetadata:
         """The version that answers, and its signatures."""
-        return await self._run(self._conversations.metadata(version, label, timeout))
+        return self._run(self._conversations.metadata(version, label, timeout))
 
-    async def wait_until_ready(
+    def wait_until_ready(
         self,
         timeout: float = 30.0,
         *,
@@ -145,25 +147,25 @@ class AsyncClient(ABC):
         Raises:
             DeadlineExceeded: it was not in ``timeout`` seconds; the text says how it was last.
         """
-        await self._run(self._conversations.wait_until_ready(timeout, version, label))
+        self._run(self._conversations.wait_until_ready(timeout, version, label))
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the connections; a second time does nothing."""
         if self._conversations.close():
-            await self._close()
+            self._close()
 
-    async def __aenter__(self) -> Self:
+    def __enter__(self) -> Self:
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.close()
+        self.close()
 
-    async def _ask(
+    def _ask(
         self,
         result: type[_R],
         values: dict[str, ArrayLike],
@@ -171,18 +173,18 @@ class AsyncClient(ABC):
         label: str | None,
         timeout: float | None,
     ) -> _R:
-        return await self._run(self._conversations.ask(result, values, version, label, timeout))
+        return self._run(self._conversations.ask(result, values, version, label, timeout))
 
-    async def _run(self, conversation: Conversation[_T]) -> _T:
+    def _run(self, conversation: Conversation[_T]) -> _T:
         answer: Any = None
         try:
             step = next(conversation)
             while True:
                 try:
                     if isinstance(step, Ask):
-                        answer = await self._answers(step)
+                        answer = self._answers(step)
                     else:
-                        await asyncio.sleep(step.seconds)
+                        time.sleep(step.seconds)
                 except ServingError as error:
                     step = conversation.throw(error)
                 else:
@@ -192,8 +194,8 @@ class AsyncClient(ABC):
             return result
 
     @abstractmethod
-    async def _answers(self, ask: Ask) -> list[Any]:
+    def _answers(self, ask: Ask) -> list[Any]:
         """The answers to the questions, in their order, within the deadline."""
 
     @abstractmethod
-    async def _close(self) -> None: ...
+    def _close(self) -> None: ...

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from export.wire import packed_pb2, serving_pb2, tensor_pb2
 from kmeans_module.contract import SignatureContract
 
-from .calls import Arrays, Target, check_output, dimensions, missing_output
-from .errors import InvalidInput, ServerError, ServingError, error_of_code
-from .questions import GetMetadata, GetStatus, Predict, Question
+from ..errors import InvalidInput, ServerError, ServingError, error_of_code
+from .operations import GetMetadata, GetStatus, Predict, Question
 from .results import ModelMetadata, Signature, Tensor, VersionStatus
 from .tensors import dtype_name, packed_array, tensor_bytes, tensor_header, to_array
+from .validation import Arrays, Target, check_output, dimensions, missing_output
 
 PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA: Final = "/tensorflow.serving.PredictionService/GetModelMetadata"

@@ -9,14 +9,14 @@ from typing import Any, Final
 
 from . import rest_messages
 from .addresses import Address, named
-from .calls import closed
+from .call_flow import DEFAULT_TIMEOUT, Conversations
 from .client import Client
-from .conversations import DEFAULT_TIMEOUT, Conversations
 from .in_order import in_order
 from .loop_thread import LoopThread
+from .operations import Ask, Question
 from .options import Limits, OnBadRow, Tls, checked_headers
-from .questions import Ask, Question
 from .rest_connection import RestConnection
+from .validation import closed
 
 
 class RestClient(Client):

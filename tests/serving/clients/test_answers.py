@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from export.wire import serving_pb2, tensor_pb2
 from kmeans_module.contract import ASSIGN, SIGNATURES, TRANSFORM
-from serving.calls import Target
+from serving.clients.grpc_messages import predicted
+from serving.clients.operations import Predict
+from serving.clients.tensors import to_tensor
+from serving.clients.validation import Target
 from serving.errors import ServerError
-from serving.grpc_messages import predicted
-from serving.questions import Predict
-from serving.tensors import to_tensor
 
 _TARGET = Target("127.0.0.1:8500", "customers")
 

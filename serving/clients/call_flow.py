@@ -14,17 +14,7 @@ from numpy.typing import ArrayLike
 
 from kmeans_module.contract import SIGNATURES, SignatureContract
 
-from .calls import (
-    Arrays,
-    Target,
-    check_declared,
-    checked_inputs,
-    checked_timeout,
-    dimensions,
-    outputs_of_nothing,
-    refuse_bad_rows,
-)
-from .errors import (
+from ..errors import (
     AccessDenied,
     DeadlineExceeded,
     InvalidInput,
@@ -33,8 +23,8 @@ from .errors import (
     ServerUnavailable,
     ServingError,
 )
+from .operations import Ask, Deadline, GetMetadata, GetStatus, Pause, Predict, Question, Step
 from .options import Limits, OnBadRow
-from .questions import Ask, Deadline, GetMetadata, GetStatus, Pause, Predict, Question, Step
 from .results import (
     Assignment,
     Centroids,
@@ -44,6 +34,16 @@ from .results import (
     VersionStatus,
 )
 from .results import Step as FitStep
+from .validation import (
+    Arrays,
+    Target,
+    check_declared,
+    checked_inputs,
+    checked_timeout,
+    dimensions,
+    outputs_of_nothing,
+    refuse_bad_rows,
+)
 
 _T = TypeVar("_T")
 _R = TypeVar("_R", Assignment, Score, Distances, Centroids, FitStep)

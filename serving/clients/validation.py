@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from kmeans_module.contract import SignatureContract, TensorContract
 
-from .errors import InvalidInput, ServerError, ServingError
+from ..errors import InvalidInput, ServerError, ServingError
 from .results import ModelMetadata
 
 Arrays = dict[str, NDArray[Any]]

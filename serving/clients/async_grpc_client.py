@@ -9,12 +9,12 @@ import grpc
 from . import grpc_messages
 from .addresses import Address, listed, named
 from .async_client import AsyncClient
-from .calls import closed
-from .conversations import DEFAULT_TIMEOUT, Conversations
+from .call_flow import DEFAULT_TIMEOUT, Conversations
 from .grpc_channel import channel_options, channel_target, credentials
 from .in_order import in_order
+from .operations import Ask, Deadline, Question
 from .options import Limits, OnBadRow, Tls, checked_headers
-from .questions import Ask, Deadline, Question
+from .validation import closed
 
 
 class AsyncGrpcClient(AsyncClient):

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from export.wire import tensor_pb2
 from kmeans_module.contract import SignatureContract, TensorContract
 
-from .calls import Arrays, Target, checked_outputs, dimensions
-from .errors import InvalidInput, ServerError, ServingError, error_of_status
+from ..errors import InvalidInput, ServerError, ServingError, error_of_status
 from .grpc_messages import signatures
-from .questions import GetMetadata, GetStatus, Predict, Question
+from .operations import GetMetadata, GetStatus, Predict, Question
 from .results import ModelMetadata, VersionStatus
+from .validation import Arrays, Target, checked_outputs, dimensions
 
 #: The bytes of a number in a request, about: a float32 is a decimal number of up to 20 digits.
 VALUE_BYTES: Final = 22
