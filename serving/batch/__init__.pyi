@@ -1,3 +1,6 @@
+from ..tables.input_files import input_files as input_files
+from ..tables.input_files import open_table as open_table
+from ..tables.table import Table as Table
 from .errors import BadCell as BadCell
 from .errors import BadRow as BadRow
 from .errors import BatchError as BatchError
@@ -15,8 +18,5 @@ from .job import Job as Job
 from .job import OnBadRow as OnBadRow
 from .job import ScoredModel as ScoredModel
 from .planning import planned as planned
-from .readers import input_files as input_files
-from .readers import open_table as open_table
 from .scorer import LocalScorer as LocalScorer
 from .scorer import Scorer as Scorer
-from .table import Table as Table

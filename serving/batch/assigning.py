@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from kmeans_module.contract import BAD_ROW
 from serving.clients.results import Assignment
 
-from .feature_columns import model_columns
+from ..tables.feature_columns import model_columns
+from ..tables.table import Block, Table
 from .scorer import Assigner
-from .table import Block, Table
 
 #: Bytes of points that are scored at a time; a request to a server stays below its limits too.
 _BATCH_BYTES: Final = 2 * 2**20

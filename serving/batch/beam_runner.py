@@ -21,14 +21,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.direct.direct_runner import DirectRunner
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from ..tables.input_files import open_table
+from ..tables.table import Table
 from .errors import RefusedOption
 from .job import Job, Stretch
 from .output_folder import OutputFolder, PartRecord, missing
-from .readers import open_table
 from .scorer import LocalScorer
 from .scoring import score_stretch
 from .summary import summarize
-from .table import Table
 
 
 class PartModelHandler(ModelHandler[Stretch, PredictionResult, LocalScorer]):  # type: ignore[misc]

@@ -5,12 +5,12 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..tables.table import Table
 from .job import Job
 from .output_folder import OutputFolder, PartRecord, missing
 from .scorer import Scorer
 from .scoring import score_stretch
 from .summary import summarize
-from .table import Table
 
 
 def score_files(

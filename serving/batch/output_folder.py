@@ -30,9 +30,9 @@ import numpy as np
 from export.durable_files import try_lock, why, write_atomically
 from kmeans_module.contract import SCORE, TRANSFORM
 
+from ..tables.table import Table
 from .errors import DamagedJob, OtherJob, OutputInUse, OutputNotWritten, UnreadableFile
 from .job import Job, JobInput, OnBadRow, Stretch, part_name
-from .table import Table
 from .tally import Tally
 
 #: The format of the manifest.

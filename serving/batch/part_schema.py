@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from kmeans_module.contract import ASSIGN, SCORE, SIGNATURES
 
+from ..tables.table import Table
 from .errors import ColumnMismatch
 from .job import Format, Job
 from .scorer import Scorer
-from .table import Table
 
 #: What is said of a row that could not be scored.
 _REJECTED: Final[Mapping[str, pa.DataType]] = {

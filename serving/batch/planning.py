@@ -5,11 +5,11 @@ from pathlib import Path
 
 from export.model_card import ModelCard
 
+from ..tables.feature_columns import model_columns
+from ..tables.table import Table
 from .errors import OutputNotWritten, RepeatedInput
-from .feature_columns import model_columns
 from .job import Format, Job, JobInput, OnBadRow, ScoredModel, signatures
 from .part_schema import kept_types, scored_schema
-from .table import Table
 
 
 def planned(

@@ -17,10 +17,10 @@ from export.drift import RecentAnswers
 from kmeans_module.contract import BAD_ROW
 from serving.clients.results import Assignment
 
+from ..tables.input_files import open_table
+from ..tables.table import Table
 from .assigning import assignments
 from .errors import BadCell, NoRows, UnreadableFile
-from .readers import open_table
-from .table import Table
 from .tally import Tally
 
 COLUMNS: Final = ("cluster_index", "distance")

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from serving.batch.scorer import Assigner
-    from serving.batch.table import Table
     from serving.clients.results import Assignment
+    from serving.tables.table import Table
 
 EXAMPLES: Final = examples(
     ("The cluster and the distance of each row", "tfkmeans assign rows.csv --model models/c"),
@@ -112,7 +112,7 @@ def _tables(files: Sequence[Path], feature_names: Sequence[str]) -> Iterator[lis
         yield []
         return
     with given_tables(files, "batch") as given:
-        from serving.batch.feature_columns import extra_columns, model_columns
+        from serving.tables.feature_columns import extra_columns, model_columns
 
         for table in given.tables:
             model_columns(table, feature_names)

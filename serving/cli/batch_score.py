@@ -285,7 +285,7 @@ def _sha256(card_file: Path) -> str:
 
 
 def _note_ignored(job: Job, given: Given, card: ModelCard) -> None:
-    from serving.batch.feature_columns import extra_columns
+    from serving.tables.feature_columns import extra_columns
 
     if ignored := extra_columns(given.tables, [*card.feature_names, *job.keep]):
         note(f"ignored {counted(len(ignored), 'column')}: {', '.join(map(str, ignored))}")

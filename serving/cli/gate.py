@@ -69,7 +69,7 @@ def holdout_rows(files: Sequence[Path] | None, names: Sequence[str]) -> Iterator
     import numpy as np
 
     with given_tables(files, "batch") as given:
-        from serving.batch.training_rows import collect
+        from serving.tables.training_rows import collect
 
         rows = collect(given.tables, names)
     with tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:

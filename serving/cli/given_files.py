@@ -13,7 +13,7 @@ from .extras import needs_extra
 from .tensorflow_loading import load_tensorflow
 
 if TYPE_CHECKING:
-    from serving.batch.table import Table
+    from serving.tables.table import Table
 
 #: For the help of commands that read rows.
 FILES_HELP: Final = (
@@ -37,7 +37,7 @@ def given_tables(files: Sequence[Path], extra: str, output: Path | None = None) 
     Raises UnreadableFile, ColumnMismatch; MissingExtra, which names ``extra``.
     """
     with needs_extra(extra):
-        from serving.batch.readers import STANDARD_INPUT, input_files, kind_of, open_table
+        from serving.tables.input_files import STANDARD_INPUT, input_files, kind_of, open_table
 
         paths = input_files(files, output)
         if any((kind_of(path) or "").startswith(".tfrecord") for path in paths):
@@ -51,7 +51,7 @@ def given_tables(files: Sequence[Path], extra: str, output: Path | None = None) 
                     tables.append(open_table(path))
                 continue
             with needs_extra(extra):
-                from serving.batch.csv_table import CsvTable
+                from serving.tables.csv_table import CsvTable
             copy = stack.enter_context(_copied_input())
             tables.append(CsvTable(copy, "standard input"))
             copies["standard input"] = copy

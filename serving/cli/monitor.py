@@ -169,8 +169,8 @@ def _ask(
     client: "GrpcClient", files: list[Path], model: Path, version: int | None, label: str | None
 ) -> tuple[int, ModelCard, "RecentAnswers"]:
     with needs_extra("batch"):
-        from serving.batch.readers import open_table
         from serving.batch.recent_answers import ask_server
+        from serving.tables.input_files import open_table
 
         tables = [open_table(path) for path in files]
     # One version gives all answers, and its card is the baseline.

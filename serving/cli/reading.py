@@ -16,8 +16,8 @@ from .terminal import progress
 
 if TYPE_CHECKING:
     from kmeans_module import InvalidPoints
-    from serving.batch.table import Table
-    from serving.batch.training_rows import TrainingRows
+    from serving.tables.table import Table
+    from serving.tables.training_rows import TrainingRows
 
 
 class DistanceName(StrEnum):
@@ -52,7 +52,7 @@ def read_rows(
     With ``directions``, rows of zeros are left out too: they have none.
     """
     with given_tables(files, "train") as given:
-        from serving.batch.training_rows import (
+        from serving.tables.training_rows import (
             collect,
             columns_beyond_float32,
             without_zero_rows,
@@ -94,7 +94,7 @@ def read_rows(
 
 
 def _all_numeric(tables: Sequence["Table"], notes: list[str]) -> tuple[str, ...]:
-    from serving.batch.training_rows import numeric_columns
+    from serving.tables.training_rows import numeric_columns
 
     names, left = numeric_columns(tables)
     notes.append(f"took {counted(len(names), 'numeric column')}: {', '.join(names)}")
@@ -125,7 +125,7 @@ def too_few_distinct(
     asked: str, distinct: int, rows: "TrainingRows", names: Sequence[str]
 ) -> UserMistake:
     """More clusters are asked for, by ``asked``, than there are distinct rows."""
-    from serving.batch.training_rows import columns_beyond_float32
+    from serving.tables.training_rows import columns_beyond_float32
 
     lost = columns_beyond_float32(rows.points, names)
     return UserMistake(

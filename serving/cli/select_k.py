@@ -29,7 +29,7 @@ from .terminal import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from kmeans_module import Selection, SelectionProgress
-    from serving.batch.training_rows import TrainingRows
+    from serving.tables.training_rows import TrainingRows
 
 EXAMPLES: Final = examples(
     ("Which number of clusters from 2 to 20", "tfkmeans select-k rows.csv"),

@@ -58,7 +58,7 @@ from .terminal import note, print_fields, print_json, progress
 if TYPE_CHECKING:
     from export.comparison import Comparison
     from kmeans_module import FitResult, Progress
-    from serving.batch.training_rows import TrainingRows
+    from serving.tables.training_rows import TrainingRows
 
 EXAMPLES: Final = examples(
     (

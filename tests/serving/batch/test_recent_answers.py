@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from export.drift import RecentAnswers
 from export.model_card import QUANTILES
 from serving.batch.errors import BadCell, BatchError, NoRows, UnreadableFile
-from serving.batch.readers import open_table
 from serving.batch.recent_answers import (
     answering_version,
     ask_server,
@@ -20,6 +19,7 @@ from serving.batch.recent_answers import (
     read_outputs,
 )
 from serving.clients.results import Assignment
+from serving.tables.input_files import open_table
 
 from .tables import write_csv
 

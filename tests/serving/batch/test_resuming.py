@@ -23,7 +23,7 @@ from serving.batch.errors import DamagedJob, OtherJob, OutputInUse
 from serving.batch.job import Format, OnBadRow, ScoredModel
 from serving.batch.output_folder import OutputFolder, PartRecord
 from serving.batch.planning import planned
-from serving.batch.readers import open_table
+from serving.tables.input_files import open_table
 
 from .scorers import CARD, MODEL, NumpyScorer, job_of
 from .tables import write_csv

@@ -15,7 +15,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
-from serving.batch import arrow_table, assigning, csv_table, score_files
+from serving.batch import assigning, score_files
 from serving.batch.errors import (
     BadRow,
     ColumnMismatch,
@@ -23,9 +23,10 @@ from serving.batch.errors import (
     RepeatedInput,
     UnreadableFile,
 )
-from serving.batch.feature_columns import extra_columns, model_columns
 from serving.batch.job import Format, OnBadRow
-from serving.batch.readers import open_table
+from serving.tables import arrow_table, csv_table
+from serving.tables.feature_columns import extra_columns, model_columns
+from serving.tables.input_files import open_table
 
 from .scorers import CARD, MODEL, NumpyScorer, expected, job_of, read_output
 from .tables import write_csv, write_tfrecord

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.batch.errors import BadCell, BatchError, ColumnMismatch, NoRows, UnreadableFile
-from serving.batch.readers import open_table
-from serving.batch.training_rows import collect, columns_beyond_float32, numeric_columns
+from serving.tables.input_files import open_table
+from serving.tables.training_rows import collect, columns_beyond_float32, numeric_columns
 
-from .tables import write_csv
+from ..batch.tables import write_csv
 
 
 def test_numeric_columns_are_taken_in_the_order_of_the_first_file(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from .errors import ColumnMismatch, UnreadableFile
-from .kept_text import kept_text
+from ..batch.errors import ColumnMismatch, UnreadableFile
 from .table import Chunk, ColumnKind, Fault, Table, no_numbers, require_columns
+from .utf8_columns import kept_text
 
 #: Records that are looked at to learn what the columns are.
 _FIRST_RECORDS: Final = 100

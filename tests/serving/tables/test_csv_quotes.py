@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serving.batch.csv_quotes import WatchedQuotes
+from serving.tables.csv_quotes import WatchedQuotes
 
 
 def _written(rows: list[list[str]], style: int, end: str) -> bytes:

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.batch import arrow_table, csv_table
 from serving.batch.errors import BadCell, BatchError, ColumnMismatch, UnreadableFile
-from serving.batch.readers import input_files, kind_of, open_table
-from serving.batch.table import Chunk, Fault, Table, joined
+from serving.tables import arrow_table, csv_table
+from serving.tables.input_files import input_files, kind_of, open_table
+from serving.tables.table import Chunk, Fault, Table, joined
 
-from .tables import read_all, write_csv, write_tfrecord
+from ..batch.tables import read_all, write_csv, write_tfrecord
 
 TABLE = pa.table(
     {

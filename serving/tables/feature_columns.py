@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from .errors import ColumnMismatch
+from ..batch.errors import ColumnMismatch
 from .table import Table, require_columns
 
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from serving.batch import npy_table
-from serving.batch.arrow_table import ParquetTable
 from serving.batch.errors import BatchError, ColumnMismatch, UnreadableFile
-from serving.batch.npy_table import NpyTable
-from serving.batch.readers import open_table
+from serving.tables import npy_table
+from serving.tables.arrow_table import ParquetTable
+from serving.tables.input_files import open_table
+from serving.tables.npy_table import NpyTable
 
-from .tables import read_all, write_csv
+from ..batch.tables import read_all, write_csv
 
 _once_per_path = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.batch import csv_table
-from serving.batch.csv_table import CsvTable
 from serving.batch.errors import BadCell, BatchError, ColumnMismatch, UnreadableFile
+from serving.tables import csv_table
+from serving.tables.csv_table import CsvTable
 
-from .tables import read_all, write_csv
+from ..batch.tables import read_all, write_csv
 
 _numbers = st.one_of(
     st.none(),
