@@ -148,7 +148,8 @@ def _writer(place: Place, schema: Any) -> Any:
 
 
 def _tfkmeans(place: Place) -> Callable[[], int]:
-    from serving.batch import LocalScorer, open_table, score_files
+    from serving.batch import LocalScorer, score_files
+    from serving.tables import open_table
 
     scorer = LocalScorer(place.version)
     job = _job(place)
@@ -157,7 +158,8 @@ def _tfkmeans(place: Place) -> Callable[[], int]:
 
 def _job(place: Place) -> Any:
     from export import ModelCard
-    from serving.batch import ScoredModel, open_table, planned
+    from serving.batch import ScoredModel, planned
+    from serving.tables import open_table
 
     model = ScoredModel("benchmark", 1, "0" * 64)
     card = ModelCard.read(place.version)
@@ -252,8 +254,8 @@ def _few(place: Place) -> int:
 
 
 def _beam_ours(place: Place) -> Callable[[], int]:
-    from serving.batch import open_table
     from serving.batch.beam_runner import score_by_beam
+    from serving.tables import open_table
 
     job = _job(place)
     return lambda: int(score_by_beam(job, [open_table(place.rows)], place.version, ())["rows"])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kmeans_module import FitResult
 
-from . import batching, golden_requests, provenance, sample_rows, saved_model, warmup
+from . import batching, file_hashes, golden_requests, sample_rows, saved_model, warmup
 from .errors import CandidateNotWritten, InvalidCandidate
 from .model_card import ModelCard
 
@@ -78,4 +78,4 @@ def _write_parts(
     sample_rows.write(directory, points, seed=card.parameters.seed)
     batching.write(directory)
     # Last, for it holds the hashes of all that is there.
-    replace(card, files_sha256=provenance.hashes(directory)).write(directory)
+    replace(card, files_sha256=file_hashes.hashes(directory)).write(directory)

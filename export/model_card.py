@@ -115,7 +115,7 @@ class ModelCard:
 
     ``forced`` has what the publish gate found and was told to pass over. ``files_sha256`` has the
     SHA-256 of every other file of the version, and ``card_sha256`` that of the card's own text with
-    64 zeros in its place: see ``export.provenance``. Neither says anything of the model, so that
+    64 zeros in its place: see ``export.file_hashes``. Neither says anything of the model, so that
     two cards are equal without them.
     """
 

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from . import golden_requests, label_history, models_config, provenance
+from . import file_hashes, golden_requests, label_history, models_config
 from .comparison import Comparison, Thresholds
 from .durable_files import locked, sync, try_lock, why
 from .errors import (
@@ -193,7 +193,7 @@ class Gate:
 
         Raises PublishRefused.
         """
-        refuse_for(provenance.findings(version), self._name)
+        refuse_for(file_hashes.findings(version), self._name)
         measured = validate(
             version,
             name=self._name,

@@ -21,7 +21,7 @@ from scripts.documented_commands import ROOT, Command, commands, run
 from serving.cli import main as tfkmeans
 from serving.cli.exit_codes import DONE, FAULT, REFUSED
 from serving.cli.log_lines import log_to_stderr
-from serving.cli.tensorflow_loading import LOG_LEVEL, load_tensorflow
+from serving.cli.tensorflow_import import LOG_LEVEL, load_tensorflow
 from serving.cli.terminal import note
 
 PAGE: Final = ROOT / "docs" / "release.md"

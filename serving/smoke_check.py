@@ -25,10 +25,10 @@ from export.errors import ExportError
 from .cli.arguments import model_name
 from .cli.errors import UserMistake
 from .cli.exit_codes import DONE, INTERRUPTED, MISTAKE, REFUSED, exit_code
-from .cli.tensorflow_loading import LOG_LEVEL, load_tensorflow
+from .cli.tensorflow_import import LOG_LEVEL, load_tensorflow
 from .cli.terminal import note
 from .embedded.errors import ServerStartError
-from .embedded.listening import address_of
+from .embedded.sockets import address_of
 from .errors import ServingError
 from .golden_check import Check, check_server
 

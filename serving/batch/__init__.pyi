@@ -1,6 +1,3 @@
-from ..tables.input_files import input_files as input_files
-from ..tables.input_files import open_table as open_table
-from ..tables.table import Table as Table
 from .errors import BadCell as BadCell
 from .errors import BadRow as BadRow
 from .errors import BatchError as BatchError
@@ -12,11 +9,11 @@ from .errors import OutputInUse as OutputInUse
 from .errors import OutputNotWritten as OutputNotWritten
 from .errors import RepeatedInput as RepeatedInput
 from .errors import UnreadableFile as UnreadableFile
-from .in_process import score_files as score_files
 from .job import Format as Format
 from .job import Job as Job
 from .job import OnBadRow as OnBadRow
 from .job import ScoredModel as ScoredModel
-from .planning import planned as planned
+from .job_plan import planned as planned
+from .local_runner import score_files as score_files
 from .scorer import LocalScorer as LocalScorer
 from .scorer import Scorer as Scorer

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from kmeans_module.contract import BAD_ROW
 
 from ..tables.table import Chunk, Fault, Table, joined
-from .assigning import as_points, batch_rows
+from .assignments import as_points, batch_rows
 from .errors import BadRow
 from .job import Job, JobInput, OnBadRow, Stretch, part_name
 from .output_folder import OutputFolder, PartRecord
-from .overlapping import ahead, mapped_in_order
 from .part_file import Write, part_file
 from .part_schema import REJECTED, answered, scored_batch, scored_schema
+from .prefetch import ahead, mapped_in_order
 from .scorer import Scorer
 from .tally import Tally
 

@@ -37,7 +37,7 @@ from . import (
 )
 from .exit_codes import DONE, FAULT, INTERRUPTED, MISTAKE, USAGE_ERROR, exit_code
 from .serving_flags import ServeCommand
-from .tensorflow_loading import LOG_LEVEL
+from .tensorflow_import import LOG_LEVEL
 from .terminal import note
 
 _NAME: Final = "tfkmeans"

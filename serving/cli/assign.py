@@ -19,8 +19,8 @@ from .arguments import (
     published,
 )
 from .errors import UserMistake
-from .given_files import FILES_HELP, given_tables
-from .tensorflow_loading import load_tensorflow
+from .input_tables import FILES_HELP, given_tables
+from .tensorflow_import import load_tensorflow
 from .terminal import note, progress
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def assign(
             stack.enter_context(progress("assigning"))
         scorer = stack.enter_context(_scorer(directory, number, model, server))
         if files:
-            from serving.batch.assigning import assignments
+            from serving.batch.assignments import assignments
 
             answers: Iterable[Assignment] = assignments(tables, scorer, card.feature_names)
         else:
@@ -137,7 +137,7 @@ def _scorer(directory: Path, version: int, base: Path, server: str | None) -> It
 
 
 def _print(answers: Iterable["Assignment"], *, as_json: bool) -> None:
-    from serving.batch.assigning import count_not_scored
+    from serving.batch.assignments import count_not_scored
 
     not_scored = 0
     # Not before there is an answer: what fails at once prints nothing.

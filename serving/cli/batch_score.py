@@ -26,7 +26,8 @@ from .arguments import (
     published,
     whole,
 )
-from .asking import (
+from .beam_log import short_beam_log
+from .client_options import (
     CallTimeoutOption,
     HeaderOption,
     NameOption,
@@ -36,14 +37,13 @@ from .asking import (
     TlsOption,
     asking_client,
 )
-from .beam_log import short_beam_log
-from .columns import named_columns
+from .column_names import named_columns
 from .errors import UserMistake
 from .exit_codes import REFUSED
 from .extras import needs_extra
-from .given_files import FILES_HELP, Given, given_tables
+from .input_tables import FILES_HELP, Given, given_tables
 from .scoring_progress import ScoringProgress
-from .tensorflow_loading import load_tensorflow
+from .tensorflow_import import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
 
 if TYPE_CHECKING:
@@ -203,8 +203,8 @@ def batch_score(
         }
         asked = _Asked(server, options, patience, in_flight)
     with given_tables(inputs, "batch", output) as given:
+        from serving.batch.job_plan import planned
         from serving.batch.output_folder import OutputFolder
-        from serving.batch.planning import planned
 
         job = planned(
             given.tables,
@@ -300,7 +300,7 @@ def _here(
     overwrite: bool,
 ) -> dict[str, Any]:
     """The work done by this process. Gives the summary."""
-    from serving.batch.in_process import score_files
+    from serving.batch.local_runner import score_files
 
     with progress("scoring") as tell:
         tell("loading the model" if asked is None else "asking the server")

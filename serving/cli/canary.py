@@ -6,7 +6,7 @@ import typer
 
 from .arguments import JsonOption, examples, whole
 from .errors import UserMistake
-from .moving import (
+from .label_options import (
     BaseArgument,
     DryRunOption,
     PollOption,
@@ -45,11 +45,11 @@ def canary(
     """
     if off == (version is not None):
         raise UserMistake("which version is the canary? give VERSION, or --off for none")
-    from export import lifecycle
+    from export import label_moves
 
     plan = move(
         base,
-        lambda entry: lifecycle.canary(base, entry, version),
+        lambda entry: label_moves.canary(base, entry, version),
         server=server,
         timeout=timeout,
         poll_interval=poll_interval,

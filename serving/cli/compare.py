@@ -12,13 +12,13 @@ from export.repository import version_directory
 from .arguments import JsonOption, examples, model_name
 from .extras import needs_extra
 from .report import check_page
-from .tensorflow_loading import load_tensorflow
+from .tensorflow_import import load_tensorflow
 from .terminal import print_fields, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from serving.report.meeting import Meeting
+    from serving.report.version_comparison import Meeting
 
 EXAMPLES: Final = examples(
     ("Two versions of a model", "tfkmeans compare models/customers/1 models/customers/2"),
@@ -60,7 +60,7 @@ def compare(
         tell("loading TensorFlow")
         load_tensorflow("train")
         tell("asking both")
-        from serving.report.meeting import Meeting
+        from serving.report.version_comparison import Meeting
 
         found = Meeting.of(one, other, points)
         if report is not None:
@@ -94,7 +94,7 @@ def _version(place: Path) -> tuple[Path, str]:
 def _rows(files: Sequence[Path], card: ModelCard) -> "NDArray[Any]":
     import numpy as np
 
-    from .reading import read_rows
+    from .training_input import read_rows
 
     _, found = read_rows(files, ",".join(f'"{name}"' for name in card.feature_names), [])
     return found.points.astype(np.float32, copy=False)

@@ -11,7 +11,7 @@ from export.repository import publish
 
 from .arguments import JsonOption, counted, examples, local_folder, model_name
 from .errors import MissingExtra, UserMistake
-from .gate import (
+from .gate_options import (
     ForceOption,
     HoldoutOption,
     InertiaOption,
@@ -21,9 +21,9 @@ from .gate import (
     holdout_rows,
     refusal_shown,
 )
-from .moving import DryRunOption, ServedAtOption
+from .label_options import DryRunOption, ServedAtOption
 from .publish import server_effect
-from .tensorflow_loading import load_tensorflow
+from .tensorflow_import import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import typer
 from serving.clients.results import ModelMetadata, Tensor, VersionStatus
 
 from .arguments import JsonOption, ModelOrPlace, VersionOption, examples
-from .asking import (
+from .client_options import (
     AskedServerOption,
     CallTimeoutOption,
     HeaderOption,

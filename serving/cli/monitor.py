@@ -20,7 +20,7 @@ from .arguments import (
     published,
     whole,
 )
-from .asking import (
+from .client_options import (
     CallTimeoutOption,
     HeaderOption,
     LabelOption,
@@ -153,7 +153,7 @@ def _read(
     files: list[Path], model: Path, version: int | None
 ) -> tuple[int, ModelCard, "RecentAnswers"]:
     with needs_extra("batch"):
-        from serving.batch.recent_answers import answering_version, open_output, read_outputs
+        from serving.batch.drift_input import answering_version, open_output, read_outputs
 
         outputs = [open_output(path) for path in files]
     said = answering_version(outputs)
@@ -169,7 +169,7 @@ def _ask(
     client: "GrpcClient", files: list[Path], model: Path, version: int | None, label: str | None
 ) -> tuple[int, ModelCard, "RecentAnswers"]:
     with needs_extra("batch"):
-        from serving.batch.recent_answers import ask_server
+        from serving.batch.drift_input import ask_server
         from serving.tables.input_files import open_table
 
         tables = [open_table(path) for path in files]

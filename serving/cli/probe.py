@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from .arguments import JsonOption, ModelOrPlace, VersionOption, examples
-from .asking import (
+from .client_options import (
     AskedServerOption,
     CallTimeoutOption,
     HeaderOption,

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from .arguments import JsonOption, examples
-from .moving import (
+from .label_options import (
     BaseArgument,
     DryRunOption,
     PollOption,
@@ -41,11 +41,11 @@ def promote(
     json: JsonOption = False,
 ) -> None:
     """Put the label stable, or another, on a version: with stable it is live."""
-    from export import lifecycle
+    from export import label_moves
 
     plan = move(
         base,
-        lambda entry: lifecycle.promote(base, entry, version, label),
+        lambda entry: label_moves.promote(base, entry, version, label),
         server=server,
         timeout=timeout,
         poll_interval=poll_interval,

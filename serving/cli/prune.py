@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from .arguments import JsonOption, examples, whole
-from .moving import BaseArgument, DryRunOption
+from .label_options import BaseArgument, DryRunOption
 from .terminal import print_json
 
 EXAMPLES: Final = examples(
@@ -27,12 +27,12 @@ def prune(
     The version that rollback would go to stays as well. The number of a version that was removed
     is never given again.
     """
-    from export import lifecycle
+    from export import label_moves
     from export.repository import config_entry, versions
 
-    removed = lifecycle.prune(base, keep, dry_run=dry_run)
+    removed = label_moves.prune(base, keep, dry_run=dry_run)
     kept = [version for version in versions(base) if version not in removed]
-    back = lifecycle.way_back(base, config_entry(base))
+    back = label_moves.way_back(base, config_entry(base))
     effect = "the server has nothing to change: what it loads is still there"
     if json:
         print_json(

@@ -12,7 +12,7 @@ from export.repository import config_entry, publish, version_directory
 
 from .arguments import JsonOption, examples, is_store, local_folder
 from .errors import UserMistake
-from .gate import (
+from .gate_options import (
     ForceOption,
     HoldoutOption,
     InertiaOption,
@@ -24,8 +24,8 @@ from .gate import (
     note_force,
     refusal_shown,
 )
-from .moving import DryRunOption, ServedAtOption
-from .tensorflow_loading import load_tensorflow, require_tensorflow
+from .label_options import DryRunOption, ServedAtOption
+from .tensorflow_import import load_tensorflow, require_tensorflow
 from .terminal import note, print_fields, print_json, progress
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ import typer
 from .arguments import JsonOption, examples, model_name, published, whole
 from .errors import UserMistake
 from .extras import needs_extra, require
-from .moving import BaseArgument
-from .tensorflow_loading import load_tensorflow
+from .label_options import BaseArgument
+from .tensorflow_import import load_tensorflow
 from .terminal import print_json, progress
 
 if TYPE_CHECKING:
@@ -100,6 +100,6 @@ def write_report(
     """The page of a version or a candidate; TensorFlow is loaded."""
     with needs_extra("report"):
         from serving.report import pages
-        from serving.report.portrait import Portrait
+        from serving.report.version_profile import Portrait
 
     pages.write(path, pages.version_page(Portrait.of(directory, name), curves))

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from .arguments import JsonOption, examples, whole
-from .moving import (
+from .label_options import (
     BaseArgument,
     DryRunOption,
     PollOption,
@@ -39,11 +39,11 @@ def rollback(
     json: JsonOption = False,
 ) -> None:
     """Move the label stable one step back in history.jsonl, then unload the version it was on."""
-    from export import lifecycle
+    from export import label_moves
 
     plan = move(
         base,
-        lambda entry: lifecycle.rollback(base, entry, to),
+        lambda entry: label_moves.rollback(base, entry, to),
         server=server,
         timeout=timeout,
         poll_interval=poll_interval,

@@ -13,7 +13,10 @@ import typer
 from .arguments import JsonOption, examples, not_negative, whole
 from .errors import UserMistake
 from .extras import needs_extra
-from .reading import (
+from .selection_checkpoint import StoppedSelection
+from .tensorflow_import import load_tensorflow
+from .terminal import note, print_json, print_table, progress
+from .training_input import (
     ColumnsOption,
     DistanceName,
     DistanceOption,
@@ -23,9 +26,6 @@ from .reading import (
     read_rows,
     too_few_distinct,
 )
-from .stopped_selection import StoppedSelection
-from .tensorflow_loading import load_tensorflow
-from .terminal import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from kmeans_module import Selection, SelectionProgress

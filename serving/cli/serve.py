@@ -15,7 +15,7 @@ from .errors import UserMistake
 from .exit_codes import DONE
 from .extras import needs_extra
 from .log_lines import log_to_stderr
-from .tensorflow_loading import load_tensorflow
+from .tensorflow_import import load_tensorflow
 from .terminal import note, print_json, progress
 
 EXAMPLES: Final = examples(

@@ -27,7 +27,7 @@ from .arguments import (
 )
 from .errors import UserMistake
 from .extras import needs_extra, require
-from .gate import (
+from .gate_options import (
     ForceOption,
     HoldoutOption,
     InertiaOption,
@@ -39,9 +39,12 @@ from .gate import (
     note_force,
     refusal_shown,
 )
-from .moving import PollOption, ServedAtOption, ServerOption, TimeoutOption, effect, move
+from .label_options import PollOption, ServedAtOption, ServerOption, TimeoutOption, effect, move
 from .publish import server_effect
-from .reading import (
+from .report import CurvesOption, check_page, read_curves, write_report
+from .tensorflow_import import load_tensorflow
+from .terminal import note, print_fields, print_json, progress
+from .training_input import (
     ColumnsOption,
     DistanceName,
     DistanceOption,
@@ -51,9 +54,6 @@ from .reading import (
     read_rows,
     too_few_distinct,
 )
-from .report import CurvesOption, check_page, read_curves, write_report
-from .tensorflow_loading import load_tensorflow
-from .terminal import note, print_fields, print_json, progress
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
@@ -452,7 +452,7 @@ def _publish(
 def _promote(
     outcome: _Outcome, base: Path, server: str | None, timeout: float, poll_interval: float
 ) -> _Outcome:
-    from export import lifecycle
+    from export import label_moves
 
     version = outcome.version
     assert version is not None
@@ -461,7 +461,7 @@ def _promote(
         return outcome  # the first version
     plan = move(
         base,
-        lambda entry: lifecycle.promote(base, entry, version),
+        lambda entry: label_moves.promote(base, entry, version),
         server=server,
         timeout=timeout,
         poll_interval=poll_interval,

@@ -10,8 +10,8 @@ from export.repository import version_directory, versions
 
 from .arguments import JsonOption, examples, model_name, whole
 from .exit_codes import REFUSED
-from .moving import BaseArgument, DryRunOption, ServerOption
-from .tensorflow_loading import require_tensorflow
+from .label_options import BaseArgument, DryRunOption, ServerOption
+from .tensorflow_import import require_tensorflow
 from .terminal import note, print_json, progress
 
 EXAMPLES: Final = examples(
@@ -85,10 +85,10 @@ _EFFECT: Final = "the server has nothing to change: nothing was changed"
 
 def _findings(directory: Path) -> list[str]:
     """What is wrong on the disk: bytes first, which costs no TensorFlow."""
-    from export import provenance
+    from export import file_hashes
     from export.validation import validate
 
-    if found := provenance.findings(directory):
+    if found := file_hashes.findings(directory):
         return found
     require_tensorflow("train")
     try:

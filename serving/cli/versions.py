@@ -10,7 +10,7 @@ from export.model_card import ModelCard
 from export.repository import config_entry, version_directory, versions
 
 from .arguments import JsonOption, examples, model_name
-from .moving import BaseArgument, DryRunOption, ServerOption
+from .label_options import BaseArgument, DryRunOption, ServerOption
 from .terminal import print_json, print_table
 
 if TYPE_CHECKING:

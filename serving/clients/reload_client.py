@@ -23,7 +23,7 @@ _CALL: Final = 5.0  # seconds that one look may take
 
 
 class ReloadClient:
-    """A server whose config can be replaced; an ``export.lifecycle.Server``.
+    """A server whose config can be replaced; an ``export.label_moves.Server``.
 
     Args:
         address: ``host:port`` of its gRPC.

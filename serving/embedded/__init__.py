@@ -2,10 +2,10 @@
 
 One room per concern:
 
-- the models' life: ``version_discovery``, ``model_config``, ``served_models``, ``asked_model``
+- the models' life: ``version_discovery``, ``model_config``, ``served_models``, ``model_reference``
 - running them: ``servable``, ``prediction``, ``examples``, ``warmup``
-- the tensors' two spellings: ``json_*``, ``base64_reading``, ``rapidjson_number``, ``tensor_proto``
-- REST: ``rest``, ``rest_paths``, ``rest_listener``, ``http_answers``
+- the tensors' two spellings: ``json_*``, ``base64_strings``, ``rapidjson_number``, ``tensor_proto``
+- REST: ``rest``, ``rest_paths``, ``rest_listener``, ``http_responses``
 - gRPC: ``grpc_services``, ``grpc_listener``
 - what is told of requests: ``request_watch`` (deadline, log), ``metrics``
 - options: ``options``, ``option_messages``, ``text_messages``; ``server`` puts all together

@@ -24,10 +24,10 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.embedded.asked_model import AskedModel
 from serving.embedded.examples import classify, multi_inference, regress
-from serving.embedded.model_answers import model_metadata, model_status
 from serving.embedded.model_config import check_model_config_list
+from serving.embedded.model_info import model_metadata, model_status
+from serving.embedded.model_reference import AskedModel
 from serving.embedded.prediction import DEFAULT_SIGNATURE, predict
 from serving.embedded.request_watch import Request, RequestWatch
 from serving.embedded.servable import Servable

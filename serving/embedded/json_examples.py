@@ -6,10 +6,10 @@ import numpy as np
 from tensorflow.core.example import example_pb2, feature_pb2
 from tensorflow_serving.apis import input_pb2
 
-from serving.embedded.base64_reading import is_base64_object, read_base64_object
+from serving.embedded.base64_strings import is_base64_object, read_base64_object
+from serving.embedded.json_parser import MISSING, JsonObject, JsonValue
 from serving.embedded.json_predict import type_name
-from serving.embedded.json_reading import MISSING, JsonObject, JsonValue
-from serving.embedded.json_writing import (
+from serving.embedded.json_writer import (
     float_texts,
     indent,
     object_text,

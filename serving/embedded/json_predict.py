@@ -16,9 +16,9 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
-from serving.embedded.base64_reading import is_base64_object, read_base64_object
-from serving.embedded.json_reading import MISSING, JsonObject, JsonValue
-from serving.embedded.json_writing import (
+from serving.embedded.base64_strings import is_base64_object, read_base64_object
+from serving.embedded.json_parser import MISSING, JsonObject, JsonValue
+from serving.embedded.json_writer import (
     indent,
     leaf_texts,
     many_lines,

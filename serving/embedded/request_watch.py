@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy.typing as npt
 
-from serving.embedded.asked_model import AskedModel
 from serving.embedded.metrics import ServingMetrics
+from serving.embedded.model_reference import AskedModel
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError
 

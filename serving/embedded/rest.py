@@ -22,16 +22,16 @@ from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving.embedded.examples import classify, regress
-from serving.embedded.http_answers import RAW_TARGET, HttpAnswer, MetricsPage, error_page
+from serving.embedded.http_responses import RAW_TARGET, HttpAnswer, MetricsPage, error_page
 from serving.embedded.json_examples import (
     classification_text,
     read_examples_body,
     regression_text,
 )
+from serving.embedded.json_parser import JsonObject, read_json
 from serving.embedded.json_predict import predict_text, read_predict_body, read_signature_name
-from serving.embedded.json_reading import JsonObject, read_json
-from serving.embedded.json_writing import object_text, quoted, string_text
-from serving.embedded.model_answers import SIGNATURE_DEF, model_metadata, model_status
+from serving.embedded.json_writer import object_text, quoted, string_text
+from serving.embedded.model_info import SIGNATURE_DEF, model_metadata, model_status
 from serving.embedded.prediction import DEFAULT_SIGNATURE, predict
 from serving.embedded.rapidjson_number import RapidJsonError
 from serving.embedded.request_watch import Request, RequestWatch, log_refusal, request_line

@@ -10,7 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
-from serving.embedded.http_answers import RAW_TARGET, error_page
+from serving.embedded.http_responses import RAW_TARGET, error_page
 from serving.embedded.request_watch import log_refusal, request_line
 
 #: TF Serving closes no idle connection; uvicorn's default of 5 s would surprise pooling clients.

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from serving.embedded.asked_model import AskedModel
+from serving.embedded.model_reference import AskedModel
 from serving.embedded.status import Code, StatusError, invalid_argument
 
 _VERSION_OR_LABEL = rb"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"

@@ -20,7 +20,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from serving.embedded.asked_model import AskedModel
+from serving.embedded.model_reference import AskedModel
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError, code_of, invalid_argument
 from serving.embedded.version_discovery import version_directories, wanted_versions

@@ -9,15 +9,15 @@ import jinja2
 
 from export.durable_files import write_atomically
 
-from . import pictures
+from . import charts
 from .errors import ReportNotWritten
-from .portrait import Plane
+from .version_profile import Plane
 
 if TYPE_CHECKING:
     from export.model_card import ModelCard
 
-    from .meeting import Meeting
-    from .portrait import Portrait
+    from .version_comparison import Meeting
+    from .version_profile import Portrait
 
 _TEMPLATES: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("serving.report", "templates"),
@@ -42,12 +42,12 @@ def version_page(portrait: "Portrait", curves: Mapping[str, Any] | None = None) 
     """The report of a version, with the curves over k when there are some."""
     card = portrait.card
     drawn = [
-        pictures.in_two_dimensions(portrait, Plane.of(portrait.rows)),
-        pictures.differences(portrait),
-        pictures.sizes(card),
-        pictures.distances(card),
-        pictures.silhouettes(portrait),
-        pictures.iterations(card),
+        charts.in_two_dimensions(portrait, Plane.of(portrait.rows)),
+        charts.differences(portrait),
+        charts.sizes(card),
+        charts.distances(card),
+        charts.silhouettes(portrait),
+        charts.iterations(card),
     ]
     return _render(
         "version.html.j2",
@@ -87,9 +87,9 @@ def comparison_page(meeting: "Meeting") -> str:
             "rows": [[str(row), *map(_count, line)] for row, line in enumerate(meeting.moves)],
         },
         pictures=[
-            pictures.moves(meeting.moves, before.name, after.name),
-            pictures.in_two_dimensions(before, plane, f"Before: {before.name}"),
-            pictures.in_two_dimensions(moved, plane, f"After: {after.name}", meeting.alike()),
+            charts.moves(meeting.moves, before.name, after.name),
+            charts.in_two_dimensions(before, plane, f"Before: {before.name}"),
+            charts.in_two_dimensions(moved, plane, f"After: {after.name}", meeting.alike()),
         ],
     )
 
@@ -161,7 +161,7 @@ def _cluster(portrait: "Portrait", index: int) -> dict[str, Any]:
     own = portrait.silhouettes_of(index)
     return {
         "index": index,
-        "color": pictures.color(index),
+        "color": charts.color(index),
         "size": f"{profile.size:,}",
         "share": f"{profile.share:.1%}",
         "median": "-" if median is None else f"{median:.4g}",
@@ -173,7 +173,7 @@ def _cluster(portrait: "Portrait", index: int) -> dict[str, Any]:
 def _curves(curves: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "reason": curves.get("reason", ""),
-        "picture": pictures.curves(curves),
+        "picture": charts.curves(curves),
         "names": list(_CURVES.values()),
         "rows": [[_number(row.get(name)) for name in _CURVES] for row in curves["measured"]],
     }

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export import ModelCard, golden_requests, make_card, provenance, write_candidate
+from export import ModelCard, file_hashes, golden_requests, make_card, write_candidate
 from export.model_card import (
     CardIteration,
     ClusterProfile,
@@ -116,7 +116,7 @@ def _answer_alike(signature: str, inputs: Mapping[str, Any]) -> dict[str, NDArra
 
 def seal(version: Path) -> None:
     """Write the hashes of a version's files, as they now are, into its card."""
-    replace(ModelCard.read(version), files_sha256=provenance.hashes(version)).write(version)
+    replace(ModelCard.read(version), files_sha256=file_hashes.hashes(version)).write(version)
 
 
 @pytest.fixture

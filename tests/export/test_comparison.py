@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from export import (
     ModelCard,
     PublishRefused,
+    file_hashes,
     make_card,
-    provenance,
     publish,
     versions,
     write_candidate,
@@ -112,7 +112,7 @@ def test_the_gate_refuses_a_model_too_far_with_the_figures_unless_forced(
     assert publish(other, base, force=True) == 2
     forced = ModelCard.read(base / "2").forced
     assert "--max-inertia-rise" in forced[0]
-    assert provenance.findings(base / "2") == []
+    assert file_hashes.findings(base / "2") == []
 
 
 def test_a_model_of_other_columns_or_without_rows_cannot_be_compared(

@@ -27,14 +27,14 @@ from export import (
     PublishRefused,
     VersionNotFound,
     golden_requests,
-    lifecycle,
+    label_moves,
     publish,
     repository,
     version_directory,
     versions,
 )
 from export.errors import InvalidModelsConfig
-from export.lifecycle import Plan, carry_out
+from export.label_moves import Plan, carry_out
 from export.models_config import Entry
 from export.replay import findings
 
@@ -398,9 +398,9 @@ def test_a_publisher_killed_anywhere_leaves_no_half_version_and_a_way_on_and_bac
         assert _config_of(base)["labels"] == {"stable": live}
         assert live in versions(base)
         for other in set(versions(base)) - {live}:
-            _move(base, partial(lifecycle.promote, version=other))
+            _move(base, partial(label_moves.promote, version=other))
             assert _config_of(base) == {"versions": [other], "labels": {"stable": other}}
-            _move(base, lifecycle.rollback)
+            _move(base, label_moves.rollback)
             assert _config_of(base) == {"versions": [live], "labels": {"stable": live}}, dies_at
     assert outcomes == {(), (1,)}
 

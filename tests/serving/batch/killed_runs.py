@@ -16,7 +16,7 @@ from typing import Any
 
 from numpy.typing import ArrayLike
 
-from serving.batch import assigning, score_files
+from serving.batch import assignments, score_files
 from serving.batch.job import Format
 from serving.clients.results import Assignment
 
@@ -90,7 +90,7 @@ def parts_done(output: Path) -> dict[str, int]:
 
 
 def main(inputs: Path, work: Path, points: list[int]) -> None:
-    assigning._BATCH_ROWS = 32  # type: ignore[misc]
+    assignments._BATCH_ROWS = 32  # type: ignore[misc]
     sys.addaudithook(STEPS.watch)
     if not points:
         status, said = forked(inputs, work / "undisturbed", 0)

@@ -11,9 +11,10 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
-from serving.batch import Format, Job, ScoredModel, Table, input_files, open_table, planned
-from serving.batch.assigning import as_points
+from serving.batch import Format, Job, ScoredModel, planned
+from serving.batch.assignments import as_points
 from serving.clients.results import Assignment, Distances, Score
+from serving.tables import Table, input_files, open_table
 from tests.serving.fake_servers import NumpyModel
 
 MODEL = ScoredModel("customers", 2, "ab" * 32)

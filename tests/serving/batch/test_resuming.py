@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.batch import assigning, output_folder, score_files
+from serving.batch import assignments, output_folder, score_files
 from serving.batch.errors import DamagedJob, OtherJob, OutputInUse
 from serving.batch.job import Format, OnBadRow, ScoredModel
+from serving.batch.job_plan import planned
 from serving.batch.output_folder import OutputFolder, PartRecord
-from serving.batch.planning import planned
 from serving.tables.input_files import open_table
 
 from .scorers import CARD, MODEL, NumpyScorer, job_of
@@ -406,7 +406,7 @@ def test_what_is_done_already_is_told_once_nobody_else_can_write_there(
 def test_an_interruption_drops_the_part_and_keeps_those_that_are_done(
     inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
 ) -> None:
-    monkeypatch.setattr(assigning, "_BATCH_ROWS", 50)
+    monkeypatch.setattr(assignments, "_BATCH_ROWS", 50)
     output = tmp_path / "out"
     job, tables = job_of([inputs], output, part_rows=100)
     left = 330

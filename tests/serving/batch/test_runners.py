@@ -22,8 +22,6 @@ from serving.batch import (
     LocalScorer,
     OnBadRow,
     ScoredModel,
-    input_files,
-    open_table,
     planned,
     score_files,
 )
@@ -33,6 +31,7 @@ from serving.batch.server_scorer import ServerScorer
 from serving.cli import main
 from serving.clients.grpc_client import GrpcClient
 from serving.embedded import EmbeddedServer
+from serving.tables import input_files, open_table
 
 from .tables import write_csv
 

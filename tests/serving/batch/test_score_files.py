@@ -15,7 +15,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
-from serving.batch import assigning, score_files
+from serving.batch import assignments, score_files
 from serving.batch.errors import (
     BadRow,
     ColumnMismatch,
@@ -157,7 +157,7 @@ def test_the_summary_counts_what_numpy_counts(tmp_path: Path) -> None:
 def test_batches_are_counted_from_the_first_row_of_a_part_whatever_the_file_is_like(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assigning, "_BATCH_ROWS", 4)
+    monkeypatch.setattr(assignments, "_BATCH_ROWS", 4)
     table = pa.table({"x": np.arange(23.0), "y": np.ones(23)})
     pq.write_table(table, tmp_path / "rows.parquet", row_group_size=5)
     job, tables = job_of([tmp_path / "rows.parquet"], tmp_path / "out", part_rows=10)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from export.golden_requests import GoldenRequest
-from serving.batch import assigning, score_files
+from serving.batch import assignments, score_files
 from serving.batch.errors import NoAnswer, OtherModel
 from serving.batch.output_folder import OutputFolder
 from serving.batch.server_scorer import ServerScorer, cause
@@ -211,7 +211,7 @@ def test_trouble_in_the_middle_of_a_golden_request_is_waited_for(server: FakeGrp
 def test_another_model_that_came_without_any_trouble_is_found_before_a_part_counts(
     tmp_path: Path, server: FakeGrpcServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assigning, "_BATCH_ROWS", 10)
+    monkeypatch.setattr(assignments, "_BATCH_ROWS", 10)
     np.save(tmp_path / "rows.npy", POINTS)
     job, tables = job_of([tmp_path / "rows.npy"], tmp_path / "out", part_rows=100)
     scorer = scorer_of(server)
@@ -232,7 +232,7 @@ def test_another_model_that_came_without_any_trouble_is_found_before_a_part_coun
 def test_a_server_that_restarts_in_the_middle_loses_no_row_and_repeats_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(assigning, "_BATCH_ROWS", 10)
+    monkeypatch.setattr(assignments, "_BATCH_ROWS", 10)
     np.save(tmp_path / "rows.npy", POINTS)
     job, tables = job_of([tmp_path / "rows.npy"], tmp_path / "out", part_rows=100)
     first = FakeGrpcServer()

@@ -13,7 +13,7 @@ from export import ModelCard, from_sklearn, make_card, write_candidate
 from kmeans_module import fit
 from serving.cli import main
 from serving.report import pages
-from serving.report.portrait import Portrait
+from serving.report.version_profile import Portrait
 
 from .conftest import Trained
 

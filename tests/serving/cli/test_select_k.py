@@ -10,7 +10,7 @@ import pytest
 import kmeans_module
 from kmeans_module import MeasuredK
 from serving.cli import main
-from serving.cli.stopped_selection import StoppedSelection
+from serving.cli.selection_checkpoint import StoppedSelection
 
 from .conftest import Trained
 

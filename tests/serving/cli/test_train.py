@@ -10,7 +10,7 @@ import export
 from export.errors import PublishRefused
 from kmeans_module.errors import KMeansError
 from serving.cli import main, train
-from serving.cli.reading import read_rows
+from serving.cli.training_input import read_rows
 
 
 def n_init_of(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> int:

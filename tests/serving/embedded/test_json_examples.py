@@ -3,7 +3,7 @@
 import pytest
 
 from serving.embedded.json_examples import read_examples_body
-from serving.embedded.json_reading import read_json
+from serving.embedded.json_parser import read_json
 
 
 @pytest.mark.parametrize(

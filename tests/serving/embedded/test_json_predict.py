@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as stnp
 from tensorflow.core.framework import types_pb2
 
 from serving.embedded import json_predict
+from serving.embedded.json_parser import read_json
 from serving.embedded.json_predict import predict_text, read_predict_body
-from serving.embedded.json_reading import read_json
 from serving.embedded.status import Code, StatusError
 
 

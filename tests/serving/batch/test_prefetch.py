@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from serving.batch.overlapping import ahead, mapped_in_order
+from serving.batch.prefetch import ahead, mapped_in_order
 
 
 def counting(upto: int, made: list[int], ended: threading.Event) -> Generator[int]:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.embedded import json_reading
-from serving.embedded.json_reading import JsonObject, read_json
+from serving.embedded import json_parser
+from serving.embedded.json_parser import JsonObject, read_json
 from serving.embedded.rapidjson_number import RapidJsonError
 
 
@@ -201,10 +201,10 @@ def test_what_the_c_decoder_reads_changes_nothing(pieces: list[str], within: str
     """Neither a value nor an error's words or place."""
     text = (within % " ".join(pieces)).encode("utf-8", "surrogatepass")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_reading, "_FIRST_WINDOW", 4)
+        patch.setattr(json_parser, "_FIRST_WINDOW", 4)
         helped = _outcome(text, exact=True)
-        patch.setattr(json_reading, "_TRIED_DEPTH", -1)
-        patch.setattr(json_reading, "_is_special", lambda _: True)
+        patch.setattr(json_parser, "_TRIED_DEPTH", -1)
+        patch.setattr(json_parser, "_is_special", lambda _: True)
         assert _outcome(text, exact=True) == helped
 
 

@@ -12,7 +12,7 @@ import typer
 from export.errors import PublishRefused
 
 from .arguments import not_negative, share
-from .given_files import given_tables
+from .input_tables import given_tables
 from .terminal import note, print_json
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from .extras import needs_extra
-from .tensorflow_loading import load_tensorflow
+from .tensorflow_import import load_tensorflow
 
 if TYPE_CHECKING:
     from serving.tables.table import Table

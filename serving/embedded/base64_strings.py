@@ -3,8 +3,8 @@
 import base64
 import re
 
-from serving.embedded.json_reading import MISSING, JsonObject
-from serving.embedded.json_writing import quoted
+from serving.embedded.json_parser import MISSING, JsonObject
+from serving.embedded.json_writer import quoted
 from serving.embedded.status import invalid_argument
 
 _KEY = "b64"

@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from export import lifecycle, models_config, repository, versions
+from export import label_moves, models_config, repository, versions
 from export.errors import (
     HistoryNotWritten,
     InvalidModelsConfig,
@@ -21,7 +21,7 @@ from export.errors import (
     MoveRefused,
     VersionNotFound,
 )
-from export.lifecycle import Plan, carry_out
+from export.label_moves import Plan, carry_out
 from export.models_config import Entry
 from export.repository import config_entry, publish
 from export.wire import serving_pb2
@@ -82,7 +82,7 @@ def test_the_first_version_is_stable_and_a_later_one_waits(base: Path) -> None:
 
 def test_a_label_moves_in_two_steps_and_the_old_version_goes(base: Path) -> None:
     server = RecordedServer()
-    plan = move(base, lifecycle.promote, 2, server=server)
+    plan = move(base, label_moves.promote, 2, server=server)
     assert [(each.versions, dict(each.labels)) for each in server.told] == [
         ((1, 2), {"stable": 1}),
         ((2,), {"stable": 2}),
@@ -101,7 +101,7 @@ def test_without_a_server_the_steps_are_a_poll_interval_apart(
     monkeypatch.setattr("time.sleep", lambda seconds: seen.append((seconds, state(base))))
     told: list[str] = []
     carry_out(
-        base, lambda entry: lifecycle.promote(base, entry, 3), poll_interval=7.5, tell=told.append
+        base, lambda entry: label_moves.promote(base, entry, 3), poll_interval=7.5, tell=told.append
     )
     assert seen == [(7.5, ((1, 3), {"stable": 1}))]
     assert told == ["waiting 7.5 s for the servers to load versions 1, 3"]
@@ -113,7 +113,7 @@ def test_a_server_that_does_not_follow_leaves_the_old_file_and_goes_back(base: P
     history = (base / "history.jsonl").read_bytes()
     server = RecordedServer(broken=2)
     with pytest.raises(MoveFailed, match="version 2 does not load"):
-        move(base, lifecycle.promote, 2, server=server)
+        move(base, label_moves.promote, 2, server=server)
     assert (base.parent / "models.config").read_bytes() == before
     assert (base / "history.jsonl").read_bytes() == history
     assert server.told[-1].versions == (1,)
@@ -127,7 +127,7 @@ def test_an_interrupt_puts_the_old_file_back(base: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        move(base, lifecycle.promote, 2, server=Interrupted())
+        move(base, label_moves.promote, 2, server=Interrupted())
     assert (base.parent / "models.config").read_bytes() == before
 
 
@@ -145,7 +145,7 @@ def test_an_interrupt_of_the_wait_puts_the_old_entry_back_and_says_so(
     monkeypatch.setattr("time.sleep", interrupted)
     told: list[str] = []
     with pytest.raises(type(error)):
-        move(base, lifecycle.promote, 2, tell=told.append)
+        move(base, label_moves.promote, 2, tell=told.append)
     assert told[-1].startswith("broken off: ")
     assert (base.parent / "models.config").read_bytes() == before
     assert (base / "history.jsonl").read_bytes() == history
@@ -160,7 +160,7 @@ def test_an_interrupt_sends_the_server_back_too(base: Path) -> None:
 
     server = Interrupted()
     with pytest.raises(KeyboardInterrupt):
-        move(base, lifecycle.promote, 2, server=server)
+        move(base, label_moves.promote, 2, server=server)
     assert [each.versions for each in server.told] == [(1, 2), (2,), (1,)]
     assert state(base) == ((1,), {"stable": 1})
 
@@ -172,7 +172,7 @@ def test_a_server_that_does_not_go_back_either_is_told_with_both_reasons(base: P
             raise MoveFailed(f"reason {len(self.told)}")
 
     with pytest.raises(MoveFailed) as failed:
-        move(base, lifecycle.promote, 2, server=Gone())
+        move(base, label_moves.promote, 2, server=Gone())
     path = base.parent / "models.config"
     assert str(failed.value) == (
         f"reason 1; {path} is as before, but the server did not go back to it: reason 2"
@@ -188,10 +188,10 @@ def test_while_one_model_waits_another_is_published_and_moved(
         monkeypatch.setattr("time.sleep", lambda _seconds: None)
         for name in ("a", "b"):
             publish(make_stand_in(name), other)
-        move(other, lifecycle.promote, 2)
+        move(other, label_moves.promote, 2)
 
     monkeypatch.setattr("time.sleep", meanwhile)
-    move(base, lifecycle.promote, 2)
+    move(base, label_moves.promote, 2)
     assert state(base) == ((2,), {"stable": 2})
     assert state(other) == ((2,), {"stable": 2})
 
@@ -203,7 +203,7 @@ def test_an_entry_that_somebody_edits_during_the_wait_stays_as_they_left_it(
     theirs = path.read_text().replace("versions: 1", "versions: 4").replace("value: 1", "value: 4")
     monkeypatch.setattr("time.sleep", lambda _seconds: path.write_text(theirs))
     with pytest.raises(MoveRefused, match="somebody has edited the entry of customers meanwhile"):
-        move(base, lifecycle.promote, 2)
+        move(base, label_moves.promote, 2)
     assert path.read_text() == theirs
 
 
@@ -212,7 +212,7 @@ def test_who_has_to_wait_for_another_command_is_told(base: Path) -> None:
     for lock in (models_config.moving, models_config.edited):
         with ThreadPoolExecutor() as threads:
             with lock(base):
-                waits = threads.submit(move, base, lifecycle.promote, 1, tell=told.append)
+                waits = threads.submit(move, base, label_moves.promote, 1, tell=told.append)
                 deadline = time.monotonic() + 20
                 while not told and time.monotonic() < deadline:
                     time.sleep(0.01)
@@ -221,32 +221,32 @@ def test_who_has_to_wait_for_another_command_is_told(base: Path) -> None:
 
 
 def test_a_canary_is_loaded_beside_the_stable_version_and_said_to_answer(base: Path) -> None:
-    plan = move(base, lifecycle.canary, 3)
+    plan = move(base, label_moves.canary, 3)
     assert state(base) == ((1, 3), {"stable": 1, "canary": 3})
     assert plan.effect.endswith("requests without version or label go to version 3, the canary")
-    move(base, lifecycle.canary, 4)
+    move(base, label_moves.canary, 4)
     assert state(base) == ((1, 4), {"stable": 1, "canary": 4})
-    move(base, lifecycle.canary, None)
+    move(base, label_moves.canary, None)
     assert state(base) == ((1,), {"stable": 1})
 
 
 def test_a_canary_that_is_promoted_is_none_any_more(base: Path) -> None:
-    move(base, lifecycle.canary, 3)
-    move(base, lifecycle.promote, 3)
+    move(base, label_moves.canary, 3)
+    move(base, label_moves.promote, 3)
     assert state(base) == ((3,), {"stable": 3})
 
 
 def test_rollback_goes_back_step_by_step_and_then_refuses(base: Path) -> None:
     for version in (2, 3):
-        move(base, lifecycle.promote, version)
-    move(base, lifecycle.rollback)
+        move(base, label_moves.promote, version)
+    move(base, label_moves.rollback)
     assert state(base) == ((2,), {"stable": 2})
-    move(base, lifecycle.rollback)
+    move(base, label_moves.rollback)
     assert state(base) == ((1,), {"stable": 1})
     with pytest.raises(MoveRefused, match="no version before 1 to roll back to"):
-        move(base, lifecycle.rollback)
-    move(base, lifecycle.promote, 4)
-    move(base, lifecycle.rollback)
+        move(base, label_moves.rollback)
+    move(base, label_moves.promote, 4)
+    move(base, label_moves.rollback)
     assert state(base) == ((1,), {"stable": 1})
     lines = [json.loads(line) for line in (base / "history.jsonl").read_text().splitlines()]
     assert [(line["from"], line["to"], line["by"]) for line in lines] == [
@@ -262,31 +262,31 @@ def test_rollback_goes_back_step_by_step_and_then_refuses(base: Path) -> None:
 
 def test_rollback_to_a_version_is_idempotent(base: Path) -> None:
     for version in (2, 3):
-        move(base, lifecycle.promote, version)
+        move(base, label_moves.promote, version)
     for _ in range(2):
-        move(base, lifecycle.rollback, 1)
+        move(base, label_moves.rollback, 1)
         assert state(base) == ((1,), {"stable": 1})
     with pytest.raises(MoveRefused):
-        move(base, lifecycle.rollback)
+        move(base, label_moves.rollback)
 
 
 def test_a_rollback_takes_other_labels_from_the_bad_version(base: Path) -> None:
-    move(base, lifecycle.promote, 2)
-    move(base, lifecycle.promote, 2, "europe")
-    move(base, lifecycle.rollback)
+    move(base, label_moves.promote, 2)
+    move(base, label_moves.promote, 2, "europe")
+    move(base, label_moves.rollback)
     assert state(base) == ((1,), {"europe": 1, "stable": 1})
 
 
 def test_another_label_is_loaded_below_stable_and_refused_above(base: Path) -> None:
-    move(base, lifecycle.promote, 3)
-    move(base, lifecycle.promote, 1, "old")
+    move(base, label_moves.promote, 3)
+    move(base, label_moves.promote, 1, "old")
     assert state(base) == ((1, 3), {"old": 1, "stable": 3})
     with pytest.raises(MoveRefused, match="version 4 is above 3, which is stable"):
-        move(base, lifecycle.promote, 4, "next")
+        move(base, label_moves.promote, 4, "next")
 
 
 @pytest.mark.parametrize(
-    "decide", [partial(lifecycle.promote, version=2), partial(lifecycle.canary, version=2)]
+    "decide", [partial(label_moves.promote, version=2), partial(label_moves.canary, version=2)]
 )
 def test_a_second_time_changes_nothing(base: Path, decide: Any) -> None:
     move(base, decide)
@@ -299,49 +299,49 @@ def test_a_second_time_changes_nothing(base: Path, decide: Any) -> None:
 
 def test_a_dry_run_decides_and_changes_nothing(base: Path) -> None:
     files = {path: path.read_bytes() for path in base.parent.rglob("*") if path.is_file()}
-    assert move(base, lifecycle.promote, 2, dry_run=True).after.labels == {"stable": 2}
-    assert lifecycle.prune(base, 1, dry_run=True) == (2, 3)
+    assert move(base, label_moves.promote, 2, dry_run=True).after.labels == {"stable": 2}
+    assert label_moves.prune(base, 1, dry_run=True) == (2, 3)
     now = {path: path.read_bytes() for path in base.parent.rglob("*") if path.is_file()}
     assert now == files
 
 
 def test_a_version_that_is_not_there_cannot_be_promoted(base: Path) -> None:
     with pytest.raises(VersionNotFound, match="no version 9"):
-        move(base, lifecycle.promote, 9)
+        move(base, label_moves.promote, 9)
 
 
 def test_prune_keeps_the_highest_and_whatever_has_a_label_or_is_loaded(base: Path) -> None:
-    move(base, lifecycle.promote, 2)
-    move(base, lifecycle.promote, 1, "old")
-    assert lifecycle.prune(base, 1) == (3,)
+    move(base, label_moves.promote, 2)
+    move(base, label_moves.promote, 1, "old")
+    assert label_moves.prune(base, 1) == (3,)
     assert versions(base) == (1, 2, 4)
-    assert lifecycle.prune(base, 1) == ()
-    assert lifecycle.prune(base, 0) == (4,)
+    assert label_moves.prune(base, 1) == ()
+    assert label_moves.prune(base, 0) == (4,)
 
 
 def test_prune_keeps_the_version_that_rollback_would_go_to(base: Path) -> None:
     for version in (2, 4):
-        move(base, lifecycle.promote, version)
-    assert lifecycle.prune(base, 1) == (1, 3)
-    move(base, lifecycle.rollback)
+        move(base, label_moves.promote, version)
+    assert label_moves.prune(base, 1) == (1, 3)
+    move(base, label_moves.rollback)
     assert state(base) == ((2,), {"stable": 2})
-    assert lifecycle.prune(base, 1) == ()
+    assert label_moves.prune(base, 1) == ()
 
 
 def test_rollback_passes_over_a_version_that_was_pruned(base: Path) -> None:
     for version in (2, 3):
-        move(base, lifecycle.promote, version)
+        move(base, label_moves.promote, version)
     repository.remove(base, 2)
-    move(base, lifecycle.rollback)
+    move(base, label_moves.rollback)
     assert state(base) == ((1,), {"stable": 1})
 
 
 def test_a_history_that_a_crash_cut_short_still_leads_back(base: Path) -> None:
-    move(base, lifecycle.promote, 2)
-    move(base, lifecycle.promote, 3)
+    move(base, label_moves.promote, 2)
+    move(base, label_moves.promote, 3)
     path = base / "history.jsonl"
     path.write_bytes(path.read_bytes()[:-30])  # the move to 3
-    move(base, lifecycle.rollback)
+    move(base, label_moves.rollback)
     assert state(base) == ((2,), {"stable": 2})
     assert json.loads(path.read_text().splitlines()[-1])["to"] == 2
 
@@ -350,7 +350,7 @@ def test_a_move_that_the_history_does_not_take_is_made_and_told(base: Path) -> N
     (base / "history.jsonl").unlink()
     (base / "history.jsonl").mkdir()
     with pytest.raises(HistoryNotWritten, match=r"Is a directory.*label stable is on version 2"):
-        move(base, lifecycle.promote, 2)
+        move(base, label_moves.promote, 2)
     assert state(base) == ((2,), {"stable": 2})
 
 
@@ -364,8 +364,8 @@ def _history(base: Path, *moves: tuple[int | None, int, str]) -> None:
 
 def test_rollback_after_a_first_publish_that_wrote_no_history(base: Path) -> None:
     (base / "history.jsonl").unlink()  # it died between the config and this
-    move(base, lifecycle.promote, 2)
-    move(base, lifecycle.rollback)
+    move(base, label_moves.promote, 2)
+    move(base, label_moves.rollback)
     assert state(base) == ((1,), {"stable": 1})
 
 
@@ -373,24 +373,24 @@ def test_rollback_from_an_entry_by_hand_without_labels(base: Path) -> None:
     path = base.parent / "models.config"
     path.write_text(path.read_text().replace('key: "stable"', 'key: "live"'))
     (base / "history.jsonl").unlink()
-    move(base, lifecycle.promote, 2)
-    move(base, lifecycle.rollback)
+    move(base, label_moves.promote, 2)
+    move(base, label_moves.rollback)
     assert state(base) == ((1,), {"live": 1, "stable": 1})
 
 
 def test_a_move_that_the_history_lacks_is_known_from_where_the_next_one_came(base: Path) -> None:
-    move(base, lifecycle.promote, 3)
+    move(base, label_moves.promote, 3)
     _history(base, (None, 1, "publish"), (2, 3, "promote"))
     for place in (2, 1):
-        move(base, lifecycle.rollback)
+        move(base, label_moves.rollback)
         assert state(base) == ((place,), {"stable": place})
 
 
 def test_a_rollback_that_the_history_lacks_is_not_undone_by_the_next(base: Path) -> None:
-    move(base, lifecycle.promote, 4)
+    move(base, label_moves.promote, 4)
     _history(base, (None, 1, "publish"), (1, 2, "promote"), (2, 3, "promote"), (2, 4, "promote"))
     for place in (2, 1):
-        move(base, lifecycle.rollback)
+        move(base, label_moves.rollback)
         assert state(base) == ((place,), {"stable": place})
 
 
@@ -419,7 +419,7 @@ def test_another_models_entry_and_every_comment_stay_byte_for_byte(
         "customers",
     ]
     assert official(base).model_config_list.config[1].base_path == "/models/customers"
-    move(base, lifecycle.promote, 2)
+    move(base, label_moves.promote, 2)
     text = path.read_text()
     start = text.index("  config {\n")
     assert text[:start] + "}\n" == OTHERS
@@ -449,12 +449,12 @@ def test_comments_and_line_ends_in_the_entry_itself_stay(base: Path, end: str) -
     path = base.parent / "models.config"
     text = BY_HAND.replace("BASE", str(base)).replace("\n", end)
     path.write_bytes(text.encode())
-    move(base, lifecycle.promote, 1)
+    move(base, label_moves.promote, 1)
     assert path.read_bytes() == text.encode()
-    move(base, lifecycle.promote, 3)
-    move(base, lifecycle.canary, 2)
+    move(base, label_moves.promote, 3)
+    move(base, label_moves.canary, 2)
     assert state(base) == ((1, 2, 3), {"stable": 3, "old": 1, "canary": 2})
-    move(base, lifecycle.canary, None)
+    move(base, label_moves.canary, None)
     now = path.read_bytes().decode()
     for comment in re.findall(r"#[^\r\n]*", text):
         assert comment in now
@@ -463,7 +463,7 @@ def test_comments_and_line_ends_in_the_entry_itself_stay(base: Path, end: str) -
     (model,) = official(base).model_config_list.config
     assert (model.base_path, model.model_platform) == (str(base), "")
     assert state(base) == ((1, 3), {"stable": 3, "old": 1})
-    move(base, lifecycle.rollback)
+    move(base, label_moves.rollback)
     assert state(base) == ((1,), {"stable": 1, "old": 1})
 
 
@@ -474,7 +474,7 @@ def test_comments_and_line_ends_in_the_entry_itself_stay(base: Path, end: str) -
 def test_a_config_without_models_takes_the_first(base: Path, text: str) -> None:
     path = base.parent / "models.config"
     path.write_text(text)
-    move(base, lifecycle.promote, 2)
+    move(base, label_moves.promote, 2)
     assert path.read_text().startswith(text.rstrip("}>\n"))
     assert [model.name for model in official(base).model_config_list.config] == ["customers"]
     assert state(base) == ((2,), {"stable": 2})
@@ -495,7 +495,7 @@ def test_a_config_that_no_edit_makes_right_is_refused(base: Path, text: str, mes
     path = base.parent / "models.config"
     path.write_text(text)
     with pytest.raises(InvalidModelsConfig, match=message):
-        move(base, lifecycle.promote, 2)
+        move(base, label_moves.promote, 2)
     assert path.read_text() == text
 
 
@@ -509,16 +509,16 @@ def test_the_folder_that_a_server_sees_is_said_once_and_held_to(
         ("/elsewhere", f"has base_path {base}, not /elsewhere.*edit base_path there"),
     ):
         with pytest.raises(InvalidModelsConfig, match=message):
-            move(base, lifecycle.promote, 2, served_at=served_at)
+            move(base, label_moves.promote, 2, served_at=served_at)
         with pytest.raises(InvalidModelsConfig, match=message):
             publish(make_stand_in(f"at {served_at}"), base, served_at=served_at)
     assert path.read_text() == before
     assert versions(base) == (1, 2, 3, 4)
-    move(base, lifecycle.promote, 2, served_at=str(base))
+    move(base, label_moves.promote, 2, served_at=str(base))
     path.unlink()
     with pytest.raises(InvalidModelsConfig, match="an absolute path or an address"):
-        move(base, lifecycle.promote, 2, served_at="models/customers", dry_run=True)
-    move(base, lifecycle.promote, 2, served_at="gs://bucket/customers")
+        move(base, label_moves.promote, 2, served_at="models/customers", dry_run=True)
+    move(base, label_moves.promote, 2, served_at="gs://bucket/customers")
     assert official(base).model_config_list.config[0].base_path == "gs://bucket/customers"
 
 
@@ -527,7 +527,7 @@ def test_what_would_be_lost_on_the_way_to_a_server_is_refused(base: Path) -> Non
     path.write_text(OTHERS)
     before = path.read_text()
     with pytest.raises(InvalidModelsConfig, match=r"logging_config.*leave out --server"):
-        move(base, lifecycle.promote, 2, server=RecordedServer())
+        move(base, label_moves.promote, 2, server=RecordedServer())
     assert path.read_text() == before
 
 
@@ -539,5 +539,5 @@ def test_an_entry_that_loads_no_specific_versions_is_refused(base: Path, policy:
     )
     before = path.read_text()
     with pytest.raises(InvalidModelsConfig, match="does not load `specific` versions"):
-        move(base, lifecycle.promote, 2)
+        move(base, label_moves.promote, 2)
     assert path.read_text() == before

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from export.model_card import ModelCard
 
-    from .portrait import Plane, Portrait
+    from .version_profile import Plane, Portrait
 
 #: Colours of clusters, which can be seen on white and on black; beyond them they come again.
 CLUSTER_COLORS: Final = (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving.embedded.json_reading import JsonObject, JsonValue
+from serving.embedded.json_parser import JsonObject, JsonValue
 from serving.embedded.rapidjson_number import flush_subnormal, flush_subnormals
 
 _INDENT = "    "

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .arguments import counted
-from .columns import named_columns
+from .column_names import named_columns
 from .errors import UserMistake
-from .given_files import FILES_HELP, given_tables
+from .input_tables import FILES_HELP, given_tables
 from .terminal import progress
 
 if TYPE_CHECKING:

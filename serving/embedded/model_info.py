@@ -6,7 +6,7 @@ from typing import Any
 from google.protobuf import any_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
-from serving.embedded.asked_model import AskedModel
+from serving.embedded.model_reference import AskedModel
 from serving.embedded.served_models import ServedModels
 from serving.embedded.status import invalid_argument
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.embedded.json_reading import read_json
-from serving.embedded.json_writing import (
+from serving.embedded.json_parser import read_json
+from serving.embedded.json_writer import (
     float_texts,
     leaf_texts,
     many_lines,

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from export.drift import RecentAnswers
 from export.model_card import QUANTILES
-from serving.batch.errors import BadCell, BatchError, NoRows, UnreadableFile
-from serving.batch.recent_answers import (
+from serving.batch.drift_input import (
     answering_version,
     ask_server,
     open_output,
     read_outputs,
 )
+from serving.batch.errors import BadCell, BatchError, NoRows, UnreadableFile
 from serving.clients.results import Assignment
 from serving.tables.input_files import open_table
 

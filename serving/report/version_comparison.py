@@ -15,7 +15,7 @@ from kmeans_module import UndefinedMeasure, adjusted_rand_index, silhouette
 from kmeans_module.contract import BAD_ROW
 
 from .errors import NotComparable
-from .portrait import Portrait
+from .version_profile import Portrait
 
 Array = NDArray[Any]
 

@@ -12,7 +12,7 @@ from .arguments import local_folder, not_negative, whole
 from .terminal import note, print_json, progress
 
 if TYPE_CHECKING:
-    from export.lifecycle import Plan
+    from export.label_moves import Plan
     from export.models_config import Entry
 
 
@@ -80,7 +80,7 @@ def move(
     served_at: str | None = None,
 ) -> "Plan":
     """Carry out a move, saying what is being waited for."""
-    from export.lifecycle import carry_out
+    from export.label_moves import carry_out
 
     client = None
     if server is not None:

@@ -19,7 +19,7 @@ from serving.clients.results import Assignment
 
 from ..tables.input_files import open_table
 from ..tables.table import Table
-from .assigning import assignments
+from .assignments import assignments
 from .errors import BadCell, NoRows, UnreadableFile
 from .tally import Tally
 
