@@ -42,9 +42,6 @@ def initial_centroids(
 
     Returns:
         float32 [k, d].
-
-    Raises:
-        InvalidParameter: ``init`` is not known.
     """
     if init == "k-means++":
         chosen = greedy_k_means_plus_plus(
@@ -52,12 +49,16 @@ def initial_centroids(
         )
     elif init == "k-means||":
         chosen = _k_means_parallel(points, sample_weight, n_clusters, seed)
-    elif init == "random":
-        chosen = random_rows(sample_weight, n_clusters, seed)
     else:
+        chosen = random_rows(sample_weight, n_clusters, seed)
+    return NumpyRows(points).gather(chosen.numpy())
+
+
+def check_init(init: str) -> None:
+    """Check that an initialization has this name. Raises InvalidParameter."""
+    if init not in INITIALIZATIONS:
         known = ", ".join(repr(name) for name in INITIALIZATIONS)
         raise InvalidParameter(f"init is {init!r}; give {known} or an array of centroids")
-    return NumpyRows(points).gather(chosen.numpy())
 
 
 def _trials(n_clusters: int) -> int:

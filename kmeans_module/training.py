@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +13,7 @@ from . import lloyd
 from .cores import check_not_forked
 from .engines.choice import EngineName, check_engine, new_engine
 from .errors import InvalidCentroids, InvalidParameter
-from .initialization import initial_centroids
+from .initialization import check_init, initial_centroids
 from .lloyd import Iteration, LloydResult
 from .model_space import (
     FARTHEST,
@@ -28,6 +29,34 @@ from .model_space import (
     enter,
 )
 from .module import KMeansModule
+
+#: Up to so many rows, ten starts are quick enough to be the rule.
+_ROWS_OF_TEN_STARTS: Final = 100_000
+
+
+@dataclass(frozen=True)
+class FitParameters:
+    """What a fit was asked for, checked, with every default resolved.
+
+    Attributes:
+        n_clusters: k.
+        init: the name of the initialization, or "array" for given centroids.
+        n_init: how many starts were made.
+        max_iter: iterations of one start at most.
+        tol: relative to the mean variance of the columns.
+        standardize: whether each column was divided by its standard deviation.
+        distance: "euclidean" or "cosine".
+        seed: of every random choice.
+    """
+
+    n_clusters: int
+    init: str
+    n_init: int
+    max_iter: int
+    tol: float
+    standardize: bool
+    distance: Distance
+    seed: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +95,7 @@ class FitResult:
         initial_centroids: float32 [k, d], in raw units: where the best start began.
         converged: whether it stopped before ``max_iter``.
         engine: what took its steps; see `kmeans_module.engines.choice`.
+        parameters: what the fit was asked for.
         module: the model, ready to be exported.
     """
 
@@ -77,6 +107,7 @@ class FitResult:
     initial_centroids: Float32
     converged: bool
     engine: EngineName
+    parameters: FitParameters
     module: KMeansModule
 
 
@@ -85,13 +116,14 @@ def fit(
     n_clusters: int,
     *,
     init: str | ArrayLike = "k-means++",
-    n_init: int = 1,
+    n_init: int | Literal["auto"] = "auto",
     max_iter: int = 300,
     tol: float = 1e-4,
     sample_weight: ArrayLike | None = None,
     standardize: bool = False,
     distance: Distance = "euclidean",
-    seed: int = 0,
+    seed: int | None = None,
+    random_state: int | None = None,
     engine: str = "auto",
     on_iteration: Callable[[Progress], None] | None = None,
 ) -> FitResult:
@@ -106,7 +138,7 @@ def fit(
             2012: a few passes over the points, for many rows and clusters), "random" (rows drawn
             by weight), or the initial centroids [k, d] in raw units.
         n_init: starts from different initial centroids; that of the lowest inertia is kept.
-            Given centroids are started from once.
+            "auto" is 10 up to 100,000 rows, and 1 above. Given centroids are started from once.
         max_iter: iterations of one start at most.
         tol: stop when the squared Frobenius norm of the centroids' move is at most ``tol`` times
             the mean variance of the columns, in the model's space.
@@ -116,7 +148,8 @@ def fit(
             brought to length 1 in the exported graph too, after they are standardised if they are;
             the squared distances that the inertia sums are then 2 - 2 cos. Holds one copy of the
             points in float32.
-        seed: every random choice comes from it; the same seed gives the same bits.
+        seed: every random choice comes from it; the same seed gives the same bits. None is 0.
+        random_state: scikit-learn's name for ``seed``; give one of the two.
         engine: "auto" chooses by the size of the problem (`engines.choice`); or one of
             "plain", "narrow", "product" and "bounds". All give the same clusters, but for ties
             that rounding decides.
@@ -134,29 +167,32 @@ def fit(
     """
     check_not_forked()
     array = check_points(points)
-    k = check_whole("n_clusters", n_clusters, 1)
-    n_init = check_whole("n_init", n_init, 1)
-    max_iter = check_whole("max_iter", max_iter, 1)
-    seed = check_whole("seed", seed, 0)
-    is_number = isinstance(tol, float | int | np.number) and not isinstance(tol, bool)
-    if not is_number or not 0 <= float(tol) < math.inf:
-        raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
-    if not isinstance(standardize, bool | np.bool_):
-        raise InvalidParameter(f"standardize is {standardize!r}; give True or False")
+    parameters = _check_parameters(
+        n_clusters=n_clusters,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        standardize=standardize,
+        distance=distance,
+        seed=seed,
+        random_state=random_state,
+        n=len(array),
+    )
     if on_iteration is not None and not callable(on_iteration):
         raise InvalidParameter(f"on_iteration is {on_iteration!r}; give a function")
+    k = parameters.n_clusters
     steps_by = check_engine(engine, len(array), array.shape[1], k)
     weights = check_weights(sample_weight, len(array))
     given = None if isinstance(init, str) else _check_centroids(init, k, array.shape[1])
-    space = enter(array, weights, standardize=standardize, distance=check_distance(distance))
+    space = enter(array, weights, standardize=parameters.standardize, distance=parameters.distance)
     check_distinct(array, space, weights, k)
 
     weight = tf.constant(weights)
-    starts = n_init if given is None else 1
     best: LloydResult | None = None
-    for start in range(starts):
+    for start in range(parameters.n_init):
         began = (
-            initial_centroids(str(init), space.rows, weight, k, _seed(seed, start))
+            initial_centroids(parameters.init, space.rows, weight, k, _seed(parameters.seed, start))
             if given is None
             else _entered(given, space)
         )
@@ -165,18 +201,68 @@ def fit(
             space.rows,
             weight,
             began,
-            max_iter=max_iter,
-            tolerance=float(tol) * space.mean_variance,
+            max_iter=parameters.max_iter,
+            tolerance=parameters.tol * space.mean_variance,
             on_sphere=space.distance == "cosine",
-            on_iteration=_reporter(on_iteration, start + 1, starts, max_iter),
+            on_iteration=_reporter(on_iteration, start + 1, parameters.n_init, parameters.max_iter),
         )
         if best is None or found.inertia < best.inertia:
             best, best_began = found, began
     assert best is not None
-    return _result(best, best_began, space, steps_by)
+    return _result(best, best_began, space, steps_by, parameters)
 
 
-def _result(best: LloydResult, began: Float32, space: ModelSpace, engine: EngineName) -> FitResult:
+def _check_parameters(
+    *,
+    n_clusters: int,
+    init: str | ArrayLike,
+    n_init: int | str,
+    max_iter: int,
+    tol: float,
+    standardize: bool,
+    distance: Distance,
+    seed: int | None,
+    random_state: int | None,
+    n: int,
+) -> FitParameters:
+    """The parameters of a fit of n rows. Raises InvalidParameter."""
+    if seed is not None and random_state is not None:
+        raise InvalidParameter(
+            f"seed is {seed!r} and random_state is {random_state!r}, which is the same; give one"
+        )
+    if seed is None:
+        named, given_seed = "random_state", random_state
+    else:
+        named, given_seed = "seed", seed
+    if isinstance(n_init, str) and n_init == "auto":
+        n_init = 10 if n <= _ROWS_OF_TEN_STARTS else 1
+    is_number = isinstance(tol, float | int | np.number) and not isinstance(tol, bool)
+    if not is_number or not 0 <= float(tol) < math.inf:
+        raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
+    if not isinstance(standardize, bool | np.bool_):
+        raise InvalidParameter(f"standardize is {standardize!r}; give True or False")
+    if isinstance(init, str):
+        check_init(init)
+    starts = check_whole("n_init", n_init, 1)
+    return FitParameters(
+        n_clusters=check_whole("n_clusters", n_clusters, 1),
+        init=init if isinstance(init, str) else "array",
+        n_init=starts if isinstance(init, str) else 1,
+        max_iter=check_whole("max_iter", max_iter, 1),
+        tol=float(tol),
+        standardize=bool(standardize),
+        distance=check_distance(distance),
+        seed=0 if given_seed is None else check_whole(named, given_seed, 0),
+    )
+
+
+def _result(
+    best: LloydResult,
+    began: Float32,
+    space: ModelSpace,
+    engine: EngineName,
+    parameters: FitParameters,
+) -> FitResult:
     return FitResult(
         centroids=space.to_raw(best.centroids),
         assignments=best.assignments,
@@ -186,6 +272,7 @@ def _result(best: LloydResult, began: Float32, space: ModelSpace, engine: Engine
         initial_centroids=space.to_raw(began),
         converged=best.converged,
         engine=engine,
+        parameters=parameters,
         module=KMeansModule(best.centroids, space.shift, space.scale, space.distance),
     )
 

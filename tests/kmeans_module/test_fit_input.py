@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from kmeans_module import (
+    FitParameters,
     FitResult,
     ForkedProcess,
     InvalidCentroids,
@@ -193,3 +194,36 @@ def test_progress_counts_starts_and_iterations() -> None:
     result = fit(POINTS, 3, n_init=4, on_iteration=seen.append)
     assert [progress.start for progress in seen if progress.iteration == 1] == [1, 2, 3, 4]
     assert result.history[0].inertia in [progress.inertia for progress in seen]
+
+
+def test_random_state_is_seed_by_another_name() -> None:
+    named = fit(POINTS, 3, random_state=7)
+    assert np.array_equal(named.centroids, fit(POINTS, 3, seed=7).centroids)
+    assert named.parameters.seed == 7
+    assert fit(POINTS, 3, random_state=None).parameters.seed == 0
+
+
+def test_seed_and_random_state_together_are_refused() -> None:
+    with pytest.raises(InvalidParameter, match=r"seed is 1 and random_state is 1.*give one"):
+        fit(POINTS, 3, seed=1, random_state=1)
+
+
+def test_a_random_state_that_is_no_number_is_refused_by_its_name() -> None:
+    with pytest.raises(InvalidParameter, match="random_state is"):
+        fit(POINTS, 3, random_state=np.random.RandomState(0))  # type: ignore[arg-type]
+
+
+def test_a_result_carries_the_parameters_with_every_default_resolved() -> None:
+    found = fit(POINTS, 3, standardize=True, max_iter=9).parameters
+    assert found == FitParameters(
+        n_clusters=3,
+        init="k-means++",
+        n_init=10,
+        max_iter=9,
+        tol=1e-4,
+        standardize=True,
+        distance="euclidean",
+        seed=0,
+    )
+    given = fit(POINTS, 3, init=distinct_rows(POINTS, 3), n_init=5).parameters
+    assert (given.init, given.n_init) == ("array", 1)
