@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .model_space import ALIGNED_NUMBERS, Rows, shared_numbers
 from .numpy_rows import NumpyRows
+from .rows import ALIGNED_NUMBERS, Rows, shared_numbers
 
 
 class Window(NamedTuple):

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from .model_space import BLOCK_BYTES
+from .rows import BLOCK_BYTES
+
+ReadBlock = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def all_distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
@@ -94,6 +96,65 @@ def two_nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...
         dtypes=(tf.float32, tf.float32),
         ranks=(1, 1),
     )
+
+
+def assign_and_sum(
+    block_of_points: ReadBlock, sample_weight: tf.Tensor, centroids: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Assign each point, and sum the weighted points of each cluster, in one pass over blocks.
+
+    Args:
+        block_of_points: gives rows ``start`` to ``stop`` of the points, float32 [m, d], in the
+            model's space.
+        sample_weight: float32 [n].
+        centroids: float32 [k, d], in the model's space.
+
+    Returns:
+        assignments int32 [n]; squared_distance float32 [n]; sums float64 [k, d]; counts
+        float64 [k]; inertia float64 [].
+    """
+    k, d = tf.shape(centroids)[0], tf.shape(centroids)[1]
+    block = rows_per_block(tf.maximum(k, d))
+    blocks = tf.maximum((tf.size(sample_weight) + block - 1) // block, 1)
+
+    def body(
+        i: tf.Tensor,
+        assignments: tf.TensorArray,
+        distances: tf.TensorArray,
+        sums: tf.Tensor,
+        counts: tf.Tensor,
+        inertia: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        rows = block_of_points(i * block, (i + 1) * block)
+        weight = sample_weight[i * block : (i + 1) * block]
+        index, squared = nearest_in_block(rows, centroids)
+        wide = tf.cast(weight, tf.float64)
+        # In float64: float32 would lose the digits of a tight cluster of many points. A product
+        # with the weight 0 is 0, also where the row is so far away that its square overflows.
+        weighted = tf.math.multiply_no_nan(tf.cast(rows, tf.float64), wide[:, None])
+        return (
+            i + 1,
+            assignments.write(i, index),
+            distances.write(i, squared),
+            sums + tf.math.unsorted_segment_sum(weighted, index, k),
+            counts + tf.math.unsorted_segment_sum(wide, index, k),
+            inertia + tf.reduce_sum(tf.math.multiply_no_nan(tf.cast(squared, tf.float64), wide)),
+        )
+
+    _, assignments, distances, sums, counts, inertia = tf.while_loop(
+        lambda i, *_: i < blocks,
+        body,
+        (
+            tf.constant(0),
+            tf.TensorArray(tf.int32, blocks, infer_shape=False),
+            tf.TensorArray(tf.float32, blocks, infer_shape=False),
+            tf.zeros([k, d], tf.float64),
+            tf.zeros([k], tf.float64),
+            tf.constant(0.0, tf.float64),
+        ),
+        parallel_iterations=2,
+    )
+    return assignments.concat(), distances.concat(), sums, counts, inertia
 
 
 def in_blocks(

@@ -10,10 +10,11 @@ from typing import Final, Literal, NamedTuple
 
 import tensorflow as tf
 
+from .array_types import Float32
 from .assignment import nearest_in_block, rows_per_block
 from .errors import InvalidParameter
-from .model_space import ROWS_SPEC, Float32, Rows
 from .numpy_rows import NumpyRows
+from .rows import ROWS_SPEC, Rows
 
 Initialization = Literal["k-means++", "k-means||", "random"]
 INITIALIZATIONS: Final[tuple[Initialization, ...]] = ("k-means++", "k-means||", "random")

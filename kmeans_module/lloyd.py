@@ -13,13 +13,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .assignment import nearest_in_block, rows_per_block
+from .array_types import Float32, Float64
 from .cores import built_once
-from .model_space import ROWS_SPEC, Float32, Float64, Rows, unit_rows
+from .model_space import unit_rows
 from .numpy_rows import NumpyRows, looked_at
 from .padded_blocks import traced
-
-ReadBlock = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+from .rows import Rows
 
 
 @dataclass(frozen=True)
@@ -77,88 +76,6 @@ class Engine(Protocol):
 
     def squared_distances(self) -> Float32:
         """To the assigned centroids of the last step, float32 [n]."""
-
-
-class PlainEngine:
-    """Every distance in every step, by stock TensorFlow: short, and the oracle of the others."""
-
-    def __init__(self, points: Rows, sample_weight: tf.Tensor) -> None:
-        self._points, self._weight = points, sample_weight
-        self.assignments: NDArray[np.int32] = np.full(sample_weight.shape, -1, np.int32)
-        self._squared_distances: Float32
-
-    def step(self, centroids: Float32) -> Step:
-        """See `Engine`."""
-        assignments, distances, sums, counts, inertia = _assign_and_sum(
-            self._points, self._weight, tf.constant(centroids)
-        )
-        before, self.assignments = self.assignments, assignments.numpy()
-        self._squared_distances = looked_at(distances)
-        changed = not np.array_equal(before, self.assignments)
-        return Step(sums.numpy(), counts.numpy(), float(inertia), changed)
-
-    def squared_distances(self) -> Float32:
-        """See `Engine`."""
-        return self._squared_distances
-
-
-def assign_and_sum(
-    block_of_points: ReadBlock, sample_weight: tf.Tensor, centroids: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Assign each point, and sum the weighted points of each cluster, in one pass over blocks.
-
-    Args:
-        block_of_points: gives rows ``start`` to ``stop`` of the points, float32 [m, d], in the
-            model's space.
-        sample_weight: float32 [n].
-        centroids: float32 [k, d], in the model's space.
-
-    Returns:
-        assignments int32 [n]; squared_distance float32 [n]; sums float64 [k, d]; counts
-        float64 [k]; inertia float64 [].
-    """
-    k, d = tf.shape(centroids)[0], tf.shape(centroids)[1]
-    block = rows_per_block(tf.maximum(k, d))
-    blocks = tf.maximum((tf.size(sample_weight) + block - 1) // block, 1)
-
-    def body(
-        i: tf.Tensor,
-        assignments: tf.TensorArray,
-        distances: tf.TensorArray,
-        sums: tf.Tensor,
-        counts: tf.Tensor,
-        inertia: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
-        rows = block_of_points(i * block, (i + 1) * block)
-        weight = sample_weight[i * block : (i + 1) * block]
-        index, squared = nearest_in_block(rows, centroids)
-        wide = tf.cast(weight, tf.float64)
-        # In float64: float32 would lose the digits of a tight cluster of many points. A product
-        # with the weight 0 is 0, also where the row is so far away that its square overflows.
-        weighted = tf.math.multiply_no_nan(tf.cast(rows, tf.float64), wide[:, None])
-        return (
-            i + 1,
-            assignments.write(i, index),
-            distances.write(i, squared),
-            sums + tf.math.unsorted_segment_sum(weighted, index, k),
-            counts + tf.math.unsorted_segment_sum(wide, index, k),
-            inertia + tf.reduce_sum(tf.math.multiply_no_nan(tf.cast(squared, tf.float64), wide)),
-        )
-
-    _, assignments, distances, sums, counts, inertia = tf.while_loop(
-        lambda i, *_: i < blocks,
-        body,
-        (
-            tf.constant(0),
-            tf.TensorArray(tf.int32, blocks, infer_shape=False),
-            tf.TensorArray(tf.float32, blocks, infer_shape=False),
-            tf.zeros([k, d], tf.float64),
-            tf.zeros([k], tf.float64),
-            tf.constant(0.0, tf.float64),
-        ),
-        parallel_iterations=2,
-    )
-    return assignments.concat(), distances.concat(), sums, counts, inertia
 
 
 def move(
@@ -261,12 +178,6 @@ def inertia_of_sums(
 _CANCELLED: Final = 1e-8
 
 _TABLE = tf.TensorSpec([None, None], tf.float32)
-_COLUMN = tf.TensorSpec([None], tf.float32)
-_assign_and_sum = tf.function(
-    lambda points, weight, centroids: assign_and_sum(points.block, weight, centroids),
-    [ROWS_SPEC, _COLUMN, _TABLE],
-    autograph=False,
-)
 
 
 @built_once

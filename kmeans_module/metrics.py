@@ -11,21 +11,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from .array_types import Array, Float32, Float64
 from .assignment import two_nearest
 from .errors import InvalidAssignments, InvalidCentroids, UndefinedMeasure
-from .model_space import (
-    ROWS_SPEC,
-    Array,
-    Float32,
-    Float64,
-    Rows,
-    check_points,
-    check_whole,
-    enter,
-    place,
-    rows_per_block,
-)
+from .model_space import enter, place
 from .module import KMeansModule
+from .rows import ROWS_SPEC, Rows, rows_per_block
+from .validation import check_points, check_whole
 
 #: Distances are taken between so many rows and so many others at a time: 4 MiB of float64.
 _TILE_ROWS, _TILE_OTHERS = 512, 1024

@@ -6,7 +6,13 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from .assignment import all_distances, in_blocks, nearest_in_block, two_nearest_in_block
+from .assignment import (
+    all_distances,
+    assign_and_sum,
+    in_blocks,
+    nearest_in_block,
+    two_nearest_in_block,
+)
 from .contract import (
     ASSIGN,
     BAD_ROW,
@@ -20,7 +26,7 @@ from .contract import (
     TRANSFORM,
 )
 from .errors import InvalidParameter
-from .lloyd import assign_and_sum, move
+from .lloyd import move
 from .model_space import Distance, check_distance, unit_rows
 
 Tensors = dict[str, tf.Tensor]

@@ -6,8 +6,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from .array_types import Float32
 from .cores import in_parallel, ranges
-from .model_space import Float32, Rows, rows_per_block
+from .rows import Rows, rows_per_block
 
 
 class NumpyRows:

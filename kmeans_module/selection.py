@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from . import lloyd
+from .array_types import Array, Float32
 from .assignment import nearest
 from .engines.choice import choose_engine, new_engine
 from .errors import InvalidParameter, UndefinedMeasure
@@ -26,20 +27,9 @@ from .metrics import (
     silhouette,
     simplified_silhouette,
 )
-from .model_space import (
-    Array,
-    Distance,
-    Float32,
-    ModelSpace,
-    Rows,
-    check_distance,
-    check_distinct,
-    check_points,
-    check_whole,
-    enter,
-    place,
-    rows_per_block,
-)
+from .model_space import Distance, ModelSpace, check_distance, enter, place
+from .rows import Rows, rows_per_block
+from .validation import check_distinct, check_points, check_whole
 
 Measure = TypeVar("Measure")
 

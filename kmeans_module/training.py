@@ -10,25 +10,22 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from . import lloyd
+from .array_types import Float32
 from .cores import check_not_forked
 from .engines.choice import EngineName, check_engine, new_engine
 from .errors import InvalidCentroids, InvalidParameter
 from .initialization import check_init, initial_centroids
 from .lloyd import Iteration, LloydResult
-from .model_space import (
+from .model_space import Distance, ModelSpace, check_distance, enter
+from .module import KMeansModule
+from .validation import (
     FARTHEST,
-    Distance,
-    Float32,
-    ModelSpace,
-    check_distance,
     check_distinct,
     check_numbers,
     check_points,
     check_weights,
     check_whole,
-    enter,
 )
-from .module import KMeansModule
 
 #: Up to so many rows, ten starts are quick enough to be the rule.
 _ROWS_OF_TEN_STARTS: Final = 100_000

@@ -18,9 +18,10 @@ from typing import Final, Literal
 import tensorflow as tf
 
 from ..errors import InvalidParameter
-from ..lloyd import Engine, PlainEngine
-from ..model_space import Rows
+from ..lloyd import Engine
+from ..rows import Rows
 from .matmul import CompiledLane
+from .plain import PlainEngine
 from .sharded import LanesEngine
 from .unrolled import NarrowLane
 

@@ -13,11 +13,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..aligned_window import Gathering, Window, window
+from ..array_types import Float64
 from ..cluster_sums import cluster_sums, sums_shapes
 from ..cores import built_once
-from ..model_space import ROWS_SPEC, Float64, Rows
 from ..numpy_rows import looked_at, squared_norms
 from ..padded_blocks import block_rows, filled, map_full_blocks, sum_full_blocks, traced
+from ..rows import ROWS_SPEC, Rows
 from .hamerly_bounds import moves, tighten
 from .matmul_kernel import nearest_by_product
 from .sharded import LaneStep

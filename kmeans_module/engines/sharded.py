@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ..array_types import Float32, Float64
 from ..cores import in_parallel, ranges
 from ..lloyd import Step, inertia_of_sums
-from ..model_space import Float32, Float64, Rows
 from ..numpy_rows import looked_at, squared_distances
+from ..rows import Rows
 
 
 class LaneStep(NamedTuple):

@@ -7,8 +7,8 @@ import tensorflow as tf
 from ..aligned_window import window
 from ..cluster_sums import sums_beside
 from ..cores import built_once
-from ..model_space import ROWS_SPEC, Rows
 from ..padded_blocks import block_rows, filled, over_full_blocks, traced
+from ..rows import ROWS_SPEC, Rows
 from .sharded import LaneStep
 from .unrolled_kernel import nearest_of_few
 

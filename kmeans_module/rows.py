@@ -1,0 +1,102 @@
+"""Points that TensorFlow reads in blocks from where they lie in memory."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from .array_types import Array, Float32
+
+#: Bytes of the largest temporary that a pass over rows may hold.
+BLOCK_BYTES = 4 * 2**20
+
+#: TensorFlow's kernels abort on a buffer that is not aligned to so many bytes.
+_ALIGNMENT = 64
+ALIGNED_NUMBERS: Final = _ALIGNMENT // 4
+
+
+class Rows(NamedTuple):
+    """Points that TensorFlow reads in blocks from where they lie, without a copy of the whole.
+
+    Attributes:
+        head: float32 [h], the first numbers of the table, h < 16: NumPy's memory begins where it
+            likes, and TensorFlow's kernels take only aligned buffers.
+        body: float32 [n d - h], the numbers after those, in NumPy's memory.
+        shift: float32 [d]; scale: float32 [d]. What is read is ``(x - shift) / scale``.
+    """
+
+    head: tf.Tensor
+    body: tf.Tensor
+    shift: tf.Tensor
+    scale: tf.Tensor
+
+    def block(self, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        """Rows ``start`` to ``stop``, or to the last, in the model's space: float32 [m, d]."""
+        return self._enter(self.raw_block(start, stop))
+
+    def gather(self, rows: tf.Tensor) -> tf.Tensor:
+        """The given rows, int [m], in the model's space: float32 [m, d]."""
+        return tf.map_fn(
+            lambda row: self.block(row, row + 1)[0], rows, fn_output_signature=tf.float32
+        )
+
+    def raw_block(self, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
+        """Rows ``start`` to ``stop``, or to the last, as they lie: float32 [m, d]."""
+        d = tf.size(self.shift, tf.int64)
+        h = tf.size(self.head, tf.int64)
+        first, last = tf.cast(start, tf.int64) * d, tf.cast(stop, tf.int64) * d
+        body = self.body[tf.maximum(first - h, 0) : tf.maximum(last - h, 0)]
+        numbers = tf.cond(
+            first < h, lambda: tf.concat([self.head[first:last], body], 0), lambda: body
+        )
+        return tf.reshape(numbers, [-1, d])
+
+    def _enter(self, raw: tf.Tensor) -> tf.Tensor:
+        return (raw - self.shift) / self.scale
+
+
+_VECTOR = tf.TensorSpec([None], tf.float32)
+ROWS_SPEC = Rows(_VECTOR, _VECTOR, _VECTOR, _VECTOR)
+
+
+def place_rows(points: Array, shift: Float32, scale: Float32) -> Rows:
+    flags = points.flags
+    if points.dtype == np.float32 and flags.c_contiguous and flags.aligned and flags.writeable:
+        flat, offset = points.reshape(-1), shift
+    else:
+        # Float64 and integers are centred before they are rounded; DLPack refuses read-only memory.
+        flat, offset = _centred(points, shift).reshape(-1), np.zeros_like(shift)
+    h = min(-flat.ctypes.data % _ALIGNMENT // flat.itemsize, flat.size)
+    # An empty array has no memory to share.
+    body = tf.experimental.dlpack.from_dlpack(flat[h:].__dlpack__()) if flat.size > h else flat[h:]
+    return Rows(tf.constant(flat[:h]), tf.constant(body), tf.constant(offset), tf.constant(scale))
+
+
+def shared_numbers(size: int) -> tuple[Float32, tf.Tensor]:
+    """Zeros float32 [size], size at least 1, as an array and as a tensor in the same memory."""
+    room = np.zeros(size + ALIGNED_NUMBERS, np.float32)
+    first = -room.ctypes.data % _ALIGNMENT // room.itemsize
+    numbers = room[first : first + size]
+    return numbers, tf.experimental.dlpack.from_dlpack(numbers.__dlpack__())
+
+
+def _centred(points: Array, shift: Float32) -> Float32:
+    n, d = points.shape
+    centred = np.empty((n, d), np.float32)
+    wide = np.float32 if points.dtype == np.float32 else np.float64
+    block = rows_per_block(2 * d)
+    for start in range(0, n, block):
+        rows = slice(start, start + block)
+        centred[rows] = np.subtract(points[rows], shift, dtype=wide)
+    return centred
+
+
+def rows_per_block(width: int) -> int:
+    """How many rows of ``width`` numbers a block may have: the one bound on memory in n."""
+    return max(1, BLOCK_BYTES // (4 * max(1, width)))
+
+
+def counted_rows(points: Array, sample_weight: Float32, start: int, block: int) -> Array:
+    """The rows of positive weight of one block."""
+    rows, weight = points[start : start + block], sample_weight[start : start + block]
+    return rows if weight.all() else rows[weight > 0]

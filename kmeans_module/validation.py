@@ -1,0 +1,213 @@
+"""What may go in: the checks of points, weights and parameters."""
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .array_types import Array, Float32, Float64
+from .errors import (
+    InvalidParameter,
+    InvalidPoints,
+    InvalidWeights,
+    KMeansError,
+    NonFinitePoint,
+    TooFewDistinctPoints,
+)
+from .rows import counted_rows, rows_per_block
+
+if TYPE_CHECKING:
+    from .model_space import ModelSpace
+
+#: Beyond these extents squared distances leave the range in which float32 keeps its digits
+#: (1e-38 to 3e38), with room for a sum over many columns and for distances below the extent.
+FARTHEST: Final = 1e17
+_NARROWEST: Final = 1e-14
+
+
+def check_points(points: ArrayLike) -> Array:
+    """The points as an array of real numbers [n, d].
+
+    Raises:
+        InvalidPoints: not two-dimensional, not numeric, masked, no rows or no columns.
+    """
+    if np.ma.is_masked(points):
+        raise InvalidPoints("points have masked values; leave such rows out, or fill them in")
+    is_frame = hasattr(getattr(points, "dtypes", None), "items")
+    if is_frame:
+        _check_columns(points)
+    try:
+        array = _of_frame(points) if is_frame else np.asarray(points)
+    except ValueError as error:
+        raise InvalidPoints(f"points are no table: {error}") from None
+    if array.dtype.kind not in "buif":
+        raise InvalidPoints(f"points have dtype {array.dtype}, which is not numeric; give numbers")
+    if array.ndim != 2:
+        raise InvalidPoints(
+            f"points have shape {array.shape}; give two dimensions, [rows, features]"
+        )
+    if 0 in array.shape:
+        raise InvalidPoints(
+            f"points have shape {array.shape}; give at least one row and one feature"
+        )
+    return array
+
+
+def _check_columns(frame: Any) -> None:
+    """Check that each column of a data frame is numeric. Raises InvalidPoints."""
+    for name, dtype in frame.dtypes.items():
+        if dtype.kind not in "buif":
+            raise InvalidPoints(
+                f"points have a column {name!r} of dtype {dtype}, which is not numeric; "
+                "leave it out, or give it as numbers"
+            )
+
+
+def _of_frame(frame: Any) -> Array:
+    """The numbers of a data frame, whose columns may be of several dtypes, or lack values."""
+    array = np.asarray(frame)
+    if array.dtype == object:
+        # Columns that have no common dtype in NumPy, or a marker for what is missing.
+        array = frame.to_numpy(dtype=np.float64, na_value=np.nan)
+    return array
+
+
+def check_numbers(
+    name: str,
+    given: ArrayLike,
+    shape: tuple[int, ...],
+    wanted: str,
+    error: type[KMeansError],
+) -> Array:
+    """An argument as an array of real numbers of this shape.
+
+    Args:
+        name: of the argument.
+        wanted: says in words what is to be given.
+        error: raised where it is masked, ragged, not numeric or of another shape.
+    """
+    if np.ma.is_masked(given):
+        raise error(f"{name} has masked values; give {wanted}")
+    try:
+        array = np.asarray(given)
+    except ValueError as problem:
+        kind = "table" if len(shape) == 2 else "list of numbers"
+        raise error(f"{name} is no {kind}: {problem}") from None
+    if array.dtype.kind not in "buif" or array.shape != shape:
+        raise error(f"{name} has shape {array.shape} and dtype {array.dtype}; give {wanted}")
+    return array
+
+
+def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
+    """One weight a row, float32 [n]; 1 where none is given.
+
+    Raises:
+        InvalidWeights: another length, masked, negative, not finite, all zero, or beyond float32.
+    """
+    if sample_weight is None:
+        return np.ones(n, np.float32)
+    given = check_numbers(
+        "sample_weight",
+        sample_weight,
+        (n,),
+        f"one number a row, shape ({n},), 0 for one to leave out",
+        InvalidWeights,
+    )
+    wrong = ~(np.isfinite(given) & (given >= 0))
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InvalidWeights(
+            f"sample_weight of row {row} is {given[row]}; weights are finite and not negative"
+        )
+    with np.errstate(over="ignore"):
+        weights = given.astype(np.float32)
+    # TensorFlow takes a subnormal number for 0.
+    held = (given == 0) | (np.isfinite(weights) & (weights >= np.finfo(np.float32).tiny))
+    if not held.all():
+        row = int(np.argmin(held))
+        raise InvalidWeights(
+            f"sample_weight of row {row} is {given[row]}, which float32 cannot hold; "
+            "multiply all weights by a constant"
+        )
+    if not weights.any():
+        raise InvalidWeights("sample_weight is 0 for every row; give at least one row a weight")
+    return weights
+
+
+def check_distinct(
+    points: Array, space: "ModelSpace", sample_weight: Float32, n_clusters: int
+) -> None:
+    """Check that at least ``n_clusters`` distinct rows have a positive weight.
+
+    Distinct are rows that differ in the model's space, where they are clustered.
+
+    Raises:
+        TooFewDistinctPoints: there are fewer.
+    """
+    n = len(points)
+    # A first block of twice k settles nearly every data set; the rest is read, in larger ones, only
+    # for those that are mostly duplicates.
+    largest = max(2 * n_clusters, min(4096, rows_per_block(points.shape[1])))
+    distinct = np.empty((0, points.shape[1]), np.float32)
+    start, block = 0, 2 * n_clusters
+    while start < n:
+        rows = counted_rows(points, sample_weight, start, block)
+        start, block = start + block, min(4 * block, largest)
+        # -0.0 and 0.0 are the same place.
+        places = space.to_model(rows) + np.float32(0)
+        distinct = np.unique(np.concatenate([distinct, places]), axis=0)
+        if len(distinct) >= n_clusters:
+            return
+    raise TooFewDistinctPoints(
+        f"n_clusters is {n_clusters}, but only {len(distinct)} of {n} rows are distinct "
+        f"and have a positive weight; ask for at most {len(distinct)} clusters",
+        len(distinct),
+    )
+
+
+def check_whole(name: str, value: object, least: int) -> int:
+    """The value as an int of at least ``least``.
+
+    Raises:
+        InvalidParameter: it is no whole number, or too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InvalidParameter(f"{name} is {value!r}; give a whole number of at least {least}")
+    return int(value)
+
+
+def check_extent(extent: Float64, scale: Float32) -> None:
+    """Check that float32 holds the squares of the columns' extents, and tells them from 0."""
+    if (scale < np.finfo(np.float32).tiny).any():
+        column = int(np.argmin(scale))
+        raise InvalidPoints(
+            f"column {column} extends over {extent[column]:g}, less than float32 keeps digits of; "
+            "multiply the column by a constant"
+        )
+    scaled = extent / scale
+    column = int(np.argmax(scaled))
+    widest = scaled[column]
+    if widest > FARTHEST:
+        raise InvalidPoints(
+            f"column {column} extends over {widest:g}, and float32 cannot hold its square; "
+            "divide the column by a constant"
+        )
+    if 0 < widest < _NARROWEST:
+        raise InvalidPoints(
+            f"no column extends over more than {widest:g} (column {column}), and float32 cannot "
+            "tell its square from 0; multiply the columns by a constant"
+        )
+
+
+def check_finite(points: Array) -> None:
+    """Check that each number is finite. Raises NonFinitePoint."""
+    block = rows_per_block(points.shape[1])
+    for start in range(0, len(points), block):
+        rows = points[start : start + block]
+        finite = np.isfinite(rows)
+        if not finite.all():
+            row, column = np.unravel_index(int(np.argmin(finite)), rows.shape)
+            raise NonFinitePoint(
+                f"points hold {rows[row, column]} in row {start + row}, column {column}; "
+                "leave such rows out, or fill them in"
+            )
