@@ -13,7 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .numpy_rows import NumpyRows
-from .rows import ALIGNED_NUMBERS, Rows, shared_numbers
+from .rows import ALIGNED_NUMBERS, Rows, shared_buffer
 
 
 class Window(NamedTuple):
@@ -60,7 +60,7 @@ def window(points: Rows, start: tf.Tensor, stop: tf.Tensor, m: int, d: int) -> W
     return Window(tf.ensure_shape(numbers, [size]), skip, stop - start)
 
 
-class Gathering:
+class RowGather:
     """Chosen rows, together in memory of its own, which the next ones take over.
 
     NumPy copies a row in a tenth of the time that TensorFlow takes to gather it.
@@ -72,7 +72,7 @@ class Gathering:
 
     def __init__(self, points: Rows, m: int) -> None:
         self._rows, self._d = NumpyRows(points), len(points.shift)
-        self._numbers, self._tensor = shared_numbers(window_size(m, self._d))
+        self._numbers, self._tensor = shared_buffer(window_size(m, self._d))
 
     def window(self, chosen: NDArray[np.int64]) -> Window:
         """The chosen rows, int64 [<= m]; until the next are asked for."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from .rows import BLOCK_BYTES
+from .blocks import Contribution, block_parts, map_rows, over_blocks, rows_per_block
 
 ReadBlock = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
@@ -35,7 +35,7 @@ def all_distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
         squared = tf.maximum(norm - 2.0 * product + centroid_norm, 0.0)
         return (tf.cast(tf.sqrt(squared), tf.float32),)
 
-    (distances,) = in_blocks(
+    (distances,) = map_rows(
         block, points, width=4 * tf.shape(centroids)[0], dtypes=(tf.float32,), ranks=(2,)
     )
     return tf.ensure_shape(distances, [None, centroids.shape[0]])
@@ -78,7 +78,7 @@ def two_nearest_in_block(rows: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tens
 
 def nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """`nearest_in_block` of points [n, d] of any number, in memory of O(block)."""
-    return in_blocks(
+    return map_rows(
         lambda rows: nearest_in_block(rows, centroids),
         points,
         width=tf.shape(centroids)[0],
@@ -89,7 +89,7 @@ def nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
 
 def two_nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """`two_nearest_in_block` of points [n, d] of any number, in memory of O(block)."""
-    return in_blocks(
+    return map_rows(
         lambda rows: two_nearest_in_block(rows, centroids),
         points,
         width=tf.shape(centroids)[0],
@@ -117,14 +117,7 @@ def assign_and_sum(
     block = rows_per_block(tf.maximum(k, d))
     blocks = tf.maximum((tf.size(sample_weight) + block - 1) // block, 1)
 
-    def body(
-        i: tf.Tensor,
-        assignments: tf.TensorArray,
-        distances: tf.TensorArray,
-        sums: tf.Tensor,
-        counts: tf.Tensor,
-        inertia: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
+    def assign_block(i: tf.Tensor) -> Contribution:
         rows = block_of_points(i * block, (i + 1) * block)
         weight = sample_weight[i * block : (i + 1) * block]
         index, squared = nearest_in_block(rows, centroids)
@@ -132,85 +125,21 @@ def assign_and_sum(
         # In float64: float32 would lose the digits of a tight cluster of many points. A product
         # with the weight 0 is 0, also where the row is so far away that its square overflows.
         weighted = tf.math.multiply_no_nan(tf.cast(rows, tf.float64), wide[:, None])
-        return (
-            i + 1,
-            assignments.write(i, index),
-            distances.write(i, squared),
-            sums + tf.math.unsorted_segment_sum(weighted, index, k),
-            counts + tf.math.unsorted_segment_sum(wide, index, k),
-            inertia + tf.reduce_sum(tf.math.multiply_no_nan(tf.cast(squared, tf.float64), wide)),
+        return (index, squared), (
+            tf.math.unsorted_segment_sum(weighted, index, k),
+            tf.math.unsorted_segment_sum(wide, index, k),
+            tf.reduce_sum(tf.math.multiply_no_nan(tf.cast(squared, tf.float64), wide)),
         )
 
-    _, assignments, distances, sums, counts, inertia = tf.while_loop(
-        lambda i, *_: i < blocks,
-        body,
-        (
-            tf.constant(0),
-            tf.TensorArray(tf.int32, blocks, infer_shape=False),
-            tf.TensorArray(tf.float32, blocks, infer_shape=False),
-            tf.zeros([k, d], tf.float64),
-            tf.zeros([k], tf.float64),
-            tf.constant(0.0, tf.float64),
-        ),
+    shapes: tuple[Sequence[tf.Tensor], ...] = ([k, d], [k], [])
+    (assignments, distances), (sums, counts, inertia) = over_blocks(
+        assign_block,
+        blocks,
+        block_parts(blocks, (tf.int32, tf.float32)),
+        [tf.zeros(shape, tf.float64) for shape in shapes],
         parallel_iterations=2,
     )
     return assignments.concat(), distances.concat(), sums, counts, inertia
-
-
-def in_blocks(
-    function: Callable[[tf.Tensor], Sequence[tf.Tensor]],
-    points: tf.Tensor,
-    *,
-    width: tf.Tensor,
-    dtypes: Sequence[tf.DType],
-    ranks: Sequence[int],
-) -> tuple[tf.Tensor, ...]:
-    """Map a function over blocks of rows, and join what it gives along dimension 0.
-
-    Args:
-        function: from rows [m, d] to one tensor [m, ...] for each of ``dtypes``.
-        points: float32 [n, d].
-        width: numbers a row that the function's largest temporary holds.
-        dtypes: dtypes of the function's results.
-        ranks: ranks of the function's results.
-
-    Returns:
-        One tensor [n, ...] for each of ``dtypes``.
-    """
-    n = tf.shape(points)[0]
-    block = rows_per_block(tf.maximum(width, tf.shape(points)[1]))
-    blocks = (n + block - 1) // block
-    half = (blocks + 1) // 2
-
-    def chain(first: tf.Tensor, last: tf.Tensor) -> list[tf.Tensor]:
-        def body(i: tf.Tensor, *parts: tf.TensorArray) -> tuple[tf.Tensor, ...]:
-            results = function(points[i * block : (i + 1) * block])
-            written = [
-                part.write(i - first, result) for part, result in zip(parts, results, strict=True)
-            ]
-            return (i + 1, *written)
-
-        parts = [tf.TensorArray(dtype, last - first, infer_shape=False) for dtype in dtypes]
-        _, *parts = tf.while_loop(
-            lambda i, *_: i < last, body, (first, *parts), parallel_iterations=1
-        )
-        return [part.concat() for part in parts]
-
-    def two_chains() -> list[tf.Tensor]:
-        # Within one loop the blocks seldom run beside each other; two loops do.
-        pairs = zip(chain(tf.constant(0), half), chain(half, blocks), strict=True)
-        return [tf.concat(pair, 0) for pair in pairs]
-
-    results = tf.cond(blocks > 1, two_chains, lambda: list(function(points)))
-    # A joined array does not know its rank; the last dimensions are the callers' to state.
-    return tuple(
-        tf.ensure_shape(result, [None] * rank) for result, rank in zip(results, ranks, strict=True)
-    )
-
-
-def rows_per_block(width: tf.Tensor) -> tf.Tensor:
-    """How many rows of ``width`` float32 numbers a block may have, int32 scalar."""
-    return tf.maximum(BLOCK_BYTES // (4 * tf.maximum(width, 1)), 1)
 
 
 def _closeness(rows: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:

@@ -6,14 +6,14 @@ from typing import Any, Final
 import tensorflow as tf
 
 from .aligned_window import Window, window_spec
-from .cores import built_once
-from .padded_blocks import traced
+from .blocks import Contribution, over_blocks, power_of_two_rows
+from .graphs import synchronized_cache, trace
 
 #: Numbers of a tile: in float64 they should stay in a core's own cache.
 _TILE_NUMBERS: Final = 2**14
 
 
-@built_once
+@synchronized_cache
 def cluster_sums(m: int, d: int, k: int, *, moved: bool = False) -> Callable[..., Any]:
     """The kernel that sums at most m rows by cluster, in float64.
 
@@ -38,7 +38,7 @@ def cluster_sums(m: int, d: int, k: int, *, moved: bool = False) -> Callable[...
         scale: tf.Tensor,
         *clusters: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        def one(i: tf.Tensor, *totals: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def sum_tile(i: tf.Tensor) -> Contribution:
             wide = tf.cast(tf.slice(weight, [i * tile], [tile]), tf.float64)[:, None]
             points = tf.cast((window.tile(i, tile, d) - shift) / scale, tf.float64)
             # A product with the weight 0 is 0, also where the row's square overflows.
@@ -50,21 +50,16 @@ def cluster_sums(m: int, d: int, k: int, *, moved: bool = False) -> Callable[...
             sums = [tf.math.unsorted_segment_sum(weighted, number, k) for number in numbers]
             counts = [tf.math.unsorted_segment_sum(mass, number, k) for number in numbers]
             if moved:
-                added = [sums[0] - sums[1], counts[0] - counts[1]]
-            else:
-                square = beside_sums(tf.math.multiply_no_nan(tf.square(points), wide))
-                added = [sums[0], counts[0], square]
-            return (i + 1, *[total + each for total, each in zip(totals, added, strict=True)])
+                return [], [sums[0] - sums[1], counts[0] - counts[1]]
+            squares = partial_sums(tf.math.multiply_no_nan(tf.square(points), wide))
+            return [], [sums[0], counts[0], squares]
 
-        _, *totals = tf.while_loop(
-            lambda i, *_: i * tile < window.count,
-            one,
-            (tf.constant(0), *[tf.zeros(shape, tf.float64) for shape in shapes]),
-        )
-        return tuple(totals)
+        tiles = (window.count + tile - 1) // tile
+        zeros = [tf.zeros(shape, tf.float64) for shape in shapes]
+        return tuple(over_blocks(sum_tile, tiles, [], zeros)[1])
 
     vector = tf.TensorSpec([d], tf.float32)
-    return traced(
+    return trace(
         kernel,
         [
             window_spec(m, d),
@@ -73,28 +68,27 @@ def cluster_sums(m: int, d: int, k: int, *, moved: bool = False) -> Callable[...
             vector,
             *[tf.TensorSpec([m], tf.int32)] * (2 if moved else 1),
         ],
-        compiled=True,
+        is_compiled=True,
     )
 
 
 def sums_shapes(m: int, d: int, k: int) -> tuple[list[int], ...]:
     """The shapes of what the kernel gives."""
-    return [k, d], [k, 2], [sums_beside(_tile_rows(m, d), d)]
+    return [k, d], [k, 2], [partial_sums_size(_tile_rows(m, d), d)]
 
 
-def beside_sums(numbers: tf.Tensor) -> tf.Tensor:
-    """Sums float64 [`sums_beside`] that together are the sum of float64 [m, d], m a power of two.
+def partial_sums(numbers: tf.Tensor) -> tf.Tensor:
+    """Sums float64 [`partial_sums_size`] whose sum is that of float64 [m, d], m a power of two.
 
     In one sum, each addition would wait for the one before: that took as long as all the rest.
     """
-    return tf.reduce_sum(tf.reshape(numbers, [-1, sums_beside(*numbers.shape)]), 0)
+    return tf.reduce_sum(tf.reshape(numbers, [-1, partial_sums_size(*numbers.shape)]), 0)
 
 
-def sums_beside(m: int, d: int) -> int:
+def partial_sums_size(m: int, d: int) -> int:
     """How many numbers lie side by side: whole rows, enough to fill vector registers."""
-    return min(m, 1 << (max(128 // d, 1).bit_length() - 1)) * d
+    return power_of_two_rows(d, 128, least=1, most=m) * d
 
 
 def _tile_rows(m: int, d: int) -> int:
-    rows = max(_TILE_NUMBERS // d, 16)
-    return min(m, 1 << (rows.bit_length() - 1))
+    return power_of_two_rows(d, _TILE_NUMBERS, least=16, most=m)

@@ -1,15 +1,14 @@
 """The mean, the variance and the extent of each column, in one pass over the points."""
 
 from collections.abc import Iterator
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from .array_types import Array, Float32, Float64
+from .blocks import block_ranges, rows_per_block
 from .cores import in_parallel, ranges
-
-Array = NDArray[Any]
-Float64 = NDArray[np.float64]
+from .rows import select_weighted
 
 #: Numbers of a block: in float64 it should stay in a core's own cache, or nearly.
 _BLOCK_NUMBERS: Final = 2**17
@@ -31,7 +30,7 @@ class Moments(NamedTuple):
     high: Float64
 
 
-def column_moments(points: Array, sample_weight: Array) -> Moments:
+def column_moments(points: Array, sample_weight: Float32) -> Moments:
     """The moments of points [n, d], of which the rows of positive weight count, each once.
 
     They are summed in float64 about a pivot, the mean of a first block, so that far from the
@@ -41,16 +40,16 @@ def column_moments(points: Array, sample_weight: Array) -> Moments:
     n, d = points.shape
     # What is no number, or beyond float64, is told by the result.
     with np.errstate(over="ignore", invalid="ignore"):
-        first = next(_counted_blocks(points, sample_weight, 0, n), np.zeros((1, d)))
+        first = next(_weighted_blocks(points, sample_weight, 0, n), np.zeros((1, d)))
         pivot = first.mean(axis=0, dtype=np.float64)
     pivot = np.where(np.isfinite(pivot), pivot, 0)
 
-    beside = max(1, _LINE_NUMBERS // d)
+    beside = rows_per_block(d, _LINE_NUMBERS)
 
     def part(start: int, stop: int) -> list[tuple[Float64, ...]]:
         lines, rest = _Sums(pivot, beside), _Sums(pivot, 1)
         with np.errstate(over="ignore", invalid="ignore"):
-            for rows in _counted_blocks(points, sample_weight, start, stop):
+            for rows in _weighted_blocks(points, sample_weight, start, stop):
                 even = len(rows) // beside * beside
                 if even:
                     lines.add(rows[:even])
@@ -98,18 +97,13 @@ class _Sums:
         )
 
 
-def _block_rows(d: int) -> int:
-    """Rows of a block of d columns: whole lines."""
-    beside = max(1, _LINE_NUMBERS // d)
-    return max(1, _BLOCK_NUMBERS // (beside * d)) * beside
-
-
-def _counted_blocks(points: Array, sample_weight: Array, start: int, stop: int) -> Iterator[Array]:
-    """The rows of positive weight of each block of a range."""
-    block = _block_rows(points.shape[1])
-    for first in range(start, stop, block):
-        rows = points[first : min(first + block, stop)]
-        weight = sample_weight[first : min(first + block, stop)]
-        counted = rows if weight.all() else rows[weight > 0]
-        if len(counted):
-            yield counted
+def _weighted_blocks(
+    points: Array, sample_weight: Float32, start: int, stop: int
+) -> Iterator[Array]:
+    """The rows of positive weight of each block of a range: blocks of whole lines."""
+    side = rows_per_block(points.shape[1], _LINE_NUMBERS)
+    block = side * rows_per_block(side * points.shape[1], _BLOCK_NUMBERS)
+    for first, last in block_ranges(start, stop, block):
+        rows = select_weighted(points[first:last], sample_weight[first:last])
+        if len(rows):
+            yield rows

@@ -6,9 +6,8 @@ What the ranges give is joined and added in their order, so that the bits are th
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, wraps
-from threading import RLock
-from typing import Any, Final, ParamSpec, TypeVar
+from functools import cache
+from typing import Any, Final, TypeVar
 
 from .errors import ForkedProcess
 
@@ -22,9 +21,6 @@ _CORES: Final = min(
 )
 _threads: Final = ThreadPoolExecutor(_CORES, thread_name_prefix="core")
 
-_building: Final = RLock()
-
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -56,15 +52,3 @@ def ranges(n: int) -> list[tuple[int, int]]:
 def in_parallel(function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> list[T]:
     """What the function gives for each tuple of arguments, in their order."""
     return list(_threads.map(lambda given: function(*given), arguments))
-
-
-def built_once(function: Callable[P, T]) -> Callable[P, T]:
-    """`functools.cache`, where no two threads build the same thing beside each other."""
-    built = cache(function)
-
-    @wraps(function)
-    def locked(*given: P.args, **named: P.kwargs) -> T:
-        with _building:
-            return built(*given, **named)  # type: ignore[arg-type]  # they are hashable
-
-    return locked

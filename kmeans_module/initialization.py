@@ -11,7 +11,8 @@ from typing import Final, Literal, NamedTuple
 import tensorflow as tf
 
 from .array_types import Float32
-from .assignment import nearest_in_block, rows_per_block
+from .assignment import nearest_in_block
+from .blocks import Contribution, block_parts, over_blocks, rows_per_block
 from .errors import InvalidParameter
 from .numpy_rows import NumpyRows
 from .rows import ROWS_SPEC, Rows
@@ -106,10 +107,9 @@ def _greedy_k_means_plus_plus(
     seeds = tf.random.experimental.stateless_split(seed, 2)
     uniforms = tf.random.stateless_uniform([n_clusters, trials], seeds[1], dtype=tf.float64)
     uniform = tf.random.stateless_uniform([1], seeds[0], dtype=tf.float64)
-    norms = _norms(points, sample_weight)
-    # The first draw is one, and by weight alone: as if every row were at the distance 1.
+    norms, closest = _start(points, sample_weight)
+    # The first draw is one.
     uniforms = tf.concat([tf.fill([1, trials], uniform[0]), uniforms[1:]], 0)
-    closest = _Closest(*_everywhere(1.0, points, sample_weight))
     chosen = tf.TensorArray(tf.int32, n_clusters)
 
     def body(
@@ -195,28 +195,21 @@ class _Closest(NamedTuple):
     masses: tf.Tensor
 
 
-def _everywhere(
-    squared: float, points: Rows, sample_weight: tf.Tensor
-) -> tuple[tf.TensorArray, tf.Tensor]:
-    """The same squared distance for each row, in blocks; and the weight of each block."""
+def _start(points: Rows, sample_weight: tf.Tensor) -> tuple[tf.TensorArray, _Closest]:
+    """The squared norm of each row, in blocks; and the state before the first draw.
+
+    That draw is by weight alone: as if every row were at the distance 1.
+    """
     blocks, block = _blocks(points, sample_weight)
 
-    def body(
-        i: tf.Tensor, closest: tf.TensorArray, masses: tf.TensorArray
-    ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
+    def start_block(i: tf.Tensor) -> Contribution:
+        rows = points.block(i * block, (i + 1) * block)
         weight = sample_weight[i * block : (i + 1) * block]
-        return (
-            i + 1,
-            closest.write(i, tf.fill(tf.shape(weight), squared)),
-            masses.write(i, _sum(weight)),
-        )
+        return (tf.reduce_sum(tf.square(rows), 1), tf.ones_like(weight), _sum(weight)), ()
 
-    _, closest, masses = tf.while_loop(
-        lambda i, *_: i < blocks,
-        body,
-        (tf.constant(0), _per_block(blocks, 1), tf.TensorArray(tf.float64, blocks)),
-    )
-    return closest, masses.stack()
+    parts = [_per_block(blocks, 1), _per_block(blocks, 1), tf.TensorArray(tf.float64, blocks)]
+    (norms, squared, masses), _ = over_blocks(start_block, blocks, parts, [], parallel_iterations=2)
+    return norms, _Closest(squared, masses.stack())
 
 
 def _draw(closest: _Closest, sample_weight: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
@@ -264,23 +257,22 @@ def _try(
     blocks, block = _blocks(points, sample_weight)
     places = points.gather(candidates)
 
-    def body(
-        i: tf.Tensor, drawn: tf.TensorArray, total: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.TensorArray, tf.Tensor]:
+    def try_block(i: tf.Tensor) -> Contribution:
         weight = sample_weight[i * block : (i + 1) * block]
         rows = points.block(i * block, (i + 1) * block)
         squared = squared_distances_to(places, rows, norms.read(i))
         squared = tf.minimum(squared, tf.maximum(closest.squared.read(i), at_least))
         left = tf.reduce_sum(tf.math.multiply_no_nan(squared, weight), 1)
-        return i + 1, drawn.write(i, squared), total + tf.cast(left, tf.float64)
+        return [squared], [tf.cast(left, tf.float64)]
 
-    _, drawn, total = tf.while_loop(
-        lambda i, *_: i < blocks,
-        body,
-        (tf.constant(0), _per_block(blocks, 2), tf.zeros([tf.size(candidates)], tf.float64)),
+    (drawn,), (inertias,) = over_blocks(
+        try_block,
+        blocks,
+        [_per_block(blocks, 2)],
+        [tf.zeros([tf.size(candidates)], tf.float64)],
         parallel_iterations=2,
     )
-    return drawn, total
+    return drawn, inertias
 
 
 def _keep(
@@ -290,20 +282,13 @@ def _keep(
     blocks = tf.size(closest.masses)
     block = tf.shape(closest.squared.read(0))[0]
 
-    def body(
-        i: tf.Tensor, squared: tf.TensorArray, masses: tf.TensorArray
-    ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
+    def keep_block(i: tf.Tensor) -> Contribution:
         weight = sample_weight[i * block : (i + 1) * block]
         kept = drawn.read(i)[best]
-        mass = _sum(tf.math.multiply_no_nan(kept, weight))
-        return i + 1, squared.write(i, kept), masses.write(i, mass)
+        return (kept, _sum(tf.math.multiply_no_nan(kept, weight))), ()
 
-    _, squared, masses = tf.while_loop(
-        lambda i, *_: i < blocks,
-        body,
-        (tf.constant(0), _per_block(blocks, 1), tf.TensorArray(tf.float64, blocks)),
-        parallel_iterations=2,
-    )
+    parts = [_per_block(blocks, 1), tf.TensorArray(tf.float64, blocks)]
+    (squared, masses), _ = over_blocks(keep_block, blocks, parts, [], parallel_iterations=2)
     return _Closest(squared, masses.stack())
 
 
@@ -323,22 +308,17 @@ def _nearer_rows(
     block = rows_per_block(tf.maximum(t, tf.size(points.shift)))
     blocks = (n + block - 1) // block
 
-    def body(
-        i: tf.Tensor, distances: tf.TensorArray, numbers: tf.TensorArray
-    ) -> tuple[tf.Tensor, tf.TensorArray, tf.TensorArray]:
+    def compare_block(i: tf.Tensor) -> Contribution:
         part = slice(i * block, (i + 1) * block)
-        index, distance = nearest_in_block(points.block(i * block, (i + 1) * block), places)
+        index, distance = nearest_in_block(points.block(part.start, part.stop), places)
         is_nearer = distance < squared[part]
         return (
-            i + 1,
-            distances.write(i, tf.where(is_nearer, distance, squared[part])),
-            numbers.write(i, tf.where(is_nearer, index + number, nearest[part])),
-        )
+            tf.where(is_nearer, distance, squared[part]),
+            tf.where(is_nearer, index + number, nearest[part]),
+        ), ()
 
-    parts = [tf.TensorArray(dtype, blocks, infer_shape=False) for dtype in (tf.float32, tf.int32)]
-    _, *parts = tf.while_loop(
-        lambda i, *_: i < blocks, body, (tf.constant(0), *parts), parallel_iterations=2
-    )
+    parts = block_parts(blocks, (tf.float32, tf.int32))
+    parts, _ = over_blocks(compare_block, blocks, parts, [], parallel_iterations=2)
     return tuple(part.concat() for part in parts)
 
 
@@ -365,23 +345,6 @@ def squared_distances_to(places: tf.Tensor, rows: tf.Tensor, norms: tf.Tensor) -
         tf.math.squared_difference(tf.gather(places, place), tf.gather(rows, row)), 1
     )
     return tf.tensor_scatter_nd_update(squared, doubtful, exact)
-
-
-def _norms(points: Rows, sample_weight: tf.Tensor) -> tf.TensorArray:
-    """The squared norm of each row, float32 [m] for each block."""
-    blocks, block = _blocks(points, sample_weight)
-
-    def body(i: tf.Tensor, norms: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
-        rows = points.block(i * block, (i + 1) * block)
-        return i + 1, norms.write(i, tf.reduce_sum(tf.square(rows), 1))
-
-    _, norms = tf.while_loop(
-        lambda i, _: i < blocks,
-        body,
-        (tf.constant(0), _per_block(blocks, 1)),
-        parallel_iterations=2,
-    )
-    return norms
 
 
 def _per_block(blocks: tf.Tensor, rank: int) -> tf.TensorArray:

@@ -14,10 +14,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .array_types import Float32, Float64
-from .cores import built_once
+from .graphs import synchronized_cache, trace
 from .model_space import unit_rows
-from .numpy_rows import NumpyRows, looked_at
-from .padded_blocks import traced
+from .numpy_rows import NumpyRows, as_numpy
 from .rows import Rows
 
 
@@ -180,10 +179,10 @@ _CANCELLED: Final = 1e-8
 _TABLE = tf.TensorSpec([None, None], tf.float32)
 
 
-@built_once
+@synchronized_cache
 def _moving(*, on_sphere: bool) -> Callable[..., Any]:
     """The graph of `move`."""
-    return traced(
+    return trace(
         lambda centroids, sums, counts: move(centroids, sums, counts, on_sphere),
         [_TABLE, tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)],
     )
@@ -191,7 +190,7 @@ def _moving(*, on_sphere: bool) -> Callable[..., Any]:
 
 def weighted_sum(squares: NDArray[Any], sample_weight: tf.Tensor) -> float:
     """The sum of weight times square, float [n]; in float64."""
-    weight = looked_at(sample_weight)
+    weight = as_numpy(sample_weight)
     # A row of weight 0 may be infinitely far away.
     counted = np.where(weight > 0, squares, 0)
     return float(np.einsum("n,n->", counted, weight, dtype=np.float64))

@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from .array_types import Array, Float32, Float64
 from .assignment import two_nearest
+from .blocks import Contribution, block_ranges, over_blocks, rows_per_block
 from .errors import InvalidAssignments, InvalidCentroids, UndefinedMeasure
 from .model_space import enter, place
 from .module import KMeansModule
-from .rows import ROWS_SPEC, Rows, rows_per_block
+from .rows import ROWS_SPEC, Rows
 from .validation import check_points, check_whole
 
 #: Distances are taken between so many rows and so many others at a time: 4 MiB of float64.
@@ -256,9 +257,7 @@ def _numbered(labels: NDArray[np.integer]) -> NDArray[np.int64]:
 
 
 def _blocks(n: int, d: int) -> Iterator[tuple[int, int]]:
-    block = rows_per_block(2 * d)
-    for start in range(0, n, block):
-        yield start, min(n, start + block)
+    return block_ranges(0, n, rows_per_block(2 * d))
 
 
 def _centres(clustering: _Clustering) -> Float64:
@@ -304,9 +303,9 @@ def _silhouettes(
     sizes = tf.constant(clustering.sizes.astype(np.float64))
     every = len(measured) == len(labels)
     parts = []
-    for start in range(0, len(measured), _TILE_ROWS):
-        chosen = measured[start : start + _TILE_ROWS]
-        tile = _block_of(rows, start, start + _TILE_ROWS) if every else _gather(rows, chosen)
+    for start, stop in block_ranges(0, len(measured), _TILE_ROWS):
+        chosen = measured[start:stop]
+        tile = _block_of(rows, start, stop) if every else _gather(rows, chosen)
         parts.append(_silhouettes_of(tile, labels[chosen], rows, clusters, sizes).numpy())
     return np.concatenate(parts)
 
@@ -329,7 +328,8 @@ def _silhouettes_in_tile(
     norms = tf.reduce_sum(tf.square(wide), 1)
     k = tf.size(sizes)
 
-    def add_tile(start: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def sum_tile(i: tf.Tensor) -> Contribution:
+        start = i * _TILE_OTHERS
         tile = tf.cast(others.block(start, start + _TILE_OTHERS), tf.float64)
         # In float64 the expanded form keeps what float32 can tell of the distance of two rows.
         squared = (
@@ -339,14 +339,10 @@ def _silhouettes_in_tile(
         )
         distance = tf.cast(tf.sqrt(tf.maximum(squared, 0.0)), tf.float32)
         of_tile = tf.math.unsorted_segment_sum(distance, labels[start : start + _TILE_OTHERS], k)
-        return start + _TILE_OTHERS, sums + tf.cast(of_tile, tf.float64)
+        return [], [tf.cast(of_tile, tf.float64)]
 
-    _, sums = tf.while_loop(
-        lambda start, _: start < tf.size(labels),
-        add_tile,
-        (tf.constant(0), tf.zeros([k, tf.shape(rows)[0]], tf.float64)),
-        parallel_iterations=1,
-    )
+    tiles = (tf.size(labels) + _TILE_OTHERS - 1) // _TILE_OTHERS
+    _, (sums,) = over_blocks(sum_tile, tiles, [], [tf.zeros([k, tf.shape(rows)[0]], tf.float64)])
     infinity = tf.constant(float("inf"), tf.float64)
     is_own = tf.equal(tf.range(k)[:, None], own)
     own_size = tf.gather(sizes, own)

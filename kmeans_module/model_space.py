@@ -16,9 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from .array_types import Array, Float32, Float64
+from .blocks import block_ranges, rows_per_block
 from .column_moments import column_moments
 from .errors import InvalidParameter, InvalidPoints, ZeroPoint
-from .rows import Rows, counted_rows, place_rows, rows_per_block
+from .rows import Rows, place_rows, select_weighted
 from .validation import check_extent, check_finite
 
 Distance = Literal["euclidean", "cosine"]
@@ -154,10 +155,8 @@ def _enter_sphere(
     n, d = points.shape
     directions = np.empty((n, d), np.float32)
     total = np.zeros(d)
-    block = rows_per_block(2 * d)
     check_finite(points)
-    for start in range(0, n, block):
-        stop = min(n, start + block)
+    for start, stop in block_ranges(0, n, rows_per_block(2 * d)):
         directions[start:stop] = _to_sphere(points[start:stop], shift, scale)
         lost = ~directions[start:stop].any(axis=1)
         if lost.any():
@@ -166,7 +165,7 @@ def _enter_sphere(
                 f"points hold zeros alone in row {row}, which has no direction for cosine "
                 "distance; leave such rows out, or use euclidean distance"
             )
-        counted = counted_rows(directions, sample_weight, start, block)
+        counted = select_weighted(directions[start:stop], sample_weight[start:stop])
         total += counted.sum(axis=0, dtype=np.float64)
     mean = total / np.count_nonzero(sample_weight)
     return ModelSpace(

@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 from .assignment import (
     all_distances,
     assign_and_sum,
-    in_blocks,
     nearest_in_block,
     two_nearest_in_block,
 )
+from .blocks import map_rows
 from .contract import (
     ASSIGN,
     BAD_ROW,
@@ -129,7 +129,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
             good = self._good(rows, squared)
             return _or_bad(good, index), _or_bad(good, tf.sqrt(squared))
 
-        index, distance = self._in_blocks(block, points, (tf.int32, tf.float32))
+        index, distance = self._map_rows(block, points, (tf.int32, tf.float32))
         return {"cluster_index": index, "distance": distance}
 
     def _score(self, points: tf.Tensor) -> Tensors:
@@ -146,10 +146,10 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
             counted = good & tf.math.is_finite(silhouette)
             return _or_bad(good, squared), tf.where(counted, silhouette, 0.0)
 
-        squared, silhouette = self._in_blocks(block, points, (tf.float32, tf.float32))
+        squared, silhouette = self._map_rows(block, points, (tf.float32, tf.float32))
         return {"squared_distance": squared, "silhouette": silhouette}
 
-    def _in_blocks(
+    def _map_rows(
         self,
         block: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
         points: tf.Tensor,
@@ -157,7 +157,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     ) -> tuple[tf.Tensor, ...]:
         """Two numbers a row, from raw rows on: a block stays in the cache from the first pass."""
         points = tf.ensure_shape(points, [None, self.n_features])
-        return in_blocks(block, points, width=self.n_clusters, dtypes=dtypes, ranks=(1, 1))
+        return map_rows(block, points, width=self.n_clusters, dtypes=dtypes, ranks=(1, 1))
 
     def _transform(self, points: tf.Tensor) -> Tensors:
         rows, finite = self._enter(points)

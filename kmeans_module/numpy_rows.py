@@ -1,14 +1,15 @@
 """Rows as NumPy reads them: where they lie, for what is a pass of its own and seldom needed."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .array_types import Float32
-from .cores import in_parallel, ranges
-from .rows import Rows, rows_per_block
+from .array_types import Array, Float32
+from .blocks import block_ranges, rows_per_block
+from .rows import Rows
 
 
 class NumpyRows:
@@ -20,7 +21,7 @@ class NumpyRows:
 
     def __init__(self, points: Rows) -> None:
         d = len(points.shift)
-        head, body = points.head.numpy(), looked_at(points.body)
+        head, body = points.head.numpy(), as_numpy(points.body)
         # The head's rows, the last of which may end in the body, and those that lie in it whole.
         self._first = -(-len(head) // d)
         skip = self._first * d - len(head)
@@ -39,68 +40,63 @@ class NumpyRows:
         """The chosen rows, int [m], in the model's space: float32 [m, d]."""
         rows = np.empty((len(chosen), len(self._shift)), np.float32)
         self.take(chosen, rows)
-        return self._placed(rows)
+        return self._to_model(rows)
 
     def block(self, start: int, stop: int) -> Float32:
         """Rows ``start`` to ``stop``, in the model's space: float32 [stop - start, d]."""
         raw = self._late[max(start - self._first, 0) : max(stop - self._first, 0)]
         if start < self._first:
             raw = np.concatenate([self._early[start:stop], raw])
-        return self._placed(raw)
+        return self._to_model(raw)
 
-    def _placed(self, raw: Float32) -> Float32:
-        placed: Float32 = raw - self._shift
-        placed /= self._scale
-        return placed
+    def _to_model(self, raw: Float32) -> Float32:
+        rows: Float32 = raw - self._shift
+        rows /= self._scale
+        return rows
 
 
-def looked_at(tensor: tf.Tensor) -> NDArray[Any]:
+def as_numpy(tensor: tf.Tensor) -> NDArray[Any]:
     """A tensor of n numbers where it lies; `numpy()` would copy it."""
     return np.asarray(memoryview(tensor))
 
 
 def squared_norms(points: Rows, start: int, stop: int) -> Float32:
     """The squared norm of each of a range of points, float32: in the model's space, in float64."""
-    rows = NumpyRows(points)
-    norms = np.empty(stop - start, np.float32)
-    block = _block_rows(points)
-    # The square of a row of weight 0 may be beyond float32.
-    with np.errstate(over="ignore", invalid="ignore"):
-        for first in range(start, stop, block):
-            last = min(first + block, stop)
-            wide = rows.block(first, last).astype(np.float64)
-            norms[first - start : last - start] = np.einsum("nd,nd->n", wide, wide)
-    return norms
+    return _squares(points, start, stop, lambda rows, part: rows.astype(np.float64))
 
 
-def squared_distances(points: Rows, assignments: NDArray[np.int32], centroids: Float32) -> Float32:
-    """The squared distance of each point to its centroid, from ``x - c``: nothing cancels.
+def squared_distances(
+    points: Rows, start: int, stop: int, assignments: NDArray[np.int32], centroids: Float32
+) -> Float32:
+    """The squared distance of each of a range of points to its centroid, from ``x - c``.
 
     Args:
         points: [n, d].
-        assignments: int32 [n].
+        start, stop: the range, of m points.
+        assignments: int32 [m].
         centroids: float32 [k, d], in the model's space.
 
     Returns:
-        float32 [n].
+        float32 [m].
+    """
+    return _squares(points, start, stop, lambda rows, part: rows - centroids[assignments[part]])
+
+
+def _squares(
+    points: Rows, start: int, stop: int, function: Callable[[Float32, slice], Array]
+) -> Float32:
+    """The squared norms of what the function gives for the rows of each block, float32.
+
+    The second argument of the function is where these rows are in the range.
     """
     rows = NumpyRows(points)
-    squares = np.empty(len(assignments), np.float32)
-    block = _block_rows(points)
-
-    def part(start: int, stop: int) -> None:
-        # The square of a row of weight 0 may be beyond float32.
-        with np.errstate(over="ignore", invalid="ignore"):
-            for first in range(start, stop, block):
-                last = min(first + block, stop)
-                apart = rows.block(first, last)
-                apart -= centroids[assignments[first:last]]
-                squares[first:last] = np.einsum("nd,nd->n", apart, apart)
-
-    in_parallel(part, ranges(len(assignments)))
+    squares = np.empty(stop - start, np.float32)
+    # With its temporaries a block should stay in a core's own cache.
+    block = rows_per_block(len(points.shift), numbers=2**16)
+    # The square of a row of weight 0 may be beyond float32.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for first, last in block_ranges(start, stop, block):
+            part = slice(first - start, last - start)
+            values = function(rows.block(first, last), part)
+            squares[part] = np.einsum("nd,nd->n", values, values)
     return squares
-
-
-def _block_rows(points: Rows) -> int:
-    """Rows of a block: with its temporaries it should stay in a core's own cache."""
-    return rows_per_block(16 * len(points.shift))

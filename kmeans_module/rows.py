@@ -6,9 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from .array_types import Array, Float32
-
-#: Bytes of the largest temporary that a pass over rows may hold.
-BLOCK_BYTES = 4 * 2**20
+from .blocks import map_array
 
 #: TensorFlow's kernels abort on a buffer that is not aligned to so many bytes.
 _ALIGNMENT = 64
@@ -32,7 +30,7 @@ class Rows(NamedTuple):
 
     def block(self, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
         """Rows ``start`` to ``stop``, or to the last, in the model's space: float32 [m, d]."""
-        return self._enter(self.raw_block(start, stop))
+        return (self.raw_block(start, stop) - self.shift) / self.scale
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
         """The given rows, int [m], in the model's space: float32 [m, d]."""
@@ -51,28 +49,28 @@ class Rows(NamedTuple):
         )
         return tf.reshape(numbers, [-1, d])
 
-    def _enter(self, raw: tf.Tensor) -> tf.Tensor:
-        return (raw - self.shift) / self.scale
-
 
 _VECTOR = tf.TensorSpec([None], tf.float32)
 ROWS_SPEC = Rows(_VECTOR, _VECTOR, _VECTOR, _VECTOR)
 
 
 def place_rows(points: Array, shift: Float32, scale: Float32) -> Rows:
+    """Points [n, d] where they lie, if TensorFlow can read them there; else a float32 copy."""
     flags = points.flags
     if points.dtype == np.float32 and flags.c_contiguous and flags.aligned and flags.writeable:
         flat, offset = points.reshape(-1), shift
     else:
         # Float64 and integers are centred before they are rounded; DLPack refuses read-only memory.
-        flat, offset = _centred(points, shift).reshape(-1), np.zeros_like(shift)
+        wide = np.float32 if points.dtype == np.float32 else np.float64
+        centred = map_array(lambda rows: np.subtract(rows, shift, dtype=wide), points)
+        flat, offset = centred.reshape(-1), np.zeros_like(shift)
     h = min(-flat.ctypes.data % _ALIGNMENT // flat.itemsize, flat.size)
     # An empty array has no memory to share.
     body = tf.experimental.dlpack.from_dlpack(flat[h:].__dlpack__()) if flat.size > h else flat[h:]
     return Rows(tf.constant(flat[:h]), tf.constant(body), tf.constant(offset), tf.constant(scale))
 
 
-def shared_numbers(size: int) -> tuple[Float32, tf.Tensor]:
+def shared_buffer(size: int) -> tuple[Float32, tf.Tensor]:
     """Zeros float32 [size], size at least 1, as an array and as a tensor in the same memory."""
     room = np.zeros(size + ALIGNED_NUMBERS, np.float32)
     first = -room.ctypes.data % _ALIGNMENT // room.itemsize
@@ -80,23 +78,6 @@ def shared_numbers(size: int) -> tuple[Float32, tf.Tensor]:
     return numbers, tf.experimental.dlpack.from_dlpack(numbers.__dlpack__())
 
 
-def _centred(points: Array, shift: Float32) -> Float32:
-    n, d = points.shape
-    centred = np.empty((n, d), np.float32)
-    wide = np.float32 if points.dtype == np.float32 else np.float64
-    block = rows_per_block(2 * d)
-    for start in range(0, n, block):
-        rows = slice(start, start + block)
-        centred[rows] = np.subtract(points[rows], shift, dtype=wide)
-    return centred
-
-
-def rows_per_block(width: int) -> int:
-    """How many rows of ``width`` numbers a block may have: the one bound on memory in n."""
-    return max(1, BLOCK_BYTES // (4 * max(1, width)))
-
-
-def counted_rows(points: Array, sample_weight: Float32, start: int, block: int) -> Array:
-    """The rows of positive weight of one block."""
-    rows, weight = points[start : start + block], sample_weight[start : start + block]
-    return rows if weight.all() else rows[weight > 0]
+def select_weighted(rows: Array, sample_weight: Float32) -> Array:
+    """The rows [m, d] of positive weight."""
+    return rows if sample_weight.all() else rows[sample_weight > 0]

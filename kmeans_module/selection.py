@@ -15,8 +15,9 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from . import lloyd
-from .array_types import Array, Float32
+from .array_types import Float32
 from .assignment import nearest
+from .blocks import map_array
 from .engines.choice import choose_engine, new_engine
 from .errors import InvalidParameter, UndefinedMeasure
 from .initialization import initial_centroids
@@ -28,7 +29,7 @@ from .metrics import (
     simplified_silhouette,
 )
 from .model_space import Distance, ModelSpace, check_distance, enter, place
-from .rows import Rows, rows_per_block
+from .rows import Rows
 from .validation import check_distinct, check_points, check_whole
 
 Measure = TypeVar("Measure")
@@ -205,7 +206,8 @@ def select_k(
     space = enter(array, weight, standardize=standardize, distance=check_distance(distance))
     check_distinct(array, space, weight, k_max)
 
-    sweep = _Sweep(_entered(array, space), space, tol, k_max, n_init, seed)
+    # The one copy of the points that a sweep holds.
+    sweep = _Sweep(map_array(space.to_model, array), space, tol, k_max, n_init, seed)
     sweep.halves = sweep.draw_halves(resamples)
     sweep.noises = sweep.draw_noises()
     found = [each for each in measured if k_min <= each.k <= k_max]
@@ -405,15 +407,6 @@ def _or_none(measure: Callable[[], Measure]) -> Measure | None:
         return measure()
     except UndefinedMeasure:
         return None
-
-
-def _entered(points: Array, space: ModelSpace) -> Float32:
-    """All points in the model's space, float32 [n, d]: the one copy that a sweep holds."""
-    entered = np.empty(points.shape, np.float32)
-    block = rows_per_block(2 * points.shape[1])
-    for start in range(0, len(points), block):
-        entered[start : start + block] = space.to_model(points[start : start + block])
-    return entered
 
 
 def _drawn(points: Float32, most: int, random: np.random.Generator) -> Float32:

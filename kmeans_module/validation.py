@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .array_types import Array, Float32, Float64
+from .blocks import block_ranges, rows_per_block
 from .errors import (
     InvalidParameter,
     InvalidPoints,
@@ -14,7 +15,7 @@ from .errors import (
     NonFinitePoint,
     TooFewDistinctPoints,
 )
-from .rows import counted_rows, rows_per_block
+from .rows import select_weighted
 
 if TYPE_CHECKING:
     from .model_space import ModelSpace
@@ -151,7 +152,8 @@ def check_distinct(
     distinct = np.empty((0, points.shape[1]), np.float32)
     start, block = 0, 2 * n_clusters
     while start < n:
-        rows = counted_rows(points, sample_weight, start, block)
+        part = slice(start, start + block)
+        rows = select_weighted(points[part], sample_weight[part])
         start, block = start + block, min(4 * block, largest)
         # -0.0 and 0.0 are the same place.
         places = space.to_model(rows) + np.float32(0)
@@ -201,9 +203,8 @@ def check_extent(extent: Float64, scale: Float32) -> None:
 
 def check_finite(points: Array) -> None:
     """Check that each number is finite. Raises NonFinitePoint."""
-    block = rows_per_block(points.shape[1])
-    for start in range(0, len(points), block):
-        rows = points[start : start + block]
+    for start, stop in block_ranges(0, len(points), rows_per_block(points.shape[1])):
+        rows = points[start:stop]
         finite = np.isfinite(rows)
         if not finite.all():
             row, column = np.unravel_index(int(np.argmin(finite)), rows.shape)

@@ -22,8 +22,7 @@ from typing import Any, Final
 
 import tensorflow as tf
 
-from ..cores import built_once
-from ..padded_blocks import traced
+from ..graphs import synchronized_cache, trace
 
 _WIDER: Final = 1 + 2.0**-20
 _NARROWER: Final = 1 - 2.0**-20
@@ -46,7 +45,7 @@ def bounds_of_scores(
     return upper, lower
 
 
-@built_once
+@synchronized_cache
 def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
     """The kernel that carries m rows' bounds over a move of the centroids.
 
@@ -76,7 +75,7 @@ def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
         return upper, lower, tf.logical_not(clear)
 
     vector, numbers = tf.TensorSpec([m], tf.float32), tf.TensorSpec([k], tf.float32)
-    return traced(
+    return trace(
         kernel,
         [
             vector,
@@ -87,7 +86,7 @@ def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
             numbers,
             numbers,
         ],
-        compiled=True,
+        is_compiled=True,
     )
 
 
@@ -126,10 +125,10 @@ def _moves(before: tf.Tensor, after: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, t
     )
 
 
-@built_once
+@synchronized_cache
 def moves() -> Callable[..., Any]:
     """The graph of `_moves`."""
-    return traced(_moves, [tf.TensorSpec([None, None], tf.float32)] * 2)
+    return trace(_moves, [tf.TensorSpec([None, None], tf.float32)] * 2)
 
 
 def _longest(centroids: tf.Tensor) -> tf.Tensor:

@@ -12,15 +12,15 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from ..aligned_window import Gathering, Window, window
+from ..aligned_window import RowGather, Window, window
 from ..array_types import Float64
+from ..blocks import Contribution, block_ranges, kernel_rows, over_padded_blocks, pad_rows
 from ..cluster_sums import cluster_sums, sums_shapes
-from ..cores import built_once
-from ..numpy_rows import looked_at, squared_norms
-from ..padded_blocks import block_rows, filled, map_full_blocks, sum_full_blocks, traced
+from ..graphs import synchronized_cache, trace
+from ..numpy_rows import as_numpy, squared_norms
 from ..rows import ROWS_SPEC, Rows
 from .hamerly_bounds import moves, tighten
-from .matmul_kernel import nearest_by_product
+from .matmul_kernel import nearest_by_matmul
 from .sharded import LaneStep
 
 #: Above this share of the rows all are searched: reading in order costs less than gathering.
@@ -79,8 +79,8 @@ class CompiledLane:
         self._changed = self._n
         self._pause, self._bounds_from = 1, 0
         self._norms = tf.zeros([0])
-        self._m = block_rows(max(self._shape[0], 16))
-        self._gathering = Gathering(points, self._m)
+        self._m = kernel_rows(self._shape[0])
+        self._gathering = RowGather(points, self._m)
         self._sums: Float64
         self._counts: Float64
         self._square: float
@@ -91,7 +91,7 @@ class CompiledLane:
     def step(self, centroids: tf.Tensor) -> LaneStep:
         """One pass over its rows; see `lanes.Lane`."""
         index, *bounds = self._search(centroids)
-        (changed,) = np.nonzero(looked_at(index) != looked_at(self.index))
+        (changed,) = np.nonzero(as_numpy(index) != as_numpy(self.index))
         self._changed = len(changed)
         self._add_changed(index, changed)
         self.index, self._bounds, self._centroids = index, tuple(bounds), centroids
@@ -110,18 +110,18 @@ class CompiledLane:
         upper, lower, needed = _tighten_all(*self._shape)(
             *self._bounds, self.index, moved, own, others, apart
         )
-        (rows,) = np.nonzero(looked_at(needed))
+        (rows,) = np.nonzero(as_numpy(needed))
         if len(rows) > _ALL_ROWS * self._n:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             self._bounds_from = self._steps + self._pause
             return self._search_all(moved)
         held = [np.array(each) for each in (self.index, upper, lower)]
-        search = nearest_by_product(self._m, *self._shape, bounded=True)
+        search = nearest_by_matmul(self._m, *self._shape, bounded=True)
         for some, together in self._gathered(rows):
-            square = self._filled(looked_at(self._norms)[some])
+            square = self._filled(as_numpy(self._norms)[some])
             found = search(together, self._points.shift, self._points.scale, moved, square)
             for old, new in zip(held, found, strict=True):
-                old[some] = looked_at(new)[: len(some)]
+                old[some] = as_numpy(new)[: len(some)]
         return tuple(tf.constant(each) for each in held)
 
     def _search_all(self, moved: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -146,7 +146,7 @@ class CompiledLane:
         change = cluster_sums(self._m, *self._shape, moved=True)
         for some, together in self._gathered(changed):
             mass, new, old = (
-                self._filled(looked_at(each)[some]) for each in (self._weight, index, self.index)
+                self._filled(as_numpy(each)[some]) for each in (self._weight, index, self.index)
             )
             sums, counts = change(together, mass, self._points.shift, self._points.scale, new, old)
             self._sums = self._sums + sums.numpy()
@@ -154,8 +154,8 @@ class CompiledLane:
 
     def _gathered(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Window]]:
         """So many of its rows at a time, and the window that has them until the next."""
-        for first in range(0, len(rows), self._m):
-            some = rows[first : first + self._m]
+        for first, last in block_ranges(0, len(rows), self._m):
+            some = rows[first:last]
             yield some, self._gathering.window(some + self._start)
 
     def _filled(self, values: NDArray[Any]) -> tf.Tensor:
@@ -165,27 +165,27 @@ class CompiledLane:
         return tf.constant(whole)
 
 
-@built_once
+@synchronized_cache
 def _search_all(d: int, k: int, *, bounded: bool) -> Any:
-    m = block_rows(max(d, 16))
-    kernel = nearest_by_product(m, d, k, bounded=bounded)
+    m = kernel_rows(d)
+    kernel = nearest_by_matmul(m, d, k, bounded=bounded)
 
     def search(
         points: Rows, norms: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor, n: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
+    ) -> list[tf.Tensor]:
         centroids = tf.ensure_shape(centroids, [k, d])
 
-        def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            square = [filled(norms[i * m : (i + 1) * m], m)] * bounded
+        def block(i: tf.Tensor) -> Contribution:
+            square = [pad_rows(norms[i * m : (i + 1) * m], m)] * bounded
             rows = _window(points, start, i, m, d, n)
-            return kernel(rows, *_space(points, d), centroids, *square)  # type: ignore[no-any-return]
+            return kernel(rows, *_space(points, d), centroids, *square), ()
 
-        return map_full_blocks(block, n, m, _DTYPES if bounded else _DTYPES[:1])
+        return over_padded_blocks(block, n, m, _DTYPES if bounded else _DTYPES[:1], [])[0]
 
-    return traced(search, [ROWS_SPEC, _COLUMN, _TABLE, _COUNT, _COUNT])
+    return trace(search, [ROWS_SPEC, _COLUMN, _TABLE, _COUNT, _COUNT])
 
 
-@built_once
+@synchronized_cache
 def _tighten_all(d: int, k: int) -> Any:
     m = _TIGHTEN_ROWS
     kernel = tighten(m, d, k)
@@ -196,38 +196,39 @@ def _tighten_all(d: int, k: int) -> Any:
         index: tf.Tensor,
         centroids: tf.Tensor,
         *moved: tf.Tensor,
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    ) -> list[tf.Tensor]:
         centroids = tf.ensure_shape(centroids, [k, d])
         moved = tuple(tf.ensure_shape(each, [k]) for each in moved)
 
-        def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            held = [filled(each[i * m : (i + 1) * m], m) for each in (upper, lower, index)]
-            return kernel(*held, centroids, *moved)  # type: ignore[no-any-return]
+        def block(i: tf.Tensor) -> Contribution:
+            held = [pad_rows(each[i * m : (i + 1) * m], m) for each in (upper, lower, index)]
+            return kernel(*held, centroids, *moved), ()
 
-        return map_full_blocks(block, tf.size(index), m, (tf.float32, tf.float32, tf.bool))
+        dtypes = tf.float32, tf.float32, tf.bool
+        return over_padded_blocks(block, tf.size(index), m, dtypes, [])[0]
 
-    return traced(tighten_all, [_COLUMN, _COLUMN, _INDEX, _TABLE, *[_COLUMN] * 3])
+    return trace(tighten_all, [_COLUMN, _COLUMN, _INDEX, _TABLE, *[_COLUMN] * 3])
 
 
-@built_once
+@synchronized_cache
 def _sum_all(d: int, k: int) -> Any:
-    m = block_rows(max(d, 16))
+    m = kernel_rows(d)
     kernel = cluster_sums(m, d, k)
 
     def sum_all(
         points: Rows, weight: tf.Tensor, index: tf.Tensor, start: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
+    ) -> list[tf.Tensor]:
         n = tf.size(index)
 
-        def block(i: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        def block(i: tf.Tensor) -> Contribution:
             part = slice(i * m, (i + 1) * m)
-            rows, mass = _window(points, start, i, m, d, n), filled(weight[part], m)
-            cluster = filled(index[part], m)
-            return kernel(rows, mass, *_space(points, d), cluster)  # type: ignore[no-any-return]
+            rows, mass = _window(points, start, i, m, d, n), pad_rows(weight[part], m)
+            cluster = pad_rows(index[part], m)
+            return (), kernel(rows, mass, *_space(points, d), cluster)
 
-        return sum_full_blocks(block, n, m, sums_shapes(m, d, k))
+        return over_padded_blocks(block, n, m, [], sums_shapes(m, d, k))[1]
 
-    return traced(sum_all, [ROWS_SPEC, _COLUMN, _INDEX, _COUNT])
+    return trace(sum_all, [ROWS_SPEC, _COLUMN, _INDEX, _COUNT])
 
 
 def _window(points: Rows, start: tf.Tensor, i: tf.Tensor, m: int, d: int, n: tf.Tensor) -> Window:

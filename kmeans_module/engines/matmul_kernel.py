@@ -13,13 +13,13 @@ from typing import Any
 import tensorflow as tf
 
 from ..aligned_window import Window, window_spec
-from ..cores import built_once
-from ..padded_blocks import traced
+from ..blocks import Contribution, over_blocks, power_of_two_rows
+from ..graphs import synchronized_cache, trace
 from .hamerly_bounds import bounds_of_scores
 
 
-@built_once
-def nearest_by_product(m: int, d: int, k: int, *, bounded: bool) -> Callable[..., Any]:
+@synchronized_cache
+def nearest_by_matmul(m: int, d: int, k: int, *, bounded: bool) -> Callable[..., Any]:
     """The kernel for blocks of one shape; compiled when it is first called.
 
     Returns:
@@ -41,7 +41,7 @@ def nearest_by_product(m: int, d: int, k: int, *, bounded: bool) -> Callable[...
         half_norm = 0.5 * tf.reduce_sum(tf.square(centroids), 1, keepdims=True)
         weights = tf.concat([-centroids, half_norm], 1)
 
-        def one(i: tf.Tensor, *parts: tf.TensorArray) -> tuple[tf.Tensor, ...]:
+        def search_tile(i: tf.Tensor) -> Contribution:
             points = (window.tile(i, tile, d) - shift) / scale
             points = tf.concat([points, tf.ones([tile, 1])], 1)
             index, least, second = _least_two(tf.matmul(weights, points, transpose_b=True))
@@ -49,14 +49,11 @@ def nearest_by_product(m: int, d: int, k: int, *, bounded: bool) -> Callable[...
             if bounded:
                 norms = tf.slice(square[0], [i * tile], [tile])
                 results += bounds_of_scores(norms, centroids, least, second)
-            written = [part.write(i, each) for part, each in zip(parts, results, strict=True)]
-            return (i + 1, *written)
+            return results, []
 
         dtypes = [tf.int32, tf.float32, tf.float32][: 3 if bounded else 1]
         parts = [tf.TensorArray(dtype, m // tile, element_shape=[tile]) for dtype in dtypes]
-        _, *parts = tf.while_loop(
-            lambda i, *_: i * tile < window.count, one, (tf.constant(0), *parts)
-        )
+        parts, _ = over_blocks(search_tile, (window.count + tile - 1) // tile, parts, [])
         return tuple(tf.reshape(part.stack(), [m]) for part in parts)
 
     tile = _tile_rows(m, d, k)
@@ -68,7 +65,7 @@ def nearest_by_product(m: int, d: int, k: int, *, bounded: bool) -> Callable[...
         tf.TensorSpec([k, d], tf.float32),
         *[tf.TensorSpec([m], tf.float32)] * bounded,
     ]
-    return traced(kernel, signature, compiled=True)
+    return trace(kernel, signature, is_compiled=True)
 
 
 def _least_two(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -85,5 +82,4 @@ def _least_two(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
 
 def _tile_rows(m: int, d: int, k: int) -> int:
     """Rows of a tile, a power of two: its scores, and its points, should be 128 KiB or so."""
-    rows = 2**15 // max(k, d)
-    return min(m, 512, max(64, 1 << max(rows.bit_length() - 1, 0)))
+    return power_of_two_rows(max(k, d), 2**15, least=64, most=min(m, 512))

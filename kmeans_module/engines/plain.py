@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from ..array_types import Float32
 from ..assignment import assign_and_sum
 from ..lloyd import Step
-from ..numpy_rows import looked_at
+from ..numpy_rows import as_numpy
 from ..rows import ROWS_SPEC, Rows
 
 
@@ -25,7 +25,7 @@ class PlainEngine:
             self._points, self._weight, tf.constant(centroids)
         )
         before, self.assignments = self.assignments, assignments.numpy()
-        self._squared_distances = looked_at(distances)
+        self._squared_distances = as_numpy(distances)
         changed = not np.array_equal(before, self.assignments)
         return Step(sums.numpy(), counts.numpy(), float(inertia), changed)
 

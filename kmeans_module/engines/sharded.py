@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..array_types import Float32, Float64
 from ..cores import in_parallel, ranges
 from ..lloyd import Step, inertia_of_sums
-from ..numpy_rows import looked_at, squared_distances
+from ..numpy_rows import as_numpy, squared_distances
 from ..rows import Rows
 
 
@@ -64,7 +64,7 @@ class LanesEngine:
     @property
     def assignments(self) -> NDArray[np.int32]:
         """Of the last step, int32 [n]."""
-        return np.concatenate([looked_at(lane.index) for lane in self._lanes])
+        return np.concatenate([as_numpy(lane.index) for lane in self._lanes])
 
     def step(self, centroids: Float32) -> Step:
         """One pass over the points; see `lloyd.Engine`."""
@@ -83,4 +83,11 @@ class LanesEngine:
 
     def squared_distances(self) -> Float32:
         """To the centroids of the last step, float32 [n]."""
-        return squared_distances(self._points, self.assignments, self._centroids.numpy())
+        assignments, centroids = self.assignments, self._centroids.numpy()
+        parts = in_parallel(
+            lambda start, stop: squared_distances(
+                self._points, start, stop, assignments[start:stop], centroids
+            ),
+            ranges(len(assignments)),
+        )
+        return np.concatenate(parts)

@@ -5,12 +5,12 @@ from typing import Any
 import tensorflow as tf
 
 from ..aligned_window import window
-from ..cluster_sums import sums_beside
-from ..cores import built_once
-from ..padded_blocks import block_rows, filled, over_full_blocks, traced
+from ..blocks import Contribution, kernel_rows, over_padded_blocks, pad_rows
+from ..cluster_sums import partial_sums_size
+from ..graphs import synchronized_cache, trace
 from ..rows import ROWS_SPEC, Rows
 from .sharded import LaneStep
-from .unrolled_kernel import nearest_of_few
+from .unrolled_kernel import nearest_by_unrolling
 
 
 class NarrowLane:
@@ -39,10 +39,10 @@ class NarrowLane:
         return LaneStep(sums.numpy(), counts.numpy(), float(square.numpy().sum()), bool(changed))
 
 
-@built_once
+@synchronized_cache
 def _pass(d: int, k: int) -> Any:
-    m = block_rows(max(d, 16))
-    kernel = nearest_of_few(m, d, k)
+    m = kernel_rows(d)
+    kernel = nearest_by_unrolling(m, d, k)
 
     def one_pass(
         points: Rows, weight: tf.Tensor, before: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor
@@ -51,23 +51,23 @@ def _pass(d: int, k: int) -> Any:
         space = [tf.ensure_shape(each, [d]) for each in (points.shift, points.scale)]
         centroids = tf.ensure_shape(centroids, [k, d])
 
-        def block(i: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        def block(i: tf.Tensor) -> Contribution:
             first, last = i * m, tf.minimum((i + 1) * m, n)
             index, *sums = kernel(
                 window(points, start + first, start + last, m, d),
-                filled(weight[first:last], m),
+                pad_rows(weight[first:last], m),
                 *space,
                 centroids,
             )
             return [index], sums
 
-        (index,), totals = over_full_blocks(
-            block, n, m, [tf.int32], [[k, d], [k], [sums_beside(m, d)]]
+        (index,), totals = over_padded_blocks(
+            block, n, m, [tf.int32], [[k, d], [k], [partial_sums_size(m, d)]]
         )
         return (index, *totals, tf.reduce_any(index != before))
 
     column = tf.TensorSpec([None], tf.float32)
-    return traced(
+    return trace(
         one_pass,
         [
             ROWS_SPEC,

@@ -11,13 +11,12 @@ from typing import Any
 import tensorflow as tf
 
 from ..aligned_window import Window, window_spec
-from ..cluster_sums import beside_sums
-from ..cores import built_once
-from ..padded_blocks import traced
+from ..cluster_sums import partial_sums
+from ..graphs import synchronized_cache, trace
 
 
-@built_once
-def nearest_of_few(m: int, d: int, k: int) -> Callable[..., Any]:
+@synchronized_cache
+def nearest_by_unrolling(m: int, d: int, k: int) -> Callable[..., Any]:
     """The kernel for windows of m rows; compiled when it is first called.
 
     Returns:
@@ -25,8 +24,8 @@ def nearest_of_few(m: int, d: int, k: int) -> Callable[..., Any]:
         scale float32 [d]; centroids float32 [k, d], in the model's space. It gives the index
         int32 [m] of the nearest centroid, of equally near ones the lowest; float64 [k, d], the
         sums of the weighted points of each cluster; float64 [k], its weight; and float64 numbers
-        (`sums_beside`) whose sum is the weighted sum of the squared norms. O(m k d) time, O(m d)
-        memory. Compiling takes time in proportion to k d too.
+        (`partial_sums`) whose sum is the weighted sum of the squared norms. O(m k d) time,
+        O(m d) memory. Compiling takes time in proportion to k d too.
     """
 
     def kernel(
@@ -45,11 +44,11 @@ def nearest_of_few(m: int, d: int, k: int) -> Callable[..., Any]:
         # Where the width is odd, each sum waits for the one before: it took 5 ns a row, not 3.
         table = tf.concat([weighted, mass, mass][: 3 - d % 2], 1)
         table = tf.math.unsorted_segment_sum(table, index, k)
-        square = beside_sums(tf.math.multiply_no_nan(tf.square(wide), mass))
+        square = partial_sums(tf.math.multiply_no_nan(tf.square(wide), mass))
         return index, table[:, :d], table[:, d], square
 
     vector = tf.TensorSpec([d], tf.float32)
-    return traced(
+    return trace(
         kernel,
         [
             window_spec(m, d),
@@ -58,7 +57,7 @@ def nearest_of_few(m: int, d: int, k: int) -> Callable[..., Any]:
             vector,
             tf.TensorSpec([k, d], tf.float32),
         ],
-        compiled=True,
+        is_compiled=True,
     )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from kmeans_module import InvalidParameter, fit
-from kmeans_module.aligned_window import Gathering, window
+from kmeans_module.aligned_window import RowGather, window
 from kmeans_module.engines import matmul
 from kmeans_module.engines.choice import EngineName, choose_engine, new_engine
 from kmeans_module.engines.hamerly_bounds import moves
@@ -233,7 +233,7 @@ def test_moves_bound_how_far_centroids_went_and_are_apart(k: int) -> None:
 def test_rows_are_read_wherever_memory_begins(d: int, offset: int) -> None:
     points = misaligned(np.arange(50 * d, dtype=np.float32).reshape(50, d), offset)
     rows = enter(points, np.ones(50, "f4"), standardize=False).rows
-    gathering = Gathering(rows, 4)
+    gathering = RowGather(rows, 4)
     for chosen in ([7, 3, 3, 41], [0, 49, 5]):
         read = gathering.window(np.array(chosen)).tile(tf.constant(0), len(chosen), d)
         np.testing.assert_array_equal(read, points[chosen])
@@ -256,7 +256,7 @@ def test_passes_of_their_own_read_every_row(d: int, offset: int) -> None:
     index = np.arange(1500, dtype="i4") % 4
     centroids = placed[:4].astype("f4")
     np.testing.assert_allclose(
-        squared_distances(space.rows, index, centroids),
+        squared_distances(space.rows, 0, 1500, index, centroids),
         ((placed - centroids[index]) ** 2).sum(1),
         rtol=1e-5,
         atol=1e-10,

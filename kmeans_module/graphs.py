@@ -1,0 +1,37 @@
+"""Graphs that are traced once: a cache of them, and how they are traced."""
+
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
+from threading import RLock
+from typing import Any, Final, ParamSpec, TypeVar
+
+import tensorflow as tf
+
+_lock: Final = RLock()
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def synchronized_cache(function: Callable[P, T]) -> Callable[P, T]:
+    """`functools.cache` for threads: no two of them compute the same result."""
+    cached = cache(function)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _lock:
+            return cached(*args, **kwargs)  # type: ignore[arg-type]  # they are hashable
+
+    return call
+
+
+def trace(
+    function: Callable[..., Any], signature: Sequence[Any], *, is_compiled: bool = False
+) -> Callable[..., Any]:
+    """Trace the function into a graph now.
+
+    The graph takes tensors alone. A call takes half the time of a `tf.function`, which would look
+    up the graph that suits its arguments: that is 0.2 ms, several times a step.
+    """
+    graph = tf.function(function, signature, autograph=False, jit_compile=is_compiled or None)
+    return graph.get_concrete_function()  # type: ignore[no-any-return]  # TensorFlow is untyped
