@@ -45,7 +45,7 @@ def window_spec(m: int, d: int) -> Window:
     return Window(tf.TensorSpec([window_size(m, d)], tf.float32), number, number)
 
 
-def window(points: Rows, start: tf.Tensor, stop: tf.Tensor, m: int, d: int) -> Window:
+def read_window(points: Rows, start: tf.Tensor, stop: tf.Tensor, m: int, d: int) -> Window:
     """Rows ``start`` to ``stop``, at most m of them."""
     size = window_size(m, d)
     first = tf.cast(start, tf.int64) * d - tf.size(points.head, tf.int64)

@@ -14,7 +14,7 @@ _TILE_NUMBERS: Final = 2**14
 
 
 @synchronized_cache
-def cluster_sums(m: int, d: int, k: int, *, moved: bool = False) -> Callable[..., Any]:
+def cluster_sums(m: int, d: int, k: int, *, is_move: bool = False) -> Callable[..., Any]:
     """The kernel that sums at most m rows by cluster, in float64.
 
     float32 would lose the digits of a tight cluster of many points.
@@ -24,12 +24,12 @@ def cluster_sums(m: int, d: int, k: int, *, moved: bool = False) -> Callable[...
         scale float32 [d]; cluster int32 [m]. It gives of each cluster float64 [k, d], the sum of
         its weighted points, and float64 [k, 2], its weight and how many of its rows have a
         positive weight; and float64 numbers whose sum is the weighted sum of the squared norms.
-        With ``moved`` it takes a cluster int32 [m] that each row has left, too, and gives the
+        With ``is_move`` it takes a cluster int32 [m] that each row has left, too, and gives the
         changes of the first two alone.
         O(m d) time, O(tile d) memory.
     """
     tile = _tile_rows(m, d)
-    shapes = sums_shapes(m, d, k)[: 2 if moved else 3]
+    shapes = sums_shapes(m, d, k)[: 2 if is_move else 3]
 
     def kernel(
         window: Window,
@@ -49,7 +49,7 @@ def cluster_sums(m: int, d: int, k: int, *, moved: bool = False) -> Callable[...
             # Apart: joined into one table of d + 2 columns they would cost twice as much.
             sums = [tf.math.unsorted_segment_sum(weighted, number, k) for number in numbers]
             counts = [tf.math.unsorted_segment_sum(mass, number, k) for number in numbers]
-            if moved:
+            if is_move:
                 return [], [sums[0] - sums[1], counts[0] - counts[1]]
             squares = partial_sums(tf.math.multiply_no_nan(tf.square(points), wide))
             return [], [sums[0], counts[0], squares]
@@ -66,7 +66,7 @@ def cluster_sums(m: int, d: int, k: int, *, moved: bool = False) -> Callable[...
             tf.TensorSpec([m], tf.float32),
             vector,
             vector,
-            *[tf.TensorSpec([m], tf.int32)] * (2 if moved else 1),
+            *[tf.TensorSpec([m], tf.int32)] * (2 if is_move else 1),
         ],
         is_compiled=True,
     )

@@ -13,7 +13,6 @@ import tensorflow as tf
 from .array_types import Float32
 from .assignment import nearest_in_block
 from .blocks import Contribution, block_parts, over_blocks, rows_per_block
-from .errors import InvalidParameter
 from .numpy_rows import NumpyRows
 from .rows import ROWS_SPEC, Rows
 
@@ -54,13 +53,6 @@ def initial_centroids(
     else:
         chosen = random_rows(sample_weight, n_clusters, seed)
     return NumpyRows(points).gather(chosen.numpy())
-
-
-def check_init(init: str) -> None:
-    """Check that an initialization has this name. Raises InvalidParameter."""
-    if init not in INITIALIZATIONS:
-        known = ", ".join(repr(name) for name in INITIALIZATIONS)
-        raise InvalidParameter(f"init is {init!r}; give {known} or an array of centroids")
 
 
 def _trials(n_clusters: int) -> int:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from .array_types import Array, Float32, Float64
 from .blocks import block_ranges, rows_per_block
 from .column_moments import column_moments
-from .errors import InvalidParameter, InvalidPoints, ZeroPoint
+from .errors import InvalidPoints, ZeroPoint
 from .rows import Rows, place_rows, select_weighted
 from .validation import check_extent, check_finite
 
@@ -64,20 +64,6 @@ def unit_rows(rows: tf.Tensor) -> tf.Tensor:
     wide = tf.cast(rows, tf.float64)
     length = tf.sqrt(tf.reduce_sum(tf.square(wide), -1, keepdims=True))
     return tf.cast(tf.math.divide_no_nan(wide, length), tf.float32)
-
-
-def check_distance(distance: object) -> Distance:
-    """The distance, when it is a known one.
-
-    Raises:
-        InvalidParameter: it is not.
-    """
-    for known in DISTANCES:
-        if isinstance(distance, str) and distance == known:
-            return known
-    raise InvalidParameter(
-        f"distance is {distance!r}; give {' or '.join(repr(known) for known in DISTANCES)}"
-    )
 
 
 def enter(

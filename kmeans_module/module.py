@@ -26,8 +26,9 @@ from .contract import (
     TRANSFORM,
 )
 from .errors import InvalidParameter
-from .lloyd import move
-from .model_space import Distance, check_distance, unit_rows
+from .lloyd import move_centroids
+from .model_space import DISTANCES, Distance, unit_rows
+from .validation import check_choice
 
 Tensors = dict[str, tf.Tensor]
 
@@ -61,7 +62,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         Raises InvalidParameter for an unknown distance.
         """
         super().__init__(name="kmeans")
-        self.distance = check_distance(distance)
+        self.distance = check_choice("distance", distance, DISTANCES)
         self.centroids = tf.Variable(centroids, trainable=False, dtype=tf.float32, name="centroids")
         self.shift = tf.Variable(shift, trainable=False, dtype=tf.float32, name="shift")
         self.scale = tf.Variable(scale, trainable=False, dtype=tf.float32, name="scale")
@@ -229,7 +230,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         _, _, sums, counts, inertia = assign_and_sum(
             lambda start, stop: rows[start:stop], weight, began
         )
-        moved, shift = move(began, sums, counts, on_sphere=self.distance == "cosine")
+        moved, shift = move_centroids(began, sums, counts, on_sphere=self.distance == "cosine")
         # An empty cluster keeps its centroid to the bit, not by way of the model's space.
         raw = tf.where(counts[:, None] > 0, moved * self.scale + self.shift, centroids)
         return (

@@ -14,13 +14,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from . import lloyd
 from .array_types import Float32
 from .assignment import nearest
 from .blocks import map_array
 from .engines.choice import choose_engine, new_engine
 from .errors import InvalidParameter, UndefinedMeasure
 from .initialization import initial_centroids
+from .lloyd import LloydResult, run_starts
 from .metrics import (
     adjusted_rand_index,
     calinski_harabasz,
@@ -28,9 +28,9 @@ from .metrics import (
     silhouette,
     simplified_silhouette,
 )
-from .model_space import Distance, ModelSpace, check_distance, enter, place
+from .model_space import DISTANCES, Distance, ModelSpace, enter, place
 from .rows import Rows
-from .validation import check_distinct, check_points, check_whole
+from .validation import check_choice, check_distinct, check_points, check_whole
 
 Measure = TypeVar("Measure")
 
@@ -137,25 +137,18 @@ class _Problem:
     tolerance: float
     on_sphere: bool
 
-    def fit(self, k: int, max_iter: int, *more: Float32) -> lloyd.LloydResult:
+    def fit(self, k: int, max_iter: int, *more: Float32) -> LloydResult:
         """The best of the starts, and of those given beside them."""
         n, d = self.points.shape
         weight = tf.ones(n)
         engine = choose_engine(n, d, k)
-        fits = [
-            lloyd.run(
-                new_engine(engine, self.rows, weight, k),
-                self.rows,
-                weight,
-                began,
-                max_iter=max_iter,
-                tolerance=self.tolerance,
-                on_sphere=self.on_sphere,
-                on_iteration=lambda iteration, number: None,
-            )
-            for began in (*(seeds[:k] for seeds in self.seeds), *more)
-        ]
-        return min(fits, key=lambda found: found.inertia)
+        return run_starts(
+            lambda: new_engine(engine, self.rows, weight, k),
+            (*(seeds[:k] for seeds in self.seeds), *more),
+            max_iter=max_iter,
+            tolerance=self.tolerance,
+            on_sphere=self.on_sphere,
+        )
 
 
 def select_k(
@@ -203,8 +196,9 @@ def select_k(
     resamples = check_whole("resamples", resamples, 2)
     seed = check_whole("seed", seed, 0)
     weight = np.ones(len(array), np.float32)
-    space = enter(array, weight, standardize=standardize, distance=check_distance(distance))
-    check_distinct(array, space, weight, k_max)
+    distance = check_choice("distance", distance, DISTANCES)
+    space = enter(array, weight, standardize=standardize, distance=distance)
+    check_distinct(array, space.to_model, weight, k_max)
 
     # The one copy of the points that a sweep holds.
     sweep = _Sweep(map_array(space.to_model, array), space, tol, k_max, n_init, seed)

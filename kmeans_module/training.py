@@ -9,17 +9,17 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from . import lloyd
 from .array_types import Float32
 from .cores import check_not_forked
-from .engines.choice import EngineName, check_engine, new_engine
+from .engines.choice import EngineName, new_engine, resolve_engine
 from .errors import InvalidCentroids, InvalidParameter
-from .initialization import check_init, initial_centroids
-from .lloyd import Iteration, LloydResult
-from .model_space import Distance, ModelSpace, check_distance, enter
+from .initialization import INITIALIZATIONS, initial_centroids
+from .lloyd import Iteration, run_starts
+from .model_space import DISTANCES, Distance, ModelSpace, enter
 from .module import KMeansModule
 from .validation import (
     FARTHEST,
+    check_choice,
     check_distinct,
     check_numbers,
     check_points,
@@ -148,7 +148,7 @@ def fit(
         seed: every random choice comes from it; the same seed gives the same bits. None is 0.
         random_state: scikit-learn's name for ``seed``; give one of the two.
         engine: "auto" chooses by the size of the problem (`engines.choice`); or one of
-            "plain", "narrow", "product" and "bounds". All give the same clusters, but for ties
+            "plain", "unrolled", "matmul" and "bounds". All give the same clusters, but for ties
             that rounding decides.
         on_iteration: called after each iteration.
 
@@ -179,34 +179,40 @@ def fit(
     if on_iteration is not None and not callable(on_iteration):
         raise InvalidParameter(f"on_iteration is {on_iteration!r}; give a function")
     k = parameters.n_clusters
-    steps_by = check_engine(engine, len(array), array.shape[1], k)
+    engine_name = resolve_engine(engine, len(array), array.shape[1], k)
     weights = check_weights(sample_weight, len(array))
     given = None if isinstance(init, str) else _check_centroids(init, k, array.shape[1])
     space = enter(array, weights, standardize=parameters.standardize, distance=parameters.distance)
-    check_distinct(array, space, weights, k)
+    check_distinct(array, space.to_model, weights, k)
 
     weight = tf.constant(weights)
-    best: LloydResult | None = None
-    for start in range(parameters.n_init):
-        began = (
-            initial_centroids(parameters.init, space.rows, weight, k, _seed(parameters.seed, start))
-            if given is None
-            else _entered(given, space)
-        )
-        found = lloyd.run(
-            new_engine(steps_by, space.rows, weight, k),
-            space.rows,
-            weight,
-            began,
-            max_iter=parameters.max_iter,
-            tolerance=parameters.tol * space.mean_variance,
-            on_sphere=space.distance == "cosine",
-            on_iteration=_reporter(on_iteration, start + 1, parameters.n_init, parameters.max_iter),
-        )
-        if best is None or found.inertia < best.inertia:
-            best, best_began = found, began
-    assert best is not None
-    return _result(best, best_began, space, steps_by, parameters)
+
+    def draw_start(start: int) -> Float32:
+        seed = _start_seed(parameters.seed, start)
+        return initial_centroids(parameters.init, space.rows, weight, k, seed)
+
+    best = run_starts(
+        lambda: new_engine(engine_name, space.rows, weight, k),
+        map(draw_start, range(parameters.n_init))
+        if given is None
+        else [_centroids_to_model(given, space)],
+        max_iter=parameters.max_iter,
+        tolerance=parameters.tol * space.mean_variance,
+        on_sphere=space.distance == "cosine",
+        on_iteration=_reporter(on_iteration, parameters),
+    )
+    return FitResult(
+        centroids=space.to_raw(best.centroids),
+        assignments=best.assignments,
+        inertia=best.inertia,
+        n_iter=len(best.history),
+        history=best.history,
+        initial_centroids=space.to_raw(best.initial_centroids),
+        converged=best.converged,
+        engine=engine_name,
+        parameters=parameters,
+        module=KMeansModule(best.centroids, space.shift, space.scale, space.distance),
+    )
 
 
 def _check_parameters(
@@ -228,9 +234,9 @@ def _check_parameters(
             f"seed is {seed!r} and random_state is {random_state!r}, which is the same; give one"
         )
     if seed is None:
-        named, given_seed = "random_state", random_state
+        seed_name, given_seed = "random_state", random_state
     else:
-        named, given_seed = "seed", seed
+        seed_name, given_seed = "seed", seed
     if isinstance(n_init, str) and n_init == "auto":
         n_init = 10 if n <= _ROWS_OF_TEN_STARTS else 1
     is_number = isinstance(tol, float | int | np.number) and not isinstance(tol, bool)
@@ -239,7 +245,7 @@ def _check_parameters(
     if not isinstance(standardize, bool | np.bool_):
         raise InvalidParameter(f"standardize is {standardize!r}; give True or False")
     if isinstance(init, str):
-        check_init(init)
+        check_choice("init", init, INITIALIZATIONS, more=", or an array of centroids")
     starts = check_whole("n_init", n_init, 1)
     return FitParameters(
         n_clusters=check_whole("n_clusters", n_clusters, 1),
@@ -248,29 +254,8 @@ def _check_parameters(
         max_iter=check_whole("max_iter", max_iter, 1),
         tol=float(tol),
         standardize=bool(standardize),
-        distance=check_distance(distance),
-        seed=0 if given_seed is None else check_whole(named, given_seed, 0),
-    )
-
-
-def _result(
-    best: LloydResult,
-    began: Float32,
-    space: ModelSpace,
-    engine: EngineName,
-    parameters: FitParameters,
-) -> FitResult:
-    return FitResult(
-        centroids=space.to_raw(best.centroids),
-        assignments=best.assignments,
-        inertia=best.inertia,
-        n_iter=len(best.history),
-        history=best.history,
-        initial_centroids=space.to_raw(began),
-        converged=best.converged,
-        engine=engine,
-        parameters=parameters,
-        module=KMeansModule(best.centroids, space.shift, space.scale, space.distance),
+        distance=check_choice("distance", distance, DISTANCES),
+        seed=0 if given_seed is None else check_whole(seed_name, given_seed, 0),
     )
 
 
@@ -282,49 +267,52 @@ def _check_centroids(init: ArrayLike, k: int, d: int) -> NDArray[np.float64]:
     return given.astype(np.float64)
 
 
-def _entered(given: NDArray[np.float64], space: ModelSpace) -> Float32:
+def _centroids_to_model(given: NDArray[np.float64], space: ModelSpace) -> Float32:
     """Given centroids in the model's space.
 
     Raises InvalidCentroids when one is so far from the points that float32 cannot hold its square.
     """
-    entered = (given - space.shift) / space.scale
-    if np.abs(entered).max() > FARTHEST:
-        row = int(np.abs(entered).max(axis=1).argmax())
+    centroids = (given - space.shift) / space.scale
+    if np.abs(centroids).max() > FARTHEST:
+        row = int(np.abs(centroids).max(axis=1).argmax())
         raise InvalidCentroids(
             f"init has row {row} too far from the points for float32; give centroids among them"
         )
     if space.distance == "cosine":
-        lost = ~entered.any(axis=1)
-        if lost.any():
+        is_zero = ~centroids.any(axis=1)
+        if is_zero.any():
             raise InvalidCentroids(
-                f"init has zeros alone in row {int(np.argmax(lost))}, which has no direction for "
-                "cosine distance; give other centroids"
+                f"init has zeros alone in row {int(np.argmax(is_zero))}, which has no direction "
+                "for cosine distance; give other centroids"
             )
-        entered /= np.linalg.norm(entered, axis=1, keepdims=True)
-    return entered.astype(np.float32)
+        centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
+    return centroids.astype(np.float32)
 
 
-def _seed(seed: int, start: int) -> NDArray[np.int32]:
+def _start_seed(seed: int, start: int) -> NDArray[np.int32]:
     """An independent seed int32 [2] for each start."""
     sequence = np.random.SeedSequence(seed, spawn_key=(start,))
     return sequence.generate_state(2).astype(np.int32)
 
 
 def _reporter(
-    on_iteration: Callable[[Progress], None] | None, start: int, n_init: int, max_iter: int
-) -> Callable[[Iteration, int], None]:
-    def report(iteration: Iteration, number: int) -> None:
-        if on_iteration is not None:
-            on_iteration(
-                Progress(
-                    start=start,
-                    n_init=n_init,
-                    iteration=number,
-                    max_iter=max_iter,
-                    inertia=iteration.inertia,
-                    shift=iteration.shift,
-                    cluster_sizes=iteration.cluster_sizes,
-                )
+    on_iteration: Callable[[Progress], None] | None, parameters: FitParameters
+) -> Callable[[Iteration, int, int], None] | None:
+    """What tells the caller's function of each iteration; None where there is none."""
+    if on_iteration is None:
+        return None
+
+    def report(iteration: Iteration, number: int, start: int) -> None:
+        on_iteration(
+            Progress(
+                start=start,
+                n_init=parameters.n_init,
+                iteration=number,
+                max_iter=parameters.max_iter,
+                inertia=iteration.inertia,
+                shift=iteration.shift,
+                cluster_sizes=iteration.cluster_sizes,
             )
+        )
 
     return report

@@ -1,6 +1,7 @@
 """What may go in: the checks of points, weights and parameters."""
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,8 +18,7 @@ from .errors import (
 )
 from .rows import select_weighted
 
-if TYPE_CHECKING:
-    from .model_space import ModelSpace
+Choice = TypeVar("Choice", bound=str)
 
 #: Beyond these extents squared distances leave the range in which float32 keeps its digits
 #: (1e-38 to 3e38), with room for a sum over many columns and for distances below the extent.
@@ -136,11 +136,15 @@ def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
 
 
 def check_distinct(
-    points: Array, space: "ModelSpace", sample_weight: Float32, n_clusters: int
+    points: Array,
+    to_model: Callable[[Array], Float32],
+    sample_weight: Float32,
+    n_clusters: int,
 ) -> None:
     """Check that at least ``n_clusters`` distinct rows have a positive weight.
 
-    Distinct are rows that differ in the model's space, where they are clustered.
+    Distinct are rows that differ in the model's space, into which ``to_model`` maps them: there
+    they are clustered.
 
     Raises:
         TooFewDistinctPoints: there are fewer.
@@ -156,7 +160,7 @@ def check_distinct(
         rows = select_weighted(points[part], sample_weight[part])
         start, block = start + block, min(4 * block, largest)
         # -0.0 and 0.0 are the same place.
-        places = space.to_model(rows) + np.float32(0)
+        places = to_model(rows) + np.float32(0)
         distinct = np.unique(np.concatenate([distinct, places]), axis=0)
         if len(distinct) >= n_clusters:
             return
@@ -165,6 +169,26 @@ def check_distinct(
         f"and have a positive weight; ask for at most {len(distinct)} clusters",
         len(distinct),
     )
+
+
+def check_choice(name: str, value: object, choices: Sequence[Choice], *, more: str = "") -> Choice:
+    """The value, when it is one of the choices.
+
+    Args:
+        name: of the parameter.
+        value: what was given.
+        choices: the names to choose from.
+        more: what else the parameter may be, in words for the message.
+
+    Raises:
+        InvalidParameter: it is none of them.
+    """
+    for choice in choices:
+        if isinstance(value, str) and value == choice:
+            return choice
+    given = repr(value) if isinstance(value, str | int | float | None) else f"of {type(value)}"
+    known = ", ".join(repr(choice) for choice in choices)
+    raise InvalidParameter(f"{name} is {given}; give one of {known}{more}")
 
 
 def check_whole(name: str, value: object, least: int) -> int:

@@ -51,8 +51,8 @@ def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
 
     Returns:
         A function from upper and lower float32 [m]; cluster int32 [m]; centroids float32 [k, d],
-        after the move; and of `moves`: own, others and apart float32 [k]. It gives upper and lower
-        float32 [m] after the move, and bool [m]: whether the row must be searched anew.
+        after the move; and of `centroid_moves`: own, others and apart float32 [k]. It gives upper
+        and lower float32 [m] after the move, and bool [m]: whether the row must be searched anew.
         O(m) time and memory.
     """
 
@@ -90,7 +90,7 @@ def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
     )
 
 
-def _moves(before: tf.Tensor, after: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _centroid_moves(before: tf.Tensor, after: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """How far the centroids moved, and how far apart they are now.
 
     Args:
@@ -126,9 +126,9 @@ def _moves(before: tf.Tensor, after: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, t
 
 
 @synchronized_cache
-def moves() -> Callable[..., Any]:
-    """The graph of `_moves`."""
-    return trace(_moves, [tf.TensorSpec([None, None], tf.float32)] * 2)
+def centroid_moves() -> Callable[..., Any]:
+    """The graph of `_centroid_moves`."""
+    return trace(_centroid_moves, [tf.TensorSpec([None, None], tf.float32)] * 2)
 
 
 def _longest(centroids: tf.Tensor) -> tf.Tensor:

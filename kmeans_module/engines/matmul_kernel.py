@@ -19,14 +19,14 @@ from .hamerly_bounds import bounds_of_scores
 
 
 @synchronized_cache
-def nearest_by_matmul(m: int, d: int, k: int, *, bounded: bool) -> Callable[..., Any]:
+def search_by_matmul(m: int, d: int, k: int, *, with_bounds: bool) -> Callable[..., Any]:
     """The kernel for blocks of one shape; compiled when it is first called.
 
     Returns:
         A function from a window of m rows; shift and scale float32 [d]; centroids
-        float32 [k, d], in the model's space; and with ``bounded`` the rows' squared norms
+        float32 [k, d], in the model's space; and with ``with_bounds`` the rows' squared norms
         float32 [m]. It gives the index int32 [m] of the nearest centroid, of equally near ones
-        the lowest. With ``bounded`` also float32 [m] each: at least the distance to it, and at
+        the lowest. With ``with_bounds`` also float32 [m] each: at least the distance to it, and at
         most the distance to any other. What it gives beyond the window's rows means nothing.
         O(m k d) time, a temporary of [k, tile].
     """
@@ -46,12 +46,12 @@ def nearest_by_matmul(m: int, d: int, k: int, *, bounded: bool) -> Callable[...,
             points = tf.concat([points, tf.ones([tile, 1])], 1)
             index, least, second = _least_two(tf.matmul(weights, points, transpose_b=True))
             results = [index]
-            if bounded:
+            if with_bounds:
                 norms = tf.slice(square[0], [i * tile], [tile])
                 results += bounds_of_scores(norms, centroids, least, second)
             return results, []
 
-        dtypes = [tf.int32, tf.float32, tf.float32][: 3 if bounded else 1]
+        dtypes = [tf.int32, tf.float32, tf.float32][: 3 if with_bounds else 1]
         parts = [tf.TensorArray(dtype, m // tile, element_shape=[tile]) for dtype in dtypes]
         parts, _ = over_blocks(search_tile, (window.count + tile - 1) // tile, parts, [])
         return tuple(tf.reshape(part.stack(), [m]) for part in parts)
@@ -63,7 +63,7 @@ def nearest_by_matmul(m: int, d: int, k: int, *, bounded: bool) -> Callable[...,
         vector,
         vector,
         tf.TensorSpec([k, d], tf.float32),
-        *[tf.TensorSpec([m], tf.float32)] * bounded,
+        *[tf.TensorSpec([m], tf.float32)] * with_bounds,
     ]
     return trace(kernel, signature, is_compiled=True)
 

@@ -1,41 +1,58 @@
-"""Lloyd steps by stock TensorFlow: the engine ``plain``."""
+"""Lloyd steps by stock TensorFlow: the engine ``plain``, and the oracle of the others."""
+
+import math
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from ..array_types import Float32
 from ..assignment import assign_and_sum
-from ..lloyd import Step
 from ..numpy_rows import as_numpy
 from ..rows import ROWS_SPEC, Rows
+from .engine import StepSums
+from .sharded import Shard
 
 
-class PlainEngine:
-    """Every distance in every step, by stock TensorFlow: short, and the oracle of the others."""
+class PlainShard(Shard):
+    """Every distance in every step, from ``x - c`` of the nearest centroid."""
 
-    def __init__(self, points: Rows, sample_weight: tf.Tensor) -> None:
-        self._points, self._weight = points, sample_weight
-        self.assignments: NDArray[np.int32] = np.full(sample_weight.shape, -1, np.int32)
-        self._squared_distances: Float32
+    _distances: tf.Tensor
+    _summed_distances: tf.Tensor
 
-    def step(self, centroids: Float32) -> Step:
-        """See `Engine`."""
-        assignments, distances, sums, counts, inertia = _assign_and_sum(
-            self._points, self._weight, tf.constant(centroids)
+    def _assign(self, centroids: tf.Tensor) -> StepSums:
+        before = self._assignments
+        self._assignments, self._distances, sums, counts, self._summed_distances = _assign_and_sum(
+            self._points, self._weight, centroids, self._start, self._stop
         )
-        before, self.assignments = self.assignments, assignments.numpy()
-        self._squared_distances = as_numpy(distances)
-        changed = not np.array_equal(before, self.assignments)
-        return Step(sums.numpy(), counts.numpy(), float(inertia), changed)
+        has_changed = not np.array_equal(as_numpy(before), as_numpy(self._assignments))
+        return StepSums(sums.numpy(), counts.numpy(), math.nan, has_changed)
 
-    def squared_distances(self) -> Float32:
-        """See `Engine`."""
-        return self._squared_distances
+    def _inertia(self) -> float:
+        return float(self._summed_distances)
+
+    def _squared_distances(self) -> Float32:
+        distances: Float32 = as_numpy(self._distances)
+        return distances
 
 
+def _assign_rows(
+    points: Rows, weight: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor, stop: tf.Tensor
+) -> tuple[tf.Tensor, ...]:
+    def block(first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        return points.block(start + first, tf.minimum(start + last, stop))
+
+    return assign_and_sum(block, weight, centroids)
+
+
+_INT = tf.TensorSpec([], tf.int32)
 _assign_and_sum = tf.function(
-    lambda points, weight, centroids: assign_and_sum(points.block, weight, centroids),
-    [ROWS_SPEC, tf.TensorSpec([None], tf.float32), tf.TensorSpec([None, None], tf.float32)],
+    _assign_rows,
+    [
+        ROWS_SPEC,
+        tf.TensorSpec([None], tf.float32),
+        tf.TensorSpec([None, None], tf.float32),
+        _INT,
+        _INT,
+    ],
     autograph=False,
 )

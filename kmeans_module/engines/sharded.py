@@ -1,93 +1,114 @@
-"""Lloyd steps on every core: each takes the steps of its own range of the rows, its lane.
+"""Lloyd steps on every core: each takes the steps of a range of the rows, its shard.
 
 So what NumPy does for a step, too, is done on each core, not only the kernels, which two loops of
 one graph would run beside each other.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
-from ..array_types import Float32, Float64
-from ..cores import in_parallel, ranges
-from ..lloyd import Step, inertia_of_sums
-from ..numpy_rows import as_numpy, squared_distances
+from ..array_types import Float32
+from ..cores import in_parallel
+from ..numpy_rows import NumpyRows, as_numpy, squared_distances
 from ..rows import Rows
+from .engine import Engine, FarRows, FinalState, StepSums
 
 
-class LaneStep(NamedTuple):
-    """What a lane's step gives, of its rows.
-
-    Attributes:
-        sums: float64 [k, d], of each cluster's weighted points.
-        counts: float64 [k], its weight; exactly 0 without a row of positive weight.
-        square: the weighted sum of the points' squared norms.
-        changed: whether an assignment is another than that of the step before.
-    """
-
-    sums: Float64
-    counts: Float64
-    square: float
-    changed: bool
-
-
-class Lane(Protocol):
-    """What takes the steps of one range of the rows."""
-
-    @property
-    def index(self) -> tf.Tensor:
-        """The nearest centroid of each of its rows in the last step, int32 [rows]."""
-
-    def step(self, centroids: tf.Tensor) -> LaneStep:
-        """Assign each of its rows to the nearest of the centroids [k, d], and sum the clusters."""
-
-
-class LanesEngine:
-    """The engine (`lloyd.Engine`) that its lanes make together.
+class Shard(ABC):
+    """An engine (`Engine`) of one range of the rows.
 
     Args:
         points: [n, d].
         sample_weight: float32 [n].
-        new_lane: gives the lane of the rows from a first one to before another.
+        n_clusters: k.
+        start, stop: its rows, ``start`` a multiple of 16.
     """
 
     def __init__(
-        self, points: Rows, sample_weight: tf.Tensor, new_lane: Callable[[int, int], Lane]
+        self, points: Rows, sample_weight: tf.Tensor, n_clusters: int, start: int, stop: int
     ) -> None:
-        self._points, self._weight = points, sample_weight
-        self._lanes = [new_lane(start, stop) for start, stop in ranges(len(sample_weight))]
-        self._centroids: tf.Tensor
+        self._points, self._weight = points, sample_weight[start:stop]
+        self._start, self._stop = start, stop
+        self._shape = len(points.shift), n_clusters
+        self._assignments = tf.fill([stop - start], -1)
+        self._centroids: Float32 = np.empty((0, 0), np.float32)
 
-    @property
-    def assignments(self) -> NDArray[np.int32]:
-        """Of the last step, int32 [n]."""
-        return np.concatenate([as_numpy(lane.index) for lane in self._lanes])
+    @abstractmethod
+    def _assign(self, centroids: tf.Tensor) -> StepSums:
+        """Take a step, and keep the assignments int32 [stop - start]."""
 
-    def step(self, centroids: Float32) -> Step:
-        """One pass over the points; see `lloyd.Engine`."""
-        self._centroids = tf.constant(centroids)
-        first, *others = in_parallel(
-            lambda lane: lane.step(self._centroids), [(lane,) for lane in self._lanes]
-        )
-        sums, counts, square, changed = first
-        for other in others:
-            sums, counts = sums + other.sums, counts + other.counts
-            square, changed = square + other.square, changed or other.changed
-        inertia = inertia_of_sums(
-            centroids, sums, counts, square, self.squared_distances, self._weight
-        )
-        return Step(sums, counts, inertia, changed)
+    def step(self, centroids: Float32) -> StepSums:
+        """See `Engine`."""
+        sums = self._assign(tf.constant(centroids))
+        self._centroids = centroids
+        return sums
 
-    def squared_distances(self) -> Float32:
-        """To the centroids of the last step, float32 [n]."""
-        assignments, centroids = self.assignments, self._centroids.numpy()
-        parts = in_parallel(
-            lambda start, stop: squared_distances(
-                self._points, start, stop, assignments[start:stop], centroids
-            ),
-            ranges(len(assignments)),
+    def farthest(self, count: int) -> FarRows:
+        """See `Engine`."""
+        weight, assignments = as_numpy(self._weight), as_numpy(self._assignments)
+        squared = self._weighted_distances()
+        # A stable order makes the choice among equally far rows the same on every machine.
+        far = np.argsort(-squared, kind="stable")[:count]
+        far = far[squared[far] > 0]
+        return FarRows(
+            numbers=far + self._start,
+            squared_distances=squared[far],
+            points=NumpyRows(self._points).gather(far + self._start).astype(np.float64),
+            weights=weight[far],
+            assignments=assignments[far],
+            members=np.bincount(assignments[weight > 0], minlength=self._shape[1]),
         )
-        return np.concatenate(parts)
+
+    def finish(self, centroids: Float32) -> FinalState:
+        """See `Engine`."""
+        if not np.array_equal(centroids, self._centroids):
+            self.step(centroids)
+        return FinalState(self._inertia(), self._assignments.numpy())
+
+    def _inertia(self) -> float:
+        """The weighted sum of the squared distances of the last step."""
+        squared = self._weighted_distances()
+        return float(np.einsum("n,n->", squared, as_numpy(self._weight), dtype=np.float64))
+
+    def _weighted_distances(self) -> Float32:
+        """The squared distances, and 0 for a row of weight 0: it may be infinitely far away."""
+        return np.where(as_numpy(self._weight) > 0, self._squared_distances(), np.float32(0))
+
+    def _squared_distances(self) -> Float32:
+        """To the assigned centroids of the last step, float32 [stop - start]."""
+        assignments = as_numpy(self._assignments)
+        return squared_distances(
+            self._points, self._start, self._stop, assignments, self._centroids
+        )
+
+
+class ShardedEngine:
+    """The engine (`Engine`) that engines of successive ranges of the rows make together.
+
+    What they give is merged in their order, so that the bits are the same each time.
+    """
+
+    def __init__(self, shards: Sequence[Engine]) -> None:
+        self._shards = [(shard,) for shard in shards]
+
+    def step(self, centroids: Float32) -> StepSums:
+        """See `Engine`."""
+        first, *others = in_parallel(lambda shard: shard.step(centroids), self._shards)
+        total: StepSums = sum(others, start=first)
+        return total
+
+    def farthest(self, count: int) -> FarRows:
+        """See `Engine`."""
+        parts = in_parallel(lambda shard: shard.farthest(count), self._shards)
+        far: FarRows = reduce(lambda one, other: one.merge(other, count), parts)
+        return far
+
+    def finish(self, centroids: Float32) -> FinalState:
+        """See `Engine`."""
+        parts = in_parallel(lambda shard: shard.finish(centroids), self._shards)
+        inertias, assignments = zip(*parts, strict=True)
+        return FinalState(sum(inertias), np.concatenate(assignments))

@@ -16,7 +16,7 @@ from ..graphs import synchronized_cache, trace
 
 
 @synchronized_cache
-def nearest_by_unrolling(m: int, d: int, k: int) -> Callable[..., Any]:
+def assign_and_sum_unrolled(m: int, d: int, k: int) -> Callable[..., Any]:
     """The kernel for windows of m rows; compiled when it is first called.
 
     Returns:

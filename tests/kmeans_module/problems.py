@@ -23,6 +23,15 @@ def distinct_rows(points: Float32, k: int, *, seed: int = 0) -> Float32:
     return chosen
 
 
+def misaligned(points: Float32, offset: int) -> Float32:
+    """The same numbers, in memory that begins so many numbers after an aligned address."""
+    room = np.empty(points.size + 32, np.float32)
+    first = -room.ctypes.data % 64 // 4 + offset
+    placed: Float32 = room[first : first + points.size].reshape(points.shape)
+    placed[:] = points
+    return placed
+
+
 def two_nearest_distances(points: NDArray[Any], centroids: NDArray[Any]) -> NDArray[np.float64]:
     """The two smallest distances of each row, by NumPy in float64: [n, 2]."""
     wide = points[:, None, :].astype("f8") - centroids[None].astype("f8")

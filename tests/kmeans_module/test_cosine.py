@@ -173,11 +173,13 @@ def test_what_has_no_direction_and_an_unknown_distance_are_refused() -> None:
         fit(rows, 3, distance="cosine")
     with pytest.raises(InvalidCentroids, match="row 1, which has no direction"):
         fit(POINTS, 2, init=[[1, 1, 1, 1], [0, 0, 0, 0]], distance="cosine")
-    with pytest.raises(InvalidParameter, match="distance is 'manhattan'; give 'euclidean' or"):
+    with pytest.raises(
+        InvalidParameter, match="distance is 'manhattan'; give one of 'euclidean', 'cosine'"
+    ):
         fit(POINTS, 2, distance="manhattan")  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("engine", ["product", "bounds"])
+@pytest.mark.parametrize("engine", ["matmul", "bounds"])
 def test_every_engine_keeps_the_centroids_on_the_sphere(engine: str) -> None:
     points = blobs(2000, 16, 9)
     init = distinct_rows(points, 9)

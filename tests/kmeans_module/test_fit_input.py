@@ -171,7 +171,7 @@ def _fit_and_tell(sender: Connection) -> None:
         sender.send(str(error))
 
 
-@pytest.mark.parametrize("engine", ["plain", "product"])
+@pytest.mark.parametrize("engine", ["plain", "matmul"])
 def test_assignments_are_the_callers_to_write_into(engine: str) -> None:
     fit(POINTS, 3, engine=engine).assignments[0] = 2
 

@@ -1,7 +1,9 @@
-"""The compiled engines beside the plain one, which is their oracle."""
+"""Every engine through the seam (`engines.engine`), and the compiled ones beside the plain one."""
 
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,18 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
-from kmeans_module import InvalidParameter, fit
-from kmeans_module.aligned_window import RowGather, window
-from kmeans_module.engines import matmul
-from kmeans_module.engines.choice import EngineName, choose_engine, new_engine
-from kmeans_module.engines.hamerly_bounds import moves
-from kmeans_module.lloyd import move
+from kmeans_module import fit
+from kmeans_module.engines import bounds, matmul
+from kmeans_module.engines.choice import ENGINES, SHARDS, EngineName, new_engine
+from kmeans_module.engines.engine import StepSums
+from kmeans_module.engines.sharded import Shard, ShardedEngine
+from kmeans_module.lloyd import move_centroids
 from kmeans_module.model_space import enter
-from kmeans_module.numpy_rows import squared_distances, squared_norms
+from kmeans_module.rows import Rows
 
-from ..problems import Float32, blobs, distinct_rows
+from ..problems import Float32, blobs, distinct_rows, misaligned
 
-COMPILED: tuple[EngineName, ...] = ("narrow", "product", "bounds")
+COMPILED: tuple[EngineName, ...] = ("unrolled", "matmul", "bounds")
 
 # Kernels are compiled for each width and number of clusters, so these are few.
 SHAPES = ((1, 3), (3, 20), (20, 7), (32, 40))
@@ -40,18 +42,9 @@ class Problem(NamedTuple):
 @pytest.fixture
 def eager_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds from the second step on, however much they leave, and never sums anew."""
-    monkeypatch.setattr(matmul, "_BOUNDS_FROM", 2.0)
-    monkeypatch.setattr(matmul, "_ALL_ROWS", 1.0)
+    monkeypatch.setattr(bounds, "_BOUNDS_FROM", 2.0)
+    monkeypatch.setattr(bounds, "_ALL_ROWS", 1.0)
     monkeypatch.setattr(matmul, "_NEW_SUMS", 2.0)
-
-
-def misaligned(points: Float32, offset: int) -> Float32:
-    """The same numbers, in memory that begins so many numbers after an aligned address."""
-    room = np.empty(points.size + 32, np.float32)
-    first = -room.ctypes.data % 64 // 4 + offset
-    placed: Float32 = room[first : first + points.size].reshape(points.shape)
-    placed[:] = points
-    return placed
 
 
 @st.composite
@@ -98,6 +91,115 @@ def assert_same_assignments(
     assert (np.abs(squared[0] - squared[1]) <= clear_of * rounding).all()
 
 
+#: Whole shards: a shard begins at a multiple of 16 rows.
+SPLITS = ((0, 16, 400), (0, 160, 176, 400), (0, 384, 400))
+
+
+class SeamProblem(NamedTuple):
+    """400 rows, of which some lie together far away and some have no weight; two steps."""
+
+    points: Rows
+    weight: tf.Tensor
+    steps: tuple[Float32, ...]
+    shards: Callable[[EngineName, tuple[int, ...]], list[Shard]]
+
+
+@pytest.fixture(scope="module")
+def seam_problem() -> SeamProblem:
+    points = blobs(400, 3, 20)
+    points[[5, 17, 230, 390]] = [60, 60, 60]
+    points[[40, 300]] = [90, 0, 0]
+    weight = np.random.default_rng(2).uniform(0.5, 2, 400).astype("f4")
+    weight[[5, 40, 300]] = 0
+    weight[8:17:3] = 0
+    space = enter(points, weight, standardize=False)
+    rows = space.to_model(points)
+    mass = tf.constant(weight)
+
+    def shards(name: EngineName, cuts: tuple[int, ...]) -> list[Shard]:
+        return [SHARDS[name](space.rows, mass, 20, *part) for part in pairwise(cuts)]
+
+    return SeamProblem(space.rows, mass, (rows[100:120], rows[105:125]), shards)
+
+
+def assert_same_sums(found: StepSums, expected: StepSums) -> None:
+    np.testing.assert_allclose(found.sums, expected.sums, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.counts, expected.counts, rtol=1e-9)
+    np.testing.assert_allclose(found.squares, expected.squares, rtol=1e-9)
+    assert found.has_changed == expected.has_changed
+
+
+@pytest.mark.parametrize("cuts", SPLITS)
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_step_adds_up_over_any_split_of_the_rows(
+    name: EngineName, cuts: tuple[int, ...], seam_problem: SeamProblem
+) -> None:
+    (whole,) = seam_problem.shards(name, (0, 400))
+    parts = seam_problem.shards(name, cuts)
+    for centroids in (*seam_problem.steps, seam_problem.steps[-1]):
+        first, *others = (part.step(centroids) for part in parts)
+        assert_same_sums(sum(others, start=first), whole.step(centroids))
+    assert not whole.step(seam_problem.steps[-1]).has_changed
+
+
+@pytest.mark.parametrize("cuts", SPLITS)
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_farthest_rows_of_parts_are_merged_into_those_of_all(
+    name: EngineName, cuts: tuple[int, ...], seam_problem: SeamProblem
+) -> None:
+    (whole,) = seam_problem.shards(name, (0, 400))
+    engine = ShardedEngine(seam_problem.shards(name, cuts))
+    for centroids in seam_problem.steps:
+        whole.step(centroids)
+        engine.step(centroids)
+    for count in (1, 2, 3, 10, 400):
+        found, expected = engine.farthest(count), whole.farthest(count)
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        # Those of weight 0 are left out, and of equally far ones the lowest is the first.
+        np.testing.assert_array_equal(found.numbers[:3], [17, 230, 390][:count])
+        assert len(found.numbers) <= count
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_the_farthest_rows_are_what_numpy_finds(
+    name: EngineName, seam_problem: SeamProblem
+) -> None:
+    (engine,) = seam_problem.shards(name, (0, 400))
+    centroids = seam_problem.steps[0]
+    engine.step(centroids)
+    rows, weight = seam_problem.points.block(0, 400).numpy(), seam_problem.weight.numpy()
+    squared = ((rows[:, None].astype("f8") - centroids[None]) ** 2).sum(-1)
+    nearest, least = squared.argmin(1), np.where(weight > 0, squared.min(1), 0)
+    far = engine.farthest(400)
+    assert set(far.numbers) == set(np.flatnonzero(least > 0))
+    np.testing.assert_allclose(far.squared_distances, least[far.numbers], rtol=1e-4)
+    np.testing.assert_allclose(
+        far.squared_distances, np.sort(least)[::-1][: len(far.numbers)], rtol=1e-4
+    )
+    np.testing.assert_array_equal(far.points, rows[far.numbers])
+    np.testing.assert_array_equal(far.weights, weight[far.numbers])
+    np.testing.assert_array_equal(far.assignments, nearest[far.numbers])
+    np.testing.assert_array_equal(far.members, np.bincount(nearest[weight > 0], minlength=20))
+
+
+@pytest.mark.parametrize("has_stepped", [True, False])
+@pytest.mark.parametrize("name", ENGINES)
+def test_finish_gives_the_inertia_and_the_assignments_of_the_centroids_that_it_is_given(
+    name: EngineName, has_stepped: bool, seam_problem: SeamProblem
+) -> None:
+    engine = ShardedEngine(seam_problem.shards(name, (0, 160, 400)))
+    before, centroids = seam_problem.steps
+    if has_stepped:
+        engine.step(before)
+    rows, weight = seam_problem.points.block(0, 400).numpy(), seam_problem.weight.numpy()
+    squared = ((rows[:, None].astype("f8") - centroids[None]) ** 2).sum(-1)
+    for _ in range(2):
+        state = engine.finish(centroids)
+        np.testing.assert_array_equal(state.assignments, squared.argmin(1))
+        assert state.inertia == pytest.approx(squared.min(1) @ weight, rel=1e-6)
+
+
 @pytest.mark.usefixtures("eager_bounds")
 @pytest.mark.parametrize("name", COMPILED)
 def test_every_step_assigns_and_sums_as_the_plain_engine_does(name: EngineName) -> None:
@@ -106,7 +208,7 @@ def test_every_step_assigns_and_sums_as_the_plain_engine_does(name: EngineName) 
     def compare(problem: Problem) -> None:
         points, weight, raw, jumps = problem
         k, d = raw.shape
-        if name == "narrow" and k * d > 64:
+        if name == "unrolled" and k * d > 64:
             return
         space = enter(points, weight, standardize=False)
         rows = space.to_model(points)
@@ -117,21 +219,25 @@ def test_every_step_assigns_and_sums_as_the_plain_engine_does(name: EngineName) 
         rng = np.random.default_rng(0)
         for number in range(8):
             expected, found = plain.step(centroids), fast.step(centroids)
-            assert_same_assignments(rows, centroids, plain.assignments, fast.assignments)
+            oracle, state = plain.finish(centroids), fast.finish(centroids)
+            assert_same_assignments(rows, centroids, oracle.assignments, state.assignments)
             size = np.abs(rows).max() * weight.sum()
-            if np.array_equal(plain.assignments, fast.assignments):
+            if np.array_equal(oracle.assignments, state.assignments):
                 np.testing.assert_allclose(found.sums, expected.sums, rtol=1e-9, atol=1e-9 * size)
                 np.testing.assert_allclose(found.counts, expected.counts, rtol=1e-9)
             norms = (rows.astype("f8") ** 2).sum(1) @ weight
-            assert found.inertia == pytest.approx(expected.inertia, rel=1e-5, abs=1e-6 * norms)
-            np.testing.assert_allclose(
-                fast.squared_distances(),
-                ((rows - centroids[fast.assignments]).astype("f8") ** 2).sum(1),
-                rtol=1e-4,
-                atol=1e-12 * size**2,
+            assert state.inertia == pytest.approx(oracle.inertia, rel=1e-5, abs=1e-6 * norms)
+            expanded = found.inertia(centroids)
+            assert expanded is None or expanded == pytest.approx(
+                oracle.inertia, rel=1e-5, abs=1e-6 * norms
             )
-            assert found.changed or number > 0
-            moved, _ = move(centroids, expected.sums, expected.counts)
+            squared = ((rows - centroids[state.assignments]).astype("f8") ** 2).sum(1)
+            far = fast.farthest(len(rows))
+            np.testing.assert_allclose(
+                far.squared_distances, squared[far.numbers], rtol=1e-4, atol=1e-12 * size**2
+            )
+            assert found.has_changed or number > 0
+            moved, _ = move_centroids(centroids, expected.sums, expected.counts)
             centroids = moved.numpy()
             if jumps:
                 # Not only Lloyd's own moves: the bounds must hold for any.
@@ -152,7 +258,7 @@ def test_equally_near_centroids_give_the_lowest_index(name: EngineName) -> None:
     engine.step(centroids)
     squared = ((points[:, None] - centroids[None]) ** 2).sum(-1)
     assert (np.sort(squared, 1)[:, 0] == np.sort(squared, 1)[:, 1]).all()
-    np.testing.assert_array_equal(engine.assignments, squared.argmin(1))
+    np.testing.assert_array_equal(engine.finish(centroids).assignments, squared.argmin(1))
 
 
 @pytest.mark.parametrize("name", COMPILED)
@@ -202,87 +308,16 @@ def test_the_inertia_of_tight_clusters_far_apart_keeps_its_digits() -> None:
     places = np.array([[-1e3, 0, 0], [1e3, 0, 0], [0, 1e3, 0]], "f4")
     points = np.repeat(places, 400, axis=0) + blobs(1200, 3, 1, spread=1e-3) * 1e-3
     plain, fast = (
-        fit(points, 3, init=points[[0, 400, 800]], engine=name) for name in ("plain", "narrow")
+        fit(points, 3, init=points[[0, 400, 800]], engine=name) for name in ("plain", "unrolled")
     )
     assert fast.history[0].inertia == pytest.approx(plain.history[0].inertia, rel=1e-5)
-
-
-@pytest.mark.parametrize("k", [1, 2, 9])
-def test_moves_bound_how_far_centroids_went_and_are_apart(k: int) -> None:
-    rng = np.random.default_rng(k)
-    before = rng.standard_normal((k, 5)).astype("f4")
-    after = before + rng.normal(0, 0.1, (k, 5)).astype("f4")
-    own, others, apart = (each.numpy() for each in moves()(tf.constant(before), tf.constant(after)))
-    went = np.linalg.norm(after.astype("f8") - before, axis=1)
-    between = np.linalg.norm(after[:, None].astype("f8") - after[None], axis=-1)
-    np.fill_diagonal(between, np.inf)
-    np.testing.assert_allclose(own, went, rtol=1e-5)
-    assert (own >= went).all()
-    for j in range(k):
-        largest = np.delete(went, j).max(initial=0)
-        assert largest <= others[j] <= largest * (1 + 1e-5)
-    if k == 1:
-        assert apart == 0
-    else:
-        np.testing.assert_allclose(apart, between.min(1), rtol=1e-5)
-        assert (apart <= between.min(1)).all()
-
-
-@pytest.mark.parametrize("d", [1, 3, 16, 40, 64])
-@pytest.mark.parametrize("offset", [0, 4, 12, 15])
-def test_rows_are_read_wherever_memory_begins(d: int, offset: int) -> None:
-    points = misaligned(np.arange(50 * d, dtype=np.float32).reshape(50, d), offset)
-    rows = enter(points, np.ones(50, "f4"), standardize=False).rows
-    gathering = RowGather(rows, 4)
-    for chosen in ([7, 3, 3, 41], [0, 49, 5]):
-        read = gathering.window(np.array(chosen)).tile(tf.constant(0), len(chosen), d)
-        np.testing.assert_array_equal(read, points[chosen])
-    for start, stop in ((0, 16), (16, 32), (5, 18), (40, 50)):
-        between = window(rows, tf.constant(start), tf.constant(stop), 16, d)
-        assert between.count == stop - start
-        read = between.tile(tf.constant(0), stop - start, d)
-        np.testing.assert_array_equal(read, points[start:stop])
-
-
-@pytest.mark.parametrize("d", [1, 3, 64])
-@pytest.mark.parametrize("offset", [0, 5])
-def test_passes_of_their_own_read_every_row(d: int, offset: int) -> None:
-    points = misaligned(blobs(1500, d), offset)
-    space = enter(points, np.ones(1500, "f4"), standardize=True)
-    placed = space.to_model(points).astype("f8")
-    np.testing.assert_allclose(
-        squared_norms(space.rows, 512, 1500), (placed[512:] ** 2).sum(1), rtol=1e-6
-    )
-    index = np.arange(1500, dtype="i4") % 4
-    centroids = placed[:4].astype("f4")
-    np.testing.assert_allclose(
-        squared_distances(space.rows, 0, 1500, index, centroids),
-        ((placed - centroids[index]) ** 2).sum(1),
-        rtol=1e-5,
-        atol=1e-10,
-    )
-
-
-def test_the_rule_chooses_plain_steps_for_small_data_and_bounds_for_large() -> None:
-    assert choose_engine(20_000, 784, 100) == "plain"
-    assert choose_engine(100_000, 2, 3) == "plain"
-    assert choose_engine(4_000_000, 2, 8) == "narrow"
-    assert choose_engine(1_000_000, 16, 64) == "bounds"
-    assert choose_engine(273_280, 3, 64) == "product"
-    assert choose_engine(1_000_000, 64, 256) == "bounds"
-    assert fit(blobs(100), 3).engine == "plain"
-
-
-def test_an_engine_that_there_is_not_is_refused() -> None:
-    with pytest.raises(InvalidParameter, match=r"'fast'.*'auto', 'plain'"):
-        fit(blobs(100), 3, engine="fast")
 
 
 BITS = """
 import hashlib, sys
 from kmeans_module import fit
 from tests.kmeans_module.problems import blobs
-for engine in ("narrow", "product", "bounds"):
+for engine in ("unrolled", "matmul", "bounds"):
     found = fit(blobs(40_000, 3, 20), 20, engine=engine, seed=5, max_iter=8)
     print(hashlib.sha256(found.centroids.tobytes() + found.assignments.tobytes()
                          + repr(found.history).encode()).hexdigest())

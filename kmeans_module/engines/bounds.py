@@ -1,0 +1,108 @@
+"""Lloyd steps by matrix products for the rows that bounds leave: the engine ``bounds``.
+
+These rows are compacted into full blocks, so that what the bounds save is saved.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+import tensorflow as tf
+
+from ..blocks import Contribution, over_padded_blocks, pad_rows
+from ..graphs import synchronized_cache, trace
+from ..numpy_rows import as_numpy, squared_norms
+from ..rows import Rows
+from .hamerly_bounds import centroid_moves, tighten
+from .matmul import MatmulShard, search_graph
+from .matmul_kernel import search_by_matmul
+
+#: Above this share of the rows all are searched: reading in order costs less than gathering.
+_ALL_ROWS: Final = 0.7
+
+#: The bounds are kept from the step on in which less than this share of the rows changes cluster:
+#: before it they leave nearly every row to be searched.
+_BOUNDS_FROM: Final = 0.02
+
+#: Where the bounds leave too many rows after all they pause for 2, 4 and then 8 steps.
+_LONGEST_PAUSE: Final = 8
+
+#: Rows of a block: `tighten` holds a few numbers a row, whatever d is.
+_TIGHTEN_ROWS: Final = 65_536
+
+
+class BoundsShard(MatmulShard):
+    """The distances of rows that may have moved; 12 bytes a row, once few rows change cluster."""
+
+    def __init__(
+        self, points: Rows, sample_weight: tf.Tensor, n_clusters: int, start: int, stop: int
+    ) -> None:
+        super().__init__(points, sample_weight, n_clusters, start, stop)
+        self._pause, self._bounds_from = 1, 0
+        self._norms = tf.zeros([0])
+        self._bounds: tuple[tf.Tensor, ...] = ()
+
+    def _search(self, centroids: tf.Tensor) -> tf.Tensor:
+        search = self._search_some if self._bounds else self._search_all
+        index, *bounds = search(centroids)
+        self._bounds = tuple(bounds)
+        return index
+
+    def _search_some(self, centroids: tf.Tensor) -> list[tf.Tensor]:
+        """The index of each row and its bounds, of which most are carried over."""
+        moves = centroid_moves()(tf.constant(self._centroids), centroids)
+        upper, lower, is_needed = _tighten_graph(*self._shape)(
+            *self._bounds, self._assignments, centroids, *moves
+        )
+        (rows,) = np.nonzero(as_numpy(is_needed))
+        if len(rows) > _ALL_ROWS * self._n:
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+            self._bounds_from = self._steps + self._pause
+            return self._search_all(centroids)
+        columns = [np.array(each) for each in (self._assignments, upper, lower)]
+        search = search_by_matmul(self._m, *self._shape, with_bounds=True)
+        shift, scale = self._points.shift, self._points.scale
+        for chosen, window in self._gather(rows):
+            squares = self._pad(as_numpy(self._norms)[chosen])
+            found = search(window, shift, scale, centroids, squares)
+            for column, values in zip(columns, found, strict=True):
+                column[chosen] = as_numpy(values)[: len(chosen)]
+        return [tf.constant(column) for column in columns]
+
+    def _search_all(self, centroids: tf.Tensor) -> list[tf.Tensor]:
+        """The index of each row, and its bounds where they are worth it."""
+        few_changed = self._changed < _BOUNDS_FROM * self._n
+        with_bounds = few_changed and self._steps >= self._bounds_from
+        if with_bounds and not len(self._norms):
+            self._norms = tf.constant(squared_norms(self._points, self._start, self._stop))
+        search = search_graph(*self._shape, with_bounds=with_bounds)
+        found: list[tf.Tensor] = search(self._points, self._norms, centroids, *self._range)
+        return found
+
+
+@synchronized_cache
+def _tighten_graph(d: int, k: int) -> Any:
+    """`tighten` of a range of the rows."""
+    m = _TIGHTEN_ROWS
+    kernel = tighten(m, d, k)
+
+    def tighten_all(
+        upper: tf.Tensor,
+        lower: tf.Tensor,
+        index: tf.Tensor,
+        centroids: tf.Tensor,
+        *moves: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        centroids = tf.ensure_shape(centroids, [k, d])
+        moves = tuple(tf.ensure_shape(each, [k]) for each in moves)
+
+        def block(i: tf.Tensor) -> Contribution:
+            columns = [pad_rows(each[i * m : (i + 1) * m], m) for each in (upper, lower, index)]
+            return kernel(*columns, centroids, *moves), ()
+
+        dtypes = tf.float32, tf.float32, tf.bool
+        return over_padded_blocks(block, tf.size(index), m, dtypes, [])[0]
+
+    column = tf.TensorSpec([None], tf.float32)
+    table = tf.TensorSpec([None, None], tf.float32)
+    index = tf.TensorSpec([None], tf.int32)
+    return trace(tighten_all, [column, column, index, table, *[column] * 3])
