@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from .graphs import INT
 from .numpy_rows import NumpyRows
 from .rows import ALIGNED_NUMBERS, Rows, shared_buffer
 
@@ -23,15 +24,23 @@ class Window(NamedTuple):
         numbers: float32 [`window_size`]. Its rows begin after ``skip`` numbers.
         skip: int32 [].
         count: int32 [], how many rows there are, at most m.
+        shift, scale: float32 [d], those of `Rows`.
     """
 
     numbers: tf.Tensor
     skip: tf.Tensor
     count: tf.Tensor
+    shift: tf.Tensor
+    scale: tf.Tensor
 
-    def tile(self, i: tf.Tensor, rows: int, d: int) -> tf.Tensor:
-        """The tile i of so many rows, raw: float32 [rows, d]; beyond the last row, whatever."""
-        return tf.reshape(tf.slice(self.numbers, [self.skip + i * rows * d], [rows * d]), [rows, d])
+    def tile(self, i: tf.Tensor, rows: int) -> tf.Tensor:
+        """Tile i, of so many rows, in the model's space: float32 [rows, d].
+
+        Beyond the window's rows it is undefined.
+        """
+        d = self.shift.shape[0]
+        raw = tf.slice(self.numbers, [self.skip + i * rows * d], [rows * d])
+        return (tf.reshape(raw, [rows, d]) - self.shift) / self.scale
 
 
 def window_size(m: int, d: int) -> int:
@@ -40,13 +49,13 @@ def window_size(m: int, d: int) -> int:
 
 
 def window_spec(m: int, d: int) -> Window:
-    """Its specification."""
-    number = tf.TensorSpec([], tf.int32)
-    return Window(tf.TensorSpec([window_size(m, d)], tf.float32), number, number)
+    """The specification of a window of m rows [d]."""
+    numbers, column = (tf.TensorSpec([size], tf.float32) for size in (window_size(m, d), d))
+    return Window(numbers, INT, INT, column, column)
 
 
 def read_window(points: Rows, start: tf.Tensor, stop: tf.Tensor, m: int, d: int) -> Window:
-    """Rows ``start`` to ``stop``, at most m of them."""
+    """Rows ``start`` to ``stop``, at most m of them, of d numbers."""
     size = window_size(m, d)
     first = tf.cast(start, tf.int64) * d - tf.size(points.head, tf.int64)
     aligned = first // ALIGNED_NUMBERS * ALIGNED_NUMBERS
@@ -54,14 +63,15 @@ def read_window(points: Rows, start: tf.Tensor, stop: tf.Tensor, m: int, d: int)
     numbers = tf.cond(
         inside,
         lambda: points.body[aligned : aligned + size],
-        lambda: _whole(points.raw_block(start, stop), size),
+        lambda: _pad_numbers(points.raw_block(start, stop), size),
     )
     skip = tf.where(inside, tf.cast(first - aligned, tf.int32), 0)
-    return Window(tf.ensure_shape(numbers, [size]), skip, stop - start)
+    shift, scale = (tf.ensure_shape(each, [d]) for each in (points.shift, points.scale))
+    return Window(tf.ensure_shape(numbers, [size]), skip, stop - start, shift, scale)
 
 
 class RowGather:
-    """Chosen rows, together in memory of its own, which the next ones take over.
+    """Copies chosen rows together, into one piece of memory that it uses again.
 
     NumPy copies a row in a tenth of the time that TensorFlow takes to gather it.
 
@@ -72,16 +82,17 @@ class RowGather:
 
     def __init__(self, points: Rows, m: int) -> None:
         self._rows, self._d = NumpyRows(points), len(points.shift)
+        self._space = points.shift, points.scale
         self._numbers, self._tensor = shared_buffer(window_size(m, self._d))
 
     def window(self, chosen: NDArray[np.int64]) -> Window:
-        """The chosen rows, int64 [<= m]; until the next are asked for."""
+        """The chosen rows, int64 [<= m]; valid until the next call."""
         size = len(chosen) * self._d
         self._rows.take(chosen, self._numbers[:size].reshape(-1, self._d))
-        return Window(self._tensor, tf.constant(0), tf.constant(len(chosen)))
+        return Window(self._tensor, tf.constant(0), tf.constant(len(chosen)), *self._space)
 
 
-def _whole(rows: tf.Tensor, size: int) -> tf.Tensor:
+def _pad_numbers(rows: tf.Tensor, size: int) -> tf.Tensor:
     """The numbers of the rows, with zeros after them: float32 [size]."""
     numbers = tf.reshape(rows, [-1])
     return tf.ensure_shape(tf.pad(numbers, [[0, size - tf.size(numbers)]]), [size])

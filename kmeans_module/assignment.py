@@ -78,23 +78,23 @@ def two_nearest_in_block(rows: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tens
 
 def nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """`nearest_in_block` of points [n, d] of any number, in memory of O(block)."""
-    return map_rows(
-        lambda rows: nearest_in_block(rows, centroids),
-        points,
-        width=tf.shape(centroids)[0],
-        dtypes=(tf.int32, tf.float32),
-        ranks=(1, 1),
-    )
+    return _map_columns(nearest_in_block, points, centroids, (tf.int32, tf.float32))
 
 
 def two_nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """`two_nearest_in_block` of points [n, d] of any number, in memory of O(block)."""
+    return _map_columns(two_nearest_in_block, points, centroids, (tf.float32, tf.float32))
+
+
+def _map_columns(
+    function: Callable[[tf.Tensor, tf.Tensor], Sequence[tf.Tensor]],
+    points: tf.Tensor,
+    centroids: tf.Tensor,
+    dtypes: tuple[tf.DType, tf.DType],
+) -> tuple[tf.Tensor, ...]:
+    width = tf.shape(centroids)[0]
     return map_rows(
-        lambda rows: two_nearest_in_block(rows, centroids),
-        points,
-        width=tf.shape(centroids)[0],
-        dtypes=(tf.float32, tf.float32),
-        ranks=(1, 1),
+        lambda rows: function(rows, centroids), points, width=width, dtypes=dtypes, ranks=(1, 1)
     )
 
 

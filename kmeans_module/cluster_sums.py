@@ -20,8 +20,8 @@ def cluster_sums(m: int, d: int, k: int, *, is_move: bool = False) -> Callable[.
     float32 would lose the digits of a tight cluster of many points.
 
     Returns:
-        A function from a window of m rows; weight float32 [m], 0 where there is no row; shift and
-        scale float32 [d]; cluster int32 [m]. It gives of each cluster float64 [k, d], the sum of
+        A function from a window of m rows; weight float32 [m], 0 where there is no row;
+        cluster int32 [m]. It gives of each cluster float64 [k, d], the sum of
         its weighted points, and float64 [k, 2], its weight and how many of its rows have a
         positive weight; and float64 numbers whose sum is the weighted sum of the squared norms.
         With ``is_move`` it takes a cluster int32 [m] that each row has left, too, and gives the
@@ -31,16 +31,10 @@ def cluster_sums(m: int, d: int, k: int, *, is_move: bool = False) -> Callable[.
     tile = _tile_rows(m, d)
     shapes = sums_shapes(m, d, k)[: 2 if is_move else 3]
 
-    def kernel(
-        window: Window,
-        weight: tf.Tensor,
-        shift: tf.Tensor,
-        scale: tf.Tensor,
-        *clusters: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
+    def kernel(window: Window, weight: tf.Tensor, *clusters: tf.Tensor) -> tuple[tf.Tensor, ...]:
         def sum_tile(i: tf.Tensor) -> Contribution:
             wide = tf.cast(tf.slice(weight, [i * tile], [tile]), tf.float64)[:, None]
-            points = tf.cast((window.tile(i, tile, d) - shift) / scale, tf.float64)
+            points = tf.cast(window.tile(i, tile), tf.float64)
             # A product with the weight 0 is 0, also where the row's square overflows.
             weighted = tf.math.multiply_no_nan(points, wide)
             member = tf.cast(wide > 0, tf.float64)
@@ -58,18 +52,12 @@ def cluster_sums(m: int, d: int, k: int, *, is_move: bool = False) -> Callable[.
         zeros = [tf.zeros(shape, tf.float64) for shape in shapes]
         return tuple(over_blocks(sum_tile, tiles, [], zeros)[1])
 
-    vector = tf.TensorSpec([d], tf.float32)
-    return trace(
-        kernel,
-        [
-            window_spec(m, d),
-            tf.TensorSpec([m], tf.float32),
-            vector,
-            vector,
-            *[tf.TensorSpec([m], tf.int32)] * (2 if is_move else 1),
-        ],
-        is_compiled=True,
-    )
+    signature = [
+        window_spec(m, d),
+        tf.TensorSpec([m], tf.float32),
+        *[tf.TensorSpec([m], tf.int32)] * (2 if is_move else 1),
+    ]
+    return trace(kernel, signature, is_compiled=True)
 
 
 def sums_shapes(m: int, d: int, k: int) -> tuple[list[int], ...]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from .array_types import Array, Float32, Float64
 from .blocks import block_ranges, rows_per_block
-from .cores import in_parallel, ranges
+from .cores import core_ranges, in_parallel
 from .rows import select_weighted
 
 #: Numbers of a block: in float64 it should stay in a core's own cache, or nearly.
@@ -44,20 +44,20 @@ def column_moments(points: Array, sample_weight: Float32) -> Moments:
         pivot = first.mean(axis=0, dtype=np.float64)
     pivot = np.where(np.isfinite(pivot), pivot, 0)
 
-    beside = rows_per_block(d, _LINE_NUMBERS)
+    rows_per_line = rows_per_block(d, _LINE_NUMBERS)
 
-    def part(start: int, stop: int) -> list[tuple[Float64, ...]]:
-        lines, rest = _Sums(pivot, beside), _Sums(pivot, 1)
+    def sum_range(start: int, stop: int) -> list[tuple[Float64, ...]]:
+        lines, rest = _RangeSums(pivot, rows_per_line), _RangeSums(pivot, 1)
         with np.errstate(over="ignore", invalid="ignore"):
             for rows in _weighted_blocks(points, sample_weight, start, stop):
-                even = len(rows) // beside * beside
+                even = len(rows) // rows_per_line * rows_per_line
                 if even:
                     lines.add(rows[:even])
                 if even < len(rows):
                     rest.add(rows[even:])
         return [lines.by_column(d), rest.by_column(d)]
 
-    parts = [sums for both in in_parallel(part, ranges(n)) for sums in both]
+    parts = [sums for both in in_parallel(sum_range, core_ranges(n)) for sums in both]
     totals, squares, lows, highs = (np.stack(each) for each in zip(*parts, strict=True))
     counted = np.count_nonzero(sample_weight)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -66,12 +66,12 @@ def column_moments(points: Array, sample_weight: Float32) -> Moments:
         return Moments(pivot + moment, variance, lows.min(axis=0), highs.max(axis=0))
 
 
-class _Sums:
+class _RangeSums:
     """What is summed of one range of the rows, so many of which lie side by side."""
 
-    def __init__(self, pivot: Float64, beside: int) -> None:
-        width = beside * len(pivot)
-        self._pivot = np.tile(pivot, beside)
+    def __init__(self, pivot: Float64, rows_per_line: int) -> None:
+        width = rows_per_line * len(pivot)
+        self._pivot = np.tile(pivot, rows_per_line)
         self._room = np.empty(max(_BLOCK_NUMBERS, width))
         self._total, self._square = np.zeros(width), np.zeros(width)
         self._low, self._high = np.full(width, np.inf), np.full(width, -np.inf)
@@ -101,8 +101,9 @@ def _weighted_blocks(
     points: Array, sample_weight: Float32, start: int, stop: int
 ) -> Iterator[Array]:
     """The rows of positive weight of each block of a range: blocks of whole lines."""
-    side = rows_per_block(points.shape[1], _LINE_NUMBERS)
-    block = side * rows_per_block(side * points.shape[1], _BLOCK_NUMBERS)
+    rows_per_line = rows_per_block(points.shape[1], _LINE_NUMBERS)
+    lines = rows_per_block(rows_per_line * points.shape[1], _BLOCK_NUMBERS)
+    block = lines * rows_per_line
     for first, last in block_ranges(start, stop, block):
         rows = select_weighted(points[first:last], sample_weight[first:last])
         if len(rows):

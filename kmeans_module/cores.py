@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 @cache
-def _process() -> int:
+def _first_process() -> int:
     """The process in which threads were first used: a fork of it has none."""
     return os.getpid()
 
@@ -36,14 +36,14 @@ def check_not_forked() -> None:
     Raises:
         ForkedProcess: it was forked from one that had started them.
     """
-    if _process() != os.getpid():
+    if _first_process() != os.getpid():
         raise ForkedProcess(
             "this process was forked from one in which TensorFlow ran, whose threads it lacks; "
             "start processes by 'spawn' or 'forkserver', or fork before the first fit"
         )
 
 
-def ranges(n: int) -> list[tuple[int, int]]:
+def core_ranges(n: int) -> list[tuple[int, int]]:
     """The rows of each core, from the first to before the last."""
     each = -(-n // (_CORES * _ROWS)) * _ROWS
     return [(start, min(start + each, n)) for start in range(0, n, each)]
@@ -51,4 +51,4 @@ def ranges(n: int) -> list[tuple[int, int]]:
 
 def in_parallel(function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> list[T]:
     """What the function gives for each tuple of arguments, in their order."""
-    return list(_threads.map(lambda given: function(*given), arguments))
+    return list(_threads.map(lambda each: function(*each), arguments))

@@ -7,6 +7,12 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 import tensorflow as tf
 
+#: What graphs take: numbers, one a row, and rows of numbers.
+INT: Final = tf.TensorSpec([], tf.int32)
+INTS: Final = tf.TensorSpec([None], tf.int32)
+FLOATS: Final = tf.TensorSpec([None], tf.float32)
+TABLE: Final = tf.TensorSpec([None, None], tf.float32)
+
 _lock: Final = RLock()
 
 P = ParamSpec("P")

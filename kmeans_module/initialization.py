@@ -13,6 +13,7 @@ import tensorflow as tf
 from .array_types import Float32
 from .assignment import nearest_in_block
 from .blocks import Contribution, block_parts, over_blocks, rows_per_block
+from .graphs import FLOATS, INT, INTS
 from .numpy_rows import NumpyRows
 from .rows import ROWS_SPEC, Rows
 
@@ -24,9 +25,7 @@ INITIALIZATIONS: Final[tuple[Initialization, ...]] = ("k-means++", "k-means||", 
 _ROUNDS: Final = 5
 _OVERSAMPLING: Final = 2
 
-_COLUMN = tf.TensorSpec([None], tf.float32)
 _SEED = tf.TensorSpec([2], tf.int32)
-_INT = tf.TensorSpec([], tf.int32)
 
 
 def initial_centroids(
@@ -45,19 +44,12 @@ def initial_centroids(
         float32 [k, d].
     """
     if init == "k-means++":
-        chosen = greedy_k_means_plus_plus(
-            points, sample_weight, n_clusters, _trials(n_clusters), seed
-        )
+        chosen = _greedy_k_means_plus_plus(points, sample_weight, n_clusters, seed)
     elif init == "k-means||":
         chosen = _k_means_parallel(points, sample_weight, n_clusters, seed)
     else:
         chosen = random_rows(sample_weight, n_clusters, seed)
     return NumpyRows(points).gather(chosen.numpy())
-
-
-def _trials(n_clusters: int) -> int:
-    """scikit-learn's number of trials."""
-    return 2 + int(math.log(n_clusters))
 
 
 def _random_rows(sample_weight: tf.Tensor, n_clusters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -73,7 +65,7 @@ def _random_rows(sample_weight: tf.Tensor, n_clusters: tf.Tensor, seed: tf.Tenso
     return tf.math.top_k(keys, n_clusters).indices
 
 
-def _greedy_k_means_plus_plus(
+def _draw_greedily(
     points: Rows,
     sample_weight: tf.Tensor,
     n_clusters: tf.Tensor,
@@ -99,34 +91,41 @@ def _greedy_k_means_plus_plus(
     seeds = tf.random.experimental.stateless_split(seed, 2)
     uniforms = tf.random.stateless_uniform([n_clusters, trials], seeds[1], dtype=tf.float64)
     uniform = tf.random.stateless_uniform([1], seeds[0], dtype=tf.float64)
-    norms, closest = _start(points, sample_weight)
+    norms, closest = _start_state(points, sample_weight)
     # The first draw is one.
     uniforms = tf.concat([tf.fill([1, trials], uniform[0]), uniforms[1:]], 0)
     chosen = tf.TensorArray(tf.int32, n_clusters)
 
-    def body(
+    def draw_centroid(
         i: tf.Tensor, closest: _Closest, chosen: tf.TensorArray
     ) -> tuple[tf.Tensor, _Closest, tf.TensorArray]:
-        candidates = _draw(closest, sample_weight, uniforms[i])
-        farthest = tf.where(i == 0, float("inf"), 0.0)
-        drawn, potentials = _try(points, norms, sample_weight, closest, candidates, farthest)
-        best = tf.argmin(potentials, output_type=tf.int32)
-        closest = _keep(sample_weight, closest, drawn, best)
+        candidates = _draw_rows(closest, sample_weight, uniforms[i])
+        at_least = tf.where(i == 0, float("inf"), 0.0)
+        drawn, inertias = _try_candidates(
+            points, norms, sample_weight, closest, candidates, at_least
+        )
+        best = tf.argmin(inertias, output_type=tf.int32)
+        closest = _keep_best(sample_weight, closest, drawn, best)
         return i + 1, closest, chosen.write(i, candidates[best])
 
     *_, chosen = tf.while_loop(
         lambda i, *_: i < n_clusters,
-        body,
+        draw_centroid,
         (tf.constant(0), closest, chosen),
         parallel_iterations=1,
     )
     return chosen.stack()
 
 
-random_rows = tf.function(_random_rows, [_COLUMN, _INT, _SEED], autograph=False)
-greedy_k_means_plus_plus = tf.function(
-    _greedy_k_means_plus_plus, [ROWS_SPEC, _COLUMN, _INT, _INT, _SEED], autograph=False
-)
+random_rows = tf.function(_random_rows, [FLOATS, INT, _SEED], autograph=False)
+_greedy_graph = tf.function(_draw_greedily, [ROWS_SPEC, FLOATS, INT, INT, _SEED], autograph=False)
+
+
+def _greedy_k_means_plus_plus(
+    points: Rows, sample_weight: tf.Tensor, n_clusters: int, seed: tf.Tensor
+) -> tf.Tensor:
+    """`_draw_greedily` with scikit-learn's number of trials."""
+    return _greedy_graph(points, sample_weight, n_clusters, 2 + int(math.log(n_clusters)), seed)
 
 
 def _k_means_parallel(
@@ -152,27 +151,24 @@ def _k_means_parallel(
     n = sample_weight.shape[0]
     seeds = tf.random.experimental.stateless_split(seed, _ROUNDS + 2)
     candidates = random_rows(sample_weight, 1, seeds[0])
-    squared, nearest = _nearer(
+    squared, nearest = _update_graph(
         points, tf.fill([n], float("inf")), tf.zeros([n], tf.int32), candidates, 0
     )
     for number in range(1, _ROUNDS + 1):
         count = min(_OVERSAMPLING * n_clusters, n)
         drawn = random_rows(tf.math.multiply_no_nan(squared, sample_weight), count, seeds[number])
-        squared, nearest = _nearer(points, squared, nearest, drawn, len(candidates))
+        squared, nearest = _update_graph(points, squared, nearest, drawn, len(candidates))
         candidates = tf.concat([candidates, drawn], 0)
     mass = tf.math.unsorted_segment_sum(sample_weight, nearest, len(candidates))
-    standing = tf.boolean_mask(candidates, mass > 0)
-    if len(standing) < n_clusters:
-        return greedy_k_means_plus_plus(
-            points, sample_weight, n_clusters, _trials(n_clusters), seeds[-1]
-        )
-    places = NumpyRows(points).gather(standing.numpy())
+    weighted = tf.boolean_mask(candidates, mass > 0)
+    if len(weighted) < n_clusters:
+        return _greedy_k_means_plus_plus(points, sample_weight, n_clusters, seeds[-1])
+    places = NumpyRows(points).gather(weighted.numpy())
     origin = tf.zeros_like(points.shift)
     among = Rows(tf.zeros([0]), tf.reshape(places, [-1]), origin, tf.ones_like(origin))
-    chosen = greedy_k_means_plus_plus(
-        among, tf.boolean_mask(mass, mass > 0), n_clusters, _trials(n_clusters), seeds[-1]
-    )
-    return tf.gather(standing, chosen)
+    weight = tf.boolean_mask(mass, mass > 0)
+    chosen = _greedy_k_means_plus_plus(among, weight, n_clusters, seeds[-1])
+    return tf.gather(weighted, chosen)
 
 
 class _Closest(NamedTuple):
@@ -187,7 +183,7 @@ class _Closest(NamedTuple):
     masses: tf.Tensor
 
 
-def _start(points: Rows, sample_weight: tf.Tensor) -> tuple[tf.TensorArray, _Closest]:
+def _start_state(points: Rows, sample_weight: tf.Tensor) -> tuple[tf.TensorArray, _Closest]:
     """The squared norm of each row, in blocks; and the state before the first draw.
 
     That draw is by weight alone: as if every row were at the distance 1.
@@ -199,12 +195,12 @@ def _start(points: Rows, sample_weight: tf.Tensor) -> tuple[tf.TensorArray, _Clo
         weight = sample_weight[i * block : (i + 1) * block]
         return (tf.reduce_sum(tf.square(rows), 1), tf.ones_like(weight), _sum(weight)), ()
 
-    parts = [_per_block(blocks, 1), _per_block(blocks, 1), tf.TensorArray(tf.float64, blocks)]
+    parts = [_block_array(blocks, 1), _block_array(blocks, 1), tf.TensorArray(tf.float64, blocks)]
     (norms, squared, masses), _ = over_blocks(start_block, blocks, parts, [], parallel_iterations=2)
     return norms, _Closest(squared, masses.stack())
 
 
-def _draw(closest: _Closest, sample_weight: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+def _draw_rows(closest: _Closest, sample_weight: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
     """Rows int32 [t] with a probability in proportion to weight times squared distance.
 
     First the block is drawn, then the row in it: no running sum over all rows is held.
@@ -213,7 +209,7 @@ def _draw(closest: _Closest, sample_weight: tf.Tensor, uniforms: tf.Tensor) -> t
     block = tf.shape(closest.squared.read(0))[0]
     until = tf.cumsum(masses)
 
-    def one(uniform: tf.Tensor) -> tf.Tensor:
+    def draw_row(uniform: tf.Tensor) -> tf.Tensor:
         mass = uniform * until[-1]
         # side="right": a block or a row without mass is never hit.
         number = tf.searchsorted(until, mass[None], side="right")[0]
@@ -228,10 +224,10 @@ def _draw(closest: _Closest, sample_weight: tf.Tensor, uniforms: tf.Tensor) -> t
         row = tf.searchsorted(inside, rest[None], side="right")[0]
         return number * block + tf.minimum(row, tf.size(inside) - 1)
 
-    return tf.map_fn(one, uniforms, fn_output_signature=tf.int32)
+    return tf.map_fn(draw_row, uniforms, fn_output_signature=tf.int32)
 
 
-def _try(
+def _try_candidates(
     points: Rows,
     norms: tf.TensorArray,
     sample_weight: tf.Tensor,
@@ -260,14 +256,14 @@ def _try(
     (drawn,), (inertias,) = over_blocks(
         try_block,
         blocks,
-        [_per_block(blocks, 2)],
+        [_block_array(blocks, 2)],
         [tf.zeros([tf.size(candidates)], tf.float64)],
         parallel_iterations=2,
     )
     return drawn, inertias
 
 
-def _keep(
+def _keep_best(
     sample_weight: tf.Tensor, closest: _Closest, drawn: tf.TensorArray, best: tf.Tensor
 ) -> _Closest:
     """The squared distances with the best of those tried; and the mass of each block."""
@@ -279,12 +275,12 @@ def _keep(
         kept = drawn.read(i)[best]
         return (kept, _sum(tf.math.multiply_no_nan(kept, weight))), ()
 
-    parts = [_per_block(blocks, 1), tf.TensorArray(tf.float64, blocks)]
+    parts = [_block_array(blocks, 1), tf.TensorArray(tf.float64, blocks)]
     (squared, masses), _ = over_blocks(keep_block, blocks, parts, [], parallel_iterations=2)
     return _Closest(squared, masses.stack())
 
 
-def _nearer_rows(
+def _update_nearest(
     points: Rows, squared: tf.Tensor, nearest: tf.Tensor, drawn: tf.Tensor, number: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The squared distance to the nearest candidate, and its number, with those drawn now.
@@ -314,9 +310,9 @@ def _nearer_rows(
     return tuple(part.concat() for part in parts)
 
 
-_nearer = tf.function(
-    _nearer_rows,
-    [ROWS_SPEC, _COLUMN, tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int32), _INT],
+_update_graph = tf.function(
+    _update_nearest,
+    [ROWS_SPEC, FLOATS, INTS, INTS, INT],
     autograph=False,
 )
 
@@ -339,7 +335,7 @@ def squared_distances_to(places: tf.Tensor, rows: tf.Tensor, norms: tf.Tensor) -
     return tf.tensor_scatter_nd_update(squared, doubtful, exact)
 
 
-def _per_block(blocks: tf.Tensor, rank: int) -> tf.TensorArray:
+def _block_array(blocks: tf.Tensor, rank: int) -> tf.TensorArray:
     return tf.TensorArray(
         tf.float32, blocks, element_shape=[None] * rank, infer_shape=False, clear_after_read=False
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .array_types import Float32, Float64
 from .engines.engine import Engine, StepSums
-from .graphs import synchronized_cache, trace
+from .graphs import TABLE, synchronized_cache, trace
 from .model_space import unit_rows
 
 
@@ -44,7 +44,7 @@ class LloydResult:
         assignments: int32 [n], the nearest of ``centroids``.
         inertia: weighted sum of squared distances to the assigned centroids.
         history: the iterations.
-        converged: whether it ended before the last iteration that it was allowed.
+        converged: whether nothing changed any more, or the move was within the tolerance.
     """
 
     initial_centroids: Float32
@@ -117,43 +117,17 @@ def run(
     return LloydResult(initial, centroids, assignments, inertia, tuple(history), converged)
 
 
-def run_starts(
-    new_engine: Callable[[], Engine],
-    starts: Iterable[Float32],
-    *,
-    max_iter: int,
-    tolerance: float,
-    on_sphere: bool = False,
-    on_iteration: Callable[[Iteration, int, int], None] | None = None,
+def best_of_starts(
+    starts: Iterable[Float32], run_start: Callable[[int, Float32], LloydResult]
 ) -> LloydResult:
-    """`run` from each of the starts; that of the lowest inertia is kept, of equal ones the first.
+    """The result of the lowest inertia, of equally low ones the first.
 
     Args:
-        new_engine: gives the engine of a start.
-        starts: float32 [k, d] each, in the model's space; each is asked for when the one before has
-            ended.
-        max_iter, tolerance, on_sphere: see `run`.
-        on_iteration: called after each iteration with it, its number and that of the start, from 1.
+        starts: initial centroids; each is asked for when the start before has ended.
+        run_start: runs a start, given its number, from 1, and its centroids.
     """
-
-    def run_start(start: int, centroids: Float32) -> LloydResult:
-        def report(iteration: Iteration, number: int) -> None:
-            if on_iteration is not None:
-                on_iteration(iteration, number, start)
-
-        return run(
-            new_engine(),
-            centroids,
-            max_iter=max_iter,
-            tolerance=tolerance,
-            on_sphere=on_sphere,
-            on_iteration=report,
-        )
-
-    return min(
-        (run_start(start, centroids) for start, centroids in enumerate(starts, 1)),
-        key=lambda result: result.inertia,
-    )
+    results = (run_start(number, centroids) for number, centroids in enumerate(starts, 1))
+    return min(results, key=lambda result: result.inertia)
 
 
 def _relocate_empty(step: StepSums, engine: Engine) -> StepSums:
@@ -180,13 +154,10 @@ def _relocate_empty(step: StepSums, engine: Engine) -> StepSums:
     return replace(step, sums=sums, counts=counts)
 
 
-_WIDE_TABLE = tf.TensorSpec([None, None], tf.float64)
-
-
 @synchronized_cache
 def _move_graph(*, on_sphere: bool) -> Callable[..., Any]:
     """The graph of `move_centroids`."""
     return trace(
         lambda centroids, sums, counts: move_centroids(centroids, sums, counts, on_sphere),
-        [tf.TensorSpec([None, None], tf.float32), _WIDE_TABLE, tf.TensorSpec([None], tf.float64)],
+        [TABLE, tf.TensorSpec([None, None], tf.float64), tf.TensorSpec([None], tf.float64)],
     )

@@ -15,8 +15,10 @@ from .array_types import Array, Float32, Float64
 from .assignment import two_nearest
 from .blocks import Contribution, block_ranges, over_blocks, rows_per_block
 from .errors import InvalidAssignments, InvalidCentroids, UndefinedMeasure
+from .graphs import INTS, TABLE
 from .model_space import enter, place
 from .module import KMeansModule
+from .numpy_rows import NumpyRows
 from .rows import ROWS_SPEC, Rows
 from .validation import check_points, check_whole
 
@@ -78,7 +80,7 @@ def silhouette(
         InvalidParameter: max_rows below 1.
         UndefinedMeasure: all rows are of one cluster, or each is a cluster of its own.
     """
-    clustering = _clustering("the silhouette", points, assignments)
+    clustering = _check_clustering("the silhouette", points, assignments)
     max_rows = check_whole("max_rows", max_rows, 1)
     n = len(clustering.labels)
     if n <= max_rows:
@@ -101,7 +103,7 @@ def silhouette_samples(
 
     O(n^2 d) time; memory bounded beyond the points and the result.
     """
-    clustering = _clustering("the silhouette", points, assignments)
+    clustering = _check_clustering("the silhouette", points, assignments)
     return _silhouettes(clustering, np.arange(len(clustering.labels)), module)
 
 
@@ -147,8 +149,8 @@ def davies_bouldin(points: ArrayLike, assignments: ArrayLike) -> float:
 
     Args and errors are those of `silhouette`; O(n d + k^2 d) time.
     """
-    clustering = _clustering("the Davies-Bouldin index", points, assignments)
-    centres, k = _centres(clustering), len(clustering.sizes)
+    clustering = _check_clustering("the Davies-Bouldin index", points, assignments)
+    centres, k = _compute_centres(clustering), len(clustering.sizes)
     within = np.zeros(k)
     for own, squared in _squared_distances(clustering, centres):
         within += np.bincount(own, np.sqrt(squared), minlength=k)
@@ -168,8 +170,8 @@ def calinski_harabasz(points: ArrayLike, assignments: ArrayLike) -> float:
 
     Args and errors are those of `silhouette`; O(n d) time.
     """
-    clustering = _clustering("the Calinski-Harabasz index", points, assignments)
-    centres = _centres(clustering)
+    clustering = _check_clustering("the Calinski-Harabasz index", points, assignments)
+    centres = _compute_centres(clustering)
     n, k = len(clustering.labels), len(clustering.sizes)
     middle = clustering.sizes @ centres / n
     between = float(clustering.sizes @ np.square(centres - middle).sum(axis=1))
@@ -189,15 +191,15 @@ def adjusted_rand_index(one: ArrayLike, other: ArrayLike) -> float:
     Raises:
         InvalidAssignments: they are not of the same length, or no whole numbers.
     """
-    first, second = _labels(one), _labels(other)
+    first, second = _check_labels(one), _check_labels(other)
     if len(first) != len(second) or not len(first):
         raise InvalidAssignments(
             f"two clusterings of {len(first)} and {len(second)} rows cannot be compared; "
             "give both of the same rows, one at least"
         )
     n = len(first)
-    rows, columns = _numbered(first), _numbered(second)
-    cells = np.bincount(_numbered(rows * (columns.max() + 1) + columns))
+    rows, columns = _renumber(first), _renumber(second)
+    cells = np.bincount(_renumber(rows * (columns.max() + 1) + columns))
     # As Python's whole numbers: products of pairs of pairs leave int64 at 100,000 rows.
     together, in_first, in_second = (
         int(np.square(sizes.astype(np.int64)).sum())
@@ -217,13 +219,13 @@ def adjusted_rand_index(one: ArrayLike, other: ArrayLike) -> float:
     )
 
 
-def _clustering(what: str, points: ArrayLike, assignments: ArrayLike) -> _Clustering:
-    rows, given = check_points(points), _labels(assignments)
+def _check_clustering(what: str, points: ArrayLike, assignments: ArrayLike) -> _Clustering:
+    rows, given = check_points(points), _check_labels(assignments)
     if len(given) != len(rows):
         raise InvalidAssignments(
             f"assignments have shape {given.shape}; give one a row, shape ({len(rows)},)"
         )
-    labels = _numbered(given)
+    labels = _renumber(given)
     sizes = np.bincount(labels)
     if len(sizes) < 2:
         raise UndefinedMeasure(f"{what} needs two clusters; all {len(rows)} rows are of one")
@@ -234,7 +236,7 @@ def _clustering(what: str, points: ArrayLike, assignments: ArrayLike) -> _Cluste
     return _Clustering(rows, labels.astype(np.int32), sizes)
 
 
-def _labels(assignments: ArrayLike) -> NDArray[np.integer]:
+def _check_labels(assignments: ArrayLike) -> NDArray[np.integer]:
     labels = np.asarray(assignments)
     if labels.ndim != 1 or labels.dtype.kind not in "biu":
         raise InvalidAssignments(
@@ -244,7 +246,7 @@ def _labels(assignments: ArrayLike) -> NDArray[np.integer]:
     return labels.astype(np.int8) if labels.dtype.kind == "b" else labels
 
 
-def _numbered(labels: NDArray[np.integer]) -> NDArray[np.int64]:
+def _renumber(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     """The same clusters under the numbers 0 ... k-1, each of which has a row; int64 [n]."""
     numbers: NDArray[np.int64]
     if labels.min() < 0 or labels.max() > 4 * len(labels):
@@ -260,7 +262,7 @@ def _blocks(n: int, d: int) -> Iterator[tuple[int, int]]:
     return block_ranges(0, n, rows_per_block(2 * d))
 
 
-def _centres(clustering: _Clustering) -> Float64:
+def _compute_centres(clustering: _Clustering) -> Float64:
     """The mean of each cluster, float64 [k, d]."""
     points, labels, sizes = clustering.points, clustering.labels, clustering.sizes
     k, d = len(sizes), points.shape[1]
@@ -298,19 +300,19 @@ def _silhouettes(
 ) -> Float32:
     """The silhouettes of the rows of these numbers, ascending, each against all rows."""
     labels = clustering.labels
-    rows = _rows_in(clustering.points, module)
+    rows = _place_in_space(clustering.points, module)
+    array_rows = NumpyRows(rows)
     clusters = tf.constant(labels)
     sizes = tf.constant(clustering.sizes.astype(np.float64))
-    every = len(measured) == len(labels)
     parts = []
     for start, stop in block_ranges(0, len(measured), _TILE_ROWS):
         chosen = measured[start:stop]
-        tile = _block_of(rows, start, stop) if every else _gather(rows, chosen)
+        tile = array_rows.gather(chosen)
         parts.append(_silhouettes_of(tile, labels[chosen], rows, clusters, sizes).numpy())
     return np.concatenate(parts)
 
 
-def _rows_in(points: Array, module: KMeansModule | None) -> Rows:
+def _place_in_space(points: Array, module: KMeansModule | None) -> Rows:
     """The points where they lie, to be read in the model's space, or around their mean."""
     if module is None:
         return enter(points, np.ones(len(points), np.float32), standardize=False).rows
@@ -354,23 +356,8 @@ def _silhouettes_in_tile(
     return tf.cast(tf.where(own_size > 1, each, tf.zeros_like(each)), tf.float32)
 
 
-_INT = tf.TensorSpec([], tf.int32)
-_block_of = tf.function(
-    lambda rows, start, stop: rows.block(start, stop), [ROWS_SPEC, _INT, _INT], autograph=False
-)
-_gather = tf.function(
-    lambda rows, chosen: rows.gather(chosen),
-    [ROWS_SPEC, tf.TensorSpec([None], tf.int64)],
-    autograph=False,
-)
 _silhouettes_of = tf.function(
     _silhouettes_in_tile,
-    [
-        tf.TensorSpec([None, None], tf.float32),
-        tf.TensorSpec([None], tf.int32),
-        ROWS_SPEC,
-        tf.TensorSpec([None], tf.int32),
-        tf.TensorSpec([None], tf.float64),
-    ],
+    [TABLE, INTS, ROWS_SPEC, INTS, tf.TensorSpec([None], tf.float64)],
     autograph=False,
 )

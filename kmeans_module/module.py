@@ -67,11 +67,11 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         self.shift = tf.Variable(shift, trainable=False, dtype=tf.float32, name="shift")
         self.scale = tf.Variable(scale, trainable=False, dtype=tf.float32, name="scale")
         self.n_clusters, self.n_features = self.centroids.shape
-        self.assign = self._served(ASSIGN, self._assign)
-        self.score = self._served(SCORE, self._score)
-        self.transform = self._served(TRANSFORM, self._transform)
-        self.decode = self._served(DECODE, self._decode)
-        self.fit_step = self._served(FIT_STEP, self._fit_step)
+        self.assign = self._serve(ASSIGN, self._assign)
+        self.score = self._serve(SCORE, self._score)
+        self.transform = self._serve(TRANSFORM, self._transform)
+        self.decode = self._serve(DECODE, self._decode)
+        self.fit_step = self._serve(FIT_STEP, self._fit_step)
 
     @property
     def signatures(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
             REGRESS: tf.function(regress, input_signature=serialized),
         }
 
-    def _served(self, signature: str, function: Callable[..., Tensors]) -> Any:
+    def _serve(self, signature: str, function: Callable[..., Tensors]) -> Any:
         sizes = {"d": self.n_features}
         specs = [
             tf.TensorSpec([sizes.get(dim) for dim in tensor.shape], tensor.dtype, tensor.name)
@@ -125,17 +125,17 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
     def _assign(self, points: tf.Tensor) -> Tensors:
         def block(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            rows = self._scaled(raw)
+            rows = self._to_model(raw)
             index, squared = nearest_in_block(rows, self.centroids)
-            good = self._good(rows, squared)
-            return _or_bad(good, index), _or_bad(good, tf.sqrt(squared))
+            good = self._is_good(rows, squared)
+            return _mark_bad(good, index), _mark_bad(good, tf.sqrt(squared))
 
         index, distance = self._map_rows(block, points, (tf.int32, tf.float32))
         return {"cluster_index": index, "distance": distance}
 
     def _score(self, points: tf.Tensor) -> Tensors:
         def block(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            rows = self._scaled(raw)
+            rows = self._to_model(raw)
             if self.n_clusters == 1:
                 _, squared = nearest_in_block(rows, self.centroids)
                 silhouette = tf.zeros_like(squared)
@@ -143,9 +143,9 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
                 squared, second = two_nearest_in_block(rows, self.centroids)
                 near, far = tf.sqrt(squared), tf.sqrt(second)
                 silhouette = tf.math.divide_no_nan(far - near, far)
-            good = self._good(rows, squared)
+            good = self._is_good(rows, squared)
             counted = good & tf.math.is_finite(silhouette)
-            return _or_bad(good, squared), tf.where(counted, silhouette, 0.0)
+            return _mark_bad(good, squared), tf.where(counted, silhouette, 0.0)
 
         squared, silhouette = self._map_rows(block, points, (tf.float32, tf.float32))
         return {"squared_distance": squared, "silhouette": silhouette}
@@ -165,7 +165,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         distances = all_distances(rows, self.centroids)
         # As in `assign`, a distance whose square overflows float32 is none.
         good = finite[:, None] & tf.math.is_finite(tf.square(distances))
-        return {"all_distances": _or_bad(good, distances)}
+        return {"all_distances": _mark_bad(good, distances)}
 
     def _decode(self, cluster_index: tf.Tensor) -> Tensors:
         cluster_index = tf.ensure_shape(cluster_index, [None])
@@ -226,7 +226,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         # A row whose square overflows float32 is bad too, by whatever centroids.
         finite &= tf.math.is_finite(tf.reduce_sum(tf.square(rows), 1))
         weight = tf.where(finite, sample_weight, 0.0)
-        began = self._scaled(centroids)
+        began = self._to_model(centroids)
         _, _, sums, counts, inertia = assign_and_sum(
             lambda start, stop: rows[start:stop], weight, began
         )
@@ -246,7 +246,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         Bad is a row with NaN or infinity, and for cosine distance one of zeros.
         """
         points = tf.ensure_shape(points, [None, self.n_features])
-        rows = self._scaled(points)
+        rows = self._to_model(points)
         # One pass: a number that is not finite makes the sum so. A sum that overflows is of a row
         # whose square does, and that is bad too.
         good = tf.math.is_finite(tf.reduce_sum(rows, 1))
@@ -254,7 +254,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
             good &= tf.reduce_any(rows != 0, 1)
         return rows, good
 
-    def _good(self, rows: tf.Tensor, squared: tf.Tensor) -> tf.Tensor:
+    def _is_good(self, rows: tf.Tensor, squared: tf.Tensor) -> tf.Tensor:
         """Which rows of the model's space are good, by the squared distance to any centroid.
 
         NaN or infinity in a row makes its distance so, which spares a pass over the rows.
@@ -262,10 +262,10 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         good = tf.math.is_finite(squared)
         return good & tf.reduce_any(rows != 0, 1) if self.distance == "cosine" else good
 
-    def _scaled(self, points: tf.Tensor) -> tf.Tensor:
+    def _to_model(self, points: tf.Tensor) -> tf.Tensor:
         rows = (points - self.shift) / self.scale
         return unit_rows(rows) if self.distance == "cosine" else rows
 
 
-def _or_bad(good: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+def _mark_bad(good: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     return tf.where(good, values, tf.cast(BAD_ROW, values.dtype))

@@ -14,13 +14,14 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from . import lloyd
 from .array_types import Float32
 from .assignment import nearest
 from .blocks import map_array
 from .engines.choice import choose_engine, new_engine
 from .errors import InvalidParameter, UndefinedMeasure
 from .initialization import initial_centroids
-from .lloyd import LloydResult, run_starts
+from .lloyd import LloydResult, best_of_starts
 from .metrics import (
     adjusted_rand_index,
     calinski_harabasz,
@@ -142,12 +143,15 @@ class _Problem:
         n, d = self.points.shape
         weight = tf.ones(n)
         engine = choose_engine(n, d, k)
-        return run_starts(
-            lambda: new_engine(engine, self.rows, weight, k),
+        return best_of_starts(
             (*(seeds[:k] for seeds in self.seeds), *more),
-            max_iter=max_iter,
-            tolerance=self.tolerance,
-            on_sphere=self.on_sphere,
+            lambda number, centroids: lloyd.run(
+                new_engine(engine, self.rows, weight, k),
+                centroids,
+                max_iter=max_iter,
+                tolerance=self.tolerance,
+                on_sphere=self.on_sphere,
+            ),
         )
 
 
@@ -207,11 +211,11 @@ def select_k(
     found = [each for each in measured if k_min <= each.k <= k_max]
     for k in range(k_min + len(found), k_max + 1):
 
-        def tell(step: str, part: float, k: int = k) -> None:
+        def report(step: str, part: float, k: int = k) -> None:
             if on_progress is not None:
                 on_progress(SelectionProgress(k, step, _share(k_min, k_max, k, part)))
 
-        found.append(sweep.measure(k, max_iter, seed, found[-1] if found else None, tell))
+        found.append(sweep.measure(k, max_iter, seed, found[-1] if found else None, report))
         if on_measured is not None:
             on_measured(found[-1])
     suggestion, reason = suggest(found)
@@ -278,10 +282,10 @@ def _check_range(k_min: int, k_max: int) -> tuple[int, int]:
 def _share(k_min: int, k_max: int, k: int, part: float) -> float:
     """The share of all work that is done; the work for a k grows with it."""
 
-    def until(last: int) -> float:
+    def work_up_to(last: int) -> float:
         return sum(each + 5.0 for each in range(k_min, last + 1))
 
-    return (until(k - 1) + part * (k + 5.0)) / until(k_max)
+    return (work_up_to(k - 1) + part * (k + 5.0)) / work_up_to(k_max)
 
 
 class _Sweep:
@@ -298,19 +302,18 @@ class _Sweep:
         self._tolerance = tol * space.mean_variance
         self._k_max = k_max
         self._random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0x5E1,)))
-        self._all = self._problem(points, n_init)
-        self._sample = _drawn(points, _STABILITY_ROWS, self._random)
+        self._all = self._new_problem(points, n_init)
+        self._sample = _sample_rows(points, _STABILITY_ROWS, self._random)
 
     def draw_halves(self, resamples: int) -> tuple[_Problem, ...]:
         half = (len(self._sample) + 1) // 2
-        return tuple(
-            self._problem(_drawn(self._sample, half, self._random), 2) for _ in range(resamples)
-        )
+        samples = (_sample_rows(self._sample, half, self._random) for _ in range(resamples))
+        return tuple(self._new_problem(sample, 2) for sample in samples)
 
     def draw_noises(self) -> tuple[_Problem, ...]:
-        rows = _drawn(self._sample, _NOISE_ROWS, self._random)
+        rows = _sample_rows(self._sample, _NOISE_ROWS, self._random)
         return tuple(
-            self._problem(_noise_like(rows, self._on_sphere, self._random), 2)
+            self._new_problem(_draw_noise(rows, self._on_sphere, self._random), 2)
             for _ in range(_NOISES)
         )
 
@@ -320,18 +323,18 @@ class _Sweep:
         max_iter: int,
         seed: int,
         before: MeasuredK | None,
-        tell: Callable[[str, float], None],
+        report: Callable[[str, float], None],
     ) -> MeasuredK:
-        tell("fitting", 0.0)
+        report("fitting", 0.0)
         best = self._all.fit(k, max_iter, *self._warm_start(before))
-        tell("measuring", 0.4)
+        report("measuring", 0.4)
         points, labels = self._all.points, best.assignments
-        found = _or_none(lambda: silhouette(points, labels, seed=seed))
-        bouldin = _or_none(lambda: davies_bouldin(points, labels))
-        harabasz = _or_none(lambda: calinski_harabasz(points, labels))
-        tell("clustering halves of the rows", 0.5)
+        found = _value_or_none(lambda: silhouette(points, labels, seed=seed))
+        bouldin = _value_or_none(lambda: davies_bouldin(points, labels))
+        harabasz = _value_or_none(lambda: calinski_harabasz(points, labels))
+        report("clustering halves of the rows", 0.5)
         stability = self._stability(k, max_iter)
-        tell("clustering noise", 0.8)
+        report("clustering noise", 0.8)
         noise = self._noise_silhouettes(k, max_iter)
         return MeasuredK(
             k=k,
@@ -347,17 +350,17 @@ class _Sweep:
             centroids=best.centroids,
         )
 
-    def _problem(self, points: Float32, starts: int) -> _Problem:
+    def _new_problem(self, points: Float32, starts: int) -> _Problem:
         n, d = points.shape
         rows = place(points, np.zeros(d, np.float32), np.ones(d, np.float32), "euclidean")
         weight = tf.ones(n)
         seeds = tuple(
-            initial_centroids("k-means++", rows, weight, min(self._k_max, n), self._seed())
+            initial_centroids("k-means++", rows, weight, min(self._k_max, n), self._draw_seed())
             for _ in range(starts)
         )
         return _Problem(points, rows, seeds, self._tolerance, self._on_sphere)
 
-    def _seed(self) -> NDArray[np.int32]:
+    def _draw_seed(self) -> NDArray[np.int32]:
         return self._random.integers(-(2**31), 2**31, 2).astype(np.int32)
 
     def _warm_start(self, before: MeasuredK | None) -> tuple[Float32, ...]:
@@ -396,21 +399,21 @@ class _Sweep:
         ]
 
 
-def _or_none(measure: Callable[[], Measure]) -> Measure | None:
+def _value_or_none(measure: Callable[[], Measure]) -> Measure | None:
     try:
         return measure()
     except UndefinedMeasure:
         return None
 
 
-def _drawn(points: Float32, most: int, random: np.random.Generator) -> Float32:
+def _sample_rows(points: Float32, most: int, random: np.random.Generator) -> Float32:
     """Rows drawn without repetition, in their order; all when they are not too many."""
     if len(points) <= most:
         return points
     return points[np.sort(random.choice(len(points), most, replace=False))]
 
 
-def _noise_like(points: Float32, on_sphere: bool, random: np.random.Generator) -> Float32:
+def _draw_noise(points: Float32, on_sphere: bool, random: np.random.Generator) -> Float32:
     """As many rows, uniform in the box of the points along their principal axes."""
     mean = points.mean(axis=0, dtype=np.float64)
     _, _, axes = np.linalg.svd(points - mean, full_matrices=False)

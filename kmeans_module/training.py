@@ -9,12 +9,13 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from . import lloyd
 from .array_types import Float32
 from .cores import check_not_forked
 from .engines.choice import EngineName, new_engine, resolve_engine
 from .errors import InvalidCentroids, InvalidParameter
 from .initialization import INITIALIZATIONS, initial_centroids
-from .lloyd import Iteration, run_starts
+from .lloyd import Iteration, LloydResult, best_of_starts
 from .model_space import DISTANCES, Distance, ModelSpace, enter
 from .module import KMeansModule
 from .validation import (
@@ -164,17 +165,20 @@ def fit(
     """
     check_not_forked()
     array = check_points(points)
-    parameters = _check_parameters(
-        n_clusters=n_clusters,
-        init=init,
-        n_init=n_init,
-        max_iter=max_iter,
-        tol=tol,
-        standardize=standardize,
-        distance=distance,
-        seed=seed,
-        random_state=random_state,
-        n=len(array),
+    if not isinstance(standardize, bool | np.bool_):
+        raise InvalidParameter(f"standardize is {standardize!r}; give True or False")
+    if isinstance(init, str):
+        check_choice("init", init, INITIALIZATIONS, more=", or an array of centroids")
+    n_starts = _check_n_init(n_init, len(array))
+    parameters = FitParameters(
+        n_clusters=check_whole("n_clusters", n_clusters, 1),
+        init=init if isinstance(init, str) else "array",
+        n_init=n_starts if isinstance(init, str) else 1,
+        max_iter=check_whole("max_iter", max_iter, 1),
+        tol=_check_tol(tol),
+        standardize=bool(standardize),
+        distance=check_choice("distance", distance, DISTANCES),
+        seed=_check_seed(seed, random_state),
     )
     if on_iteration is not None and not callable(on_iteration):
         raise InvalidParameter(f"on_iteration is {on_iteration!r}; give a function")
@@ -191,16 +195,32 @@ def fit(
         seed = _start_seed(parameters.seed, start)
         return initial_centroids(parameters.init, space.rows, weight, k, seed)
 
-    best = run_starts(
-        lambda: new_engine(engine_name, space.rows, weight, k),
-        map(draw_start, range(parameters.n_init))
-        if given is None
-        else [_centroids_to_model(given, space)],
-        max_iter=parameters.max_iter,
-        tolerance=parameters.tol * space.mean_variance,
-        on_sphere=space.distance == "cosine",
-        on_iteration=_reporter(on_iteration, parameters),
-    )
+    def run_start(start: int, centroids: Float32) -> LloydResult:
+        def report(iteration: Iteration, number: int) -> None:
+            if on_iteration is not None:
+                on_iteration(
+                    Progress(
+                        start=start,
+                        n_init=parameters.n_init,
+                        iteration=number,
+                        max_iter=parameters.max_iter,
+                        inertia=iteration.inertia,
+                        shift=iteration.shift,
+                        cluster_sizes=iteration.cluster_sizes,
+                    )
+                )
+
+        return lloyd.run(
+            new_engine(engine_name, space.rows, weight, k),
+            centroids,
+            max_iter=parameters.max_iter,
+            tolerance=parameters.tol * space.mean_variance,
+            on_sphere=space.distance == "cosine",
+            on_iteration=report,
+        )
+
+    starts = map(draw_start, range(n_starts)) if given is None else [_to_model(given, space)]
+    best = best_of_starts(starts, run_start)
     return FitResult(
         centroids=space.to_raw(best.centroids),
         assignments=best.assignments,
@@ -215,48 +235,30 @@ def fit(
     )
 
 
-def _check_parameters(
-    *,
-    n_clusters: int,
-    init: str | ArrayLike,
-    n_init: int | str,
-    max_iter: int,
-    tol: float,
-    standardize: bool,
-    distance: Distance,
-    seed: int | None,
-    random_state: int | None,
-    n: int,
-) -> FitParameters:
-    """The parameters of a fit of n rows. Raises InvalidParameter."""
+def _check_n_init(n_init: int | str, n: int) -> int:
+    """How many starts a fit of n rows makes. Raises InvalidParameter."""
+    if isinstance(n_init, str) and n_init == "auto":
+        return 10 if n <= _ROWS_OF_TEN_STARTS else 1
+    return check_whole("n_init", n_init, 1)
+
+
+def _check_tol(tol: float) -> float:
+    """The tolerance, when it is one. Raises InvalidParameter."""
+    is_number = isinstance(tol, float | int | np.number) and not isinstance(tol, bool)
+    if not is_number or not 0 <= float(tol) < math.inf:
+        raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
+    return float(tol)
+
+
+def _check_seed(seed: int | None, random_state: int | None) -> int:
+    """The one of the two that is given, or 0. Raises InvalidParameter."""
     if seed is not None and random_state is not None:
         raise InvalidParameter(
             f"seed is {seed!r} and random_state is {random_state!r}, which is the same; give one"
         )
-    if seed is None:
-        seed_name, given_seed = "random_state", random_state
-    else:
-        seed_name, given_seed = "seed", seed
-    if isinstance(n_init, str) and n_init == "auto":
-        n_init = 10 if n <= _ROWS_OF_TEN_STARTS else 1
-    is_number = isinstance(tol, float | int | np.number) and not isinstance(tol, bool)
-    if not is_number or not 0 <= float(tol) < math.inf:
-        raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
-    if not isinstance(standardize, bool | np.bool_):
-        raise InvalidParameter(f"standardize is {standardize!r}; give True or False")
-    if isinstance(init, str):
-        check_choice("init", init, INITIALIZATIONS, more=", or an array of centroids")
-    starts = check_whole("n_init", n_init, 1)
-    return FitParameters(
-        n_clusters=check_whole("n_clusters", n_clusters, 1),
-        init=init if isinstance(init, str) else "array",
-        n_init=starts if isinstance(init, str) else 1,
-        max_iter=check_whole("max_iter", max_iter, 1),
-        tol=float(tol),
-        standardize=bool(standardize),
-        distance=check_choice("distance", distance, DISTANCES),
-        seed=0 if given_seed is None else check_whole(seed_name, given_seed, 0),
-    )
+    if random_state is not None:
+        return check_whole("random_state", random_state, 0)
+    return 0 if seed is None else check_whole("seed", seed, 0)
 
 
 def _check_centroids(init: ArrayLike, k: int, d: int) -> NDArray[np.float64]:
@@ -267,7 +269,7 @@ def _check_centroids(init: ArrayLike, k: int, d: int) -> NDArray[np.float64]:
     return given.astype(np.float64)
 
 
-def _centroids_to_model(given: NDArray[np.float64], space: ModelSpace) -> Float32:
+def _to_model(given: NDArray[np.float64], space: ModelSpace) -> Float32:
     """Given centroids in the model's space.
 
     Raises InvalidCentroids when one is so far from the points that float32 cannot hold its square.
@@ -293,26 +295,3 @@ def _start_seed(seed: int, start: int) -> NDArray[np.int32]:
     """An independent seed int32 [2] for each start."""
     sequence = np.random.SeedSequence(seed, spawn_key=(start,))
     return sequence.generate_state(2).astype(np.int32)
-
-
-def _reporter(
-    on_iteration: Callable[[Progress], None] | None, parameters: FitParameters
-) -> Callable[[Iteration, int, int], None] | None:
-    """What tells the caller's function of each iteration; None where there is none."""
-    if on_iteration is None:
-        return None
-
-    def report(iteration: Iteration, number: int, start: int) -> None:
-        on_iteration(
-            Progress(
-                start=start,
-                n_init=parameters.n_init,
-                iteration=number,
-                max_iter=parameters.max_iter,
-                inertia=iteration.inertia,
-                shift=iteration.shift,
-                cluster_sizes=iteration.cluster_sizes,
-            )
-        )
-
-    return report

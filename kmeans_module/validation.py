@@ -38,7 +38,7 @@ def check_points(points: ArrayLike) -> Array:
     if is_frame:
         _check_columns(points)
     try:
-        array = _of_frame(points) if is_frame else np.asarray(points)
+        array = _read_frame(points) if is_frame else np.asarray(points)
     except ValueError as error:
         raise InvalidPoints(f"points are no table: {error}") from None
     if array.dtype.kind not in "buif":
@@ -64,7 +64,7 @@ def _check_columns(frame: Any) -> None:
             )
 
 
-def _of_frame(frame: Any) -> Array:
+def _read_frame(frame: Any) -> Array:
     """The numbers of a data frame, whose columns may be of several dtypes, or lack values."""
     array = np.asarray(frame)
     if array.dtype == object:

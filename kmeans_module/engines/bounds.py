@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..blocks import Contribution, over_padded_blocks, pad_rows
-from ..graphs import synchronized_cache, trace
+from ..graphs import FLOATS, INTS, TABLE, synchronized_cache, trace
 from ..numpy_rows import as_numpy, squared_norms
 from ..rows import Rows
 from .hamerly_bounds import centroid_moves, tighten
@@ -60,10 +60,9 @@ class BoundsShard(MatmulShard):
             return self._search_all(centroids)
         columns = [np.array(each) for each in (self._assignments, upper, lower)]
         search = search_by_matmul(self._m, *self._shape, with_bounds=True)
-        shift, scale = self._points.shift, self._points.scale
         for chosen, window in self._gather(rows):
             squares = self._pad(as_numpy(self._norms)[chosen])
-            found = search(window, shift, scale, centroids, squares)
+            found = search(window, centroids, squares)
             for column, values in zip(columns, found, strict=True):
                 column[chosen] = as_numpy(values)[: len(chosen)]
         return [tf.constant(column) for column in columns]
@@ -102,7 +101,4 @@ def _tighten_graph(d: int, k: int) -> Any:
         dtypes = tf.float32, tf.float32, tf.bool
         return over_padded_blocks(block, tf.size(index), m, dtypes, [])[0]
 
-    column = tf.TensorSpec([None], tf.float32)
-    table = tf.TensorSpec([None, None], tf.float32)
-    index = tf.TensorSpec([None], tf.int32)
-    return trace(tighten_all, [column, column, index, table, *[column] * 3])
+    return trace(tighten_all, [FLOATS, FLOATS, INTS, TABLE, FLOATS, FLOATS, FLOATS])

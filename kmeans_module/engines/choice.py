@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 import tensorflow as tf
 
-from ..cores import ranges
+from ..cores import core_ranges
 from ..rows import Rows
 from ..validation import check_choice
 from .bounds import BoundsShard
@@ -80,4 +80,4 @@ def new_engine(name: EngineName, points: Rows, sample_weight: tf.Tensor, k: int)
     if name == "plain":
         # Stock TensorFlow brings threads of its own.
         return PlainShard(points, sample_weight, k, 0, n)
-    return ShardedEngine([SHARDS[name](points, sample_weight, k, *part) for part in ranges(n)])
+    return ShardedEngine([SHARDS[name](points, sample_weight, k, *part) for part in core_ranges(n)])

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import tensorflow as tf
 
-from ..graphs import synchronized_cache, trace
+from ..graphs import TABLE, synchronized_cache, trace
 
 _WIDER: Final = 1 + 2.0**-20
 _NARROWER: Final = 1 - 2.0**-20
@@ -39,7 +39,7 @@ def bounds_of_scores(
         least: float32 [m], the least ``|c|^2 / 2 - x.c`` of each row.
         second: float32 [m], the next; infinity where k = 1.
     """
-    error = _error(tf.sqrt(square), centroids)
+    error = _rounding_error(tf.sqrt(square), centroids)
     upper = tf.sqrt(tf.maximum(square + 2.0 * least, 0.0) + error) * _WIDER
     lower = tf.sqrt(tf.maximum(square + 2.0 * second - error, 0.0)) * _NARROWER
     return upper, lower
@@ -69,7 +69,7 @@ def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
         lower = (lower - tf.gather(others, cluster)) * _NARROWER
         lower = tf.maximum(lower, (tf.gather(apart, cluster) - upper) * _NARROWER)
         # |x| <= |x - c| + |c|
-        error = _error(upper + _longest(centroids), centroids)
+        error = _rounding_error(upper + _largest_norm(centroids), centroids)
         gap = (lower - upper) * (lower + upper) * _NARROWER
         clear = (lower > upper) & (gap > 2.0 * error)
         return upper, lower, tf.logical_not(clear)
@@ -128,18 +128,18 @@ def _centroid_moves(before: tf.Tensor, after: tf.Tensor) -> tuple[tf.Tensor, tf.
 @synchronized_cache
 def centroid_moves() -> Callable[..., Any]:
     """The graph of `_centroid_moves`."""
-    return trace(_centroid_moves, [tf.TensorSpec([None, None], tf.float32)] * 2)
+    return trace(_centroid_moves, [TABLE, TABLE])
 
 
-def _longest(centroids: tf.Tensor) -> tf.Tensor:
+def _largest_norm(centroids: tf.Tensor) -> tf.Tensor:
     """The largest norm of the centroids, float32 []; overflow makes it infinity, and no bound."""
     return tf.sqrt(tf.reduce_max(tf.reduce_sum(tf.square(centroids), 1))) * _WIDER
 
 
-def _error(length: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
+def _rounding_error(length: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     """At most the error of the squared distances of rows of such norms, float32 [m]."""
     n = centroids.shape[1] + 2
     gamma = n * 2.0**-24 / (1 - n * 2.0**-24)
-    longest = _longest(centroids)
+    longest = _largest_norm(centroids)
     error = 2 * gamma * (length * longest + tf.square(longest))
     return (error + 4 * 2.0**-24 * tf.square(length + longest)) * _WIDER

@@ -15,7 +15,7 @@ from ..aligned_window import RowGather, Window, read_window
 from ..array_types import Float64
 from ..blocks import Contribution, block_ranges, kernel_rows, over_padded_blocks, pad_rows
 from ..cluster_sums import cluster_sums, sums_shapes
-from ..graphs import synchronized_cache, trace
+from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
 from ..numpy_rows import as_numpy
 from ..rows import ROWS_SPEC, Rows
 from .engine import StepSums
@@ -30,10 +30,6 @@ _NEW_SUMS: Final = 0.5
 _FRESH: Final = 64
 
 _DTYPES: Final = (tf.int32, tf.float32, tf.float32)
-_COLUMN = tf.TensorSpec([None], tf.float32)
-_INDEX = tf.TensorSpec([None], tf.int32)
-_COUNT = tf.TensorSpec([], tf.int32)
-_TABLE = tf.TensorSpec([None, None], tf.float32)
 
 
 class MatmulShard(Shard):
@@ -86,7 +82,7 @@ class MatmulShard(Shard):
                 self._pad(as_numpy(each)[chosen])
                 for each in (self._weight, index, self._assignments)
             )
-            sums, counts = kernel(window, weight, self._points.shift, self._points.scale, new, old)
+            sums, counts = kernel(window, weight, new, old)
             self._sums = self._sums + sums.numpy()
             self._counts = self._counts + counts.numpy()
 
@@ -122,12 +118,12 @@ def search_graph(d: int, k: int, *, with_bounds: bool) -> Any:
         def block(i: tf.Tensor) -> Contribution:
             squares = [pad_rows(norms[i * m : (i + 1) * m], m)] * with_bounds
             rows = _read_block(points, start, i, m, d, n)
-            return kernel(rows, *_space(points, d), centroids, *squares), ()
+            return kernel(rows, centroids, *squares), ()
 
         dtypes = _DTYPES if with_bounds else _DTYPES[:1]
         return over_padded_blocks(block, n, m, dtypes, [])[0]
 
-    return trace(search, [ROWS_SPEC, _COLUMN, _TABLE, _COUNT, _COUNT])
+    return trace(search, [ROWS_SPEC, FLOATS, TABLE, INT, INT])
 
 
 @synchronized_cache
@@ -143,12 +139,11 @@ def _sums_graph(d: int, k: int) -> Any:
         def block(i: tf.Tensor) -> Contribution:
             part = slice(i * m, (i + 1) * m)
             rows = _read_block(points, start, i, m, d, n)
-            columns = pad_rows(weight[part], m), *_space(points, d), pad_rows(index[part], m)
-            return (), kernel(rows, *columns)
+            return (), kernel(rows, pad_rows(weight[part], m), pad_rows(index[part], m))
 
         return over_padded_blocks(block, n, m, [], sums_shapes(m, d, k))[1]
 
-    return trace(sum_rows, [ROWS_SPEC, _COLUMN, _INDEX, _COUNT])
+    return trace(sum_rows, [ROWS_SPEC, FLOATS, INTS, INT])
 
 
 def _read_block(
@@ -156,7 +151,3 @@ def _read_block(
 ) -> Window:
     """Block i of m rows, of n rows from ``start`` on."""
     return read_window(points, start + i * m, start + tf.minimum((i + 1) * m, n), m, d)
-
-
-def _space(points: Rows, d: int) -> tuple[tf.Tensor, tf.Tensor]:
-    return tf.ensure_shape(points.shift, [d]), tf.ensure_shape(points.scale, [d])

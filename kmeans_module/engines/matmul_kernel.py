@@ -23,27 +23,19 @@ def search_by_matmul(m: int, d: int, k: int, *, with_bounds: bool) -> Callable[.
     """The kernel for blocks of one shape; compiled when it is first called.
 
     Returns:
-        A function from a window of m rows; shift and scale float32 [d]; centroids
-        float32 [k, d], in the model's space; and with ``with_bounds`` the rows' squared norms
-        float32 [m]. It gives the index int32 [m] of the nearest centroid, of equally near ones
-        the lowest. With ``with_bounds`` also float32 [m] each: at least the distance to it, and at
-        most the distance to any other. What it gives beyond the window's rows means nothing.
-        O(m k d) time, a temporary of [k, tile].
+        A function from a window of m rows; centroids float32 [k, d], in the model's space; and with
+        ``with_bounds`` the rows' squared norms float32 [m]. It gives the index int32 [m] of the
+        nearest centroid, of equally near ones the lowest. With ``with_bounds`` also float32 [m]
+        each: at least the distance to it, and at most the distance to any other. Beyond the
+        window's rows they are undefined. O(m k d) time, a temporary of [k, tile].
     """
 
-    def kernel(
-        window: Window,
-        shift: tf.Tensor,
-        scale: tf.Tensor,
-        centroids: tf.Tensor,
-        *square: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
+    def kernel(window: Window, centroids: tf.Tensor, *square: tf.Tensor) -> tuple[tf.Tensor, ...]:
         half_norm = 0.5 * tf.reduce_sum(tf.square(centroids), 1, keepdims=True)
         weights = tf.concat([-centroids, half_norm], 1)
 
         def search_tile(i: tf.Tensor) -> Contribution:
-            points = (window.tile(i, tile, d) - shift) / scale
-            points = tf.concat([points, tf.ones([tile, 1])], 1)
+            points = tf.concat([window.tile(i, tile), tf.ones([tile, 1])], 1)
             index, least, second = _least_two(tf.matmul(weights, points, transpose_b=True))
             results = [index]
             if with_bounds:
@@ -57,11 +49,8 @@ def search_by_matmul(m: int, d: int, k: int, *, with_bounds: bool) -> Callable[.
         return tuple(tf.reshape(part.stack(), [m]) for part in parts)
 
     tile = _tile_rows(m, d, k)
-    vector = tf.TensorSpec([d], tf.float32)
     signature = [
         window_spec(m, d),
-        vector,
-        vector,
         tf.TensorSpec([k, d], tf.float32),
         *[tf.TensorSpec([m], tf.float32)] * with_bounds,
     ]

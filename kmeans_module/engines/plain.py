@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from ..array_types import Float32
 from ..assignment import assign_and_sum
+from ..graphs import FLOATS, INT, TABLE
 from ..numpy_rows import as_numpy
 from ..rows import ROWS_SPEC, Rows
 from .engine import StepSums
@@ -44,15 +45,4 @@ def _assign_rows(
     return assign_and_sum(block, weight, centroids)
 
 
-_INT = tf.TensorSpec([], tf.int32)
-_assign_and_sum = tf.function(
-    _assign_rows,
-    [
-        ROWS_SPEC,
-        tf.TensorSpec([None], tf.float32),
-        tf.TensorSpec([None, None], tf.float32),
-        _INT,
-        _INT,
-    ],
-    autograph=False,
-)
+_assign_and_sum = tf.function(_assign_rows, [ROWS_SPEC, FLOATS, TABLE, INT, INT], autograph=False)

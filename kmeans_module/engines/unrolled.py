@@ -7,7 +7,7 @@ import tensorflow as tf
 from ..aligned_window import read_window
 from ..blocks import Contribution, kernel_rows, over_padded_blocks, pad_rows
 from ..cluster_sums import partial_sums_size
-from ..graphs import synchronized_cache, trace
+from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
 from ..rows import ROWS_SPEC, Rows
 from .engine import StepSums
 from .sharded import Shard
@@ -35,7 +35,6 @@ def _step_graph(d: int, k: int) -> Any:
         points: Rows, weight: tf.Tensor, before: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         n = tf.size(weight)
-        space = [tf.ensure_shape(each, [d]) for each in (points.shift, points.scale)]
         centroids = tf.ensure_shape(centroids, [k, d])
 
         def block(i: tf.Tensor) -> Contribution:
@@ -43,7 +42,6 @@ def _step_graph(d: int, k: int) -> Any:
             index, *sums = kernel(
                 read_window(points, start + first, start + last, m, d),
                 pad_rows(weight[first:last], m),
-                *space,
                 centroids,
             )
             return [index], sums
@@ -52,14 +50,4 @@ def _step_graph(d: int, k: int) -> Any:
         (index,), totals = over_padded_blocks(block, n, m, [tf.int32], shapes)
         return (index, *totals, tf.reduce_any(index != before))
 
-    column = tf.TensorSpec([None], tf.float32)
-    return trace(
-        step,
-        [
-            ROWS_SPEC,
-            column,
-            tf.TensorSpec([None], tf.int32),
-            tf.TensorSpec([None, None], tf.float32),
-            tf.TensorSpec([], tf.int32),
-        ],
-    )
+    return trace(step, [ROWS_SPEC, FLOATS, INTS, TABLE, INT])

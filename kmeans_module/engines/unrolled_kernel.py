@@ -20,22 +20,16 @@ def assign_and_sum_unrolled(m: int, d: int, k: int) -> Callable[..., Any]:
     """The kernel for windows of m rows; compiled when it is first called.
 
     Returns:
-        A function from a window of m rows; weight float32 [m], 0 where there is no row; shift and
-        scale float32 [d]; centroids float32 [k, d], in the model's space. It gives the index
+        A function from a window of m rows; weight float32 [m], 0 where there is no row;
+        centroids float32 [k, d], in the model's space. It gives the index
         int32 [m] of the nearest centroid, of equally near ones the lowest; float64 [k, d], the
         sums of the weighted points of each cluster; float64 [k], its weight; and float64 numbers
         (`partial_sums`) whose sum is the weighted sum of the squared norms. O(m k d) time,
         O(m d) memory. Compiling takes time in proportion to k d too.
     """
 
-    def kernel(
-        window: Window,
-        weight: tf.Tensor,
-        shift: tf.Tensor,
-        scale: tf.Tensor,
-        centroids: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
-        points = (window.tile(tf.constant(0), m, d) - shift) / scale
+    def kernel(window: Window, weight: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        points = window.tile(tf.constant(0), m)
         index = _nearest(points, centroids)
         mass = tf.cast(weight, tf.float64)[:, None]
         # A product with the weight 0 is 0, also where the row's square overflows.
@@ -47,18 +41,12 @@ def assign_and_sum_unrolled(m: int, d: int, k: int) -> Callable[..., Any]:
         square = partial_sums(tf.math.multiply_no_nan(tf.square(wide), mass))
         return index, table[:, :d], table[:, d], square
 
-    vector = tf.TensorSpec([d], tf.float32)
-    return trace(
-        kernel,
-        [
-            window_spec(m, d),
-            tf.TensorSpec([m], tf.float32),
-            vector,
-            vector,
-            tf.TensorSpec([k, d], tf.float32),
-        ],
-        is_compiled=True,
-    )
+    signature = [
+        window_spec(m, d),
+        tf.TensorSpec([m], tf.float32),
+        tf.TensorSpec([k, d], tf.float32),
+    ]
+    return trace(kernel, signature, is_compiled=True)
 
 
 def _nearest(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:

@@ -4,10 +4,10 @@ import numpy as np
 import tensorflow as tf
 
 from kmeans_module.engines.choice import new_engine
-from kmeans_module.lloyd import Iteration, run_starts
+from kmeans_module.lloyd import LloydResult, best_of_starts, run
 from kmeans_module.model_space import enter
 
-from .problems import blobs, distinct_rows
+from .problems import Float32, blobs, distinct_rows
 
 
 def test_of_equally_good_starts_the_first_is_kept_and_each_is_numbered() -> None:
@@ -15,19 +15,15 @@ def test_of_equally_good_starts_the_first_is_kept_and_each_is_numbered() -> None
     space = enter(points, np.ones(300, "f4"), standardize=False)
     start = space.to_model(distinct_rows(points, 4))
     starts = [np.tile(start[:1], (4, 1)), start, start[::-1]]
-    seen: list[int] = []
+    inertias: dict[int, float] = {}
 
-    def record(iteration: Iteration, number: int, start: int) -> None:
-        if number == 1:
-            seen.append(start)
+    def run_start(number: int, centroids: Float32) -> LloydResult:
+        engine = new_engine("plain", space.rows, tf.ones(300), 4)
+        result = run(engine, centroids, max_iter=1, tolerance=0)
+        inertias[number] = result.inertia
+        return result
 
-    best = run_starts(
-        lambda: new_engine("plain", space.rows, tf.ones(300), 4),
-        starts,
-        max_iter=1,
-        tolerance=0,
-        on_iteration=record,
-    )
-    assert seen == [1, 2, 3]
+    best = best_of_starts(starts, run_start)
+    assert list(inertias) == [1, 2, 3]
+    assert inertias[1] > inertias[2] == inertias[3] == best.inertia
     assert best.initial_centroids is starts[1]
-    assert best.history[0].inertia < np.inf
