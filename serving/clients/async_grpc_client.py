@@ -7,14 +7,13 @@ from typing import Any
 import grpc
 
 from . import grpc_messages
-from .addresses import Address, listed, named
 from .async_client import AsyncClient
 from .call_flow import DEFAULT_TIMEOUT, Conversations
+from .concurrency import gather_in_order
 from .grpc_channel import channel_options, channel_target, credentials
-from .in_order import in_order
 from .operations import Ask, Deadline, Question
 from .options import Limits, OnBadRow, Tls, checked_headers
-from .validation import closed
+from .target import Address, parse_addresses
 
 
 class AsyncGrpcClient(AsyncClient):
@@ -40,7 +39,7 @@ class AsyncGrpcClient(AsyncClient):
         on_bad_row: OnBadRow = "answer",
     ) -> None:
         conversations = Conversations(
-            named(address),
+            ", ".join(parse_addresses(address)),
             model,
             version=version,
             label=label,
@@ -52,8 +51,8 @@ class AsyncGrpcClient(AsyncClient):
         )
         super().__init__(conversations)
         self._headers = checked_headers(headers)
-        self._place = channel_target(listed(address), conversations.target)
-        self._options = channel_options(listed(address), tls, conversations.limits)
+        self._place = channel_target(parse_addresses(address), conversations.target)
+        self._options = channel_options(parse_addresses(address), tls, conversations.limits)
         self._credentials = None if tls is None else credentials(tls)
         self._channel: grpc.aio.Channel | None = None
         self._methods: dict[str, Any] = {}
@@ -62,7 +61,7 @@ class AsyncGrpcClient(AsyncClient):
         def asking(question: Question) -> Any:
             return self._answer(question, ask.deadline)
 
-        return await in_order(asking, ask.questions, self._conversations.limits.in_flight)
+        return await gather_in_order(asking, ask.questions, self._conversations.limits.in_flight)
 
     async def _answer(self, question: Question, deadline: Deadline) -> Any:
         path, request = grpc_messages.request_of(question)
@@ -75,12 +74,12 @@ class AsyncGrpcClient(AsyncClient):
         except grpc.RpcError as failure:
             raise grpc_messages.error_of(failure, question.target) from failure
         except grpc.aio.UsageError as failure:
-            raise closed(question.target) from failure
+            raise question.target.closed_error() from failure
         except asyncio.CancelledError as failure:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            raise closed(question.target) from failure
+            raise question.target.closed_error() from failure
         return grpc_messages.answer_of(question, answer)
 
     def _method(self, path: str) -> Any:

@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from . import rest_messages
-from .addresses import Address, named
 from .async_client import AsyncClient
 from .call_flow import DEFAULT_TIMEOUT, Conversations
-from .in_order import in_order
+from .concurrency import gather_in_order
 from .operations import Ask, Question
 from .options import Limits, OnBadRow, Tls, checked_headers
 from .rest_connection import RestConnection
+from .target import Address, parse_addresses
 
 
 class AsyncRestClient(AsyncClient):
@@ -37,7 +37,7 @@ class AsyncRestClient(AsyncClient):
         gzip: bool = False,
     ) -> None:
         conversations = Conversations(
-            named(address),
+            ", ".join(parse_addresses(address)),
             model,
             version=version,
             label=label,
@@ -61,7 +61,7 @@ class AsyncRestClient(AsyncClient):
         def answer(question: Question) -> Awaitable[Any]:
             return self._connection.answer(question, ask.deadline)
 
-        return await in_order(answer, ask.questions, self._conversations.limits.in_flight)
+        return await gather_in_order(answer, ask.questions, self._conversations.limits.in_flight)
 
     async def _close(self) -> None:
         await self._connection.close()

@@ -34,9 +34,9 @@ from .results import (
     VersionStatus,
 )
 from .results import Step as FitStep
+from .target import Target
 from .validation import (
     Arrays,
-    Target,
     check_declared,
     checked_inputs,
     checked_timeout,
@@ -80,7 +80,7 @@ class Conversations:
         value_bytes: int,
         sends_no_rows: bool,
     ) -> None:
-        self.target = Target.of(address, model, version, label)
+        self.target = Target.parse(address, model, version, label)
         self.limits = limits or Limits()
         if on_bad_row not in ("answer", "raise"):
             raise self.target.error(

@@ -9,7 +9,7 @@ import grpc
 
 from ..errors import InvalidInput, ServerUnavailable
 from .options import Limits, Tls
-from .validation import Target
+from .target import Target
 
 _SERVICE_CONFIG: Final = json.dumps(
     {

@@ -9,13 +9,12 @@ from typing import Any
 import grpc
 
 from . import grpc_messages
-from .addresses import Address, listed, named
 from .call_flow import DEFAULT_TIMEOUT, Conversations
 from .client import Client
 from .grpc_channel import channel_options, channel_target, credentials
 from .operations import Ask, Deadline, Question
 from .options import Limits, OnBadRow, Tls, checked_headers
-from .validation import closed
+from .target import Address, parse_addresses
 
 
 class GrpcClient(Client):
@@ -60,7 +59,7 @@ class GrpcClient(Client):
         on_bad_row: OnBadRow = "answer",
     ) -> None:
         conversations = Conversations(
-            named(address),
+            ", ".join(parse_addresses(address)),
             model,
             version=version,
             label=label,
@@ -72,8 +71,8 @@ class GrpcClient(Client):
         )
         super().__init__(conversations)
         self._headers = checked_headers(headers)
-        target = channel_target(listed(address), conversations.target)
-        options = channel_options(listed(address), tls, conversations.limits)
+        target = channel_target(parse_addresses(address), conversations.target)
+        options = channel_options(parse_addresses(address), tls, conversations.limits)
         self._channel = (
             grpc.insecure_channel(target, options)
             if tls is None
@@ -112,7 +111,7 @@ class GrpcClient(Client):
         try:
             return call(request, timeout=seconds, metadata=self._headers)
         except ValueError as error:  # gRPC's word for a channel that is closed
-            raise closed(question.target) from error
+            raise question.target.closed_error() from error
 
     def _close(self) -> None:
         self._channel.close()
@@ -122,7 +121,7 @@ def _answer(question: Question, result: Callable[[], Any]) -> Any:
     try:
         answer = result()
     except grpc.FutureCancelledError as failure:
-        raise closed(question.target) from failure
+        raise question.target.closed_error() from failure
     except grpc.RpcError as failure:
         raise grpc_messages.error_of(failure, question.target) from failure
     return grpc_messages.answer_of(question, answer)

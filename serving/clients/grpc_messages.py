@@ -18,8 +18,9 @@ from kmeans_module.contract import SignatureContract
 from ..errors import InvalidInput, ServerError, ServingError, error_of_code
 from .operations import GetMetadata, GetStatus, Predict, Question
 from .results import ModelMetadata, Signature, Tensor, VersionStatus
+from .target import Target
 from .tensors import dtype_name, packed_array, tensor_bytes, tensor_header, to_array
-from .validation import Arrays, Target, check_output, dimensions, missing_output
+from .validation import Arrays, check_output, dimensions, missing_output
 
 PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA: Final = "/tensorflow.serving.PredictionService/GetModelMetadata"

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from kmeans_module.contract import SignatureContract
 
 from ..errors import DeadlineExceeded
-from .validation import Arrays, Target
+from .target import Target
+from .validation import Arrays
 
 
 @dataclass(frozen=True, eq=False)

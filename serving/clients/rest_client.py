@@ -8,15 +8,13 @@ from functools import partial
 from typing import Any, Final
 
 from . import rest_messages
-from .addresses import Address, named
 from .call_flow import DEFAULT_TIMEOUT, Conversations
 from .client import Client
-from .in_order import in_order
-from .loop_thread import LoopThread
+from .concurrency import LoopThread, gather_in_order
 from .operations import Ask, Question
 from .options import Limits, OnBadRow, Tls, checked_headers
 from .rest_connection import RestConnection
-from .validation import closed
+from .target import Address, parse_addresses
 
 
 class RestClient(Client):
@@ -68,7 +66,7 @@ class RestClient(Client):
         gzip: bool = False,
     ) -> None:
         conversations = Conversations(
-            named(address),
+            ", ".join(parse_addresses(address)),
             model,
             version=version,
             label=label,
@@ -98,10 +96,10 @@ class RestClient(Client):
 
         try:
             return self._loop.run(
-                in_order(answer, ask.questions, self._conversations.limits.in_flight)
+                gather_in_order(answer, ask.questions, self._conversations.limits.in_flight)
             )
         except CancelledError:
-            raise closed(ask.questions[0].target) from None
+            raise ask.questions[0].target.closed_error() from None
 
     def _close(self) -> None:
         self._loop.run(self._connection.close())

@@ -23,11 +23,10 @@ from ..errors import (
     ServingError,
 )
 from . import rest_messages
-from .addresses import Address, listed
 from .operations import Deadline, Predict, Question
 from .options import Limits, Tls
 from .rest_messages import HttpRequest
-from .validation import Target, closed
+from .target import Address, Target, parse_addresses
 
 #: Seconds before the second attempt, the third, …: the rule of the gRPC client. Retries that were
 #: in step would hit a server that has trouble all at once, so that each is varied by a fifth.
@@ -111,7 +110,7 @@ class RestConnection:
         zipped: bool,
     ) -> None:
         scheme = "http" if tls is None else "https"
-        urls = [rest_messages.base_url(each, scheme, target) for each in listed(address)]
+        urls = [rest_messages.base_url(each, scheme, target) for each in parse_addresses(address)]
         self._turns = _Turns(urls)
         self._limits = limits
         self._zipped = zipped
@@ -143,7 +142,7 @@ class RestConnection:
         """
         target = question.target
         if self._closed:
-            raise closed(target)
+            raise target.closed_error()
         attempts: list[_Attempt] = []
         try:
             async with self._timeout(deadline.left(target)):
@@ -153,7 +152,7 @@ class RestConnection:
                 return await _aside(rest_messages.answer_of, question, body, size=len(body))
         except TimeoutError:
             if self._closed:
-                raise closed(target) from None
+                raise target.closed_error() from None
             if attempts and attempts[-1].failure is None:
                 self._turns.pass_over(attempts[-1].url)
             message = f"no answer in {deadline.seconds:g} s"

@@ -26,7 +26,8 @@ from ..errors import InvalidInput, ServerError, ServingError, error_of_status
 from .grpc_messages import signatures
 from .operations import GetMetadata, GetStatus, Predict, Question
 from .results import ModelMetadata, VersionStatus
-from .validation import Arrays, Target, checked_outputs, dimensions
+from .target import Target
+from .validation import Arrays, checked_outputs, dimensions
 
 #: The bytes of a number in a request, about: a float32 is a decimal number of up to 20 digits.
 VALUE_BYTES: Final = 22

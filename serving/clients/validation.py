@@ -1,14 +1,9 @@
-"""What every client does before and after the wire: whom it asks, and what goes in and out.
-
-Nothing here knows gRPC, REST or how a caller waits, so that every client shares it.
-"""
+"""Checks of what goes into a call and of what comes back, the same for every client."""
 
 import math
-import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,84 +12,14 @@ from kmeans_module.contract import SignatureContract, TensorContract
 
 from ..errors import InvalidInput, ServerError, ServingError
 from .results import ModelMetadata
+from .target import Target
 
 Arrays = dict[str, NDArray[Any]]
 
 #: The dtypes that NumPy knows by the name that a server tells, among those a model may take.
 _KNOWN: Final = frozenset({"float32", "float64", "int32", "int64", "bool"})
-_MAX_VERSION: Final = 2**63 - 1
-
 #: Seconds, of thirty years. gRPC counts from 1970, and takes a later end than 2262 for the past.
 _LONGEST_TIMEOUT: Final = 1e9
-
-
-@dataclass(frozen=True)
-class Target:
-    """Whom a call asks: a model at an address, of one version, one label, or the latest."""
-
-    address: str
-    model: str
-    version: int | None = None
-    label: str | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.model, str) or not _is_name(self.model):
-            raise self.error(InvalidInput, f"the model's name is {self.model!r}; give its name")
-        if self.version is not None and self.label is not None:
-            raise self.error(
-                InvalidInput,
-                f"version={self.version} and label={self.label!r} were both given; give one",
-            )
-        if self.version is not None and not 0 <= self.version <= _MAX_VERSION:
-            raise self.error(
-                InvalidInput, f"version={self.version} is no version; it is a number from 0 on"
-            )
-        if self.label == "":
-            raise self.error(InvalidInput, "the label is empty; give a label or None")
-        if self.label is not None and not _is_name(self.label):
-            raise self.error(InvalidInput, f"label={self.label!r} is no label")
-
-    @classmethod
-    def of(cls, address: str, model: str, version: int | None, label: str | None) -> Self:
-        """A target of what a caller gave.
-
-        Raises:
-            InvalidInput: no name, no such version, or version and label at once.
-        """
-        try:
-            if isinstance(version, bool):
-                raise TypeError
-            number = None if version is None else operator.index(version)
-        except TypeError:
-            message = f"version={version!r} is no version; it is a number from 0 on"
-            raise InvalidInput(message, model, address) from None
-        if not isinstance(label, str | None):
-            raise InvalidInput(f"label={label!r} is no label; it is a text", model, address)
-        return cls(address, model, number, label)
-
-    def choose(self, version: int | None, label: str | None) -> "Target":
-        """The target of one call: its own version or label goes before the client's."""
-        if version is None and label is None:
-            return self
-        return self.of(self.address, self.model, version, label)
-
-    def at_version(self, version: int) -> "Target":
-        """The same model, of this version."""
-        return replace(self, version=version, label=None)
-
-    def error(self, kind: type[ServingError], message: str) -> ServingError:
-        """An error that names the model and the address."""
-        return kind(message, self.model, self.address)
-
-
-def _is_name(text: str) -> bool:
-    """Whether a model or label can have this name: as UTF-8, and as a part of a path."""
-    return bool(text) and text not in (".", "..") and text.isprintable()
-
-
-def closed(target: Target) -> ServingError:
-    """The error of a call that is under way when its client is closed."""
-    return target.error(ServerError, "the client was closed during the call")
 
 
 def checked_timeout(timeout: float | None, default: float, target: Target) -> float:

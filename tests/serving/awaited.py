@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from serving.clients.loop_thread import LoopThread
+from serving.clients.concurrency import LoopThread
 
 
 class Awaited:

@@ -12,8 +12,8 @@ from export.wire import serving_pb2, tensor_pb2
 from kmeans_module.contract import ASSIGN, SIGNATURES, TRANSFORM
 from serving.clients.grpc_messages import predicted
 from serving.clients.operations import Predict
+from serving.clients.target import Target
 from serving.clients.tensors import to_tensor
-from serving.clients.validation import Target
 from serving.errors import ServerError
 
 _TARGET = Target("127.0.0.1:8500", "customers")

@@ -1,17 +1,42 @@
-"""An event loop in a thread of its own, for callers that wait."""
+"""Awaiting several things at once, and an event loop in a thread of its own."""
 
 import asyncio
 import threading
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
 from typing import Any, Final, TypeVar
 
 _T = TypeVar("_T")
+_V = TypeVar("_V")
 
 #: The loops of the process that this one was forked from, and all that they hold. They share what
 #: they wait for with it, so that even to close them would disturb it.
 _ABANDONED: Final[list[asyncio.AbstractEventLoop]] = []
+
+
+async def gather_in_order(
+    act: Callable[[_V], Awaitable[_T]], values: Sequence[_V], limit: int
+) -> list[_T]:
+    """The results of ``act`` for the values, at most ``limit`` at a time.
+
+    The first failure cancels the others and is raised.
+    """
+    if len(values) == 1:
+        return [await act(values[0])]
+    slots = asyncio.Semaphore(limit)
+
+    async def bounded(value: _V) -> _T:
+        async with slots:
+            return await act(value)
+
+    tasks = [asyncio.create_task(bounded(value)) for value in values]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class LoopThread:

@@ -1,0 +1,98 @@
+"""Whom a call asks: the servers, the model, and its version or label."""
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+from ..errors import InvalidInput, ServerError, ServingError
+
+#: ``host:port``, or several of them, among which a client shares its calls.
+Address = str | Sequence[str]
+
+_HIGHEST_PORT: Final = 65535
+_MAX_VERSION: Final = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whom a call asks: a model at an address, of one version, one label, or the latest."""
+
+    address: str
+    model: str
+    version: int | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, str) or not _is_name(self.model):
+            raise self.error(InvalidInput, f"the model's name is {self.model!r}; give its name")
+        if self.version is not None and self.label is not None:
+            raise self.error(
+                InvalidInput,
+                f"version={self.version} and label={self.label!r} were both given; give one",
+            )
+        if self.version is not None and not 0 <= self.version <= _MAX_VERSION:
+            raise self.error(
+                InvalidInput, f"version={self.version} is no version; it is a number from 0 on"
+            )
+        if self.label == "":
+            raise self.error(InvalidInput, "the label is empty; give a label or None")
+        if self.label is not None and not _is_name(self.label):
+            raise self.error(InvalidInput, f"label={self.label!r} is no label")
+
+    @classmethod
+    def parse(cls, address: str, model: str, version: int | None, label: str | None) -> Self:
+        """A target of what a caller gave.
+
+        Raises:
+            InvalidInput: no name, no such version, or version and label at once.
+        """
+        try:
+            if isinstance(version, bool):
+                raise TypeError
+            number = None if version is None else operator.index(version)
+        except TypeError:
+            message = f"version={version!r} is no version; it is a number from 0 on"
+            raise InvalidInput(message, model, address) from None
+        if not isinstance(label, str | None):
+            raise InvalidInput(f"label={label!r} is no label; it is a text", model, address)
+        return cls(address, model, number, label)
+
+    def choose(self, version: int | None, label: str | None) -> "Target":
+        """The target of one call: its own version or label goes before the client's."""
+        if version is None and label is None:
+            return self
+        return self.parse(self.address, self.model, version, label)
+
+    def at_version(self, version: int) -> "Target":
+        """The same model, of this version."""
+        return replace(self, version=version, label=None)
+
+    def error(self, kind: type[ServingError], message: str) -> ServingError:
+        """An error that names the model and the address."""
+        return kind(message, self.model, self.address)
+
+    def closed_error(self) -> ServingError:
+        """The error of a call that is under way when its client is closed."""
+        return self.error(ServerError, "the client was closed during the call")
+
+
+def _is_name(text: str) -> bool:
+    """Whether a model or label can have this name: as UTF-8, and as a part of a path."""
+    return bool(text) and text not in (".", "..") and text.isprintable()
+
+
+def parse_addresses(address: Address) -> tuple[str, ...]:
+    """One address or several, as a list of at least one. Raises InvalidInput."""
+    try:
+        addresses = (address,) if isinstance(address, str) else tuple(address)
+    except TypeError:
+        addresses = ()
+    if not addresses or not all(isinstance(each, str) for each in addresses):
+        raise InvalidInput(f"{address!r} is no address; give one as text, or a list of them")
+    for each in addresses:
+        # gRPC takes a port modulo 65536, and would ask whoever listens there.
+        port = each.rpartition(":")[2].rstrip("/")
+        if port.isdecimal() and not 0 < int(port) <= _HIGHEST_PORT:
+            raise InvalidInput(f"{each!r} has no port from 1 to {_HIGHEST_PORT}; give HOST:PORT")
+    return addresses
