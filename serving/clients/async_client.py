@@ -9,8 +9,8 @@ from typing import Any, Self, TypeVar
 from numpy.typing import ArrayLike
 
 from ..errors import ServingError
-from .call_flow import Conversation, Conversations
-from .operations import Ask
+from .call_flow import CallFlow, Flow
+from .operations import Send
 from .results import (
     Assignment,
     Centroids,
@@ -37,8 +37,8 @@ class AsyncClient(ABC):
     the client was told to refuse it. More rows than the limits allow go in parts, several at once.
     """
 
-    def __init__(self, conversations: Conversations) -> None:
-        self._conversations = conversations
+    def __init__(self, flow: CallFlow) -> None:
+        self._flow = flow
 
     async def assign(
         self,
@@ -121,7 +121,7 @@ class AsyncClient(ABC):
 
         With a version, or a label, only that one. A version stays listed after it was unloaded.
         """
-        return await self._run(self._conversations.status(version, label, timeout))
+        return await self._run(self._flow.status(version, label, timeout))
 
     async def metadata(
         self,
@@ -131,7 +131,7 @@ class AsyncClient(ABC):
         timeout: float | None = None,
     ) -> ModelMetadata:
         """The version that answers, and its signatures."""
-        return await self._run(self._conversations.metadata(version, label, timeout))
+        return await self._run(self._flow.metadata(version, label, timeout))
 
     async def wait_until_ready(
         self,
@@ -145,11 +145,11 @@ class AsyncClient(ABC):
         Raises:
             DeadlineExceeded: it was not in ``timeout`` seconds; the text says how it was last.
         """
-        await self._run(self._conversations.wait_until_ready(timeout, version, label))
+        await self._run(self._flow.wait_until_ready(timeout, version, label))
 
     async def close(self) -> None:
         """Close the connections; a second time does nothing."""
-        if self._conversations.close():
+        if self._flow.close():
             await self._close()
 
     async def __aenter__(self) -> Self:
@@ -171,29 +171,29 @@ class AsyncClient(ABC):
         label: str | None,
         timeout: float | None,
     ) -> _R:
-        return await self._run(self._conversations.ask(result, values, version, label, timeout))
+        return await self._run(self._flow.ask(result, values, version, label, timeout))
 
-    async def _run(self, conversation: Conversation[_T]) -> _T:
+    async def _run(self, flow: Flow[_T]) -> _T:
         answer: Any = None
         try:
-            step = next(conversation)
+            step = next(flow)
             while True:
                 try:
-                    if isinstance(step, Ask):
+                    if isinstance(step, Send):
                         answer = await self._answers(step)
                     else:
                         await asyncio.sleep(step.seconds)
                 except ServingError as error:
-                    step = conversation.throw(error)
+                    step = flow.throw(error)
                 else:
-                    step = conversation.send(answer)
+                    step = flow.send(answer)
         except StopIteration as end:
             result: _T = end.value
             return result
 
     @abstractmethod
-    async def _answers(self, ask: Ask) -> list[Any]:
-        """The answers to the questions, in their order, within the deadline."""
+    async def _answers(self, ask: Send) -> list[Any]:
+        """The answers to the operations, in their order, within the deadline."""
 
     @abstractmethod
     async def _close(self) -> None: ...

@@ -8,11 +8,11 @@ import grpc
 
 from . import grpc_messages
 from .async_client import AsyncClient
-from .call_flow import DEFAULT_TIMEOUT, Conversations
+from .call_flow import DEFAULT_TIMEOUT, CallFlow
 from .concurrency import gather_in_order
 from .grpc_channel import channel_options, channel_target, credentials
-from .operations import Ask, Deadline, Question
-from .options import Limits, OnBadRow, Tls, checked_headers
+from .operations import Deadline, Operation, Send
+from .options import Limits, OnBadRow, Tls, parse_headers
 from .target import Address, parse_addresses
 
 
@@ -38,7 +38,7 @@ class AsyncGrpcClient(AsyncClient):
         limits: Limits | None = None,
         on_bad_row: OnBadRow = "answer",
     ) -> None:
-        conversations = Conversations(
+        flow = CallFlow(
             ", ".join(parse_addresses(address)),
             model,
             version=version,
@@ -49,38 +49,38 @@ class AsyncGrpcClient(AsyncClient):
             value_bytes=grpc_messages.VALUE_BYTES,
             sends_no_rows=True,
         )
-        super().__init__(conversations)
-        self._headers = checked_headers(headers)
-        self._place = channel_target(parse_addresses(address), conversations.target)
-        self._options = channel_options(parse_addresses(address), tls, conversations.limits)
+        super().__init__(flow)
+        self._headers = parse_headers(headers)
+        self._place = channel_target(parse_addresses(address), flow.target)
+        self._options = channel_options(parse_addresses(address), tls, flow.limits)
         self._credentials = None if tls is None else credentials(tls)
         self._channel: grpc.aio.Channel | None = None
         self._methods: dict[str, Any] = {}
 
-    async def _answers(self, ask: Ask) -> list[Any]:
-        def asking(question: Question) -> Any:
-            return self._answer(question, ask.deadline)
+    async def _answers(self, ask: Send) -> list[Any]:
+        def asking(operation: Operation) -> Any:
+            return self._answer(operation, ask.deadline)
 
-        return await gather_in_order(asking, ask.questions, self._conversations.limits.in_flight)
+        return await gather_in_order(asking, ask.operations, self._flow.limits.in_flight)
 
-    async def _answer(self, question: Question, deadline: Deadline) -> Any:
-        path, request = grpc_messages.request_of(question)
-        seconds = deadline.left(question.target)
+    async def _answer(self, operation: Operation, deadline: Deadline) -> Any:
+        path, request = grpc_messages.build_request(operation)
+        seconds = deadline.left(operation.target)
         method = self._method(path)
         call: Any = None
         try:
             call = method(request, timeout=seconds, metadata=self._headers)
             answer = await call
         except grpc.RpcError as failure:
-            raise grpc_messages.error_of(failure, question.target) from failure
+            raise grpc_messages.error_of(failure, operation.target) from failure
         except grpc.aio.UsageError as failure:
-            raise question.target.closed_error() from failure
+            raise operation.target.closed_error() from failure
         except asyncio.CancelledError as failure:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            raise question.target.closed_error() from failure
-        return grpc_messages.answer_of(question, answer)
+            raise operation.target.closed_error() from failure
+        return grpc_messages.read_answer(operation, answer)
 
     def _method(self, path: str) -> Any:
         # A channel belongs to the loop that runs when it is made, and a client may be made before.

@@ -5,10 +5,10 @@ from typing import Any
 
 from . import rest_messages
 from .async_client import AsyncClient
-from .call_flow import DEFAULT_TIMEOUT, Conversations
+from .call_flow import DEFAULT_TIMEOUT, CallFlow
 from .concurrency import gather_in_order
-from .operations import Ask, Question
-from .options import Limits, OnBadRow, Tls, checked_headers
+from .operations import Operation, Send
+from .options import Limits, OnBadRow, Tls, parse_headers
 from .rest_connection import RestConnection
 from .target import Address, parse_addresses
 
@@ -36,7 +36,7 @@ class AsyncRestClient(AsyncClient):
         on_bad_row: OnBadRow = "answer",
         gzip: bool = False,
     ) -> None:
-        conversations = Conversations(
+        flow = CallFlow(
             ", ".join(parse_addresses(address)),
             model,
             version=version,
@@ -47,21 +47,21 @@ class AsyncRestClient(AsyncClient):
             value_bytes=rest_messages.VALUE_BYTES,
             sends_no_rows=False,
         )
-        super().__init__(conversations)
+        super().__init__(flow)
         self._connection = RestConnection(
             address,
-            conversations.target,
+            flow.target,
             tls=tls,
-            headers=checked_headers(headers),
-            limits=conversations.limits,
-            zipped=gzip,
+            headers=parse_headers(headers),
+            limits=flow.limits,
+            gzip_bodies=gzip,
         )
 
-    async def _answers(self, ask: Ask) -> list[Any]:
-        def answer(question: Question) -> Awaitable[Any]:
-            return self._connection.answer(question, ask.deadline)
+    async def _answers(self, ask: Send) -> list[Any]:
+        def answer(operation: Operation) -> Awaitable[Any]:
+            return self._connection.answer(operation, ask.deadline)
 
-        return await gather_in_order(answer, ask.questions, self._conversations.limits.in_flight)
+        return await gather_in_order(answer, ask.operations, self._flow.limits.in_flight)
 
     async def _close(self) -> None:
         await self._connection.close()

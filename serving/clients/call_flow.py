@@ -1,8 +1,8 @@
 """What passes between a client and a server in each call, whatever carries it and however it waits.
 
-A conversation is a generator: it yields a step, is sent the answer to it or has the error thrown
+A flow is a generator: it yields a step, is sent the answer to it or has the error thrown
 in, and returns the result of the call. A client that waits and one that awaits drive the same
-conversations, over gRPC and over REST.
+flow, over gRPC and over REST.
 """
 
 import math
@@ -23,7 +23,7 @@ from ..errors import (
     ServerUnavailable,
     ServingError,
 )
-from .operations import Ask, Deadline, GetMetadata, GetStatus, Pause, Predict, Question, Step
+from .operations import Deadline, GetMetadata, GetStatus, Operation, Pause, Predict, Send, Step
 from .options import Limits, OnBadRow
 from .results import (
     Assignment,
@@ -37,17 +37,17 @@ from .results import Step as FitStep
 from .target import Target
 from .validation import (
     Arrays,
-    check_declared,
-    checked_inputs,
-    checked_timeout,
+    check_declared_inputs,
+    convert_inputs,
     dimensions,
-    outputs_of_nothing,
+    empty_outputs,
+    parse_timeout,
     refuse_bad_rows,
 )
 
 _T = TypeVar("_T")
 _R = TypeVar("_R", Assignment, Score, Distances, Centroids, FitStep)
-Conversation = Generator[Step, Any, _T]
+Flow = Generator[Step, Any, _T]
 
 #: Seconds a call may take, attempts and waits in between included.
 DEFAULT_TIMEOUT: Final = 5.0
@@ -56,7 +56,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between two looks at a model
 _NOT_READY: Final = (ModelNotFound, ServerUnavailable, DeadlineExceeded)
 
 
-class Conversations:
+class CallFlow:
     """The calls of one client.
 
     Args:
@@ -86,7 +86,7 @@ class Conversations:
             raise self.target.error(
                 InvalidInput, f"on_bad_row={on_bad_row!r} is neither 'answer' nor 'raise'"
             )
-        self._timeout = checked_timeout(timeout, DEFAULT_TIMEOUT, self.target)
+        self._timeout = parse_timeout(timeout, DEFAULT_TIMEOUT, self.target)
         self._on_bad_row = on_bad_row
         self._value_bytes = value_bytes
         self._sends_no_rows = sends_no_rows
@@ -106,11 +106,11 @@ class Conversations:
         version: int | None,
         label: str | None,
         timeout: float | None,
-    ) -> Conversation[_R]:
+    ) -> Flow[_R]:
         """The outputs of a signature."""
         target, deadline = self._prepared(version, label, timeout)
         signature = SIGNATURES[result.signature]
-        inputs = checked_inputs(signature, values, target)
+        inputs = convert_inputs(signature, values, target)
         if self._on_bad_row == "raise":
             refuse_bad_rows(inputs, target)
         sizes = dimensions(signature.inputs, inputs)
@@ -124,11 +124,11 @@ class Conversations:
             nothing = self._of_nothing(signature, sizes)
         if nothing is not None:
             return result(**nothing, version=target.version)
-        rows = self.limits.rows_of(_row_bytes(signature, sizes, self._value_bytes))
+        rows = self.limits.rows_per_message(_row_bytes(signature, sizes, self._value_bytes))
         try:
             if len(next(iter(inputs.values()))) <= rows:
-                question = Predict(target, signature, inputs)
-                outputs, answered = yield from _one(question, deadline, _prediction)
+                operation = Predict(target, signature, inputs)
+                outputs, answered = yield from _one(operation, deadline, _prediction)
             else:
                 outputs, answered = yield from self._in_parts(
                     target, signature, inputs, rows, deadline
@@ -140,25 +140,25 @@ class Conversations:
         return result(**outputs, version=answered)
 
     def _of_nothing(self, signature: SignatureContract, sizes: Mapping[str, int]) -> Arrays | None:
-        return None if self._sends_no_rows else outputs_of_nothing(signature, sizes)
+        return None if self._sends_no_rows else empty_outputs(signature, sizes)
 
     def status(
         self, version: int | None, label: str | None, timeout: float | None
-    ) -> Conversation[list[VersionStatus]]:
+    ) -> Flow[list[VersionStatus]]:
         """The versions of the model that the server knows."""
         target, deadline = self._prepared(version, label, timeout)
         return (yield from self._status(target, deadline))
 
     def metadata(
         self, version: int | None, label: str | None, timeout: float | None
-    ) -> Conversation[ModelMetadata]:
+    ) -> Flow[ModelMetadata]:
         """The version that answers, and its signatures."""
         target, deadline = self._prepared(version, label, timeout)
         return (yield from self._metadata(target, deadline))
 
     def wait_until_ready(
         self, timeout: float, version: int | None, label: str | None
-    ) -> Conversation[None]:
+    ) -> Flow[None]:
         """Until the version or label asked for, or any version, is AVAILABLE."""
         target, deadline = self._prepared(version, label, timeout)
         pause = _FIRST_PAUSE
@@ -191,23 +191,23 @@ class Conversations:
         if self._closed:
             raise self.target.error(InvalidInput, "this client is closed; make a new one")
         target = self.target.choose(version, label)
-        return target, Deadline(checked_timeout(timeout, self._timeout, target))
+        return target, Deadline(parse_timeout(timeout, self._timeout, target))
 
-    def _status(self, target: Target, deadline: Deadline) -> Conversation[list[VersionStatus]]:
+    def _status(self, target: Target, deadline: Deadline) -> Flow[list[VersionStatus]]:
         """The status; a server gives all versions for a label, so that it is resolved first."""
         if target.label is not None:
             metadata = yield from self._metadata(target, deadline)
             target = target.at_version(metadata.version)
         return (yield from _one(GetStatus(target), deadline, _states))
 
-    def _metadata(self, target: Target, deadline: Deadline) -> Conversation[ModelMetadata]:
+    def _metadata(self, target: Target, deadline: Deadline) -> Flow[ModelMetadata]:
         metadata = yield from _one(GetMetadata(target), deadline, _model_metadata)
         self._known[target] = metadata
         return metadata
 
     def _checked(
         self, signature: SignatureContract, inputs: Arrays, target: Target, deadline: Deadline
-    ) -> Conversation[ModelMetadata | None]:
+    ) -> Flow[ModelMetadata | None]:
         """What the server tells of the model, after the inputs were held against it.
 
         It is asked for once, and again before it is the reason to refuse: under the same name there
@@ -225,12 +225,12 @@ class Conversations:
         if metadata is None or signature.name not in metadata.signatures:
             return metadata
         try:
-            check_declared(signature, inputs, metadata, target)
+            check_declared_inputs(signature, inputs, metadata, target)
         except InvalidInput:
             if not known or target.version is not None:
                 raise
             metadata = yield from self._metadata(target, deadline)
-            check_declared(signature, inputs, metadata, target)
+            check_declared_inputs(signature, inputs, metadata, target)
         return metadata
 
     def _in_parts(
@@ -240,7 +240,7 @@ class Conversations:
         inputs: Arrays,
         rows: int,
         deadline: Deadline,
-    ) -> Conversation[tuple[Arrays, int | None]]:
+    ) -> Flow[tuple[Arrays, int | None]]:
         """The outputs for more rows than go in one request, all of one version."""
         count = len(next(iter(inputs.values())))
         parts = [
@@ -255,7 +255,7 @@ class Conversations:
                 metadata = yield from self._metadata(target, deadline)
                 asked = target.at_version(metadata.version)
             try:
-                answers: Sequence[tuple[Arrays, int | None]] = yield Ask(
+                answers: Sequence[tuple[Arrays, int | None]] = yield Send(
                     [Predict(asked, signature, part) for part in parts], deadline
                 )
                 break
@@ -272,9 +272,9 @@ class Conversations:
         return _joined(signature, [outputs for outputs, _ in answers], target), versions.pop()
 
 
-def _one(question: Question, deadline: Deadline, kind: Callable[[Any], _T]) -> Conversation[_T]:
-    """The answer to a single question; ``kind`` says what it is."""
-    (answer,) = yield Ask([question], deadline)
+def _one(operation: Operation, deadline: Deadline, kind: Callable[[Any], _T]) -> Flow[_T]:
+    """The answer to a single operation; ``kind`` says what it is."""
+    (answer,) = yield Send([operation], deadline)
     return kind(answer)
 
 

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Self, TypeVar
 from numpy.typing import ArrayLike
 
 from ..errors import ServingError
-from .call_flow import Conversation, Conversations
-from .operations import Ask
+from .call_flow import CallFlow, Flow
+from .operations import Send
 from .results import (
     Assignment,
     Centroids,
@@ -39,8 +39,8 @@ class Client(ABC):
     #: Whether a request without rows goes to the server, or is answered here.
     sends_no_rows: ClassVar[bool] = True
 
-    def __init__(self, conversations: Conversations) -> None:
-        self._conversations = conversations
+    def __init__(self, flow: CallFlow) -> None:
+        self._flow = flow
 
     def assign(
         self,
@@ -123,7 +123,7 @@ class Client(ABC):
 
         With a version, or a label, only that one. A version stays listed after it was unloaded.
         """
-        return self._run(self._conversations.status(version, label, timeout))
+        return self._run(self._flow.status(version, label, timeout))
 
     def metadata(
         self,
@@ -133,7 +133,7 @@ class Client(ABC):
         timeout: float | None = None,
     ) -> ModelMetadata:
         """The version that answers, and its signatures."""
-        return self._run(self._conversations.metadata(version, label, timeout))
+        return self._run(self._flow.metadata(version, label, timeout))
 
     def wait_until_ready(
         self,
@@ -147,11 +147,11 @@ class Client(ABC):
         Raises:
             DeadlineExceeded: it was not in ``timeout`` seconds; the text says how it was last.
         """
-        self._run(self._conversations.wait_until_ready(timeout, version, label))
+        self._run(self._flow.wait_until_ready(timeout, version, label))
 
     def close(self) -> None:
         """Close the connections; a second time does nothing."""
-        if self._conversations.close():
+        if self._flow.close():
             self._close()
 
     def __enter__(self) -> Self:
@@ -173,29 +173,29 @@ class Client(ABC):
         label: str | None,
         timeout: float | None,
     ) -> _R:
-        return self._run(self._conversations.ask(result, values, version, label, timeout))
+        return self._run(self._flow.ask(result, values, version, label, timeout))
 
-    def _run(self, conversation: Conversation[_T]) -> _T:
+    def _run(self, flow: Flow[_T]) -> _T:
         answer: Any = None
         try:
-            step = next(conversation)
+            step = next(flow)
             while True:
                 try:
-                    if isinstance(step, Ask):
+                    if isinstance(step, Send):
                         answer = self._answers(step)
                     else:
                         time.sleep(step.seconds)
                 except ServingError as error:
-                    step = conversation.throw(error)
+                    step = flow.throw(error)
                 else:
-                    step = conversation.send(answer)
+                    step = flow.send(answer)
         except StopIteration as end:
             result: _T = end.value
             return result
 
     @abstractmethod
-    def _answers(self, ask: Ask) -> list[Any]:
-        """The answers to the questions, in their order, within the deadline."""
+    def _answers(self, ask: Send) -> list[Any]:
+        """The answers to the operations, in their order, within the deadline."""
 
     @abstractmethod
     def _close(self) -> None: ...

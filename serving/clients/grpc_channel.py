@@ -74,7 +74,7 @@ def channel_options(
         if name is None and len(addresses) > 1:
             # gRPC holds the certificates of all addresses of a channel against one name. A server
             # that shows another is never asked, without a word.
-            hosts = dict.fromkeys(_host_and_port(each)[0] for each in addresses)
+            hosts = dict.fromkeys(_split_address(each)[0] for each in addresses)
             if len(hosts) > 1:
                 raise InvalidInput(
                     f"{', '.join(hosts)}: gRPC expects one name on the certificates of all "
@@ -105,7 +105,7 @@ def channel_target(addresses: Sequence[str], target: Target) -> str:
     found, unknown = [], []
     for address in addresses:
         try:
-            found.append(_resolved(address))
+            found.append(_resolve(address))
         except OSError as error:
             unknown.append(f"{address} has no address: {error}")
     if not found:
@@ -123,8 +123,8 @@ def credentials(tls: Tls) -> grpc.ChannelCredentials:
     return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
-def _resolved(address: str) -> tuple[socket.AddressFamily, str]:
-    host, port = _host_and_port(address)
+def _resolve(address: str) -> tuple[socket.AddressFamily, str]:
+    host, port = _split_address(address)
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     # IPv4 first: an ending of all names in one family is the rule.
     family, _, _, _, place = min(found, key=lambda each: each[0] != socket.AF_INET)
@@ -132,6 +132,6 @@ def _resolved(address: str) -> tuple[socket.AddressFamily, str]:
     return family, f"{resolved if family == socket.AF_INET else f'[{resolved}]'}:{port}"
 
 
-def _host_and_port(address: str) -> tuple[str, str]:
+def _split_address(address: str) -> tuple[str, str]:
     host, _, port = address.rpartition(":")
     return host.strip("[]"), port

@@ -9,11 +9,11 @@ from typing import Any
 import grpc
 
 from . import grpc_messages
-from .call_flow import DEFAULT_TIMEOUT, Conversations
+from .call_flow import DEFAULT_TIMEOUT, CallFlow
 from .client import Client
 from .grpc_channel import channel_options, channel_target, credentials
-from .operations import Ask, Deadline, Question
-from .options import Limits, OnBadRow, Tls, checked_headers
+from .operations import Deadline, Operation, Send
+from .options import Limits, OnBadRow, Tls, parse_headers
 from .target import Address, parse_addresses
 
 
@@ -58,7 +58,7 @@ class GrpcClient(Client):
         limits: Limits | None = None,
         on_bad_row: OnBadRow = "answer",
     ) -> None:
-        conversations = Conversations(
+        flow = CallFlow(
             ", ".join(parse_addresses(address)),
             model,
             version=version,
@@ -69,10 +69,10 @@ class GrpcClient(Client):
             value_bytes=grpc_messages.VALUE_BYTES,
             sends_no_rows=True,
         )
-        super().__init__(conversations)
-        self._headers = checked_headers(headers)
-        target = channel_target(parse_addresses(address), conversations.target)
-        options = channel_options(parse_addresses(address), tls, conversations.limits)
+        super().__init__(flow)
+        self._headers = parse_headers(headers)
+        target = channel_target(parse_addresses(address), flow.target)
+        options = channel_options(parse_addresses(address), tls, flow.limits)
         self._channel = (
             grpc.insecure_channel(target, options)
             if tls is None
@@ -83,45 +83,45 @@ class GrpcClient(Client):
             for path, read in grpc_messages.METHODS.items()
         }
 
-    def _answers(self, ask: Ask) -> list[Any]:
-        if len(ask.questions) == 1:
+    def _answers(self, ask: Send) -> list[Any]:
+        if len(ask.operations) == 1:
             # Without a future: gRPC answers in the thread that waits, and that is quicker.
-            (question,) = ask.questions
-            return [_answer(question, partial(self._called, question, ask.deadline))]
+            (operation,) = ask.operations
+            return [_answer(operation, partial(self._called, operation, ask.deadline))]
         answers: list[Any] = []
-        waiting: deque[tuple[Question, Any]] = deque()
-        questions = iter(ask.questions)
+        waiting: deque[tuple[Operation, Any]] = deque()
+        operations = iter(ask.operations)
         try:
-            while len(answers) < len(ask.questions):
-                room = self._conversations.limits.in_flight - len(waiting)
-                for question in islice(questions, room):
-                    waiting.append((question, self._called(question, ask.deadline, future=True)))
-                question, call = waiting[0]
-                answers.append(_answer(question, call.result))
+            while len(answers) < len(ask.operations):
+                room = self._flow.limits.in_flight - len(waiting)
+                for operation in islice(operations, room):
+                    waiting.append((operation, self._called(operation, ask.deadline, future=True)))
+                operation, call = waiting[0]
+                answers.append(_answer(operation, call.result))
                 waiting.popleft()
         finally:
             for _, call in waiting:
                 call.cancel()
         return answers
 
-    def _called(self, question: Question, deadline: Deadline, *, future: bool = False) -> Any:
-        path, request = grpc_messages.request_of(question)
+    def _called(self, operation: Operation, deadline: Deadline, *, future: bool = False) -> Any:
+        path, request = grpc_messages.build_request(operation)
         call = self._methods[path].future if future else self._methods[path]
-        seconds = deadline.left(question.target)
+        seconds = deadline.left(operation.target)
         try:
             return call(request, timeout=seconds, metadata=self._headers)
         except ValueError as error:  # gRPC's word for a channel that is closed
-            raise question.target.closed_error() from error
+            raise operation.target.closed_error() from error
 
     def _close(self) -> None:
         self._channel.close()
 
 
-def _answer(question: Question, result: Callable[[], Any]) -> Any:
+def _answer(operation: Operation, result: Callable[[], Any]) -> Any:
     try:
         answer = result()
     except grpc.FutureCancelledError as failure:
-        raise question.target.closed_error() from failure
+        raise operation.target.closed_error() from failure
     except grpc.RpcError as failure:
-        raise grpc_messages.error_of(failure, question.target) from failure
-    return grpc_messages.answer_of(question, answer)
+        raise grpc_messages.error_of(failure, operation.target) from failure
+    return grpc_messages.read_answer(operation, answer)

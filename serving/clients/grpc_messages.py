@@ -16,11 +16,11 @@ from export.wire import packed_pb2, serving_pb2, tensor_pb2
 from kmeans_module.contract import SignatureContract
 
 from ..errors import InvalidInput, ServerError, ServingError, error_of_code
-from .operations import GetMetadata, GetStatus, Predict, Question
+from .operations import GetMetadata, GetStatus, Operation, Predict
 from .results import ModelMetadata, Signature, Tensor, VersionStatus
 from .target import Target
 from .tensors import dtype_name, packed_array, tensor_bytes, tensor_header, to_array
-from .validation import Arrays, check_output, dimensions, missing_output
+from .validation import Arrays, check_output, dimensions, missing_output_error
 
 PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA: Final = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -39,7 +39,7 @@ _INIT_OP: Final = "__saved_model_init_op"
 
 
 #: The methods of a server that a client calls, with the readers of their answers; that of
-#: ``Predict`` is read by ``predicted``, in one of two ways.
+#: ``Predict`` is read by ``read_prediction``, in one of two ways.
 METHODS: Final[Mapping[str, Callable[[bytes], Message] | None]] = MappingProxyType(
     {
         PREDICT: None,
@@ -49,13 +49,13 @@ METHODS: Final[Mapping[str, Callable[[bytes], Message] | None]] = MappingProxyTy
 )
 
 
-def request_of(question: Question) -> tuple[str, bytes]:
-    """The method that answers a question, and the bytes of the request.
+def build_request(operation: Operation) -> tuple[str, bytes]:
+    """The method that answers an operation, and the bytes of the request.
 
     Raises:
         InvalidInput: the inputs are larger than a message can be.
     """
-    match question:
+    match operation:
         case Predict(target, signature, inputs):
             return PREDICT, predict_request(signature, inputs, target)
         case GetStatus(target):
@@ -64,19 +64,19 @@ def request_of(question: Question) -> tuple[str, bytes]:
             return GET_MODEL_METADATA, metadata_request(target).SerializeToString()
 
 
-def answer_of(question: Question, answer: Any) -> Any:
-    """The answer to a question, of what its method answered.
+def read_answer(operation: Operation, answer: Any) -> Any:
+    """The answer to an operation, of what its method answered.
 
     Raises:
         ServerError: it cannot be read.
     """
-    match question:
+    match operation:
         case Predict():
-            return predicted(answer, question)
+            return read_prediction(answer, operation)
         case GetStatus():
-            return versions(answer)
+            return read_status(answer)
         case GetMetadata(target):
-            return metadata(answer, target)
+            return read_metadata(answer, target)
 
 
 def model_spec(target: Target, signature_name: str = "") -> serving_pb2.ModelSpec:
@@ -96,28 +96,28 @@ def predict_request(signature: SignatureContract, inputs: Arrays, target: Target
         InvalidInput: the inputs are larger than a message can be.
     """
     try:
-        entries = [_input(name, array) for name, array in inputs.items()]
+        entries = [_input_entry(name, array) for name, array in inputs.items()]
     except ValueError as error:
         raise target.error(InvalidInput, str(error)) from None
-    return b"".join([_spec(target, signature.name), *chain(*entries)])
+    return b"".join([_model_spec_bytes(target, signature.name), *chain(*entries)])
 
 
 @lru_cache
-def _spec(target: Target, signature_name: str) -> bytes:
+def _model_spec_bytes(target: Target, signature_name: str) -> bytes:
     spec = model_spec(target, signature_name)
     return serving_pb2.PredictRequest(model_spec=spec).SerializeToString()
 
 
-def _input(name: str, array: NDArray[Any]) -> list[bytes | memoryview]:
+def _input_entry(name: str, array: NDArray[Any]) -> list[bytes | memoryview]:
     """The bytes of an entry of ``inputs``, of which the array's own are not copied.
 
     protobuf would copy them twice, into the message and out of it.
     """
-    return [_head(name, array.dtype, array.shape), tensor_bytes(array)]
+    return [_input_header(name, array.dtype, array.shape), tensor_bytes(array)]
 
 
 @lru_cache
-def _head(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+def _input_header(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
     """What is before the content of an entry of ``inputs``.
 
     An entry is a message of the name and the tensor; the order of a message's fields is free, so
@@ -152,25 +152,25 @@ _CONTENT_TAG: Final = _tag(tensor_pb2.TensorProto.TENSOR_CONTENT_FIELD_NUMBER)
 _KEY_TAG, _VALUE_TAG = _tag(1), _tag(2)  # of an entry of any map
 
 
-def predicted(answer: bytes, question: Predict) -> tuple[Arrays, int | None]:
+def read_prediction(answer: bytes, operation: Predict) -> tuple[Arrays, int | None]:
     """The outputs of the contract, in its order, and the version that computed them.
 
     Raises:
         ServerError: an output is missing, cannot be read, or is of another dtype or shape.
     """
-    target, signature = question.target, question.signature
+    target, signature = operation.target, operation.signature
     try:
         packed = packed_pb2.PackedPredictResponse.FromString(answer)
     except DecodeError as error:
         raise target.error(ServerError, f"the answer cannot be read: {error}") from error
     # A field that was written in several pieces has lost all but the last one.
     whole = packed.ByteSize() == len(answer)
-    known = dimensions(signature.inputs, question.inputs)
+    known = dimensions(signature.inputs, operation.inputs)
     outputs = {}
     for declared in signature.outputs:
         name = declared.name
         if name not in packed.outputs:
-            raise missing_output(signature, name, target)
+            raise missing_output_error(signature, name, target)
         tensor = packed.outputs[name]
         # Before it is filled: a few bytes may claim any size.
         shape = [dim.size for dim in tensor.tensor_shape.dim]
@@ -191,7 +191,7 @@ def status_request(target: Target) -> serving_pb2.GetModelStatusRequest:
     return serving_pb2.GetModelStatusRequest(model_spec=model_spec(target))
 
 
-def versions(answer: serving_pb2.GetModelStatusResponse) -> list[VersionStatus]:
+def read_status(answer: serving_pb2.GetModelStatusResponse) -> list[VersionStatus]:
     """The states of a model's versions, in the server's order."""
     return [
         VersionStatus(
@@ -216,7 +216,7 @@ def metadata_request(target: Target) -> serving_pb2.GetModelMetadataRequest:
     )
 
 
-def metadata(answer: serving_pb2.GetModelMetadataResponse, target: Target) -> ModelMetadata:
+def read_metadata(answer: serving_pb2.GetModelMetadataResponse, target: Target) -> ModelMetadata:
     """The version that answered, and its signatures.
 
     Raises:
@@ -228,26 +228,26 @@ def metadata(answer: serving_pb2.GetModelMetadataResponse, target: Target) -> Mo
     except DecodeError as error:
         message = f"the signatures cannot be read: {error}"
         raise target.error(ServerError, message) from error
-    return ModelMetadata(answer.model_spec.version.value, signatures(found))
+    return ModelMetadata(answer.model_spec.version.value, read_signatures(found))
 
 
-def signatures(found: tensor_pb2.SignatureDefMap) -> dict[str, Signature]:
+def read_signatures(found: tensor_pb2.SignatureDefMap) -> dict[str, Signature]:
     """The signatures that can be called, by name."""
     return {
-        name: Signature(_declared(each.inputs), _declared(each.outputs))
+        name: Signature(_read_tensors(each.inputs), _read_tensors(each.outputs))
         for name, each in sorted(found.signature_def.items())
         if name != _INIT_OP
     }
 
 
-def _declared(tensors: Mapping[str, tensor_pb2.TensorInfo]) -> dict[str, Tensor]:
+def _read_tensors(tensors: Mapping[str, tensor_pb2.TensorInfo]) -> dict[str, Tensor]:
     return {
-        name: Tensor(dtype_name(each.dtype), _declared_shape(each.tensor_shape))
+        name: Tensor(dtype_name(each.dtype), _read_shape(each.tensor_shape))
         for name, each in sorted(tensors.items())
     }
 
 
-def _declared_shape(shape: tensor_pb2.TensorShapeProto) -> tuple[int | None, ...] | None:
+def _read_shape(shape: tensor_pb2.TensorShapeProto) -> tuple[int | None, ...] | None:
     if shape.unknown_rank:
         return None
     return tuple(dim.size if dim.size >= 0 else None for dim in shape.dim)

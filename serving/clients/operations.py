@@ -39,7 +39,7 @@ class GetMetadata:
     target: Target
 
 
-Question = Predict | GetStatus | GetMetadata
+Operation = Predict | GetStatus | GetMetadata
 
 
 class Deadline:
@@ -58,10 +58,10 @@ class Deadline:
 
 
 @dataclass(frozen=True, eq=False)
-class Ask:
+class Send:
     """Questions that are asked at a time; the step is answered by their answers, in their order."""
 
-    questions: Sequence[Question]
+    operations: Sequence[Operation]
     deadline: Deadline
 
 
@@ -72,4 +72,4 @@ class Pause:
     seconds: float
 
 
-Step = Ask | Pause
+Step = Send | Pause

@@ -16,10 +16,10 @@ OnBadRow = Literal["answer", "raise"]
 MAX_MESSAGE_BYTES: Final = 2**31 - 1
 
 #: Headers by which HTTP finds the end of a body, and what is in it.
-_OWN_HEADERS: Final = frozenset({"content-length", "content-encoding", "transfer-encoding"})
+_RESERVED_HEADERS: Final = frozenset({"content-length", "content-encoding", "transfer-encoding"})
 
 #: Room in a message for the names, the shapes and the model's name.
-_HEAD_BYTES: Final = 4096
+_OVERHEAD_BYTES: Final = 4096
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Limits:
     in_flight: int = 4
 
     def __post_init__(self) -> None:
-        least = {"message_bytes": 2 * _HEAD_BYTES}
+        least = {"message_bytes": 2 * _OVERHEAD_BYTES}
         for name in ("rows", "message_bytes", "answer_bytes", "in_flight"):
             value = getattr(self, name)
             most = math.inf if name == "rows" else MAX_MESSAGE_BYTES
@@ -58,9 +58,9 @@ class Limits:
                     f"of at least {least.get(name, 1)}"
                 )
 
-    def rows_of(self, row_bytes: int) -> int:
+    def rows_per_message(self, row_bytes: int) -> int:
         """The rows that go in one message, when each takes so many bytes; at least one."""
-        room = self.message_bytes - _HEAD_BYTES
+        room = self.message_bytes - _OVERHEAD_BYTES
         return max(1, min(self.rows, room // max(1, row_bytes)))
 
 
@@ -102,7 +102,7 @@ class Tls:
             if self.certificate is not None:
                 context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
-            raise InvalidInput(f"{self._files()} cannot be used: {error}") from error
+            raise InvalidInput(f"{self._file_names()} cannot be used: {error}") from error
         return context
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
@@ -118,11 +118,11 @@ class Tls:
         )
         return ca, key, certificate
 
-    def _files(self) -> str:
+    def _file_names(self) -> str:
         return ", ".join(str(f) for f in (self.ca, self.certificate, self.key) if f is not None)
 
 
-def checked_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+def parse_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
     """The headers of every request, their names in lower case as HTTP/2 wants them.
 
     Raises:
@@ -131,7 +131,7 @@ def checked_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str],
     checked = []
     for name, value in (headers or {}).items():
         word = isinstance(name, str) and name.isascii() and name.replace("-", "").isalnum()
-        if word and (name.lower() in _OWN_HEADERS or name.lower().endswith("-bin")):
+        if word and (name.lower() in _RESERVED_HEADERS or name.lower().endswith("-bin")):
             raise InvalidInput(
                 f"the header {name!r} cannot be sent; what frames a message is not a caller's, "
                 "and -bin is for bytes"

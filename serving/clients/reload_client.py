@@ -18,8 +18,8 @@ from ..errors import DeadlineExceeded, ModelNotFound, ServerUnavailable, Serving
 from .grpc_client import GrpcClient
 
 _RELOAD: Final = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
-_PAUSE: Final = 0.05  # seconds between two looks
-_CALL: Final = 5.0  # seconds that one look may take
+_PAUSE: Final = 0.05  # seconds between two questions
+_CALL: Final = 5.0  # seconds that one call may take
 
 
 class ReloadClient:
@@ -44,9 +44,9 @@ class ReloadClient:
         end = time.monotonic() + self._timeout
         self._reload(config, model)
         with GrpcClient(self._address, model, timeout=_CALL) as client:
-            self._wait(lambda: _not_loaded(client, entry), end)
+            self._wait(lambda: _missing_version(client, entry), end)
             for label, version in sorted(entry.labels.items()):
-                self._wait(lambda: _not_labelled(client, label, version), end)  # noqa: B023
+                self._wait(lambda: _missing_label(client, label, version), end)  # noqa: B023
 
     def _reload(self, config: serving_pb2.ModelServerConfig, model: str) -> None:
         request = serving_pb2.ReloadConfigRequest(config=config)
@@ -61,42 +61,42 @@ class ReloadClient:
             except grpc.RpcError as failure:
                 raise self._error_of(failure, model) from failure
         if status.error_code:
-            raise self._failed(status.error_message)
+            raise self._move_failed(status.error_message)
 
     def _error_of(self, failure: grpc.RpcError, model: str) -> Exception:
         if not isinstance(failure, grpc.Call):
-            return self._failed(str(failure))
+            return self._move_failed(str(failure))
         if failure.code() is grpc.StatusCode.UNAVAILABLE:
             return ServerUnavailable(failure.details() or "no connection", model, self._address)
-        return self._failed(failure.details() or failure.code().name)
+        return self._move_failed(failure.details() or failure.code().name)
 
-    def _wait(self, lacking: Callable[[], str], end: float) -> None:
-        """Look until nothing is lacking any more. ``lacking`` raises MoveFailed for good."""
+    def _wait(self, find_missing: Callable[[], str], end: float) -> None:
+        """Repeat ``find_missing`` until it finds nothing; it raises what waiting cannot mend."""
         while True:
             try:
-                said = lacking()
+                problem = find_missing()
             except (ModelNotFound, ServerUnavailable, DeadlineExceeded) as error:
-                said = error.message
-            except _Ended as error:
-                raise self._failed(str(error)) from None
+                problem = error.message
+            except _LoadFailed as error:
+                raise self._move_failed(str(error)) from None
             except ServingError as error:
-                raise self._failed(error.message) from error
-            if not said:
+                raise self._move_failed(error.message) from error
+            if not problem:
                 return
             if time.monotonic() >= end:
-                raise self._failed(f"not within {self._timeout:g} s: {said}")
+                raise self._move_failed(f"not within {self._timeout:g} s: {problem}")
             time.sleep(_PAUSE)
 
-    def _failed(self, said: str) -> MoveFailed:
-        text = " ".join(said.split())
+    def _move_failed(self, problem: str) -> MoveFailed:
+        text = " ".join(problem.split())
         return MoveFailed(f"the server at {self._address} did not follow: {text}")
 
 
-class _Ended(Exception):
+class _LoadFailed(Exception):
     """A version will not load."""
 
 
-def _not_loaded(client: GrpcClient, entry: Entry) -> str:
+def _missing_version(client: GrpcClient, entry: Entry) -> str:
     """What the server does not have as the entry says; empty when it has all."""
     states = {status.version: status for status in client.status()}
     for version in entry.versions:
@@ -104,7 +104,7 @@ def _not_loaded(client: GrpcClient, entry: Entry) -> str:
         if status is None:
             return f"it does not know version {version}"
         if status.error_code != "OK":
-            raise _Ended(f"version {version} does not load: {status.error_message}")
+            raise _LoadFailed(f"version {version} does not load: {status.error_message}")
         if status.state == "LOADING":
             # A load that fails is tried again, and the server tells why when it gives up.
             return (
@@ -119,6 +119,6 @@ def _not_loaded(client: GrpcClient, entry: Entry) -> str:
     return ""
 
 
-def _not_labelled(client: GrpcClient, label: str, version: int) -> str:
+def _missing_label(client: GrpcClient, label: str, version: int) -> str:
     found = client.metadata(label=label).version
     return "" if found == version else f"label {label} is on version {found}"

@@ -8,11 +8,11 @@ from functools import partial
 from typing import Any, Final
 
 from . import rest_messages
-from .call_flow import DEFAULT_TIMEOUT, Conversations
+from .call_flow import DEFAULT_TIMEOUT, CallFlow
 from .client import Client
 from .concurrency import LoopThread, gather_in_order
-from .operations import Ask, Question
-from .options import Limits, OnBadRow, Tls, checked_headers
+from .operations import Operation, Send
+from .options import Limits, OnBadRow, Tls, parse_headers
 from .rest_connection import RestConnection
 from .target import Address, parse_addresses
 
@@ -65,7 +65,7 @@ class RestClient(Client):
         on_bad_row: OnBadRow = "answer",
         gzip: bool = False,
     ) -> None:
-        conversations = Conversations(
+        flow = CallFlow(
             ", ".join(parse_addresses(address)),
             model,
             version=version,
@@ -76,30 +76,30 @@ class RestClient(Client):
             value_bytes=rest_messages.VALUE_BYTES,
             sends_no_rows=self.sends_no_rows,
         )
-        super().__init__(conversations)
+        super().__init__(flow)
         self._connect = partial(
             RestConnection,
             address,
-            conversations.target,
+            flow.target,
             tls=tls,
-            headers=checked_headers(headers),
-            limits=conversations.limits,
-            zipped=gzip,
+            headers=parse_headers(headers),
+            limits=flow.limits,
+            gzip_bodies=gzip,
         )
         self._connection = self._connect()
         self._loop = LoopThread("RestClient")
         _CLIENTS.add(self)
 
-    def _answers(self, ask: Ask) -> list[Any]:
-        def answer(question: Question) -> Awaitable[Any]:
-            return self._connection.answer(question, ask.deadline)
+    def _answers(self, ask: Send) -> list[Any]:
+        def answer(operation: Operation) -> Awaitable[Any]:
+            return self._connection.answer(operation, ask.deadline)
 
         try:
             return self._loop.run(
-                gather_in_order(answer, ask.questions, self._conversations.limits.in_flight)
+                gather_in_order(answer, ask.operations, self._flow.limits.in_flight)
             )
         except CancelledError:
-            raise ask.questions[0].target.closed_error() from None
+            raise ask.operations[0].target.closed_error() from None
 
     def _close(self) -> None:
         self._loop.run(self._connection.close())

@@ -23,7 +23,7 @@ from ..errors import (
     ServingError,
 )
 from . import rest_messages
-from .operations import Deadline, Predict, Question
+from .operations import Deadline, Operation, Predict
 from .options import Limits, Tls
 from .rest_messages import HttpRequest
 from .target import Address, Target, parse_addresses
@@ -34,7 +34,7 @@ PAUSES: Final = (0.1, 0.2, 0.4, 0.8)
 _JITTER: Final = 0.2
 
 #: ssl.SSLError: what the other end complains of after the handshake comes through httpx as it is.
-_NO_CONNECTION: Final = (
+_CONNECTION_ERRORS: Final = (
     httpx.NetworkError,
     httpx.ConnectTimeout,
     httpx.RemoteProtocolError,
@@ -53,18 +53,18 @@ _KEEPALIVE: Final = [
 ]
 
 #: The share of the time left that a connection may take to be made.
-_CONNECTING: Final = 0.9
+_CONNECT_SHARE: Final = 0.9
 
 #: A smaller body would hardly become smaller.
-_SMALLEST_ZIPPED: Final = 1024
+_SMALLEST_COMPRESSED: Final = 1024
 #: The fastest: what gzip is to save is mostly digits, where more effort saves little more.
 _GZIP_LEVEL: Final = 1
 
 #: Seconds that a server which did not answer is passed over, where there are others.
-_PASSED_OVER: Final = 10.0
+_SKIP_SECONDS: Final = 10.0
 
 #: Bytes of values, or of JSON, that are written or read in less time than a thread takes to start.
-_SMALLEST_ASIDE: Final = 4096
+_SMALLEST_IN_THREAD: Final = 4096
 
 _T = TypeVar("_T")
 
@@ -77,7 +77,7 @@ class _Attempt:
     failure: ServingError | None = None
 
 
-class _Turns:
+class _Rotation:
     """Servers that take turns; one that did not answer is passed over while others do."""
 
     def __init__(self, urls: Sequence[str]) -> None:
@@ -88,11 +88,11 @@ class _Turns:
         return len(self._last)
 
     def next(self) -> str:
-        since = time.monotonic() - _PASSED_OVER
+        since = time.monotonic() - _SKIP_SECONDS
         turn = itertools.islice(self._cycle, len(self))
         return next((url for url in turn if self._last[url] <= since), None) or next(self._cycle)
 
-    def pass_over(self, url: str) -> None:
+    def skip(self, url: str) -> None:
         self._last[url] = time.monotonic()
 
 
@@ -107,13 +107,13 @@ class RestConnection:
         tls: Tls | None,
         headers: Sequence[tuple[str, str]],
         limits: Limits,
-        zipped: bool,
+        gzip_bodies: bool,
     ) -> None:
         scheme = "http" if tls is None else "https"
         urls = [rest_messages.base_url(each, scheme, target) for each in parse_addresses(address)]
-        self._turns = _Turns(urls)
+        self._rotation = _Rotation(urls)
         self._limits = limits
-        self._zipped = zipped
+        self._gzip_bodies = gzip_bodies
         self._extensions = (
             {} if tls is None or tls.server_name is None else {"sni_hostname": tls.server_name}
         )
@@ -132,29 +132,31 @@ class RestConnection:
         # and a server that sends a byte now and then would never meet them.
         self._http = httpx.AsyncClient(transport=transport, headers=list(headers), timeout=None)
 
-    async def answer(self, question: Question, deadline: Deadline) -> Any:
-        """The answer to a question.
+    async def answer(self, operation: Operation, deadline: Deadline) -> Any:
+        """The answer to an operation.
 
-        Every request of ours is a question that changes nothing, so that it may be asked again.
+        No operation changes anything on the server, so that each may be repeated.
 
         Raises:
             ServingError: any class of ``serving.errors``.
         """
-        target = question.target
+        target = operation.target
         if self._closed:
             raise target.closed_error()
         attempts: list[_Attempt] = []
         try:
             async with self._timeout(deadline.left(target)):
-                size = question.size if isinstance(question, Predict) else 0
-                request = await _aside(rest_messages.request_of, question, size=size)
+                size = operation.size if isinstance(operation, Predict) else 0
+                request = await _run_in_thread(rest_messages.build_request, operation, size=size)
                 body = await self._exchange(request, deadline, attempts)
-                return await _aside(rest_messages.answer_of, question, body, size=len(body))
+                return await _run_in_thread(
+                    rest_messages.read_answer, operation, body, size=len(body)
+                )
         except TimeoutError:
             if self._closed:
                 raise target.closed_error() from None
             if attempts and attempts[-1].failure is None:
-                self._turns.pass_over(attempts[-1].url)
+                self._rotation.skip(attempts[-1].url)
             message = f"no answer in {deadline.seconds:g} s"
             last = next((each.failure for each in reversed(attempts) if each.failure), None)
             if last is not None:
@@ -172,9 +174,10 @@ class RestConnection:
             # And a handshake that is cancelled leaves its socket open, where one that meets a
             # limit of httpx does not: so that limit comes before ours.
             connect = min(
-                deadline.seconds / len(self._turns), _CONNECTING * deadline.left(request.target)
+                deadline.seconds / len(self._rotation),
+                _CONNECT_SHARE * deadline.left(request.target),
             )
-            attempts.append(_Attempt(self._turns.next()))
+            attempts.append(_Attempt(self._rotation.next()))
             try:
                 return await self._attempt(request, attempts[-1].url, connect)
             except ServerUnavailable as error:
@@ -200,7 +203,7 @@ class RestConnection:
         headers, body = {}, request.body
         if body is not None:
             headers["Content-Type"] = "application/json"
-            if self._zipped and len(body) >= _SMALLEST_ZIPPED:
+            if self._gzip_bodies and len(body) >= _SMALLEST_COMPRESSED:
                 headers["Content-Encoding"] = "gzip"
                 body = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL)
         try:
@@ -213,8 +216,8 @@ class RestConnection:
                 timeout=httpx.Timeout(None, connect=connect),
             ) as response:
                 content = await self._read(response, target)
-        except _NO_CONNECTION as error:
-            self._turns.pass_over(url)
+        except _CONNECTION_ERRORS as error:
+            self._rotation.skip(url)
             message = f"{type(error).__name__}: {error}"
             raise target.error(ServerUnavailable, message) from error
         except httpx.HTTPError as error:
@@ -249,11 +252,11 @@ class RestConnection:
         await self._http.aclose()
 
 
-async def _aside(act: Callable[..., _T], *values: Any, size: int) -> _T:
+async def _run_in_thread(act: Callable[..., _T], *values: Any, size: int) -> _T:
     """What ``act`` makes of values of so many bytes.
 
     JSON takes its time: in a thread, so that the loop goes on, unless a thread would take longer.
     """
-    if size < _SMALLEST_ASIDE:
+    if size < _SMALLEST_IN_THREAD:
         return act(*values)
     return await asyncio.to_thread(act, *values)

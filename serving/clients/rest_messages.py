@@ -5,7 +5,8 @@ it is, where rows of several outputs would repeat every name in every row. A sig
 goes as rows (``instances``, answered by ``predictions``): the same lists there, and the server
 writes a row of them on a line, where it writes a column one number a line.
 
-JSON cannot carry the shape of an array without elements; ``padded`` and ``cut`` go around that.
+JSON cannot carry the shape of an array without elements: ``pad_rows`` adds a row to a request, and
+``cut_padding`` removes its answer.
 """
 
 import json
@@ -23,11 +24,11 @@ from export.wire import tensor_pb2
 from kmeans_module.contract import SignatureContract, TensorContract
 
 from ..errors import InvalidInput, ServerError, ServingError, error_of_status
-from .grpc_messages import signatures
-from .operations import GetMetadata, GetStatus, Predict, Question
+from .grpc_messages import read_signatures
+from .operations import GetMetadata, GetStatus, Operation, Predict
 from .results import ModelMetadata, VersionStatus
 from .target import Target
-from .validation import Arrays, checked_outputs, dimensions
+from .validation import Arrays, check_outputs, dimensions
 
 #: The bytes of a number in a request, about: a float32 is a decimal number of up to 20 digits.
 VALUE_BYTES: Final = 22
@@ -77,37 +78,37 @@ def base_url(address: str, scheme: str, target: Target) -> str:
     return url.rstrip("/")
 
 
-def request_of(question: Question) -> HttpRequest:
-    """The request that a question takes."""
-    target = question.target
-    match question:
+def build_request(operation: Operation) -> HttpRequest:
+    """The request that an operation takes."""
+    target = operation.target
+    match operation:
         case Predict(target, signature, inputs):
-            body = predict_body(signature, padded(signature, inputs))
-            return HttpRequest("POST", path(target, ":predict"), body, target)
+            body = predict_body(signature, pad_rows(signature, inputs))
+            return HttpRequest("POST", request_path(target, ":predict"), body, target)
         case GetStatus():
-            return HttpRequest("GET", path(target), None, target)
+            return HttpRequest("GET", request_path(target), None, target)
         case GetMetadata():
-            return HttpRequest("GET", path(target, "/metadata"), None, target)
+            return HttpRequest("GET", request_path(target, "/metadata"), None, target)
 
 
-def answer_of(question: Question, body: bytes) -> Any:
-    """The answer to a question, of the body that answered its request.
+def read_answer(operation: Operation, body: bytes) -> Any:
+    """The answer to an operation, of the body that answered its request.
 
     Raises:
         ServerError: it cannot be read.
     """
-    target = question.target
-    match question:
+    target = operation.target
+    match operation:
         case Predict(target, signature, inputs):
-            outputs = cut(signature, inputs, predicted(signature, body, target))
-            return checked_outputs(signature, inputs, outputs, target), target.version
+            outputs = cut_padding(signature, inputs, read_prediction(signature, body, target))
+            return check_outputs(signature, inputs, outputs, target), target.version
         case GetStatus():
-            return versions(body, target)
+            return read_status(body, target)
         case GetMetadata():
-            return metadata(body, target)
+            return read_metadata(body, target)
 
 
-def path(target: Target, ending: str = "") -> str:
+def request_path(target: Target, ending: str = "") -> str:
     """The path of a request: a model, its version or label, and ``:predict`` or ``/metadata``."""
     place = f"/v1/models/{quote(target.model, safe='')}"
     if target.version is not None:
@@ -120,32 +121,32 @@ def path(target: Target, ending: str = "") -> str:
 def predict_body(signature: SignatureContract, inputs: Arrays) -> bytes:
     """The body that asks for all outputs of a signature; NaN and infinity as bare tokens."""
     values = {name: array.tolist() for name, array in inputs.items()}
-    asked: dict[str, Any] = {"signature_name": signature.name}
-    if _by_row(signature):
-        (asked["instances"],) = values.values()
+    request: dict[str, Any] = {"signature_name": signature.name}
+    if _has_row_format(signature):
+        (request["instances"],) = values.values()
     else:
-        asked["inputs"] = values
-    return json.dumps(asked, separators=(",", ":")).encode()
+        request["inputs"] = values
+    return json.dumps(request, separators=(",", ":")).encode()
 
 
-def predicted(signature: SignatureContract, body: bytes, target: Target) -> Arrays:
+def read_prediction(signature: SignatureContract, body: bytes, target: Target) -> Arrays:
     """The outputs of a signature.
 
     Raises:
         ServerError: the body is no such answer.
     """
-    answer = _parsed(body, target)
+    answer = _parse_object(body, target)
     try:
-        if _by_row(signature):
+        if _has_row_format(signature):
             values = {signature.outputs[0].name: answer["predictions"]}
         else:
             values = answer["outputs"]
-        return {tensor.name: _array(tensor, values[tensor.name]) for tensor in signature.outputs}
+        return {each.name: _read_array(each, values[each.name]) for each in signature.outputs}
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise _unreadable(signature.name, error, target) from error
+        raise _unreadable_error(signature.name, error, target) from error
 
 
-def _array(tensor: TensorContract, values: Any) -> NDArray[Any]:
+def _read_array(tensor: TensorContract, values: Any) -> NDArray[Any]:
     """The array of nested lists of numbers, and of nothing that NumPy only takes for numbers."""
     flat = values
     for _ in tensor.shape[1:]:
@@ -159,15 +160,15 @@ def _array(tensor: TensorContract, values: Any) -> NDArray[Any]:
         return np.array(values, dtype=tensor.dtype)
 
 
-def _by_row(signature: SignatureContract) -> bool:
+def _has_row_format(signature: SignatureContract) -> bool:
     return len(signature.inputs) == len(signature.outputs) == 1
 
 
-def padded(signature: SignatureContract, inputs: Arrays) -> Arrays:
+def pad_rows(signature: SignatureContract, inputs: Arrays) -> Arrays:
     """The inputs with one row of zeros where they have none, so that JSON carries their shape.
 
-    In ``fit_step`` it is a row of weight 0, which changes nothing; elsewhere ``cut`` takes the
-    answer for it away.
+    In ``fit_step`` it is a row of weight 0, which changes nothing; elsewhere ``cut_padding``
+    removes its answer.
     """
     if dimensions(signature.inputs, inputs).get("n") != 0:
         return inputs
@@ -179,8 +180,8 @@ def padded(signature: SignatureContract, inputs: Arrays) -> Arrays:
     }
 
 
-def cut(signature: SignatureContract, inputs: Arrays, outputs: Arrays) -> Arrays:
-    """The outputs for the inputs as they were before ``padded``."""
+def cut_padding(signature: SignatureContract, inputs: Arrays, outputs: Arrays) -> Arrays:
+    """The outputs for the inputs as they were before ``pad_rows``."""
     if dimensions(signature.inputs, inputs).get("n") != 0:
         return outputs
     return {
@@ -189,13 +190,13 @@ def cut(signature: SignatureContract, inputs: Arrays, outputs: Arrays) -> Arrays
     }
 
 
-def versions(body: bytes, target: Target) -> list[VersionStatus]:
+def read_status(body: bytes, target: Target) -> list[VersionStatus]:
     """The states of a model's versions, in the server's order.
 
     Raises:
         ServerError: the body is no such answer.
     """
-    answer = _parsed(body, target)
+    answer = _parse_object(body, target)
     try:
         return [
             VersionStatus(
@@ -208,24 +209,24 @@ def versions(body: bytes, target: Target) -> list[VersionStatus]:
             for each in answer.get("model_version_status", [])
         ]
     except (KeyError, TypeError, ValueError) as error:
-        raise _unreadable("status", error, target) from error
+        raise _unreadable_error("status", error, target) from error
 
 
-def metadata(body: bytes, target: Target) -> ModelMetadata:
+def read_metadata(body: bytes, target: Target) -> ModelMetadata:
     """The version that answered, and its signatures.
 
     Raises:
         ServerError: the body is no such answer.
     """
-    answer = _parsed(body, target)
+    answer = _parse_object(body, target)
     try:
         version = int(answer["model_spec"]["version"])
         found = tensor_pb2.SignatureDefMap()
         declared = {"signature_def": answer["metadata"]["signature_def"]["signature_def"]}
         json_format.ParseDict(declared, found, ignore_unknown_fields=True)
     except (KeyError, TypeError, ValueError, json_format.ParseError) as error:
-        raise _unreadable("metadata", error, target) from error
-    return ModelMetadata(version, signatures(found))
+        raise _unreadable_error("metadata", error, target) from error
+    return ModelMetadata(version, read_signatures(found))
 
 
 def error_of(status: int, reason: str, body: bytes, target: Target) -> ServingError:
@@ -239,7 +240,7 @@ def error_of(status: int, reason: str, body: bytes, target: Target) -> ServingEr
     return target.error(error_of_status(status, message), message)
 
 
-def _parsed(body: bytes, target: Target) -> dict[str, Any]:
+def _parse_object(body: bytes, target: Target) -> dict[str, Any]:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError) as error:
@@ -249,6 +250,6 @@ def _parsed(body: bytes, target: Target) -> dict[str, Any]:
     return answer
 
 
-def _unreadable(what: str, error: Exception, target: Target) -> ServingError:
+def _unreadable_error(what: str, error: Exception, target: Target) -> ServingError:
     message = f"the answer to {what} cannot be read: {type(error).__name__}: {error}"
     return target.error(ServerError, message)

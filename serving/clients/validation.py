@@ -22,7 +22,7 @@ _KNOWN: Final = frozenset({"float32", "float64", "int32", "int64", "bool"})
 _LONGEST_TIMEOUT: Final = 1e9
 
 
-def checked_timeout(timeout: float | None, default: float, target: Target) -> float:
+def parse_timeout(timeout: float | None, default: float, target: Target) -> float:
     """The seconds a call may take: what was given, or the client's own.
 
     Raises:
@@ -43,18 +43,18 @@ def checked_timeout(timeout: float | None, default: float, target: Target) -> fl
     return min(seconds, _LONGEST_TIMEOUT)
 
 
-def checked_inputs(
+def convert_inputs(
     signature: SignatureContract, values: Mapping[str, ArrayLike], target: Target
 ) -> Arrays:
     """The inputs as arrays of the contract's dtypes, for a signature.
 
-    What the model fixes, the number of features, is for ``check_declared``.
+    What the model fixes, the number of features, is for ``check_declared_inputs``.
 
     Raises:
         InvalidInput: no numbers, of another rank, or of shapes that do not fit each other.
     """
     arrays = {
-        tensor.name: _checked_array(tensor, values[tensor.name], target)
+        tensor.name: _convert_array(tensor, values[tensor.name], target)
         for tensor in signature.inputs
     }
     sizes: dict[str, tuple[int, str]] = {}
@@ -70,7 +70,7 @@ def checked_inputs(
     return arrays
 
 
-def _checked_array(tensor: TensorContract, value: ArrayLike, target: Target) -> NDArray[Any]:
+def _convert_array(tensor: TensorContract, value: ArrayLike, target: Target) -> NDArray[Any]:
     wanted = f"{tensor.dtype} [{', '.join(tensor.shape)}]"
     masked = np.ma.getmaskarray(value) if isinstance(value, np.ma.MaskedArray) else None
     try:
@@ -110,7 +110,7 @@ def _checked_array(tensor: TensorContract, value: ArrayLike, target: Target) -> 
     return np.where(masked, np.array(np.nan, converted.dtype), converted)
 
 
-def check_declared(
+def check_declared_inputs(
     signature: SignatureContract, inputs: Arrays, metadata: ModelMetadata, target: Target
 ) -> None:
     """Hold the inputs of a signature against what the server says that it takes.
@@ -165,7 +165,7 @@ def dimensions(tensors: tuple[TensorContract, ...], arrays: Mapping[str, Any]) -
     }
 
 
-def outputs_of_nothing(signature: SignatureContract, sizes: Mapping[str, int]) -> Arrays | None:
+def empty_outputs(signature: SignatureContract, sizes: Mapping[str, int]) -> Arrays | None:
     """The empty outputs of a call without rows; None where it has some, or a size is not known.
 
     ``sizes`` are those of the inputs, and what is known of the model: the k of ``transform`` and
@@ -181,7 +181,7 @@ def outputs_of_nothing(signature: SignatureContract, sizes: Mapping[str, int]) -
     }
 
 
-def checked_outputs(
+def check_outputs(
     signature: SignatureContract, inputs: Arrays, outputs: Arrays, target: Target
 ) -> Arrays:
     """The outputs of the contract, in its order.
@@ -192,13 +192,13 @@ def checked_outputs(
     known = dimensions(signature.inputs, inputs)
     for tensor in signature.outputs:
         if tensor.name not in outputs:
-            raise missing_output(signature, tensor.name, target)
+            raise missing_output_error(signature, tensor.name, target)
         array = outputs[tensor.name]
         check_output(signature, tensor, array.dtype.name, array.shape, known, target)
     return {tensor.name: outputs[tensor.name] for tensor in signature.outputs}
 
 
-def missing_output(signature: SignatureContract, name: str, target: Target) -> ServingError:
+def missing_output_error(signature: SignatureContract, name: str, target: Target) -> ServingError:
     """The error of an answer without an output of the contract."""
     return target.error(ServerError, f"the answer to {signature.name} has no output {name}")
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from export.wire import serving_pb2, tensor_pb2
 from kmeans_module.contract import ASSIGN, SIGNATURES, TRANSFORM
-from serving.clients.grpc_messages import predicted
+from serving.clients.grpc_messages import read_prediction
 from serving.clients.operations import Predict
 from serving.clients.target import Target
 from serving.clients.tensors import to_tensor
@@ -42,7 +42,7 @@ def typed(indices: list[int], distances: list[float]) -> serving_pb2.PredictResp
 
 
 def read(sent: bytes, rows: int) -> tuple[Any, Any]:
-    outputs, version = predicted(sent, asked(rows))
+    outputs, version = read_prediction(sent, asked(rows))
     assert version == 7
     for array in outputs.values():
         assert array.flags.writeable
@@ -127,14 +127,14 @@ def test_a_piece_as_long_as_the_shape_does_not_hide_another() -> None:
 )
 def test_bytes_that_are_no_answer_are_the_servers_error(sent: bytes) -> None:
     with pytest.raises(ServerError, match="the answer cannot be read"):
-        predicted(sent, asked(1))
+        read_prediction(sent, asked(1))
 
 
 def test_content_of_another_length_is_the_servers_error() -> None:
     message = answer(2)
     message.outputs["cluster_index"].tensor_content = b"12345"
     with pytest.raises(ServerError, match="the output cluster_index cannot be read"):
-        predicted(message.SerializeToString(), asked(2))
+        read_prediction(message.SerializeToString(), asked(2))
 
 
 @pytest.mark.parametrize("size", [-1, 2**62])
@@ -146,7 +146,7 @@ def test_a_shape_that_no_array_has_is_the_servers_error(size: int) -> None:
         tensor.tensor_shape.dim.add(size=each)
     asks = Predict(_TARGET, SIGNATURES[TRANSFORM], {"points": np.zeros((0, 2), np.float32)})
     with pytest.raises(ServerError, match="the output all_distances cannot be read"):
-        predicted(message.SerializeToString(), asks)
+        read_prediction(message.SerializeToString(), asks)
 
 
 @pytest.mark.parametrize("longest", [b"\x80" * 10 + b"\x01", b"\x80"], ids=["too long", "cut"])

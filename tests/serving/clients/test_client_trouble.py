@@ -496,7 +496,7 @@ def writing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[threading.Eve
     """Holds what writes a request until an event is set; gives the questions as they come."""
     written: list[Any] = []
     gates: list[threading.Event] = []
-    write = rest_messages.request_of
+    write = rest_messages.build_request
 
     def hold(gate: threading.Event) -> list[Any]:
         gates.append(gate)
@@ -506,7 +506,7 @@ def writing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[threading.Eve
             assert gate.wait(LIMIT + 10)
             return write(question)
 
-        monkeypatch.setattr(rest_messages, "request_of", held)
+        monkeypatch.setattr(rest_messages, "build_request", held)
         return written
 
     yield hold
