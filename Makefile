@@ -52,15 +52,17 @@ $(PEERS)/installed.lock: benchmarks/peers.lock
 		$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $< && \
 		cp $< $@
 
-lint: setup ## ruff, mypy --strict and the import direction
+lint: setup ## ruff, mypy --strict, the import direction and the generated clients
+	@$(BIN)/python scripts/generate_sync_clients.py --check
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-format: setup ## rewrite the code in the house's form
+format: setup ## rewrite the code in the house's form, and the generated clients
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@$(BIN)/python scripts/generate_sync_clients.py
 
 lock: setup ## write requirements.lock, and those of docker/, anew from pyproject.toml
 	@$(COMPILE) --all-extras pyproject.toml -o requirements.lock

@@ -1,13 +1,16 @@
 from .clients.async_grpc_client import AsyncGrpcClient as AsyncGrpcClient
 from .clients.async_rest_client import AsyncRestClient as AsyncRestClient
 from .clients.grpc_client import GrpcClient as GrpcClient
+from .clients.options import ClientOptions as ClientOptions
 from .clients.options import Limits as Limits
+from .clients.options import RestOptions as RestOptions
 from .clients.options import Tls as Tls
 from .clients.rest_client import RestClient as RestClient
 from .clients.results import Assignment as Assignment
 from .clients.results import Centroids as Centroids
 from .clients.results import Distances as Distances
 from .clients.results import ModelMetadata as ModelMetadata
+from .clients.results import Prediction as Prediction
 from .clients.results import Score as Score
 from .clients.results import Signature as Signature
 from .clients.results import Step as Step

@@ -1,4 +1,4 @@
-"""Hold a running server against what a published model answered when it was exported.
+"""Check that a running server answers as a published model did when it was exported.
 
 Over gRPC and over REST: a version of the model is AVAILABLE, it has the signatures of the contract,
 and it answers its golden requests as recorded: integers exactly, floats to 1e-5 of the largest in
@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,20 +19,11 @@ from export.errors import InvalidCandidate
 from export.golden_requests import GoldenRequest
 from export.model_card import ModelCard
 from export.repository import version_directory, versions
-from kmeans_module.contract import ASSIGN, FIT_STEP, SERVING_DEFAULT, SIGNATURES, TensorContract
+from kmeans_module.contract import ASSIGN, FIT_STEP, SIGNATURES, TensorContract
 
 from .clients.client import Client
 from .clients.grpc_client import GrpcClient
-from .clients.results import (
-    Assignment,
-    Centroids,
-    Distances,
-    Score,
-    Signature,
-    Step,
-    Tensor,
-    VersionStatus,
-)
+from .clients.results import Signature, Tensor, VersionStatus
 from .errors import DeadlineExceeded, ServerUnavailable, ServingError
 
 #: Floats may differ by this share of the largest in their column.
@@ -46,18 +37,6 @@ _TIMEOUT: Final = 30.0
 _OWN_SIZE: Final[Mapping[str, float]] = {"silhouette": 1.0}
 
 Array = NDArray[Any]
-
-
-class _DefaultAssignment(Assignment):
-    """What ``serving_default`` answers; the clients' methods ask ``assign``, which is the same."""
-
-    signature: ClassVar[str] = SERVING_DEFAULT
-
-
-_RESULTS: Final[Mapping[str, Any]] = {
-    result.signature: result
-    for result in (_DefaultAssignment, Assignment, Score, Distances, Centroids, Step)
-}
 
 
 @dataclass(frozen=True)
@@ -111,16 +90,16 @@ def check_server(grpc_address: str, rest_address: str, base: Path, name: str) ->
         RestClient(rest_address, name, timeout=_TIMEOUT) as rest_client,
     ):
         wires: dict[str, Client] = {"gRPC": grpc_client, "REST": rest_client}
-        live: Collection[int] = versions(base)
+        available: Collection[int] = versions(base)
         for wire, client in wires.items():
             try:
-                live = _live_versions(client, live)
+                available = _select_available(client.status(), available)
             except (ServingError, _Unexpected) as error:
-                yield _failed(f"{wire} status", f"model {name!r} AVAILABLE", error)
+                yield _failed_check(f"{wire} status", f"model {name!r} AVAILABLE", error)
                 return
-            behind = f"; BASE's highest is {highest}" if highest not in live else ""
-            yield Check(True, f"{wire} status", f"version {max(live)} is AVAILABLE{behind}")
-        version = max(live)
+            behind = f"; BASE's highest is {highest}" if highest not in available else ""
+            yield Check(True, f"{wire} status", f"version {max(available)} is AVAILABLE{behind}")
+        version = max(available)
         yield from check_version(wires, version_directory(base, version), version)
 
 
@@ -146,32 +125,32 @@ def probe(
     def check() -> str:
         states = client.status(version=version, label=label)
         wanted = {each.version for each in states} if among is None else among
-        number = max(_live(states, wanted))
-        asked = _telling(requests(number))
-        _check_answers(client, number, [asked])
-        return f"version {number} is AVAILABLE; golden request {asked[0]} answered as recorded"
+        number = max(_select_available(states, wanted))
+        chosen = _largest_request(requests(number))
+        _check_answers(client, number, [chosen])
+        return f"version {number} is AVAILABLE; golden request {chosen[0]} answered as recorded"
 
-    return _run("probe", "a version AVAILABLE that answers", check)
+    return _run_check("probe", "a version AVAILABLE that answers", check)
 
 
 def difference(client: Client, requests: Sequence[GoldenRequest], version: int) -> str | None:
-    """How a version answers one golden request otherwise than recorded; None when it does not.
+    """What in the answer of a version to one golden request is not as recorded; None when all is.
 
     Raises ServingError when it gives no answer; InvalidCandidate when there is no such request.
     """
     try:
-        _check_answers(client, version, [_telling(requests)])
+        _check_answers(client, version, [_largest_request(requests)])
     except _Unexpected as error:
         return str(error)
     return None
 
 
-def _telling(requests: Sequence[GoldenRequest]) -> tuple[int, GoldenRequest]:
-    """The request, with its number, that shows most in one call: ``assign`` of the most rows."""
-    asked = [each for each in enumerate(requests) if each[1].signature == ASSIGN]
-    if not asked:
+def _largest_request(requests: Sequence[GoldenRequest]) -> tuple[int, GoldenRequest]:
+    """The golden request, with its number, of ``assign`` with the most values."""
+    chosen = [each for each in enumerate(requests) if each[1].signature == ASSIGN]
+    if not chosen:
         raise InvalidCandidate(f"there is no golden request for {ASSIGN}")
-    return max(asked, key=lambda each: sum(array.size for array in each[1].inputs.values()))
+    return max(chosen, key=lambda each: sum(array.size for array in each[1].inputs.values()))
 
 
 def check_version(wires: Mapping[str, Client], directory: Path, version: int) -> Iterator[Check]:
@@ -183,22 +162,22 @@ def check_version(wires: Mapping[str, Client], directory: Path, version: int) ->
     requests = list(enumerate(golden_requests.read(directory)))
     for wire, client in wires.items():
         check = partial(_check_metadata, client, version, card)
-        yield _run(f"{wire} metadata", "the signatures of the contract", check)
+        yield _run_check(f"{wire} metadata", "the signatures of the contract", check)
     for signature in SIGNATURES:
-        asked = [each for each in requests if each[1].signature == signature]
+        chosen = [each for each in requests if each[1].signature == signature]
         for wire, client in wires.items():
-            check = partial(_check_answers, client, version, asked)
-            yield _run(f"{wire} {signature}", "an answer", check)
+            check = partial(_check_answers, client, version, chosen)
+            yield _run_check(f"{wire} {signature}", "an answer", check)
 
 
-def _run(subject: str, expected: str, check: Callable[[], str]) -> Check:
+def _run_check(subject: str, expected: str, check: Callable[[], str]) -> Check:
     try:
         return Check(True, subject, check())
     except (ServingError, _Unexpected) as error:
-        return _failed(subject, expected, error)
+        return _failed_check(subject, expected, error)
 
 
-def _failed(subject: str, expected: str, error: ServingError | _Unexpected) -> Check:
+def _failed_check(subject: str, expected: str, error: ServingError | _Unexpected) -> Check:
     """A failed check; without an answer from the server there is none, and the error goes on."""
     if isinstance(error, ServerUnavailable | DeadlineExceeded):
         raise error
@@ -207,22 +186,18 @@ def _failed(subject: str, expected: str, error: ServingError | _Unexpected) -> C
     return Check(False, subject, f"expected {expected}, got {type(error).__name__}: {error}")
 
 
-def _live_versions(client: Client, wanted: Collection[int]) -> set[int]:
+def _select_available(states: Sequence[VersionStatus], wanted: Collection[int]) -> set[int]:
     """Those of the wanted versions that the server has AVAILABLE; at least one."""
-    return _live(client.status(), wanted)
-
-
-def _live(states: Sequence[VersionStatus], wanted: Collection[int]) -> set[int]:
-    live = {each.version for each in states if each.state == "AVAILABLE"}.intersection(wanted)
-    if not live:
+    available = {each.version for each in states if each.state == "AVAILABLE"}.intersection(wanted)
+    if not available:
         raise _Unexpected(
             f"version {' or '.join(map(str, sorted(wanted))) or 'any'} AVAILABLE",
-            ", ".join(map(_described, states)) or "no version",
+            ", ".join(map(_describe, states)) or "no version",
         )
-    return live
+    return available
 
 
-def _described(status: VersionStatus) -> str:
+def _describe(status: VersionStatus) -> str:
     fault = f" ({status.error_message})" if status.error_message else ""
     return f"version {status.version} {status.state}{fault}"
 
@@ -265,14 +240,14 @@ def _check_answers(
     without_rows = 0
     for number, request in requests:
         # JSON cannot carry the shape of an array without elements.
-        if not client.sends_no_rows and not all(a.size for a in request.inputs.values()):
+        if not client.has_empty_arrays and not all(a.size for a in request.inputs.values()):
             without_rows += 1
             continue
-        answer = client._ask(_RESULTS[request.signature], {**request.inputs}, version, None, None)
+        answer = client.predict(request.signature, request.inputs, version=version)
         if answer.version != version:
             raise _Unexpected(f"an answer of version {version}", f"one of version {answer.version}")
         for name, expected in request.outputs.items():
-            _check_tensor(name, number, expected, getattr(answer, name))
+            _check_tensor(name, number, expected, answer.outputs[name])
     answered = len(requests) - without_rows
     said = f"{answered} golden request{'' if answered == 1 else 's'} answered as recorded"
     return said + (

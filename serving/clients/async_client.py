@@ -1,21 +1,21 @@
 """The methods of a client that awaits its answers, whatever carries them."""
-# ruff: noqa: ASYNC109 - the deadline goes over the wire, and the methods are those of the others
 
 import asyncio
-from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from numpy.typing import ArrayLike
 
 from ..errors import ServingError
 from .call_flow import CallFlow, Flow
-from .operations import Send
+from .operations import Deadline, Operation, Send
 from .results import (
     Assignment,
     Centroids,
     Distances,
     ModelMetadata,
+    Prediction,
     Score,
     Step,
     VersionStatus,
@@ -25,7 +25,17 @@ _T = TypeVar("_T")
 _R = TypeVar("_R", Assignment, Score, Distances, Centroids, Step)
 
 
-class AsyncClient(ABC):
+class AsyncConnection(Protocol):
+    """The servers of a client, over one protocol."""
+
+    async def send(self, operations: Sequence[Operation], deadline: Deadline) -> list[Any]:
+        """The answers to the operations, in their order, within the deadline."""
+
+    async def close(self) -> None:
+        """Close it; a call under way ends with ServerError."""
+
+
+class AsyncClient:
     """What ``AsyncGrpcClient`` and ``AsyncRestClient`` have in common.
 
     Every method asks the version or label that it is given, else the client's, else the latest
@@ -37,8 +47,14 @@ class AsyncClient(ABC):
     the client was told to refuse it. More rows than the limits allow go in parts, several at once.
     """
 
-    def __init__(self, flow: CallFlow) -> None:
+    def __init__(self, flow: CallFlow, connection: AsyncConnection) -> None:
         self._flow = flow
+        self._connection = connection
+
+    @property
+    def has_empty_arrays(self) -> bool:
+        """Whether the server is asked when there are no rows; over REST the client answers."""
+        return self._flow.wire.has_empty_arrays
 
     async def assign(
         self,
@@ -49,7 +65,7 @@ class AsyncClient(ABC):
         timeout: float | None = None,
     ) -> Assignment:
         """The nearest cluster of each row, and the distance to it; ``points`` are [n, d]."""
-        return await self._ask(Assignment, {"points": points}, version, label, timeout)
+        return await self._predict(Assignment, {"points": points}, version, label, timeout)
 
     async def score(
         self,
@@ -60,7 +76,7 @@ class AsyncClient(ABC):
         timeout: float | None = None,
     ) -> Score:
         """How well each row fits its cluster; ``points`` are [n, d]."""
-        return await self._ask(Score, {"points": points}, version, label, timeout)
+        return await self._predict(Score, {"points": points}, version, label, timeout)
 
     async def transform(
         self,
@@ -71,7 +87,7 @@ class AsyncClient(ABC):
         timeout: float | None = None,
     ) -> Distances:
         """The distances of each row to every centroid; ``points`` are [n, d]."""
-        return await self._ask(Distances, {"points": points}, version, label, timeout)
+        return await self._predict(Distances, {"points": points}, version, label, timeout)
 
     async def decode(
         self,
@@ -85,7 +101,9 @@ class AsyncClient(ABC):
 
         An index outside 0 … k-1 is InvalidInput.
         """
-        return await self._ask(Centroids, {"cluster_index": cluster_index}, version, label, timeout)
+        return await self._predict(
+            Centroids, {"cluster_index": cluster_index}, version, label, timeout
+        )
 
     async def fit_step(
         self,
@@ -108,7 +126,31 @@ class AsyncClient(ABC):
             timeout: seconds.
         """
         inputs = {"points": points, "sample_weight": sample_weight, "centroids": centroids}
-        return await self._ask(Step, inputs, version, label, timeout)
+        return await self._predict(Step, inputs, version, label, timeout)
+
+    async def predict(
+        self,
+        signature: str,
+        inputs: Mapping[str, ArrayLike],
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float | None = None,
+    ) -> Prediction:
+        """The outputs of any signature, by name; the methods above are this for one each.
+
+        Args:
+            signature: the name of a signature of ``kmeans_module.SIGNATURES``.
+            inputs: its inputs by name, of the dtypes and shapes of the contract; they are checked
+                and converted as those of the other methods are.
+            version: the version to ask.
+            label: the label to ask, instead of a version.
+            timeout: seconds.
+
+        Raises:
+            InvalidInput: another signature, or other inputs.
+        """
+        return await self._run(self._flow.predict(signature, inputs, version, label, timeout))
 
     async def status(
         self,
@@ -150,7 +192,7 @@ class AsyncClient(ABC):
     async def close(self) -> None:
         """Close the connections; a second time does nothing."""
         if self._flow.close():
-            await self._close()
+            await self._connection.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -163,7 +205,7 @@ class AsyncClient(ABC):
     ) -> None:
         await self.close()
 
-    async def _ask(
+    async def _predict(
         self,
         result: type[_R],
         values: dict[str, ArrayLike],
@@ -171,29 +213,24 @@ class AsyncClient(ABC):
         label: str | None,
         timeout: float | None,
     ) -> _R:
-        return await self._run(self._flow.ask(result, values, version, label, timeout))
+        flow = self._flow.predict(result.signature, values, version, label, timeout)
+        prediction = await self._run(flow)
+        return result(**prediction.outputs, version=prediction.version)
 
     async def _run(self, flow: Flow[_T]) -> _T:
         answer: Any = None
         try:
-            step = next(flow)
+            action = next(flow)
             while True:
                 try:
-                    if isinstance(step, Send):
-                        answer = await self._answers(step)
+                    if isinstance(action, Send):
+                        answer = await self._connection.send(action.operations, action.deadline)
                     else:
-                        await asyncio.sleep(step.seconds)
+                        await asyncio.sleep(action.seconds)
                 except ServingError as error:
-                    step = flow.throw(error)
+                    action = flow.throw(error)
                 else:
-                    step = flow.send(answer)
+                    action = flow.send(answer)
         except StopIteration as end:
             result: _T = end.value
             return result
-
-    @abstractmethod
-    async def _answers(self, ask: Send) -> list[Any]:
-        """The answers to the operations, in their order, within the deadline."""
-
-    @abstractmethod
-    async def _close(self) -> None: ...

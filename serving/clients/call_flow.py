@@ -1,12 +1,12 @@
 """What passes between a client and a server in each call, whatever carries it and however it waits.
 
-A flow is a generator: it yields a step, is sent the answer to it or has the error thrown
-in, and returns the result of the call. A client that waits and one that awaits drive the same
-flow, over gRPC and over REST.
+A flow is a generator: it yields an action, is sent the outcome or has the error thrown in, and
+returns the result of the call. A client that waits and one that awaits drive the same flows, over
+gRPC and over REST.
 """
 
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import numpy as np
@@ -23,18 +23,10 @@ from ..errors import (
     ServerUnavailable,
     ServingError,
 )
-from .operations import Deadline, GetMetadata, GetStatus, Operation, Pause, Predict, Send, Step
-from .options import Limits, OnBadRow
-from .results import (
-    Assignment,
-    Centroids,
-    Distances,
-    ModelMetadata,
-    Score,
-    VersionStatus,
-)
-from .results import Step as FitStep
-from .target import Target
+from .operations import Action, Deadline, GetMetadata, GetStatus, Operation, Pause, Predict, Send
+from .options import DEFAULT_TIMEOUT, ClientOptions, Limits, WireFormat, check_options
+from .results import ModelMetadata, Prediction, VersionStatus
+from .target import Address, Target, parse_addresses
 from .validation import (
     Arrays,
     check_declared_inputs,
@@ -46,52 +38,35 @@ from .validation import (
 )
 
 _T = TypeVar("_T")
-_R = TypeVar("_R", Assignment, Score, Distances, Centroids, FitStep)
-Flow = Generator[Step, Any, _T]
+Flow = Generator[Action, Any, _T]
 
-#: Seconds a call may take, attempts and waits in between included.
-DEFAULT_TIMEOUT: Final = 5.0
-
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between two looks at a model that is not ready
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between two polls of a model that is not ready
 _NOT_READY: Final = (ModelNotFound, ServerUnavailable, DeadlineExceeded)
 
 
 class CallFlow:
     """The calls of one client.
 
-    Args:
-        address: the server, as errors name it.
-        value_bytes: the bytes that a number of a request takes on the wire, about.
-        sends_no_rows: whether the wire carries a request without rows. Where it does not, such a
-            call is answered here, by the contract: ``assign`` and ``score`` without anything being
-            asked, ``transform`` and ``decode`` of what the metadata tell.
+    Raises:
+        InvalidInput: one of the arguments is none.
     """
 
     def __init__(
-        self,
-        address: str,
-        model: str,
-        *,
-        version: int | None,
-        label: str | None,
-        timeout: float,
-        limits: Limits | None,
-        on_bad_row: OnBadRow,
-        value_bytes: int,
-        sends_no_rows: bool,
+        self, address: Address, model: str, options: ClientOptions, wire: WireFormat
     ) -> None:
-        self.target = Target.parse(address, model, version, label)
-        self.limits = limits or Limits()
-        if on_bad_row not in ("answer", "raise"):
+        place = ", ".join(parse_addresses(address))
+        check_options(options, wire)
+        self.target = Target.parse(place, model, options.get("version"), options.get("label"))
+        self.limits = options.get("limits") or Limits()
+        self._on_bad_row = options.get("on_bad_row", "answer")
+        if self._on_bad_row not in ("answer", "raise"):
             raise self.target.error(
-                InvalidInput, f"on_bad_row={on_bad_row!r} is neither 'answer' nor 'raise'"
+                InvalidInput, f"on_bad_row={self._on_bad_row!r} is neither 'answer' nor 'raise'"
             )
-        self._timeout = parse_timeout(timeout, DEFAULT_TIMEOUT, self.target)
-        self._on_bad_row = on_bad_row
-        self._value_bytes = value_bytes
-        self._sends_no_rows = sends_no_rows
+        self._timeout = parse_timeout(options.get("timeout"), DEFAULT_TIMEOUT, self.target)
+        self.wire = wire
         self._closed = False
-        # None where the server does not tell.
+        # What the server told; None where it does not tell.
         self._known: dict[Target, ModelMetadata | None] = {}
 
     def close(self) -> bool:
@@ -99,84 +74,87 @@ class CallFlow:
         was_open, self._closed = not self._closed, True
         return was_open
 
-    def ask(
+    def predict(
         self,
-        result: type[_R],
+        name: str,
         values: Mapping[str, ArrayLike],
         version: int | None,
         label: str | None,
         timeout: float | None,
-    ) -> Flow[_R]:
-        """The outputs of a signature."""
-        target, deadline = self._prepared(version, label, timeout)
-        signature = SIGNATURES[result.signature]
+    ) -> Flow[Prediction]:
+        """The outputs of the signature of this name."""
+        target, deadline = self._begin(version, label, timeout)
+        if name not in SIGNATURES:
+            raise target.error(
+                InvalidInput, f"{name!r} is no signature; give one of {', '.join(SIGNATURES)}"
+            )
+        signature = SIGNATURES[name]
         inputs = convert_inputs(signature, values, target)
         if self._on_bad_row == "raise":
             refuse_bad_rows(inputs, target)
         sizes = dimensions(signature.inputs, inputs)
-        nothing = None
+        empty = None
         if target not in self._known:
-            nothing = self._of_nothing(signature, sizes)
-        if nothing is None:
-            metadata = yield from self._checked(signature, inputs, target, deadline)
+            empty = self._answer_empty(signature, sizes)
+        if empty is None:
+            metadata = yield from self._check_by_metadata(signature, inputs, target, deadline)
             if metadata is not None:
                 sizes = {**_declared_sizes(signature, metadata), **sizes}
-            nothing = self._of_nothing(signature, sizes)
-        if nothing is not None:
-            return result(**nothing, version=target.version)
-        rows = self.limits.rows_per_message(_row_bytes(signature, sizes, self._value_bytes))
+            empty = self._answer_empty(signature, sizes)
+        if empty is not None:
+            return Prediction(empty, target.version)
+        rows = self.limits.rows_per_message(_row_bytes(signature, sizes, self.wire.value_bytes))
         try:
             if len(next(iter(inputs.values()))) <= rows:
                 operation = Predict(target, signature, inputs)
-                outputs, answered = yield from _one(operation, deadline, _prediction)
-            else:
-                outputs, answered = yield from self._in_parts(
-                    target, signature, inputs, rows, deadline
-                )
+                prediction: Prediction = yield from _send_one(operation, deadline)
+                return prediction
+            return (yield from self._predict_parts(target, signature, inputs, rows, deadline))
         except (InvalidInput, ModelNotFound):
-            # The model has changed, maybe: what is known of it is looked at anew by the next call.
+            # The model may have changed: the next call asks for the metadata again.
             self._known.pop(target, None)
             raise
-        return result(**outputs, version=answered)
 
-    def _of_nothing(self, signature: SignatureContract, sizes: Mapping[str, int]) -> Arrays | None:
-        return None if self._sends_no_rows else empty_outputs(signature, sizes)
+    def _answer_empty(
+        self, signature: SignatureContract, sizes: Mapping[str, int]
+    ) -> Arrays | None:
+        return None if self.wire.has_empty_arrays else empty_outputs(signature, sizes)
 
     def status(
         self, version: int | None, label: str | None, timeout: float | None
     ) -> Flow[list[VersionStatus]]:
         """The versions of the model that the server knows."""
-        target, deadline = self._prepared(version, label, timeout)
+        target, deadline = self._begin(version, label, timeout)
         return (yield from self._status(target, deadline))
 
     def metadata(
         self, version: int | None, label: str | None, timeout: float | None
     ) -> Flow[ModelMetadata]:
         """The version that answers, and its signatures."""
-        target, deadline = self._prepared(version, label, timeout)
+        target, deadline = self._begin(version, label, timeout)
         return (yield from self._metadata(target, deadline))
 
     def wait_until_ready(
         self, timeout: float, version: int | None, label: str | None
     ) -> Flow[None]:
         """Until the version or label asked for, or any version, is AVAILABLE."""
-        target, deadline = self._prepared(version, label, timeout)
+        target, deadline = self._begin(version, label, timeout)
         pause = _FIRST_PAUSE
         last: str | None = None
         cause: ServingError | None = None
         while True:
             try:
                 left = deadline.left(target)
-                look = Deadline(min(left, self._timeout))
-                states = yield from self._status(target, look)
+                poll = Deadline(min(left, self._timeout))
+                states = yield from self._status(target, poll)
             except _NOT_READY as error:
-                # The last look may have had no time left, and has then nothing to tell.
+                # The last poll may have had no time left; it then has nothing to tell.
                 if last is None or not isinstance(error, DeadlineExceeded):
                     last, cause = error.message, error
             else:
                 if any(each.state == "AVAILABLE" for each in states):
                     return
-                last, cause = _described(states), None
+                last, cause = _describe(states), None
             try:
                 yield Pause(min(pause, deadline.left(target)))
             except DeadlineExceeded:
@@ -185,7 +163,7 @@ class CallFlow:
         message = f"not ready after {deadline.seconds:g} s; last: {last}"
         raise target.error(DeadlineExceeded, message) from cause
 
-    def _prepared(
+    def _begin(
         self, version: int | None, label: str | None, timeout: float | None
     ) -> tuple[Target, Deadline]:
         if self._closed:
@@ -198,17 +176,18 @@ class CallFlow:
         if target.label is not None:
             metadata = yield from self._metadata(target, deadline)
             target = target.at_version(metadata.version)
-        return (yield from _one(GetStatus(target), deadline, _states))
+        states: list[VersionStatus] = yield from _send_one(GetStatus(target), deadline)
+        return states
 
     def _metadata(self, target: Target, deadline: Deadline) -> Flow[ModelMetadata]:
-        metadata = yield from _one(GetMetadata(target), deadline, _model_metadata)
+        metadata: ModelMetadata = yield from _send_one(GetMetadata(target), deadline)
         self._known[target] = metadata
         return metadata
 
-    def _checked(
+    def _check_by_metadata(
         self, signature: SignatureContract, inputs: Arrays, target: Target, deadline: Deadline
     ) -> Flow[ModelMetadata | None]:
-        """What the server tells of the model, after the inputs were held against it.
+        """What the server tells of the model, after the inputs were checked against it.
 
         It is asked for once, and again before it is the reason to refuse: under the same name there
         may be another version by now. None where the server does not tell; then it checks alone.
@@ -233,14 +212,14 @@ class CallFlow:
             check_declared_inputs(signature, inputs, metadata, target)
         return metadata
 
-    def _in_parts(
+    def _predict_parts(
         self,
         target: Target,
         signature: SignatureContract,
         inputs: Arrays,
         rows: int,
         deadline: Deadline,
-    ) -> Flow[tuple[Arrays, int | None]]:
+    ) -> Flow[Prediction]:
         """The outputs for more rows than go in one request, all of one version."""
         count = len(next(iter(inputs.values())))
         parts = [
@@ -249,51 +228,39 @@ class CallFlow:
         ]
         # Between two parts a new version may come, so that all ask the one that is there now.
         pinned = target.version is None and self._known.get(target) is not None
-        asked = target
+        pinned_target = target
         for last in (not pinned, True):
             if pinned:
                 metadata = yield from self._metadata(target, deadline)
-                asked = target.at_version(metadata.version)
+                pinned_target = target.at_version(metadata.version)
             try:
-                answers: Sequence[tuple[Arrays, int | None]] = yield Send(
-                    [Predict(asked, signature, part) for part in parts], deadline
+                answers: Sequence[Prediction] = yield Send(
+                    [Predict(pinned_target, signature, part) for part in parts], deadline
                 )
                 break
             except ModelNotFound:
                 # It was unloaded meanwhile, and another may have taken its place.
                 if last:
                     raise
-        versions = {answered for _, answered in answers}
+        versions = {each.version for each in answers}
         if len(versions) > 1:
-            listed = " and ".join(str(each) for each in sorted(versions, key=str))
+            names = " and ".join(str(each) for each in sorted(versions, key=str))
             raise target.error(
-                ServerError, f"the parts of one call were answered by the versions {listed}"
+                ServerError, f"the parts of one call were answered by the versions {names}"
             )
-        return _joined(signature, [outputs for outputs, _ in answers], target), versions.pop()
+        return Prediction(_join(signature, answers, target), versions.pop())
 
 
-def _one(operation: Operation, deadline: Deadline, kind: Callable[[Any], _T]) -> Flow[_T]:
-    """The answer to a single operation; ``kind`` says what it is."""
+def _send_one(operation: Operation, deadline: Deadline) -> Flow[Any]:
+    """The answer to a single operation."""
     (answer,) = yield Send([operation], deadline)
-    return kind(answer)
-
-
-def _prediction(answer: tuple[Arrays, int | None]) -> tuple[Arrays, int | None]:
     return answer
 
 
-def _states(answer: list[VersionStatus]) -> list[VersionStatus]:
-    return answer
-
-
-def _model_metadata(answer: ModelMetadata) -> ModelMetadata:
-    return answer
-
-
-def _joined(signature: SignatureContract, parts: Sequence[Arrays], target: Target) -> Arrays:
+def _join(signature: SignatureContract, parts: Sequence[Prediction], target: Target) -> Arrays:
     try:
         return {
-            tensor.name: np.concatenate([part[tensor.name] for part in parts])
+            tensor.name: np.concatenate([part.outputs[tensor.name] for part in parts])
             for tensor in signature.outputs
         }
     except ValueError as error:  # not of one width
@@ -333,7 +300,7 @@ def _row_bytes(signature: SignatureContract, sizes: Mapping[str, int], value_byt
     return max(of(signature.inputs, value_bytes), of(signature.outputs, max(value_bytes, 10)))
 
 
-def _described(states: Sequence[VersionStatus]) -> str:
+def _describe(states: Sequence[VersionStatus]) -> str:
     if not states:
         return "the server lists no version"
     return "; ".join(

@@ -1,20 +1,22 @@
+# Generated from async_client.py by scripts/generate_sync_clients.py; do not edit.
 """The methods of a client that waits for its answers, whatever carries them."""
 
 import time
-from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from numpy.typing import ArrayLike
 
 from ..errors import ServingError
 from .call_flow import CallFlow, Flow
-from .operations import Send
+from .operations import Deadline, Operation, Send
 from .results import (
     Assignment,
     Centroids,
     Distances,
     ModelMetadata,
+    Prediction,
     Score,
     Step,
     VersionStatus,
@@ -24,7 +26,17 @@ _T = TypeVar("_T")
 _R = TypeVar("_R", Assignment, Score, Distances, Centroids, Step)
 
 
-class Client(ABC):
+class Connection(Protocol):
+    """The servers of a client, over one protocol."""
+
+    def send(self, operations: Sequence[Operation], deadline: Deadline) -> list[Any]:
+        """The answers to the operations, in their order, within the deadline."""
+
+    def close(self) -> None:
+        """Close it; a call under way ends with ServerError."""
+
+
+class Client:
     """What ``GrpcClient`` and ``RestClient`` have in common.
 
     Every method asks the version or label that it is given, else the client's, else the latest
@@ -36,11 +48,14 @@ class Client(ABC):
     the client was told to refuse it. More rows than the limits allow go in parts, several at once.
     """
 
-    #: Whether a request without rows goes to the server, or is answered here.
-    sends_no_rows: ClassVar[bool] = True
-
-    def __init__(self, flow: CallFlow) -> None:
+    def __init__(self, flow: CallFlow, connection: Connection) -> None:
         self._flow = flow
+        self._connection = connection
+
+    @property
+    def has_empty_arrays(self) -> bool:
+        """Whether the server is asked when there are no rows; over REST the client answers."""
+        return self._flow.wire.has_empty_arrays
 
     def assign(
         self,
@@ -51,7 +66,7 @@ class Client(ABC):
         timeout: float | None = None,
     ) -> Assignment:
         """The nearest cluster of each row, and the distance to it; ``points`` are [n, d]."""
-        return self._ask(Assignment, {"points": points}, version, label, timeout)
+        return self._predict(Assignment, {"points": points}, version, label, timeout)
 
     def score(
         self,
@@ -62,7 +77,7 @@ class Client(ABC):
         timeout: float | None = None,
     ) -> Score:
         """How well each row fits its cluster; ``points`` are [n, d]."""
-        return self._ask(Score, {"points": points}, version, label, timeout)
+        return self._predict(Score, {"points": points}, version, label, timeout)
 
     def transform(
         self,
@@ -73,7 +88,7 @@ class Client(ABC):
         timeout: float | None = None,
     ) -> Distances:
         """The distances of each row to every centroid; ``points`` are [n, d]."""
-        return self._ask(Distances, {"points": points}, version, label, timeout)
+        return self._predict(Distances, {"points": points}, version, label, timeout)
 
     def decode(
         self,
@@ -87,7 +102,7 @@ class Client(ABC):
 
         An index outside 0 … k-1 is InvalidInput.
         """
-        return self._ask(Centroids, {"cluster_index": cluster_index}, version, label, timeout)
+        return self._predict(Centroids, {"cluster_index": cluster_index}, version, label, timeout)
 
     def fit_step(
         self,
@@ -110,7 +125,31 @@ class Client(ABC):
             timeout: seconds.
         """
         inputs = {"points": points, "sample_weight": sample_weight, "centroids": centroids}
-        return self._ask(Step, inputs, version, label, timeout)
+        return self._predict(Step, inputs, version, label, timeout)
+
+    def predict(
+        self,
+        signature: str,
+        inputs: Mapping[str, ArrayLike],
+        *,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float | None = None,
+    ) -> Prediction:
+        """The outputs of any signature, by name; the methods above are this for one each.
+
+        Args:
+            signature: the name of a signature of ``kmeans_module.SIGNATURES``.
+            inputs: its inputs by name, of the dtypes and shapes of the contract; they are checked
+                and converted as those of the other methods are.
+            version: the version to ask.
+            label: the label to ask, instead of a version.
+            timeout: seconds.
+
+        Raises:
+            InvalidInput: another signature, or other inputs.
+        """
+        return self._run(self._flow.predict(signature, inputs, version, label, timeout))
 
     def status(
         self,
@@ -152,7 +191,7 @@ class Client(ABC):
     def close(self) -> None:
         """Close the connections; a second time does nothing."""
         if self._flow.close():
-            self._close()
+            self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -165,7 +204,7 @@ class Client(ABC):
     ) -> None:
         self.close()
 
-    def _ask(
+    def _predict(
         self,
         result: type[_R],
         values: dict[str, ArrayLike],
@@ -173,29 +212,24 @@ class Client(ABC):
         label: str | None,
         timeout: float | None,
     ) -> _R:
-        return self._run(self._flow.ask(result, values, version, label, timeout))
+        flow = self._flow.predict(result.signature, values, version, label, timeout)
+        prediction = self._run(flow)
+        return result(**prediction.outputs, version=prediction.version)
 
     def _run(self, flow: Flow[_T]) -> _T:
         answer: Any = None
         try:
-            step = next(flow)
+            action = next(flow)
             while True:
                 try:
-                    if isinstance(step, Send):
-                        answer = self._answers(step)
+                    if isinstance(action, Send):
+                        answer = self._connection.send(action.operations, action.deadline)
                     else:
-                        time.sleep(step.seconds)
+                        time.sleep(action.seconds)
                 except ServingError as error:
-                    step = flow.throw(error)
+                    action = flow.throw(error)
                 else:
-                    step = flow.send(answer)
+                    action = flow.send(answer)
         except StopIteration as end:
             result: _T = end.value
             return result
-
-    @abstractmethod
-    def _answers(self, ask: Send) -> list[Any]:
-        """The answers to the operations, in their order, within the deadline."""
-
-    @abstractmethod
-    def _close(self) -> None: ...

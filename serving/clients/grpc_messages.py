@@ -17,7 +17,8 @@ from kmeans_module.contract import SignatureContract
 
 from ..errors import InvalidInput, ServerError, ServingError, error_of_code
 from .operations import GetMetadata, GetStatus, Operation, Predict
-from .results import ModelMetadata, Signature, Tensor, VersionStatus
+from .options import ClientOptions, WireFormat
+from .results import ModelMetadata, Prediction, Signature, Tensor, VersionStatus
 from .target import Target
 from .tensors import dtype_name, packed_array, tensor_bytes, tensor_header, to_array
 from .validation import Arrays, check_output, dimensions, missing_output_error
@@ -26,8 +27,10 @@ PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA: Final = "/tensorflow.serving.PredictionService/GetModelMetadata"
 GET_MODEL_STATUS: Final = "/tensorflow.serving.ModelService/GetModelStatus"
 
-#: The bytes of a number in a request: every dtype of the contract has four.
-VALUE_BYTES: Final = 4
+#: Every dtype of the contract has four bytes.
+WIRE_FORMAT: Final = WireFormat(
+    "gRPC", ClientOptions.__optional_keys__, value_bytes=4, has_empty_arrays=True
+)
 
 _CODE_NAMES: Final[Mapping[int, str]] = MappingProxyType(
     {code.value[0]: code.name for code in grpc.StatusCode}
@@ -152,7 +155,7 @@ _CONTENT_TAG: Final = _tag(tensor_pb2.TensorProto.TENSOR_CONTENT_FIELD_NUMBER)
 _KEY_TAG, _VALUE_TAG = _tag(1), _tag(2)  # of an entry of any map
 
 
-def read_prediction(answer: bytes, operation: Predict) -> tuple[Arrays, int | None]:
+def read_prediction(answer: bytes, operation: Predict) -> Prediction:
     """The outputs of the contract, in its order, and the version that computed them.
 
     Raises:
@@ -183,7 +186,7 @@ def read_prediction(answer: bytes, operation: Predict) -> tuple[Arrays, int | No
             raise target.error(ServerError, f"the output {name} cannot be read: {error}") from error
         outputs[name] = array
     spec = packed.model_spec
-    return outputs, spec.version.value if spec.HasField("version") else None
+    return Prediction(outputs, spec.version.value if spec.HasField("version") else None)
 
 
 def status_request(target: Target) -> serving_pb2.GetModelStatusRequest:

@@ -13,7 +13,7 @@ from .validation import Arrays
 
 @dataclass(frozen=True, eq=False)
 class Predict:
-    """The outputs of a signature; answered by them and the version that computed them."""
+    """The outputs of a signature; the answer is a Prediction."""
 
     target: Target
     signature: SignatureContract
@@ -27,14 +27,14 @@ class Predict:
 
 @dataclass(frozen=True)
 class GetStatus:
-    """The states of the versions; answered by a list of VersionStatus."""
+    """The states of the versions; the answer is a list of VersionStatus."""
 
     target: Target
 
 
 @dataclass(frozen=True)
 class GetMetadata:
-    """The signatures; answered by ModelMetadata."""
+    """The signatures; the answer is a ModelMetadata."""
 
     target: Target
 
@@ -59,7 +59,7 @@ class Deadline:
 
 @dataclass(frozen=True, eq=False)
 class Send:
-    """Questions that are asked at a time; the step is answered by their answers, in their order."""
+    """Operations that go at once; the outcome is their answers, in their order."""
 
     operations: Sequence[Operation]
     deadline: Deadline
@@ -72,4 +72,5 @@ class Pause:
     seconds: float
 
 
-Step = Send | Pause
+#: What a call flow yields.
+Action = Send | Pause

@@ -1,16 +1,19 @@
-"""What a client can be told besides whom it asks: how much goes at once, and by what rights."""
+"""The options of a client: whom it asks by default, how much goes at once, and by what rights."""
 
 import math
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, TypedDict
 
 from ..errors import InvalidInput
 
 #: What becomes of a row with NaN or infinity: it is answered with -1, or refused before the call.
 OnBadRow = Literal["answer", "raise"]
+
+#: Seconds a call may take, attempts and waits in between included.
+DEFAULT_TIMEOUT: Final = 5.0
 
 #: The largest message that protobuf writes, in bytes.
 MAX_MESSAGE_BYTES: Final = 2**31 - 1
@@ -120,6 +123,73 @@ class Tls:
 
     def _file_names(self) -> str:
         return ", ".join(str(f) for f in (self.ca, self.certificate, self.key) if f is not None)
+
+
+class ClientOptions(TypedDict, total=False):
+    """What every client takes besides the address and the model; each may be left out.
+
+    ::
+
+        GrpcClient("localhost:8500", "customers", label="stable", timeout=30)
+
+    Attributes:
+        version: the version to ask; None, the default, is the latest that is loaded.
+        label: the label to ask, instead of a version.
+        timeout: seconds that a call may take, unless the call says otherwise; 5 by default.
+        tls: an encrypted connection. None, the default, is one in plain text; over REST, with an
+            address ``https://host:port``, the authorities that the system trusts.
+        headers: headers of every request, for proxies that ask who is there; metadata over gRPC.
+        limits: how much goes at once; a call beyond them is sent in parts.
+        on_bad_row: ``"answer"``, the default, sends rows with NaN or infinity, which are answered
+            with -1; ``"raise"`` refuses them, before anything is sent.
+    """
+
+    version: int | None
+    label: str | None
+    timeout: float | None
+    tls: Tls | None
+    headers: Mapping[str, str] | None
+    limits: Limits | None
+    on_bad_row: OnBadRow
+
+
+class RestOptions(ClientOptions, total=False):
+    """What a client over REST takes: ``ClientOptions``, and one more.
+
+    Attributes:
+        gzip: send bodies compressed; worth it where the network is slower than the processor.
+    """
+
+    gzip: bool
+
+
+@dataclass(frozen=True)
+class WireFormat:
+    """What of a protocol matters to a call flow.
+
+    Attributes:
+        name: gRPC or REST.
+        options: the names of the options that its clients take.
+        value_bytes: the bytes that a number of a request takes, about.
+        has_empty_arrays: whether it carries arrays without elements. Where it does not, a call
+            without rows is answered by the client, by the contract: ``assign`` and ``score``
+            without a request, ``transform`` and ``decode`` by what the metadata tell.
+    """
+
+    name: str
+    options: Set[str]
+    value_bytes: int
+    has_empty_arrays: bool
+
+
+def check_options(options: ClientOptions, wire: WireFormat) -> None:
+    """Raise InvalidInput for an option that the clients of this protocol do not take."""
+    for name in options:
+        if name not in wire.options:
+            raise InvalidInput(
+                f"a client over {wire.name} has no option {name}; "
+                f"its options are {', '.join(sorted(wire.options))}"
+            )
 
 
 def parse_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:

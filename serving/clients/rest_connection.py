@@ -4,13 +4,17 @@ import asyncio
 import gzip
 import itertools
 import math
+import os
 import random
 import socket
 import ssl
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import httpx
@@ -23,8 +27,9 @@ from ..errors import (
     ServingError,
 )
 from . import rest_messages
+from .concurrency import LoopThread, gather_in_order
 from .operations import Deadline, Operation, Predict
-from .options import Limits, Tls
+from .options import Limits, RestOptions, Tls, parse_headers
 from .rest_messages import HttpRequest
 from .target import Address, Target, parse_addresses
 
@@ -96,24 +101,19 @@ class _Rotation:
         self._last[url] = time.monotonic()
 
 
-class RestConnection:
+class AsyncRestConnection:
     """Connections to servers that take turns, for an event loop."""
 
     def __init__(
-        self,
-        address: Address,
-        target: Target,
-        *,
-        tls: Tls | None,
-        headers: Sequence[tuple[str, str]],
-        limits: Limits,
-        gzip_bodies: bool,
+        self, address: Address, target: Target, limits: Limits, options: RestOptions
     ) -> None:
+        tls = options.get("tls")
+        headers = parse_headers(options.get("headers"))
         scheme = "http" if tls is None else "https"
         urls = [rest_messages.base_url(each, scheme, target) for each in parse_addresses(address)]
         self._rotation = _Rotation(urls)
         self._limits = limits
-        self._gzip_bodies = gzip_bodies
+        self._gzip_bodies = options.get("gzip", False)
         self._extensions = (
             {} if tls is None or tls.server_name is None else {"sni_hostname": tls.server_name}
         )
@@ -130,9 +130,15 @@ class RestConnection:
         self._closed = False
         # The deadline is around a whole exchange. httpx has time limits for each step of it only,
         # and a server that sends a byte now and then would never meet them.
-        self._http = httpx.AsyncClient(transport=transport, headers=list(headers), timeout=None)
+        self._http = httpx.AsyncClient(transport=transport, headers=headers, timeout=None)
 
-    async def answer(self, operation: Operation, deadline: Deadline) -> Any:
+    async def send(self, operations: Sequence[Operation], deadline: Deadline) -> list[Any]:
+        """The answers to the operations, in their order, within the deadline."""
+        return await gather_in_order(
+            partial(self._call, deadline=deadline), operations, self._limits.in_flight
+        )
+
+    async def _call(self, operation: Operation, deadline: Deadline) -> Any:
         """The answer to an operation.
 
         No operation changes anything on the server, so that each may be repeated.
@@ -250,6 +256,53 @@ class RestConnection:
                 timeout.reschedule(0)
         await self._idle.wait()
         await self._http.aclose()
+
+
+class RestConnection:
+    """The same for threads, which share it: an event loop in a thread of its own.
+
+    A forked process, which has no thread but one, goes on with a loop and connections of its own.
+    """
+
+    def __init__(
+        self, address: Address, target: Target, limits: Limits, options: RestOptions
+    ) -> None:
+        self._connect = partial(AsyncRestConnection, address, target, limits, options)
+        self._open()
+        _CONNECTIONS.add(self)
+
+    def _open(self) -> None:
+        self._connection = self._connect()
+        self._loop = LoopThread("RestClient")
+
+    def send(self, operations: Sequence[Operation], deadline: Deadline) -> list[Any]:
+        """The answers to the operations, in their order, within the deadline."""
+        try:
+            return self._loop.run(self._connection.send(operations, deadline))
+        except CancelledError:
+            raise operations[0].target.closed_error() from None
+
+    def close(self) -> None:
+        """Close the connections; what is under way ends with ServerError."""
+        self._loop.run(self._connection.close())
+        self._loop.stop()
+
+    def reopen_after_fork(self) -> None:
+        """Leave the loop and the connections to the process that has the thread."""
+        self._loop.abandon()
+        self._open()
+
+
+_CONNECTIONS: Final[weakref.WeakSet[RestConnection]] = weakref.WeakSet()
+
+
+def _reopen_after_fork() -> None:
+    for connection in list(_CONNECTIONS):
+        connection.reopen_after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on every system
+    os.register_at_fork(after_in_child=_reopen_after_fork)
 
 
 async def _run_in_thread(act: Callable[..., _T], *values: Any, size: int) -> _T:

@@ -26,12 +26,15 @@ from kmeans_module.contract import SignatureContract, TensorContract
 from ..errors import InvalidInput, ServerError, ServingError, error_of_status
 from .grpc_messages import read_signatures
 from .operations import GetMetadata, GetStatus, Operation, Predict
-from .results import ModelMetadata, VersionStatus
+from .options import RestOptions, WireFormat
+from .results import ModelMetadata, Prediction, VersionStatus
 from .target import Target
 from .validation import Arrays, check_outputs, dimensions
 
-#: The bytes of a number in a request, about: a float32 is a decimal number of up to 20 digits.
-VALUE_BYTES: Final = 22
+#: A float32 is a decimal number of up to 20 digits.
+WIRE_FORMAT: Final = WireFormat(
+    "REST", RestOptions.__optional_keys__, value_bytes=22, has_empty_arrays=False
+)
 
 
 _JSON_NAMES: Final = {
@@ -101,7 +104,7 @@ def read_answer(operation: Operation, body: bytes) -> Any:
     match operation:
         case Predict(target, signature, inputs):
             outputs = cut_padding(signature, inputs, read_prediction(signature, body, target))
-            return check_outputs(signature, inputs, outputs, target), target.version
+            return Prediction(check_outputs(signature, inputs, outputs, target), target.version)
         case GetStatus():
             return read_status(body, target)
         case GetMetadata():

@@ -8,7 +8,7 @@ not tell, it is the version that was asked for, or None.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,6 +94,18 @@ class Step:
     counts: NDArray[np.float32]
     inertia: NDArray[np.float32]
     shift: NDArray[np.float32]
+    version: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """The outputs of any signature.
+
+    Attributes:
+        outputs: by name, in the order of the contract, with its dtypes and shapes.
+    """
+
+    outputs: Mapping[str, NDArray[Any]]
     version: int | None
 
 

@@ -51,8 +51,18 @@ def convert_inputs(
     What the model fixes, the number of features, is for ``check_declared_inputs``.
 
     Raises:
-        InvalidInput: no numbers, of another rank, or of shapes that do not fit each other.
+        InvalidInput: not the signature's inputs, no numbers, of another rank, or of shapes that do
+            not fit each other.
     """
+    names = [tensor.name for tensor in signature.inputs]
+    if not isinstance(values, Mapping) or set(values) != set(names):
+        given = (
+            ", ".join(map(str, values)) if isinstance(values, Mapping) else type(values).__name__
+        )
+        raise target.error(
+            InvalidInput,
+            f"{signature.name} takes arrays by name, {', '.join(names)}, and was given {given}",
+        )
     arrays = {
         tensor.name: _convert_array(tensor, values[tensor.name], target)
         for tensor in signature.inputs

@@ -42,11 +42,11 @@ def typed(indices: list[int], distances: list[float]) -> serving_pb2.PredictResp
 
 
 def read(sent: bytes, rows: int) -> tuple[Any, Any]:
-    outputs, version = read_prediction(sent, asked(rows))
-    assert version == 7
-    for array in outputs.values():
+    prediction = read_prediction(sent, asked(rows))
+    assert prediction.version == 7
+    for array in prediction.outputs.values():
         assert array.flags.writeable
-    return outputs["cluster_index"], outputs["distance"]
+    return prediction.outputs["cluster_index"], prediction.outputs["distance"]
 
 
 @given(

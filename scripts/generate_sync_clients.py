@@ -1,0 +1,92 @@
+"""Write the clients that wait from those that await.
+
+::
+
+    python scripts/generate_sync_clients.py            write the generated files anew
+    python scripts/generate_sync_clients.py --check    write nothing; exit code 1 where one is stale
+
+``serving/clients/async_NAME.py`` is written by hand, ``NAME.py`` beside it is generated: the same
+text without ``async`` and ``await``, and with other words where the two differ for a caller.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).resolve().parent.parent
+FOLDER: Final = _ROOT / "serving" / "clients"
+SOURCES: Final = ("async_client.py", "async_grpc_client.py", "async_rest_client.py")
+
+#: Patterns and what stands for them, in this order.
+_REPLACEMENTS: Final = (
+    (
+        r"A client belongs to one event loop, and to the process that made it\.",
+        "Threads may share a client; a process that is forked later must not use it.",
+    ),
+    (
+        r"A client belongs to one event loop\.",
+        "Threads may share a client; a forked process goes on with it, on connections of its own.",
+    ),
+    (r"that awaits its answers", "that waits for its answers"),
+    (r", and awaits\.", ", and waits."),
+    (r"\basyncio\b", "time"),
+    (r"\basync (def|with) ", r"\1 "),
+    (r"\bawait ", ""),
+    (r"\b__a(enter|exit)__\b", r"__\1__"),
+    (r"\bAsync(?=[A-Z])", ""),
+    (r"\basync_(?=\w*client\b)", ""),
+)
+
+
+def generate(source: Path) -> str:
+    """The text of the client that waits, of the file of the one that awaits."""
+    text = source.read_text()
+    for pattern, replacement in _REPLACEMENTS:
+        text = re.sub(pattern, replacement, text)
+    header = f"# Generated from {source.name} by scripts/generate_sync_clients.py; do not edit.\n"
+    for arguments in (["check", "--fix", "--select", "I"], ["format"]):
+        command = [
+            sys.executable,
+            "-m",
+            "ruff",
+            *arguments,
+            "--quiet",
+            "--config",
+            "pyproject.toml",
+        ]
+        text = subprocess.run(
+            [*command, "-"], input=text, stdout=subprocess.PIPE, text=True, cwd=_ROOT, check=True
+        ).stdout
+    return header + text
+
+
+def target_of(source: Path) -> Path:
+    """The file that is generated from this one."""
+    return source.with_name(source.name.removeprefix("async_"))
+
+
+def main(arguments: Sequence[str], folder: Path = FOLDER) -> int:
+    """Write or check the generated files of a folder; gives the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="only say which files are stale")
+    check = parser.parse_args(arguments).check
+    stale = 0
+    for source in (folder / name for name in SOURCES):
+        target, text = target_of(source), generate(source)
+        if target.is_file() and target.read_text() == text:
+            continue
+        stale += 1
+        if check:
+            print(f"{target} is not what {source.name} gives; run: make format", file=sys.stderr)
+        else:
+            target.write_text(text)
+            print(f"wrote {target}")
+    return int(check and stale > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
