@@ -9,11 +9,11 @@ from .clients.rest_client import RestClient as RestClient
 from .clients.results import Assignment as Assignment
 from .clients.results import Centroids as Centroids
 from .clients.results import Distances as Distances
+from .clients.results import FitStepResult as FitStepResult
 from .clients.results import ModelMetadata as ModelMetadata
 from .clients.results import Prediction as Prediction
 from .clients.results import Score as Score
 from .clients.results import Signature as Signature
-from .clients.results import Step as Step
 from .clients.results import Tensor as Tensor
 from .clients.results import VersionStatus as VersionStatus
 from .errors import AccessDenied as AccessDenied

@@ -14,15 +14,15 @@ from .results import (
     Assignment,
     Centroids,
     Distances,
+    FitStepResult,
     ModelMetadata,
     Prediction,
     Score,
-    Step,
     VersionStatus,
 )
 
 _T = TypeVar("_T")
-_R = TypeVar("_R", Assignment, Score, Distances, Centroids, Step)
+_R = TypeVar("_R", Assignment, Score, Distances, Centroids, FitStepResult)
 
 
 class AsyncConnection(Protocol):
@@ -114,7 +114,7 @@ class AsyncClient:
         version: int | None = None,
         label: str | None = None,
         timeout: float | None = None,
-    ) -> Step:
+    ) -> FitStepResult:
         """``b`` independent Lloyd steps from the given centroids; the served model stays as it is.
 
         Args:
@@ -126,7 +126,7 @@ class AsyncClient:
             timeout: seconds.
         """
         inputs = {"points": points, "sample_weight": sample_weight, "centroids": centroids}
-        return await self._predict(Step, inputs, version, label, timeout)
+        return await self._predict(FitStepResult, inputs, version, label, timeout)
 
     async def predict(
         self,

@@ -15,15 +15,15 @@ from .results import (
     Assignment,
     Centroids,
     Distances,
+    FitStepResult,
     ModelMetadata,
     Prediction,
     Score,
-    Step,
     VersionStatus,
 )
 
 _T = TypeVar("_T")
-_R = TypeVar("_R", Assignment, Score, Distances, Centroids, Step)
+_R = TypeVar("_R", Assignment, Score, Distances, Centroids, FitStepResult)
 
 
 class Connection(Protocol):
@@ -113,7 +113,7 @@ class Client:
         version: int | None = None,
         label: str | None = None,
         timeout: float | None = None,
-    ) -> Step:
+    ) -> FitStepResult:
         """``b`` independent Lloyd steps from the given centroids; the served model stays as it is.
 
         Args:
@@ -125,7 +125,7 @@ class Client:
             timeout: seconds.
         """
         inputs = {"points": points, "sample_weight": sample_weight, "centroids": centroids}
-        return self._predict(Step, inputs, version, label, timeout)
+        return self._predict(FitStepResult, inputs, version, label, timeout)
 
     def predict(
         self,

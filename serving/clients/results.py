@@ -78,7 +78,7 @@ class Centroids:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class FitStepResult:
     """The outcome of ``b`` independent Lloyd steps.
 
     Attributes:

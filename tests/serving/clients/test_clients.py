@@ -14,6 +14,7 @@ from serving import (
     AsyncRestClient,
     Centroids,
     Distances,
+    FitStepResult,
     GrpcClient,
     InvalidInput,
     ModelNotFound,
@@ -21,7 +22,6 @@ from serving import (
     Score,
     ServerError,
     SignatureNotFound,
-    Step,
     Tensor,
     VersionStatus,
 )
@@ -43,7 +43,7 @@ CALLS: list[tuple[str, type, dict[str, Any]]] = [
     ("score", Score, {"points": POINTS}),
     ("transform", Distances, {"points": POINTS}),
     ("decode", Centroids, {"cluster_index": np.array([2, 0, 1, 1])}),
-    ("fit_step", Step, STEP),
+    ("fit_step", FitStepResult, STEP),
 ]
 
 
