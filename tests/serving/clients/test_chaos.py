@@ -26,9 +26,9 @@ from serving import (
 )
 from serving.clients import grpc_channel
 
-from ..conftest import Wire
 from ..fake_servers import FakeServer
-from ..proxy import Proxy, Trouble
+from .conftest import Wire
+from .proxy import Proxy, Trouble
 from .test_connections import Papers, papers, secure_server
 
 __all__ = ["papers"]  # the fixture

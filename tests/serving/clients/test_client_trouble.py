@@ -31,9 +31,9 @@ from serving import (
 )
 from serving.clients import rest_messages
 
-from ..awaited import Awaited
-from ..conftest import Wire
 from ..fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
+from .awaited import Awaited
+from .conftest import Wire
 
 Client = GrpcClient | RestClient
 

@@ -26,9 +26,9 @@ from serving import (
     VersionStatus,
 )
 
-from ..awaited import Awaited
-from ..conftest import Wire
 from ..fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
+from .awaited import Awaited
+from .conftest import Wire
 
 Client = GrpcClient | RestClient
 

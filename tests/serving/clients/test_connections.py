@@ -25,8 +25,8 @@ from serving import (
     Tls,
 )
 
-from ..conftest import Wire
 from ..fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
+from .conftest import Wire
 
 Client = GrpcClient | RestClient
 

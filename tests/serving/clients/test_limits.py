@@ -20,8 +20,8 @@ from serving import (
     ServerUnavailable,
 )
 
-from ..conftest import Wire
 from ..fake_servers import Failure, FakeGrpcServer, FakeServer
+from .conftest import Wire
 
 Client = GrpcClient | RestClient
 

@@ -9,8 +9,8 @@ import pytest
 
 from serving import AsyncGrpcClient, AsyncRestClient, GrpcClient, RestClient
 
+from ..fake_servers import FakeGrpcServer, FakeRestServer, FakeServer
 from .awaited import Awaited
-from .fake_servers import FakeGrpcServer, FakeRestServer, FakeServer
 
 
 @dataclass
