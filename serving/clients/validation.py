@@ -56,9 +56,9 @@ def convert_inputs(
     """
     names = [tensor.name for tensor in signature.inputs]
     if not isinstance(values, Mapping) or set(values) != set(names):
-        given = (
-            ", ".join(map(str, values)) if isinstance(values, Mapping) else type(values).__name__
-        )
+        given = type(values).__name__
+        if isinstance(values, Mapping):
+            given = ", ".join(map(str, values)) or "none"
         raise target.error(
             InvalidInput,
             f"{signature.name} takes arrays by name, {', '.join(names)}, and was given {given}",

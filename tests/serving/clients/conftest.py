@@ -27,17 +27,33 @@ class Wire:
         return self.start_server is FakeGrpcServer
 
 
-_WIRES = (
+_GRPC_WIRES = (
     Wire("gRPC", FakeGrpcServer, GrpcClient),
-    Wire("REST", FakeRestServer, RestClient),
     Wire("gRPC, awaited", FakeGrpcServer, partial(Awaited, AsyncGrpcClient)),
+)
+_REST_WIRES = (
+    Wire("REST", FakeRestServer, RestClient),
     Wire("REST, awaited", FakeRestServer, partial(Awaited, AsyncRestClient)),
 )
 
 
-@pytest.fixture(params=_WIRES, ids=lambda wire: wire.name)
+@pytest.fixture(params=_GRPC_WIRES + _REST_WIRES, ids=lambda wire: wire.name)
 def wire(request: pytest.FixtureRequest) -> Wire:
-    """Each protocol in its turn."""
+    """Each kind of client in its turn."""
+    chosen: Wire = request.param
+    return chosen
+
+
+@pytest.fixture(params=_GRPC_WIRES, ids=lambda wire: wire.name)
+def grpc_wire(request: pytest.FixtureRequest) -> Wire:
+    """Each kind of client over gRPC, for what only gRPC has."""
+    chosen: Wire = request.param
+    return chosen
+
+
+@pytest.fixture(params=_REST_WIRES, ids=lambda wire: wire.name)
+def rest_wire(request: pytest.FixtureRequest) -> Wire:
+    """Each kind of client over REST, for what only REST has."""
     chosen: Wire = request.param
     return chosen
 

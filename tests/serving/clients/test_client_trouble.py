@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,6 @@ import pytest
 from export.wire import tensor_pb2
 from serving import (
     AccessDenied,
-    AsyncGrpcClient,
-    AsyncRestClient,
     DeadlineExceeded,
     GrpcClient,
     InvalidInput,
@@ -32,7 +29,6 @@ from serving import (
 from serving.clients import rest_messages
 
 from ..fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
-from .awaited import Awaited
 from .conftest import Wire
 
 Client = GrpcClient | RestClient
@@ -321,7 +317,6 @@ def test_json_that_numpy_would_make_numbers_of_is_no_answer(
             client.transform(POINTS)
 
 
-@pytest.mark.parametrize("kind", [GrpcClient, partial(Awaited, AsyncGrpcClient)])
 @pytest.mark.parametrize(
     ("method", "shape", "said"),
     [
@@ -330,7 +325,7 @@ def test_json_that_numpy_would_make_numbers_of_is_no_answer(
     ],
 )
 def test_a_few_bytes_that_claim_to_be_a_huge_array_are_no_answer(
-    kind: Any, method: str, shape: list[int], said: str
+    grpc_wire: Wire, method: str, shape: list[int], said: str
 ) -> None:
     def huge(array: Any) -> tensor_pb2.TensorProto:
         floats = array.dtype.kind == "f"
@@ -342,7 +337,7 @@ def test_a_few_bytes_that_claim_to_be_a_huge_array_are_no_answer(
         (tensor.float_val if floats else tensor.int_val).append(1)
         return tensor
 
-    with FakeGrpcServer() as server, kind(server.address, "customers") as client:
+    with FakeGrpcServer() as server, grpc_wire.client(server.address, "customers") as client:
         server._tensor = huge  # type: ignore[method-assign]
         with pytest.raises(ServerError, match=said):
             getattr(client, method)(POINTS)
@@ -386,7 +381,7 @@ def test_waits_until_the_version_is_available(client: Client, server: FakeServer
     server.model.states = {1: "LOADING"}
     waiting = threading.Thread(target=client.wait_until_ready, kwargs={"timeout": 30})
     waiting.start()
-    _until(lambda: len(server.calls) >= 3)
+    server.wait_until(lambda: len(server.calls) >= 3)
     assert waiting.is_alive()
     server.model.states = {1: "AVAILABLE"}
     waiting.join(LIMIT)
@@ -402,7 +397,7 @@ def test_waits_for_the_version_that_was_chosen(client: Client, server: FakeServe
 def test_waits_for_a_label_to_be_given(client: Client, server: FakeServer) -> None:
     waiting = threading.Thread(target=client.wait_until_ready, args=(30,), kwargs={"label": "new"})
     waiting.start()
-    _until(lambda: len(server.calls) >= 2)
+    server.wait_until(lambda: len(server.calls) >= 2)
     server.model.labels = {"new": 2}
     waiting.join(LIMIT)
     assert not waiting.is_alive()
@@ -461,33 +456,21 @@ def test_a_call_under_way_ends_when_its_client_is_closed(
     client: Client, server: FakeServer
 ) -> None:
     server.gate.clear()
-    raised: list[Exception] = []
-
-    def ask() -> None:
-        try:
-            client.assign(POINTS, timeout=60)
-        except ServerError as error:
-            raised.append(error)
-
-    asking = threading.Thread(target=ask)
-    asking.start()
-    _until(lambda: bool(server.calls))
+    raised = _in_thread(lambda: client.assign(POINTS, timeout=60))
+    server.wait_until(lambda: bool(server.calls))
     client.close()
-    asking.join(LIMIT)
-    assert not asking.is_alive()
-    assert len(raised) == 1
+    assert [type(each) for each in raised()] == [ServerError]
 
 
 def test_waiting_until_ready_ends_when_its_client_is_closed(wire: Wire, server: FakeServer) -> None:
     client = wire.client(server.address, "customers")
     server.model.states = {1: "LOADING"}
     raised = _in_thread(lambda: client.wait_until_ready(LIMIT))
-    _until(lambda: len(server.calls) >= 3)
+    server.wait_until(lambda: len(server.calls) >= 3)
     client.close()
     assert [type(each) for each in raised()] == [ServerError]
 
 
-REST = [RestClient, partial(Awaited, AsyncRestClient)]
 ROWS = np.ones((2000, 2), np.float32)
 
 
@@ -514,17 +497,16 @@ def writing(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[threading.Eve
         gate.set()
 
 
-@pytest.mark.parametrize("kind", REST, ids=["waiting", "awaited"])
 def test_a_call_whose_request_is_being_written_ends_when_its_client_is_closed(
-    kind: Any, writing: Callable[[threading.Event], list[Any]]
+    rest_wire: Wire, writing: Callable[[threading.Event], list[Any]]
 ) -> None:
     with FakeRestServer() as server:
-        client = kind(server.address, "customers")
+        client = rest_wire.client(server.address, "customers")
         client.assign(ROWS)
         gate = threading.Event()
         written = writing(gate)
         raised = _in_thread(lambda: client.assign(ROWS, timeout=60))
-        _until(lambda: bool(written))
+        server.wait_until(lambda: bool(written))
         closing = threading.Thread(target=client.close)
         closing.start()
         assert [type(each) for each in raised()] == [ServerError]
@@ -532,11 +514,10 @@ def test_a_call_whose_request_is_being_written_ends_when_its_client_is_closed(
         closing.join(LIMIT)
 
 
-@pytest.mark.parametrize("kind", REST, ids=["waiting", "awaited"])
 def test_the_deadline_counts_while_a_request_is_written(
-    kind: Any, writing: Callable[[threading.Event], list[Any]]
+    rest_wire: Wire, writing: Callable[[threading.Event], list[Any]]
 ) -> None:
-    with FakeRestServer() as server, kind(server.address, "customers") as client:
+    with FakeRestServer() as server, rest_wire.client(server.address, "customers") as client:
         client.assign(ROWS)
         gate = threading.Event()
         writing(gate)
@@ -560,7 +541,7 @@ def test_no_part_is_written_before_it_can_be_sent(
         gate.set()
         written = writing(gate)
         raised = _in_thread(lambda: client.assign(ROWS, timeout=60))
-        _until(lambda: server.predicts() == 2)
+        server.wait_until(lambda: server.predicts() == 2)
         assert len(written) == 2
         server.gate.set()
         assert raised() == []
@@ -631,10 +612,3 @@ def _in_thread(call: Callable[[], object]) -> Callable[[], list[BaseException]]:
         return raised
 
     return ended
-
-
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)

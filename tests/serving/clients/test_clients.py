@@ -1,7 +1,6 @@
 """What both clients answer, over real sockets, compared with the model in this process."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,13 +10,14 @@ from export.wire import tensor_pb2
 from kmeans_module.contract import SIGNATURES
 from serving import (
     Assignment,
-    AsyncRestClient,
     Centroids,
     Distances,
     FitStepResult,
     GrpcClient,
     InvalidInput,
+    Limits,
     ModelNotFound,
+    Prediction,
     RestClient,
     Score,
     ServerError,
@@ -27,7 +27,6 @@ from serving import (
 )
 
 from ..fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
-from .awaited import Awaited
 from .conftest import Wire
 
 Client = GrpcClient | RestClient
@@ -66,13 +65,69 @@ def _as_sent(value: Any) -> Any:
     return value.astype(np.int32) if value.dtype.kind == "i" else value
 
 
-@pytest.mark.parametrize("tensor_content", [False, True], ids=["typed fields", "tensor_content"])
-@pytest.mark.parametrize(("method", "result", "inputs"), CALLS, ids=[call[0] for call in CALLS])
-def test_grpc_reads_both_encodings_of_an_answer(
-    tensor_content: bool, method: str, result: type, inputs: dict[str, Any]
+@pytest.mark.parametrize("signature", SIGNATURES)
+def test_predict_gives_the_outputs_of_any_signature_by_name(
+    wire: Wire, client: Client, server: FakeServer, signature: str
 ) -> None:
-    with FakeGrpcServer() as server, GrpcClient(server.address, "customers") as client:
-        server.tensor_content = tensor_content
+    inputs = next(
+        (inputs for method, _, inputs in CALLS if method == signature), {"points": POINTS}
+    )
+    prediction = client.predict(signature, inputs, version=1)
+
+    assert type(prediction) is Prediction
+    assert prediction.version == 1
+    expected = server.model.answer(signature, {k: _as_sent(v) for k, v in inputs.items()})
+    contract = SIGNATURES[signature].outputs
+    assert list(prediction.outputs) == [tensor.name for tensor in contract]
+    for tensor in contract:
+        got = prediction.outputs[tensor.name]
+        assert got.dtype.name == tensor.dtype
+        np.testing.assert_array_equal(got, expected[tensor.name])
+    assert client.predict(signature, inputs).version == (2 if wire.tells_version else None)
+
+
+def test_predict_goes_in_parts_and_without_rows_like_the_others(
+    connect: Callable[..., Client], server: FakeServer
+) -> None:
+    client = connect(limits=Limits(rows=100))
+    parts = client.predict("transform", {"points": POINTS}).outputs
+    assert server.predicts() == 5
+    np.testing.assert_array_equal(
+        parts["all_distances"],
+        server.model.answer("transform", {"points": POINTS})["all_distances"],
+    )
+    empty = client.predict("transform", {"points": np.zeros((0, 2))}).outputs
+    assert empty["all_distances"].shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "said"),
+    [
+        ("nope", {"points": POINTS}, "'nope' is no signature; give one of serving_default, assign"),
+        ("classify", {"inputs": [b"example"]}, "'classify' is no signature"),
+        ("assign", {}, "assign takes arrays by name, points, and was given none"),
+        ("assign", {"point": POINTS}, "takes arrays by name, points, and was given point"),
+        ("assign", {"points": POINTS, "more": POINTS}, "and was given points, more"),
+        ("fit_step", {"points": POINTS}, "points, sample_weight, centroids, and was given points"),
+        ("assign", POINTS, "and was given ndarray"),
+        ("assign", {"points": [1.0]}, r"points has shape \[1\], of rank 1"),
+    ],
+)
+def test_predict_refuses_what_no_signature_takes(
+    client: Client, server: FakeServer, signature: str, inputs: Any, said: str
+) -> None:
+    with pytest.raises(InvalidInput, match=said) as raised:
+        client.predict(signature, inputs)
+    assert "\n" not in str(raised.value)
+    assert server.calls == []
+
+
+@pytest.mark.parametrize(("method", "result", "inputs"), CALLS, ids=[call[0] for call in CALLS])
+def test_grpc_reads_an_answer_whose_values_are_bytes(
+    grpc_wire: Wire, method: str, result: type, inputs: dict[str, Any]
+) -> None:
+    with FakeGrpcServer() as server, grpc_wire.client(server.address, "customers") as client:
+        server.tensor_content = True
         answer = getattr(client, method)(**inputs)
         expected = server.model.answer(method, {k: _as_sent(v) for k, v in inputs.items()})
     for name, array in expected.items():
@@ -151,9 +206,8 @@ def test_an_empty_list_names_no_clusters(client: Client) -> None:
     assert client.decode([]).centroid.shape == (0, 2)
 
 
-@pytest.mark.parametrize("kind", [RestClient, partial(Awaited, AsyncRestClient)])
-def test_rest_answers_no_rows_without_a_call(kind: Any) -> None:
-    with FakeRestServer() as server, kind(server.address, "customers") as client:
+def test_rest_answers_no_rows_without_a_call(rest_wire: Wire) -> None:
+    with FakeRestServer() as server, rest_wire.client(server.address, "customers") as client:
         nothing = client.assign(np.zeros((0, 2)))
         assert (nothing.cluster_index.shape, nothing.distance.shape) == ((0,), (0,))
         assert nothing.cluster_index.dtype == np.int32
@@ -273,6 +327,26 @@ def test_a_wrong_option_is_refused_by_call_and_by_client(
     with pytest.raises(InvalidInput, match=said):
         connect().assign(POINTS, **options)
     assert server.calls == []
+
+
+def test_an_option_that_there_is_not_is_refused(connect: Callable[..., Client]) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        connect(time_out=5)
+    text = str(raised.value)
+    assert text.startswith("a client over ")
+    assert "has no option time_out; its options are " in text
+    assert "label, limits, on_bad_row, timeout, tls, version" in text
+    assert "\n" not in text
+
+
+def test_grpc_has_no_option_of_rest(grpc_wire: Wire) -> None:
+    with pytest.raises(InvalidInput, match="a client over gRPC has no option gzip"):
+        grpc_wire.client("localhost:1", "customers", gzip=True)
+
+
+def test_none_stands_for_the_default_of_an_option(connect: Callable[..., Client]) -> None:
+    options = dict.fromkeys(("version", "label", "timeout", "tls", "headers", "limits"))
+    assert connect(**options).assign(POINTS).cluster_index.shape == (500,)
 
 
 @pytest.mark.parametrize("timeout", [np.float32(20), np.int64(20), 1e10, 1e300], ids=repr)

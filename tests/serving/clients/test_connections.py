@@ -16,7 +16,6 @@ import trustme
 
 from serving import (
     AccessDenied,
-    AsyncGrpcClient,
     DeadlineExceeded,
     GrpcClient,
     InvalidInput,
@@ -133,14 +132,13 @@ def test_several_encrypted_servers_take_turns(wire: Wire, papers: Papers) -> Non
             _ask_until(client, lambda: bool(one.predicts() and two.predicts()))
 
 
-@pytest.mark.parametrize("kind", [GrpcClient, AsyncGrpcClient])
 def test_grpc_is_told_the_one_name_of_encrypted_servers_of_several_hosts(
-    kind: Any, papers: Papers
+    grpc_wire: Wire, papers: Papers
 ) -> None:
     addresses = ["127.0.0.1:1", "localhost:1"]
     with pytest.raises(InvalidInput, match=r"127.0.0.1, localhost: .* Tls\(server_name=...\)"):
-        kind(addresses, "customers", tls=Tls(ca=papers.ca))
-    kind(addresses, "customers", tls=Tls(ca=papers.ca, server_name="models.internal"))
+        grpc_wire.client(addresses, "customers", tls=Tls(ca=papers.ca))
+    grpc_wire.client(addresses, "customers", tls=Tls(ca=papers.ca, server_name="models.internal"))
 
 
 def test_files_that_are_no_certificates_are_refused(wire: Wire, papers: Papers) -> None:
@@ -246,14 +244,14 @@ def silent_place(*, takes: bool) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("takes", [True, False], ids=["connects", "does not connect"])
-def test_a_server_that_is_silent_costs_rest_no_more_than_one_call(wire: Wire, takes: bool) -> None:
-    if wire.start_server is not FakeRestServer:
-        pytest.skip("gRPC connects to each address when it is there")
+def test_a_server_that_is_silent_costs_rest_no_more_than_one_call(
+    rest_wire: Wire, takes: bool
+) -> None:
     answered = 0
     with (
-        wire.start_server() as server,
+        rest_wire.start_server() as server,
         silent_place(takes=takes) as silent,
-        wire.client([silent, server.address], "customers", timeout=1) as client,
+        rest_wire.client([silent, server.address], "customers", timeout=1) as client,
     ):
         for _ in range(6):
             with suppress(DeadlineExceeded):
@@ -307,14 +305,12 @@ def _ask_until(client: Any, condition: Callable[[], bool]) -> None:
     raise AssertionError("some server was never asked")
 
 
-def test_rest_bodies_can_be_compressed(wire: Wire) -> None:
-    if wire.start_server is not FakeRestServer:
-        pytest.skip("gRPC has no such option")
+def test_rest_bodies_can_be_compressed(rest_wire: Wire) -> None:
     points = np.random.default_rng(2).normal(size=(500, 2))
     with FakeRestServer() as server:
-        with wire.client(server.address, "customers") as client:
+        with rest_wire.client(server.address, "customers") as client:
             plain = client.transform(points)
-        with wire.client(server.address, "customers", gzip=True) as client:
+        with rest_wire.client(server.address, "customers", gzip=True) as client:
             zipped = client.transform(points)
             client.assign(POINTS)
     np.testing.assert_array_equal(plain.all_distances, zipped.all_distances)
@@ -324,10 +320,9 @@ def test_rest_bodies_can_be_compressed(wire: Wire) -> None:
     assert sizes[3] < 0.6 * sizes[1]
 
 
-@pytest.mark.parametrize("kind", [GrpcClient, RestClient])
 @pytest.mark.parametrize("address", ["localhost:99999", "localhost:0", ["a:1", "b:65536"]])
 def test_a_port_that_there_is_not_is_refused_before_it_wraps(
-    kind: type[GrpcClient] | type[RestClient], address: str | list[str]
+    wire: Wire, address: str | list[str]
 ) -> None:
     with pytest.raises(InvalidInput, match="no port from 1 to 65535"):
-        kind(address, "m")
+        wire.client(address, "m")
