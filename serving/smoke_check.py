@@ -1,4 +1,4 @@
-"""Go the whole way of a model once, or hold a running server against a published model.
+"""Check the way of a model from fit to answers, or a running server against a published model.
 
 ::
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str]) -> int:
         return DONE
     try:
         if not arguments:
-            return _go_the_whole_way()
+            return _check_pipeline()
         return _check_running_server(arguments)
     except KeyboardInterrupt:
         note("interrupted")
@@ -57,7 +57,7 @@ def _check_running_server(arguments: Sequence[str]) -> int:
         raise UserMistake(f"{len(arguments)} arguments where there are none or four; {USAGE}")
     host, grpc_port, rest_port, folder = arguments
     base = Path(folder)
-    return _tell(
+    return _print_checks(
         check_server(
             address_of(host, _port("GRPC_PORT", grpc_port)),
             address_of(host, _port("REST_PORT", rest_port)),
@@ -73,7 +73,7 @@ def _port(name: str, text: str) -> int:
     raise UserMistake(f"{name} {text!r} is no port, give 1 to 65535; {USAGE}")
 
 
-def _tell(checks: Iterable[Check]) -> int:
+def _print_checks(checks: Iterable[Check]) -> int:
     code = DONE
     for check in checks:
         typer.echo(str(check))
@@ -83,18 +83,20 @@ def _tell(checks: Iterable[Check]) -> int:
     return code
 
 
-def _go_the_whole_way() -> int:
+def _check_pipeline() -> int:
     os.environ.setdefault(LOG_LEVEL, "2")
     load_tensorflow("serve")
     from .embedded import EmbeddedServer
 
     with tempfile.TemporaryDirectory(prefix="smoke-check-") as folder:
         base = Path(folder) / "smoke"
-        _tell([_publish_small_model(base)])
+        _print_checks([_publish_small_model(base)])
         with EmbeddedServer(model_name=base.name, model_base_path=base) as server:
             assert server.grpc_address is not None
             assert server.rest_address is not None
-            return _tell(check_server(server.grpc_address, server.rest_address, base, base.name))
+            return _print_checks(
+                check_server(server.grpc_address, server.rest_address, base, base.name)
+            )
 
 
 def _publish_small_model(base: Path) -> Check:

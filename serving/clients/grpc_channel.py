@@ -118,7 +118,7 @@ def channel_target(addresses: Sequence[str], target: Target) -> str:
 
 
 def credentials(tls: Tls) -> grpc.ChannelCredentials:
-    """The same for gRPC. Raises InvalidInput."""
+    """The credentials of a channel, read from the files. Raises InvalidInput."""
     ca, key, certificate = tls.pem()
     return grpc.ssl_channel_credentials(ca, key, certificate)
 

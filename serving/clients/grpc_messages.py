@@ -60,11 +60,15 @@ def build_request(operation: Operation) -> tuple[str, bytes]:
     """
     match operation:
         case Predict(target, signature, inputs):
-            return PREDICT, predict_request(signature, inputs, target)
+            return PREDICT, _predict_request(signature, inputs, target)
         case GetStatus(target):
-            return GET_MODEL_STATUS, status_request(target).SerializeToString()
+            status = serving_pb2.GetModelStatusRequest(model_spec=_model_spec(target))
+            return GET_MODEL_STATUS, status.SerializeToString()
         case GetMetadata(target):
-            return GET_MODEL_METADATA, metadata_request(target).SerializeToString()
+            metadata = serving_pb2.GetModelMetadataRequest(
+                model_spec=_model_spec(target), metadata_field=["signature_def"]
+            )
+            return GET_MODEL_METADATA, metadata.SerializeToString()
 
 
 def read_answer(operation: Operation, answer: Any) -> Any:
@@ -82,8 +86,7 @@ def read_answer(operation: Operation, answer: Any) -> Any:
             return read_metadata(answer, target)
 
 
-def model_spec(target: Target, signature_name: str = "") -> serving_pb2.ModelSpec:
-    """Whom a request asks."""
+def _model_spec(target: Target, signature_name: str = "") -> serving_pb2.ModelSpec:
     spec = serving_pb2.ModelSpec(name=target.model, signature_name=signature_name)
     if target.version is not None:
         spec.version.value = target.version
@@ -92,7 +95,7 @@ def model_spec(target: Target, signature_name: str = "") -> serving_pb2.ModelSpe
     return spec
 
 
-def predict_request(signature: SignatureContract, inputs: Arrays, target: Target) -> bytes:
+def _predict_request(signature: SignatureContract, inputs: Arrays, target: Target) -> bytes:
     """The request for all outputs of a signature, as the bytes of a PredictRequest.
 
     Raises:
@@ -107,7 +110,7 @@ def predict_request(signature: SignatureContract, inputs: Arrays, target: Target
 
 @lru_cache
 def _model_spec_bytes(target: Target, signature_name: str) -> bytes:
-    spec = model_spec(target, signature_name)
+    spec = _model_spec(target, signature_name)
     return serving_pb2.PredictRequest(model_spec=spec).SerializeToString()
 
 
@@ -189,11 +192,6 @@ def read_prediction(answer: bytes, operation: Predict) -> Prediction:
     return Prediction(outputs, spec.version.value if spec.HasField("version") else None)
 
 
-def status_request(target: Target) -> serving_pb2.GetModelStatusRequest:
-    """The request for the states of a model's versions."""
-    return serving_pb2.GetModelStatusRequest(model_spec=model_spec(target))
-
-
 def read_status(answer: serving_pb2.GetModelStatusResponse) -> list[VersionStatus]:
     """The states of a model's versions, in the server's order."""
     return [
@@ -210,13 +208,6 @@ def read_status(answer: serving_pb2.GetModelStatusResponse) -> list[VersionStatu
 def _state_name(state: int) -> str:
     states = serving_pb2.ModelVersionStatus.State
     return states.Name(state) if state in states.values() else str(state)
-
-
-def metadata_request(target: Target) -> serving_pb2.GetModelMetadataRequest:
-    """The request for the signatures of a version."""
-    return serving_pb2.GetModelMetadataRequest(
-        model_spec=model_spec(target), metadata_field=["signature_def"]
-    )
 
 
 def read_metadata(answer: serving_pb2.GetModelMetadataResponse, target: Target) -> ModelMetadata:
