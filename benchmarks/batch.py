@@ -158,12 +158,12 @@ def _tfkmeans(place: Place) -> Callable[[], int]:
 
 def _job(place: Place) -> Any:
     from export import ModelCard
-    from serving.batch import ScoredModel, planned
+    from serving.batch import ScoredModel, plan_job
     from serving.tables import open_table
 
     model = ScoredModel("benchmark", 1, "0" * 64)
     card = ModelCard.read(place.version)
-    return planned([open_table(place.rows)], place.output, model, card)
+    return plan_job([open_table(place.rows)], place.output, model, card)
 
 
 def _scikit_learn(place: Place) -> Callable[[], int]:

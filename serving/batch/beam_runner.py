@@ -79,7 +79,7 @@ def score_by_beam(
     """Do a job, or what is left of it, by a pipeline of Beam; gives its summary.
 
     Args:
-        job: see ``planned``; without a limit.
+        job: see ``plan_job``; without a limit.
         tables: the inputs of the job.
         version_directory: the version that answers.
         options: those of Beam's pipeline, as in ``--runner=FlinkRunner``.
@@ -89,7 +89,7 @@ def score_by_beam(
     Raises as ``score_files`` does; RefusedOption; and what the runner raises.
     """
     began = time.monotonic()
-    planned = _pipeline(options)
+    pipeline = _pipeline(options)
     with OutputFolder(job).opened(overwrite=overwrite) as folder:
         if on_begun is not None:
             on_begun(folder.records())
@@ -100,7 +100,7 @@ def score_by_beam(
             for part in _one_by_one(job, table, stretch)
         ]
         if left:
-            _run(planned, left, PartModelHandler(job, version_directory))
+            _run(pipeline, left, PartModelHandler(job, version_directory))
         return summarize(job, folder, len(left), time.monotonic() - began)
 
 
@@ -111,9 +111,9 @@ def _pipeline(options: Sequence[str]) -> beam.Pipeline:
         with redirect_stderr(said):
             read = PipelineOptions(list(options))
             read.get_all_options(retain_unknown_options=True)  # those of a runner's own are unknown
-            planned = beam.Pipeline(options=read)
-        _refuse_unknown(planned)
-        return planned
+            pipeline = beam.Pipeline(options=read)
+        _refuse_unknown(pipeline)
+        return pipeline
     except ValueError as error:
         reason = str(error)
     except SystemExit:  # Beam reads its options by argparse, which says why and ends the program
@@ -121,24 +121,24 @@ def _pipeline(options: Sequence[str]) -> beam.Pipeline:
     raise RefusedOption(f"--beam-option: Apache Beam says: {' '.join(reason.split())}")
 
 
-def _refuse_unknown(planned: beam.Pipeline) -> None:
+def _refuse_unknown(pipeline: beam.Pipeline) -> None:
     """Raise RefusedOption for one that Beam, in this process, would leave out with a warning.
 
     What another runner knows besides Beam's own options, only that runner can tell.
     """
-    if not isinstance(planned.runner, DirectRunner | FnApiRunner):
+    if not isinstance(pipeline.runner, DirectRunner | FnApiRunner):
         return
     known = PipelineOptions([]).get_all_options()
-    for name in planned.options.get_all_options(retain_unknown_options=True):
+    for name in pipeline.options.get_all_options(retain_unknown_options=True):
         if name not in known:
             near = get_close_matches(name, known, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             raise RefusedOption(f"--beam-option {name}: Apache Beam has no such option{hint}")
 
 
-def _run(planned: beam.Pipeline, left: Sequence[Stretch], handler: PartModelHandler) -> None:
+def _run(pipeline: beam.Pipeline, left: Sequence[Stretch], handler: PartModelHandler) -> None:
     try:
-        with planned as pipeline:
+        with pipeline:
             _ = (
                 pipeline
                 | "parts" >> beam.Create(left)

@@ -17,10 +17,10 @@ from export.drift import RecentAnswers
 from kmeans_module.contract import BAD_ROW
 from serving.clients.results import Assignment
 
+from ..tables.errors import BadCell, NoRows, UnreadableFile
 from ..tables.input_files import open_table
 from ..tables.table import Table
 from .assignments import assignments
-from .errors import BadCell, NoRows, UnreadableFile
 from .tally import Tally
 
 COLUMNS: Final = ("cluster_index", "distance")

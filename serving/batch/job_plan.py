@@ -5,14 +5,15 @@ from pathlib import Path
 
 from export.model_card import ModelCard
 
+from ..tables.errors import RepeatedInput
 from ..tables.feature_columns import model_columns
 from ..tables.table import Table
-from .errors import OutputNotWritten, RepeatedInput
+from .errors import OutputNotWritten
 from .job import Format, Job, JobInput, OnBadRow, ScoredModel, signatures
 from .part_schema import kept_types, scored_schema
 
 
-def planned(
+def plan_job(
     tables: Sequence[Table],
     output: Path,
     model: ScoredModel,

@@ -26,7 +26,7 @@ def score_files(
     """Do a job, or what is left of it, and give its summary, which is ``summary.json`` too.
 
     Args:
-        job: see ``planned``.
+        job: see ``plan_job``.
         tables: the inputs of the job.
         scorer: the model, here or on a server.
         overwrite: whether to remove another job from the output folder.

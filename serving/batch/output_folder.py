@@ -30,8 +30,9 @@ import numpy as np
 from export.durable_files import try_lock, why, write_atomically
 from kmeans_module.contract import SCORE, TRANSFORM
 
+from ..tables.errors import UnreadableFile
 from ..tables.table import Table
-from .errors import DamagedJob, OtherJob, OutputInUse, OutputNotWritten, UnreadableFile
+from .errors import DamagedJob, OtherJob, OutputInUse, OutputNotWritten
 from .job import Job, JobInput, OnBadRow, Stretch, part_name
 from .tally import Tally
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from kmeans_module.contract import ASSIGN, SCORE, SIGNATURES
 
+from ..tables.errors import ColumnMismatch
 from ..tables.table import Table
-from .errors import ColumnMismatch
 from .job import Format, Job
 from .scorer import Scorer
 

@@ -12,8 +12,8 @@ import typer
 
 from export.errors import InvalidCandidate
 from export.model_card import CARD_FILE, ModelCard
-from serving.batch.errors import UnreadableFile
 from serving.batch.job import Format, Job, OnBadRow, ScoredModel
+from serving.tables.errors import UnreadableFile
 
 from .arguments import (
     JsonOption,
@@ -203,10 +203,10 @@ def batch_score(
         }
         asked = _Asked(server, options, patience, in_flight)
     with given_tables(inputs, "batch", output) as given:
-        from serving.batch.job_plan import planned
+        from serving.batch.job_plan import plan_job
         from serving.batch.output_folder import OutputFolder
 
-        job = planned(
+        job = plan_job(
             given.tables,
             output,
             scored.model,

@@ -17,10 +17,10 @@ import typer
 
 from export.errors import ExportError, MoveFailed, PublishRefused
 from kmeans_module.errors import KMeansError
-from serving.batch.errors import BatchError
 from serving.embedded.errors import ServerStartError
 from serving.errors import ServerError, ServingError
 from serving.report.errors import ReportError
+from serving.tables.errors import TableError
 
 from .errors import UserMistake
 
@@ -40,7 +40,7 @@ _CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (ServerError, FAULT),
     (UserMistake, MISTAKE),
     (USAGE_ERROR, MISTAKE),
-    (BatchError, MISTAKE),
+    (TableError, MISTAKE),
     (ExportError, MISTAKE),
     (KMeansError, MISTAKE),
     (ReportError, MISTAKE),

@@ -1,3 +1,9 @@
+from .errors import BadCell as BadCell
+from .errors import ColumnMismatch as ColumnMismatch
+from .errors import NoRows as NoRows
+from .errors import RepeatedInput as RepeatedInput
+from .errors import TableError as TableError
+from .errors import UnreadableFile as UnreadableFile
 from .input_files import input_files as input_files
 from .input_files import open_table as open_table
 from .table import Table as Table

@@ -14,7 +14,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from ..batch.errors import UnreadableFile
+from .errors import UnreadableFile
 from .table import Chunk, ColumnKind, Table, check_names, no_numbers, require_columns
 
 #: Numbers in a block.

@@ -24,8 +24,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
-from ..batch.errors import UnreadableFile
 from .csv_quotes import WatchedQuotes
+from .errors import UnreadableFile
 from .table import Chunk, ColumnKind, Fault, Table, check_names, no_numbers, require_columns
 from .utf8_columns import kept_text
 

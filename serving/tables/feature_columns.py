@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ..batch.errors import ColumnMismatch
+from .errors import ColumnMismatch
 from .table import Table, require_columns
 
 

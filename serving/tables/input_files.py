@@ -9,7 +9,7 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import Final
 
-from ..batch.errors import UnreadableFile
+from .errors import UnreadableFile
 from .table import Table
 
 #: What is read, by how a name ends.

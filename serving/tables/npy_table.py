@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..batch.errors import UnreadableFile
+from .errors import UnreadableFile
 from .table import Chunk, ColumnKind, Table, require_columns
 
 if TYPE_CHECKING:

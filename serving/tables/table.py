@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..batch.errors import BadCell, ColumnMismatch
+from .errors import BadCell, ColumnMismatch
 
 if TYPE_CHECKING:
     import pyarrow as pa

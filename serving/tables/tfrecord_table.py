@@ -17,7 +17,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from ..batch.errors import ColumnMismatch, UnreadableFile
+from .errors import ColumnMismatch, UnreadableFile
 from .table import Chunk, ColumnKind, Fault, Table, no_numbers, require_columns
 from .utf8_columns import kept_text
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ..batch.errors import BadCell, ColumnMismatch, NoRows
+from .errors import BadCell, ColumnMismatch, NoRows
 from .table import Block, Table, require_columns
 
 #: A column whose values float32 moves by more than this part of its spread is warned of.

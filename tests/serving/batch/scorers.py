@@ -11,7 +11,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
-from serving.batch import Format, Job, ScoredModel, planned
+from serving.batch import Format, Job, ScoredModel, plan_job
 from serving.batch.assignments import as_points
 from serving.clients.results import Assignment, Distances, Score
 from serving.tables import Table, input_files, open_table
@@ -49,7 +49,7 @@ class NumpyScorer:
 
 def job_of(inputs: Sequence[Path], output: Path, **wishes: Any) -> tuple[Job, list[Table]]:
     tables = [open_table(path) for path in input_files(inputs)]
-    return planned(tables, output, MODEL, CARD, **wishes), tables
+    return plan_job(tables, output, MODEL, CARD, **wishes), tables
 
 
 def read_output(folder: Path, form: Format) -> pa.Table:

@@ -17,8 +17,8 @@ from serving.batch.drift_input import (
     open_output,
     read_outputs,
 )
-from serving.batch.errors import BadCell, BatchError, NoRows, UnreadableFile
 from serving.clients.results import Assignment
+from serving.tables.errors import BadCell, NoRows, TableError, UnreadableFile
 from serving.tables.input_files import open_table
 
 from .tables import write_csv
@@ -102,7 +102,7 @@ def test_what_is_no_answer_is_named_with_its_place(
 
 
 def test_another_file_and_no_rows_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(BatchError, match="no column 'cluster_index', 'distance'"):
+    with pytest.raises(TableError, match="no column 'cluster_index', 'distance'"):
         read(write_csv(tmp_path / "a.csv", ["x"], [[1]]))
     with pytest.raises(NoRows, match="there is no row to compare"):
         read(output(tmp_path / "b.csv", [], []))

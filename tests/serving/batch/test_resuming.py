@@ -21,7 +21,7 @@ import pytest
 from serving.batch import assignments, output_folder, score_files
 from serving.batch.errors import DamagedJob, OtherJob, OutputInUse
 from serving.batch.job import Format, OnBadRow, ScoredModel
-from serving.batch.job_plan import planned
+from serving.batch.job_plan import plan_job
 from serving.batch.output_folder import OutputFolder, PartRecord
 from serving.tables.input_files import open_table
 
@@ -308,7 +308,7 @@ def test_another_model_other_inputs_or_other_flags_are_refused_with_what_differs
     _change(inputs / "a.csv", change.pop("file", ""))
     paths = sorted(inputs.iterdir())
     tables = [open_table(path) for path in paths]
-    job = planned(tables, output, change.pop("model", MODEL), CARD, **change)
+    job = plan_job(tables, output, change.pop("model", MODEL), CARD, **change)
     with pytest.raises(OtherJob) as caught:
         score_files(job, tables, NumpyScorer())
     assert str(caught.value).startswith(f"{output}: holds another job: ")

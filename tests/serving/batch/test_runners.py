@@ -22,7 +22,7 @@ from serving.batch import (
     LocalScorer,
     OnBadRow,
     ScoredModel,
-    planned,
+    plan_job,
     score_files,
 )
 from serving.batch.output_folder import OutputFolder, PartRecord
@@ -62,7 +62,7 @@ class World:
     def job(self, output: Path, **wishes: Any) -> tuple[Job, list[Any]]:
         tables = [open_table(path) for path in input_files([self.inputs])]
         model = ScoredModel(self.base.name, 1, "ab" * 32)
-        return planned(tables, output, model, self.card, **wishes), tables
+        return plan_job(tables, output, model, self.card, **wishes), tables
 
 
 @pytest.fixture(scope="module")

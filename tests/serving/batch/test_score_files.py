@@ -16,15 +16,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.batch import assignments, score_files
-from serving.batch.errors import (
-    BadRow,
-    ColumnMismatch,
-    OutputNotWritten,
-    RepeatedInput,
-    UnreadableFile,
-)
+from serving.batch.errors import BadRow, OutputNotWritten
 from serving.batch.job import Format, OnBadRow
 from serving.tables import arrow_table, csv_table
+from serving.tables.errors import ColumnMismatch, RepeatedInput, UnreadableFile
 from serving.tables.feature_columns import extra_columns, model_columns
 from serving.tables.input_files import open_table
 

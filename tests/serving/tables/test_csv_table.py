@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.batch.errors import BadCell, BatchError, ColumnMismatch, UnreadableFile
 from serving.tables import csv_table
 from serving.tables.csv_table import CsvTable
+from serving.tables.errors import BadCell, ColumnMismatch, TableError, UnreadableFile
 
 from ..batch.tables import read_all, write_csv
 
@@ -185,7 +185,7 @@ def test_a_header_alone_is_a_table_without_rows(tmp_path: Path, content: bytes) 
     ids=lambda value: repr(value)[:30] if isinstance(value, bytes) else "",
 )
 def test_a_file_that_cannot_be_read_says_where_and_why(
-    tmp_path: Path, content: bytes, kind: type[BatchError], words: list[str]
+    tmp_path: Path, content: bytes, kind: type[TableError], words: list[str]
 ) -> None:
     with pytest.raises(kind) as caught:
         read_all(written(tmp_path / "rows.csv", content), ["a", "b"])

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serving.batch.errors import BadCell, BatchError, ColumnMismatch, UnreadableFile
 from serving.tables import arrow_table, csv_table
+from serving.tables.errors import BadCell, ColumnMismatch, TableError, UnreadableFile
 from serving.tables.input_files import input_files, kind_of, open_table
 from serving.tables.table import Chunk, Fault, Table, joined
 
@@ -116,7 +116,7 @@ def test_a_file_that_ends_too_early_or_is_something_else_is_named(
         with pytest.raises(UnreadableFile, match=rf"{name}: cannot be read"):
             read_all(open_table(path), ["x", "y"])
     path.write_bytes(b"no such thing" * 40)
-    with pytest.raises(BatchError, match=rf"{name}: ") as caught:
+    with pytest.raises(TableError, match=rf"{name}: ") as caught:
         read_all(open_table(path), ["x", "y"])
     assert "\n" not in str(caught.value)
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
-from serving.batch.errors import BatchError, ColumnMismatch, UnreadableFile
 from serving.tables import npy_table
 from serving.tables.arrow_table import ParquetTable
+from serving.tables.errors import ColumnMismatch, TableError, UnreadableFile
 from serving.tables.input_files import open_table
 from serving.tables.npy_table import NpyTable
 
@@ -185,7 +185,7 @@ def test_what_cannot_be_opened_is_named_with_the_mend(
         (tmp_path / file).touch()
     for file in ("rows.xlsx", "rows"):
         (tmp_path / file).write_bytes(b"PK")
-    with pytest.raises(BatchError) as caught:
+    with pytest.raises(TableError) as caught:
         open_table(tmp_path / name)
     assert str(caught.value).startswith(f"{tmp_path / name}: ")
     assert words in str(caught.value)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.batch.errors import BadCell, BatchError, ColumnMismatch, NoRows, UnreadableFile
+from serving.tables.errors import BadCell, ColumnMismatch, NoRows, TableError, UnreadableFile
 from serving.tables.input_files import open_table
 from serving.tables.training_rows import collect, columns_beyond_float32, numeric_columns
 
@@ -92,7 +92,7 @@ def test_only_columns_that_lose_a_thousandth_of_their_spread_are_warned_of() -> 
     ],
 )
 def test_when_no_row_is_left_the_file_and_the_columns_are_named(
-    tmp_path: Path, rows: list[list[object]], kind: type[BatchError], words: str
+    tmp_path: Path, rows: list[list[object]], kind: type[TableError], words: str
 ) -> None:
     table = open_table(write_csv(tmp_path / "rows.csv", ["a", "b"], rows))
     with pytest.raises(kind) as caught:

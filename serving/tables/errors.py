@@ -1,0 +1,39 @@
+"""What can be wrong with files of rows.
+
+::
+
+    TableError(Exception)
+     ├── UnreadableFile     missing, a folder, empty, damaged, of an unknown kind
+     ├── ColumnMismatch     a column that is not there, is there twice or holds no numbers
+     ├── BadCell            one cell that is not a number a model can take
+     ├── RepeatedInput      a file is given twice
+     ├── NoRows             nothing is left to work on
+     └── JobError           in serving.batch: a job of batch scoring cannot go on
+
+Each message is one line that names the file, the place in it, the value and the mend. Rows are
+counted from 1, without the header; where a file has lines, the line is named too.
+"""
+
+
+class TableError(Exception):
+    """Base of every error about rows in files: of reading them, of scoring them, of writing."""
+
+
+class UnreadableFile(TableError):
+    """A file is missing, is a folder, is empty or damaged, or is of a kind that is not read."""
+
+
+class ColumnMismatch(TableError):
+    """A column is not there, is there twice, or is of a type that holds no numbers."""
+
+
+class BadCell(TableError):
+    """A cell holds what is not a number, or a row has more or fewer cells than the header."""
+
+
+class RepeatedInput(TableError):
+    """A file is given twice, by itself, a folder or a glob, and its rows would be read twice."""
+
+
+class NoRows(TableError):
+    """There are no rows, or each has a missing value."""
