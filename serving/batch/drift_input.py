@@ -20,7 +20,7 @@ from serving.clients.results import Assignment
 from ..tables.errors import BadCell, NoRows, UnreadableFile
 from ..tables.input_files import open_table
 from ..tables.table import Table
-from .assignments import assignments
+from .assignments import assign_rows
 from .tally import Tally
 
 COLUMNS: Final = ("cluster_index", "distance")
@@ -98,7 +98,7 @@ def ask_server(
     Raises NoRows, and what reading the tables or asking the server raises.
     """
     tally = Tally.empty(n_clusters)
-    for assignment in assignments(tables, _OneVersion(client, version), feature_names):
+    for assignment in assign_rows(tables, _OneVersion(client, version), feature_names):
         _count(tally, assignment)
         on_rows(len(assignment.cluster_index))
     return _recent(tally)

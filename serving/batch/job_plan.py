@@ -5,8 +5,8 @@ from pathlib import Path
 
 from export.model_card import ModelCard
 
+from ..tables.columns import select_model_columns
 from ..tables.errors import RepeatedInput
-from ..tables.feature_columns import model_columns
 from ..tables.table import Table
 from .errors import OutputNotWritten
 from .job import Format, Job, JobInput, OnBadRow, ScoredModel, signatures
@@ -43,7 +43,7 @@ def plan_job(
     _refuse_repeated(tables)
     inputs = []
     for table in tables:
-        columns = model_columns(table, card.feature_names)
+        columns = select_model_columns(table, card.feature_names)
         table.check(columns, keep)
         copy = copies.get(table.name)
         if copy is None and output.resolve() in Path(table.name).resolve().parents:

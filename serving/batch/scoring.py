@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from kmeans_module.contract import BAD_ROW
 
-from ..tables.table import Chunk, Fault, Table, joined
-from .assignments import as_points, batch_rows
+from ..tables.columns import to_float32
+from ..tables.messages import describe_not_finite
+from ..tables.table import Chunk, Fault, Table, concat_chunks
+from .assignments import batch_rows
 from .errors import BadRow
 from .job import Job, JobInput, OnBadRow, Stretch, part_name
 from .output_folder import OutputFolder, PartRecord
@@ -72,7 +74,7 @@ def score_stretch(
     rows = ahead(_pieces(job, table, stretch, limit), _AHEAD)
 
     def ask(piece: _Piece) -> _Answered:
-        points = as_points(piece.chunk.points)
+        points = to_float32(piece.chunk.points)
         return _Answered(piece, answered(scorer, job.signatures, points))
 
     began = time.monotonic()
@@ -138,7 +140,7 @@ def _taken(waiting: deque[Chunk], rows: int) -> Chunk:
         if len(chunk.points) > rows:
             waiting.appendleft(chunk.slice(rows, len(chunk.points)))
         rows -= len(taken[-1].points)
-    return joined(taken)
+    return concat_chunks(taken)
 
 
 def _no_rows(table: Table, source: JobInput, keep: Sequence[str]) -> Chunk:
@@ -187,8 +189,7 @@ def _write_part(
 def _good(each: _Answered) -> NDArray[np.bool_] | None:
     """Which rows were scored; None when all were."""
     good = each.answers["cluster_index"] != BAD_ROW
-    for fault in each.piece.chunk.faults:
-        good[fault.row] = False
+    good[list(each.piece.chunk.faults)] = False
     return None if good.all() else good
 
 
@@ -197,13 +198,13 @@ def _rejected(
 ) -> pa.RecordBatch:
     """What is said of the rows that were not scored. Raises BadRow when the job is to stop."""
     chunk, before = each.piece.chunk, each.piece.row
-    faults = {fault.row: fault for fault in chunk.faults}
     rows = np.flatnonzero(~good).tolist()
-    found = [faults.get(row) or _fault(job, chunk, row) for row in rows]
+    found = [chunk.faults.get(row) or _fault(job, chunk.points[row]) for row in rows]
     if job.on_bad_row is OnBadRow.FAIL:
+        fault = table.describe(before + rows[0] + 1, found[0])
         raise BadRow(
-            f"{table.described(found[0], before)}; mend it, which makes it another job "
-            "(--overwrite), or go on with --on-bad-row reject"
+            f"{fault}; mend it, which makes it another job (--overwrite), or go on with "
+            "--on-bad-row reject"
         )
     return pa.record_batch(
         [
@@ -216,20 +217,14 @@ def _rejected(
     )
 
 
-def _fault(job: Job, chunk: Chunk, row: int) -> Fault:
+def _fault(job: Job, values: NDArray[np.floating[Any]]) -> Fault:
     """Why a row of numbers was not scored."""
-    values = chunk.points[row]
-    bad = np.flatnonzero(~np.isfinite(as_points(values)))
+    bad = np.flatnonzero(~np.isfinite(to_float32(values)))
     if not len(bad):
         if not values.any():
-            return Fault(row, "", "is a row of zeros, which has no direction for cosine distance")
+            return Fault("", "is a row of zeros, which has no direction for cosine distance")
         return Fault(
-            row,
             "",
             "is too far from every centroid: its squared distance is more than float32 can hold",
         )
-    value = values[bad[0]]
-    what = "is missing" if np.isnan(value) else "is infinite"
-    if np.isfinite(value):
-        what = f"{value:g} is more than float32 can hold"
-    return Fault(row, job.features[bad[0]], what)
+    return Fault(job.features[bad[0]], describe_not_finite(values[bad[0]]))

@@ -105,11 +105,6 @@ def model_name(base: Path | str) -> str:
     return Path(base).absolute().resolve().name
 
 
-def counted(number: int, noun: str) -> str:
-    """As in "1 row" and "1,200 rows"."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
 def examples(*lines: tuple[str, str]) -> str:
     """The epilog of a command's help: what each example is for, and the example."""
     shown = [f"[dim]{purpose}[/dim]\n\n  [bold]{command}[/bold]" for purpose, command in lines]

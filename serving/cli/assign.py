@@ -9,24 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from serving.tables.messages import counted
+
 from .arguments import (
     JsonOption,
     ModelOption,
     VersionOption,
-    counted,
     examples,
     model_name,
     published,
 )
 from .errors import UserMistake
-from .input_tables import FILES_HELP, given_tables
+from .input_tables import FILES_HELP, note_unused_columns, open_tables
 from .tensorflow_import import load_tensorflow
 from .terminal import note, progress
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from serving.batch.scorer import Assigner
     from serving.clients.results import Assignment
     from serving.tables.table import Table
@@ -69,7 +67,7 @@ def assign(
     if bool(files) == bool(points):
         raise UserMistake("give the rows either as FILE... or as --point X,Y,...")
     directory, number, card = published(model, version)
-    rows = [_row(point, card.feature_names) for point in points or []]
+    rows = [_parse_point(point, card.feature_names) for point in points or []]
     with ExitStack() as stack:
         tables = stack.enter_context(_tables(files or [], card.feature_names))
         # On one terminal, the bar and the answers would write over each other.
@@ -77,15 +75,21 @@ def assign(
             stack.enter_context(progress("assigning"))
         scorer = stack.enter_context(_scorer(directory, number, model, server))
         if files:
-            from serving.batch.assignments import assignments
+            from serving.batch.assignments import assign_rows
 
-            answers: Iterable[Assignment] = assignments(tables, scorer, card.feature_names)
+            answers: Iterable[Assignment] = assign_rows(tables, scorer, card.feature_names)
         else:
-            answers = [scorer.assign(_array(rows))]
+            import numpy as np
+
+            from serving.tables.columns import to_float32
+
+            answers = [scorer.assign(to_float32(np.array(rows)))]
         _print(answers, as_json=json)
 
 
-def _row(point: str, names: Sequence[str]) -> list[float]:
+def _parse_point(point: str, names: Sequence[str]) -> list[float]:
+    from serving.tables.columns import MISSING_TEXTS
+
     cells = [cell.strip() for cell in point.split(",")]
     if len(cells) != len(names):
         raise UserMistake(
@@ -93,16 +97,9 @@ def _row(point: str, names: Sequence[str]) -> list[float]:
             f"{len(names)}: {', '.join(names)}"
         )
     try:
-        return [float("nan") if cell in ("", "NA") else float(cell) for cell in cells]
+        return [float("nan") if cell in MISSING_TEXTS else float(cell) for cell in cells]
     except ValueError:
         raise UserMistake(f"--point {point}: is not numbers; give values as in 1.5,2") from None
-
-
-def _array(rows: Sequence[Sequence[float]]) -> "NDArray[np.float32]":
-    import numpy as np
-
-    with np.errstate(over="ignore"):
-        return np.array(rows, np.float64).astype(np.float32)
 
 
 @contextmanager
@@ -111,13 +108,12 @@ def _tables(files: Sequence[Path], feature_names: Sequence[str]) -> Iterator[lis
     if not files:
         yield []
         return
-    with given_tables(files, "batch") as given:
-        from serving.tables.feature_columns import extra_columns, model_columns
+    with open_tables(files, "batch") as given:
+        from serving.tables.columns import select_model_columns
 
         for table in given.tables:
-            model_columns(table, feature_names)
-        if ignored := extra_columns(given.tables, feature_names):
-            note(f"ignored {counted(len(ignored), 'column')}: {', '.join(ignored)}")
+            select_model_columns(table, feature_names)
+        note_unused_columns(given.tables, feature_names)
         yield given.tables
 
 

@@ -14,12 +14,12 @@ from export.errors import InvalidCandidate
 from export.model_card import CARD_FILE, ModelCard
 from serving.batch.job import Format, Job, OnBadRow, ScoredModel
 from serving.tables.errors import UnreadableFile
+from serving.tables.messages import counted
 
 from .arguments import (
     JsonOption,
     ModelOrPlace,
     VersionOption,
-    counted,
     examples,
     model_name,
     not_negative,
@@ -37,11 +37,11 @@ from .client_options import (
     TlsOption,
     asking_client,
 )
-from .column_names import named_columns
+from .column_names import parse_column_names
 from .errors import UserMistake
 from .exit_codes import REFUSED
 from .extras import needs_extra
-from .input_tables import FILES_HELP, Given, given_tables
+from .input_tables import FILES_HELP, InputTables, note_unused_columns, open_tables
 from .scoring_progress import ScoringProgress
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
@@ -202,7 +202,7 @@ def batch_score(
             "tls_key": tls_key,
         }
         asked = _Asked(server, options, patience, in_flight)
-    with given_tables(inputs, "batch", output) as given:
+    with open_tables(inputs, "batch", output) as given:
         from serving.batch.job_plan import plan_job
         from serving.batch.output_folder import OutputFolder
 
@@ -211,7 +211,7 @@ def batch_score(
             output,
             scored.model,
             scored.card,
-            keep=named_columns("--keep", keep) if keep is not None else (),
+            keep=parse_column_names("--keep", keep) if keep is not None else (),
             score=score,
             all_distances=all_distances,
             form=form,
@@ -226,7 +226,7 @@ def batch_score(
         if dry_run:
             _show_plan(job, given, folder if begun else None, as_json=json)
             return
-        _note_ignored(job, given, scored.card)
+        note_unused_columns(given.tables, [*job.features, *job.keep])
         if runner is Runner.BEAM:
             summary = _by_beam(job, given, scored, beam_option or (), overwrite=overwrite)
         else:
@@ -284,16 +284,9 @@ def _sha256(card_file: Path) -> str:
     return hashlib.sha256(card_file.read_bytes()).hexdigest()
 
 
-def _note_ignored(job: Job, given: Given, card: ModelCard) -> None:
-    from serving.tables.feature_columns import extra_columns
-
-    if ignored := extra_columns(given.tables, [*card.feature_names, *job.keep]):
-        note(f"ignored {counted(len(ignored), 'column')}: {', '.join(map(str, ignored))}")
-
-
 def _here(
     job: Job,
-    given: Given,
+    given: InputTables,
     scored: _Scored,
     asked: _Asked | None,
     *,
@@ -370,7 +363,7 @@ def _told_how_to_go_on(job: Job) -> Iterator[None]:
 
 
 def _by_beam(
-    job: Job, given: Given, scored: _Scored, options: Sequence[str], *, overwrite: bool
+    job: Job, given: InputTables, scored: _Scored, options: Sequence[str], *, overwrite: bool
 ) -> dict[str, Any]:
     """The work done by Beam's workers. Gives the summary."""
     assert scored.directory is not None
@@ -400,9 +393,9 @@ def _note_done(done: "Sequence[PartRecord]") -> None:
         note(f"going on: {counted(len(done), 'part')} done before")
 
 
-def _rows(job: Job, given: Given) -> int | None:
+def _rows(job: Job, given: InputTables) -> int | None:
     """How many rows there are to score, or about so many; None when nobody knows."""
-    rows = [table.likely_rows for table in given.tables]
+    rows = [table.estimated_rows for table in given.tables]
     known = [each for each in rows if each is not None]
     total = sum(known) if len(known) == len(rows) else None
     if job.limit is not None:
@@ -410,7 +403,9 @@ def _rows(job: Job, given: Given) -> int | None:
     return total
 
 
-def _show_plan(job: Job, given: Given, begun: "OutputFolder | None", *, as_json: bool) -> None:
+def _show_plan(
+    job: Job, given: InputTables, begun: "OutputFolder | None", *, as_json: bool
+) -> None:
     from serving.batch.part_schema import kept_types, scored_schema
 
     schema = scored_schema(job, kept_types(given.tables, job.keep))

@@ -5,7 +5,7 @@ import csv
 from .errors import UserMistake
 
 
-def named_columns(flag: str, given: str) -> tuple[str, ...]:
+def parse_column_names(flag: str, given: str) -> tuple[str, ...]:
     """The names: one line of CSV, so that a name may hold a comma in quotes. Raises UserMistake."""
     names = [name.strip() for name in next(csv.reader([given], skipinitialspace=True), [])]
     if not names or "" in names:

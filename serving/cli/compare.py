@@ -1,8 +1,7 @@
 """``tfkmeans compare``: two versions side by side."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,10 +13,9 @@ from .extras import needs_extra
 from .report import check_page
 from .tensorflow_import import load_tensorflow
 from .terminal import print_fields, print_json, print_table, progress
+from .training_input import read_model_rows
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from serving.report.version_comparison import Meeting
 
 EXAMPLES: Final = examples(
@@ -56,7 +54,11 @@ def compare(
     if report is not None:
         check_page(report, "--report")
     with progress("comparing") as tell:
-        points = None if rows is None else _rows(rows, ModelCard.read(other[0]))
+        points = (
+            None
+            if rows is None
+            else read_model_rows(rows, ModelCard.read(other[0]).feature_names, "train")
+        )
         tell("loading TensorFlow")
         load_tensorflow("train")
         tell("asking both")
@@ -89,15 +91,6 @@ def _version(place: Path) -> tuple[Path, str]:
     else:
         directory, base = version_directory(place, None), place
     return directory, f"{model_name(base)} {int(directory.name)}"
-
-
-def _rows(files: Sequence[Path], card: ModelCard) -> "NDArray[Any]":
-    import numpy as np
-
-    from .training_input import read_rows
-
-    _, found = read_rows(files, ",".join(f'"{name}"' for name in card.feature_names), [])
-    return found.points.astype(np.float32, copy=False)
 
 
 def _show(found: "Meeting", report: Path | None) -> None:

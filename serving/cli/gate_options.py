@@ -12,8 +12,8 @@ import typer
 from export.errors import PublishRefused
 
 from .arguments import not_negative, share
-from .input_tables import given_tables
 from .terminal import note, print_json
+from .training_input import read_model_rows
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
@@ -68,13 +68,10 @@ def holdout_rows(files: Sequence[Path] | None, names: Sequence[str]) -> Iterator
         return
     import numpy as np
 
-    with given_tables(files, "batch") as given:
-        from serving.tables.training_rows import collect
-
-        rows = collect(given.tables, names)
+    rows = read_model_rows(files, names, "batch")
     with tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:
         path = Path(scratch) / "holdout.npy"
-        np.save(path, rows.points.astype(np.float32, copy=False))
+        np.save(path, rows)
         yield path
 
 

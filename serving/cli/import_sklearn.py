@@ -8,8 +8,9 @@ import typer
 
 from export.comparison import Thresholds
 from export.repository import publish
+from serving.tables.messages import counted
 
-from .arguments import JsonOption, counted, examples, local_folder, model_name
+from .arguments import JsonOption, examples, local_folder, model_name
 from .errors import MissingExtra, UserMistake
 from .gate_options import (
     ForceOption,

@@ -3,14 +3,17 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from serving.tables.messages import counted
+
 from .extras import needs_extra
 from .tensorflow_import import load_tensorflow
+from .terminal import Tell, note
 
 if TYPE_CHECKING:
     from serving.tables.table import Table
@@ -23,7 +26,7 @@ FILES_HELP: Final = (
 
 
 @dataclass(frozen=True)
-class Given:
+class InputTables:
     """The tables of a command, in order, and where the copies of those lie that are no files."""
 
     tables: "list[Table]"
@@ -31,7 +34,9 @@ class Given:
 
 
 @contextmanager
-def given_tables(files: Sequence[Path], extra: str, output: Path | None = None) -> Iterator[Given]:
+def open_tables(
+    files: Sequence[Path], extra: str, output: Path | None = None
+) -> Iterator[InputTables]:
     """The tables of files, folders, globs and standard input, without what lies in ``output``.
 
     Raises UnreadableFile, ColumnMismatch; MissingExtra, which names ``extra``.
@@ -52,14 +57,34 @@ def given_tables(files: Sequence[Path], extra: str, output: Path | None = None) 
                 continue
             with needs_extra(extra):
                 from serving.tables.csv_table import CsvTable
-            copy = stack.enter_context(_copied_input())
+            copy = stack.enter_context(_copy_standard_input())
             tables.append(CsvTable(copy, "standard input"))
             copies["standard input"] = copy
-        yield Given(tables, copies)
+        yield InputTables(tables, copies)
+
+
+def note_unused_columns(tables: "Sequence[Table]", used: Iterable[str]) -> None:
+    """Say which columns of the tables are not used, where there are some."""
+    from serving.tables.columns import unused_columns_note
+
+    if line := unused_columns_note(tables, used):
+        note(line)
+
+
+def count_rows(tell: Tell) -> Callable[[int], None]:
+    """A function that is told of rows that were read, and shows how many they are by now."""
+    read = 0
+
+    def on_rows(count: int) -> None:
+        nonlocal read
+        read += count
+        tell(counted(read, "row"))
+
+    return on_rows
 
 
 @contextmanager
-def _copied_input() -> Iterator[Path]:
+def _copy_standard_input() -> Iterator[Path]:
     """Standard input as a file: a reader may have to look at a row twice to say what is wrong."""
     with tempfile.NamedTemporaryFile(prefix="tfkmeans-", suffix=".csv") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)

@@ -1,6 +1,5 @@
 """``tfkmeans monitor``: are recent answers still what the model's card leads one to expect?"""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -10,11 +9,11 @@ import typer
 from export.drift import Drift, DriftThresholds, drift, most_moved
 from export.model_card import ModelCard
 from export.repository import live_version
+from serving.tables.messages import counted
 
 from .arguments import (
     JsonOption,
     ModelOption,
-    counted,
     examples,
     not_negative,
     published,
@@ -35,6 +34,7 @@ from .client_options import (
 from .errors import UserMistake
 from .exit_codes import REFUSED
 from .extras import needs_extra
+from .input_tables import count_rows, open_tables
 from .terminal import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -161,46 +161,33 @@ def _read(
         raise UserMistake(f"--version {version}: the output is of version {said}")
     _, number, card = published(model, _first(version, said, live_version(model)))
     with progress("reading") as tell, needs_extra("batch"):
-        recent = read_outputs(outputs, card.n_clusters, on_rows=_telling(tell))
+        recent = read_outputs(outputs, card.n_clusters, on_rows=count_rows(tell))
     return number, card, recent
 
 
 def _ask(
     client: "GrpcClient", files: list[Path], model: Path, version: int | None, label: str | None
 ) -> tuple[int, ModelCard, "RecentAnswers"]:
-    with needs_extra("batch"):
+    with open_tables(files, "batch") as given:
         from serving.batch.drift_input import ask_server
-        from serving.tables.input_files import open_table
 
-        tables = [open_table(path) for path in files]
-    # One version gives all answers, and its card is the baseline.
-    number = version if version is not None else client.metadata(label=label).version
-    _, number, card = published(model, number)
-    with progress("asking") as tell, needs_extra("batch"):
-        recent = ask_server(
-            client,
-            tables,
-            card.feature_names,
-            card.n_clusters,
-            number,
-            on_rows=_telling(tell),
-        )
+        # One version gives all answers, and its card is the baseline.
+        number = version if version is not None else client.metadata(label=label).version
+        _, number, card = published(model, number)
+        with progress("asking") as tell, needs_extra("batch"):
+            recent = ask_server(
+                client,
+                given.tables,
+                card.feature_names,
+                card.n_clusters,
+                number,
+                on_rows=count_rows(tell),
+            )
     return number, card, recent
 
 
 def _first(*numbers: int | None) -> int | None:
     return next((number for number in numbers if number is not None), None)
-
-
-def _telling(tell: Callable[[str], None]) -> Callable[[int], None]:
-    done = 0
-
-    def on_rows(count: int) -> None:
-        nonlocal done
-        done += count
-        tell(counted(done, "row"))
-
-    return on_rows
 
 
 def _described(

@@ -5,7 +5,8 @@ import sys
 import time
 from typing import Final
 
-from .arguments import counted
+from serving.tables.messages import counted
+
 from .terminal import Tell, note
 
 #: Seconds between two lines of JSON.

@@ -15,11 +15,11 @@ import typer
 from export.comparison import Thresholds
 from export.model_card import ModelCard
 from export.repository import config_entry, version_directory, versions
+from serving.tables.messages import counted
 
 from .arguments import (
     AddressOrPlace,
     JsonOption,
-    counted,
     examples,
     model_name,
     not_negative,

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .arguments import counted
-from .column_names import named_columns
+from serving.tables.messages import counted
+
+from .column_names import parse_column_names
 from .errors import UserMistake
-from .input_tables import FILES_HELP, given_tables
+from .input_tables import FILES_HELP, InputTables, count_rows, open_tables
 from .terminal import progress
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from kmeans_module import InvalidPoints
-    from serving.tables.table import Table
     from serving.tables.training_rows import TrainingRows
 
 
@@ -51,67 +54,41 @@ def read_rows(
 
     With ``directions``, rows of zeros are left out too: they have none.
     """
-    with given_tables(files, "train") as given:
-        from serving.tables.training_rows import (
-            collect,
-            columns_beyond_float32,
-            without_zero_rows,
-        )
+    with open_tables(files, "train") as given:
+        if columns is not None:
+            names = parse_column_names("--columns", columns)
+        else:
+            from serving.tables.columns import select_numeric_columns
 
-        tables = given.tables
-        names = (
-            _all_numeric(tables, notes) if columns is None else named_columns("--columns", columns)
-        )
-        with progress("reading") as tell:
-            read = 0
-
-            def on_rows(count: int) -> None:
-                nonlocal read
-                read += count
-                tell(counted(read, "row"))
-
-            rows = collect(tables, names, on_rows=on_rows)
-    if rows.rows_left_out:
-        lacking = ", ".join(f"{name}: {count}" for name, count in rows.missing.items())
-        notes.append(
-            f"left out {rows.rows_left_out:,} of {counted(rows.rows_read, 'row')} "
-            f"with a missing value ({lacking})"
-        )
-    if directions:
-        found = len(rows.points)
-        rows = without_zero_rows(rows, ", ".join(map(str, files)))
-        if zeros := found - len(rows.points):
-            notes.append(
-                f"left out {counted(zeros, 'row')} of zeros, which have no direction for cosine "
-                "distance"
-            )
-    for name in columns_beyond_float32(rows.points, names):
-        notes.append(
-            f"warning: column {name!r} loses digits as float32, which the model takes: its values "
-            "are large and lie close together; subtract a constant from it"
-        )
+            selection = select_numeric_columns(given.tables)
+            names = selection.names
+            notes += selection.notes()
+        rows = _read(given, names, skip_zero_rows=directions)
+    notes += rows.notes()
     return names, rows
 
 
-def _all_numeric(tables: Sequence["Table"], notes: list[str]) -> tuple[str, ...]:
-    from serving.tables.training_rows import numeric_columns
+def read_model_rows(
+    files: Sequence[Path], feature_names: Sequence[str], extra: str
+) -> "NDArray[np.float32]":
+    """The rows of files that have the columns of a model, float32 [n, d], to compare versions on.
 
-    names, left = numeric_columns(tables)
-    notes.append(f"took {counted(len(names), 'numeric column')}: {', '.join(names)}")
-    if left:
-        others = ", ".join(f"{name or '(unnamed)'}: {holds}" for name, holds in left.items())
-        notes.append(f"left out {counted(len(left), 'column')} ({others})")
-    if tables[0].named and all(_is_number(name) for name in tables[0].columns if name):
-        notes.append("warning: the names of the columns are numbers; has the file no header?")
-    return names
+    Rows with a missing value are left out.
+    """
+    with open_tables(files, extra) as given:
+        points = _read(given, feature_names).points
+    return points.astype("float32", copy=False)
 
 
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
+def _read(
+    given: InputTables, names: Sequence[str], *, skip_zero_rows: bool = False
+) -> "TrainingRows":
+    from serving.tables.training_rows import read_training_rows
+
+    with progress("reading") as tell:
+        return read_training_rows(
+            given.tables, names, skip_zero_rows=skip_zero_rows, on_rows=count_rows(tell)
+        )
 
 
 def by_name(error: "InvalidPoints", names: Sequence[str]) -> UserMistake:

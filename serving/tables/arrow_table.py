@@ -6,6 +6,7 @@ nested columns are not. A null and a NaN are missing values.
 
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -14,8 +15,10 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from .columns import NO_VALUES, NUMBERS, ColumnKind, require_unique_names
 from .errors import UnreadableFile
-from .table import Chunk, ColumnKind, Table, check_names, no_numbers, require_columns
+from .record_batches import keep_columns, read_points
+from .table import Chunk, Table
 
 #: Numbers in a block.
 _BLOCK_NUMBERS: Final = 2**20
@@ -35,6 +38,9 @@ _NARROW: Final = (
 )
 
 
+_Reader = pa.RecordBatchFileReader | pa.RecordBatchStreamReader
+
+
 class ArrowTable(Table):
     """A file with an Arrow schema; its columns are those of the top level."""
 
@@ -46,32 +52,23 @@ class ArrowTable(Table):
         self._path = path
         self.name = str(path)
         try:
-            schema, self.rows = self._opened()
+            schema, self.rows = self._read_schema()
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
         self.columns = tuple(schema.names)
-        check_names(self.name, self.columns)
+        require_unique_names(self)
         self._types = {field.name: _value_type(field.type) for field in schema}
 
     @abstractmethod
-    def _opened(self) -> tuple[pa.Schema, int | None]:
+    def _read_schema(self) -> tuple[pa.Schema, int | None]:
         """The schema, and the number of rows where it is known."""
 
     @abstractmethod
     def _batches(self, columns: Sequence[str], start: int, rows: int) -> Generator[pa.RecordBatch]:
         """These columns of the rows after the first ``start``, at most ``rows`` at a time."""
 
-    def kinds(self) -> Mapping[str, ColumnKind]:
-        return {
-            column: ColumnKind(False, "a column without a name") if not column else _kind(kind)
-            for column, kind in self._types.items()
-        }
-
-    def check(self, columns: Sequence[str], keep: Sequence[str] = ()) -> None:
-        require_columns(self, [*columns, *keep])
-        for column in columns:
-            if not _is_number(self._types[column]):
-                raise no_numbers(self.name, column, str(self._types[column]))
+    def _kinds(self) -> Mapping[str, ColumnKind]:
+        return {name: _kind(kind) for name, kind in self._types.items()}
 
     def kept_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
         return {column: self._types[column] for column in keep}
@@ -80,25 +77,15 @@ class ArrowTable(Table):
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
     ) -> Iterator[Chunk]:
         self.check(columns, keep)
-        narrow = all(self._types[column] in _NARROW for column in columns)
-        target = pa.schema(
-            [(column, pa.float32() if narrow else pa.float64()) for column in columns]
-        )
-        kept = pa.schema(list(self.kept_types(keep).items()))
+        is_narrow = all(self._types[column] in _NARROW for column in columns)
+        dtype = pa.float32() if is_narrow else pa.float64()
         rows = min(2**16, max(1, _BLOCK_NUMBERS // len(columns)))
         try:
             for batch in self._batches(list(dict.fromkeys([*columns, *keep])), start, rows):
-                # A decimal or a large integer is rounded to the nearest float64.
-                cast = batch.select(list(columns)).cast(target, safe=False)
-                yield Chunk(
-                    cast.to_tensor(null_to_nan=True, row_major=True).to_numpy(),
-                    batch.select(list(keep)).cast(kept) if keep else None,
-                )
+                kept = keep_columns(batch, self.kept_types(keep), {})
+                yield Chunk(read_points(batch, columns, dtype), kept)
         except (pa.ArrowException, OSError) as error:
             raise self._damaged(error) from None
-
-    def place(self, row: int) -> str:
-        return f"row {row} (counted from 1)"
 
     def _damaged(self, error: Exception) -> UnreadableFile:
         lines = str(error).splitlines() or [type(error).__name__]
@@ -110,7 +97,7 @@ class ParquetTable(ArrowTable):
 
     kind = "Parquet"
 
-    def _opened(self) -> tuple[pa.Schema, int | None]:
+    def _read_schema(self) -> tuple[pa.Schema, int | None]:
         with pq.ParquetFile(self._path) as file:
             return file.schema_arrow, file.metadata.num_rows
 
@@ -125,7 +112,7 @@ class ParquetTable(ArrowTable):
                     start -= size
             if groups:
                 batches = file.iter_batches(rows, row_groups=groups, columns=list(columns))
-                yield from _without_first(start, batches)
+                yield from _skip_rows(start, batches)
 
 
 class IpcTable(ArrowTable):
@@ -133,39 +120,36 @@ class IpcTable(ArrowTable):
 
     kind = "Arrow IPC"
 
-    def _opened(self) -> tuple[pa.Schema, int | None]:
-        with pa.memory_map(str(self._path)) as source:
-            if not self._is_file(source):
-                with pa.ipc.open_stream(source) as stream:
-                    return stream.schema, None
-            with pa.ipc.open_file(source) as file:
-                rows = sum(file.get_batch(i).num_rows for i in range(file.num_record_batches))
-                return file.schema, rows
+    def _read_schema(self) -> tuple[pa.Schema, int | None]:
+        with self._open() as reader:
+            if isinstance(reader, pa.RecordBatchStreamReader):
+                return reader.schema, None
+            return reader.schema, sum(map(len, _record_batches(reader)))
 
     def _batches(self, columns: Sequence[str], start: int, rows: int) -> Generator[pa.RecordBatch]:
-        def sliced(whole: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            for batch in whole:
+        with self._open() as reader:
+            for batch in _skip_rows(start, _record_batches(reader)):
                 picked = batch.select(list(columns))
                 for first in range(0, len(picked), rows):
                     yield picked.slice(first, rows)
 
+    @contextmanager
+    def _open(self) -> Iterator[_Reader]:
         with pa.memory_map(str(self._path)) as source:
-            if not self._is_file(source):
-                with pa.ipc.open_stream(source) as stream:
-                    yield from _without_first(start, sliced(iter(stream)))
-                return
-            with pa.ipc.open_file(source) as file:
-                whole = (file.get_batch(i) for i in range(file.num_record_batches))
-                yield from _without_first(start, sliced(whole))
-
-    @staticmethod
-    def _is_file(source: pa.MemoryMappedFile) -> bool:
-        begins = source.read(6)
-        source.seek(0)
-        return begins == b"ARROW1"
+            is_file = source.read(6) == b"ARROW1"
+            source.seek(0)
+            reader: _Reader = pa.ipc.open_file(source) if is_file else pa.ipc.open_stream(source)
+            with reader:
+                yield reader
 
 
-def _without_first(start: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _record_batches(reader: _Reader) -> Iterator[pa.RecordBatch]:
+    if isinstance(reader, pa.RecordBatchStreamReader):
+        return iter(reader)
+    return map(reader.get_batch, range(reader.num_record_batches))
+
+
+def _skip_rows(start: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
         if start < len(batch):
             yield batch.slice(start) if start else batch
@@ -176,11 +160,8 @@ def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if isinstance(kind, pa.DictionaryType) else kind
 
 
-def _is_number(kind: pa.DataType) -> bool:
-    return pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind)
-
-
 def _kind(kind: pa.DataType) -> ColumnKind:
     if pt.is_null(kind):
-        return ColumnKind(None, "no values")
-    return ColumnKind(True, "numbers") if _is_number(kind) else ColumnKind(False, str(kind))
+        return NO_VALUES
+    is_numeric = pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind)
+    return NUMBERS if is_numeric else ColumnKind(False, str(kind))

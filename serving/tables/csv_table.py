@@ -1,16 +1,15 @@
 """CSV: comma-separated, UTF-8, the first line names the columns (RFC 4180); plain or gzip.
 
-An empty cell, ``NA`` and ``NaN`` are missing values. Blank lines are no rows, as in most readers. A
-quoted value may have lines; a quote that is not closed is found, wherever its value would end.
-Parsing is pyarrow's. Where it meets a cell that is no number, or a row with too many or too few
-cells, the file is read again from its start, as text, to tell the bad rows from the good ones.
+Blank lines are no rows, as in most readers. A quoted value may have lines; a quote that is not
+closed is found, wherever its value would end. Parsing is pyarrow's. Where it meets a cell that is
+no number, or a row with too many or too few cells, the file is read again from its start, as text,
+to tell the bad rows from the good ones.
 """
 
 import csv
 import gzip
 import io
 import itertools
-import math
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -24,12 +23,20 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
+from .columns import (
+    MISSING_TEXTS,
+    MISSING_WORDS,
+    NO_VALUES,
+    NUMBERS,
+    ColumnKind,
+    require_columns,
+    require_numbers,
+    require_unique_names,
+)
 from .csv_quotes import WatchedQuotes
 from .errors import UnreadableFile
-from .table import Chunk, ColumnKind, Fault, Table, check_names, no_numbers, require_columns
-from .utf8_columns import kept_text
-
-MISSING: Final = ("", "NA", "NaN")
+from .record_batches import keep_columns, read_points
+from .table import Chunk, Fault, Table
 
 #: Bytes that are parsed at a time; a row must fit.
 _BLOCK_BYTES: Final = 4 * 2**20
@@ -43,6 +50,9 @@ _NUMBER: Final = (
     r"|(?i:inf|infinity|nan))[ \t]*$"
 )
 
+#: Number (from 0) and length of a row that is longer or shorter than the header.
+_RaggedRow = tuple[int, int]
+
 
 class CsvTable(Table):
     """A CSV file. ``name`` is what messages call it, the path when not given."""
@@ -50,14 +60,15 @@ class CsvTable(Table):
     def __init__(self, path: Path, name: str | None = None) -> None:
         """Read the header. Raises UnreadableFile, ColumnMismatch."""
         self._path = path
+        self._is_gzip = path.suffix.lower() == ".gz"
         self.name = name or str(path)
-        self.columns = self._header()
-        check_names(self.name, self.columns)
+        self.columns = self._read_header()
+        require_unique_names(self)
 
     @property
-    def likely_rows(self) -> int | None:
+    def estimated_rows(self) -> int | None:
         """By the length of the first lines; None for what is compressed."""
-        if self._is_gzip():
+        if self._is_gzip:
             return None
         with self._path.open("rb") as file:
             sample = file.read(_SAMPLE_BYTES)
@@ -65,33 +76,24 @@ class CsvTable(Table):
         whole = self._path.stat().st_size if len(sample) == _SAMPLE_BYTES else len(sample)
         return max(0, round(lines * whole / max(1, len(sample))) - 1)
 
-    def kinds(self) -> Mapping[str, ColumnKind]:
-        found = dict.fromkeys(self.columns, ColumnKind(None, "no values"))
-        pending = {column for column in self.columns if column}
-        if "" in found:
-            found[""] = ColumnKind(False, "a column without a name")
-        for _, batch in self._texts(sorted(pending)):
-            for column in sorted(pending):
-                cells = batch.column(column)
-                for value in cells.filter(pc.invert(_is_missing(cells))):
-                    number = _number(value.as_py())
-                    if number is None or not math.isnan(number):
-                        found[column] = _kind(value.as_py(), number)
-                        pending.remove(column)
-                        break
-            if not pending:
+    def _kinds(self) -> Mapping[str, ColumnKind]:
+        kinds = {column: NO_VALUES for column in self.columns if column}
+        for _, batch in self._text_batches(list(kinds)):
+            pending = [column for column, kind in kinds.items() if kind == NO_VALUES]
+            kinds |= {column: _first_kind(batch.column(column)) for column in pending}
+            if NO_VALUES not in kinds.values():
                 break
-        return found
+        return kinds
 
     def check(self, columns: Sequence[str], keep: Sequence[str] = ()) -> None:
         """Columns of which no cell in the first block is a number hold something else."""
         require_columns(self, [*columns, *keep])
-        for _, batch in itertools.islice(self._texts(columns), 1):
+        for _, batch in itertools.islice(self._text_batches(columns), 1):
             for column in columns:
                 cells = batch.column(column)
-                there = cells.filter(pc.invert(_is_missing(cells)))
-                if len(there) and not pc.any(pc.match_substring_regex(there, _NUMBER)).as_py():
-                    raise no_numbers(self.name, column, _kind(there[0].as_py(), None).holds)
+                present = cells.filter(pc.invert(_is_missing(cells)))
+                if len(_parse_numbers(present)[1]) == len(present) > 0:
+                    require_numbers(self, column, _text_kind(present[0].as_py()))
 
     def kept_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
         """Text, as it stands in the file."""
@@ -111,19 +113,14 @@ class CsvTable(Table):
                 begins, row = row, row + len(batch)
                 if row > start:
                     picked = batch.slice(max(0, start - begins))
-                    numbers = picked.select(list(columns))
                     faults: dict[int, Fault] = {}
-                    kept = kept_text(picked, keep, faults)
-                    yield Chunk(
-                        numbers.to_tensor(null_to_nan=True, row_major=True).to_numpy(),
-                        kept,
-                        tuple(faults[at] for at in sorted(faults)),
-                    )
+                    kept = keep_columns(picked, self.kept_types(keep), faults)
+                    yield Chunk(read_points(picked, columns, pa.float64()), kept, faults)
         except pa.ArrowInvalid:
             yield from self._careful_chunks(columns, keep, max(start, row))
 
     def place(self, row: int) -> str:
-        for number, line, _ in self._records():
+        for number, line in self._row_lines():
             if number == row:
                 return f"row {row} (line {line})"
         return f"row {row}"
@@ -131,16 +128,17 @@ class CsvTable(Table):
     def _careful_chunks(
         self, columns: Sequence[str], keep: Sequence[str], start: int
     ) -> Iterator[Chunk]:
-        ragged: deque[tuple[int, int]] = deque()
+        ragged: deque[_RaggedRow] = deque()
         row = 0
-        for is_last, batch in self._texts(list(dict.fromkeys([*columns, *keep])), ragged):
+        for is_last, batch in self._text_batches(list(dict.fromkeys([*columns, *keep])), ragged):
             end = row + len(batch)
-            torn = []
+            lengths: dict[int, int] = {}
             while ragged and (is_last or ragged[0][0] < end):
-                torn.append(ragged.popleft())
+                number, length = ragged.popleft()
+                lengths[number - row] = length
                 end += 1
             if end > start:
-                chunk = self._careful_chunk(batch, columns, keep, row, end, torn)
+                chunk = self._careful_chunk(batch, columns, keep, lengths)
                 yield chunk.slice(max(0, start - row), end - row)
             row = end
 
@@ -149,46 +147,34 @@ class CsvTable(Table):
         batch: pa.RecordBatch,
         columns: Sequence[str],
         keep: Sequence[str],
-        row: int,
-        end: int,
-        torn: Sequence[tuple[int, int]],
+        ragged: Mapping[int, int],
     ) -> Chunk:
-        """The rows ``row`` to ``end`` of the file: those of the batch, and those that are torn."""
-        whole = np.setdiff1d(np.arange(row, end), [number for number, _ in torn]) - row
-        points = np.full((end - row, len(columns)), np.nan)
+        """The rows of the batch, and between them the ragged ones, whose lengths are given."""
+        rows = len(batch) + len(ragged)
+        whole = np.setdiff1d(np.arange(rows), list(ragged))
+        points = np.full((rows, len(columns)), np.nan)
         faults = {
-            number - row: Fault(
-                number - row,
+            row: Fault(
                 "",
                 f"has {cells} cells, and the header has {len(self.columns)}; "
                 "quote cells that hold a comma",
             )
-            for number, cells in torn
+            for row, cells in ragged.items()
         }
         for index, column in enumerate(columns):
             cells = batch.column(column)
-            numbers, bad = _floats(cells)
-            points[whole, index] = numbers
+            points[whole, index], bad = _parse_numbers(cells)
             for place in bad.tolist():
                 text = cells[place].as_py().decode(errors="surrogateescape")
-                at = int(whole[place])
-                faults.setdefault(
-                    at,
-                    Fault(
-                        at,
-                        column,
-                        f"{text[:60]!r} is not a number; "
-                        "write a missing value as an empty cell, NA or NaN",
-                    ),
-                )
-        if torn:
-            places = np.full(end - row, -1)
+                reason = f"{text[:60]!r} is not a number; write a missing value as {MISSING_WORDS}"
+                faults.setdefault(int(whole[place]), Fault(column, reason))
+        if ragged:
+            places = np.full(rows, -1)
             places[whole] = np.arange(len(batch))
             batch = batch.take(pa.array(places, mask=places < 0))
-        kept = kept_text(batch, keep, faults)
-        return Chunk(points, kept, tuple(faults[at] for at in sorted(faults)))
+        return Chunk(points, keep_columns(batch, self.kept_types(keep), faults), faults)
 
-    def _header(self) -> tuple[str, ...]:
+    def _read_header(self) -> tuple[str, ...]:
         try:
             with self._open() as file:
                 header = next((record for record in csv.reader(file, strict=True) if record), None)
@@ -201,7 +187,8 @@ class CsvTable(Table):
         if header is None:
             raise UnreadableFile(f"{self.name}: is empty; the first line should name the columns")
         for name in header:
-            if not _is_utf8(name):
+            # What is not UTF-8, the file was opened to give as surrogates.
+            if any("\udc80" <= character <= "\udcff" for character in name):
                 raise UnreadableFile(
                     f"{self.name}: the header is not UTF-8 text ({name[:60]!r}); "
                     "save the file as CSV in UTF-8"
@@ -213,22 +200,18 @@ class CsvTable(Table):
             )
         return tuple(header)
 
-    def _is_gzip(self) -> bool:
-        return self._path.suffix.lower() == ".gz"
-
     def _open(self) -> TextIO:
         # The byte order mark that spreadsheets write is no part of the first name. What is not
         # UTF-8 matters only in the cells that are used.
-        file: Any = gzip.GzipFile(self._path) if self._is_gzip() else self._path.open("rb")
+        file: Any = gzip.GzipFile(self._path) if self._is_gzip else self._path.open("rb")
         return io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
 
-    def _texts(
-        self, columns: Sequence[str], ragged: deque[tuple[int, int]] | None = None
+    def _text_batches(
+        self, columns: Sequence[str], ragged: deque[_RaggedRow] | None = None
     ) -> Iterator[tuple[bool, pa.RecordBatch]]:
         """The rows as binary, and with each batch whether it is the last.
 
-        Rows of another length than the header are left out; their numbers (from 0) and lengths go
-        to ``ragged``.
+        Rows of another length than the header are left out, and go to ``ragged``.
         """
 
         def on_ragged(row: pacsv.InvalidRow) -> str:
@@ -255,8 +238,6 @@ class CsvTable(Table):
         on_ragged: Any = None,
     ) -> Iterator[pa.RecordBatch]:
         """Raises pyarrow.ArrowInvalid where a cell is not of its kind or a row is ragged."""
-        if not self._has_rows():
-            return
         try:
             with (
                 closing(self._watched()) as file,
@@ -273,7 +254,7 @@ class CsvTable(Table):
                         include_columns=list(dict.fromkeys([*columns, *keep])),
                         column_types=dict.fromkeys(keep, pa.binary())
                         | dict.fromkeys(columns, kind),
-                        null_values=list(MISSING),
+                        null_values=list(MISSING_TEXTS),
                         strings_can_be_null=False,
                         check_utf8=False,
                     ),
@@ -283,7 +264,7 @@ class CsvTable(Table):
         except (pa.ArrowException, OSError) as error:
             if isinstance(error, pa.ArrowInvalid) and on_ragged is None:
                 raise
-            if on_ragged is not None and str(error).startswith("Empty CSV"):
+            if "Empty CSV" in str(error):  # a header alone
                 return
             self._check_quotes()  # says more of one that is not closed
             raise UnreadableFile(f"{self.name}: cannot be read: {error}") from None
@@ -293,26 +274,18 @@ class CsvTable(Table):
 
     def _check_quotes(self) -> None:
         """Read all of the file, strictly. Raises UnreadableFile at a quote that is not closed."""
-        for _ in self._records():
-            pass
+        deque(self._row_lines(), maxlen=0)
 
-    def _has_rows(self) -> bool:
-        records = self._records()
-        try:
-            return next(records, None) is not None
-        finally:
-            records.close()
-
-    def _records(self) -> Generator[tuple[int, int, list[str]]]:
-        """Row number, number of its last line, cells. Raises UnreadableFile at what is not CSV."""
+    def _row_lines(self) -> Generator[tuple[int, int]]:
+        """Row number, and number of its last line. Raises UnreadableFile at what is not CSV."""
         row = line = 0
         with self._open() as file:
             reader = csv.reader(file, strict=True)
             try:
-                for row, record in enumerate(record for record in reader if record):
+                for row, _ in enumerate(record for record in reader if record):
                     line = reader.line_num
                     if row:
-                        yield row, line, record
+                        yield row, line
             except csv.Error as error:
                 raise UnreadableFile(
                     f"{self.name}: row {row + 1} (after line {line}): {error}; "
@@ -326,25 +299,13 @@ class CsvTable(Table):
         return UnreadableFile(f"{self.name}: cannot be read: {reason}")
 
 
-def _is_utf8(text: str) -> bool:
-    return not any("\udc80" <= character <= "\udcff" for character in text)
-
-
-def _number(cell: bytes) -> float | None:
-    """What pyarrow's CSV reader takes this cell for; None when it is text."""
-    try:
-        text = cell.decode().strip(" \t")
-        number: float = pa.scalar(text).cast(pa.float64()).as_py()
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        return None
-    return number
-
-
 def _is_missing(cells: "pa.Array[Any]") -> "pa.Array[Any]":
-    return pc.is_in(cells, pa.array(MISSING, pa.binary()))
+    return pc.is_in(cells, pa.array(MISSING_TEXTS, pa.binary()))
 
 
-def _floats(cells: "pa.Array[Any]") -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _parse_numbers(
+    cells: "pa.Array[Any]",
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """The numbers, NaN where there is none; and the places of what is neither that nor missing."""
     number = pc.match_substring_regex(cells, _NUMBER)
     bad = pc.invert(pc.or_(number, _is_missing(cells)))
@@ -353,7 +314,16 @@ def _floats(cells: "pa.Array[Any]") -> tuple[NDArray[np.float64], NDArray[np.int
     return floats.to_numpy(zero_copy_only=False), np.flatnonzero(bad.to_numpy(zero_copy_only=False))
 
 
-def _kind(cell: bytes, number: float | None) -> ColumnKind:
-    if number is None:
-        return ColumnKind(False, f"text ({cell[:40].decode(errors='surrogateescape')!r})")
-    return ColumnKind(True, "numbers")
+def _first_kind(cells: "pa.Array[Any]") -> ColumnKind:
+    """What the first cell that is not missing holds."""
+    numbers, bad = _parse_numbers(cells)
+    is_value = ~np.isnan(numbers)
+    is_value[bad] = True
+    if not is_value.any():
+        return NO_VALUES
+    first = int(is_value.argmax())
+    return _text_kind(cells[first].as_py()) if first in bad else NUMBERS
+
+
+def _text_kind(cell: bytes) -> ColumnKind:
+    return ColumnKind(False, f"text ({cell[:40].decode(errors='surrogateescape')!r})")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .columns import NUMBERS, ColumnKind
 from .errors import UnreadableFile
-from .table import Chunk, ColumnKind, Table, require_columns
+from .table import Chunk, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -24,7 +25,7 @@ _BLOCK_NUMBERS: Final = 2**20
 class NpyTable(Table):
     """A ``.npy`` file."""
 
-    named = False
+    has_names = False
     rows: int
 
     def __init__(self, path: Path) -> None:
@@ -46,11 +47,8 @@ class NpyTable(Table):
         self._dtype = array.dtype.newbyteorder("=")
         self.columns = tuple(f"feature_{index}" for index in range(array.shape[1]))
 
-    def kinds(self) -> Mapping[str, ColumnKind]:
-        return dict.fromkeys(self.columns, ColumnKind(True, "numbers"))
-
-    def check(self, columns: Sequence[str], keep: Sequence[str] = ()) -> None:
-        require_columns(self, [*columns, *keep])
+    def _kinds(self) -> Mapping[str, ColumnKind]:
+        return dict.fromkeys(self.columns, NUMBERS)
 
     def kept_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
         import pyarrow as pa
@@ -73,9 +71,6 @@ class NpyTable(Table):
                 np.ascontiguousarray(block[:, picked], np.float32 if narrow else np.float64),
                 self._kept(block, keep, kept),
             )
-
-    def place(self, row: int) -> str:
-        return f"row {row} (counted from 1)"
 
     def _kept(
         self, block: NDArray[Any], names: Sequence[str], places: Sequence[int]

@@ -17,9 +17,10 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
+from .columns import NUMBERS, ColumnKind
 from .errors import ColumnMismatch, UnreadableFile
-from .table import Chunk, ColumnKind, Fault, Table, no_numbers, require_columns
-from .utf8_columns import kept_text
+from .record_batches import keep_columns, read_points
+from .table import Chunk, Fault, Table
 
 #: Records that are looked at to learn what the columns are.
 _FIRST_RECORDS: Final = 100
@@ -51,13 +52,13 @@ class TfRecordTable(Table):
         self._is_gzip = path.suffix.lower() == ".gz"
         self._record_bytes = 1
         self._lists: dict[str, str] = {}
-        self._holds: dict[str, str] = {}
+        self._found: dict[str, ColumnKind] = {}
         for record in next(self._records(0, _FIRST_RECORDS), ()):
             self._record_bytes = max(self._record_bytes, len(record) + _FRAME_BYTES)
             for name, kind, values in _features(record) or ():
                 if values and name not in self._lists:
                     self._lists[name] = kind
-                    self._holds[name] = _held(kind, values)
+                    self._found[name] = _kind(kind, values)
         if not self._lists:
             raise UnreadableFile(
                 f"{self.name}: no tf.train.Example with a feature is among its first records"
@@ -65,25 +66,20 @@ class TfRecordTable(Table):
         self.columns = tuple(sorted(self._lists))
 
     @property
-    def likely_rows(self) -> int | None:
+    def estimated_rows(self) -> int | None:
         """By the longest of the first records; None for what is compressed."""
         return None if self._is_gzip else self._path.stat().st_size // self._record_bytes
 
-    def kinds(self) -> Mapping[str, ColumnKind]:
-        return {
-            name: ColumnKind(self._holds[name] == "numbers", self._holds[name])
-            for name in self.columns
-        }
+    def _kinds(self) -> Mapping[str, ColumnKind]:
+        return self._found
 
     def check(self, columns: Sequence[str], keep: Sequence[str] = ()) -> None:
-        require_columns(self, [*columns, *keep])
-        for column in columns:
-            if self._holds[column] != "numbers":
-                raise no_numbers(self.name, column, self._holds[column])
+        super().check(columns, keep)
         for column in keep:
-            if self._holds[column].startswith("a list"):
+            holds = self._found[column].holds
+            if holds.startswith("a list"):
                 raise ColumnMismatch(
-                    f"{self.name}: column {column!r} holds {self._holds[column]}, and a column "
+                    f"{self.name}: column {column!r} holds {holds}, and a column "
                     "that is kept has one value; leave it out"
                 )
 
@@ -99,20 +95,21 @@ class TfRecordTable(Table):
             name: tf.io.RaggedFeature(_LISTS[self._lists[name]][0], row_splits_dtype=tf.int64)
             for name in names
         }
+        # float64 for whole numbers, of which float32 holds only the small ones exactly.
+        is_narrow = all(self._lists[name] == "float_list" for name in columns)
+        dtype = pa.float32() if is_narrow else pa.float64()
         for records in self._records(start, _ROWS):
             faults: dict[int, Fault] = {}
             try:
                 parsed = tf.io.parse_example(records, features)
-                cells = {name: _first_of_each(name, parsed[name], faults) for name in names}
+                cells = {name: _first_values(name, parsed[name], faults) for name in names}
             except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
                 # One of them is no Example, or has another type: look at each. TensorFlow's message
                 # quotes the bytes of what is none.
                 cells = self._one_by_one(records, names, keep, faults)
-            yield Chunk(
-                self._points(cells, columns, len(records)),
-                self._kept(cells, keep, faults),
-                tuple(faults[row] for row in sorted(faults)),
-            )
+            batch = pa.record_batch(list(cells.values()), list(cells))
+            kept = keep_columns(batch, self.kept_types(keep), faults)
+            yield Chunk(read_points(batch, columns, dtype), kept, faults)
 
     def place(self, row: int) -> str:
         return f"record {row} (counted from 1)"
@@ -125,12 +122,12 @@ class TfRecordTable(Table):
             )
             yield from dataset.skip(start).batch(rows).as_numpy_iterator()
             if self._is_gzip:
-                self._see_its_end()
+                self._read_to_end()
         except tf.errors.OpError as error:
             line = (str(error.message).splitlines() or [type(error).__name__])[0]
             raise self._damaged(_FRAMEWORK.sub("", line).strip()) from None
 
-    def _see_its_end(self) -> None:
+    def _read_to_end(self) -> None:
         """TensorFlow takes a gzip file that was cut short for one that ends there."""
         try:
             with gzip.open(self._path) as file:
@@ -141,30 +138,6 @@ class TfRecordTable(Table):
 
     def _damaged(self, reason: str) -> UnreadableFile:
         return UnreadableFile(f"{self.name}: cannot be read as TFRecord: {reason}")
-
-    def _points(
-        self, cells: "Mapping[str, pa.Array[Any]]", columns: Sequence[str], rows: int
-    ) -> NDArray[Any]:
-        # float64 for whole numbers, of which float32 holds only the small ones exactly.
-        narrow = all(self._lists[name] == "float_list" for name in columns)
-        points = np.empty((rows, len(columns)), np.float32 if narrow else np.float64)
-        for index, name in enumerate(columns):
-            # A large integer is rounded to the nearest float64.
-            floats = cells[name].cast(pa.float64(), safe=False)
-            points[:, index] = floats.to_numpy(zero_copy_only=False)
-        return points
-
-    def _kept(
-        self,
-        cells: "Mapping[str, pa.Array[Any]]",
-        keep: Sequence[str],
-        faults: dict[int, Fault],
-    ) -> pa.RecordBatch | None:
-        batch = pa.record_batch(list(cells.values()), list(cells))
-        kept = kept_text(batch, keep, faults)
-        if kept is None:
-            return None
-        return kept.cast(pa.schema(list(self.kept_types(keep).items())))
 
     def _one_by_one(
         self,
@@ -177,17 +150,17 @@ class TfRecordTable(Table):
         for row, record in enumerate(records.tolist()):
             features = _features(record)
             if features is None:
-                faults[row] = Fault(row, "", "is no tf.train.Example")
+                faults[row] = Fault("", "is no tf.train.Example")
                 continue
             for name, kind, values in features:
                 if name not in cells or not values:
                     continue
                 is_other = kind != (first := self._lists[name])
                 if len(values) > 1 or (is_other and "bytes_list" in (kind, first)):
-                    faults.setdefault(row, Fault(row, name, f"holds {_held(kind, values)}"))
+                    faults.setdefault(row, Fault(name, f"holds {_kind(kind, values).holds}"))
                 elif is_other and name in keep:
                     reason = f"holds {values[0]} as {kind}, and the first records have {first}"
-                    faults.setdefault(row, Fault(row, name, reason))
+                    faults.setdefault(row, Fault(name, reason))
                 else:
                     cells[name][row] = values[0]
         return {name: _array(self._lists[name], cells[name]) for name in names}
@@ -206,20 +179,20 @@ def _features(record: bytes) -> Iterator[tuple[str, str, Sequence[Any]]] | None:
     )
 
 
-def _held(kind: str, values: Sequence[Any]) -> str:
+def _kind(kind: str, values: Sequence[Any]) -> ColumnKind:
     if len(values) > 1:
-        return f"a list of {len(values)} values"
+        return ColumnKind(False, f"a list of {len(values)} values")
     if kind == "bytes_list":
-        return f"text ({values[0][:40].decode(errors='replace')!r})"
-    return "numbers"
+        return ColumnKind(False, f"text ({values[0][:40].decode(errors='replace')!r})")
+    return NUMBERS
 
 
-def _first_of_each(name: str, ragged: Any, faults: dict[int, Fault]) -> "pa.Array[Any]":
+def _first_values(name: str, ragged: Any, faults: dict[int, Fault]) -> "pa.Array[Any]":
     """The one value of each row, null where there is none; more than one is a fault."""
     splits = ragged.row_splits.numpy()
     lengths = np.diff(splits)
     for row in np.flatnonzero(lengths > 1).tolist():
-        faults.setdefault(row, Fault(row, name, f"holds a list of {lengths[row]} values"))
+        faults.setdefault(row, Fault(name, f"holds a list of {lengths[row]} values"))
     values = ragged.values.numpy()
     if not len(values):
         return pa.nulls(len(lengths))

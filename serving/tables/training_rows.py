@@ -1,20 +1,22 @@
-"""The rows that a model is fitted to: which columns, and all their rows without a missing value."""
+"""The rows that a model is fitted to: columns of tables, without rows that have a missing value."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BadCell, ColumnMismatch, NoRows
-from .table import Block, Table, require_columns
+from .columns import require_columns, to_float32
+from .errors import BadCell, NoRows
+from .messages import counted, describe_not_finite
+from .table import Block, Table
 
 #: A column whose values float32 moves by more than this part of its spread is warned of.
 _ROUNDING: Final = 1e-3
 
-#: Rows that are looked at together.
+#: Rows that are rounded at a time.
 _ROWS: Final = 2**16
 
 
@@ -23,72 +25,68 @@ class TrainingRows:
     """Rows ready for a fit.
 
     Attributes:
+        columns: the names of the d columns.
         points: float32 or float64 [n, d], finite.
-        rows_read: n and those that were left out for a missing value.
+        rows_read: n and those that were left out.
         missing: for each column that has some, the number of missing values.
+        zero_rows: the rows that were left out because they are zeros alone.
     """
 
+    columns: tuple[str, ...]
     points: NDArray[np.floating[Any]]
     rows_read: int
     missing: Mapping[str, int]
+    zero_rows: int = 0
 
     @property
     def rows_left_out(self) -> int:
         return self.rows_read - len(self.points)
 
-
-def numeric_columns(tables: Sequence[Table]) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """The numeric columns, in the order of the first table, and what each of the others holds.
-
-    A column is judged by the first table in which it has a value.
-    Raises ColumnMismatch when the tables have not the same columns, or none of them is numeric;
-    NoRows when there is no value at all.
-    """
-    first, *others = tables
-    for table in others:
-        require_columns(table, first.columns)
-        for column in table.columns:
-            if column not in first.columns:
-                raise ColumnMismatch(
-                    f"{table.name}: has a column {column!r} and {first.name} has not; "
-                    "choose with --columns what both have"
-                )
-    kinds = dict(first.kinds())
-    for table in others:
-        if all(kind.numeric is not None for kind in kinds.values()):
-            break
-        later = table.kinds()
-        kinds |= {name: later[name] for name, kind in kinds.items() if kind.numeric is None}
-    taken = tuple(name for name in first.columns if kinds[name].numeric)
-    left = {name: kind.holds for name, kind in kinds.items() if not kind.numeric}
-    if all(kind.numeric is None for kind in kinds.values()):
-        names = ", ".join(table.name for table in tables)
-        raise NoRows(f"{names}: has no row with a value; give at least one row of numbers")
-    if not taken:
-        held = "; ".join(f"{name!r} holds {holds}" for name, holds in left.items())
-        raise ColumnMismatch(f"{first.name}: no column holds numbers ({held})")
-    return taken, left
+    def notes(self) -> list[str]:
+        """What a user is told of rows that were left out and of digits that are lost."""
+        lines = []
+        if incomplete := self.rows_left_out - self.zero_rows:
+            lacking = ", ".join(f"{name}: {count}" for name, count in self.missing.items())
+            lines.append(
+                f"left out {incomplete:,} of {counted(self.rows_read, 'row')} "
+                f"with a missing value ({lacking})"
+            )
+        if self.zero_rows:
+            lines.append(
+                f"left out {counted(self.zero_rows, 'row')} of zeros, which have no direction for "
+                "cosine distance"
+            )
+        lines += [
+            f"warning: column {name!r} loses digits as float32, which the model takes: its values "
+            "are large and lie close together; subtract a constant from it"
+            for name in columns_beyond_float32(self.points, self.columns)
+        ]
+        return lines
 
 
-def collect(
+def read_training_rows(
     tables: Sequence[Table],
     columns: Sequence[str],
     *,
+    skip_zero_rows: bool = False,
     on_rows: Callable[[int], None] | None = None,
 ) -> TrainingRows:
     """Read these columns of all tables; rows with a missing value are left out and counted.
 
-    ``on_rows`` is called with the number of rows of each block that was read.
+    Args:
+        skip_zero_rows: whether to leave out rows that float32 has as zeros alone, too: they have no
+            direction for cosine distance.
+        on_rows: called with the number of rows of each block that was read.
 
     Raises:
         ColumnMismatch: a table lacks a column, or it holds no numbers.
         BadCell: a cell is not a number, is infinite or beyond float32.
         UnreadableFile: a file is damaged.
-        NoRows: there is no row, or none without a missing value.
+        NoRows: there is no row, or none that is not left out.
     """
     for table in tables:
         require_columns(table, columns)
-    kept: deque[Block] = deque()
+    complete: deque[Block] = deque()
     missing = np.zeros(len(columns), np.int64)
     rows_read = 0
     for table in tables:
@@ -97,7 +95,7 @@ def collect(
             _check_finite(table, columns, block, before)
             absent = np.isnan(block)
             missing += absent.sum(axis=0)
-            kept.append(block[~absent.any(axis=1)])
+            complete.append(block[~absent.any(axis=1)])
             before += len(block)
             if on_rows is not None:
                 on_rows(len(block))
@@ -106,27 +104,23 @@ def collect(
     if not rows_read:
         raise NoRows(f"{names}: has a header and no rows; give at least one row")
     counts = {name: int(n) for name, n in zip(columns, missing, strict=True) if n}
-    points = _joined(kept, len(columns))
+    points = _concat(complete, len(columns))
     if not len(points):
+        lacking = ", ".join(f"{name!r} lacks {count}" for name, count in counts.items())
         raise NoRows(
             f"{names}: each of the {rows_read} rows has a missing value "
-            f"({_described(counts)}); choose other columns with --columns"
+            f"({lacking}); choose other columns with --columns"
         )
-    return TrainingRows(points, rows_read, counts)
-
-
-def without_zero_rows(rows: TrainingRows, origin: str) -> TrainingRows:
-    """The rows that are not zeros alone, as float32 has them; for cosine distance.
-
-    Raises NoRows, naming ``origin``, when none is left.
-    """
-    kept = rows.points.astype(np.float32, copy=False).any(axis=1)
-    if not kept.any():
-        raise NoRows(
-            f"{origin}: every row is of zeros, which have no direction for cosine distance; "
-            "use euclidean distance"
-        )
-    return rows if kept.all() else replace(rows, points=rows.points[kept])
+    zero_rows = 0
+    if skip_zero_rows and not (is_kept := to_float32(points).any(axis=1)).all():
+        zero_rows = int(np.count_nonzero(~is_kept))
+        points = points[is_kept]
+        if not len(points):
+            raise NoRows(
+                f"{names}: every row is of zeros, which have no direction for cosine distance; "
+                "use euclidean distance"
+            )
+    return TrainingRows(tuple(columns), points, rows_read, counts, zero_rows)
 
 
 def columns_beyond_float32(
@@ -141,35 +135,32 @@ def columns_beyond_float32(
         error = np.maximum(error, np.abs(rows - rows.astype(np.float32)).max(axis=0))
     spread = np.array([points[:, index].std() for index in range(len(columns))])
     varies = points.max(axis=0) > points.min(axis=0)
-    lost = varies & (error > _ROUNDING * spread)
-    return tuple(column for column, bad in zip(columns, lost, strict=True) if bad)
+    is_lossy = varies & (error > _ROUNDING * spread)
+    return tuple(np.array(columns, object)[is_lossy])
 
 
 def _check_finite(table: Table, columns: Sequence[str], block: Block, rows_before: int) -> None:
-    with np.errstate(over="ignore"):
-        bad = np.isinf(block.astype(np.float32, copy=False))
+    bad = np.isinf(to_float32(block))
     if not bad.any():
         return
     row, index = divmod(int(np.argmax(bad)), len(columns))
     value = block[row, index]
-    what = "is infinite" if np.isinf(value) else "is more than float32 can hold"
+    reason = describe_not_finite(value)
+    if np.isinf(value):
+        reason = f"{value:g} {reason}"
     raise BadCell(
         f"{table.name}: {table.place(rows_before + row + 1)}, column {columns[index]!r}: "
-        f"{value:g} {what}; mend it, or write it as missing (NA)"
+        f"{reason}; mend it, or write it as missing (NA)"
     )
 
 
-def _joined(blocks: deque[Block], width: int) -> NDArray[np.floating[Any]]:
+def _concat(blocks: deque[Block], width: int) -> NDArray[np.floating[Any]]:
     """All rows in one array. Each block goes as it is copied, so that there is one copy of all."""
     dtype = np.result_type(np.float32, *{block.dtype for block in blocks})
     points = np.empty((sum(map(len, blocks)), width), dtype)
-    filled = 0
+    start = 0
     while blocks:
         block = blocks.popleft()
-        points[filled : filled + len(block)] = block
-        filled += len(block)
+        points[start : start + len(block)] = block
+        start += len(block)
     return points
-
-
-def _described(missing: Mapping[str, int]) -> str:
-    return ", ".join(f"{name!r} lacks {count}" for name, count in missing.items())

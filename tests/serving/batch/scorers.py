@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from numpy.typing import ArrayLike
 
 from serving.batch import Format, Job, ScoredModel, plan_job
-from serving.batch.assignments import as_points
 from serving.clients.results import Assignment, Distances, Score
 from serving.tables import Table, input_files, open_table
+from serving.tables.columns import to_float32
 from tests.serving.fake_servers import NumpyModel
 
 MODEL = ScoredModel("customers", 2, "ab" * 32)
@@ -84,4 +84,4 @@ def _read_part(path: Path, form: Format) -> pa.Table:
 
 def expected(points: Any) -> Assignment:
     """What the scorer says of points."""
-    return NumpyScorer().assign(as_points(np.asarray(points, np.float64)))
+    return NumpyScorer().assign(to_float32(np.asarray(points, np.float64)))

@@ -20,8 +20,7 @@ from serving.batch.drift_input import (
 from serving.clients.results import Assignment
 from serving.tables.errors import BadCell, NoRows, TableError, UnreadableFile
 from serving.tables.input_files import open_table
-
-from .tables import write_csv
+from tests.serving.tables.row_files import write_csv
 
 
 def output(path: Path, clusters: list[int], distances: list[float]) -> Path:
@@ -124,7 +123,7 @@ def test_quantiles_are_numpys_to_a_fifth_of_a_percent(rows: int, scale: float, s
             return Assignment(np.zeros(len(points), np.int32), points[:, 0], version)
 
     class OneTable:
-        name, columns, named = "t", ("x",), True
+        name, columns, has_names = "t", ("x",), True
 
         def blocks(self, _columns: object) -> list[NDArray[np.float32]]:
             return [distance[:, None]]

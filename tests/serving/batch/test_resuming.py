@@ -24,9 +24,9 @@ from serving.batch.job import Format, OnBadRow, ScoredModel
 from serving.batch.job_plan import plan_job
 from serving.batch.output_folder import OutputFolder, PartRecord
 from serving.tables.input_files import open_table
+from tests.serving.tables.row_files import write_csv
 
 from .scorers import CARD, MODEL, NumpyScorer, job_of
-from .tables import write_csv
 
 #: How often a run is killed: at all of them with TFKMEANS_SOAK=1, else at a tenth drawn by seed.
 KILLS: Final = 50

@@ -32,8 +32,7 @@ from serving.cli import main
 from serving.clients.grpc_client import GrpcClient
 from serving.embedded import EmbeddedServer
 from serving.tables import input_files, open_table
-
-from .tables import write_csv
+from tests.serving.tables.row_files import write_csv
 
 NAMES = ("a", "b", "c")
 

@@ -20,11 +20,9 @@ from serving.batch.errors import BadRow, OutputNotWritten
 from serving.batch.job import Format, OnBadRow
 from serving.tables import arrow_table, csv_table
 from serving.tables.errors import ColumnMismatch, RepeatedInput, UnreadableFile
-from serving.tables.feature_columns import extra_columns, model_columns
-from serving.tables.input_files import open_table
+from tests.serving.tables.row_files import write_csv, write_tfrecord
 
-from .scorers import CARD, MODEL, NumpyScorer, expected, job_of, read_output
-from .tables import write_csv, write_tfrecord
+from .scorers import MODEL, NumpyScorer, expected, job_of, read_output
 
 ROWS: list[list[object]] = [
     ["a", 1, 0.5],
@@ -378,22 +376,3 @@ def test_an_output_that_cannot_be_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutputNotWritten, match=r"is not empty, and holds no job of ours \(letter"):
         score_files(*job_of([rows], full), NumpyScorer(), overwrite=True)
     assert os.listdir(full) == ["letter.txt"]
-
-
-def test_an_array_is_taken_by_name_where_it_has_the_names_and_else_by_place(
-    tmp_path: Path,
-) -> None:
-    np.save(tmp_path / "rows.npy", np.zeros((1, 3)))
-    table = open_table(tmp_path / "rows.npy")
-    assert model_columns(table, ["feature_2", "feature_0"]) == ("feature_2", "feature_0")
-    assert model_columns(table, ["a", "b", "c"]) == ("feature_0", "feature_1", "feature_2")
-    with pytest.raises(ColumnMismatch, match="has 3 columns, and the model takes 2: a, b"):
-        model_columns(table, ["a", "b"])
-
-
-def test_columns_that_the_model_does_not_take_are_named_once(tmp_path: Path) -> None:
-    paths = [
-        write_csv(tmp_path / "1.csv", ["id", "x", "y"], []),
-        write_csv(tmp_path / "2.csv", ["x", "id", "y", "note"], []),
-    ]
-    assert extra_columns(map(open_table, paths), CARD.feature_names) == ("id", "note")

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from serving.tables import csv_table
 from serving.tables.csv_table import CsvTable
 from serving.tables.errors import BadCell, ColumnMismatch, TableError, UnreadableFile
+from serving.tables.input_files import open_table
+from serving.tables.table import Chunk, concat_chunks
 
-from ..batch.tables import read_all, write_csv
+from .row_files import read_all, write_csv
 
 _numbers = st.one_of(
     st.none(),
@@ -138,7 +140,7 @@ def test_a_column_is_what_its_first_value_that_is_not_missing_is(tmp_path: Path)
     ]
     kinds = CsvTable(write_csv(tmp_path / "rows.csv", header, rows)).kinds()
 
-    assert {name: kind.numeric for name, kind in kinds.items()} == {
+    assert {name: kind.is_numeric for name, kind in kinds.items()} == {
         "number": True,
         "late": True,
         "text": False,
@@ -160,7 +162,7 @@ def test_a_header_alone_is_a_table_without_rows(tmp_path: Path, content: bytes) 
     table = written(tmp_path / "rows.csv", content)
     assert table.columns == ("a", "b")
     assert read_all(table, ["a", "b"]).shape == (0, 2)
-    assert {kind.numeric for kind in table.kinds().values()} == {None}
+    assert {kind.is_numeric for kind in table.kinds().values()} == {None}
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ def test_a_quote_within_a_cell_that_does_not_begin_with_one_is_text(tmp_path: Pa
 
 def test_text_that_is_not_utf8_in_a_column_that_is_not_used_does_no_harm(tmp_path: Path) -> None:
     table = written(tmp_path / "rows.csv", "name,a\nJörg,1\n".encode("latin-1"))
-    assert table.kinds()["name"].numeric is False
+    assert table.kinds()["name"].is_numeric is False
     np.testing.assert_array_equal(read_all(table, ["a"]), [[1]])
 
 
@@ -252,3 +254,47 @@ def test_a_column_that_is_not_there_is_named_beside_the_nearest(tmp_path: Path) 
     table = CsvTable(write_csv(tmp_path / "rows.csv", ["height", "weight"], [[1, 2]]))
     with pytest.raises(ColumnMismatch, match=r"no column 'hight'; did you mean 'height'\?"):
         read_all(table, ["hight"])
+
+
+_cells = st.sampled_from(["1", "-2.5", " 3e1", "", "NA", "inf", "1e999", "oops", "1,5", "é"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(_cells, _cells) | st.tuples(_cells) | st.tuples(_cells, _cells, _cells),
+        min_size=1,
+        max_size=40,
+    ),
+    start=st.integers(0, 45),
+    block=st.sampled_from([64, 2**20]),
+)
+def test_a_bad_cell_of_a_csv_file_is_a_fault_of_its_row_alone(
+    tmp_path: Path, rows: list[tuple[str, ...]], start: int, block: int
+) -> None:
+    # A line with nothing on it is no row.
+    rows = [row for row in rows if row != ("",)] or [("1", "2")]
+    path = write_csv(tmp_path / "rows.csv", ["x", "y"], rows)
+    before = csv_table._BLOCK_BYTES
+    csv_table._BLOCK_BYTES = block  # type: ignore[misc]
+    try:
+        table = open_table(path)
+        chunks = [Chunk(np.empty((0, 2))), *table.chunks(["x", "y"], (), start)]
+    finally:
+        csv_table._BLOCK_BYTES = before  # type: ignore[misc]
+    found = concat_chunks(chunks)
+    faults = found.faults
+    assert len(found.points) == max(0, len(rows) - start)
+    for at, row in enumerate(rows[start:]):
+        if len(row) != 2:
+            assert faults[at].column == ""
+            assert f"has {len(row)} cells" in faults[at].reason
+            continue
+        bad = [i for i, cell in enumerate(row) if cell in ("oops", "1,5", "é")]
+        if bad:
+            assert faults[at].column == "xy"[bad[0]]
+            assert repr(row[bad[0]]) in faults[at].reason
+        else:
+            assert at not in faults
+            values = [np.nan if cell in ("", "NA") else float(cell) for cell in row]
+            np.testing.assert_array_equal(found.points[at], values)

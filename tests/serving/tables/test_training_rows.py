@@ -7,24 +7,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.tables.errors import BadCell, ColumnMismatch, NoRows, TableError, UnreadableFile
+from serving.tables.errors import BadCell, NoRows, TableError, UnreadableFile
 from serving.tables.input_files import open_table
-from serving.tables.training_rows import collect, columns_beyond_float32, numeric_columns
+from serving.tables.training_rows import columns_beyond_float32, read_training_rows
 
-from ..batch.tables import write_csv
-
-
-def test_numeric_columns_are_taken_in_the_order_of_the_first_file(tmp_path: Path) -> None:
-    first = write_csv(tmp_path / "1.csv", ["b", "name", "a"], [[1, "x", ""]])
-    second = write_csv(tmp_path / "2.csv", ["a", "b", "name"], [[2, 3, "y"]])
-    tables = [open_table(first), open_table(second)]
-
-    taken, left = numeric_columns(tables)
-
-    # In the first file alone, nobody knows what a holds.
-    assert taken == ("b", "a")
-    assert left == {"name": "text ('x')"}
-    np.testing.assert_array_equal(collect(tables, taken).points, [[3, 2]])
+from .row_files import write_csv
 
 
 def test_rows_with_a_missing_value_are_left_out_and_counted_by_column(tmp_path: Path) -> None:
@@ -34,7 +21,7 @@ def test_rows_with_a_missing_value_are_left_out_and_counted_by_column(tmp_path: 
     )
     seen: list[int] = []
 
-    rows = collect(
+    rows = read_training_rows(
         [open_table(csv), open_table(tmp_path / "2.parquet")], ["a", "b"], on_rows=seen.append
     )
 
@@ -48,7 +35,7 @@ def test_float64_reaches_the_fit_as_float64_and_float32_stays_small(tmp_path: Pa
     np.save(tmp_path / "wide.npy", wide)
     np.save(tmp_path / "narrow.npy", wide.astype(np.float32))
     wide_rows, narrow_rows = (
-        collect([open_table(tmp_path / name)], ["feature_0"]).points
+        read_training_rows([open_table(tmp_path / name)], ["feature_0"]).points
         for name in ("wide.npy", "narrow.npy")
     )
     assert wide_rows.dtype == np.float64
@@ -63,7 +50,7 @@ def test_float64_reaches_the_fit_as_float64_and_float32_stays_small(tmp_path: Pa
 def test_a_value_that_no_float32_holds_is_named(tmp_path: Path, cell: str, words: str) -> None:
     path = write_csv(tmp_path / "rows.csv", ["a", "b"], [[1, 2], ["NA", 1], [3, cell]])
     with pytest.raises(BadCell) as caught:
-        collect([open_table(path)], ["a", "b"])
+        read_training_rows([open_table(path)], ["a", "b"])
     assert f"{path}: row 3 (line 4), column 'b': {words}" in str(caught.value)
 
 
@@ -71,7 +58,7 @@ def test_a_quote_that_is_not_closed_is_no_way_to_lose_rows(tmp_path: Path) -> No
     path = tmp_path / "rows.csv"
     path.write_text('name,a\nann,1\n"bob,2\ncid,3\n"dan",4\n')
     with pytest.raises(UnreadableFile, match=r"rows\.csv: row 2 \(after line 2\): .*not closed\?"):
-        collect([open_table(path)], ["a"])
+        read_training_rows([open_table(path)], ["a"])
 
 
 def test_only_columns_that_lose_a_thousandth_of_their_spread_are_warned_of() -> None:
@@ -96,26 +83,23 @@ def test_when_no_row_is_left_the_file_and_the_columns_are_named(
 ) -> None:
     table = open_table(write_csv(tmp_path / "rows.csv", ["a", "b"], rows))
     with pytest.raises(kind) as caught:
-        collect([table], ["a", "b"])
+        read_training_rows([table], ["a", "b"])
     assert words in str(caught.value)
 
 
-def test_files_that_do_not_agree_are_named_with_the_column(tmp_path: Path) -> None:
-    short, long = (
-        open_table(write_csv(tmp_path / f"{len(names)}.csv", names, [[1] * len(names)]))
-        for names in (["a"], ["a", "b"])
-    )
-    with pytest.raises(ColumnMismatch, match=r"1\.csv: no column 'b'"):
-        numeric_columns([long, short])
-    with pytest.raises(ColumnMismatch, match=r"2\.csv: has a column 'b' and .*1\.csv has not"):
-        numeric_columns([short, long])
-    assert len(collect([short, long], ["a"]).points) == 2
+def test_rows_that_are_left_out_and_digits_that_are_lost_are_a_line_each(tmp_path: Path) -> None:
+    lines: list[list[object]] = [[1e9, 1], [1e9 + 1, 2], ["", 3], [0, 0], [0, 0]]
+    table = open_table(write_csv(tmp_path / "rows.csv", ["a", "b"], lines))
+    rows = read_training_rows([table], ["a", "b"], skip_zero_rows=True)
+    assert (len(rows.points), rows.rows_left_out, rows.zero_rows) == (2, 3, 2)
+    notes = rows.notes()
+    assert notes[0] == "left out 1 of 5 rows with a missing value (a: 1)"
+    assert notes[1].startswith("left out 2 rows of zeros, which have no direction")
+    assert notes[2].startswith("warning: column 'a' loses digits as float32")
+    assert len(read_training_rows([table], ["a", "b"]).points) == 4
 
 
-def test_a_file_without_numbers_says_what_its_columns_hold(tmp_path: Path) -> None:
-    table = open_table(write_csv(tmp_path / "rows.csv", ["a", "b"], [["x", ""]]))
-    with pytest.raises(ColumnMismatch) as caught:
-        numeric_columns([table])
-    assert "no column holds numbers ('a' holds text ('x'); 'b' holds no values)" in str(
-        caught.value
-    )
+def test_rows_of_zeros_alone_are_no_rows_for_cosine_distance(tmp_path: Path) -> None:
+    table = open_table(write_csv(tmp_path / "rows.csv", ["a"], [[0], [1e-60]]))
+    with pytest.raises(NoRows, match=r"rows\.csv: every row is of zeros, which have no direction"):
+        read_training_rows([table], ["a"], skip_zero_rows=True)

@@ -1,0 +1,181 @@
+"""The columns of tables: what they hold, what is missing, which are used and which are left out.
+
+This is decided and put into words here, for every reader and every command. A reader says which
+``ColumnKind`` each of its columns has.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ColumnMismatch, NoRows
+from .messages import counted
+
+if TYPE_CHECKING:
+    from .table import Table
+
+#: The cells of a file of text that are missing values; NaN and null are elsewhere.
+MISSING_TEXTS: Final = ("", "NA", "NaN")
+
+#: The same for a message.
+MISSING_WORDS: Final = "an empty cell, NA or NaN"
+
+
+@dataclass(frozen=True)
+class ColumnKind:
+    """What a column holds: numbers, something else, or (``is_numeric`` None) no values at all.
+
+    ``holds`` says it in words, as in "text ('Adelie')" or "no values".
+    """
+
+    is_numeric: bool | None
+    holds: str
+
+
+NUMBERS: Final = ColumnKind(True, "numbers")
+NO_VALUES: Final = ColumnKind(None, "no values")
+UNNAMED: Final = ColumnKind(False, "a column without a name")
+
+
+@dataclass(frozen=True)
+class ColumnSelection:
+    """The numeric columns of tables.
+
+    Attributes:
+        names: those that are used, in the order of the first table.
+        left_out: what each of the others holds.
+        is_headerless: whether the names look like a row of numbers.
+    """
+
+    names: tuple[str, ...]
+    left_out: Mapping[str, str]
+    is_headerless: bool = False
+
+    def notes(self) -> list[str]:
+        """What a user is told of it, a line each."""
+        lines = [f"took {counted(len(self.names), 'numeric column')}: {', '.join(self.names)}"]
+        if self.left_out:
+            others = ", ".join(
+                f"{name or '(unnamed)'}: {holds}" for name, holds in self.left_out.items()
+            )
+            lines.append(f"left out {counted(len(self.left_out), 'column')} ({others})")
+        if self.is_headerless:
+            lines.append("warning: the names of the columns are numbers; has the file no header?")
+        return lines
+
+
+def select_numeric_columns(tables: Sequence["Table"]) -> ColumnSelection:
+    """Select the numeric columns of tables.
+
+    A column is judged by the first table in which it has a value.
+    Raises ColumnMismatch when the tables have not the same columns, or none of them is numeric;
+    NoRows when there is no value at all.
+    """
+    first, *others = tables
+    for table in others:
+        require_columns(table, first.columns)
+        for column in table.columns:
+            if column not in first.columns:
+                raise ColumnMismatch(
+                    f"{table.name}: has a column {column!r} and {first.name} has not; "
+                    "choose with --columns what both have"
+                )
+    kinds = dict(first.kinds())
+    for table in others:
+        pending = [name for name, kind in kinds.items() if kind == NO_VALUES]
+        if not pending:
+            break
+        later = table.kinds()
+        kinds |= {name: later[name] for name in pending}
+    names = tuple(name for name in first.columns if kinds[name].is_numeric)
+    left_out = {name: kind.holds for name, kind in kinds.items() if not kind.is_numeric}
+    if all(kind == NO_VALUES for kind in kinds.values()):
+        files = ", ".join(table.name for table in tables)
+        raise NoRows(f"{files}: has no row with a value; give at least one row of numbers")
+    if not names:
+        held = "; ".join(f"{name!r} holds {holds}" for name, holds in left_out.items())
+        raise ColumnMismatch(f"{first.name}: no column holds numbers ({held})")
+    is_headerless = first.has_names and all(_is_number(name) for name in first.columns if name)
+    return ColumnSelection(names, left_out, is_headerless)
+
+
+def select_model_columns(table: "Table", feature_names: Sequence[str]) -> tuple[str, ...]:
+    """The columns of ``table`` that the model takes, in the order that it takes them.
+
+    By name; a table without names of its own is also taken by place, when its width is the model's.
+    Raises ColumnMismatch.
+    """
+    if set(feature_names) <= set(table.columns) or table.has_names:
+        require_columns(table, feature_names)
+        return tuple(feature_names)
+    if len(table.columns) != len(feature_names):
+        raise ColumnMismatch(
+            f"{table.name}: has {len(table.columns)} columns, and the model takes "
+            f"{len(feature_names)}: {', '.join(feature_names)}"
+        )
+    return table.columns
+
+
+def unused_columns_note(tables: Iterable["Table"], used: Iterable[str]) -> str | None:
+    """What a user is told of the columns that are not used, each once; None when all are."""
+    given = [column for table in tables if table.has_names for column in table.columns]
+    taken = set(used)
+    unused = [column for column in dict.fromkeys(given) if column not in taken]
+    return f"ignored {counted(len(unused), 'column')}: {', '.join(unused)}" if unused else None
+
+
+def require_columns(table: "Table", wanted: Sequence[str]) -> None:
+    """Check that a table has every column that is wanted.
+
+    Raises ColumnMismatch: names those that it lacks, and those that it has.
+    """
+    lacking = [column for column in wanted if column not in table.columns]
+    if not lacking:
+        return
+    near = get_close_matches(lacking[0], table.columns, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ColumnMismatch(
+        f"{table.name}: no column {', '.join(map(repr, lacking))}{hint} "
+        f"(it has {', '.join(table.columns)})"
+    )
+
+
+def require_numbers(table: "Table", column: str, kind: ColumnKind) -> None:
+    """Check that a column holds numbers. Raises ColumnMismatch."""
+    if not kind.is_numeric:
+        raise ColumnMismatch(
+            f"{table.name}: column {column!r} holds {kind.holds}, not numbers; "
+            "leave it out, or write it as a number"
+        )
+
+
+def require_unique_names(table: "Table") -> None:
+    """Check that no column name stands twice; columns without a name are let through.
+
+    Raises ColumnMismatch.
+    """
+    places: dict[str, int] = {}
+    for number, column in enumerate(table.columns, start=1):
+        first = places.setdefault(column, number)
+        if column and first < number:
+            raise ColumnMismatch(
+                f"{table.name}: columns {first} and {number} are both named {column!r}; rename one"
+            )
+
+
+def to_float32(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Numbers as a model takes them; one beyond float32 becomes infinity, so that it is bad."""
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32, copy=False)
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
