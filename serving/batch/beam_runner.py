@@ -24,15 +24,15 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from ..tables.input_files import open_table
 from ..tables.table import Table
 from .errors import RefusedOption
-from .job import Job, Stretch
-from .output_folder import OutputFolder, PartRecord, missing
+from .job import Job, PartRange
+from .output_folder import OutputFolder, PartRecord, find_missing_parts
 from .scorer import LocalScorer
-from .scoring import score_stretch
+from .scoring import score_parts
 from .summary import summarize
 
 
-class PartModelHandler(ModelHandler[Stretch, PredictionResult, LocalScorer]):  # type: ignore[misc]
-    """Scores parts of a job; what it gives for a stretch of parts is how many it has done."""
+class PartModelHandler(ModelHandler[PartRange, PredictionResult, LocalScorer]):  # type: ignore[misc]
+    """Scores parts of a job; what it gives for a range of parts is how many it has done."""
 
     def __init__(self, job: Job, version_directory: Path) -> None:
         super().__init__()
@@ -49,15 +49,15 @@ class PartModelHandler(ModelHandler[Stretch, PredictionResult, LocalScorer]):  #
 
     def run_inference(
         self,
-        batch: Sequence[Stretch],
+        batch: Sequence[PartRange],
         model: LocalScorer,
         inference_args: Mapping[str, Any] | None = None,
     ) -> Iterator[PredictionResult]:
         folder = OutputFolder(self._job)
-        for stretch in batch:
-            table = open_table(self._job.inputs[stretch.number].path)
-            done = sum(1 for _ in score_stretch(self._job, table, stretch, model, folder))
-            yield PredictionResult(stretch, done, str(self._version_directory))
+        for parts in batch:
+            table = open_table(self._job.inputs[parts.input_number].path)
+            done = sum(1 for _ in score_parts(self._job, table, parts, model, folder))
+            yield PredictionResult(parts, done, str(self._version_directory))
 
     def batch_elements_kwargs(self) -> Mapping[str, Any]:
         # A part is work enough for one call.
@@ -90,14 +90,13 @@ def score_by_beam(
     """
     began = time.monotonic()
     pipeline = _pipeline(options)
-    with OutputFolder(job).opened(overwrite=overwrite) as folder:
+    with OutputFolder(job).lock(overwrite=overwrite) as folder:
         if on_begun is not None:
             on_begun(folder.records())
         left = [
             part
             for number, table in enumerate(tables)
-            for stretch in missing(job, number, table, folder)
-            for part in _one_by_one(job, table, stretch)
+            for part in find_missing_parts(job, number, table, folder, one_by_one=True)
         ]
         if left:
             _run(pipeline, left, PartModelHandler(job, version_directory))
@@ -136,7 +135,7 @@ def _refuse_unknown(pipeline: beam.Pipeline) -> None:
             raise RefusedOption(f"--beam-option {name}: Apache Beam has no such option{hint}")
 
 
-def _run(pipeline: beam.Pipeline, left: Sequence[Stretch], handler: PartModelHandler) -> None:
+def _run(pipeline: beam.Pipeline, left: Sequence[PartRange], handler: PartModelHandler) -> None:
     try:
         with pipeline:
             _ = (
@@ -153,14 +152,3 @@ def _run(pipeline: beam.Pipeline, left: Sequence[Stretch], handler: PartModelHan
         if cause is not None:
             raise cause from None
         raise
-
-
-def _one_by_one(job: Job, table: Table, stretch: Stretch) -> Iterator[Stretch]:
-    """The parts of a file whose rows are counted, each for itself; another file as a whole."""
-    if table.rows is None:
-        yield stretch
-        return
-    parts = max(1, -(-table.rows // job.part_rows))
-    for part in range(stretch.first, parts if stretch.stop is None else stretch.stop):
-        stop = part + 1 if part + 1 < parts else None
-        yield Stretch(stretch.number, part, part * job.part_rows, stop)

@@ -96,15 +96,19 @@ def signatures(*, score: bool, all_distances: bool) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """Parts of one input that lie one after the other: from ``first`` on, before ``stop``.
+class PartRange:
+    """Consecutive parts of one input.
 
-    ``row`` is the number of rows before the first part; ``stop`` None goes to the end of the file.
+    Attributes:
+        input_number: that of the input in the job, from 0.
+        first: the number of the first part.
+        rows_before: the rows of the input before the first part.
+        stop: the number of the part after the last one; None goes to the end of the file.
     """
 
-    number: int
+    input_number: int
     first: int
-    row: int
+    rows_before: int
     stop: int | None = None
 
 

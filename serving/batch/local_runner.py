@@ -7,9 +7,9 @@ from typing import Any
 
 from ..tables.table import Table
 from .job import Job
-from .output_folder import OutputFolder, PartRecord, missing
+from .output_folder import OutputFolder, PartRecord, find_missing_parts
 from .scorer import Scorer
-from .scoring import score_stretch
+from .scoring import score_parts
 from .summary import summarize
 
 
@@ -38,50 +38,28 @@ def score_files(
         BadRow: a row cannot be scored, and the job is to stop there.
         UnreadableFile: a file is damaged.
         OutputNotWritten: the folder is in use, holds something else, or the disk does not take it.
+        NoAnswer, OtherModel: the server is gone, or another model answers.
     """
     began = time.monotonic()
-    with OutputFolder(job).opened(overwrite=overwrite) as folder:
+    scored, rows_left = 0, job.limit
+    with OutputFolder(job).lock(overwrite=overwrite) as folder:
         if on_begun is not None:
             on_begun(folder.records())
-        parts = run_in_process(job, tables, scorer, folder, at_a_time=at_a_time, on_rows=on_rows)
-        return summarize(job, folder, parts, time.monotonic() - began)
-
-
-def run_in_process(
-    job: Job,
-    tables: Sequence[Table],
-    scorer: Scorer,
-    folder: OutputFolder,
-    *,
-    at_a_time: int | None = None,
-    on_rows: Callable[[int], None] | None = None,
-) -> int:
-    """Score what is still missing in an output folder that is held; gives the number of parts.
-
-    Args:
-        tables: the inputs of the job.
-        at_a_time: batches that the scorer is asked at once; None is one for each core.
-        on_rows: called with the number of rows of each batch that was written.
-
-    Raises what ``score_stretch`` raises.
-    """
-    at_a_time = at_a_time or os.cpu_count() or 1
-    parts, left = 0, job.limit
-    for number, table in enumerate(tables):
-        if left == 0:
-            break
-        for stretch in missing(job, number, table, folder, left):
-            for _ in score_stretch(
-                job,
-                table,
-                stretch,
-                scorer,
-                folder,
-                limit=left,
-                at_a_time=at_a_time,
-                on_rows=on_rows,
-            ):
-                parts += 1
-        if left is not None:
-            left -= folder.rows_of(number)
-    return parts
+        for number, table in enumerate(tables):
+            if rows_left == 0:
+                break
+            for parts in find_missing_parts(job, number, table, folder, rows_left):
+                for _ in score_parts(
+                    job,
+                    table,
+                    parts,
+                    scorer,
+                    folder,
+                    limit=rows_left,
+                    at_a_time=at_a_time or os.cpu_count() or 1,
+                    on_rows=on_rows,
+                ):
+                    scored += 1
+            if rows_left is not None:
+                rows_left -= sum(record.tally.rows for record in folder.leading_records(number))
+        return summarize(job, folder, scored, time.monotonic() - began)

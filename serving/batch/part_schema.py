@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 from numpy.typing import NDArray
 
-from kmeans_module.contract import ASSIGN, SCORE, SIGNATURES
+from kmeans_module.contract import SIGNATURES
 
 from ..tables.errors import ColumnMismatch
 from ..tables.table import Table
@@ -92,16 +92,15 @@ def _answer_types(job: Job) -> dict[str, pa.DataType]:
     return types
 
 
-def answered(
+def score_points(
     scorer: Scorer, signatures: Sequence[str], points: NDArray[np.float32]
 ) -> dict[str, NDArray[Any]]:
     """What the model answers for these rows, by name, in the order of the output."""
     answers: dict[str, NDArray[Any]] = {}
     for name in signatures:
-        ask: Any = {ASSIGN: scorer.assign, SCORE: scorer.score}.get(name, scorer.transform)
-        answer = ask(points)
-        for tensor in SIGNATURES[name].outputs:
-            answers[tensor.name] = getattr(answer, tensor.name)
+        answer = getattr(scorer, name)(points)
+        outputs = SIGNATURES[name].outputs
+        answers |= {tensor.name: getattr(answer, tensor.name) for tensor in outputs}
     return answers
 
 

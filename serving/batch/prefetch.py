@@ -13,29 +13,29 @@ _A = TypeVar("_A")
 _B = TypeVar("_B")
 
 #: Seconds after which a thread that waits for room looks whether it is still wanted.
-_GLANCE: Final = 0.1
+_POLL_SECONDS: Final = 0.1
 
 
 @dataclass(frozen=True)
-class _Failed:
+class _Failure:
     error: BaseException
 
 
 _END: Final = object()
 
 
-def ahead(items: Generator[_A], most: int) -> Generator[_A]:
-    """The same items, made by a thread of its own that is up to ``most`` of them ahead.
+def prefetch(items: Generator[_A], count: int) -> Generator[_A]:
+    """The same items, made by a thread of its own that is up to ``count`` of them ahead.
 
     What the thread raises is raised here. When this generator is closed, so is ``items``.
     """
-    ready: queue.Queue[Any] = queue.Queue(most)
-    left = threading.Event()
+    ready: queue.Queue[Any] = queue.Queue(count)
+    is_over = threading.Event()
 
     def offer(item: Any) -> bool:
-        while not left.is_set():
+        while not is_over.is_set():
             try:
-                ready.put(item, timeout=_GLANCE)
+                ready.put(item, timeout=_POLL_SECONDS)
             except queue.Full:
                 continue
             return True
@@ -47,21 +47,21 @@ def ahead(items: Generator[_A], most: int) -> Generator[_A]:
                 if all(offer(item) for item in items):
                     offer(_END)
         except BaseException as error:  # noqa: BLE001 - it is raised where the items are wanted
-            offer(_Failed(error))
+            offer(_Failure(error))
 
     maker = threading.Thread(target=make, name="tfkmeans-reader", daemon=True)
     maker.start()
     try:
         while (item := ready.get()) is not _END:
-            if isinstance(item, _Failed):
+            if isinstance(item, _Failure):
                 raise item.error
             yield item
     finally:
-        left.set()
+        is_over.set()
         maker.join()
 
 
-def mapped_in_order(
+def map_in_order(
     function: Callable[[_A], _B], items: Iterable[_A], at_a_time: int
 ) -> Generator[_B]:
     """``function`` of each item, in order, up to ``at_a_time`` of them in threads at once."""

@@ -1,5 +1,6 @@
 """What answers for the rows: the model in this process, or anything of the same shape."""
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -10,7 +11,7 @@ from export.errors import InvalidCandidate
 from kmeans_module.contract import SIGNATURES
 from serving.clients.results import Assignment, Distances, Score
 
-_R = TypeVar("_R", Assignment, Score, Distances)
+Result = TypeVar("Result", Assignment, Score, Distances)
 
 
 class Assigner(Protocol):
@@ -33,7 +34,31 @@ class Scorer(Assigner, Protocol):
         """Find out, before its answers count, whether it is still the same model that answers."""
 
 
-class LocalScorer:
+class SignatureScorer(ABC):
+    """A scorer whose methods all go through one that is given the signature's result."""
+
+    def assign(self, points: ArrayLike, /) -> Assignment:
+        """The nearest cluster of each row, and the distance to it."""
+        return self._predict(Assignment, points)
+
+    def score(self, points: ArrayLike, /) -> Score:
+        """How well each row fits its cluster."""
+        return self._predict(Score, points)
+
+    def transform(self, points: ArrayLike, /) -> Distances:
+        """The distances of each row to every centroid."""
+        return self._predict(Distances, points)
+
+    @abstractmethod
+    def confirm(self) -> None:
+        """Find out, before its answers count, whether it is still the same model that answers."""
+
+    @abstractmethod
+    def _predict(self, result: type[Result], points: ArrayLike) -> Result:
+        """The answer of the signature that gives ``result``."""
+
+
+class LocalScorer(SignatureScorer):
     """A published version, loaded into this process; needs TensorFlow.
 
     A row with NaN or infinity is answered with -1, as by a server.
@@ -60,22 +85,10 @@ class LocalScorer:
                 )
         self._constant = tf.constant
 
-    def assign(self, points: ArrayLike, /) -> Assignment:
-        """The nearest cluster of each row, and the distance to it."""
-        return self._ask(Assignment, points)
-
-    def score(self, points: ArrayLike, /) -> Score:
-        """How well each row fits its cluster."""
-        return self._ask(Score, points)
-
-    def transform(self, points: ArrayLike, /) -> Distances:
-        """The distances of each row to every centroid."""
-        return self._ask(Distances, points)
-
     def confirm(self) -> None:
         """Nothing changes a model that is loaded."""
 
-    def _ask(self, result: type[_R], points: ArrayLike) -> _R:
+    def _predict(self, result: type[Result], points: ArrayLike) -> Result:
         signature = self._model.signatures[result.signature]
         answer = signature(points=self._constant(np.asarray(points, np.float32)))
         outputs: dict[str, Any] = {

@@ -2,9 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Any, Final
 
@@ -19,38 +19,47 @@ from ..tables.messages import describe_not_finite
 from ..tables.table import Chunk, Fault, Table, concat_chunks
 from .assignments import batch_rows
 from .errors import BadRow
-from .job import Job, JobInput, OnBadRow, Stretch, part_name
+from .job import Job, OnBadRow, PartRange, part_name
 from .output_folder import OutputFolder, PartRecord
 from .part_file import Write, part_file
-from .part_schema import REJECTED, answered, scored_batch, scored_schema
-from .prefetch import ahead, mapped_in_order
+from .part_schema import REJECTED, score_points, scored_batch, scored_schema
+from .prefetch import map_in_order, prefetch
 from .scorer import Scorer
 from .tally import Tally
 
 #: Batches that are read ahead.
-_AHEAD: Final = 4
+_READ_AHEAD: Final = 4
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """A batch of rows: of which part, how many rows of the file are before it, is it the last?"""
+class _Batch:
+    """Rows of one part of a file.
+
+    Attributes:
+        part: the number of the part in the file.
+        rows_before: the rows of the file before them.
+        chunk: the rows.
+        is_last: whether the file has no rows after them.
+        answers: what the model says of the rows, by name; empty until it was asked.
+    """
 
     part: int
-    row: int
+    rows_before: int
     chunk: Chunk
     is_last: bool
+    answers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def is_scored(self) -> NDArray[np.bool_]:
+        """For each row, whether the model gave it a cluster and nothing is wrong with it."""
+        scored: NDArray[np.bool_] = self.answers["cluster_index"] != BAD_ROW
+        scored[list(self.chunk.faults)] = False
+        return scored
 
 
-@dataclass(frozen=True)
-class _Answered:
-    piece: _Piece
-    answers: dict[str, NDArray[Any]]
-
-
-def score_stretch(
+def score_parts(
     job: Job,
     table: Table,
-    stretch: Stretch,
+    parts: PartRange,
     scorer: Scorer,
     folder: OutputFolder,
     *,
@@ -71,160 +80,147 @@ def score_stretch(
         OutputNotWritten: the disk does not take a part. Finished parts stay.
         NoAnswer, OtherModel: the server is gone, or another model answers. Finished parts stay.
     """
-    rows = ahead(_pieces(job, table, stretch, limit), _AHEAD)
 
-    def ask(piece: _Piece) -> _Answered:
-        points = to_float32(piece.chunk.points)
-        return _Answered(piece, answered(scorer, job.signatures, points))
+    def score(batch: _Batch) -> _Batch:
+        points = to_float32(batch.chunk.points)
+        return replace(batch, answers=score_points(scorer, job.signatures, points))
 
+    source = job.inputs[parts.input_number].name
     began = time.monotonic()
-    with closing(rows), closing(mapped_in_order(ask, rows, at_a_time)) as answers:
-        for part, batches in groupby(answers, key=lambda each: each.piece.part):
-            name = part_name(stretch.number, part)
-            tally, is_last = _write_part(job, table, name, stretch.number, batches, folder, on_rows)
+    rows = prefetch(_read_batches(job, table, parts, limit), _READ_AHEAD)
+    with closing(rows), closing(map_in_order(score, rows, at_a_time)) as scored:
+        for part, batches in groupby(scored, key=lambda batch: batch.part):
+            name = part_name(parts.input_number, part)
+            tally, is_last = _write_part(job, table, source, name, batches, folder, on_rows)
             scorer.confirm()
             seconds = time.monotonic() - began
-            yield folder.finish(name, tally, is_last=is_last, seconds=seconds)
+            yield folder.add_record(name, tally, is_last=is_last, seconds=seconds)
             began = time.monotonic()
 
 
-def _pieces(job: Job, table: Table, stretch: Stretch, limit: int | None) -> Generator[_Piece]:
-    """The rows of a stretch in batches, at least one; none goes over the end of a part."""
-    stop = limit
-    if stretch.stop is not None:
-        end = stretch.row + (stretch.stop - stretch.first) * job.part_rows
-        stop = end if stop is None else min(stop, end)
-    source = job.inputs[stretch.number]
-    batches: Iterator[Chunk] = _batches(job, table, source, stretch, stop)
-    part, row = stretch.first, stretch.row
-    following: Chunk | None = next(batches, None) or _no_rows(table, source, job.keep)
-    while following is not None:
-        chunk, following = following, next(batches, None)
-        yield _Piece(part, row, chunk, following is None and stretch.stop is None)
+def _read_batches(job: Job, table: Table, parts: PartRange, limit: int | None) -> Generator[_Batch]:
+    """The rows of a range of parts in batches, at least one; none goes over the end of a part."""
+    columns = job.inputs[parts.input_number].columns
+    sizes = _batch_sizes(job, parts, batch_rows(len(columns)), limit)
+    chunks = _rechunk(table.chunks(columns, job.keep, parts.rows_before), sizes)
+    row = parts.rows_before
+    chunk: Chunk | None = next(chunks, None) or _empty_chunk(job, table, len(columns))
+    while chunk is not None:
+        following = next(chunks, None)
+        part = parts.first + (row - parts.rows_before) // job.part_rows
+        yield _Batch(part, row, chunk, following is None and parts.stop is None)
         row += len(chunk.points)
-        part = stretch.first + (row - stretch.row) // job.part_rows
+        chunk = following
 
 
-def _batches(
-    job: Job, table: Table, source: JobInput, stretch: Stretch, stop: int | None
-) -> Iterator[Chunk]:
-    """Batches of the size that the model is asked for, a smaller one where a part ends."""
-    most = batch_rows(len(source.columns))
+def _batch_sizes(job: Job, parts: PartRange, most: int, limit: int | None) -> Iterator[int]:
+    """The rows of each batch: ``most``, or fewer where a part or what is to be read ends."""
+    row, stop = parts.rows_before, limit
+    if parts.stop is not None:
+        end = row + (parts.stop - parts.first) * job.part_rows
+        stop = end if limit is None else min(limit, end)
+    while stop is None or row < stop:
+        size = min(most, job.part_rows - (row - parts.rows_before) % job.part_rows)
+        if stop is not None:
+            size = min(size, stop - row)
+        yield size
+        row += size
+
+
+def _rechunk(chunks: Iterator[Chunk], sizes: Iterable[int]) -> Iterator[Chunk]:
+    """The same rows in chunks of these sizes; the last one is smaller where the rows end."""
     waiting: deque[Chunk] = deque()
-    row, ready = stretch.row, 0
-    chunks = table.chunks(source.columns, job.keep, stretch.row)
-
-    def size() -> int:
-        left = job.part_rows - (row - stretch.row) % job.part_rows
-        return min(most, left) if stop is None else min(most, left, stop - row)
-
-    for chunk in chunks:
-        waiting.append(chunk)
-        ready += len(chunk.points)
-        while (rows := size()) and ready >= rows:
-            yield _taken(waiting, rows)
-            row += rows
-            ready -= rows
-        if not rows:
+    ready = 0
+    for size in sizes:
+        while ready < size and (chunk := next(chunks, None)) is not None:
+            waiting.append(chunk)
+            ready += len(chunk.points)
+        if not ready:
             return
-    if ready:
-        yield _taken(waiting, ready)
+        rows = min(size, ready)
+        ready -= rows
+        taken = []
+        while rows:
+            chunk = waiting.popleft()
+            taken.append(chunk.slice(0, rows))
+            if len(chunk.points) > rows:
+                waiting.appendleft(chunk.slice(rows, len(chunk.points)))
+            rows -= len(taken[-1].points)
+        yield concat_chunks(taken)
 
 
-def _taken(waiting: deque[Chunk], rows: int) -> Chunk:
-    """The next so many rows of chunks that lie waiting."""
-    taken = []
-    while rows:
-        chunk = waiting.popleft()
-        taken.append(chunk.slice(0, rows))
-        if len(chunk.points) > rows:
-            waiting.appendleft(chunk.slice(rows, len(chunk.points)))
-        rows -= len(taken[-1].points)
-    return concat_chunks(taken)
-
-
-def _no_rows(table: Table, source: JobInput, keep: Sequence[str]) -> Chunk:
-    schema = pa.schema(list(table.kept_types(keep).items()))
-    kept = pa.RecordBatch.from_pylist([], schema=schema) if keep else None
-    return Chunk(np.empty((0, len(source.columns)), np.float32), kept)
+def _empty_chunk(job: Job, table: Table, width: int) -> Chunk:
+    schema = pa.schema(list(table.kept_types(job.keep).items()))
+    kept = pa.RecordBatch.from_pylist([], schema=schema) if job.keep else None
+    return Chunk(np.empty((0, width), np.float32), kept)
 
 
 def _write_part(
     job: Job,
     table: Table,
+    source: str,
     name: str,
-    number: int,
-    batches: Iterable[_Answered],
+    batches: Iterable[_Batch],
     folder: OutputFolder,
     on_rows: Callable[[int], None] | None,
 ) -> tuple[Tally, bool]:
-    """Write the files of a part; what is counted of it, and whether it is the last of its input."""
+    """Write the files of part ``name`` of the input that the user calls ``source``.
+
+    Gives what was counted, and whether the part is the last of its input.
+    """
     schema = scored_schema(job, table.kept_types(job.keep))
     tally, is_last = Tally.empty(job.n_clusters), False
     with ExitStack() as stack:
         rejecting = stack.enter_context(ExitStack())
         write = stack.enter_context(part_file(folder.scored(name), job.format, schema))
         reject: Write | None = None
-        for each in batches:
-            good = _good(each)
-            if good is not None:
+        for batch in batches:
+            is_scored = batch.is_scored()
+            if not is_scored.all():
                 if reject is None:
                     rejected = part_file(folder.rejected(name), job.format, REJECTED)
                     reject = rejecting.enter_context(rejected)
-                reject(_rejected(job, table, job.inputs[number], each, good))
-            batch = scored_batch(schema, each.piece.chunk.kept, each.answers, good)
-            write(batch)
-            scored = slice(None) if good is None else good
+                reject(_rejected_rows(job, table, source, batch, np.flatnonzero(~is_scored)))
+            write(scored_batch(schema, batch.chunk.kept, batch.answers, is_scored))
             tally.count(
-                each.answers["cluster_index"][scored],
-                each.answers["distance"][scored],
-                0 if good is None else int(np.count_nonzero(~good)),
+                batch.answers["cluster_index"][is_scored],
+                batch.answers["distance"][is_scored],
+                int(np.count_nonzero(~is_scored)),
             )
-            is_last = each.piece.is_last
+            is_last = batch.is_last
             if on_rows is not None:
-                on_rows(len(each.piece.chunk.points))
+                on_rows(len(is_scored))
     return tally, is_last
 
 
-def _good(each: _Answered) -> NDArray[np.bool_] | None:
-    """Which rows were scored; None when all were."""
-    good = each.answers["cluster_index"] != BAD_ROW
-    good[list(each.piece.chunk.faults)] = False
-    return None if good.all() else good
-
-
-def _rejected(
-    job: Job, table: Table, source: JobInput, each: _Answered, good: NDArray[np.bool_]
+def _rejected_rows(
+    job: Job, table: Table, source: str, batch: _Batch, rows: NDArray[np.intp]
 ) -> pa.RecordBatch:
     """What is said of the rows that were not scored. Raises BadRow when the job is to stop."""
-    chunk, before = each.piece.chunk, each.piece.row
-    rows = np.flatnonzero(~good).tolist()
-    found = [chunk.faults.get(row) or _fault(job, chunk.points[row]) for row in rows]
+    chunk = batch.chunk
+    faults = [chunk.faults.get(row) or _fault(job, chunk.points[row]) for row in rows.tolist()]
+    numbers = rows + batch.rows_before + 1
     if job.on_bad_row is OnBadRow.FAIL:
-        fault = table.describe(before + rows[0] + 1, found[0])
         raise BadRow(
-            f"{fault}; mend it, which makes it another job (--overwrite), or go on with "
-            "--on-bad-row reject"
+            f"{table.describe(int(numbers[0]), faults[0])}; mend it, which makes it another job "
+            "(--overwrite), or go on with --on-bad-row reject"
         )
-    return pa.record_batch(
-        [
-            [source.name] * len(rows),
-            [before + row + 1 for row in rows],
-            [fault.column or None for fault in found],
-            [fault.reason for fault in found],
-        ],
-        schema=REJECTED,
-    )
+    columns: list[Any] = [
+        [source] * len(rows),
+        numbers,
+        [fault.column or None for fault in faults],
+        [fault.reason for fault in faults],
+    ]
+    return pa.record_batch(columns, schema=REJECTED)
 
 
 def _fault(job: Job, values: NDArray[np.floating[Any]]) -> Fault:
     """Why a row of numbers was not scored."""
     bad = np.flatnonzero(~np.isfinite(to_float32(values)))
-    if not len(bad):
-        if not values.any():
-            return Fault("", "is a row of zeros, which has no direction for cosine distance")
-        return Fault(
-            "",
-            "is too far from every centroid: its squared distance is more than float32 can hold",
-        )
-    return Fault(job.features[bad[0]], describe_not_finite(values[bad[0]]))
+    if len(bad):
+        return Fault(job.features[bad[0]], describe_not_finite(values[bad[0]]))
+    if not values.any():
+        return Fault("", "is a row of zeros, which has no direction for cosine distance")
+    return Fault(
+        "", "is too far from every centroid: its squared distance is more than float32 can hold"
+    )

@@ -12,7 +12,7 @@ from export.golden_requests import GoldenRequest
 from export.model_card import ModelCard
 from kmeans_module.contract import TRANSFORM
 from serving.clients.grpc_client import GrpcClient
-from serving.clients.results import Assignment, Distances, Score, VersionStatus
+from serving.clients.results import VersionStatus
 from serving.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -26,8 +26,8 @@ from serving.errors import (
 from serving.golden_check import difference
 
 from .errors import NoAnswer, OtherModel
+from .scorer import Result, SignatureScorer
 
-_R = TypeVar("_R", Assignment, Score, Distances)
 _T = TypeVar("_T")
 
 #: Trouble that passes: a server that restarts, loads, or has too much to do.
@@ -49,7 +49,7 @@ _PAUSE: Final = 0.5
 _GLANCE: Final = 1.0
 
 
-class ServerScorer:
+class ServerScorer(SignatureScorer):
     """Asks one version of a model on a server; threads may share it.
 
     Args:
@@ -105,7 +105,7 @@ class ServerScorer:
 
     def _check(self, card: ModelCard) -> None:
         try:
-            self._refuse_others(self._client.status())
+            self._require_version(self._client.status())
             # Without patience, the one look that there is takes its time too.
             self._client.wait_until_ready(max(self._patience, _GLANCE), version=self.version)
             declared = self._client.metadata(version=self.version).signatures[TRANSFORM]
@@ -126,7 +126,7 @@ class ServerScorer:
         A server that restarts quickly is not noticed otherwise: the client itself asks again.
         Raises NoAnswer, OtherModel, ServingError.
         """
-        self._patiently(self._ask_golden)
+        self._retry(self._ask_golden)
 
     def _ask_golden(self) -> None:
         if not self._golden:
@@ -138,25 +138,15 @@ class ServerScorer:
         if found is not None:
             raise self._other(found)
 
-    def assign(self, points: ArrayLike, /) -> Assignment:
-        """The nearest cluster of each row, and the distance to it."""
-        return self._ask(lambda: self._client.assign(points, version=self.version))
-
-    def score(self, points: ArrayLike, /) -> Score:
-        """How well each row fits its cluster."""
-        return self._ask(lambda: self._client.score(points, version=self.version))
-
-    def transform(self, points: ArrayLike, /) -> Distances:
-        """The distances of each row to every centroid."""
-        return self._ask(lambda: self._client.transform(points, version=self.version))
-
-    def _ask(self, ask: Callable[[], _R]) -> _R:
-        answer = self._patiently(ask)
+    def _predict(self, result: type[Result], points: ArrayLike) -> Result:
+        # The methods of a client have the names of the signatures.
+        method = getattr(self._client, result.signature)
+        answer: Result = self._retry(lambda: method(points, version=self.version))
         if answer.version != self.version:
             raise self._other(f"version {answer.version} has answered")
         return answer
 
-    def _patiently(self, ask: Callable[[], _T]) -> _T:
+    def _retry(self, ask: Callable[[], _T]) -> _T:
         until = time.monotonic() + self._patience
         faults = 0
         is_sure = True
@@ -171,7 +161,7 @@ class ServerScorer:
                 if faults > _FAULTS or self._is_over.is_set():
                     raise
                 if isinstance(error, ModelNotFound):
-                    self._look_for_others()
+                    self._check_versions()
                 # After a restart, there may be other weights under the same name and version.
                 is_sure = is_sure and isinstance(error, ResourceExhausted)
                 self._wait(until, error)
@@ -191,15 +181,15 @@ class ServerScorer:
             return
         raise self._no_answer(error)
 
-    def _look_for_others(self) -> None:
+    def _check_versions(self) -> None:
         """Stop when the server is there and has another version in place of ours."""
         try:
             states = self._client.status()
         except _PASSING:
             return
-        self._refuse_others(states)
+        self._require_version(states)
 
-    def _refuse_others(self, states: Sequence[VersionStatus]) -> None:
+    def _require_version(self, states: Sequence[VersionStatus]) -> None:
         """Raise OtherModel when other versions are AVAILABLE, and ours is not even coming."""
         live = [each.version for each in states if each.state == "AVAILABLE"]
         coming = {each.version for each in states if each.state in ("START", "LOADING")}

@@ -222,7 +222,7 @@ def batch_score(
         )
         folder = OutputFolder(job)
         # All that can be known is checked before TensorFlow is loaded or a server is asked.
-        begun = not overwrite and folder.compare()
+        begun = not overwrite and folder.has_begun()
         if dry_run:
             _show_plan(job, given, folder if begun else None, as_json=json)
             return

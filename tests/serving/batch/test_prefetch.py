@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from serving.batch.prefetch import ahead, mapped_in_order
+from serving.batch.prefetch import map_in_order, prefetch
 
 
 def counting(upto: int, made: list[int], ended: threading.Event) -> Generator[int]:
@@ -26,14 +26,14 @@ def test_items_come_in_order_and_are_made_by_another_thread() -> None:
             threads.add(threading.current_thread())
             yield number
 
-    assert list(ahead(items(), 3)) == list(range(100))
+    assert list(prefetch(items(), 3)) == list(range(100))
     assert threads.isdisjoint({threading.main_thread()})
 
 
 def test_no_more_is_made_than_is_wanted_and_who_stops_ends_the_maker() -> None:
     made: list[int] = []
     ended = threading.Event()
-    items = ahead(counting(10**9, made, ended), 4)
+    items = prefetch(counting(10**9, made, ended), 4)
     with closing(items):
         assert [next(items) for _ in range(10)] == list(range(10))
     assert ended.is_set()
@@ -48,7 +48,7 @@ def test_what_the_maker_raises_is_raised_after_what_it_made() -> None:
 
     found = []
     with pytest.raises(OSError, match="no more"):  # noqa: PT012 - what came before is the matter
-        for item in ahead(items(), 2):
+        for item in prefetch(items(), 2):
             found.append(item)
     assert found == [1]
 
@@ -70,7 +70,7 @@ def test_a_function_is_asked_so_often_at_once_and_answers_stay_in_order() -> Non
         return number * number
 
     # Only if three are asked at once does the barrier let them go.
-    assert list(mapped_in_order(slow, range(12), 3)) == [n * n for n in range(12)]
+    assert list(map_in_order(slow, range(12), 3)) == [n * n for n in range(12)]
     assert most == 3
 
 
@@ -84,5 +84,5 @@ def test_a_failure_ends_the_rest() -> None:
         return number
 
     with pytest.raises(ValueError, match="two"):
-        list(mapped_in_order(fail, range(10**9), 2))
+        list(map_in_order(fail, range(10**9), 2))
     assert len(asked) < 10

@@ -359,7 +359,7 @@ def held(tmp_path: Path, inputs: Path) -> Iterator["subprocess.Popen[str]"]:
         "from serving.batch.output_folder import OutputFolder\n"
         "from tests.serving.batch.scorers import job_of\n"
         "job, _ = job_of([Path(sys.argv[1])], Path(sys.argv[2]))\n"
-        "with OutputFolder(job).opened():\n"
+        "with OutputFolder(job).lock():\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
     )
@@ -394,7 +394,7 @@ def test_what_is_done_already_is_told_once_nobody_else_can_write_there(
 
     def on_begun(done: Sequence[PartRecord]) -> None:
         told.append([record.name for record in done])
-        with pytest.raises(OutputInUse), OutputFolder(job).opened():
+        with pytest.raises(OutputInUse), OutputFolder(job).lock():
             pass
 
     score_files(job, tables, NumpyScorer(), on_begun=on_begun)

@@ -26,7 +26,7 @@ from serving.batch import (
     score_files,
 )
 from serving.batch.output_folder import OutputFolder, PartRecord
-from serving.batch.scoring import score_stretch
+from serving.batch.scoring import score_parts
 from serving.batch.server_scorer import ServerScorer
 from serving.cli import main
 from serving.clients.grpc_client import GrpcClient
@@ -200,9 +200,9 @@ def test_what_stops_a_job_of_beam_stops_it_as_itself_and_finished_parts_stay(
         scored += 1
         if scored == 3:
             raise stop
-        return score_stretch(*arguments, **options)
+        return score_parts(*arguments, **options)
 
-    monkeypatch.setattr(beam_runner, "score_stretch", stopped)
+    monkeypatch.setattr(beam_runner, "score_parts", stopped)
     job, tables = world.job(tmp_path / "out", part_rows=10_000)
     with pytest.raises(type(stop)) as caught:
         by_beam(world, job, tables)
