@@ -1,16 +1,19 @@
 """The clusters of the rows of tables, batch by batch, for callers that write them themselves."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kmeans_module.contract import BAD_ROW
 from serving.clients.results import Assignment
 
 from ..tables.columns import select_model_columns, to_float32
 from ..tables.table import Table
-from .scorer import Assigner
+
+#: The ``assign`` of a scorer or of a client: points float32 [n, d] to what is said of them.
+Assign = Callable[[NDArray[np.float32]], Assignment]
 
 #: Bytes of points that are scored at a time; a request to a server stays below its limits too.
 _BATCH_BYTES: Final = 2 * 2**20
@@ -24,9 +27,9 @@ def batch_rows(n_features: int) -> int:
 
 
 def assign_rows(
-    tables: Iterable[Table], scorer: Assigner, feature_names: Sequence[str]
+    tables: Iterable[Table], assign: Assign, feature_names: Sequence[str]
 ) -> Iterator[Assignment]:
-    """Score the rows of ``tables`` in order, batch by batch; the columns are checked at once.
+    """Assign the rows of ``tables`` in order, batch by batch; the columns are checked at once.
 
     A row with a missing value or infinity has -1 in both columns.
 
@@ -35,19 +38,14 @@ def assign_rows(
         BadCell: a cell is not a number.
         UnreadableFile: a file is damaged.
     """
-    picked = [(table, select_model_columns(table, feature_names)) for table in tables]
-    return _assign(picked, scorer)
-
-
-def _assign(
-    picked: Iterable[tuple[Table, Sequence[str]]], scorer: Assigner
-) -> Iterator[Assignment]:
-    for table, columns in picked:
-        rows = batch_rows(len(columns))
-        for block in table.blocks(columns):
-            points = to_float32(block)
-            for start in range(0, len(points), rows):
-                yield scorer.assign(points[start : start + rows])
+    selected = [(table, select_model_columns(table, feature_names)) for table in tables]
+    rows = batch_rows(len(feature_names))
+    return (
+        assign(points[start : start + rows])
+        for table, columns in selected
+        for points in map(to_float32, table.blocks(columns))
+        for start in range(0, len(points), rows)
+    )
 
 
 def count_not_scored(assignment: Assignment) -> int:

@@ -1,4 +1,4 @@
-"""What a version said lately: read from outputs of ``batch-score``, or asked of a server.
+"""Recent answers of a version, to look for drift in: from outputs of ``batch-score``, or a server.
 
 An output is a file with the columns cluster_index and distance, in which a row that could not be
 scored has -1; or a folder with such files in ``scored/`` and the number of the rejected rows in its
@@ -8,6 +8,7 @@ scored has -1; or a folder with such files in ``scored/`` and the number of the 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -23,24 +24,24 @@ from ..tables.table import Table
 from .assignments import assign_rows
 from .tally import Tally
 
-COLUMNS: Final = ("cluster_index", "distance")
+_COLUMNS: Final = ("cluster_index", "distance")
 _SUMMARY: Final = "summary.json"
 _SCORED: Final = "scored"
 
 
 @dataclass(frozen=True)
-class Output:
-    """One output: its files, the rows that were rejected beside them, the version that answered."""
+class ScoredOutput:
+    """One output: its files, the number of rows rejected beside them, the version that answered."""
 
     files: tuple[Path, ...]
     rejected: int
     version: int | None
 
 
-def open_output(path: Path) -> Output:
+def open_output(path: Path) -> ScoredOutput:
     """The output in a file or a folder. Raises UnreadableFile."""
     if not path.is_dir():
-        return Output((path,), 0, None)
+        return ScoredOutput((path,), 0, None)
     summary = path / _SUMMARY
     try:
         said: Any = json.loads(summary.read_text(encoding="utf-8"))
@@ -54,11 +55,11 @@ def open_output(path: Path) -> Output:
             f"{summary}: is no summary of batch-score: {type(error).__name__}: {error}"
         ) from None
     files = tuple(sorted(each for each in (path / _SCORED).glob("*") if each.is_file()))
-    return Output(files, rejected, version)
+    return ScoredOutput(files, rejected, version)
 
 
 def read_outputs(
-    outputs: Sequence[Output], n_clusters: int, *, on_rows: Callable[[int], None]
+    outputs: Sequence[ScoredOutput], n_clusters: int, *, on_rows: Callable[[int], None]
 ) -> RecentAnswers:
     """Count what outputs say; ``on_rows`` is called with the number of rows of each block.
 
@@ -72,10 +73,10 @@ def read_outputs(
         tally.rows += output.rejected
         tally.rejected += output.rejected
         for table in map(open_table, output.files):
-            for assignment in _answers(table, n_clusters):
+            for assignment in _read_assignments(table, n_clusters):
                 _count(tally, assignment)
                 on_rows(len(assignment.cluster_index))
-    return _recent(tally)
+    return _recent_answers(tally)
 
 
 class VersionedClient(Protocol):
@@ -98,21 +99,10 @@ def ask_server(
     Raises NoRows, and what reading the tables or asking the server raises.
     """
     tally = Tally.empty(n_clusters)
-    for assignment in assign_rows(tables, _OneVersion(client, version), feature_names):
+    for assignment in assign_rows(tables, partial(client.assign, version=version), feature_names):
         _count(tally, assignment)
         on_rows(len(assignment.cluster_index))
-    return _recent(tally)
-
-
-@dataclass(frozen=True)
-class _OneVersion:
-    """An assigner: a client that is always asked for the same version."""
-
-    client: VersionedClient
-    version: int
-
-    def assign(self, points: Any, /) -> Assignment:
-        return self.client.assign(points, version=self.version)
+    return _recent_answers(tally)
 
 
 def _count(tally: Tally, assignment: Assignment) -> None:
@@ -121,16 +111,16 @@ def _count(tally: Tally, assignment: Assignment) -> None:
     tally.count(assignment.cluster_index[scored], assignment.distance[scored], rejected)
 
 
-def _recent(tally: Tally) -> RecentAnswers:
+def _recent_answers(tally: Tally) -> RecentAnswers:
     answers = RecentAnswers(tally.cluster_counts, tally.rejected, tally.quantiles())
     if not answers.rows:
         raise NoRows("there is no row to compare; give outputs or rows with at least one")
     return answers
 
 
-def _answers(table: Table, n_clusters: int) -> Iterator[Assignment]:
+def _read_assignments(table: Table, n_clusters: int) -> Iterator[Assignment]:
     row = 0
-    for block in table.blocks(COLUMNS):
+    for block in table.blocks(_COLUMNS):
         index, distance = block[:, 0], block[:, 1]
         valid = (index == BAD_ROW) | (
             (index >= 0) & (index < n_clusters) & (index == np.floor(index)) & (distance >= 0)
@@ -146,7 +136,7 @@ def _answers(table: Table, n_clusters: int) -> Iterator[Assignment]:
         yield Assignment(index.astype(np.int32), distance.astype(np.float32), None)
 
 
-def answering_version(outputs: Iterable[Output]) -> int | None:
+def find_version(outputs: Iterable[ScoredOutput]) -> int | None:
     """The version that all outputs that say so are of; None when none says so.
 
     Raises UnreadableFile when they are of several.

@@ -116,11 +116,9 @@ class OutputFolder:
             DamagedJob: nobody can tell which job it holds; not with ``overwrite``.
         """
         self._check_folder()
-        try:
+        with _writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             lock = try_lock(self.path / ".lock")
-        except OSError as error:
-            raise OutputNotWritten(f"{self.path}: cannot be written: {why(error)}") from error
         if lock is None:
             raise OutputInUse(
                 f"{self.path}: another run is writing there; wait for it, or name another folder"
@@ -186,10 +184,8 @@ class OutputFolder:
         self._write(self.path / "summary.json", json.dumps(summary, indent=2) + "\n")
 
     def _write(self, path: Path, text: str) -> None:
-        try:
+        with _writing(path):
             write_atomically(path, text)
-        except OSError as error:
-            raise OutputNotWritten(f"{path}: cannot be written: {why(error)}") from error
 
     def _check_folder(self) -> None:
         if self.path.exists() and not self.path.is_dir():
@@ -239,23 +235,31 @@ class OutputFolder:
         return True
 
     def _begin(self) -> None:
-        begun = self.has_begun()
-        self._make_folder(self._manifest)
-        if not begun:
+        has_begun = self.has_begun()
+        # The note of the job comes first: what else lies there without it is taken for others'.
+        self._make_folder("manifest")
+        if not has_begun:
             self.began = datetime.now(UTC).isoformat(timespec="seconds")
             value = identify_job(self._job) | {"began": self.began}
             self._write(self._manifest / "job.json", json.dumps(_seal(value), indent=2) + "\n")
-        for name in _FOLDERS:
-            self._make_folder(self.path / name)
+        self._make_folder("scored")
+        self._make_folder("rejected")
+
+    def _make_folder(self, name: str) -> None:
+        folder = self.path / name
+        with _writing(folder):
+            folder.mkdir(exist_ok=True)
             # What a run that died had not finished.
-            for leftover in (self.path / name).glob(".*"):
+            for leftover in folder.glob(".*"):
                 leftover.unlink(missing_ok=True)
 
-    def _make_folder(self, folder: Path) -> None:
-        try:
-            folder.mkdir(exist_ok=True)
-        except OSError as error:
-            raise OutputNotWritten(f"{folder}: cannot be made: {why(error)}") from error
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputNotWritten(f"{path}: cannot be written: {why(error)}") from error
 
 
 def find_missing_parts(

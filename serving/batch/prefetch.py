@@ -1,25 +1,12 @@
 """Work that goes on in other threads while the rows before it are dealt with, in bounded memory."""
 
-import queue
-import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
-
-#: Seconds after which a thread that waits for room looks whether it is still wanted.
-_POLL_SECONDS: Final = 0.1
-
-
-@dataclass(frozen=True)
-class _Failure:
-    error: BaseException
-
 
 _END: Final = object()
 
@@ -29,36 +16,16 @@ def prefetch(items: Generator[_A], count: int) -> Generator[_A]:
 
     What the thread raises is raised here. When this generator is closed, so is ``items``.
     """
-    ready: queue.Queue[Any] = queue.Queue(count)
-    is_over = threading.Event()
-
-    def offer(item: Any) -> bool:
-        while not is_over.is_set():
-            try:
-                ready.put(item, timeout=_POLL_SECONDS)
-            except queue.Full:
-                continue
-            return True
-        return False
-
-    def make() -> None:
-        try:
-            with closing(items):
-                if all(offer(item) for item in items):
-                    offer(_END)
-        except BaseException as error:  # noqa: BLE001 - it is raised where the items are wanted
-            offer(_Failure(error))
-
-    maker = threading.Thread(target=make, name="tfkmeans-reader", daemon=True)
-    maker.start()
+    pool = ThreadPoolExecutor(1, "tfkmeans-reader")
+    waiting: deque[Future[Any]] = deque()
     try:
-        while (item := ready.get()) is not _END:
-            if isinstance(item, _Failure):
-                raise item.error
+        waiting.extend(pool.submit(next, items, _END) for _ in range(count))
+        while (item := waiting.popleft().result()) is not _END:
+            waiting.append(pool.submit(next, items, _END))
             yield item
     finally:
-        is_over.set()
-        maker.join()
+        pool.shutdown(cancel_futures=True)
+        items.close()
 
 
 def map_in_order(

@@ -14,15 +14,11 @@ from serving.clients.results import Assignment, Distances, Score
 Result = TypeVar("Result", Assignment, Score, Distances)
 
 
-class Assigner(Protocol):
-    """Answers for each row, float32 [n, d] in raw units. The clients of a server do too."""
+class Scorer(Protocol):
+    """Answers for each row, float32 [n, d] in raw units. Threads may share it."""
 
     def assign(self, points: ArrayLike, /) -> Assignment:
         """The nearest cluster of each row, and the distance to it."""
-
-
-class Scorer(Assigner, Protocol):
-    """An assigner that says more of each row when it is asked. Threads may share it."""
 
     def score(self, points: ArrayLike, /) -> Score:
         """How well each row fits its cluster."""

@@ -179,7 +179,10 @@ class ServerScorer(SignatureScorer):
             except _PASSING:
                 return  # there is somebody who says that it has too much to do
             return
-        raise self._no_answer(error)
+        raise NoAnswer(
+            f"{self._server}: has not answered for {self._patience:g} s: {cause(error)}; "
+            "the same command goes on when it does, and --patience lets it wait longer"
+        )
 
     def _check_versions(self) -> None:
         """Stop when the server is there and has another version in place of ours."""
@@ -195,12 +198,6 @@ class ServerScorer(SignatureScorer):
         coming = {each.version for each in states if each.state in ("START", "LOADING")}
         if live and self.version not in {*live, *coming}:
             raise self._other(f"it has version {', '.join(map(str, live))}")
-
-    def _no_answer(self, error: ServingError) -> NoAnswer:
-        return NoAnswer(
-            f"{self._server}: has not answered for {self._patience:g} s: {cause(error)}; "
-            "the same command goes on when it does, and --patience lets it wait longer"
-        )
 
     def _other(self, found: str) -> OtherModel:
         return OtherModel(

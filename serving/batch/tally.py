@@ -1,5 +1,6 @@
 """What is counted of scored rows: it adds up over parts, whoever scored them and in what order."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
@@ -32,7 +33,7 @@ class Tally:
     cluster_counts: NDArray[np.int64]
     rows: int = 0
     rejected: int = 0
-    bins: dict[int, int] = field(default_factory=dict)
+    bins: Counter[int] = field(default_factory=Counter)
     least: float | None = None
     most: float | None = None
 
@@ -49,9 +50,8 @@ class Tally:
         if not len(distance):
             return
         self.cluster_counts += np.bincount(cluster_index, minlength=len(self.cluster_counts))
-        counts = np.bincount(distance.view(np.uint32) >> _LOW_BITS)
-        for each in np.flatnonzero(counts).tolist():
-            self.bins[each] = self.bins.get(each, 0) + int(counts[each])
+        bins, counts = np.unique(distance.view(np.uint32) >> _LOW_BITS, return_counts=True)
+        self.bins.update(dict(zip(bins.tolist(), counts.tolist(), strict=True)))
         self._widen(float(distance.min()), float(distance.max()))
 
     def add(self, other: "Tally") -> None:
@@ -59,8 +59,7 @@ class Tally:
         self.rows += other.rows
         self.rejected += other.rejected
         self.cluster_counts += other.cluster_counts
-        for each, count in other.bins.items():
-            self.bins[each] = self.bins.get(each, 0) + count
+        self.bins.update(other.bins)
         if other.least is not None and other.most is not None:
             self._widen(other.least, other.most)
 
@@ -93,7 +92,7 @@ class Tally:
             np.array(value["cluster_counts"], np.int64),
             value["rows"],
             value["rejected"],
-            {int(each): count for each, count in value["bins"].items()},
+            Counter({int(each): count for each, count in value["bins"].items()}),
             value["least"],
             value["most"],
         )

@@ -25,7 +25,7 @@ from .tensorflow_import import load_tensorflow
 from .terminal import note, progress
 
 if TYPE_CHECKING:
-    from serving.batch.scorer import Assigner
+    from serving.batch.assignments import Assign
     from serving.clients.results import Assignment
     from serving.tables.table import Table
 
@@ -69,21 +69,21 @@ def assign(
     directory, number, card = published(model, version)
     rows = [_parse_point(point, card.feature_names) for point in points or []]
     with ExitStack() as stack:
-        tables = stack.enter_context(_tables(files or [], card.feature_names))
+        tables = stack.enter_context(_open_model_tables(files or [], card.feature_names))
         # On one terminal, the bar and the answers would write over each other.
         if not sys.stdout.isatty():
             stack.enter_context(progress("assigning"))
-        scorer = stack.enter_context(_scorer(directory, number, model, server))
+        assign_points = stack.enter_context(_open_scorer(directory, number, model, server))
         if files:
             from serving.batch.assignments import assign_rows
 
-            answers: Iterable[Assignment] = assign_rows(tables, scorer, card.feature_names)
+            answers: Iterable[Assignment] = assign_rows(tables, assign_points, card.feature_names)
         else:
             import numpy as np
 
             from serving.tables.columns import to_float32
 
-            answers = [scorer.assign(to_float32(np.array(rows)))]
+            answers = [assign_points(to_float32(np.array(rows)))]
         _print(answers, as_json=json)
 
 
@@ -103,7 +103,9 @@ def _parse_point(point: str, names: Sequence[str]) -> list[float]:
 
 
 @contextmanager
-def _tables(files: Sequence[Path], feature_names: Sequence[str]) -> Iterator[list["Table"]]:
+def _open_model_tables(
+    files: Sequence[Path], feature_names: Sequence[str]
+) -> Iterator[list["Table"]]:
     """The tables, their columns checked before any model is loaded."""
     if not files:
         yield []
@@ -118,18 +120,21 @@ def _tables(files: Sequence[Path], feature_names: Sequence[str]) -> Iterator[lis
 
 
 @contextmanager
-def _scorer(directory: Path, version: int, base: Path, server: str | None) -> Iterator["Assigner"]:
+def _open_scorer(
+    directory: Path, version: int, base: Path, server: str | None
+) -> Iterator["Assign"]:
+    """How points are assigned: by the version, loaded here, or by a server that has it."""
     if server is None:
         load_tensorflow("train")
         from serving.batch.scorer import LocalScorer
 
-        yield LocalScorer(directory)
+        yield LocalScorer(directory).assign
         return
     from serving.clients.grpc_client import GrpcClient
 
     # The columns are those of this version's card, so no other version may answer.
     with GrpcClient(server, model_name(base), version=version) as client:
-        yield client
+        yield client.assign
 
 
 def _print(answers: Iterable["Assignment"], *, as_json: bool) -> None:

@@ -80,7 +80,7 @@ class Runner(StrEnum):
 
 
 @dataclass(frozen=True)
-class _Scored:
+class _Target:
     """The version that answers: its folder where there is one, its card, what the job calls it."""
 
     directory: Path | None
@@ -89,10 +89,10 @@ class _Scored:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """Which server is asked, and how."""
+class _Server:
+    """Which server is target_server, and how."""
 
-    server: str
+    address: str
     options: dict[str, Any]
     patience: float
     in_flight: int
@@ -190,8 +190,8 @@ def batch_score(
     goes on with the same command.
     """
     _check_flags(server, card, runner, beam_option, limit)
-    scored = _scored(model, version, card, name)
-    asked = None
+    target = _find_target(model, version, card, name)
+    target_server = None
     if server is not None:
         options = {
             "timeout": timeout,
@@ -201,7 +201,7 @@ def batch_score(
             "tls_certificate": tls_certificate,
             "tls_key": tls_key,
         }
-        asked = _Asked(server, options, patience, in_flight)
+        target_server = _Server(server, options, patience, in_flight)
     with open_tables(inputs, "batch", output) as given:
         from serving.batch.job_plan import plan_job
         from serving.batch.output_folder import OutputFolder
@@ -209,8 +209,8 @@ def batch_score(
         job = plan_job(
             given.tables,
             output,
-            scored.model,
-            scored.card,
+            target.model,
+            target.card,
             keep=parse_column_names("--keep", keep) if keep is not None else (),
             score=score,
             all_distances=all_distances,
@@ -221,16 +221,16 @@ def batch_score(
             copies=given.copies,
         )
         folder = OutputFolder(job)
-        # All that can be known is checked before TensorFlow is loaded or a server is asked.
+        # All that can be known is checked before TensorFlow is loaded or a server is target_server.
         begun = not overwrite and folder.has_begun()
         if dry_run:
             _show_plan(job, given, folder if begun else None, as_json=json)
             return
         note_unused_columns(given.tables, [*job.features, *job.keep])
         if runner is Runner.BEAM:
-            summary = _by_beam(job, given, scored, beam_option or (), overwrite=overwrite)
+            summary = _score_by_beam(job, given, target, beam_option or (), overwrite=overwrite)
         else:
-            summary = _here(job, given, scored, asked, overwrite=overwrite)
+            summary = _score_locally(job, given, target, target_server, overwrite=overwrite)
     _show(summary, as_json=json)
     if strict and summary["rejected"]:
         raise typer.Exit(REFUSED)
@@ -254,16 +254,16 @@ def _check_flags(
         raise UserMistake("--limit: is for a try in this process; leave out --runner beam")
 
 
-def _scored(
+def _find_target(
     base: Path | None, version: int | None, card_file: Path | None, name: str | None
-) -> _Scored:
+) -> _Target:
     """The version that is to answer. Raises UserMistake, ExportError."""
     if (base is None) == (card_file is None):
         raise UserMistake("give --model BASE; or, with --server, --card FILE in place of it")
     if base is not None:
         directory, number, card = published(base, version)
         served = name or model_name(base)
-        return _Scored(directory, card, ScoredModel(served, number, _sha256(directory / CARD_FILE)))
+        return _Target(directory, card, ScoredModel(served, number, _sha256(directory / CARD_FILE)))
     assert card_file is not None
     try:
         card = ModelCard.from_json(card_file.read_text(encoding="utf-8"), origin=str(card_file))
@@ -276,7 +276,7 @@ def _scored(
     if served_name is None:
         raise UserMistake(f"--card {card_file}: does not tell the model's name; add --name NAME")
     number = int(number_of_folder) if version is None else version
-    return _Scored(None, card, ScoredModel(served_name, number, _sha256(card_file)))
+    return _Target(None, card, ScoredModel(served_name, number, _sha256(card_file)))
 
 
 def _sha256(card_file: Path) -> str:
@@ -284,11 +284,11 @@ def _sha256(card_file: Path) -> str:
     return hashlib.sha256(card_file.read_bytes()).hexdigest()
 
 
-def _here(
+def _score_locally(
     job: Job,
     given: InputTables,
-    scored: _Scored,
-    asked: _Asked | None,
+    target: _Target,
+    target_server: _Server | None,
     *,
     overwrite: bool,
 ) -> dict[str, Any]:
@@ -296,9 +296,9 @@ def _here(
     from serving.batch.local_runner import score_files
 
     with progress("scoring") as tell:
-        tell("loading the model" if asked is None else "asking the server")
-        with _scorer(scored, asked) as scorer, _told_how_to_go_on(job):
-            watch = ScoringProgress(tell, _rows(job, given))
+        tell("loading the model" if target_server is None else "asking the server")
+        with _open_scorer(target, target_server) as scorer, _note_resumption(job):
+            watch = ScoringProgress(tell, _estimate_rows(job, given))
 
             def on_begun(done: "Sequence[PartRecord]") -> None:
                 _note_done(done)
@@ -309,34 +309,34 @@ def _here(
                 given.tables,
                 scorer,
                 overwrite=overwrite,
-                at_a_time=None if asked is None else asked.in_flight,
+                at_a_time=None if target_server is None else target_server.in_flight,
                 on_begun=on_begun,
                 on_rows=watch.on_rows,
             )
 
 
 @contextmanager
-def _scorer(scored: _Scored, asked: _Asked | None) -> Iterator["Scorer"]:
-    if asked is None:
-        assert scored.directory is not None
+def _open_scorer(target: _Target, target_server: _Server | None) -> Iterator["Scorer"]:
+    if target_server is None:
+        assert target.directory is not None
         load_tensorflow("train")
         from serving.batch.scorer import LocalScorer
 
-        yield LocalScorer(scored.directory)
+        yield LocalScorer(target.directory)
         return
     from export import golden_requests
     from serving.batch.server_scorer import ServerScorer, cause
 
-    with asking_client(asked.server, scored.model.name, **asked.options) as client:
+    with asking_client(target_server.address, target.model.name, **target_server.options) as client:
         scorer = ServerScorer(
             client,
-            scored.model.version,
-            asked.server,
-            patience=asked.patience,
+            target.model.version,
+            target_server.address,
+            patience=target_server.patience,
             on_trouble=lambda error: note(f"waiting for the server: {cause(error)}"),
         )
-        directory = scored.directory
-        scorer.check(scored.card, () if directory is None else golden_requests.read(directory))
+        directory = target.directory
+        scorer.check(target.card, () if directory is None else golden_requests.read(directory))
         try:
             yield scorer
         finally:
@@ -344,29 +344,27 @@ def _scorer(scored: _Scored, asked: _Asked | None) -> Iterator["Scorer"]:
 
 
 @contextmanager
-def _told_how_to_go_on(job: Job) -> Iterator[None]:
+def _note_resumption(job: Job) -> Iterator[None]:
     """Say, when the work is cut short, what is done and how to go on."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         from serving.batch.output_folder import OutputFolder
 
-        done = len(OutputFolder(job).records())
-        if job.inputs[0].is_copy:
-            note(f"{counted(done, 'part')} done in {job.output}")
-        else:
-            note(f"{counted(done, 'part')} done in {job.output}; the same command goes on there")
+        done = counted(len(OutputFolder(job).records()), "part")
+        mend = "" if job.inputs[0].is_copy else "; the same command goes on there"
+        note(f"{done} done in {job.output}{mend}")
         raise
     except UnreadableFile:
         note("a file that was mended makes it another job, which --overwrite begins anew")
         raise
 
 
-def _by_beam(
-    job: Job, given: InputTables, scored: _Scored, options: Sequence[str], *, overwrite: bool
+def _score_by_beam(
+    job: Job, given: InputTables, target: _Target, options: Sequence[str], *, overwrite: bool
 ) -> dict[str, Any]:
     """The work done by Beam's workers. Gives the summary."""
-    assert scored.directory is not None
+    assert target.directory is not None
     if given.copies:
         raise UserMistake("-: Beam's workers cannot read standard input; give files")
     for option in options:
@@ -377,11 +375,11 @@ def _by_beam(
         load_tensorflow("beam")
         with needs_extra("beam"):
             from serving.batch.beam_runner import score_by_beam
-        with _told_how_to_go_on(job):
+        with _note_resumption(job):
             return score_by_beam(
                 job,
                 given.tables,
-                scored.directory,
+                target.directory,
                 [f"--{option}" for option in options],
                 overwrite=overwrite,
                 on_begun=_note_done,
@@ -393,14 +391,12 @@ def _note_done(done: "Sequence[PartRecord]") -> None:
         note(f"going on: {counted(len(done), 'part')} done before")
 
 
-def _rows(job: Job, given: InputTables) -> int | None:
+def _estimate_rows(job: Job, given: InputTables) -> int | None:
     """How many rows there are to score, or about so many; None when nobody knows."""
-    rows = [table.estimated_rows for table in given.tables]
-    known = [each for each in rows if each is not None]
-    total = sum(known) if len(known) == len(rows) else None
-    if job.limit is not None:
-        total = job.limit if total is None else min(total, job.limit)
-    return total
+    known = [table.estimated_rows for table in given.tables]
+    counts = [rows for rows in known if rows is not None]
+    total = sum(counts) if len(counts) == len(known) else None
+    return min((rows for rows in (total, job.limit) if rows is not None), default=None)
 
 
 def _show_plan(
@@ -410,7 +406,7 @@ def _show_plan(
 
     schema = scored_schema(job, kept_types(given.tables, job.keep))
     done = 0 if begun is None else len(begun.records())
-    rows = _rows(job, given)
+    rows = _estimate_rows(job, given)
     counted_all = all(table.rows is not None for table in given.tables)
     plan = {
         "files": [table.name for table in given.tables],
@@ -433,7 +429,7 @@ def _show_plan(
         f"would write {job.output}/scored",
         [
             ("model", f"{job.model.name}, version {job.model.version}"),
-            ("files", _listed([table.name for table in given.tables])),
+            ("files", _shorten([table.name for table in given.tables])),
             ("rows", about if counted_all or rows is None else f"about {about}"),
             ("features", ", ".join(job.features)),
             ("format", f"{job.format}, parts of {counted(job.part_rows, 'row')}"),
@@ -443,7 +439,7 @@ def _show_plan(
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def _shorten(names: Sequence[str]) -> str:
     """The first few, and how many more."""
     if len(names) <= 4:
         return ", ".join(names)

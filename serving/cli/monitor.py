@@ -153,10 +153,10 @@ def _read(
     files: list[Path], model: Path, version: int | None
 ) -> tuple[int, ModelCard, "RecentAnswers"]:
     with needs_extra("batch"):
-        from serving.batch.drift_input import answering_version, open_output, read_outputs
+        from serving.batch.drift_input import find_version, open_output, read_outputs
 
         outputs = [open_output(path) for path in files]
-    said = answering_version(outputs)
+    said = find_version(outputs)
     if said is not None and version is not None and said != version:
         raise UserMistake(f"--version {version}: the output is of version {said}")
     _, number, card = published(model, _first(version, said, live_version(model)))

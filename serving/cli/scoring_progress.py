@@ -41,7 +41,7 @@ class ScoringProgress:
         left = None if self._total is None else max(0, self._total - self._rows) / speed
         if self._is_terminal:
             of = "" if self._total is None else f" of about {self._total:,}"
-            ending = "" if left is None else f", {_duration(left)} left"
+            ending = "" if left is None else f", {duration(left)} left"
             share = None if not self._total else min(1.0, self._rows / self._total)
             self._tell(f"{counted(self._rows, 'row')}{of}, {speed:,.0f} a second{ending}", share)
         elif now - self._told >= _INTERVAL:
@@ -52,7 +52,7 @@ class ScoringProgress:
             note(json.dumps(line))
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """As in "40 s", "12 min" and "3.5 h"."""
     if seconds < 100:
         return f"{seconds:.0f} s"

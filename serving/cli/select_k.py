@@ -4,7 +4,6 @@ import json as json_text
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -13,7 +12,8 @@ import typer
 from .arguments import JsonOption, examples, not_negative, whole
 from .errors import UserMistake
 from .extras import needs_extra
-from .selection_checkpoint import StoppedSelection
+from .scoring_progress import duration
+from .selection_checkpoint import SelectionCheckpoint
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_json, print_table, progress
 from .training_input import (
@@ -41,21 +41,6 @@ EXAMPLES: Final = examples(
 )
 
 _KINDS: Final = (".json", ".csv")
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What ``select_k`` is told, under its own names."""
-
-    k_min: int
-    k_max: int
-    n_init: int
-    max_iter: int
-    tol: float
-    standardize: bool
-    distance: str
-    resamples: int
-    seed: int
 
 
 def select_k(
@@ -119,17 +104,17 @@ def select_k(
     notes: list[str] = []
     directions = distance is DistanceName.COSINE and not standardize
     names, rows = read_rows(files, columns, notes, directions=directions)
-    settings = _Settings(
-        k_min=k_min,
-        k_max=k_max,
-        n_init=n_init,
-        max_iter=max_iter,
-        tol=tol,
-        standardize=standardize,
-        distance=distance.value,
-        resamples=resamples,
-        seed=seed,
-    )
+    settings: dict[str, Any] = {
+        "k_min": k_min,
+        "k_max": k_max,
+        "n_init": n_init,
+        "max_iter": max_iter,
+        "tol": tol,
+        "standardize": standardize,
+        "distance": distance.value,
+        "resamples": resamples,
+        "seed": seed,
+    }
     found = _select(rows, names, settings, notes, resume=resume)
     with needs_extra("train"):
         from serving.report import curves
@@ -184,7 +169,7 @@ def _check(k_min: int, k_max: int, out: Path | None, *, json: bool, csv: bool) -
 def _select(
     rows: "TrainingRows",
     names: Sequence[str],
-    settings: _Settings,
+    settings: Mapping[str, Any],
     notes: list[str],
     *,
     resume: bool,
@@ -199,12 +184,13 @@ def _select(
         from kmeans_module import select_k as select
 
         points = rows.points.astype(np.float32, copy=False)
-        stopped = StoppedSelection.of(fingerprint(points, names), vars(settings))
-        done = stopped.read() if resume else ()
+        checkpoint = SelectionCheckpoint.of(fingerprint(points, names), settings)
+        done = checkpoint.read() if resume else ()
         if resume:
             last = f"going on after k = {done[-1].k}" if done else "there is nothing to go on with"
             notes.append(f"--resume: {last}")
         kept = list(done)
+        k_max = settings["k_max"]
         began, first_share = time.monotonic(), 0.0
 
         def on_progress(now: "SelectionProgress") -> None:
@@ -212,40 +198,35 @@ def _select(
             while notes:
                 note(notes.pop(0))
             first_share = first_share or now.share
-            tell(f"k {now.k} of {settings.k_max}, {now.step}{left(now.share)}", now.share)
+            tell(f"k {now.k} of {k_max}, {now.step}{left(now.share)}", now.share)
 
         def left(share: float) -> str:
             gone = time.monotonic() - began
             if share - first_share < 0.02:
                 return ""
             seconds = gone / (share - first_share) * (1 - share)
-            return f", about {_duration(seconds)} left"
+            return f", about {duration(seconds)} left"
 
         try:
             found = select(
                 points,
-                **vars(settings),
+                **settings,
                 measured=done,
                 on_progress=on_progress,
-                on_measured=lambda each: stopped.keep(kept, each),
+                on_measured=lambda each: checkpoint.add(kept, each),
             )
         except TooFewDistinctPoints as error:
-            raise too_few_distinct(f"--to {settings.k_max}", error.distinct, rows, names) from None
+            raise too_few_distinct(f"--to {k_max}", error.distinct, rows, names) from None
         except InvalidPoints as error:
             raise by_name(error, names) from None
         except KeyboardInterrupt:
-            if len(kept) > 0:
+            if kept:
                 note(f"stopped after k = {kept[-1].k}; the same command with --resume goes on")
             raise
     while notes:
         note(notes.pop(0))
-    stopped.forget()
+    checkpoint.remove()
     return found
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{max(1, round(seconds))} s" if seconds < 90 else f"{minutes} min"
 
 
 def _write(out: Path, described: Mapping[str, Any], measured: Sequence[Mapping[str, Any]]) -> None:

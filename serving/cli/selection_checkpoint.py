@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class StoppedSelection:
+class SelectionCheckpoint:
     """Where the measured k of one selection lie."""
 
     path: Path
@@ -28,8 +28,8 @@ class StoppedSelection:
     @classmethod
     def of(cls, fingerprint: str, settings: Mapping[str, Any]) -> Self:
         """That of the rows with this fingerprint, and of these settings and this package."""
-        named = json.dumps([fingerprint, sorted(settings.items()), version("tfkmeans")])
-        key = hashlib.sha256(named.encode()).hexdigest()[:32]
+        settled = json.dumps([fingerprint, sorted(settings.items()), version("tfkmeans")])
+        key = hashlib.sha256(settled.encode()).hexdigest()[:32]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return cls(cache / "tfkmeans" / "select-k" / f"{key}.json")
 
@@ -44,7 +44,7 @@ class StoppedSelection:
             note(f"warning: {self.path}: cannot be read ({error}); beginning anew")
             return ()
 
-    def keep(self, kept: list["MeasuredK"], measured: "MeasuredK") -> None:
+    def add(self, kept: list["MeasuredK"], measured: "MeasuredK") -> None:
         """Join ``measured`` to ``kept``, and write it down."""
         from export.durable_files import write_atomically
 
@@ -57,7 +57,7 @@ class StoppedSelection:
                 f"warning: {self.path}: cannot be written ({error.strerror}): --resume will not do"
             )
 
-    def forget(self) -> None:
+    def remove(self) -> None:
         self.path.unlink(missing_ok=True)
 
 

@@ -22,7 +22,7 @@ _QUOTE: Final = ord('"')
 _BESIDE: Final = np.isin(np.arange(256), list(b',\r\n"'))
 
 
-class WatchedQuotes:
+class QuoteWatcher:
     """A file for pyarrow to read, whose quotes are looked at.
 
     Args:

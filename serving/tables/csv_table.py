@@ -33,7 +33,7 @@ from .columns import (
     require_numbers,
     require_unique_names,
 )
-from .csv_quotes import WatchedQuotes
+from .csv_quotes import QuoteWatcher
 from .errors import UnreadableFile
 from .record_batches import keep_columns, read_points
 from .table import Chunk, Fault, Table
@@ -78,7 +78,7 @@ class CsvTable(Table):
 
     def _kinds(self) -> Mapping[str, ColumnKind]:
         kinds = {column: NO_VALUES for column in self.columns if column}
-        for _, batch in self._text_batches(list(kinds)):
+        for batch in self._text_batches(list(kinds)):
             pending = [column for column, kind in kinds.items() if kind == NO_VALUES]
             kinds |= {column: _first_kind(batch.column(column)) for column in pending}
             if NO_VALUES not in kinds.values():
@@ -88,7 +88,7 @@ class CsvTable(Table):
     def check(self, columns: Sequence[str], keep: Sequence[str] = ()) -> None:
         """Columns of which no cell in the first block is a number hold something else."""
         require_columns(self, [*columns, *keep])
-        for _, batch in itertools.islice(self._text_batches(columns), 1):
+        for batch in itertools.islice(self._text_batches(columns), 1):
             for column in columns:
                 cells = batch.column(column)
                 present = cells.filter(pc.invert(_is_missing(cells)))
@@ -128,16 +128,18 @@ class CsvTable(Table):
     def _careful_chunks(
         self, columns: Sequence[str], keep: Sequence[str], start: int
     ) -> Iterator[Chunk]:
+        names = list(dict.fromkeys([*columns, *keep]))
+        end_of_file = pa.record_batch([pa.array([], pa.binary())] * len(names), names)
         ragged: deque[_RaggedRow] = deque()
         row = 0
-        for is_last, batch in self._text_batches(list(dict.fromkeys([*columns, *keep])), ragged):
+        for batch in itertools.chain(self._text_batches(names, ragged), [end_of_file]):
             end = row + len(batch)
             lengths: dict[int, int] = {}
-            while ragged and (is_last or ragged[0][0] < end):
+            while ragged and (batch is end_of_file or ragged[0][0] < end):
                 number, length = ragged.popleft()
                 lengths[number - row] = length
                 end += 1
-            if end > start:
+            if end > max(row, start):
                 chunk = self._careful_chunk(batch, columns, keep, lengths)
                 yield chunk.slice(max(0, start - row), end - row)
             row = end
@@ -208,11 +210,8 @@ class CsvTable(Table):
 
     def _text_batches(
         self, columns: Sequence[str], ragged: deque[_RaggedRow] | None = None
-    ) -> Iterator[tuple[bool, pa.RecordBatch]]:
-        """The rows as binary, and with each batch whether it is the last.
-
-        Rows of another length than the header are left out, and go to ``ragged``.
-        """
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows as binary. Those of another length than the header go to ``ragged``."""
 
         def on_ragged(row: pacsv.InvalidRow) -> str:
             if ragged is not None and row.number is not None:
@@ -220,15 +219,7 @@ class CsvTable(Table):
                 ragged.append((row.number - 2, row.actual_columns))
             return "skip"
 
-        before: pa.RecordBatch | None = None
-        for batch in self._batches(columns, pa.binary(), (), on_ragged):
-            if before is not None:
-                yield False, before
-            before = batch
-        if before is None and ragged:
-            before = pa.record_batch([pa.array([], pa.binary())] * len(columns), list(columns))
-        if before is not None:
-            yield True, before
+        return self._batches(columns, pa.binary(), (), on_ragged)
 
     def _batches(
         self,
@@ -240,7 +231,7 @@ class CsvTable(Table):
         """Raises pyarrow.ArrowInvalid where a cell is not of its kind or a row is ragged."""
         try:
             with (
-                closing(self._watched()) as file,
+                closing(self._open_watched()) as file,
                 pacsv.open_csv(
                     file,
                     # One thread, so that the rows that are left out have numbers.
@@ -269,8 +260,8 @@ class CsvTable(Table):
             self._check_quotes()  # says more of one that is not closed
             raise UnreadableFile(f"{self.name}: cannot be read: {error}") from None
 
-    def _watched(self) -> Any:
-        return WatchedQuotes(pa.input_stream(str(self._path)), self._check_quotes)
+    def _open_watched(self) -> Any:
+        return QuoteWatcher(pa.input_stream(str(self._path)), self._check_quotes)
 
     def _check_quotes(self) -> None:
         """Read all of the file, strictly. Raises UnreadableFile at a quote that is not closed."""

@@ -1,4 +1,4 @@
-"""The one door to files of rows: which files are meant, and a table for each.
+"""Which files of rows are read, and a table for each.
 
 The kind of a file is told by its name.
 """
@@ -37,15 +37,15 @@ _ENDING: Final = re.compile(r"(\.[a-z]+)(?:-\d+-of-\d+)?(\.gz)?$")
 
 def kind_of(path: Path) -> str | None:
     """The kind of a file, a key of ``KINDS``; None when it is of no kind that is read."""
-    found = _ENDING.search(path.name.lower())
-    if found is None:
+    ending = _ENDING.search(path.name.lower())
+    if ending is None:
         return None
-    kind = _SAME.get(found[1], found[1]) + (found[2] or "")
+    kind = _SAME.get(ending[1], ending[1]) + (ending[2] or "")
     return kind if kind in KINDS else None
 
 
 def input_files(given: Sequence[Path], output: Path | None = None) -> list[Path]:
-    """The files that are meant by files, folders and globs, in a fixed order.
+    """The files that files, folders and globs stand for, in a fixed order.
 
     Of a folder, those of a kind that is read, also in folders below, by name; what begins with
     ``.`` or ``_`` is left out, as other programs write their own notes there. ``-`` stays. Where
@@ -57,9 +57,9 @@ def input_files(given: Sequence[Path], output: Path | None = None) -> list[Path]
     """
     files = []
     for each in given:
-        meant = list(_meant(each))
+        found = list(_expand(each))
         # With nothing beside, the output was given as the input, which is for others to refuse.
-        files += [file for file in meant if not _lies_in(output, file)] or meant
+        files += [file for file in found if not _lies_in(output, file)] or found
     return files
 
 
@@ -67,9 +67,9 @@ def _lies_in(folder: Path | None, file: Path) -> bool:
     return folder is not None and folder.resolve() in file.resolve().parents
 
 
-def _meant(given: Path) -> Iterator[Path]:
+def _expand(given: Path) -> Iterator[Path]:
     if given.is_dir():
-        files = [path for path in _below(given) if kind_of(path)]
+        files = [path for path in _list_files(given) if kind_of(path)]
         if not files:
             raise UnreadableFile(f"{given}: is a folder without a file that is read ({_ENDINGS})")
         yield from files
@@ -78,12 +78,12 @@ def _meant(given: Path) -> Iterator[Path]:
         if not matches:
             raise UnreadableFile(f"{given}: no file matches; look with ls {given.parent}")
         for match in matches:
-            yield from _meant(match)
+            yield from _expand(match)
     else:
         yield given
 
 
-def _below(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from export.drift import RecentAnswers
 from export.model_card import QUANTILES
 from serving.batch.drift_input import (
-    answering_version,
     ask_server,
+    find_version,
     open_output,
     read_outputs,
 )
@@ -67,8 +67,8 @@ def test_files_and_folders_add_up(tmp_path: Path) -> None:
 def test_outputs_of_two_versions_are_refused(tmp_path: Path) -> None:
     one, two = (open_output(folder(tmp_path / str(n), version=n)) for n in (1, 2))
     with pytest.raises(UnreadableFile, match="of the versions 1, 2"):
-        answering_version([one, two])
-    assert answering_version([one, open_output(output(tmp_path / "a.csv", [0], [0]))]) == 1
+        find_version([one, two])
+    assert find_version([one, open_output(output(tmp_path / "a.csv", [0], [0]))]) == 1
 
 
 @pytest.mark.parametrize(

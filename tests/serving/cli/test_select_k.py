@@ -10,7 +10,7 @@ import pytest
 import kmeans_module
 from kmeans_module import MeasuredK
 from serving.cli import main
-from serving.cli.selection_checkpoint import StoppedSelection
+from serving.cli.selection_checkpoint import SelectionCheckpoint
 
 from .conftest import Trained
 
@@ -111,8 +111,8 @@ def test_a_stopped_selection_goes_on_with_what_it_had(
 def test_a_damaged_cache_is_said_and_begun_anew(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stopped = StoppedSelection(cache / "any.json")
+    checkpoint = SelectionCheckpoint(cache / "any.json")
     cache.mkdir(parents=True)
-    stopped.path.write_text("[{]")
-    assert stopped.read() == ()
+    checkpoint.path.write_text("[{]")
+    assert checkpoint.read() == ()
     assert "cannot be read" in capsys.readouterr().err

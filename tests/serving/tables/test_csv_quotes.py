@@ -7,7 +7,7 @@ import pyarrow as pa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from serving.tables.csv_quotes import WatchedQuotes
+from serving.tables.csv_quotes import QuoteWatcher
 
 
 def _written(rows: list[list[str]], style: int, end: str) -> bytes:
@@ -35,7 +35,7 @@ def _doubts(text: bytes, size: int) -> int:
         nonlocal found
         found += 1
 
-    file = WatchedQuotes(pa.BufferReader(text), on_doubt)
+    file = QuoteWatcher(pa.BufferReader(text), on_doubt)
     blocks = [*iter(lambda: file.read(size), b"")]
     assert b"".join(blocks) == text
     return found
@@ -57,7 +57,7 @@ def test_a_file_that_lacks_one_of_its_quotes_is_doubted_once(
 
 
 def test_a_file_that_is_closed_is_at_its_end() -> None:
-    file = WatchedQuotes(pa.BufferReader(b'a\n"'), lambda: None)
+    file = QuoteWatcher(pa.BufferReader(b'a\n"'), lambda: None)
     file.close()
     assert file.closed
     assert file.read(10) == b""
