@@ -98,7 +98,7 @@ def _tfrecord(path: Path, schema: pa.Schema) -> Iterator[Write]:
         "float_list": tf.train.FloatList,
         "bytes_list": tf.train.BytesList,
     }
-    kinds = [_list_of(field.type) for field in schema]
+    kinds = [_list_kind(field.type) for field in schema]
 
     def feature(kind: str, value: Any) -> Any:
         values = [] if value is None else value if isinstance(value, list) else [value]
@@ -106,7 +106,7 @@ def _tfrecord(path: Path, schema: pa.Schema) -> Iterator[Write]:
             values = [each.encode() for each in values]
         return tf.train.Feature(**{kind: lists[kind](value=values)})
 
-    with _quiet(tf, path) as writer:
+    with _open_tfrecord_writer(tf, path) as writer:
 
         def write(batch: pa.RecordBatch) -> None:
             columns = [column.to_pylist() for column in batch.columns]
@@ -122,7 +122,7 @@ def _tfrecord(path: Path, schema: pa.Schema) -> Iterator[Write]:
 
 
 @contextmanager
-def _quiet(tf: Any, path: Path) -> Iterator[Any]:
+def _open_tfrecord_writer(tf: Any, path: Path) -> Iterator[Any]:
     """TensorFlow's writer, its errors as those of the operating system."""
     try:
         with tf.io.TFRecordWriter(str(path)) as writer:
@@ -136,7 +136,7 @@ def _quiet(tf: Any, path: Path) -> Iterator[Any]:
         raise OSError(message) from error
 
 
-def _list_of(kind: pa.DataType) -> str:
+def _list_kind(kind: pa.DataType) -> str:
     if pt.is_floating(kind) or pt.is_fixed_size_list(kind):
         return "float_list"
     return "bytes_list" if pt.is_string(kind) or pt.is_large_string(kind) else "int64_list"

@@ -9,7 +9,7 @@ from .output_folder import OutputFolder
 from .tally import Tally
 
 #: What a summary says of the run and the place, and not of the rows.
-_OF_THE_RUN: Final = {"output", "began", "ended", "seconds", "part_seconds"}
+_RUN_FIELDS: Final = {"output", "began", "ended", "seconds", "part_seconds"}
 
 
 def summarize(job: Job, folder: OutputFolder, parts: int, seconds: float) -> dict[str, Any]:
@@ -39,13 +39,13 @@ def summarize(job: Job, folder: OutputFolder, parts: int, seconds: float) -> dic
         "seconds": round(seconds, 3),
         "part_seconds": round(sum(record.seconds for record in records), 3),
     }
-    if not parts and (found := folder.summary()) is not None and _says_the_same(found, summary):
+    if not parts and (found := folder.summary()) is not None and _has_same_counts(found, summary):
         return found
     folder.write_summary(summary)
     return summary
 
 
-def _says_the_same(found: dict[str, Any], summary: dict[str, Any]) -> bool:
+def _has_same_counts(found: dict[str, Any], summary: dict[str, Any]) -> bool:
     return found.keys() == summary.keys() and all(
-        found[name] == summary[name] for name in summary.keys() - _OF_THE_RUN
+        found[name] == summary[name] for name in summary.keys() - _RUN_FIELDS
     )
