@@ -89,7 +89,7 @@ def make_model(base: Path) -> Path:
         "seed": 0,
     }
     result = fit(points, CLUSTERS, **settings)
-    card = make_card(result, points, feature_names=NAMES, model=base.name, **settings)
+    card = make_card(result, points, feature_names=NAMES, model=base.name)
     write_candidate(base.parent / "candidate", result, card, points)
     return base / str(publish(base.parent / "candidate", base))
 

@@ -4,7 +4,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from kmeans_module import FitResult
 
 from . import batching, file_hashes, golden_requests, sample_rows, saved_model, warmup
 from .errors import CandidateNotWritten, InvalidCandidate
-from .model_card import ModelCard
+from .model_card import ModelCard, distance_space
 
 if TYPE_CHECKING:
     from kmeans_module import KMeansModule
@@ -32,13 +32,13 @@ def write_candidate(
     Args:
       directory: must not exist yet; its parent folders are made.
       fitted: the result of a fit, or a module.
-      card: the card of that fit.
+      card: the card of that fit, as ``make_card`` makes it.
       points: [n, d], n > 0, raw units: the rows the model was fitted to. The warm-up and
         the golden requests draw from them.
 
     Raises:
       CandidateNotWritten: ``directory`` exists, or the disk does not take it; nothing is left.
-      InvalidCandidate: the points or the card do not fit the model.
+      InvalidCandidate: the points do not fit the model, or the card says of it what is not so.
     """
     module = fitted.module if isinstance(fitted, FitResult) else fitted
     if points.ndim != 2 or not len(points) or points.shape[1] != card.n_features:
@@ -46,6 +46,7 @@ def write_candidate(
             f"points have shape {points.shape}, and the model needs one row or more of "
             f"{card.n_features} features"
         )
+    _check_card(card, module, fitted if isinstance(fitted, FitResult) else None)
     if os.path.lexists(directory):
         raise CandidateNotWritten(f"{directory}: exists already; name a folder that does not")
     partial = directory.with_name(f".{directory.name}.partial-{secrets.token_hex(4)}")
@@ -58,6 +59,31 @@ def write_candidate(
         raise CandidateNotWritten(f"{directory}: cannot be written: {why}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_card(card: ModelCard, module: "KMeansModule", result: FitResult | None) -> None:
+    """Raise InvalidCandidate for what the card says and the model, or its fit, does not."""
+    shift, scale = (tuple(each.numpy().tolist()) for each in (module.shift, module.scale))
+    facts: dict[str, Any] = {
+        "n_clusters": module.n_clusters,
+        "n_features": module.n_features,
+        "shift": shift,
+        "scale": scale,
+        "distance": module.distance,
+        "distance_space": distance_space(module.distance),
+    }
+    if result is not None:
+        facts |= asdict(result.parameters)
+        facts |= {"n_iter": result.n_iter, "converged": result.converged}
+    elif any(each != 1 for each in scale):
+        facts["standardize"] = True
+    for name, value in facts.items():
+        stated = getattr(card if hasattr(card, name) else card.parameters, name)
+        if stated != value:
+            raise InvalidCandidate(
+                f"the model card says {name} {str(stated)[:60]}, and the model has "
+                f"{str(value)[:60]}; make the card of this very fit by make_card"
+            )
 
 
 def _write_parts(

@@ -19,8 +19,6 @@ from kmeans_module import UndefinedMeasure, silhouette
 
 from .errors import InvalidCandidate
 from .model_card import (
-    COSINE_SPACE,
-    EUCLIDEAN_SPACE,
     QUANTILES,
     CardIteration,
     ClusterProfile,
@@ -28,6 +26,7 @@ from .model_card import (
     Parameters,
     Silhouette,
     TrainingData,
+    distance_space,
 )
 
 if TYPE_CHECKING:
@@ -42,31 +41,25 @@ def make_card(
     points: NDArray[Any],
     *,
     feature_names: Sequence[str],
-    init: str | NDArray[np.floating[Any]],
-    n_init: int,
-    max_iter: int,
-    tol: float,
-    standardize: bool,
-    seed: int,
     model: str | None = None,
     files: Sequence[str] = (),
     rows_left_out: int = 0,
     silhouette_rows: int = 10_000,
 ) -> ModelCard:
-    """The card of a fit.
+    """The card of a fit, with the parameters that it was fitted with.
 
     Args:
-      result: what ``fit`` gave for ``points`` and the parameters named as ``fit`` names them.
+      result: what ``fit`` gave for ``points``.
       points: [n, d], raw units: the rows the model was fitted to; measured as float32, which is
         what is served.
       feature_names: d names, in the order of the columns.
       model: the name that the model is to be served under.
       files: where the rows came from.
       rows_left_out: rows that were read and not used, for a missing value say.
-      silhouette_rows: the silhouette is taken of this many rows, drawn by ``seed``, at most.
+      silhouette_rows: the silhouette is taken of this many rows, drawn by the fit's seed, at most.
 
     Raises:
-      InvalidCandidate: the names do not fit the points.
+      InvalidCandidate: the names or the fit are of other points.
     """
     n_rows, n_features = points.shape
     if len(feature_names) != n_features:
@@ -74,17 +67,22 @@ def make_card(
             f"feature_names has {len(feature_names)} names, and the points have {n_features} "
             "columns: give one name a column"
         )
-    module = result.module
+    if len(result.assignments) != n_rows:
+        raise InvalidCandidate(
+            f"the fit is of {len(result.assignments)} rows, and points have {n_rows}: give the "
+            "points that were fitted"
+        )
+    module, parameters = result.module, result.parameters
     cluster_index, distance = _assign_in_blocks(module, points)
     return ModelCard(
         model=model,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         package_version=version("tfkmeans"),
         tensorflow_version=tf.__version__,
-        n_clusters=len(result.centroids),
+        n_clusters=parameters.n_clusters,
         n_features=n_features,
         feature_names=tuple(feature_names),
-        standardize=standardize,
+        standardize=parameters.standardize,
         shift=tuple(module.shift.numpy().tolist()),
         scale=tuple(module.scale.numpy().tolist()),
         data=TrainingData(
@@ -95,20 +93,22 @@ def make_card(
             rows_left_out=rows_left_out,
         ),
         parameters=Parameters(
-            init=init if isinstance(init, str) else "array",
-            n_init=n_init,
-            max_iter=max_iter,
-            tol=tol,
-            seed=seed,
+            init=parameters.init,
+            n_init=parameters.n_init,
+            max_iter=parameters.max_iter,
+            tol=parameters.tol,
+            seed=parameters.seed,
         ),
         n_iter=result.n_iter,
         converged=result.converged,
         inertia=float(result.inertia),
-        silhouette=_mean_silhouette(module, points, cluster_index, silhouette_rows, seed),
+        silhouette=_mean_silhouette(
+            module, points, cluster_index, silhouette_rows, parameters.seed
+        ),
         distance_quantiles=_quantiles(distance),
-        clusters=_profiles(cluster_index, distance, len(result.centroids)),
+        clusters=_profiles(cluster_index, distance, parameters.n_clusters),
         distance=module.distance,
-        distance_space=COSINE_SPACE if module.distance == "cosine" else EUCLIDEAN_SPACE,
+        distance_space=distance_space(module.distance),
         history=tuple(
             CardIteration(float(step.inertia), float(step.shift)) for step in result.history
         ),

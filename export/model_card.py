@@ -23,9 +23,8 @@ CARD_FILE: Final = Path("assets.extra", "model_card.json")
 #: The format that this package writes. A reader refuses a newer one and ignores unknown fields.
 FORMAT: Final = 1
 
-#: What ``distance_space`` says of a model by its distance.
-EUCLIDEAN_SPACE: Final = "model: (points - shift) / scale"
-COSINE_SPACE: Final = (
+_EUCLIDEAN_SPACE: Final = "model: (points - shift) / scale"
+_COSINE_SPACE: Final = (
     "model: (points - shift) / scale at length 1; a distance is the chord, sqrt(2 - 2 cos)"
 )
 
@@ -140,7 +139,7 @@ class ModelCard:
     history: tuple[CardIteration, ...]
     input_dtype: str = "float32"
     distance: str = "euclidean"
-    distance_space: str = EUCLIDEAN_SPACE
+    distance_space: str = _EUCLIDEAN_SPACE
     forced: tuple[str, ...] = ()
     files_sha256: Mapping[str, str] = field(default_factory=dict, compare=False)
     card_sha256: str = field(default=_NO_SHA256, compare=False)
@@ -206,6 +205,11 @@ class ModelCard:
         text = replace(self, card_sha256=_NO_SHA256).to_json() + "\n"
         seal = hashlib.sha256(text.encode()).hexdigest()
         path.write_text(_CARD_SHA256.sub(rf"\g<1>{seal}\g<3>", text), encoding="utf-8")
+
+
+def distance_space(distance: str) -> str:
+    """What a card says of the space in which distances are taken, by the name of the distance."""
+    return _COSINE_SPACE if distance == "cosine" else _EUCLIDEAN_SPACE
 
 
 def is_unchanged(card_text: bytes) -> bool:

@@ -116,12 +116,6 @@ def _publish_small_model(base: Path) -> Check:
         result,
         points,
         feature_names=["a", "b"],
-        init="k-means++",
-        n_init=1,
-        max_iter=300,
-        tol=1e-4,
-        standardize=True,
-        seed=0,
         model=base.name,
     )
     candidate = base.with_name("candidate")

@@ -31,7 +31,7 @@ def publish_unvalidated(
     """
     points = np.random.default_rng(3).normal(size=(rows, len(feature_names))).astype(np.float32)
     result = fit(points, 3, **_FIT)
-    card = make_card(result, points, feature_names=feature_names, model=name, **_FIT)
+    card = make_card(result, points, feature_names=feature_names, model=name)
     write_candidate(folder / "candidate", result, card, points)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(repository, "validate", lambda *_arguments, **_keywords: None)

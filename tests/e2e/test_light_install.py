@@ -110,12 +110,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Emb
         result,
         points,
         feature_names=["a", "b"],
-        init="k-means++",
-        n_init=1,
-        max_iter=300,
-        tol=1e-4,
-        standardize=False,
-        seed=0,
         model="people",
     )
     write_candidate(folder / "candidate", result, card, points)

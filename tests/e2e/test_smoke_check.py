@@ -69,12 +69,6 @@ def write_versions(base: Path, versions: Sequence[int], centers: NDArray[np.floa
         result,
         points,
         feature_names=[f"x{i}" for i in range(points.shape[1])],
-        init=centers,
-        n_init=1,
-        max_iter=300,
-        tol=1e-4,
-        standardize=False,
-        seed=0,
         model=base.name,
     )
     first, *others = (base / str(version) for version in versions)

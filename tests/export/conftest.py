@@ -54,7 +54,6 @@ def card(fitted: FitResult, points: NDArray[np.float32]) -> ModelCard:
         model="blobs",
         files=("blobs.csv",),
         rows_left_out=2,
-        **PARAMETERS,
     )
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -85,6 +86,53 @@ def test_points_of_another_width_are_refused(
 ) -> None:
     with pytest.raises(InvalidCandidate, match=r"shape \(600, 2\)"):
         write_candidate(tmp_path / "new", fitted, card, points[:, :2])
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("untrue", "message"),
+    [
+        ({"standardize": False}, "says standardize False, and the model has True"),
+        ({"shift": (0.0, 0.0, 0.0)}, r"says shift \(0.0, 0.0, 0.0\), and the model has \("),
+        ({"scale": (1.0, 1.0, 1.0)}, r"says scale \(1.0, 1.0, 1.0\), and the model has \("),
+        ({"distance": "cosine"}, "says distance cosine, and the model has euclidean"),
+        ({"distance_space": "raw"}, "says distance_space raw, and the model has model: "),
+        ({"n_clusters": 5}, "says n_clusters 5, and the model has 4"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("is_bare_module", [False, True])
+def test_a_card_that_contradicts_the_model_is_refused(
+    tmp_path: Path,
+    fitted: FitResult,
+    card: ModelCard,
+    points: NDArray[np.float32],
+    untrue: dict[str, Any],
+    message: str,
+    is_bare_module: bool,
+) -> None:
+    written = fitted.module if is_bare_module else fitted
+    with pytest.raises(InvalidCandidate, match=message) as refused:
+        write_candidate(tmp_path / "new", written, replace(card, **untrue), points)
+    assert "\n" not in str(refused.value)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("init", "random"), ("n_init", 7), ("max_iter", 99), ("tol", 0), ("seed", 6)],
+)
+def test_a_card_that_contradicts_the_parameters_of_the_fit_is_refused(
+    tmp_path: Path,
+    fitted: FitResult,
+    card: ModelCard,
+    points: NDArray[np.float32],
+    name: str,
+    value: Any,
+) -> None:
+    untrue = replace(card, parameters=replace(card.parameters, **{name: value}))
+    with pytest.raises(InvalidCandidate, match=f"says {name} {value}, and the model has "):
+        write_candidate(tmp_path / "new", fitted, untrue, points)
     assert not any(tmp_path.iterdir())
 
 

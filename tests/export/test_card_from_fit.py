@@ -2,6 +2,7 @@
 
 import hashlib
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from sklearn.metrics import silhouette_score
 
 from export import InvalidCandidate, ModelCard, card_from_fit, make_card
 from export.card_from_fit import fingerprint
+from export.model_card import Parameters
 from kmeans_module import FitResult, fit
 
 from .conftest import FEATURE_NAMES, PARAMETERS
@@ -76,7 +78,7 @@ def test_small_blocks_measure_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(card_from_fit, "_BLOCK_NUMBERS", 37 * points.shape[1])
-    again = make_card(fitted, points, feature_names=FEATURE_NAMES, **PARAMETERS)
+    again = make_card(fitted, points, feature_names=FEATURE_NAMES)
     assert again.data.fingerprint == card.data.fingerprint
     assert [cluster.size for cluster in again.clusters] == [
         cluster.size for cluster in card.clusters
@@ -87,7 +89,7 @@ def test_small_blocks_measure_the_same(
 def test_the_silhouette_of_many_rows_is_that_of_a_sample_and_says_so(
     fitted: FitResult, points: NDArray[np.float32]
 ) -> None:
-    card = make_card(fitted, points, feature_names=FEATURE_NAMES, silhouette_rows=200, **PARAMETERS)
+    card = make_card(fitted, points, feature_names=FEATURE_NAMES, silhouette_rows=200)
     assert card.silhouette.rows == 200
     assert card.silhouette.standard_error is not None
     assert 0.001 < card.silhouette.standard_error < 0.05
@@ -97,16 +99,15 @@ def test_the_silhouette_of_many_rows_is_that_of_a_sample_and_says_so(
 
 def test_one_cluster_has_no_silhouette() -> None:
     rows = np.arange(12, dtype=np.float32).reshape(6, 2)
-    card = make_card(fit(rows, 1), rows, feature_names=("a", "b"), **PARAMETERS)
+    card = make_card(fit(rows, 1), rows, feature_names=("a", "b"))
     assert card.silhouette.value is None
     assert '"value": null' in card.to_json()
 
 
 def test_given_centroids_are_called_an_array() -> None:
     rows = np.arange(12, dtype=np.float32).reshape(6, 2)
-    parameters = PARAMETERS | {"init": rows[:2]}
-    card = make_card(fit(rows, 2, init=rows[:2]), rows, feature_names=("a", "b"), **parameters)
-    assert card.parameters.init == "array"
+    card = make_card(fit(rows, 2, init=rows[:2]), rows, feature_names=("a", "b"))
+    assert (card.parameters.init, card.parameters.n_init) == ("array", 1)
 
 
 def test_the_fingerprint_is_of_the_names_and_the_float32_rows() -> None:
@@ -123,4 +124,23 @@ def test_names_that_do_not_fit_the_columns_are_refused(
     fitted: FitResult, points: NDArray[np.float32]
 ) -> None:
     with pytest.raises(InvalidCandidate, match="2 names, and the points have 3 columns"):
-        make_card(fitted, points, feature_names=("a", "b"), **PARAMETERS)
+        make_card(fitted, points, feature_names=("a", "b"))
+
+
+def test_points_of_another_number_than_were_fitted_are_refused(
+    fitted: FitResult, points: NDArray[np.float32]
+) -> None:
+    with pytest.raises(InvalidCandidate, match="fit is of 600 rows, and points have 599"):
+        make_card(fitted, points[1:], feature_names=FEATURE_NAMES)
+
+
+def test_the_parameters_are_those_of_the_fit_and_cannot_be_told(
+    points: NDArray[np.float32],
+) -> None:
+    fitted = fit(points, 2, n_init=2, max_iter=7, tol=0.5, init="random", distance="cosine", seed=3)
+    card = make_card(fitted, points, feature_names=FEATURE_NAMES)
+    assert card.parameters == Parameters("random", n_init=2, max_iter=7, tol=0.5, seed=3)
+    assert (card.n_clusters, card.standardize, card.distance) == (2, False, "cosine")
+    untrue: dict[str, Any] = {"standardize": True, "max_iter": 99}
+    with pytest.raises(TypeError, match="unexpected keyword argument 'standardize'"):
+        make_card(fitted, points, feature_names=FEATURE_NAMES, **untrue)

@@ -77,7 +77,7 @@ def other(tmp_path_factory: pytest.TempPathFactory, points: NDArray[np.float32])
     """A candidate of two clusters, far from the session's with four."""
     directory = tmp_path_factory.mktemp("other") / "candidate"
     result = fit(points, 2, **PARAMETERS)
-    card = make_card(result, points, feature_names=FEATURE_NAMES, **PARAMETERS)
+    card = make_card(result, points, feature_names=FEATURE_NAMES)
     write_candidate(directory, result, card, points)
     return directory
 

@@ -18,7 +18,7 @@ from .conftest import FEATURE_NAMES, PARAMETERS
 def version(tmp_path_factory: pytest.TempPathFactory, points: NDArray[np.float32]) -> Path:
     directory = tmp_path_factory.mktemp("cosine") / "2"
     fitted = fit(points, 4, distance="cosine", **PARAMETERS)
-    card = make_card(fitted, points, feature_names=FEATURE_NAMES, **PARAMETERS)
+    card = make_card(fitted, points, feature_names=FEATURE_NAMES)
     write_candidate(directory, fitted, card, points)
     return directory
 

@@ -81,12 +81,6 @@ def test_a_large_version_still_fits_into_two_megabytes(tmp_path: Path) -> None:
         fitted,
         points,
         feature_names=names,
-        init="k-means++",
-        n_init=1,
-        max_iter=5,
-        tol=1e-4,
-        standardize=False,
-        seed=0,
     )
     write_candidate(tmp_path / "1", fitted, card, points)
     page = pages.version_page(Portrait.of(tmp_path / "1", "large"))
@@ -113,12 +107,6 @@ def test_one_cluster_has_a_page_without_silhouettes(tmp_path: Path) -> None:
         fitted,
         rows,
         feature_names=["x"],
-        init="k-means++",
-        n_init=1,
-        max_iter=5,
-        tol=1e-4,
-        standardize=False,
-        seed=0,
     )
     write_candidate(tmp_path / "1", fitted, card, rows)
     seen = texts(pages.version_page(Portrait.of(tmp_path / "1", "one")))
