@@ -16,8 +16,16 @@ from .errors import ValidationTimedOut as ValidationTimedOut
 from .errors import VersionNotFound as VersionNotFound
 from .golden_requests import GoldenRequest as GoldenRequest
 from .model_card import ModelCard as ModelCard
-from .repository import publish as publish
+from .published_version import PublishedVersion as PublishedVersion
+from .published_version import load as load
+from .publishing import PublishOptions as PublishOptions
+from .publishing import publish as publish
+from .publishing import publish_fit as publish_fit
 from .repository import version_directory as version_directory
 from .repository import versions as versions
+from .results import Assignment as Assignment
+from .results import Centroids as Centroids
+from .results import Distances as Distances
+from .results import Score as Score
 from .sklearn_import import from_sklearn as from_sklearn
 from .validation import validate as validate

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def write_candidate(
-    directory: Path,
+    directory: str | Path,
     fitted: "FitResult | KMeansModule",
     card: ModelCard,
     points: NDArray[Any],
@@ -47,15 +47,16 @@ def write_candidate(
             f"{card.n_features} features"
         )
     _check_card(card, module, fitted if isinstance(fitted, FitResult) else None)
+    directory = Path(directory)
     if os.path.lexists(directory):
         raise CandidateNotWritten(f"{directory}: exists already; name a folder that does not")
     partial = directory.with_name(f".{directory.name}.partial-{secrets.token_hex(4)}")
     try:
-        partial.mkdir(parents=True)
-        _write_parts(partial, module, card, points)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        write_version(partial, module=module, card=card, points=points)
         partial.rename(directory)
-    except (OSError, tf.errors.OpError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    except OSError as error:
+        why = error.strerror or str(error)
         raise CandidateNotWritten(f"{directory}: cannot be written: {why}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -84,6 +85,17 @@ def _check_card(card: ModelCard, module: "KMeansModule", result: FitResult | Non
                 f"the model card says {name} {str(stated)[:60]}, and the model has "
                 f"{str(value)[:60]}; make the card of this very fit by make_card"
             )
+
+
+def write_version(
+    directory: Path, *, module: "KMeansModule", card: ModelCard, points: NDArray[Any]
+) -> None:
+    """Write every part of a version into a folder that does not exist yet. Raises OSError."""
+    directory.mkdir()
+    try:
+        _write_parts(directory, module, card, points)
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
 
 
 def _write_parts(

@@ -61,18 +61,19 @@ def make_card(
     Raises:
       InvalidCandidate: the names or the fit are of other points.
     """
-    n_rows, n_features = points.shape
+    module, parameters = result.module, result.parameters
+    fitted = (len(result.assignments), module.n_features)
+    if points.shape != fitted:
+        raise InvalidCandidate(
+            f"points have shape {points.shape}, and the fit is of {fitted}: give the points that "
+            "were fitted"
+        )
+    n_rows, n_features = fitted
     if len(feature_names) != n_features:
         raise InvalidCandidate(
             f"feature_names has {len(feature_names)} names, and the points have {n_features} "
             "columns: give one name a column"
         )
-    if len(result.assignments) != n_rows:
-        raise InvalidCandidate(
-            f"the fit is of {len(result.assignments)} rows, and points have {n_rows}: give the "
-            "points that were fitted"
-        )
-    module, parameters = result.module, result.parameters
     cluster_index, distance = _assign_in_blocks(module, points)
     return ModelCard(
         model=model,

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,28 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Have the disk confirm all that is in a folder, and the folder. Raises OSError."""
+    for entry in folder.iterdir():
+        (sync_tree if entry.is_dir() else sync)(entry)
+    sync(folder)
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copy a tree of files; links are followed. Raises OSError at the first that fails."""
+    target.mkdir()
+    for entry in sorted(source.iterdir()):
+        (copy_tree if entry.is_dir() else shutil.copyfile)(entry, target / entry.name)
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and what is missing above it, each of them durably. Raises OSError."""
+    if not folder.is_dir():
+        make_folders(folder.absolute().parent)
+        folder.mkdir(exist_ok=True)
+        sync(folder.absolute().parent)
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -124,7 +124,7 @@ def choose(points: Array, n_clusters: int, answer: Answer, *, seed: int = 0) -> 
     ]
 
 
-def lacking(requests: Sequence[GoldenRequest], n_clusters: int) -> list[str]:
+def missing(requests: Sequence[GoldenRequest], n_clusters: int) -> list[str]:
     """What a new version ought to be asked and is not, in one line; empty when it is asked all.
 
     Rows between two centroids are never asked: of a model whose centroids are all alike there are

@@ -15,10 +15,12 @@ from typing import Final, Protocol
 from export.wire import serving_pb2
 
 from . import label_history, models_config
+from .addresses import model_name
 from .errors import MoveFailed, MoveRefused, VersionNotFound
 from .label_history import ROLLBACK, Move
 from .models_config import CANARY, STABLE, Entry
-from .repository import remove, version_directory, versions
+from .repository import config_entry, version_directory, versions
+from .storage import LocalStorage
 
 #: Seconds between the two steps where no server says that it has made the first.
 POLL_INTERVAL: Final = 30.0
@@ -171,7 +173,7 @@ def _planned(base: Path, entry: Entry, labels: Mapping[str, int], by: str) -> Pl
         del settled[CANARY]
     loaded = {*settled.values(), *([stable] if stable is not None else [])}
     after = Entry(entry.base_path, tuple(sorted(loaded)), settled)
-    return Plan(models_config.name_of(base), entry, after, by)
+    return Plan(model_name(base), entry, after, by)
 
 
 def carry_out(
@@ -209,8 +211,8 @@ def carry_out(
         text = models_config.read_text(models_config.path_of(base))
         return decide(_entry_in(text, base, served_at))
     versions(base)  # before a lock is made beside a folder that is not there
-    with models_config.moving(base, tell):
-        with models_config.edited(base, tell) as path:
+    with models_config.move_lock(base, tell):
+        with models_config.edit_lock(base, tell) as path:
             text = models_config.read_text(path)
             plan = decide(_entry_in(text, base, served_at))
             if server is not None:
@@ -223,7 +225,7 @@ def carry_out(
 
 
 def _entry_in(text: str, base: Path, served_at: str | None) -> Entry:
-    path, name = models_config.path_of(base), models_config.name_of(base)
+    path, name = models_config.path_of(base), model_name(base)
     entry = models_config.entry(text, name, origin=path)
     folder = models_config.base_path(base, served_at, entry)
     return entry or Entry(folder)
@@ -252,7 +254,7 @@ def _write_step(base: Path, name: str, now: Entry, entry: Entry) -> None:
 
     Raises MoveRefused when it is another one.
     """
-    with models_config.edited(base) as path:
+    with models_config.edit_lock(base) as path:
         text = models_config.read_text(path)
         there = models_config.entry(text, name, origin=path) or Entry(now.base_path)
         if {*there.versions} != {*now.versions} or there.labels != now.labels:
@@ -319,18 +321,12 @@ def prune(base: Path, keep: int, *, dry_run: bool = False) -> tuple[int, ...]:
     """
     versions(base)
     if dry_run:
-        return prunable(base, _read_entry(base), keep)
-    with models_config.moving(base), models_config.edited(base):
-        removed = prunable(base, _read_entry(base), keep)
+        return prunable(base, config_entry(base), keep)
+    with models_config.move_lock(base), models_config.edit_lock(base):
+        removed = prunable(base, config_entry(base), keep)
         for version in removed:
             try:
-                remove(base, version)
+                LocalStorage(base).remove(version)
             except VersionNotFound:  # somebody else has removed it
                 continue
     return removed
-
-
-def _read_entry(base: Path) -> Entry | None:
-    path = models_config.path_of(base)
-    text = models_config.read_text(path)
-    return models_config.entry(text, models_config.name_of(base), origin=path)

@@ -15,6 +15,7 @@ from typing import Any, Final, NoReturn, Self, get_args, get_origin, get_type_hi
 import numpy as np
 from numpy.typing import NDArray
 
+from .addresses import read_text
 from .errors import InvalidCandidate
 
 #: Where the card lies, relative to its version directory.
@@ -187,20 +188,20 @@ class ModelCard:
         return card
 
     @classmethod
-    def read(cls, version_directory: Path) -> Self:
+    def read(cls, version_directory: str | Path) -> Self:
         """The card of a version. Raises InvalidCandidate when there is none or it is corrupt."""
-        path = version_directory / CARD_FILE
+        path = f"{version_directory}/{CARD_FILE.as_posix()}"
         try:
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path)
         except FileNotFoundError:
             raise InvalidCandidate(f"{version_directory}: no model card at {CARD_FILE}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidCandidate(f"{path}: cannot be read: {error}") from None
-        return cls.from_json(text, origin=str(path))
+        return cls.from_json(text, origin=path)
 
-    def write(self, version_directory: Path) -> None:
+    def write(self, version_directory: str | Path) -> None:
         """Write the card into a version directory. Raises OSError, InvalidCandidate."""
-        path = version_directory / CARD_FILE
+        path = Path(version_directory, CARD_FILE)
         path.parent.mkdir(exist_ok=True)
         text = replace(self, card_sha256=_NO_SHA256).to_json() + "\n"
         seal = hashlib.sha256(text.encode()).hexdigest()

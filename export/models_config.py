@@ -18,6 +18,7 @@ from google.protobuf import text_format
 
 from export.wire import serving_pb2
 
+from .addresses import is_address, model_name
 from .durable_files import locked, why, write_atomically
 from .errors import InvalidModelsConfig
 
@@ -64,11 +65,6 @@ def path_of(base: Path) -> Path:
     return base.absolute().resolve().parent / CONFIG_FILE
 
 
-def name_of(base: Path) -> str:
-    """The name that the model in ``base`` has in the config: that of its folder."""
-    return base.absolute().resolve().name
-
-
 def base_path(base: Path, served_at: str | None, present: Entry | None) -> str:
     """The folder of a model as the server sees it: ``served_at``, or else its absolute path.
 
@@ -81,22 +77,22 @@ def base_path(base: Path, served_at: str | None, present: Entry | None) -> str:
             "the model as the server sees it"
         )
     if present is None:
-        return served_at or str(path_of(base).with_name(name_of(base)))
+        return served_at or str(path_of(base).with_name(model_name(base)))
     if served_at not in (None, present.base_path):
         raise InvalidModelsConfig(
-            f"{path_of(base)}: the entry of {name_of(base)} has base_path {present.base_path}, not "
-            f"{served_at}; edit base_path there if the folder has moved"
+            f"{path_of(base)}: the entry of {model_name(base)} has base_path {present.base_path}, "
+            f"not {served_at}; edit base_path there if the folder has moved"
         )
     return present.base_path
 
 
 def is_servable(folder: str) -> bool:
     """Whether a server takes it for the folder of a model: an absolute path or an address."""
-    return folder.startswith("/") or "://" in folder
+    return folder.startswith("/") or is_address(folder)
 
 
 @contextmanager
-def edited(base: Path, tell: Callable[[str], None] = lambda _said: None) -> Iterator[Path]:
+def edit_lock(base: Path, tell: Callable[[str], None] = lambda _said: None) -> Iterator[Path]:
     """Keep everybody else from editing the config of a model; gives its path.
 
     ``tell`` is told that somebody else does so just now. Raises InvalidModelsConfig when the folder
@@ -115,10 +111,10 @@ def edited(base: Path, tell: Callable[[str], None] = lambda _said: None) -> Iter
 
 
 @contextmanager
-def moving(base: Path, tell: Callable[[str], None] = lambda _said: None) -> Iterator[None]:
+def move_lock(base: Path, tell: Callable[[str], None] = lambda _said: None) -> Iterator[None]:
     """Keep everybody else from moving labels of a model, but not from editing other entries.
 
-    To be taken before ``edited``. Raises as that does.
+    To be taken before ``edit_lock``. Raises as that does.
     """
 
     def waiting() -> None:

@@ -23,12 +23,12 @@ _MOST_FINDINGS_SHOWN: Final = 3
 
 
 def validate(
-    directory: Path,
+    directory: str | Path,
     *,
     name: str | None = None,
     timeout: float = 600.0,
-    live: Path | None = None,
-    holdout: Path | None = None,
+    live: str | Path | None = None,
+    holdout: str | Path | None = None,
 ) -> Comparison | str | None:
     """Check that the version in ``directory`` loads and answers as it did when it was exported.
 
@@ -52,8 +52,8 @@ def validate(
     """
     name = name or str(directory)
     # -P: a folder called export or tensorflow where the caller stands is not what is meant.
-    compared = [str(path.absolute()) for path in (live, holdout) if live and path]
-    place = str(directory.absolute())
+    compared = [str(Path(path).absolute()) for path in (live, holdout) if live and path]
+    place = str(Path(directory).absolute())
     command = [sys.executable, "-P", "-m", "export.validation", place, *compared]
     try:
         process = subprocess.run(

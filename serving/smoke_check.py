@@ -20,9 +20,9 @@ from typing import Final
 
 import typer
 
+from export.addresses import model_name
 from export.errors import ExportError
 
-from .cli.arguments import model_name
 from .cli.errors import UserMistake
 from .cli.exit_codes import DONE, INTERRUPTED, MISTAKE, REFUSED, exit_code
 from .cli.tensorflow_import import LOG_LEVEL, load_tensorflow

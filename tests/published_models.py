@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export import make_card, repository, write_candidate
-from export.repository import publish
+from export import make_card, publish, publishing, write_candidate
 from kmeans_module import FitResult, fit
 
 _FIT: Final[dict[str, Any]] = {
@@ -34,7 +33,7 @@ def publish_unvalidated(
     card = make_card(result, points, feature_names=feature_names, model=name)
     write_candidate(folder / "candidate", result, card, points)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(repository, "validate", lambda *_arguments, **_keywords: None)
+        patch.setattr(publishing, "validate", lambda *_arguments, **_keywords: None)
         for _ in range(versions):
             publish(folder / "candidate", folder / "models" / name)
     return points, result

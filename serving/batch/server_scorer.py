@@ -12,7 +12,7 @@ from export.golden_requests import GoldenRequest
 from export.model_card import ModelCard
 from kmeans_module.contract import TRANSFORM
 from serving.clients.grpc_client import GrpcClient
-from serving.clients.results import VersionStatus
+from serving.clients.results import Assignment, Distances, Score, VersionStatus
 from serving.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -26,9 +26,9 @@ from serving.errors import (
 from serving.golden_check import difference
 
 from .errors import NoAnswer, OtherModel
-from .scorer import Result, SignatureScorer
 
 _T = TypeVar("_T")
+Result = TypeVar("Result", Assignment, Score, Distances)
 
 #: Trouble that passes: a server that restarts, loads, or has too much to do.
 _PASSING: Final = (ServerUnavailable, DeadlineExceeded, ResourceExhausted, ModelNotFound)
@@ -49,7 +49,7 @@ _PAUSE: Final = 0.5
 _GLANCE: Final = 1.0
 
 
-class ServerScorer(SignatureScorer):
+class ServerScorer:
     """Asks one version of a model on a server; threads may share it.
 
     Args:
@@ -120,6 +120,18 @@ class ServerScorer(SignatureScorer):
                 )
         self._ask_golden()
 
+    def assign(self, points: ArrayLike, /) -> Assignment:
+        """See `Scorer`."""
+        return self._answer(self._client.assign, points)
+
+    def score(self, points: ArrayLike, /) -> Score:
+        """See `Scorer`."""
+        return self._answer(self._client.score, points)
+
+    def transform(self, points: ArrayLike, /) -> Distances:
+        """See `Scorer`."""
+        return self._answer(self._client.transform, points)
+
     def confirm(self) -> None:
         """Find out whether it is still the right model that answers.
 
@@ -138,10 +150,8 @@ class ServerScorer(SignatureScorer):
         if found is not None:
             raise self._other(found)
 
-    def _predict(self, result: type[Result], points: ArrayLike) -> Result:
-        # The methods of a client have the names of the signatures.
-        method = getattr(self._client, result.signature)
-        answer: Result = self._retry(lambda: method(points, version=self.version))
+    def _answer(self, method: Callable[..., Result], points: ArrayLike) -> Result:
+        answer = self._retry(lambda: method(points, version=self.version))
         if answer.version != self.version:
             raise self._other(f"version {answer.version} has answered")
         return answer

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from export.addresses import is_address
 from export.model_card import ModelCard
 from export.repository import version_directory
 
@@ -47,14 +48,9 @@ def not_negative(text: object) -> float:
     return value
 
 
-def is_store(base: object) -> bool:
-    """Whether a folder is one that ``tf.io.gfile`` reaches and the system does not."""
-    return "://" in str(base)
-
-
 def local_folder(text: object) -> Path:
     """A folder that can be renamed. Raises UserMistake for the address of an object store."""
-    if is_store(text):
+    if is_address(str(text)):
         raise UserMistake(
             f"{text}: is in an object store, which has no rename, so that only publish and serve "
             "work there; name a local folder"
@@ -96,13 +92,6 @@ def published(base: Path, version: int | None) -> tuple[Path, int, ModelCard]:
     """
     directory = version_directory(base, version)
     return directory, int(directory.name), ModelCard.read(directory)
-
-
-def model_name(base: Path | str) -> str:
-    """The name that a model is served under: that of its folder."""
-    if is_store(base):
-        return str(base).rstrip("/").rpartition("/")[2]
-    return Path(base).absolute().resolve().name
 
 
 def examples(*lines: tuple[str, str]) -> str:

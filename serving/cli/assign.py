@@ -9,16 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from export.addresses import model_name
 from serving.tables.messages import counted
 
-from .arguments import (
-    JsonOption,
-    ModelOption,
-    VersionOption,
-    examples,
-    model_name,
-    published,
-)
+from .arguments import JsonOption, ModelOption, VersionOption, examples, published
 from .errors import UserMistake
 from .input_tables import FILES_HELP, note_unused_columns, open_tables
 from .tensorflow_import import load_tensorflow

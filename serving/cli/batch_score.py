@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from export.addresses import model_name
 from export.errors import InvalidCandidate
 from export.model_card import CARD_FILE, ModelCard
 from serving.batch.job import Format, Job, OnBadRow, ScoredModel
@@ -21,7 +22,6 @@ from .arguments import (
     ModelOrPlace,
     VersionOption,
     examples,
-    model_name,
     not_negative,
     published,
     whole,

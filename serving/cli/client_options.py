@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .arguments import model_name, not_negative
+from export.addresses import model_name
+
+from .arguments import not_negative
 from .errors import UserMistake
 
 if TYPE_CHECKING:

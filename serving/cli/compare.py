@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from export.addresses import model_name
 from export.model_card import ModelCard
 from export.repository import version_directory
 
-from .arguments import JsonOption, examples, model_name
+from .arguments import JsonOption, examples
 from .extras import needs_extra
 from .report import check_page
 from .tensorflow_import import load_tensorflow

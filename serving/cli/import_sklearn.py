@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from export.addresses import model_name
 from export.comparison import Thresholds
-from export.repository import publish
+from export.publishing import publish
 from serving.tables.messages import counted
 
-from .arguments import JsonOption, examples, local_folder, model_name
+from .arguments import JsonOption, examples, local_folder
 from .errors import MissingExtra, UserMistake
 from .gate_options import (
     ForceOption,

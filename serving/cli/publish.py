@@ -1,17 +1,19 @@
 """``tfkmeans publish``: a candidate becomes the next version of a model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from export.addresses import is_address
 from export.comparison import Thresholds
 from export.model_card import ModelCard
 from export.models_config import path_of
-from export.repository import config_entry, publish, version_directory
+from export.published_version import load
+from export.publishing import publish
+from export.repository import config_entry
 
-from .arguments import JsonOption, examples, is_store, local_folder
-from .errors import UserMistake
+from .arguments import JsonOption, examples, local_folder
 from .gate_options import (
     ForceOption,
     HoldoutOption,
@@ -70,49 +72,33 @@ def publish_candidate(
     compared: list[Comparison] = []
     with progress("publishing") as tell:
         tell("loading it and replaying its golden requests")
-        if not is_store(base):
-            require_tensorflow("train")
+        (load_tensorflow if is_address(base) else require_tensorflow)("train")
         names = ModelCard.read(candidate).feature_names if holdout else ()
         shown = refusal_shown(base, compared, as_json=json)
         with holdout_rows(holdout, names) as rows, shown:
-            options: dict[str, Any] = {
-                "thresholds": thresholds,
-                "holdout": rows,
-                "force": force,
-                "dry_run": dry_run,
-                "on_comparison": compared.append,
-            }
-            if is_store(base):
-                version, forced, effect = _to_store(candidate, base, served_at, options)
-            else:
-                version = publish(candidate, Path(base), served_at=served_at, tell=note, **options)
-                forced = () if dry_run else _forced(Path(base), version)
-                effect = server_effect(Path(base), version, dry_run=dry_run)
+            version = publish(
+                candidate,
+                base,
+                thresholds=thresholds,
+                holdout=rows,
+                force=force,
+                served_at=served_at,
+                dry_run=dry_run,
+                on_comparison=compared.append,
+                tell=note,
+            )
+    forced = () if dry_run else load(base, version).card.forced
+    effect = server_effect(base, version, dry_run=dry_run)
     note_force(forced)
     _show(base, version, compared, forced, effect, dry_run=dry_run, as_json=json)
 
 
-def _to_store(
-    candidate: Path, base: str, served_at: str | None, options: dict[str, Any]
-) -> tuple[int, tuple[str, ...], str]:
-    if served_at is not None:
-        raise UserMistake(
-            f"--served-at {served_at}: no models.config is written beside {base}; leave it out"
-        )
-    load_tensorflow("train")
-    from export.object_store import publish_to_store
-
-    version, forced = publish_to_store(candidate, base, **options)
-    would = "would load" if options["dry_run"] else "loads"
-    return version, forced, f"a server that serves the latest version of {base} {would} it"
-
-
-def _forced(base: Path, version: int) -> tuple[str, ...]:
-    return ModelCard.read(version_directory(base, version)).forced
-
-
-def server_effect(base: Path, version: int, *, dry_run: bool) -> str:
+def server_effect(base: str | Path, version: int, *, dry_run: bool) -> str:
     """One line: what the server does about a version that was published."""
+    if is_address(base):
+        would = "would load" if dry_run else "loads"
+        return f"a server that serves the latest version of {base} {would} it"
+    base = Path(base)
     entry = config_entry(base)
     if dry_run:
         return f"dry run, nothing changed; it would be version {version}"

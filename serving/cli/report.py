@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from .arguments import JsonOption, examples, model_name, published, whole
+from export.addresses import model_name
+
+from .arguments import JsonOption, examples, published, whole
 from .errors import UserMistake
 from .extras import needs_extra, require
 from .label_options import BaseArgument

@@ -10,7 +10,9 @@ from typing import Annotated, Final, Literal, NoReturn
 
 import typer
 
-from .arguments import AddressOrPlace, JsonOption, examples, model_name, not_negative, whole
+from export.addresses import model_name
+
+from .arguments import AddressOrPlace, JsonOption, examples, not_negative, whole
 from .errors import UserMistake
 from .exit_codes import DONE
 from .extras import needs_extra

@@ -1,7 +1,6 @@
 """``tfkmeans train``: from files of rows to a published version."""
 
 import os
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -12,19 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from export.addresses import model_name
 from export.comparison import Thresholds
 from export.model_card import ModelCard
-from export.repository import config_entry, version_directory, versions
+from export.repository import config_entry, versions
 from serving.tables.messages import counted
 
-from .arguments import (
-    AddressOrPlace,
-    JsonOption,
-    examples,
-    model_name,
-    not_negative,
-    whole,
-)
+from .arguments import AddressOrPlace, JsonOption, examples, not_negative, whole
 from .errors import UserMistake
 from .extras import needs_extra, require
 from .gate_options import (
@@ -57,6 +50,7 @@ from .training_input import (
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
+    from export.publishing import PublishOptions
     from kmeans_module import FitResult, Progress
     from serving.tables.training_rows import TrainingRows
 
@@ -80,9 +74,6 @@ EXAMPLES: Final = examples(
     ),
 )
 
-#: Up to so many rows, ten starts are quick enough to be the rule.
-_ROWS_OF_TEN_STARTS: Final = 100_000
-
 
 class Init(StrEnum):
     """How the first centroids are found."""
@@ -90,30 +81,6 @@ class Init(StrEnum):
     KMEANS_PLUS_PLUS = "k-means++"
     KMEANS_PARALLEL = "k-means||"
     RANDOM = "random"
-
-
-@dataclass(frozen=True)
-class _Settings:
-    """What ``fit`` and the card are told, under the names that they share."""
-
-    init: str
-    n_init: int
-    max_iter: int
-    tol: float
-    seed: int
-    standardize: bool
-    distance: DistanceName
-
-
-@dataclass(frozen=True)
-class _Publishing:
-    """What the gate is told, and whether its refusal is shown as JSON too."""
-
-    thresholds: Thresholds
-    holdout: Sequence[Path] | None
-    force: bool
-    served_at: str | None
-    as_json: bool
 
 
 @dataclass(frozen=True)
@@ -218,24 +185,27 @@ def train(
     # What is zeros once it is standardised, the fit knows.
     directions = distance is DistanceName.COSINE and not standardize
     names, rows = read_rows(files, columns, notes, directions=directions)
-    settings = _Settings(
-        init=init.value,
-        n_init=n_init or (10 if len(rows.points) <= _ROWS_OF_TEN_STARTS else 1),
-        max_iter=max_iter,
-        tol=tol,
-        seed=seed,
-        standardize=standardize,
-        distance=distance,
-    )
-    result = _fit(rows, names, clusters, settings, notes, tensorboard)
+    parameters: dict[str, Any] = {
+        "init": init.value,
+        "n_init": n_init or "auto",
+        "max_iter": max_iter,
+        "tol": tol,
+        "seed": seed,
+        "standardize": standardize,
+        "distance": distance.value,
+    }
+    result = _fit(rows, names, clusters, parameters, notes, tensorboard)
     if base is None:
         assert candidate is not None
-        card = _write(candidate, result, rows, names, files, settings, None)
-        outcome = _Outcome(candidate, card)
+        outcome = _write(candidate, result, rows, names, files)
     else:
-        thresholds = Thresholds(max_inertia_rise, min_rows_kept, max_share_change)
-        publishing = _Publishing(thresholds, holdout, force, served_at, json)
-        outcome = _publish(result, rows, names, files, settings, base, publishing)
+        options: PublishOptions = {
+            "thresholds": Thresholds(max_inertia_rise, min_rows_kept, max_share_change),
+            "force": force,
+            "served_at": served_at,
+            "tell": note,
+        }
+        outcome = _publish(result, rows, names, files, base, holdout, options, as_json=json)
         note_force(outcome.card.forced)
         if promote:
             outcome = _promote(outcome, base, server, timeout, poll_interval)
@@ -326,7 +296,7 @@ def _fit(
     rows: "TrainingRows",
     names: Sequence[str],
     clusters: int,
-    settings: _Settings,
+    parameters: Mapping[str, Any],
     notes: list[str],
     tensorboard: Path | None,
 ) -> "FitResult":
@@ -360,14 +330,8 @@ def _fit(
             result = fit(
                 rows.points.astype(np.float32, copy=False),
                 clusters,
-                init=settings.init,
-                n_init=settings.n_init,
-                max_iter=settings.max_iter,
-                tol=settings.tol,
-                standardize=settings.standardize,
-                distance=settings.distance.value,
-                seed=settings.seed,
                 on_iteration=on_iteration,
+                **parameters,
             )
         except TooFewDistinctPoints as error:
             raise too_few_distinct(f"--clusters {clusters}", error.distinct, rows, names) from None
@@ -384,9 +348,7 @@ def _write(
     rows: "TrainingRows",
     names: Sequence[str],
     files: Sequence[Path],
-    settings: _Settings,
-    model: str | None,
-) -> ModelCard:
+) -> _Outcome:
     import numpy as np
 
     from export import make_card, write_candidate
@@ -396,12 +358,11 @@ def _write(
         result,
         points,
         feature_names=names,
-        model=model,
         files=[str(file) for file in files],
         rows_left_out=rows.rows_left_out,
     )
     write_candidate(candidate, result, card, points)
-    return card
+    return _Outcome(candidate, card)
 
 
 def _publish(
@@ -409,37 +370,35 @@ def _publish(
     rows: "TrainingRows",
     names: Sequence[str],
     files: Sequence[Path],
-    settings: _Settings,
     base: Path,
-    publishing: _Publishing,
+    holdout: Sequence[Path] | None,
+    options: "PublishOptions",
+    *,
+    as_json: bool,
 ) -> _Outcome:
-    from export import publish
+    """Publish the fit; a refusal of the gate is shown as JSON too when that is asked for."""
+    from export import publish_fit
 
     compared: list[Comparison] = []
-    with progress("publishing") as tell, tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:
-        tell("measuring the clusters and writing")
-        candidate = Path(scratch) / "candidate"
-        _write(candidate, result, rows, names, files, settings, model_name(base))
-        tell("loading it back and replaying its golden requests")
-        shown = refusal_shown(str(base), compared, as_json=publishing.as_json)
-        with holdout_rows(publishing.holdout, names) as holdout, shown:
-            version = publish(
-                candidate,
+    with progress("publishing") as tell, holdout_rows(holdout, names) as holdout_file:
+        options = {**options, "holdout": holdout_file, "on_comparison": compared.append}
+        tell("measuring the clusters, writing, loading it back and replaying its golden requests")
+        with refusal_shown(str(base), compared, as_json=as_json):
+            published = publish_fit(
+                result,
+                rows.points,
                 base,
-                thresholds=publishing.thresholds,
-                holdout=holdout,
-                force=publishing.force,
-                served_at=publishing.served_at,
-                on_comparison=compared.append,
-                name=str(base),
-                tell=note,
+                feature_names=names,
+                files=files,
+                rows_left_out=rows.rows_left_out,
+                **options,
             )
     return _Outcome(
-        path=base / str(version),
-        card=ModelCard.read(version_directory(base, version)),
-        version=version,
+        path=base / str(published.version),
+        card=published.card,
+        version=published.version,
         comparison=compared[0] if compared else None,
-        effect=server_effect(base, version, dry_run=False),
+        effect=server_effect(base, published.version, dry_run=False),
     )
 
 

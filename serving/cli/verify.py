@@ -5,10 +5,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from export.addresses import model_name
 from export.errors import PublishRefused
 from export.repository import version_directory, versions
 
-from .arguments import JsonOption, examples, model_name, whole
+from .arguments import JsonOption, examples, whole
 from .exit_codes import REFUSED
 from .label_options import BaseArgument, DryRunOption, ServerOption
 from .tensorflow_import import require_tensorflow

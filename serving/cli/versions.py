@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
+from export.addresses import model_name
 from export.errors import InvalidCandidate
 from export.model_card import ModelCard
 from export.repository import config_entry, version_directory, versions
 
-from .arguments import JsonOption, examples, model_name
+from .arguments import JsonOption, examples
 from .label_options import BaseArgument, DryRunOption, ServerOption
 from .terminal import print_json, print_table
 

@@ -1,9 +1,6 @@
-"""What the clients answer: named arrays, with the names, dtypes and shapes of the served contract.
+"""What the clients answer, beyond the results that a loaded version gives too.
 
-In a shape, ``n`` is rows, ``d`` features, ``k`` clusters, ``b`` independent problems. Distances are
-in the model's space, centroids in raw units. A row with NaN or infinity has ``cluster_index`` and
-distances -1 and ``silhouette`` 0. ``version`` is the version that answered; over REST, which does
-not tell, it is the version that was asked for, or None.
+In a shape, ``n`` is rows, ``d`` features, ``k`` clusters, ``b`` independent problems.
 """
 
 from collections.abc import Mapping
@@ -13,68 +10,21 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from export.results import Assignment, Centroids, Distances, Score
 from kmeans_module import contract
 
-
-# Arrays have no single truth value, so that results are compared by field, not with ==.
-@dataclass(frozen=True, eq=False)
-class Assignment:
-    """The nearest cluster of each row.
-
-    Attributes:
-        cluster_index: int32 [n], 0-based.
-        distance: float32 [n], Euclidean (not squared), to the nearest centroid.
-    """
-
-    signature: ClassVar[str] = contract.ASSIGN
-
-    cluster_index: NDArray[np.int32]
-    distance: NDArray[np.float32]
-    version: int | None
-
-
-@dataclass(frozen=True, eq=False)
-class Score:
-    """How well each row fits its cluster.
-
-    Attributes:
-        squared_distance: float32 [n], to the nearest centroid; the sum is the inertia.
-        silhouette: float32 [n], the simplified silhouette, from -1 to 1.
-    """
-
-    signature: ClassVar[str] = contract.SCORE
-
-    squared_distance: NDArray[np.float32]
-    silhouette: NDArray[np.float32]
-    version: int | None
-
-
-@dataclass(frozen=True, eq=False)
-class Distances:
-    """The distances of each row to every centroid.
-
-    Attributes:
-        all_distances: float32 [n, k], Euclidean (not squared).
-    """
-
-    signature: ClassVar[str] = contract.TRANSFORM
-
-    all_distances: NDArray[np.float32]
-    version: int | None
-
-
-@dataclass(frozen=True, eq=False)
-class Centroids:
-    """The centroids of the clusters that were named.
-
-    Attributes:
-        centroid: float32 [n, d], in raw units.
-    """
-
-    signature: ClassVar[str] = contract.DECODE
-
-    centroid: NDArray[np.float32]
-    version: int | None
+__all__ = [
+    "Assignment",
+    "Centroids",
+    "Distances",
+    "FitStepResult",
+    "ModelMetadata",
+    "Prediction",
+    "Score",
+    "Signature",
+    "Tensor",
+    "VersionStatus",
+]
 
 
 @dataclass(frozen=True, eq=False)

@@ -130,7 +130,7 @@ def test_names_that_do_not_fit_the_columns_are_refused(
 def test_points_of_another_number_than_were_fitted_are_refused(
     fitted: FitResult, points: NDArray[np.float32]
 ) -> None:
-    with pytest.raises(InvalidCandidate, match="fit is of 600 rows, and points have 599"):
+    with pytest.raises(InvalidCandidate, match=r"shape \(599, 3\), and the fit is of \(600, 3\)"):
         make_card(fitted, points[1:], feature_names=FEATURE_NAMES)
 
 

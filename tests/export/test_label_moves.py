@@ -13,7 +13,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from export import label_moves, models_config, repository, versions
+from export import label_moves, models_config, publish, publishing, versions
 from export.errors import (
     HistoryNotWritten,
     InvalidModelsConfig,
@@ -23,7 +23,8 @@ from export.errors import (
 )
 from export.label_moves import Plan, carry_out
 from export.models_config import Entry
-from export.repository import config_entry, publish
+from export.repository import config_entry
+from export.storage import LocalStorage
 from export.wire import serving_pb2
 
 Decide = Callable[[Entry], Plan]
@@ -34,7 +35,7 @@ def base(
     tmp_path: Path, make_stand_in: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """Versions 1 to 4, of which 1 is stable."""
-    monkeypatch.setattr(repository, "validate", lambda *_arguments, **_keywords: None)
+    monkeypatch.setattr(publishing, "validate", lambda *_arguments, **_keywords: None)
     base = tmp_path / "models" / "customers"
     for number in range(1, 5):
         publish(make_stand_in(f"candidate{number}"), base)
@@ -209,7 +210,7 @@ def test_an_entry_that_somebody_edits_during_the_wait_stays_as_they_left_it(
 
 def test_who_has_to_wait_for_another_command_is_told(base: Path) -> None:
     told: list[str] = []
-    for lock in (models_config.moving, models_config.edited):
+    for lock in (models_config.move_lock, models_config.edit_lock):
         with ThreadPoolExecutor() as threads:
             with lock(base):
                 waits = threads.submit(move, base, label_moves.promote, 1, tell=told.append)
@@ -331,7 +332,7 @@ def test_prune_keeps_the_version_that_rollback_would_go_to(base: Path) -> None:
 def test_rollback_passes_over_a_version_that_was_pruned(base: Path) -> None:
     for version in (2, 3):
         move(base, label_moves.promote, version)
-    repository.remove(base, 2)
+    LocalStorage(base).remove(2)
     move(base, label_moves.rollback)
     assert state(base) == ((1,), {"stable": 1})
 

@@ -29,7 +29,7 @@ from export import (
     golden_requests,
     label_moves,
     publish,
-    repository,
+    publishing,
     version_directory,
     versions,
 )
@@ -37,6 +37,7 @@ from export.errors import InvalidModelsConfig
 from export.label_moves import Plan, carry_out
 from export.models_config import Entry
 from export.replay import findings
+from export.storage import LocalStorage
 
 from .conftest import seal
 
@@ -46,7 +47,7 @@ MakeStandIn = Callable[[str], Path]
 @pytest.fixture
 def unvalidated(monkeypatch: pytest.MonkeyPatch) -> None:
     """Publish without the gate: for tests of the file system alone."""
-    monkeypatch.setattr(repository, "validate", lambda *_arguments, **_keywords: None)
+    monkeypatch.setattr(publishing, "validate", lambda *_arguments, **_keywords: None)
 
 
 def _digest(directory: Path) -> dict[str, str]:
@@ -266,9 +267,9 @@ def test_a_disk_that_fails_midway_is_one_error_and_leaves_nothing(
 PUBLISHER: Final = """
 import os, signal, sys
 from pathlib import Path
-from export import repository
+from export import publishing
 
-repository.validate = lambda *arguments, **keywords: None
+publishing.validate = lambda *arguments, **keywords: None
 EVENTS = {"open", "os.listdir", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.scandir",
           "fcntl.flock", "shutil.copyfile"}
 points, last, armed = 0, int(sys.argv[3]), False
@@ -296,7 +297,7 @@ os.fsync, os.write, os.pwrite = map(watched, (os.fsync, os.write, os.pwrite))
 print("ready", flush=True)
 sys.stdin.readline()
 armed = True
-version = repository.publish(Path(sys.argv[1]), Path(sys.argv[2]))
+version = publishing.publish(Path(sys.argv[1]), Path(sys.argv[2]))
 armed = False
 print(version, points)
 """
@@ -535,7 +536,7 @@ def test_the_number_of_a_version_that_was_removed_is_never_given_again(
     base = tmp_path / "base"
     for name in ("a", "b", "c"):
         publish(make_stand_in(name), base)
-    repository.remove(base, 3)
+    LocalStorage(base).remove(3)
     assert _entries(base) == ["1", "2"]
     assert publish(make_stand_in("d"), base) == 4
     shutil.rmtree(base / "4")  # by hand
@@ -559,12 +560,12 @@ def test_the_folder_of_a_publisher_that_lives_is_not_cleaned_up(
     seen = []
 
     def publish_another(incoming: Path, **_keywords: Any) -> None:
-        monkeypatch.setattr(repository, "validate", lambda *_arguments, **_keywords: None)
+        monkeypatch.setattr(publishing, "validate", lambda *_arguments, **_keywords: None)
         assert publish(make_stand_in("quick"), base) == 1
         seen.append(_digest(incoming))
 
     slow = make_stand_in("slow")
-    monkeypatch.setattr(repository, "validate", publish_another)
+    monkeypatch.setattr(publishing, "validate", publish_another)
     assert publish(slow, base) == 2
     assert seen == [_digest(slow)]
     assert _digest(base / "2") == _digest(slow)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from export import ModelCard, repository, versions
+from export import ModelCard, publishing, versions
 from export.comparison import Comparison
 from serving import GrpcClient
 from serving.cli import main
@@ -35,12 +35,12 @@ def too_far(monkeypatch: pytest.MonkeyPatch) -> None:
     def validate(_directory: Path, *, live: Path | None, **_options: object) -> Comparison | None:
         return None if live is None else FAR
 
-    monkeypatch.setattr(repository, "validate", validate)
+    monkeypatch.setattr(publishing, "validate", validate)
 
 
 @pytest.fixture
 def near(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(repository, "validate", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(publishing, "validate", lambda *_arguments, **_options: None)
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "import-sklearn"])

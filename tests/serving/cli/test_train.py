@@ -1,39 +1,37 @@
 """What ``train`` decides before and after the fit."""
 
+import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import export
+from export import ModelCard, publishing
 from export.errors import PublishRefused
-from kmeans_module.errors import KMeansError
-from serving.cli import main, train
+from serving.cli import main
 from serving.cli.training_input import read_rows
 
 
-def n_init_of(rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
-    """The n_init that a fit of so many rows would be asked for."""
-    asked: list[int] = []
-
-    def fit(_rows: object, _names: object, _k: int, settings: train._Settings, *_: object) -> None:
-        asked.append(settings.n_init)
-        raise KMeansError("enough")
-
-    monkeypatch.setattr(train, "_fit", fit)
-    np.save(tmp_path / "rows.npy", np.zeros((rows, 1), np.float32))
-    command = ["train", str(tmp_path / "rows.npy"), "--model", str(tmp_path / "model")]
-    assert main([*command, "--clusters", "2", *options]) == 2
-    return asked[0]
+def n_init_of(
+    rows: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], *options: str
+) -> object:
+    """The starts that a fit of so many rows makes, as the card of its candidate has them."""
+    np.save(tmp_path / "rows.npy", np.arange(rows, dtype=np.float32)[:, None] % 2)
+    candidate = tmp_path / f"{rows}{''.join(options)}"
+    command = ["train", str(tmp_path / "rows.npy"), "--candidate", str(candidate), "--json"]
+    assert main([*command, "--clusters", "2", "--max-iter", "1", *options]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["n_init"] == ModelCard.read(candidate).parameters.n_init
+    return said["n_init"]
 
 
 def test_ten_starts_up_to_100000_rows_and_one_above_unless_given(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert n_init_of(100_000, tmp_path, monkeypatch) == 10
-    assert n_init_of(100_001, tmp_path, monkeypatch) == 1
-    assert n_init_of(100_001, tmp_path, monkeypatch, "--n-init", "4") == 4
+    assert n_init_of(100_000, tmp_path, capsys) == 10
+    assert n_init_of(100_001, tmp_path, capsys) == 1
+    assert n_init_of(100_001, tmp_path, capsys, "--n-init", "4") == 4
 
 
 def test_columns_are_taken_by_name_and_in_the_order_given(tmp_path: Path) -> None:
@@ -71,7 +69,7 @@ def test_what_is_suspicious_is_warned_of(
     ],
     ids=["Ctrl-C", "refused"],
 )
-def test_whatever_becomes_of_the_publishing_no_scratch_folder_is_left(
+def test_whatever_becomes_of_the_publishing_nothing_of_it_is_left(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
@@ -82,18 +80,20 @@ def test_whatever_becomes_of_the_publishing_no_scratch_folder_is_left(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    base = tmp_path / "new"
 
-    def publish(candidate: Path, base: Path, **_options: object) -> int:
-        assert (candidate / "saved_model.pb").is_file()
-        assert candidate.is_relative_to(scratch)
+    def validate(version: Path, **_options: object) -> None:
+        assert (version / "saved_model.pb").is_file()
+        assert version.is_relative_to(base)
         raise outcome
 
-    monkeypatch.setattr(export, "publish", publish)
+    monkeypatch.setattr(publishing, "validate", validate)
     np.save(tmp_path / "rows.npy", np.arange(6.0).reshape(3, 2))
-    command = ["train", str(tmp_path / "rows.npy"), "--model", str(tmp_path / "new")]
+    command = ["train", str(tmp_path / "rows.npy"), "--model", str(base)]
 
     assert main([*command, "--clusters", "2"]) == code
 
     # TensorFlow's own scratch files go when the process ends.
     assert list(scratch.glob("tfkmeans-*")) == []
+    assert [entry.name for entry in base.iterdir()] == [".publish.lock"]
     assert capfd.readouterr().err.splitlines()[-1] == said

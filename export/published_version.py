@@ -1,0 +1,143 @@
+"""A published version as an object of this process: NumPy in, NumPy out."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kmeans_module.contract import SIGNATURES
+from kmeans_module.errors import InvalidPoints
+
+from .errors import InvalidCandidate
+from .model_card import ModelCard
+from .results import Assignment, Centroids, Distances, Score
+from .storage import open_storage
+
+_R = TypeVar("_R", Assignment, Score, Distances, Centroids)
+
+
+class PublishedVersion:
+    """A version of a model, to be asked in this process; threads may share it.
+
+    The questions are answered as by a server. ``points`` are real numbers [n, d] in raw units, or a
+    data frame, whose columns are taken by the names of the card. A row with NaN or infinity is
+    answered with -1. Each raises InvalidPoints for rows of another width, and InvalidCandidate when
+    the version cannot be loaded.
+
+    Attributes:
+        directory: the place of the version, a folder or an address.
+        version: its number.
+        card: what it was trained on, how, and how well it fits.
+        model: the SavedModel, loaded when it is first needed.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = directory
+        self.version = int(Path(directory).name)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.directory)!r})"
+
+    @cached_property
+    def card(self) -> ModelCard:
+        return ModelCard.read(self.directory)
+
+    def assign(self, points: ArrayLike, /) -> Assignment:
+        """The nearest cluster of each row, and the distance to it."""
+        return self._answer(Assignment, points=self._rows(points))
+
+    def score(self, points: ArrayLike, /) -> Score:
+        """How well each row fits its cluster."""
+        return self._answer(Score, points=self._rows(points))
+
+    def transform(self, points: ArrayLike, /) -> Distances:
+        """The distances of each row to every centroid."""
+        return self._answer(Distances, points=self._rows(points))
+
+    def decode(self, cluster_index: ArrayLike | None = None, /) -> Centroids:
+        """The centroids of clusters [n], in raw units; by default of all, in their order.
+
+        Raises InvalidPoints for an index that is no cluster.
+        """
+        clusters = self.card.n_clusters
+        every = np.arange(clusters, dtype=np.int32)
+        index = every if cluster_index is None else np.asarray(cluster_index)
+        if index.ndim != 1 or (index.size and not np.isin(index, every).all()):
+            raise InvalidPoints(
+                f"cluster_index is {str(cluster_index)[:60]}; give whole numbers [n] from 0 to "
+                f"{clusters - 1}"
+            )
+        return self._answer(Centroids, cluster_index=index.astype(np.int32))
+
+    @cached_property
+    def model(self) -> Any:
+        """What TensorFlow loads."""
+        import tensorflow as tf
+
+        try:
+            # A signature holds the variables only weakly: the model has to stay referenced.
+            model = tf.saved_model.load(str(self.directory))
+        except (OSError, tf.errors.OpError, ValueError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InvalidCandidate(f"{self.directory}: cannot be loaded: {reason}") from error
+        for result in (Assignment, Score, Distances, Centroids):
+            if result.signature not in model.signatures:
+                raise InvalidCandidate(f"{self.directory}: has no signature {result.signature!r}")
+        return model
+
+    def _rows(self, points: ArrayLike) -> NDArray[np.float32]:
+        if hasattr(points, "columns"):
+            names = list(self.card.feature_names)
+            missing = [name for name in names if name not in points.columns]
+            if missing:
+                raise InvalidPoints(f"points have no column {missing[0]!r}, which the model takes")
+            frame: Any = points
+            points = frame[names]
+        try:
+            rows = np.asarray(points, np.float32)
+        except (TypeError, ValueError) as error:
+            raise InvalidPoints(f"points are no table of numbers: {error}") from None
+        inputs = self.model.signatures[Assignment.signature].structured_input_signature[1]
+        width = inputs["points"].shape[1]
+        if rows.ndim != 2 or rows.shape[1] != width:
+            raise InvalidPoints(f"points have shape {rows.shape}, and the model takes [n, {width}]")
+        return rows
+
+    def _answer(self, result: type[_R], **inputs: NDArray[Any]) -> _R:
+        import tensorflow as tf
+
+        signature = self.model.signatures[result.signature]
+        tensors = signature(**{name: tf.constant(array) for name, array in inputs.items()})
+        outputs: dict[str, Any] = {
+            tensor.name: tensors[tensor.name].numpy()
+            for tensor in SIGNATURES[result.signature].outputs
+        }
+        return result(**outputs, version=self.version)
+
+
+def load(base: str | Path, version: int | None = None) -> PublishedVersion:
+    """A version of a model, by default the live one.
+
+    The live version is what ``models.config`` has as ``stable``; of a model without an entry there,
+    and in an object store, the highest. The model itself is loaded with the first question, which
+    needs TensorFlow. ::
+
+        version = load("models/customers")
+        version.version, version.card.feature_names
+        version.assign(points).cluster_index
+
+    Args:
+      base: the folder of the model, or its address as a string, ``gs://bucket/models/customers``.
+      version: its number.
+
+    Raises:
+      NotAModel: ``base`` holds no version.
+      VersionNotFound: it does not hold that one.
+      InvalidCandidate: the version has no card that can be read.
+      InvalidModelsConfig: ``models.config`` cannot be read.
+    """
+    found = PublishedVersion(open_storage(base).version_directory(version))
+    _ = found.card
+    return found

@@ -1,0 +1,243 @@
+"""A candidate or a fit becomes the next version of a model, whole or not at all.
+
+Imports no TensorFlow for a candidate and a folder.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict, Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import file_hashes, golden_requests
+from .addresses import model_name
+from .comparison import Comparison, Thresholds
+from .durable_files import copy_tree
+from .errors import InvalidCandidate, PublishFailed
+from .model_card import ModelCard
+from .published_version import PublishedVersion, load
+from .repository import SAVED_MODEL
+from .storage import Storage, open_storage
+from .validation import refuse_for, validate
+
+if TYPE_CHECKING:
+    from kmeans_module import FitResult
+
+
+class PublishOptions(TypedDict, total=False):
+    """How a version is published; each may be left out.
+
+    Keys:
+      timeout: seconds that the validation may take; 600.
+      thresholds: how far the new version may be from the version that is live.
+      holdout: an .npy file of rows [n, d], raw units, to compare the two on; by default the rows
+        that travel with the new version.
+      force: publish it however far it is; its card says so. What does not load or does not answer
+        as recorded is refused all the same.
+      served_at: the folder of the model as the server sees it, when the entry in ``models.config``
+        is first written; by default the absolute path of the folder.
+      on_comparison: is told the figures, before they are held against the thresholds.
+      tell: is told that somebody else is being waited for.
+    """
+
+    timeout: float
+    thresholds: Thresholds
+    holdout: str | Path | None
+    force: bool
+    served_at: str | None
+    on_comparison: Callable[[Comparison], None]
+    tell: Callable[[str], None]
+
+
+def publish(
+    candidate: str | Path,
+    base: str | Path,
+    *,
+    dry_run: bool = False,
+    name: str | None = None,
+    **options: Unpack[PublishOptions],
+) -> int:
+    """Publish a copy of a candidate as the next version of a model, whole or not at all.
+
+    Safe to call from many processes at once where ``base`` is a folder: each takes a number of its
+    own, and none changes a version that is there. ``base`` and its parents are made when they do
+    not exist. The first version is entered in ``models.config`` as ``stable``; a later one is
+    served once promoted. What an object store promises less: ``export.storage.GFileStorage``.
+
+    Args:
+      candidate: a version directory, as ``write_candidate`` makes it. It stays where it is.
+      base: the folder of the model, or its address as a string, ``gs://bucket/models/customers``.
+      dry_run: do all but publish.
+      name: what a refusal calls the candidate; its folder by default.
+      options: see ``export.publishing.PublishOptions``.
+
+    Returns:
+      The number of the new version: one above the highest there ever was, or 1.
+
+    Raises:
+      InvalidCandidate: the candidate is incomplete.
+      PublishRefused: the validation did not pass, or it is too far from the live version.
+      PublishFailed: the disk is full, ``base`` is read-only, is a file, ...
+      InvalidModelsConfig: ``models.config`` cannot be read or edited, or has the model at another
+        place than ``served_at``; nothing was published.
+    """
+    candidate, name = Path(candidate), name or str(candidate)
+    storage = _storage(base, options)
+    with _failures(storage, base):
+        _check_candidate(candidate)
+        storage.check(candidate)
+        if dry_run:
+            storage.check_writable()
+            with storage.live_version() as live:
+                _pass_gate(candidate, live, name, options)
+            return storage.next_number()
+    return _publish(partial(copy_tree, candidate), storage, base, name, options)
+
+
+def publish_fit(
+    result: "FitResult",
+    points: ArrayLike,
+    base: str | Path,
+    *,
+    feature_names: Sequence[str] | None = None,
+    files: Sequence[str | Path] = (),
+    rows_left_out: int = 0,
+    **options: Unpack[PublishOptions],
+) -> PublishedVersion:
+    """Publish a fit as the next version of a model: what ``tfkmeans train`` does after the fit.
+
+    The card is measured, the version is written beside the versions that are there, loaded in a
+    fresh process, compared with the live version and renamed. ::
+
+        result = fit(frame, 8, standardize=True)
+        version = publish_fit(result, frame, "models/customers")
+        version.assign(frame).cluster_index
+
+    Args:
+      result: what ``fit`` gave for ``points``.
+      points: [n, d], raw units: the rows that were fitted; written and measured as float32.
+      base: the folder of the model, whose name the model is served by, or its address as a string.
+      feature_names: d names, in the order of the columns; those of a data frame by default.
+      files: where the rows came from.
+      rows_left_out: rows that were read and not used, for a missing value say.
+      options: see ``export.publishing.PublishOptions``.
+
+    Returns:
+      The new version.
+
+    Raises:
+      InvalidCandidate: the points or the names are not those of the fit.
+      PublishRefused, PublishFailed, InvalidModelsConfig: as by ``publish``.
+    """
+    storage = _storage(base, options)
+    with _failures(storage, base):
+        storage.check(None)
+    from .candidate import write_version
+    from .card_from_fit import make_card
+
+    rows, names = _rows_and_names(points, feature_names)
+    card = make_card(
+        result,
+        rows,
+        feature_names=names,
+        model=model_name(base),
+        files=[str(file) for file in files],
+        rows_left_out=rows_left_out,
+    )
+    write = partial(write_version, module=result.module, card=card, points=rows)
+    return load(base, _publish(write, storage, base, str(base), options))
+
+
+def _rows_and_names(
+    points: ArrayLike, feature_names: Sequence[str] | None
+) -> tuple[NDArray[np.float32], Sequence[str]]:
+    if feature_names is None:
+        columns = getattr(points, "columns", None)
+        if columns is None:
+            raise InvalidCandidate(
+                "feature_names are not given, and points are no data frame that has them: give "
+                "one name a column"
+            )
+        feature_names = [str(column) for column in columns]
+    try:
+        return np.asarray(points, np.float32), feature_names
+    except (TypeError, ValueError) as error:
+        raise InvalidCandidate(f"points are no table of numbers: {error}") from None
+
+
+def _storage(base: str | Path, options: PublishOptions) -> Storage:
+    return open_storage(
+        base,
+        served_at=options.get("served_at"),
+        tell=options.get("tell", lambda _said: None),
+    )
+
+
+@contextmanager
+def _failures(storage: Storage, base: str | Path) -> Iterator[None]:
+    """Raise PublishFailed for what breaks in the block."""
+    try:
+        yield
+    except storage.errors as error:
+        raise PublishFailed(f"{base}: cannot publish: {storage.reason(error)}") from error
+
+
+def _publish(
+    write: Callable[[Path], None],
+    storage: Storage,
+    base: str | Path,
+    name: str,
+    options: PublishOptions,
+) -> int:
+    """Publish what ``write`` makes of a path that is not there yet."""
+    with _failures(storage, base), storage.staging() as version:
+        write(version)
+        with storage.live_version() as live:
+            overridden = _pass_gate(version, live, name, options)
+        if overridden:
+            replace(ModelCard.read(version), forced=tuple(overridden)).write(version)
+        number = storage.commit(version)
+    storage.enter(number)
+    return number
+
+
+def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOptions) -> list[str]:
+    """Validate a version; gives what was found against it and overridden by force.
+
+    Raises PublishRefused.
+    """
+    refuse_for(file_hashes.findings(version), name)
+    comparison = validate(
+        version,
+        name=name,
+        timeout=options.get("timeout", 600.0),
+        live=live,
+        holdout=options.get("holdout"),
+    )
+    # Beyond what `validate` asks of versions that are there: nothing is left unasked.
+    clusters = ModelCard.read(version).n_clusters
+    refuse_for(golden_requests.missing(golden_requests.read(version), clusters), name)
+    if comparison is None:
+        return []
+    if isinstance(comparison, str):
+        found = [f"cannot be compared with the live version: {comparison}"]
+    else:
+        if on_comparison := options.get("on_comparison"):
+            on_comparison(comparison)
+        found = comparison.beyond(options.get("thresholds", Thresholds()))
+    if not options.get("force", False):
+        refuse_for(found, name, mend="; --force publishes it all the same")
+    return found
+
+
+def _check_candidate(candidate: Path) -> None:
+    """Raise InvalidCandidate for what is no version directory."""
+    if not candidate.is_dir():
+        raise InvalidCandidate(f"{candidate}: there is no such folder; name a version directory")
+    if not (candidate / SAVED_MODEL).is_file():
+        raise InvalidCandidate(f"{candidate}: has no {SAVED_MODEL}; name a version directory")
+    ModelCard.read(candidate)
