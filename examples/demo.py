@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from export.repository import version_directory
+from export import load
 from serving import Assignment, GrpcClient, RestClient
 from serving.cli import main as tfkmeans
 from serving.cli.terminal import print_fields
@@ -51,13 +51,6 @@ def penguins() -> tuple[NDArray[np.float32], list[str]]:
         rows = list(csv.DictReader(file))
     points = [[np.nan if row[c] == "NA" else float(row[c]) for c in COLUMNS] for row in rows]
     return np.array(points, np.float32), [row["species"] for row in rows]
-
-
-def in_process(directory: Path, points: NDArray[np.float32]) -> Assignment:
-    """The answer of the published version, loaded into this process."""
-    from serving.batch import LocalScorer
-
-    return LocalScorer(directory).assign(points)
 
 
 def by_server(base: Path, points: NDArray[np.float32]) -> dict[str, Assignment]:
@@ -133,10 +126,9 @@ def main(folder: Path) -> None:
     )
     scored = run("batch-score", rows, clusters, "--model", model, "--overwrite")
     points, species = penguins()
-    version = int(str(trained["version"]))
-    directory = version_directory(model, version)
+    version = load(model, int(str(trained["version"])))
     answers = {
-        "in process": in_process(directory, points),
+        "in process": version.assign(points),
         **by_server(model, points),
         "batch": from_files(clusters, len(points)),
     }
@@ -144,7 +136,7 @@ def main(folder: Path) -> None:
 
     print()
     print_fields(
-        f"{model.name}, version {version}",
+        f"{model.name}, version {version.version}",
         [
             ("rows", f"{trained['rows_used']} used, {trained['rows_left_out']} left out"),
             ("k", str(trained["n_clusters"])),
@@ -153,8 +145,8 @@ def main(folder: Path) -> None:
             ("silhouette", f"{trained['silhouette']:.4f}"),
             ("species", agreement(answers["in process"].cluster_index, species)),
             ("equal answers", f"{', '.join(answers)}: {scored['rows']} rows each"),
-            ("model", f"{directory}/"),
-            ("card", str(directory / "assets.extra" / "model_card.json")),
+            ("model", f"{version.directory}/"),
+            ("card", str(Path(version.directory, "assets.extra", "model_card.json"))),
             ("clusters", f"{clusters}/"),
             ("report", str(page)),
         ],

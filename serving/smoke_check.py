@@ -103,7 +103,7 @@ def _publish_small_model(base: Path) -> Check:
     """Fit three clusters in columns of very different units, and publish them as version 1."""
     import numpy as np
 
-    from export import make_card, publish, write_candidate
+    from export import publish_fit
     from kmeans_module import fit
 
     random = np.random.default_rng(0)
@@ -112,15 +112,7 @@ def _publish_small_model(base: Path) -> Check:
         np.float32
     )
     result = fit(points, 3, standardize=True)
-    card = make_card(
-        result,
-        points,
-        feature_names=["a", "b"],
-        model=base.name,
-    )
-    candidate = base.with_name("candidate")
-    write_candidate(candidate, result, card, points)
-    version = publish(candidate, base)
+    version = publish_fit(result, points, base, feature_names=["a", "b"]).version
     return Check(True, "publish", f"{len(points)} rows, 3 clusters, as version {version}")
 
 

@@ -99,21 +99,12 @@ def empty(tmp_path: Path) -> Path:
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, EmbeddedServer]]:
     """A published model, and a server of it in this process."""
-    from export import make_card, publish, write_candidate
+    from export import publish_fit
     from kmeans_module import fit
 
-    folder = tmp_path_factory.mktemp("served")
-    base = folder / "people"
+    base = tmp_path_factory.mktemp("served") / "people"
     points = np.random.default_rng(0).normal(scale=5, size=(200, 2)).astype(np.float32)
-    result = fit(points, 3)
-    card = make_card(
-        result,
-        points,
-        feature_names=["a", "b"],
-        model="people",
-    )
-    write_candidate(folder / "candidate", result, card, points)
-    publish(folder / "candidate", base)
+    publish_fit(fit(points, 3), points, base, feature_names=["a", "b"])
     with EmbeddedServer(model_name="people", model_base_path=base) as server:
         yield base, server
 

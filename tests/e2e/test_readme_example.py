@@ -1,0 +1,29 @@
+"""The example of README.md that goes from a fit to a version runs as it stands there."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from export import PublishedVersion, versions
+from scripts.documented_commands import ROOT
+
+
+def test_the_example_from_a_fit_to_a_loaded_version_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (example,) = [block for block in blocks if "publish_fit" in block]
+    monkeypatch.chdir(tmp_path)
+    rows = np.random.default_rng(0).normal(size=(200, 2))
+    names: dict[str, Any] = {"frame": pd.DataFrame(rows, columns=["age", "income"])}
+    exec(example, names)
+    assert versions("models/customers") == (1,)
+    customers: PublishedVersion = names["customers"]
+    assert customers.card.feature_names == ("age", "income")
+    np.testing.assert_array_equal(
+        customers.assign(names["frame"]).cluster_index, names["result"].assignments
+    )

@@ -1,0 +1,156 @@
+"""A version that is loaded answers as its module does, and says which it is."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+
+import export
+import serving
+from export import (
+    InvalidCandidate,
+    ModelCard,
+    NotAModel,
+    PublishedVersion,
+    VersionNotFound,
+    label_moves,
+    load,
+    publish,
+    publishing,
+)
+from kmeans_module import FitResult, InvalidPoints
+
+from .conftest import FEATURE_NAMES
+
+
+@pytest.fixture
+def base(candidate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Versions 1 and 2, of which 1 is stable."""
+    monkeypatch.setattr(publishing, "validate", lambda *_arguments, **_keywords: None)
+    for number in (1, 2):
+        assert publish(candidate, tmp_path / "models" / "blobs") == number
+    return tmp_path / "models" / "blobs"
+
+
+@pytest.fixture
+def store(candidate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Versions 1 and 2 at an address."""
+    monkeypatch.setattr(publishing, "validate", lambda *_arguments, **_keywords: None)
+    address = "ram://loaded/models/blobs"
+    for number in (1, 2):
+        assert publish(candidate, address) == number
+    yield address
+    tf.io.gfile.rmtree(address)
+
+
+@pytest.fixture(scope="module")
+def version(candidate: Path, tmp_path_factory: pytest.TempPathFactory) -> PublishedVersion:
+    return PublishedVersion(shutil.copytree(candidate, tmp_path_factory.mktemp("blobs") / "7"))
+
+
+def test_every_question_is_answered_as_by_the_module(
+    version: PublishedVersion, fitted: FitResult, points: NDArray[np.float32], card: ModelCard
+) -> None:
+    rows = np.concatenate([points[:50], [[np.nan, 0, 0]]]).astype(np.float32)
+    for answer, module_answer in (
+        (version.assign(rows), fitted.module.assign(rows)),
+        (version.score(rows), fitted.module.score(rows)),
+        (version.transform(rows), fitted.module.transform(rows)),
+        (version.decode([2, 0]), fitted.module.decode([2, 0])),
+    ):
+        assert answer.version == version.version == 7
+        for name, tensor in module_answer.items():
+            given = getattr(answer, name)
+            assert given.dtype == tensor.numpy().dtype
+            np.testing.assert_array_equal(given, tensor.numpy())
+    assert version.assign(rows).cluster_index[-1] == -1
+    assert version.assign(np.empty((0, 3))).distance.shape == (0,)
+    np.testing.assert_allclose(version.decode().centroid, fitted.centroids, rtol=1e-5)
+    assert version.card == card
+
+
+def test_the_results_are_those_of_the_clients() -> None:
+    for name in ("Assignment", "Score", "Distances", "Centroids"):
+        assert getattr(export, name) is getattr(serving, name)
+
+
+def test_the_columns_of_a_data_frame_are_taken_by_name(
+    version: PublishedVersion, points: NDArray[np.float32]
+) -> None:
+    frame = pd.DataFrame(points, columns=list(FEATURE_NAMES))
+    mixed = frame[["depth", "length", "width"]].assign(town="Rome")
+    np.testing.assert_array_equal(
+        version.assign(mixed).cluster_index, version.assign(points).cluster_index
+    )
+    with pytest.raises(InvalidPoints, match="no column 'width', which the model takes"):
+        version.assign(frame.drop(columns="width"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([1.0, 2.0, 3.0], r"shape \(3,\), and the model takes \[n, 3\]"),
+        ([[1.0, 2.0]], r"shape \(1, 2\), and the model takes \[n, 3\]"),
+        ([["a", "b", "c"]], "no table of numbers"),
+    ],
+)
+def test_rows_that_are_not_the_models_are_one_line(
+    version: PublishedVersion, rows: Any, message: str
+) -> None:
+    for question in (version.assign, version.score, version.transform):
+        with pytest.raises(InvalidPoints, match=message) as refused:
+            question(rows)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("index", [4, [4], [-1], [0.5], [[0]], ["a"], [np.nan]])
+def test_an_index_that_is_no_cluster_is_one_line(version: PublishedVersion, index: Any) -> None:
+    with pytest.raises(InvalidPoints, match=r"give whole numbers .* from 0 to 3"):
+        version.decode(index)
+
+
+def test_the_live_version_is_taken_unless_another_is_named(base: Path) -> None:
+    assert load(base).version == 1
+    assert load(str(base), 2).version == 2
+    label_moves.carry_out(base, lambda entry: label_moves.promote(base, entry, 2), poll_interval=0)
+    assert load(base).version == 2
+    (base.parent / "models.config").unlink()
+    shutil.copytree(base / "1", base / "3")
+    assert load(base).version == 3
+    with pytest.raises(VersionNotFound, match="has no version 9; there is 1, 2, 3"):
+        load(base, 9)
+
+
+def test_a_version_of_a_store_is_loaded_from_there(
+    store: str, fitted: FitResult, points: NDArray[np.float32], card: ModelCard
+) -> None:
+    found = load(store)
+    assert (found.version, found.directory, found.card) == (2, f"{store}/2", card)
+    np.testing.assert_array_equal(found.assign(points).cluster_index, fitted.assignments)
+    assert load(store, 1).version == 1
+    with pytest.raises(VersionNotFound, match="has no version 9; there is 1, 2"):
+        load(store, 9)
+    with pytest.raises(NotAModel, match="ram://nothing: holds no version folder"):
+        load("ram://nothing")
+    tf.io.gfile.remove(f"{store}/1/assets.extra/model_card.json")
+    with pytest.raises(InvalidCandidate, match=f"{store}/1: no model card"):
+        load(store, 1)
+
+
+def test_what_is_no_model_and_what_does_not_load_is_one_line(base: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotAModel, match="there is no such folder"):
+        load(tmp_path / "gone")
+    (base / "2" / "saved_model.pb").write_bytes(b"broken")
+    broken = load(base, 2)  # the card is there
+    with pytest.raises(InvalidCandidate, match="/2: cannot be loaded: ") as refused:
+        broken.assign([[1.0, 2.0, 3.0]])
+    assert "\n" not in str(refused.value)
+    (base / "2" / "assets.extra" / "model_card.json").unlink()
+    with pytest.raises(InvalidCandidate, match="no model card"):
+        load(base, 2)

@@ -1,0 +1,193 @@
+"""A fit becomes a version in one call, whole or not at all."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from export import (
+    InvalidCandidate,
+    ModelCard,
+    NotAModel,
+    PublishFailed,
+    PublishRefused,
+    Thresholds,
+    file_hashes,
+    load,
+    publish,
+    publish_fit,
+    publishing,
+    versions,
+    warmup,
+)
+from export.comparison import Comparison
+from export.replay import findings
+from export.repository import config_entry
+from kmeans_module import FitResult
+
+from .conftest import FEATURE_NAMES
+
+
+@pytest.fixture
+def unvalidated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing, "validate", lambda *_arguments, **_keywords: None)
+
+
+def _entries(base: Path) -> list[str]:
+    return sorted(entry.name for entry in base.iterdir())
+
+
+def test_a_fit_is_published_through_the_gate_and_answers_as_it_did(
+    fitted: FitResult, points: NDArray[np.float32], tmp_path: Path
+) -> None:
+    base = tmp_path / "models" / "blobs"
+    figures: list[Comparison] = []
+    first = publish_fit(
+        fitted,
+        points,
+        base,
+        feature_names=FEATURE_NAMES,
+        files=[Path("blobs.csv")],
+        rows_left_out=2,
+    )
+    second = publish_fit(
+        fitted, points, str(base), feature_names=FEATURE_NAMES, on_comparison=figures.append
+    )
+    assert (first.version, first.directory, second.version) == (1, base / "1", 2)
+    assert [each.live_version for each in figures] == [1]
+    assert _entries(base) == [".publish.lock", "1", "2", "history.jsonl"]
+    assert findings(base / "1") == []
+    assert file_hashes.findings(base / "1") == []
+    card = ModelCard.read(base / "1")
+    assert (card.model, card.feature_names, card.data.files) == (
+        "blobs",
+        FEATURE_NAMES,
+        ("blobs.csv",),
+    )
+    assert card.data.rows_left_out == 2
+    np.testing.assert_array_equal(first.assign(points).cluster_index, fitted.assignments)
+    entry = config_entry(base)
+    assert entry is not None
+    assert (entry.versions, entry.labels) == ((1,), {"stable": 1})
+
+
+@pytest.mark.usefixtures("unvalidated")
+def test_the_files_of_a_fit_are_as_open_as_those_of_a_copied_candidate(
+    fitted: FitResult, points: NDArray[np.float32], candidate: Path, tmp_path: Path
+) -> None:
+    publish_fit(fitted, points, tmp_path / "fit", feature_names=FEATURE_NAMES)
+    publish(candidate, tmp_path / "copy")
+    modes = [
+        {str(path.relative_to(base)): path.stat().st_mode for path in (base / "1").rglob("*")}
+        for base in (tmp_path / "fit", tmp_path / "copy")
+    ]
+    assert modes[0] == modes[1]
+
+
+@pytest.mark.usefixtures("unvalidated")
+def test_a_data_frame_gives_the_names_of_its_columns(
+    fitted: FitResult, points: NDArray[np.float32], tmp_path: Path
+) -> None:
+    frame = pd.DataFrame(points.astype(np.float64), columns=["length", "width", "depth"])
+    version = publish_fit(fitted, frame, tmp_path / "blobs")
+    assert version.card.feature_names == ("length", "width", "depth")
+    assert version.card.data.fingerprint == load(tmp_path / "blobs").card.data.fingerprint
+
+
+@pytest.mark.usefixtures("unvalidated")
+@pytest.mark.parametrize(
+    ("rows", "names", "message"),
+    [
+        (slice(None), None, "feature_names are not given, and points are no data frame"),
+        (slice(None), ("a", "b"), "2 names, and the points have 3 columns"),
+        (slice(1, None), FEATURE_NAMES, r"shape \(599, 3\), and the fit is of \(600, 3\)"),
+        (0, FEATURE_NAMES, r"shape \(3,\), and the fit is of \(600, 3\)"),
+    ],
+)
+def test_points_and_names_that_are_not_those_of_the_fit_are_refused_and_no_folder_is_made(
+    fitted: FitResult,
+    points: NDArray[np.float32],
+    tmp_path: Path,
+    rows: Any,
+    names: tuple[str, ...] | None,
+    message: str,
+) -> None:
+    with pytest.raises(InvalidCandidate, match=message):
+        publish_fit(fitted, points[rows], tmp_path / "new", feature_names=names)
+    assert not any(tmp_path.iterdir())
+
+
+def test_points_that_are_no_numbers_are_refused_in_one_line(
+    fitted: FitResult, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidCandidate, match="points are no table of numbers: ") as refused:
+        publish_fit(fitted, [["a", "b", "c"]], tmp_path / "new", feature_names=FEATURE_NAMES)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_fit_too_far_from_the_live_version_is_refused_unless_forced(
+    fitted: FitResult,
+    points: NDArray[np.float32],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    far = Comparison(1, 60, 1.0, 3.0, 2.0, 0.4, 0.1)
+    monkeypatch.setattr(publishing, "validate", lambda *_arguments, **_keywords: far)
+    base = tmp_path / "blobs"
+    with pytest.raises(PublishRefused, match=f"^{base}: refused: .*--max-inertia-rise"):
+        publish_fit(fitted, points, base, feature_names=FEATURE_NAMES)
+    assert versions(base) == ()
+    forced = publish_fit(fitted, points, base, feature_names=FEATURE_NAMES, force=True)
+    assert len(forced.card.forced) == 2
+    assert file_hashes.findings(base / "1") == []
+    loose = Thresholds(max_inertia_rise=3, min_rows_kept=0.1)
+    near = publish_fit(fitted, points, base, feature_names=FEATURE_NAMES, thresholds=loose)
+    assert (near.version, near.card.forced) == (2, ())
+
+
+@pytest.mark.usefixtures("unvalidated")
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), PublishFailed),
+        (tf.errors.ResourceExhaustedError(None, None, "No space left on device"), PublishFailed),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+    ],
+)
+def test_a_fit_that_cannot_be_written_whole_leaves_nothing(
+    fitted: FitResult,
+    points: NDArray[np.float32],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    raised: type[BaseException],
+) -> None:
+    def fail(*_arguments: Any, **_keywords: Any) -> NoReturn:
+        raise error
+
+    base = tmp_path / "blobs"
+    with monkeypatch.context() as patched:
+        patched.setattr(warmup, "write", fail)
+        with pytest.raises(raised, match=f"{base}: cannot publish: No space|^$"):
+            publish_fit(fitted, points, base, feature_names=FEATURE_NAMES)
+    assert _entries(base) == [".publish.lock"]
+    assert publish_fit(fitted, points, base, feature_names=FEATURE_NAMES).version == 1
+
+
+@pytest.mark.usefixtures("unvalidated")
+def test_what_keeps_a_fit_from_being_published_is_found_before_the_work(
+    fitted: FitResult, points: NDArray[np.float32], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(PublishFailed, match="file: is a file; name a folder"):
+        publish_fit(fitted, points, tmp_path / "file", feature_names=FEATURE_NAMES)
+    with pytest.raises(PublishFailed, match=r"served_at /m: no models.config .* leave it out"):
+        publish_fit(fitted, points, "ram://m", feature_names=FEATURE_NAMES, served_at="/m")
+    with pytest.raises(NotAModel, match="gs:/bucket/m: lacks a slash of an address"):
+        publish_fit(fitted, points, Path("gs://bucket/m"), feature_names=FEATURE_NAMES)
