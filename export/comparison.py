@@ -104,7 +104,7 @@ def compare(
     before, after = live.cluster_index[both], candidate.cluster_index[both]
     live_inertia = _mean_squared_distance(rows, live.centroids[before])
     candidate_inertia = _mean_squared_distance(rows, candidate.centroids[after])
-    match = matched_clusters(live.centroids, candidate.centroids)
+    match = match_clusters(live.centroids, candidate.centroids)
     return Comparison(
         live_version=live_version,
         rows=len(rows),
@@ -129,7 +129,7 @@ def _rise(before: float, after: float) -> float:
     return 0.0 if after <= tiny else float(np.finfo(np.float64).max)
 
 
-def matched_clusters(live: NDArray[Any], candidate: NDArray[Any]) -> NDArray[np.int64]:
+def match_clusters(live: NDArray[Any], candidate: NDArray[Any]) -> NDArray[np.int64]:
     """For each cluster of the candidate, that of the live version; -2 for one without.
 
     One to one, by the least sum of distances between the centroids [k, d], which are in one space.

@@ -105,7 +105,7 @@ def choose(points: Array, n_clusters: int, answer: Answer, *, seed: int = 0) -> 
     """
     rng = np.random.default_rng(seed)
     most_rows = max(1, min(_MOST_ROWS, _MOST_DISTANCES // n_clusters))
-    rows = _clear_rows(_drawn(points, 2 * most_rows, rng), answer)[:most_rows]
+    rows = _clear_rows(_draw(points, 2 * most_rows, rng), answer)[:most_rows]
     outliers = _clear_rows(_outliers(points, rng), answer)
     batches = [rows[:0], rows[:1], rows, _with_bad_rows(rows, points), outliers]
     asked: list[tuple[str, dict[str, Array]]] = [
@@ -147,7 +147,7 @@ def missing(requests: Sequence[GoldenRequest], n_clusters: int) -> list[str]:
     return [f"the golden requests lack {', '.join(found)}"] if found else []
 
 
-def _drawn(points: Array, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
+def _draw(points: Array, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
     if len(points) > count:
         points = points[np.sort(rng.choice(len(points), count, replace=False))]
     return points.astype(np.float32)

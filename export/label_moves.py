@@ -6,7 +6,7 @@ canary: requests without version or label go to the highest loaded version. Impo
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -73,14 +73,14 @@ class Plan:
         loads = sorted({*self.after.versions} - {*self.before.versions})
         unloads = sorted({*self.before.versions} - {*self.after.versions})
         told = [
-            *([f"loads {_named(loads)}"] if loads else []),
+            *([f"loads {_version_list(loads)}"] if loads else []),
             *(
                 f"answers label {move.label} with version {move.target}"
                 if move.target is not None
                 else f"knows label {move.label} no more"
                 for move in self.moves
             ),
-            *([f"unloads {_named(unloads)}"] if unloads else []),
+            *([f"unloads {_version_list(unloads)}"] if unloads else []),
         ]
         if not told:
             told = ["has nothing to change"]
@@ -92,7 +92,7 @@ class Plan:
         )
 
 
-def _named(numbers: list[int]) -> str:
+def _version_list(numbers: Sequence[int]) -> str:
     return f"version{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
@@ -113,7 +113,7 @@ def promote(base: Path, entry: Entry, version: int, label: str = STABLE) -> Plan
                 f"{version}"
             )
         labels.setdefault(STABLE, version)
-    return _planned(base, entry, labels, "promote")
+    return _plan_labels(base, entry, labels, "promote")
 
 
 def canary(base: Path, entry: Entry, version: int | None) -> Plan:
@@ -129,7 +129,7 @@ def canary(base: Path, entry: Entry, version: int | None) -> Plan:
         if version == entry.stable:
             raise MoveRefused(f"{base}: version {version} is stable; a canary is another one")
         labels = {STABLE: entry.stable, **labels, CANARY: version}
-    return _planned(base, entry, labels, "canary")
+    return _plan_labels(base, entry, labels, "canary")
 
 
 def rollback(base: Path, entry: Entry, to: int | None = None) -> Plan:
@@ -147,7 +147,7 @@ def rollback(base: Path, entry: Entry, to: int | None = None) -> Plan:
                 "name one: --to V"
             )
     version_directory(base, to)
-    return _planned(base, entry, {**entry.labels, STABLE: to}, ROLLBACK)
+    return _plan_labels(base, entry, {**entry.labels, STABLE: to}, ROLLBACK)
 
 
 def way_back(base: Path, entry: Entry | None) -> int | None:
@@ -162,7 +162,7 @@ def way_back(base: Path, entry: Entry | None) -> int | None:
     return next((place for place in places if place in there and place != entry.stable), None)
 
 
-def _planned(base: Path, entry: Entry, labels: Mapping[str, int], by: str) -> Plan:
+def _plan_labels(base: Path, entry: Entry, labels: Mapping[str, int], by: str) -> Plan:
     """What is loaded is what carries a label, and no label but the canary's is above stable."""
     stable = labels.get(STABLE, entry.stable)
     settled = {
@@ -238,7 +238,7 @@ def _write_apart(base: Path, plan: Plan, seconds: float, tell: Callable[[str], N
     try:
         for entry in steps:
             if now != plan.before:
-                tell(f"waiting {seconds:g} s for the servers to load {_named(list(now.versions))}")
+                tell(f"waiting {seconds:g} s for the servers to load {_version_list(now.versions)}")
                 time.sleep(seconds)
             _write_step(base, plan.name, now, entry)
             now = entry
@@ -274,7 +274,7 @@ def _write_followed(
             new = models_config.with_entry(text, plan.name, entry)
             config = models_config.message(new, origin=path)
             models_config.write(path, new)
-            tell(f"waiting for the server to load {_named(list(entry.versions))}")
+            tell(f"waiting for the server to load {_version_list(entry.versions)}")
             server.follow(config, plan.name, entry)
     except BaseException as error:
         models_config.write(path, text)

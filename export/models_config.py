@@ -171,7 +171,7 @@ def entry(text: str, name: str, *, origin: Path) -> Entry | None:
     span = _models(text).get(name)
     if span is None:
         return None
-    config = _parsed(text[slice(*span)])
+    config = _parse_entry(text[slice(*span)])
     policy = config.model_version_policy
     if policy.WhichOneof("policy_choice") != "specific":
         raise InvalidModelsConfig(
@@ -187,10 +187,10 @@ def with_entry(text: str, name: str, new: Entry) -> str:
     spans = _models(text)
     if name in spans:
         start, end = spans[name]
-        edited = text[start:end]
-        for at, to, replacement in reversed(_edits(edited, new)):
-            edited = edited[:at] + replacement.replace("\n", line_end) + edited[to:]
-        return f"{text[:start]}{edited}{text[end:]}"
+        body = text[start:end]
+        for at, to, replacement in reversed(_edits(body, new)):
+            body = body[:at] + replacement.replace("\n", line_end) + body[to:]
+        return f"{text[:start]}{body}{text[end:]}"
     if not _top_fields(text):
         text = f"{text.rstrip()}{line_end}{_LIST} {{{line_end}}}{line_end}".lstrip()
     end = _list_end(text)
@@ -212,7 +212,7 @@ def _edits(body: str, new: Entry) -> list[tuple[int, int, str]]:
         if name not in ("model_version_policy", "version_labels"):
             continue
         last = end
-        said = _parsed(body[start:end])
+        said = _parse_entry(body[start:end])
         if name == "model_version_policy":
             if {*said.model_version_policy.specific.versions} != {*new.versions}:
                 edits.append((start, end, _policy(new.versions)))
@@ -241,14 +241,14 @@ def _with_its_gap(body: str, start: int, end: int) -> tuple[int, int]:
 def _policy(versions: Sequence[int]) -> str:
     config = serving_pb2.ModelConfig()
     config.model_version_policy.specific.versions.extend(sorted(versions))
-    return _written(config)
+    return _to_text(config)
 
 
 def _labels(labels: Mapping[str, int]) -> str:
-    return _written(serving_pb2.ModelConfig(version_labels=labels))
+    return _to_text(serving_pb2.ModelConfig(version_labels=labels))
 
 
-def _written(config: serving_pb2.ModelConfig) -> str:
+def _to_text(config: serving_pb2.ModelConfig) -> str:
     """As text that stands in an entry, behind the indent of its first line."""
     return text_format.MessageToString(config, as_utf8=True, indent=4).strip()
 
@@ -300,7 +300,7 @@ def _models(text: str) -> dict[str, tuple[int, int]]:
             depth -= 1
             words.pop()
             if depth == 1 and words[-1] == "config":
-                spans[_parsed(text[opened : token.start()]).name] = (opened, token.start())
+                spans[_parse_entry(text[opened : token.start()]).name] = (opened, token.start())
         elif word[0].isalpha():
             words[-1] = word
     return spans
@@ -321,7 +321,7 @@ def _message_fields(body: str) -> Iterator[tuple[str, int, int]]:
             name, start = word, token.start()
 
 
-def _parsed(body: str) -> serving_pb2.ModelConfig:
+def _parse_entry(body: str) -> serving_pb2.ModelConfig:
     """An entry as a message, without the fields that this package does not know: they stay."""
     config: serving_pb2.ModelConfig = text_format.Parse(
         body, serving_pb2.ModelConfig(), allow_unknown_field=True

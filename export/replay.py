@@ -47,12 +47,12 @@ def findings(directory: Path) -> list[str]:
     except InvalidCandidate as error:
         return [str(error)]
     return [
-        *_checked("reloaded", lambda: _replay_golden_requests(directory, requests)),
-        *_checked("in a session", lambda: _run_as_a_server(directory, card, requests)),
+        *_run_check("reloaded", lambda: _replay_golden_requests(directory, requests)),
+        *_run_check("in a session", lambda: _run_as_a_server(directory, card, requests)),
     ]
 
 
-def measured(directory: Path, live: Path, holdout: Path | None = None) -> dict[str, Any]:
+def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[str, Any]:
     """How far a version is from the live one.
 
     Either ``{"comparison": {...}}``, the fields of a ``Comparison``, or ``{"incomparable": why}``.
@@ -113,7 +113,7 @@ def answers(directory: Path, rows: Array, measure: ModelCard) -> comparison.Answ
     )
 
 
-def _checked(what: str, check: Callable[[], Iterator[str]]) -> list[str]:
+def _run_check(what: str, check: Callable[[], Iterator[str]]) -> list[str]:
     """The findings of a check, the last of them what it was broken off by."""
     found: list[str] = []
     try:
@@ -128,7 +128,7 @@ def _checked(what: str, check: Callable[[], Iterator[str]]) -> list[str]:
 def _replay_golden_requests(directory: Path, requests: list[GoldenRequest]) -> Iterator[str]:
     signatures = tf.saved_model.load(str(directory)).signatures
     for index, request in enumerate(requests):
-        yield from _checked(
+        yield from _run_check(
             f"golden request {index} ({request.signature})",
             partial(_replay_golden_request, signatures, request),
         )
@@ -253,7 +253,7 @@ def _replay_warmup(
     if len(records) > warmup.MOST_RECORDS:
         yield f"warm-up has more than {warmup.MOST_RECORDS} records: a server refuses to load it"
     for index, record in enumerate(records):
-        yield from _checked(
+        yield from _run_check(
             f"warm-up record {index}", partial(_replay_record, session, signatures, record)
         )
 

@@ -23,7 +23,7 @@ _SUPPORTED = "KMeans or MiniBatchKMeans, alone or in a Pipeline after a Standard
 
 
 @dataclass(frozen=True)
-class Imported:
+class SklearnImport:
     """A module, its card, and rows around its centroids.
 
     scikit-learn keeps no rows, so that ``rows`` float32 [n, d], raw units, are drawn by a fixed
@@ -42,7 +42,7 @@ def from_sklearn(
     feature_names: Sequence[str] | None = None,
     model: str | None = None,
     origin: str = "scikit-learn",
-) -> Imported:
+) -> SklearnImport:
     """Import a fitted estimator; ``write_candidate`` takes the parts of the result.
 
     Args:
@@ -73,7 +73,7 @@ def from_sklearn(
     module = KMeansModule(centroids.astype(np.float32), shift, scale32)
     scaled = scaler is not None
     card = _card(kmeans, sizes, inertia, names, shift, scale32, scaled, model, origin)
-    return Imported(module, card, _rows(centers, inertia, sizes, mean, scale))
+    return SklearnImport(module, card, _rows(centers, inertia, sizes, mean, scale))
 
 
 def _parts(estimator: Any) -> tuple[Any, Any]:

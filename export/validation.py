@@ -72,7 +72,7 @@ def validate(
             f"out with: python -m export.validation {directory}"
         ) from None
     # What is validated may lie in a folder that goes again: the caller knows it by its name.
-    said = _said(process)
+    said = _read_result(process)
     refuse_for([line.replace(place, name) for line in said["findings"]], name)
     if said.get("comparison") is not None:
         return Comparison.from_values(said["comparison"])
@@ -89,7 +89,7 @@ def refuse_for(findings: list[str], name: str, *, mend: str = "") -> None:
         raise PublishRefused(f"{name}: refused: {shown}{rest}{mend}")
 
 
-def _said(process: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+def _read_result(process: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """What the process found, or how it broke down before it could say."""
     if process.returncode in (0, EXIT_REFUSED):
         lines = process.stdout.splitlines()
@@ -109,12 +109,12 @@ def _main(arguments: list[str]) -> int:
         print("usage: python -m export.validation DIR [LIVE [ROWS]]", file=sys.stderr)  # noqa: T201
         return 2
     # Only here is TensorFlow needed.
-    from .replay import findings, measured
+    from .replay import findings, measure
 
     directory, *others = map(Path, arguments)
     said: dict[str, Any] = {"findings": findings(directory)}
     if others and not said["findings"]:
-        said |= measured(directory, *others)
+        said |= measure(directory, *others)
     print(json.dumps(said))  # noqa: T201
     return EXIT_REFUSED if said["findings"] else 0
 

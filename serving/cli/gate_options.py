@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from export.comparison import Thresholds
 from export.errors import PublishRefused
 
 from .arguments import not_negative, share
@@ -17,6 +18,7 @@ from .training_input import read_model_rows
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
+    from export.publishing import PublishOptions
 
 InertiaOption = Annotated[
     float,
@@ -61,7 +63,35 @@ ForceOption = Annotated[
 
 
 @contextmanager
-def holdout_rows(files: Sequence[Path] | None, names: Sequence[str]) -> Iterator[Path | None]:
+def publish_options(
+    base: str,
+    names: Sequence[str],
+    comparisons: "list[Comparison]",
+    *,
+    thresholds: Thresholds,
+    holdout: Sequence[Path] | None,
+    force: bool,
+    served_at: str | None,
+    as_json: bool,
+) -> Iterator["PublishOptions"]:
+    """What ``export.publish`` is told; a refusal is printed as JSON too, when that is asked for.
+
+    ``names`` are the columns of the model, and the figures of the gate join ``comparisons``.
+    """
+    shown = _refusal_shown(base, comparisons, as_json=as_json)
+    with _holdout_file(holdout, names) as holdout_file, shown:
+        yield {
+            "thresholds": thresholds,
+            "holdout": holdout_file,
+            "force": force,
+            "served_at": served_at,
+            "on_comparison": comparisons.append,
+            "tell": note,
+        }
+
+
+@contextmanager
+def _holdout_file(files: Sequence[Path] | None, names: Sequence[str]) -> Iterator[Path | None]:
     """The rows of files, with the model's columns, as an .npy file; None without files."""
     if not files:
         yield None
@@ -76,22 +106,24 @@ def holdout_rows(files: Sequence[Path] | None, names: Sequence[str]) -> Iterator
 
 
 @contextmanager
-def refusal_shown(base: str, compared: "Sequence[Comparison]", *, as_json: bool) -> Iterator[None]:
+def _refusal_shown(
+    base: str, comparisons: "Sequence[Comparison]", *, as_json: bool
+) -> Iterator[None]:
     """Print what the gate found as JSON too, when it refuses and JSON was asked for."""
     try:
         yield
     except PublishRefused as error:
         if as_json:
-            comparison = figures(compared[0] if compared else None)
+            comparison = figures(comparisons)
             print_json(
                 {"model": base, "version": None, "comparison": comparison, "refused": str(error)}
             )
         raise
 
 
-def figures(comparison: "Comparison | None") -> dict[str, Any] | None:
-    """The comparison as JSON has it."""
-    return None if comparison is None else asdict(comparison)
+def figures(comparisons: "Sequence[Comparison]") -> dict[str, Any] | None:
+    """The comparison, where there was one, as JSON has it."""
+    return asdict(comparisons[0]) if comparisons else None
 
 
 def figures_line(comparison: "Comparison") -> str:

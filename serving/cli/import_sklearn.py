@@ -20,13 +20,12 @@ from .gate_options import (
     KeptOption,
     ShareOption,
     figures,
-    holdout_rows,
-    refusal_shown,
+    publish_options,
 )
 from .label_options import DryRunOption, ServedAtOption
 from .publish import server_effect
 from .tensorflow_import import load_tensorflow
-from .terminal import note, print_fields, print_json, progress
+from .terminal import print_fields, print_json, progress
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
@@ -65,8 +64,7 @@ def import_sklearn(
     Loading a joblib file runs what is in it: never load one that you do not trust.
     """
     estimator = _load(file)
-    thresholds = Thresholds(max_inertia_rise, min_rows_kept, max_share_change)
-    compared: list[Comparison] = []
+    comparisons: list[Comparison] = []
     with progress("importing") as tell, tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:
         tell("loading TensorFlow")
         load_tensorflow("train")
@@ -80,20 +78,17 @@ def import_sklearn(
         candidate = Path(scratch) / "candidate"
         write_candidate(candidate, imported.module, imported.card, imported.rows)
         tell("loading it back and replaying its golden requests")
-        shown = refusal_shown(str(model), compared, as_json=json)
-        with holdout_rows(holdout, imported.card.feature_names) as rows, shown:
-            version = publish(
-                candidate,
-                model,
-                thresholds=thresholds,
-                holdout=rows,
-                force=force,
-                served_at=served_at,
-                dry_run=dry_run,
-                on_comparison=compared.append,
-                name=str(file),
-                tell=note,
-            )
+        with publish_options(
+            str(model),
+            imported.card.feature_names,
+            comparisons,
+            thresholds=Thresholds(max_inertia_rise, min_rows_kept, max_share_change),
+            holdout=holdout,
+            force=force,
+            served_at=served_at,
+            as_json=json,
+        ) as options:
+            version = publish(candidate, model, dry_run=dry_run, name=str(file), **options)
     card = imported.card
     effect = server_effect(model, version, dry_run=dry_run)
     if json:
@@ -105,7 +100,7 @@ def import_sklearn(
                 "dry_run": dry_run,
                 "n_clusters": card.n_clusters,
                 "columns": list(card.feature_names),
-                "comparison": figures(compared[0] if compared else None),
+                "comparison": figures(comparisons),
                 "server": effect,
             }
         )

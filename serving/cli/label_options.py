@@ -111,7 +111,7 @@ def show_move(
 ) -> None:
     """What has moved, and what a server does about it."""
     if as_json:
-        print_json(described(base, plan, server=server, dry_run=dry_run))
+        print_json(_move_as_json(base, plan, server=server, dry_run=dry_run))
         return
     for each in plan.moves:
         typer.echo(f"{each.label}: {_place(each.source)} -> {_place(each.target)}")
@@ -120,7 +120,7 @@ def show_move(
     typer.echo(effect(base, plan, server=server, dry_run=dry_run))
 
 
-def described(base: Path, plan: "Plan", *, server: str | None, dry_run: bool) -> dict[str, Any]:
+def _move_as_json(base: Path, plan: "Plan", *, server: str | None, dry_run: bool) -> dict[str, Any]:
     """A move as JSON has it."""
     return {
         "model": str(base),

@@ -22,13 +22,12 @@ from .gate_options import (
     ShareOption,
     figures,
     figures_line,
-    holdout_rows,
     note_force,
-    refusal_shown,
+    publish_options,
 )
 from .label_options import DryRunOption, ServedAtOption
 from .tensorflow_import import load_tensorflow, require_tensorflow
-from .terminal import note, print_fields, print_json, progress
+from .terminal import print_fields, print_json, progress
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
@@ -68,29 +67,26 @@ def publish_candidate(
     It is loaded in a fresh process, replays its golden requests and is compared with the live
     version. The first version of a model is live; a later one when it is promoted.
     """
-    thresholds = Thresholds(max_inertia_rise, min_rows_kept, max_share_change)
-    compared: list[Comparison] = []
+    comparisons: list[Comparison] = []
     with progress("publishing") as tell:
         tell("loading it and replaying its golden requests")
         (load_tensorflow if is_address(base) else require_tensorflow)("train")
         names = ModelCard.read(candidate).feature_names if holdout else ()
-        shown = refusal_shown(base, compared, as_json=json)
-        with holdout_rows(holdout, names) as rows, shown:
-            version = publish(
-                candidate,
-                base,
-                thresholds=thresholds,
-                holdout=rows,
-                force=force,
-                served_at=served_at,
-                dry_run=dry_run,
-                on_comparison=compared.append,
-                tell=note,
-            )
+        with publish_options(
+            base,
+            names,
+            comparisons,
+            thresholds=Thresholds(max_inertia_rise, min_rows_kept, max_share_change),
+            holdout=holdout,
+            force=force,
+            served_at=served_at,
+            as_json=json,
+        ) as options:
+            version = publish(candidate, base, dry_run=dry_run, **options)
     forced = () if dry_run else load(base, version).card.forced
     effect = server_effect(base, version, dry_run=dry_run)
     note_force(forced)
-    _show(base, version, compared, forced, effect, dry_run=dry_run, as_json=json)
+    _show(base, version, comparisons, forced, effect, dry_run=dry_run, as_json=json)
 
 
 def server_effect(base: str | Path, version: int, *, dry_run: bool) -> str:
@@ -113,14 +109,13 @@ def server_effect(base: str | Path, version: int, *, dry_run: bool) -> str:
 def _show(
     base: str,
     version: int,
-    compared: "list[Comparison]",
+    comparisons: "list[Comparison]",
     forced: tuple[str, ...],
     effect: str,
     *,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    comparison = compared[0] if compared else None
     path = f"{base.rstrip('/')}/{version}"
     if as_json:
         print_json(
@@ -129,7 +124,7 @@ def _show(
                 "version": version,
                 "path": path,
                 "dry_run": dry_run,
-                "comparison": figures(comparison),
+                "comparison": figures(comparisons),
                 "forced": list(forced),
                 "server": effect,
             }
@@ -137,8 +132,8 @@ def _show(
         return
     against = (
         ("against the live version", "there is none to compare with")
-        if comparison is None
-        else (f"against version {comparison.live_version}", figures_line(comparison))
+        if not comparisons
+        else (f"against version {comparisons[0].live_version}", figures_line(comparisons[0]))
     )
     verb = "would publish" if dry_run else "published"
     print_fields(f"{verb} {path}", [against, ("server", effect)])

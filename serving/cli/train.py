@@ -28,9 +28,8 @@ from .gate_options import (
     ShareOption,
     figures,
     figures_line,
-    holdout_rows,
     note_force,
-    refusal_shown,
+    publish_options,
 )
 from .label_options import PollOption, ServedAtOption, ServerOption, TimeoutOption, effect, move
 from .publish import server_effect
@@ -98,7 +97,7 @@ class _Outcome:
     path: Path
     card: ModelCard
     version: int | None = None
-    comparison: "Comparison | None" = None
+    comparisons: Sequence["Comparison"] = ()
     effect: str = "the server has nothing to change: nothing was published"
 
 
@@ -179,8 +178,8 @@ def train(
     Rows with a missing value (an empty cell, NA or NaN; Parquet's null) are left out and counted.
     """
     began = time.monotonic()
-    base = _checked_target(model, candidate, promote=promote, server=server)
-    curves = _checked_views(report, select_k, tensorboard)
+    base = _check_target(model, candidate, promote=promote, server=server)
+    curves = _check_views(report, select_k, tensorboard)
     notes: list[str] = []
     # What is zeros once it is standardised, the fit knows.
     directions = distance is DistanceName.COSINE and not standardize
@@ -199,13 +198,23 @@ def train(
         assert candidate is not None
         outcome = _write(candidate, result, rows, names, files)
     else:
-        options: PublishOptions = {
-            "thresholds": Thresholds(max_inertia_rise, min_rows_kept, max_share_change),
-            "force": force,
-            "served_at": served_at,
-            "tell": note,
-        }
-        outcome = _publish(result, rows, names, files, base, holdout, options, as_json=json)
+        comparisons: list[Comparison] = []
+        with (
+            progress("publishing") as tell,
+            publish_options(
+                str(base),
+                names,
+                comparisons,
+                thresholds=Thresholds(max_inertia_rise, min_rows_kept, max_share_change),
+                holdout=holdout,
+                force=force,
+                served_at=served_at,
+                as_json=json,
+            ) as options,
+        ):
+            tell("measuring the clusters, writing and validating")
+            outcome = _publish(result, rows, names, files, base, options)
+        outcome = replace(outcome, comparisons=comparisons)
         note_force(outcome.card.forced)
         if promote:
             outcome = _promote(outcome, base, server, timeout, poll_interval)
@@ -221,7 +230,7 @@ def train(
     _show(base, outcome, time.monotonic() - began, views, as_json=json)
 
 
-def _checked_views(
+def _check_views(
     report: Path | None, select_k: Path | None, tensorboard: Path | None
 ) -> "Mapping[str, Any] | None":
     """Find out before the work whether what is to be looked at can be made; gives the curves."""
@@ -243,7 +252,7 @@ def _checked_views(
     return read_curves(select_k)
 
 
-def _checked_target(
+def _check_target(
     model: str | None, candidate: Path | None, *, promote: bool, server: str | None
 ) -> Path | None:
     """The folder of the model; None when only a candidate is to be written."""
@@ -371,35 +380,22 @@ def _publish(
     names: Sequence[str],
     files: Sequence[Path],
     base: Path,
-    holdout: Sequence[Path] | None,
     options: "PublishOptions",
-    *,
-    as_json: bool,
 ) -> _Outcome:
-    """Publish the fit; a refusal of the gate is shown as JSON too when that is asked for."""
     from export import publish_fit
 
-    compared: list[Comparison] = []
-    with progress("publishing") as tell, holdout_rows(holdout, names) as holdout_file:
-        options = {**options, "holdout": holdout_file, "on_comparison": compared.append}
-        tell("measuring the clusters, writing, loading it back and replaying its golden requests")
-        with refusal_shown(str(base), compared, as_json=as_json):
-            published = publish_fit(
-                result,
-                rows.points,
-                base,
-                feature_names=names,
-                files=files,
-                rows_left_out=rows.rows_left_out,
-                **options,
-            )
-    return _Outcome(
-        path=base / str(published.version),
-        card=published.card,
-        version=published.version,
-        comparison=compared[0] if compared else None,
-        effect=server_effect(base, published.version, dry_run=False),
+    published = publish_fit(
+        result,
+        rows.points,
+        base,
+        feature_names=names,
+        files=files,
+        rows_left_out=rows.rows_left_out,
+        **options,
     )
+    number = published.version
+    effect = server_effect(base, number, dry_run=False)
+    return _Outcome(base / str(number), published.card, number, effect=effect)
 
 
 def _promote(
@@ -449,7 +445,7 @@ def _show(
                 "inertia": card.inertia,
                 "silhouette": silhouette,
                 "cluster_sizes": [cluster.size for cluster in card.clusters],
-                "comparison": figures(outcome.comparison),
+                "comparison": figures(outcome.comparisons),
                 "forced": list(card.forced),
                 "server": outcome.effect,
                 "report": None if views.report is None else str(views.report),
@@ -460,7 +456,6 @@ def _show(
         return
     starts = counted(card.parameters.n_init, "start")
     stopped = "converged" if card.converged else "not converged: raise --max-iter"
-    comparison = outcome.comparison
     print_fields(
         f"{'wrote candidate' if base is None else 'published'} {outcome.path}",
         [
@@ -473,9 +468,8 @@ def _show(
             ("silhouette", "undefined" if silhouette is None else f"{silhouette:.4f}"),
             ("cluster sizes", ", ".join(f"{cluster.size:,}" for cluster in card.clusters)),
             *(
-                [(f"against version {comparison.live_version}", figures_line(comparison))]
-                if comparison is not None
-                else []
+                (f"against version {each.live_version}", figures_line(each))
+                for each in outcome.comparisons
             ),
             ("server", outcome.effect),
             *([("report", str(views.report))] if views.report else []),

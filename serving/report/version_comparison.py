@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export import sample_rows
-from export.comparison import Answers, Comparison, compare, matched_clusters
+from export.comparison import Answers, Comparison, compare, match_clusters
 from export.model_card import ModelCard
 from export.replay import answers
 from kmeans_module import UndefinedMeasure, adjusted_rand_index, silhouette
@@ -78,7 +78,7 @@ class Meeting:
             before=Portrait.of(before[0], before[1], raw),
             after=Portrait.of(after[0], after[1], raw),
             comparison=found,
-            match=matched_clusters(one.centroids, other.centroids),
+            match=match_clusters(one.centroids, other.centroids),
             moves=moves,
             adjusted_rand_index=adjusted_rand_index(first, second),
             moved_centroids=other.centroids,

@@ -18,7 +18,7 @@ from export import (
     write_candidate,
 )
 from export.comparison import Answers, Comparison, Thresholds, compare
-from export.replay import measured
+from export.replay import measure
 from kmeans_module import fit
 
 from .conftest import FEATURE_NAMES, PARAMETERS
@@ -94,7 +94,7 @@ def test_an_equal_model_is_as_near_as_can_be(
     holdout = tmp_path / "holdout.npy"
     np.save(holdout, points[:77])
     for rows, given in ((600, ()), (77, (holdout,))):
-        equal = Comparison.from_values(measured(candidate, base / "1", *given)["comparison"])
+        equal = Comparison.from_values(measure(candidate, base / "1", *given)["comparison"])
         assert (equal.live_version, equal.rows) == (1, rows)
         assert equal.beyond(Thresholds(0.0, 1.0, 0.0)) == []
 
@@ -120,10 +120,10 @@ def test_a_model_of_other_columns_or_without_rows_cannot_be_compared(
 ) -> None:
     renamed = dataclasses.replace(card, feature_names=("length", "depth", "width"))
     renamed.write(spoilable)
-    why = measured(spoilable, base / "1")["incomparable"]
+    why = measure(spoilable, base / "1")["incomparable"]
     assert why == (
         "it takes the columns length, depth, width, and version 1 takes length, width, depth"
     )
     card.write(spoilable)
     (spoilable / "assets.extra" / "sample_rows.npy").unlink()
-    assert "give some by --holdout" in measured(spoilable, base / "1")["incomparable"]
+    assert "give some by --holdout" in measure(spoilable, base / "1")["incomparable"]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import silhouette_score
 
 from export import ModelCard, make_card, write_candidate
-from export.replay import findings, measured
+from export.replay import findings, measure
 from kmeans_module import fit
 
 from .conftest import FEATURE_NAMES, PARAMETERS
@@ -47,12 +47,12 @@ def test_the_gate_measures_it_and_another_in_the_space_of_the_live_one(
 ) -> None:
     live = tmp_path / "1"
     live.symlink_to(candidate)
-    of_the_live = measured(version, live)["comparison"]
+    of_the_live = measure(version, live)["comparison"]
     assert of_the_live["live_inertia"] == pytest.approx(
         ModelCard.read(candidate).inertia / of_the_live["rows"], rel=1e-4
     )
-    the_other_way = measured(live, version)["comparison"]
+    the_other_way = measure(live, version)["comparison"]
     assert the_other_way["live_inertia"] == pytest.approx(
         ModelCard.read(version).inertia / the_other_way["rows"], rel=1e-4
     )
-    assert measured(version, version)["comparison"]["rows_kept"] == 1
+    assert measure(version, version)["comparison"]["rows_kept"] == 1
