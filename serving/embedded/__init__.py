@@ -4,7 +4,7 @@ One room per concern:
 
 - the models' life: ``version_discovery``, ``model_config``, ``served_models``, ``model_reference``
 - running them: ``servable``, ``prediction``, ``examples``, ``warmup``
-- the tensors' two spellings: ``json_*``, ``base64_strings``, ``rapidjson_number``, ``tensor_proto``
+- the tensors' two spellings: ``json_*``, ``base64_strings``, ``tensor_proto``
 - REST: ``rest``, ``rest_paths``, ``rest_listener``, ``http_responses``
 - gRPC: ``grpc_services``, ``grpc_listener``
 - what is told of requests: ``request_watch`` (deadline, log), ``metrics``

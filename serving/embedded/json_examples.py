@@ -11,12 +11,12 @@ from serving.embedded.json_parser import MISSING, JsonObject, JsonValue
 from serving.embedded.json_predict import type_name
 from serving.embedded.json_writer import (
     float_texts,
+    flush_subnormals,
     indent,
     object_text,
     quoted,
     string_text,
 )
-from serving.embedded.rapidjson_number import flush_subnormals
 from serving.embedded.status import StatusError, invalid_argument
 
 _MAX_INT64 = 2**63 - 1

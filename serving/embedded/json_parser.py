@@ -1,24 +1,36 @@
-"""JSON text to values, with RapidJSON's rules and RapidJSON's error messages.
+"""JSON text to values by RapidJSON, the reader of TF Serving: its numbers, messages and offsets.
 
-A text is first read by the standard library's decoder, which is written in C. It takes a subset of
-what RapidJSON takes, so what it refuses is read again here, by RapidJSON 1.1's own rules: ``Inf``,
-its number arithmetic, its error and offset. Of that text too the C decoder reads the parts that it
-takes, or the fault at the end of a big body would cost minutes.
+``python-rapidjson`` has a newer RapidJSON than the 1.1 of TF Serving, and asks more of a text: a
+root without anything behind it, UTF-8 without a byte order mark, and no more nesting than Python's
+stack allows. What is between the two is here. Three things stay different: ``NInf`` and ``NaN.5``,
+which 1.1 takes, a low surrogate that is alone, and a number just above the largest double, which
+1.1 takes for infinity, are errors.
 
 Values: ``None``, ``bool``, ``int`` (from -2**63 to 2**64-1), ``float``, ``str`` (bytes that are not
 UTF-8 are surrogate escapes), ``list``, and ``JsonObject``.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
-from serving.embedded.rapidjson_number import RapidJsonError, read_number
+import rapidjson
 
 JsonValue = Any
+
+
+class RapidJsonError(ValueError):
+    """The text is no JSON.
+
+    Attributes:
+        offset: the byte where RapidJSON notices.
+    """
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,322 +58,182 @@ class JsonObject:
 MISSING: Final = object()
 """What ``JsonObject.find`` gives for a name that is not there: null is a value."""
 
-_MIN_INT, _MAX_INT = -(2**63), 2**64 - 1
-#: What the standard decoder reads in another way than RapidJSON: escaped surrogates that are alone,
-#: and exponents that may be too big for a double. Patterns with a literal beginning are found fast.
-_NOT_FOR_STANDARD_DECODER = tuple(
-    re.compile(pattern) for pattern in (rb"\\u[dD]", rb"e\+?[0-9]{3}", rb"E\+?[0-9]{3}")
-)
-_SPACE = re.compile(r"[ \n\r\t]*")
-#: Up to 15 digits, their sign and their point.
-_ALWAYS_NEAREST = 16
-#: Down to this many open containers the C decoder is tried on a value: each try of one that it does
-#: not take may read all the rest in vain.
-_TRIED_DEPTH = 4
-#: How much of the text is given to the C decoder first, and again when a value is longer; bytes.
-_FIRST_WINDOW, _LONGER = 2**8, 2**4
-#: ``-Infinity``, and an escaped pair of surrogates, are cut off by less.
-_LONGEST_WORD = 13
-#: How many elements of an array are read at once, in bytes.
-_RUN = 2**16
+_ROOT_NOT_SINGULAR = "The document root must not be followed by other values."
+#: What the newer RapidJSON says of a control character in a string, and what 1.1 does.
+_ENCODING, _ESCAPE = "Invalid encoding in string.", "Invalid escape character in string."
+_ERROR = re.compile(r"Parse error at offset (\d+): (.*)")
+_BYTE_ORDER_MARK = re.compile(rb"\xef?\xbb?\xbf?")
+#: What no value begins with; the end of the text is empty.
+_NO_VALUE = {b"]", b"}", b",", b":", b""}
+_SPACE = re.compile(rb"[ \n\r\t]*")
+_SCALAR = re.compile(rb'"(?:[^"\\]|\\.?+)*+"?|[^ \n\r\t,:\[\]{}"]*', re.DOTALL)
+#: Bytes that are not UTF-8 pass through RapidJSON as private characters, of four bytes each.
+_PRIVATE_OF_ESCAPE = {0xDC80 + byte: 0x10FF80 + byte for byte in range(0x80)}
+_ESCAPE_OF_PRIVATE = {private: escape for escape, private in _PRIVATE_OF_ESCAPE.items()}
+_PRIVATE = re.compile("[\U0010ff80-\U0010ffff]")
 _STEPS_BETWEEN_PAUSES = 2**10
 
 
-def _integer(text: str) -> int | float:
-    value = int(text)
-    if _MIN_INT <= value <= _MAX_INT:
-        return value
-    return float(read_number(text.encode() + b"\0", 0)[0])
+class _Decoder(rapidjson.Decoder):
+    """Objects as ``JsonObject``."""
+
+    def start_object(self) -> list[tuple[str, JsonValue]]:
+        return []
+
+    def end_object(self, members: list[tuple[str, JsonValue]]) -> JsonObject:
+        return JsonObject(members)
 
 
-def _exact_float(text: str) -> float:
-    # So few digits and the power of ten are exact as doubles: RapidJSON divides them once, which
-    # gives the nearest double, as Python does.
-    if len(text) <= _ALWAYS_NEAREST and "e" not in text and "E" not in text:
-        return float(text)
-    return float(read_number(text.encode() + b"\0", 0)[0])
+class _EscapingDecoder(_Decoder):
+    """Private characters in names and strings as surrogate escapes."""
+
+    def string(self, text: str) -> str:
+        return text.translate(_ESCAPE_OF_PRIVATE)
+
+    def end_object(self, members: list[tuple[str, JsonValue]]) -> JsonObject:
+        return JsonObject([(self.string(name), value) for name, value in members])
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=JsonObject, parse_int=_integer)
-_exact_decoder = json.JSONDecoder(
-    object_pairs_hook=JsonObject, parse_int=_integer, parse_float=_exact_float
-)
+_NUMBERS = rapidjson.NM_NATIVE | rapidjson.NM_NAN
+_decoder = _Decoder(number_mode=_NUMBERS)
+_escaping_decoder = _EscapingDecoder(number_mode=_NUMBERS)
 
 
-def _is_special(text: bytes) -> bool:
-    return any(pattern.search(text) for pattern in _NOT_FOR_STANDARD_DECODER)
-
-
-def read_json(
-    text: bytes, *, exact_doubles: bool = False, pause: Callable[[], None] = lambda: None
-) -> JsonValue:
+def read_json(text: bytes, pause: Callable[[], None] = lambda: None) -> JsonValue:
     """The value that ``text`` begins with; what follows it is ignored.
 
     Args:
-        text: JSON, UTF-8 with or without a byte order mark.
-        exact_doubles: read every number by RapidJSON's arithmetic, whose last bit is not always
-            that of the nearest double. Slower; of no consequence for 32-bit numbers.
-        pause: called now and then while a text is read that the C decoder does not take; what it
-            raises ends the reading.
+        text: JSON, UTF-8 with or without a byte order mark; a zero byte ends it.
+        pause: called now and then while a text is read that is nested deeper than Python's stack
+            allows; what it raises ends the reading.
 
     Raises:
         RapidJsonError: ``text`` is no JSON.
     """
-    decoder = _exact_decoder if exact_doubles else _decoder
-    if not _is_special(text):
-        try:
-            decoded = text.decode("utf-8", "surrogateescape")
-            start = _SPACE.match(decoded)
-            value, _ = decoder.raw_decode(decoded, start.end() if start else 0)
-        except (ValueError, RecursionError):
-            pass
-        else:
-            if isinstance(value, JsonObject):
-                return value
-    return _Reader(text, decoder, pause).read()
+    mark = _BYTE_ORDER_MARK.match(text)
+    assert mark is not None
+    start = mark.end()
+    body = text[start:].partition(b"\0")[0]
+    try:
+        return _read(body, _decoder, pause)
+    except UnicodeDecodeError:
+        private = body.decode("utf-8", "surrogateescape").translate(_PRIVATE_OF_ESCAPE)
+        body = private.encode()
+    except RapidJsonError as error:
+        raise RapidJsonError(str(error), start + error.offset) from None
+    try:
+        return _read(body, _escaping_decoder, pause)
+    except RapidJsonError as error:
+        added = 3 * len(_PRIVATE.findall(body[: error.offset].decode()))
+        raise RapidJsonError(str(error), start + error.offset - added) from None
 
 
-_START = "The document is empty."
-_NAME = "Missing a name for object member."
-_COLON = "Missing a colon after a name of object member."
-_MEMBER_END = "Missing a comma or '}' after an object member."
-_ELEMENT_END = "Missing a comma or ']' after an array element."
-_VALUE = "Invalid value."
-_ESCAPES = {
-    ord('"'): b'"',
-    ord("/"): b"/",
-    ord("\\"): b"\\",
-    ord("b"): b"\b",
-    ord("f"): b"\f",
-    ord("n"): b"\n",
-    ord("r"): b"\r",
-    ord("t"): b"\t",
-}
-_PLAIN = re.compile(rb'[^"\\\x00-\x1f]*')
-_HEX4 = re.compile(rb"[0-9A-Fa-f]{4}")
-_WORDS: dict[int, tuple[bytes, JsonValue]] = {
-    ord("n"): (b"null", None),
-    ord("t"): (b"true", True),
-    ord("f"): (b"false", False),
-}
+def _read(body: bytes, decoder: _Decoder, pause: Callable[[], None]) -> JsonValue:
+    first = len(body) - len(body.lstrip(b" \n\r\t"))
+    if body[first : first + 1] in _NO_VALUE:
+        raise RapidJsonError("The document is empty.", first)
+    try:
+        return _decode(decoder, body)[0]
+    except RecursionError:
+        return _NestedReader(body, decoder, pause).read()
 
 
-def _add(parent: Any, key: str, value: JsonValue) -> None:
-    if isinstance(parent, JsonObject):
-        parent.members.append((key, value))
-    else:
-        parent.append(value)
+def _decode(decoder: _Decoder, body: bytes) -> tuple[JsonValue, int]:
+    """The value that ``body`` begins with, and how many bytes of it were read."""
+    try:
+        return decoder(body), len(body)
+    except rapidjson.JSONDecodeError as error:
+        match = _ERROR.fullmatch(str(error))
+        assert match is not None
+        offset, message = int(match[1]), match[2]
+    if message == _ROOT_NOT_SINGULAR:
+        return decoder(body[:offset]), offset
+    raise RapidJsonError(_ESCAPE if message == _ENCODING else message, offset)
 
 
-class _Reader:
-    """RapidJSON's iterative parser: no recursion, so depth is limited by memory alone."""
+class _NestedReader:
+    """Containers without recursion: memory alone limits their depth."""
 
-    def __init__(self, text: bytes, decoder: json.JSONDecoder, pause: Callable[[], None]) -> None:
+    def __init__(self, body: bytes, decoder: _Decoder, pause: Callable[[], None]) -> None:
+        self._body = body
         self._decoder = decoder
         self._pause = pause
-        #: What is behind an element that is a container, when the last one is like the next.
-        self._separator = b"],"
-        self._no_run_before = 0
-        # A zero byte ends the text wherever it stands, as in RapidJSON; here one always does.
-        self._text = text + b"\0"
         self._at = 0
-        for byte in b"\xef\xbb\xbf":
-            if self._text[self._at] == byte:
-                self._at += 1
+        self._open: list[JsonValue] = []
 
     def read(self) -> JsonValue:
-        if self._peek() == 0:
-            raise RapidJsonError(_START, self._at)
-        if self._peek() in b"],}:":
-            raise RapidJsonError(_START, self._at)
         root: list[JsonValue] = []
-        open_containers: list[tuple[Any, str]] = []
-        self._open_or_scalar(root, "", open_containers)
+        self._value(root.append)
         for step in count():
-            if not open_containers:
+            if not self._open:
                 break
             if step % _STEPS_BETWEEN_PAUSES == 0:
                 self._pause()
-            container, _ = open_containers[-1]
+            container = self._open[-1]
             if isinstance(container, JsonObject):
-                self._object_step(container, open_containers)
+                self._member(container.members)
             else:
-                self._array_step(container, open_containers)
+                self._element(container)
         return root[0]
 
-    def _peek(self) -> int:
-        """The next byte after white space; it is not taken."""
-        while self._text[self._at] in b" \n\r\t":
-            self._at += 1
-        return self._text[self._at]
-
-    def _open_or_scalar(
-        self, parent: Any, key: str, open_containers: list[tuple[Any, str]]
-    ) -> None:
-        """Read a value into ``parent``; of a container only its beginning."""
-        byte = self._text[self._at]
-        value: JsonValue
-        if byte == ord("{"):
-            self._at += 1
-            value = JsonObject([])
-            open_containers.append((value, key))
-        elif byte == ord("["):
-            self._at += 1
-            value = []
-            open_containers.append((value, key))
-        else:
-            value = self._scalar(byte)
-        _add(parent, key, value)
-
-    def _object_step(self, container: JsonObject, open_containers: list[tuple[Any, str]]) -> None:
+    def _member(self, members: list[tuple[str, JsonValue]]) -> None:
         """Read the end of an object, or its next member up to the value."""
-        byte = self._peek()
-        if byte == ord("}"):
-            self._at += 1
-            open_containers.pop()
+        if self._is_end(b"}"):
             return
-        if container.members:
-            self._expect(b",", _MEMBER_END)
-            byte = self._peek()
-        if byte != ord('"'):
-            raise RapidJsonError(_NAME, self._at)
-        key = self._string()
-        self._peek()
-        self._expect(b":", _COLON)
-        self._value(container, key, open_containers)
+        if members:
+            self._expect(b",", "Missing a comma or '}' after an object member.")
+        if self._peek() != b'"':
+            raise RapidJsonError("Missing a name for object member.", self._at)
+        name = self._scalar()
+        self._expect(b":", "Missing a colon after a name of object member.")
+        self._value(lambda value: members.append((name, value)))
 
-    def _array_step(
-        self, container: list[JsonValue], open_containers: list[tuple[Any, str]]
-    ) -> None:
+    def _element(self, elements: list[JsonValue]) -> None:
         """Read the end of an array, or its next element up to the value."""
-        if self._peek() == ord("]"):
-            self._at += 1
-            open_containers.pop()
+        if self._is_end(b"]"):
             return
-        if container:
-            self._expect(b",", _ELEMENT_END)
-        self._peek()
-        container.extend(self._run())
-        self._value(container, "", open_containers)
+        if elements:
+            self._expect(b",", "Missing a comma or ']' after an array element.")
+        self._value(elements.append)
 
-    def _value(self, parent: Any, key: str, open_containers: list[tuple[Any, str]]) -> None:
+    def _value(self, add: Callable[[JsonValue], None]) -> None:
+        """Read a value; of a container only its beginning."""
         byte = self._peek()
-        if byte in b"],}:\0":
-            raise RapidJsonError(_VALUE, self._at)
-        if byte in b"[{" and len(open_containers) <= _TRIED_DEPTH:
-            value = self._decoded()
-            if value is not MISSING:
-                _add(parent, key, value)
-                return
-        self._open_or_scalar(parent, key, open_containers)
-
-    def _decoded(self) -> JsonValue:
-        """The value that comes next, if the C decoder takes it as RapidJSON does; else MISSING."""
-        size = _FIRST_WINDOW
-        while True:
-            # A character per byte, so that places in it are those of the text. No more of it than
-            # need be: the decoder counts lines to tell of an error.
-            window = self._text[self._at : self._at + size].decode("latin-1")
-            try:
-                _, end = self._decoder.raw_decode(window)
-                break
-            except json.JSONDecodeError as error:
-                is_cut = error.pos > size - _LONGEST_WORD or error.msg.startswith("Unterminated")
-                if not is_cut or self._at + size >= len(self._text):
-                    return MISSING
-                size *= _LONGER
-            except (ValueError, RecursionError):
-                return MISSING
-        part = self._text[self._at : self._at + end]
-        values = self._decoded_list(part)
-        if not values:
-            return MISSING
-        self._at += end
-        self._separator = part[len(part.rstrip(b"]}")) :] + b","
-        return values[0]
-
-    def _decoded_list(self, elements: bytes) -> list[JsonValue]:
-        """The elements of a list without its brackets; none where RapidJSON has a word to say."""
-        if _is_special(elements):
-            return []
-        try:
-            values: list[JsonValue] = self._decoder.decode(
-                f"[{elements.decode('utf-8', 'surrogateescape')}]"
-            )
-        except (ValueError, RecursionError):
-            return []
-        return values
-
-    def _run(self) -> list[JsonValue]:
-        """Elements that come next, each with the comma behind it; maybe none."""
-        if self._at < self._no_run_before:
-            return []
-        separator = self._separator if self._text[self._at] in b"[{" else b","
-        last = self._text.rfind(separator, self._at, self._at + _RUN)
-        end = last + len(separator)
-        values = self._decoded_list(self._text[self._at : end - 1]) if last >= 0 else []
-        if values:
-            self._at = end
+        if byte in {b"[", b"{"}:
+            self._at += 1
+            value: JsonValue = [] if byte == b"[" else JsonObject([])
+            self._open.append(value)
+        elif byte in _NO_VALUE:
+            raise RapidJsonError("Invalid value.", self._at)
         else:
-            self._no_run_before = self._at + _RUN
-        return values
+            value = self._scalar()
+        add(value)
+
+    def _scalar(self) -> JsonValue:
+        match = _SCALAR.match(self._body, self._at)
+        assert match is not None
+        try:
+            value, size = _decode(self._decoder, match.group())
+        except RapidJsonError as error:
+            raise RapidJsonError(str(error), self._at + error.offset) from None
+        self._at += size
+        return value
+
+    def _peek(self) -> bytes:
+        """The next byte after white space, which is not taken; none at the end."""
+        match = _SPACE.match(self._body, self._at)
+        assert match is not None
+        self._at = match.end()
+        return self._body[self._at : self._at + 1]
+
+    def _is_end(self, byte: bytes) -> bool:
+        is_end = self._peek() == byte
+        if is_end:
+            self._at += 1
+            self._open.pop()
+        return is_end
 
     def _expect(self, byte: bytes, message: str) -> None:
-        if self._text[self._at] != byte[0]:
+        if self._peek() != byte:
             raise RapidJsonError(message, self._at)
         self._at += 1
-
-    def _scalar(self, byte: int) -> JsonValue:
-        if byte == ord('"'):
-            return self._string()
-        if byte in _WORDS:
-            word, value = _WORDS[byte]
-            for expected in word:
-                self._expect(bytes([expected]), _VALUE)
-            return value
-        number, self._at = read_number(self._text, self._at)
-        return number
-
-    def _string(self) -> str:
-        self._at += 1
-        pieces = []
-        while True:
-            plain = _PLAIN.match(self._text, self._at)
-            assert plain is not None
-            pieces.append(plain.group())
-            self._at = plain.end()
-            byte = self._text[self._at]
-            if byte == ord('"'):
-                self._at += 1
-                return b"".join(pieces).decode("utf-8", "surrogateescape")
-            if byte == 0:
-                raise RapidJsonError("Missing a closing quotation mark in string.", self._at)
-            if byte != ord("\\"):
-                raise RapidJsonError("Invalid escape character in string.", self._at)
-            pieces.append(self._escape())
-
-    def _escape(self) -> bytes:
-        start = self._at
-        byte = self._text[start + 1]
-        if byte in _ESCAPES:
-            self._at += 2
-            return _ESCAPES[byte]
-        if byte != ord("u"):
-            raise RapidJsonError("Invalid escape character in string.", start)
-        code = self._hex4(start)
-        if 0xD800 <= code <= 0xDBFF:
-            if self._text[self._at : self._at + 2] != b"\\u":
-                raise RapidJsonError("The surrogate pair in string is invalid.", start)
-            low = self._hex4(start)
-            if not 0xDC00 <= low <= 0xDFFF:
-                raise RapidJsonError("The surrogate pair in string is invalid.", start)
-            code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
-        # A low surrogate that is alone is encoded like any other code, as RapidJSON 1.1 does.
-        return chr(code).encode("utf-8", "surrogatepass")
-
-    def _hex4(self, escape: int) -> int:
-        digits = _HEX4.match(self._text, self._at + 2)
-        if digits is None:
-            raise RapidJsonError("Incorrect hex digit after \\u escape in string.", escape)
-        self._at = digits.end()
-        return int(digits.group(), 16)

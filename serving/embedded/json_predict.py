@@ -19,6 +19,7 @@ from tensorflow.core.framework import types_pb2
 from serving.embedded.base64_strings import is_base64_object, read_base64_object
 from serving.embedded.json_parser import MISSING, JsonObject, JsonValue
 from serving.embedded.json_writer import (
+    flush_subnormals,
     indent,
     leaf_texts,
     many_lines,
@@ -28,7 +29,6 @@ from serving.embedded.json_writer import (
     string_text,
 )
 from serving.embedded.prediction import tensor_error
-from serving.embedded.rapidjson_number import flush_subnormals
 from serving.embedded.status import Code, StatusError, invalid_argument
 from serving.embedded.tensor_proto import (
     InvalidTensor,

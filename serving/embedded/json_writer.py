@@ -10,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.embedded.json_parser import JsonObject, JsonValue
-from serving.embedded.rapidjson_number import flush_subnormal, flush_subnormals
 
 _INDENT = "    "
 #: A value quoted in a message is cut after the token that reaches so many bytes.
 _QUOTE_LIMIT = 256
-_FLOAT32_MAX = 3.4028234e38
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')
 _SHORT_ESCAPES = {
     '"': '\\"',
@@ -49,6 +47,15 @@ def indent(level: int) -> str:
 
 
 # Floating-point numbers
+
+
+def flush_subnormals(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Floats of any shape, those too small for a normal number of their dtype as zeros.
+
+    TF Serving's REST threads compute so.
+    """
+    is_subnormal = np.abs(values) < np.finfo(values.dtype).smallest_normal
+    return np.where(is_subnormal, np.copysign(values.dtype.type(0), values), values)
 
 
 def float_texts(values: npt.NDArray[Any]) -> list[str]:
@@ -140,9 +147,6 @@ def many_lines(texts: Iterator[str], shape: Sequence[int], level: int) -> str:
 
 def quoted(value: JsonValue) -> str:
     """A value as messages quote it: pretty, arrays in one line, cut near 256 bytes."""
-    if isinstance(value, float):
-        single = np.float32 if abs(value) <= _FLOAT32_MAX else np.float64
-        return float_texts(np.array([value], single))[0]
     pieces = []
     size = 0
     for piece in _pieces(value):
@@ -212,7 +216,7 @@ def _scalar_text(value: JsonValue) -> str:
 
 def _double_text(value: float) -> str:
     """A double as RapidJSON writes it: the shortest digits, exponents from 1e21 and below 1e-6."""
-    value = flush_subnormal(value)
+    value = float(flush_subnormals(np.array(value)))
     if value == 0:
         return "-0.0" if math.copysign(1, value) < 0 else "0.0"
     sign = "-" if value < 0 else ""

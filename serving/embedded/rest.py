@@ -18,7 +18,6 @@ from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
-from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving.embedded.examples import classify, regress
@@ -28,12 +27,11 @@ from serving.embedded.json_examples import (
     read_examples_body,
     regression_text,
 )
-from serving.embedded.json_parser import JsonObject, read_json
+from serving.embedded.json_parser import JsonObject, RapidJsonError, read_json
 from serving.embedded.json_predict import predict_text, read_predict_body, read_signature_name
 from serving.embedded.json_writer import object_text, quoted, string_text
 from serving.embedded.model_info import SIGNATURE_DEF, model_metadata, model_status
 from serving.embedded.prediction import DEFAULT_SIGNATURE, predict
-from serving.embedded.rapidjson_number import RapidJsonError
 from serving.embedded.request_watch import Request, RequestWatch, log_refusal, request_line
 from serving.embedded.rest_paths import VersionNotNumeric, is_api, is_uri, route
 from serving.embedded.served_models import ServedModels
@@ -156,8 +154,6 @@ class RestApplication:
                     "not found in signature def"
                 )
             inputs = dict(signature.inputs)
-            if any(info.dtype == types_pb2.DT_DOUBLE for info in inputs.values()):
-                document = read_json(body, exact_doubles=True, pause=request.check_time)
             asked = read_predict_body(document, name, inputs)
             outputs = predict(request, servable, name, asked.inputs)
         return predict_text(outputs, is_row=asked.is_row)
@@ -183,7 +179,7 @@ def _document(request: Request, body: bytes) -> JsonObject:
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")
     try:
-        document = read_json(body, pause=request.check_time)
+        document = read_json(body, request.check_time)
     except RapidJsonError as error:
         raise invalid_argument(f"JSON Parse error: {error} at offset: {error.offset}") from error
     if not isinstance(document, JsonObject):

@@ -94,7 +94,7 @@ def test_a_timeout_of_0_is_none(base: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("end", ["", "]}"])
 def test_a_body_that_is_long_to_read_is_stopped_with_504(server: EmbeddedServer, end: str) -> None:
-    """Of brackets alone, which no decoder of C takes."""
+    """Of brackets alone, nested too deep for the library."""
     body = b'{"instances": ' + b"[" * 4_000_000 + end.encode()
     status, text = ask(server.rest_address, "POST", "/v1/models/m:predict", body)
     assert (status, json.loads(text)["error"]) == (504, "Timed out waiting for notification")

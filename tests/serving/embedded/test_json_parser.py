@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.embedded import json_parser
-from serving.embedded.json_parser import JsonObject, read_json
-from serving.embedded.rapidjson_number import RapidJsonError
+from serving.embedded.json_parser import JsonObject, RapidJsonError, read_json
 
 
 def _plain(value: Any) -> Any:
@@ -46,8 +45,7 @@ def _plain(value: Any) -> Any:
         (b"[.5]", "Invalid value.", 1),
         (b"[-]", "Invalid value.", 2),
         (b"[NaX]", "Invalid value.", 3),
-        (b"[NIx]", "Invalid value.", 3),
-        (b"[NaInfx]", "Missing a comma or ']' after an array element.", 6),
+        (b"[NIx]", "Invalid value.", 2),
         (b"[Infinitx]", "Invalid value.", 9 - 1),
         (b"[1.]", "Miss fraction part in number.", 3),
         (b"[1e+]", "Miss exponent in number.", 4),
@@ -60,7 +58,10 @@ def _plain(value: Any) -> Any:
         (b'["\\u12g4"]', "Incorrect hex digit after \\u escape in string.", 2),
         (b'["\\ud800"]', "The surrogate pair in string is invalid.", 2),
         (b'["\\ud800\\u0041"]', "The surrogate pair in string is invalid.", 2),
+        (b'{"a": 9.9e308}', "Number too big to be stored in double.", 6),
+        (b'["\\udc00"]', "The surrogate pair in string is invalid.", 2),
         (b'\xef\xbb\xbf{"a":bad}', "Invalid value.", 8),
+        (b'{"\xff": "\xc3\xa4\xfe", "a":bad}', "Invalid value.", 17),
     ],
 )
 def test_what_is_no_json_is_told_with_its_offset(text: bytes, message: str, offset: int) -> None:
@@ -69,7 +70,6 @@ def test_what_is_no_json_is_told_with_its_offset(text: bytes, message: str, offs
     assert (str(caught.value), caught.value.offset) == (message, offset)
 
 
-@pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -79,17 +79,17 @@ def test_what_is_no_json_is_told_with_its_offset(text: bytes, message: str, offs
         (b'{"a": 1, "a": 2}', [("a", 1), ("a", 2)]),
         (b'{"a": []}\x00', [("a", [])]),
         (b'{"a": [Inf, -Inf, Infinity, -Infinity]}', [("a", [math.inf, -math.inf] * 2)]),
-        (b'{"a": [NInf, NaInf, -NaInfinity]}', [("a", [math.inf, math.inf, -math.inf])]),
         (b'{"a": "\\u00e4\\n\\/\\ud83d\\ude00"}', [("a", "\u00e4\n/\U0001f600")]),
         (b'{"a": "\xff"}', [("a", "\udcff")]),
+        (b'{"\xfe": ["\xc3\xa4\xff"]}', [("\udcfe", ["\u00e4\udcff"])]),
         (b'{"\xc3\xa4": null}', [("\u00e4", None)]),
         (b'{"a": [true, false, {}, ""]}', [("a", [True, False, [], ""])]),
         (b'{"a": 18446744073709551615}', [("a", 2**64 - 1)]),
         (b'{"a": -9223372036854775808}', [("a", -(2**63))]),
     ],
 )
-def test_what_rapidjson_takes_is_taken(text: bytes, value: Any, exact: bool) -> None:
-    assert _plain(read_json(text, exact_doubles=exact)) == value
+def test_what_rapidjson_takes_is_taken(text: bytes, value: Any) -> None:
+    assert _plain(read_json(text)) == value
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,11 @@ def test_depth_is_limited_by_memory_alone() -> None:
         (b"0.1234567890123456789", 12345678901234568 / 1e17),
         (b"2.5000000000000001e-5", 25000000000000001 / 1e21),
         (b"123456789012345678901234567890", 1.2345678901234566e29),
-        (b"9.9e308", math.inf),
-        (b"5e-324", 0.0),
         (b"1e-400", 0.0),
     ],
 )
-def test_exact_doubles_are_those_of_rapidjsons_arithmetic(text: bytes, double: float) -> None:
-    assert read_json(b'{"a": %s}' % text, exact_doubles=True).find("a") == double
+def test_doubles_are_those_of_rapidjsons_arithmetic(text: bytes, double: float) -> None:
+    assert read_json(b'{"a": %s}' % text).find("a") == double
 
 
 _scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.text()
@@ -134,19 +132,22 @@ _values = st.recursive(
 
 
 @given(value=_values, ascii_only=st.booleans())
-def test_both_readers_give_what_was_written(value: Any, ascii_only: bool) -> None:
-    """The C decoder and the reader of our own agree on every JSON text."""
+def test_what_was_written_is_read(value: Any, ascii_only: bool) -> None:
     text = json.dumps({"v": value}, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
-    fast = _plain(read_json(text))
-    own = _plain(read_json(text, exact_doubles=True))
-    assert _close(fast, own)
+    assert _close(_plain(read_json(text)), [("v", _with_members(value))])
+
+
+def _with_members(value: Any) -> Any:
+    if isinstance(value, dict):
+        return [(name, _with_members(member)) for name, member in value.items()]
+    return [_with_members(element) for element in value] if isinstance(value, list) else value
 
 
 def _close(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(map(_close, one, other))
     if isinstance(one, float):
-        # A subnormal number is zero in exact arithmetic.
+        # RapidJSON scales the digits by a power of ten, which may miss the nearest double.
         return math.isclose(one, other, rel_tol=1e-14, abs_tol=2.3e-308)
     return type(one) is type(other) and one == other
 
@@ -186,33 +187,46 @@ _structured = st.recursive(
 ).map(lambda value: json.dumps(value, ensure_ascii=False))
 
 
-def _outcome(text: bytes, *, exact: bool) -> str:
+def _outcome(text: bytes) -> str:
     try:
-        return repr(_plain(read_json(text, exact_doubles=exact)))
+        return repr(_plain(read_json(text)))
     except RapidJsonError as error:
         return f"{error} at {error.offset}"
+
+
+def _outcome_of_nested_reader(text: bytes) -> str:
+    decode = json_parser._decode
+    is_first = iter([True])
+
+    def decode_unless_first(decoder: Any, body: bytes) -> Any:
+        if next(is_first, False):
+            raise RecursionError
+        return decode(decoder, body)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_parser, "_decode", decode_unless_first)
+        return _outcome(text)
 
 
 @given(
     pieces=st.lists(_pieces | _structured, max_size=12),
     within=st.sampled_from(["%s", '{"a": %s', '{"a": [%s]}', "[[[%s", '{"a": [[1, 2], %s, 3]}']),
+    byte=st.sampled_from([b"", b"\xff"]),
 )
-def test_what_the_c_decoder_reads_changes_nothing(pieces: list[str], within: str) -> None:
-    """Neither a value nor an error's words or place."""
+def test_what_is_nested_too_deep_for_the_library_is_read_alike(
+    pieces: list[str], within: str, byte: bytes
+) -> None:
+    """Its values, and its errors' words and places."""
     text = (within % " ".join(pieces)).encode("utf-8", "surrogatepass")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_parser, "_FIRST_WINDOW", 4)
-        helped = _outcome(text, exact=True)
-        patch.setattr(json_parser, "_TRIED_DEPTH", -1)
-        patch.setattr(json_parser, "_is_special", lambda _: True)
-        assert _outcome(text, exact=True) == helped
+    text = text.replace(b'"a"', b'"a%s"' % byte)
+    assert _outcome_of_nested_reader(text) == _outcome(text)
 
 
 class _HadEnough(Exception):
     pass
 
 
-def test_the_reading_of_what_the_c_decoder_does_not_take_can_be_ended() -> None:
+def test_the_reading_of_what_is_nested_deep_can_be_ended() -> None:
     calls = iter(range(3))
 
     def pause() -> None:
