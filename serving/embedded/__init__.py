@@ -8,7 +8,7 @@ One room per concern:
 - REST: ``rest``, ``rest_paths``, ``rest_listener``, ``http_responses``
 - gRPC: ``grpc_services``, ``grpc_listener``
 - what is told of requests: ``request_watch`` (deadline, log), ``metrics``
-- options: ``options``, ``option_messages``, ``text_messages``; ``server`` puts all together
+- options: ``options``, ``option_messages``; ``server`` puts all together
 
 TensorFlow is imported when ``EmbeddedServer`` is first asked for.
 """

@@ -9,11 +9,10 @@ import grpc.aio
 
 from serving.embedded.errors import AddressUnavailable, InvalidSslConfig
 from serving.embedded.grpc_services import add_services
-from serving.embedded.option_messages import SSLConfig
+from serving.embedded.option_messages import SSLConfig, read_text_message
 from serving.embedded.request_watch import RequestWatch
 from serving.embedded.served_models import ServedModels
 from serving.embedded.sockets import Port, address_of, bound_socket
-from serving.embedded.text_messages import read_text_message
 
 #: No own limit on a message's size, as TF Serving; and two servers never share a port unseen.
 _OPTIONS = (

@@ -8,8 +8,8 @@ from typing import Any
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.embedded.errors import InvalidModelConfig
+from serving.embedded.option_messages import read_text_message
 from serving.embedded.status import StatusError, invalid_argument
-from serving.embedded.text_messages import read_text_message
 
 _PLATFORM = "tensorflow"
 _TYPE = "ModelServerConfig::model_type (deprecated)"

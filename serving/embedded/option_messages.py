@@ -1,55 +1,70 @@
-"""The messages of ``--monitoring-config-file`` and ``--ssl-config-file``.
+"""Option files: one protobuf message each, in text format.
 
-TF Serving's Python package has their users, but not them. They are described here rather than in a
-``.proto`` file because only their text format is ever read.
+TF Serving's Python package has the users of ``MonitoringConfig`` and ``SSLConfig``, but not them.
 """
 
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
+from google.protobuf.message import Message
 
-_Field = descriptor_pb2.FieldDescriptorProto
+from serving.embedded.errors import ServerStartError
+
+M = TypeVar("M", bound=Message)
+
+_FILE = """
+name: "serving/embedded/option_messages.proto" package: "tensorflow.serving" syntax: "proto3"
+message_type {
+  name: "PrometheusConfig"
+  field { name: "enable" number: 1 type: TYPE_BOOL }
+  field { name: "path" number: 2 type: TYPE_STRING }
+}
+message_type {
+  name: "MonitoringConfig"
+  field { name: "prometheus_config" number: 1 type: TYPE_MESSAGE type_name: "PrometheusConfig" }
+}
+message_type {
+  name: "SSLConfig"
+  field { name: "server_key" number: 1 type: TYPE_STRING }
+  field { name: "server_cert" number: 2 type: TYPE_STRING }
+  field { name: "custom_ca" number: 3 type: TYPE_STRING }
+  field { name: "client_verify" number: 4 type: TYPE_BOOL }
+}
+"""
 # A pool of its own: a TF Serving package that has these messages may be loaded beside.
 _pool = descriptor_pool.DescriptorPool()
-_PACKAGE = "tensorflow.serving"
-
-
-def _message(name: str, **fields: int | str) -> descriptor_pb2.DescriptorProto:
-    """A message whose fields are numbered in their order; a type given by name is a message."""
-    described = descriptor_pb2.DescriptorProto(name=name)
-    for number, (field, kind) in enumerate(fields.items(), start=1):
-        added = described.field.add(name=field, number=number, label=_Field.LABEL_OPTIONAL)
-        if isinstance(kind, str):
-            added.type = _Field.TYPE_MESSAGE
-            added.type_name = f".{_PACKAGE}.{kind}"
-        else:
-            added.type = kind  # type: ignore[assignment]  # one of the enum's numbers
-    return described
-
-
-_pool.Add(
-    descriptor_pb2.FileDescriptorProto(
-        name="serving/embedded/option_messages.proto",
-        package=_PACKAGE,
-        syntax="proto3",
-        message_type=[
-            _message("PrometheusConfig", enable=_Field.TYPE_BOOL, path=_Field.TYPE_STRING),
-            _message("MonitoringConfig", prometheus_config="PrometheusConfig"),
-            _message(
-                "SSLConfig",
-                server_key=_Field.TYPE_STRING,
-                server_cert=_Field.TYPE_STRING,
-                custom_ca=_Field.TYPE_STRING,
-                client_verify=_Field.TYPE_BOOL,
-            ),
-        ],
-    )
+_pool.Add(text_format.Parse(_FILE, descriptor_pb2.FileDescriptorProto()))
+_messages = message_factory.GetMessageClassesForFiles(
+    ["serving/embedded/option_messages.proto"], _pool
 )
+MonitoringConfig: Any = _messages["tensorflow.serving.MonitoringConfig"]
+SSLConfig: Any = _messages["tensorflow.serving.SSLConfig"]
 
 
-def _class(name: str) -> Any:
-    return message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{_PACKAGE}.{name}"))
+def read_text_message(what: str, path: Path, message: M, refusal: type[ServerStartError]) -> M:
+    """Read a file into ``message``, and give it.
 
+    Args:
+        what: the file's name among the options, as in ``"model config file"``.
+        path: the file.
+        message: an empty message of the kind that the file holds.
+        refusal: the error to raise.
 
-MonitoringConfig: Any = _class("MonitoringConfig")
-SSLConfig: Any = _class("SSLConfig")
+    Raises:
+        ServerStartError: a ``refusal``; the file cannot be read, or is no such message.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise refusal(f"{what} {path} does not exist; name a file that does") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise refusal(f"{what} {path} can't be read: {error}") from error
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        raise refusal(
+            f"Error parsing text-format {message.DESCRIPTOR.full_name}: {path}:{error}; "
+            "mend the file there"
+        ) from error
+    return message

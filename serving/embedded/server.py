@@ -24,7 +24,7 @@ from serving.embedded.grpc_listener import GrpcListener, read_server_credentials
 from serving.embedded.http_responses import MetricsPage
 from serving.embedded.metrics import ServingMetrics
 from serving.embedded.model_config import read_model_config, single_model
-from serving.embedded.option_messages import MonitoringConfig
+from serving.embedded.option_messages import MonitoringConfig, read_text_message
 from serving.embedded.options import check_base_path, check_not_negative, check_sources
 from serving.embedded.request_watch import RequestWatch
 from serving.embedded.rest import RestApplication
@@ -33,7 +33,6 @@ from serving.embedded.servable import Servable
 from serving.embedded.served_models import LoadRetries, ServedModels
 from serving.embedded.sockets import AUTO, Port, address_of, bound_socket, check_port
 from serving.embedded.status import Code, StatusError
-from serving.embedded.text_messages import read_text_message
 from serving.embedded.warmup import load_and_warm_up
 
 _logger = logging.getLogger("serving.embedded")
