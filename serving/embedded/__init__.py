@@ -7,7 +7,7 @@ One room per concern:
 - the tensors' two spellings: ``json_*``, ``base64_strings``, ``tensor_proto``
 - REST: ``rest``, ``rest_paths``, ``rest_listener``, ``http_responses``
 - gRPC: ``grpc_services``, ``grpc_listener``
-- what is told of requests: ``request_watch`` (deadline, log), ``metrics``
+- what is told of requests: ``request_monitor`` (deadline, log), ``metrics``
 - options: ``options``, ``option_messages``; ``server`` puts all together
 
 TensorFlow is imported when ``EmbeddedServer`` is first asked for.

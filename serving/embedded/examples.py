@@ -16,7 +16,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.embedded.prediction import DEFAULT_SIGNATURE
-from serving.embedded.request_watch import Request
+from serving.embedded.request_monitor import Request
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError, invalid_argument
 
@@ -37,7 +37,7 @@ def classify(request: Request, servable: Servable, signature_name: str, examples
     """
     signature = _signature(servable, signature_name)
     outputs = _check_classification(signature)
-    run = _Run("Classify", request, servable, _serialized(examples))
+    run = _ExampleRun("Classify", request, servable, _serialize_examples(examples))
     return _classification(run, signature, outputs)
 
 
@@ -45,15 +45,16 @@ def regress(request: Request, servable: Servable, signature_name: str, examples:
     """The RegressionResult of an Input message; errors as those of ``classify``."""
     signature = _signature(servable, signature_name)
     _check_regression(signature)
-    return _regression(_Run("Regress", request, servable, _serialized(examples)), signature)
+    run = _ExampleRun("Regress", request, servable, _serialize_examples(examples))
+    return _regression(run, signature)
 
 
 def multi_inference(request: Request, servable: Servable, message: Any) -> list[Any]:
     """An InferenceResult, without its model_spec, per task of a MultiInferenceRequest.
 
-    All tasks are checked before the first one runs.
+    All tasks are tasks before the first one runs.
     """
-    checked = []
+    tasks = []
     seen: set[str] = set()
     for task in message.tasks:
         _check_task(task, message.tasks[0].model_spec.name, seen)
@@ -61,10 +62,10 @@ def multi_inference(request: Request, servable: Servable, message: Any) -> list[
         signature = servable.signatures.get(name)
         if signature is None:
             raise invalid_argument(f"Requested signature not found in model graph: {name}")
-        checked.append((task.method_name, signature, _check_method(task.method_name, signature)))
-    run = _Run("MultiInference", request, servable, _serialized(message.input))
+        tasks.append((task.method_name, signature, _check_method(task.method_name, signature)))
+    run = _ExampleRun("MultiInference", request, servable, _serialize_examples(message.input))
     results = []
-    for method, signature, outputs in checked:
+    for method, signature, outputs in tasks:
         result = inference_pb2.InferenceResult()
         if method == CLASSIFY_METHOD:
             answer = _classification(run, signature, outputs)
@@ -142,21 +143,21 @@ def _precondition(text: str, signature: Any) -> StatusError:
     return invalid_argument(f"{text}goo.gle/debugonly  \n{fields}")
 
 
-def _serialized(examples: Any) -> npt.NDArray[Any]:
+def _serialize_examples(examples: Any) -> npt.NDArray[Any]:
     """The examples of an Input message, serialized, of shape [n].
 
     The context goes before each example: protobuf merges concatenated messages, and what comes
     later wins.
     """
     context = b""
-    listed: Iterable[Any] = ()
+    messages: Iterable[Any] = ()
     match examples.WhichOneof("kind"):
         case "example_list":
-            listed = examples.example_list.examples
+            messages = examples.example_list.examples
         case "example_list_with_context":
-            listed = examples.example_list_with_context.examples
+            messages = examples.example_list_with_context.examples
             context = examples.example_list_with_context.context.SerializeToString()
-    strings = [context + example.SerializeToString() for example in listed]
+    strings = [context + example.SerializeToString() for example in messages]
     if not strings:
         raise invalid_argument("Input is empty.")
     array = np.empty(len(strings), np.object_)
@@ -165,7 +166,7 @@ def _serialized(examples: Any) -> npt.NDArray[Any]:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _ExampleRun:
     """The examples of a request, of shape [n], and what runs them."""
 
     api: str
@@ -180,7 +181,7 @@ class _Run:
         return arrays
 
 
-def _classification(run: _Run, signature: Any, outputs: list[str]) -> Any:
+def _classification(run: _ExampleRun, signature: Any, outputs: list[str]) -> Any:
     arrays = run.outputs(signature, outputs)
     examples = run.examples
     for name, dtype in ((_CLASSES, tf.string), (_SCORES, tf.float32)):
@@ -226,7 +227,7 @@ def _check_output_dtype(what: str, dtype: Any, array: npt.NDArray[Any]) -> None:
         )
 
 
-def _regression(run: _Run, signature: Any) -> Any:
+def _regression(run: _ExampleRun, signature: Any) -> Any:
     output = run.outputs(signature, [_OUTPUTS])[_OUTPUTS]
     examples = run.examples
     if not (output.ndim == 1 or (output.ndim == 2 and output.shape[1] == 1)):

@@ -10,9 +10,9 @@ import grpc.aio
 from serving.embedded.errors import AddressUnavailable, InvalidSslConfig
 from serving.embedded.grpc_services import add_services
 from serving.embedded.option_messages import SSLConfig, read_text_message
-from serving.embedded.request_watch import RequestWatch
+from serving.embedded.request_monitor import RequestMonitor
 from serving.embedded.served_models import ServedModels
-from serving.embedded.sockets import Port, address_of, bound_socket
+from serving.embedded.sockets import Port, address_of, bind_socket
 
 #: No own limit on a message's size, as TF Serving; and two servers never share a port unseen.
 _OPTIONS = (
@@ -57,7 +57,7 @@ class GrpcListener:
         port: Port,
         credentials: grpc.ServerCredentials | None,
         models: ServedModels,
-        watch: RequestWatch,
+        monitor: RequestMonitor,
         pool: Executor,
         reloading: Executor,
     ) -> None:
@@ -67,10 +67,10 @@ class GrpcListener:
             AddressUnavailable: host and port cannot be listened on.
         """
         # gRPC says in many lines of its own log why it cannot bind; a socket says it by number.
-        with bound_socket("port", host, port) as probe:
+        with bind_socket("port", host, port) as probe:
             self.address = address_of(host, probe.getsockname()[1])
         self._server = grpc.aio.server(options=_OPTIONS)
-        add_services(self._server, models, watch, pool, reloading)
+        add_services(self._server, models, monitor, pool, reloading)
         try:
             if credentials is None:
                 self._server.add_insecure_port(self.address)

@@ -1,6 +1,6 @@
 """The gRPC services: PredictionService and ModelService.
 
-A call is handled as bytes to bytes in a thread of the pool, from the parsing of the request to the
+A call is process as bytes to bytes in a thread of the pool, from the parsing of the request to the
 bytes of the answer, so that the event loop is free for the sockets.
 """
 
@@ -27,9 +27,9 @@ from tensorflow_serving.apis import (
 from serving.embedded.examples import classify, multi_inference, regress
 from serving.embedded.model_config import check_model_config_list
 from serving.embedded.model_info import model_metadata, model_status
-from serving.embedded.model_reference import AskedModel
+from serving.embedded.model_reference import ModelReference
 from serving.embedded.prediction import DEFAULT_SIGNATURE, predict
-from serving.embedded.request_watch import Request, RequestWatch
+from serving.embedded.request_monitor import Request, RequestMonitor
 from serving.embedded.servable import Servable
 from serving.embedded.served_models import ServedModels
 from serving.embedded.status import Code, StatusError, invalid_argument
@@ -53,7 +53,7 @@ class _Rpc:
 def add_services(
     server: grpc.aio.Server,
     models: ServedModels,
-    watch: RequestWatch,
+    monitor: RequestMonitor,
     pool: Executor,
     reloading: Executor,
 ) -> None:
@@ -62,7 +62,7 @@ def add_services(
     Args:
         server: the server.
         models: the served models.
-        watch: what sees every request.
+        monitor: what sees every request.
         pool: the threads that do the work.
         reloading: the threads that wait for the models of a new config.
     """
@@ -98,16 +98,16 @@ def add_services(
     }
     for service, rpcs in services.items():
         handlers: dict[str, Any] = {
-            rpc.name: grpc.unary_unary_rpc_method_handler(_handler(rpc, watch)) for rpc in rpcs
+            rpc.name: grpc.unary_unary_rpc_method_handler(_handler(rpc, monitor)) for rpc in rpcs
         }
         generic = grpc.method_handlers_generic_handler(f"{_PACKAGE}.{service}", handlers)
         server.add_generic_rpc_handlers((generic,))
 
 
-def _handler(rpc: _Rpc, watch: RequestWatch) -> Any:
-    def handled(request: Request, raw: bytes) -> bytes:
-        with watch.watched("GRPC", request, is_counted=rpc.is_counted):
-            answer: bytes = rpc.answer(request, _parsed(rpc, raw)).SerializeToString()
+def _handler(rpc: _Rpc, monitor: RequestMonitor) -> Any:
+    def process(request: Request, raw: bytes) -> bytes:
+        with monitor.observe("GRPC", request, is_counted=rpc.is_counted):
+            answer: bytes = rpc.answer(request, _parse_request(rpc, raw)).SerializeToString()
             return answer
 
     async def handle(raw: bytes, context: Context) -> bytes:
@@ -117,7 +117,7 @@ def _handler(rpc: _Rpc, watch: RequestWatch) -> Any:
         request = Request(rpc.name, deadline=deadline, abandoned=abandoned)
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(rpc.pool, handled, request, raw)
+            return await loop.run_in_executor(rpc.pool, process, request, raw)
         except asyncio.CancelledError:
             abandoned.set_result(None)
             raise
@@ -128,7 +128,7 @@ def _handler(rpc: _Rpc, watch: RequestWatch) -> Any:
     return handle
 
 
-def _parsed(rpc: _Rpc, raw: bytes) -> Any:
+def _parse_request(rpc: _Rpc, raw: bytes) -> Any:
     try:
         return rpc.message.FromString(raw)
     except DecodeError as error:
@@ -144,55 +144,55 @@ class _Answers:
         self._models = models
 
     def predict(self, request: Request, message: Any) -> Any:
-        _note_model(request, message)
+        _set_model(request, message)
         name = message.model_spec.signature_name
         with self._models.servable(request.model) as servable:
             request.version = servable.version
             outputs = predict(request, servable, name, message.inputs, message.output_filter)
-        response = predict_pb2.PredictResponse(model_spec=_answered_by(servable, name))
+        response = predict_pb2.PredictResponse(model_spec=_model_spec(servable, name))
         for alias, array in outputs.items():
             response.outputs[alias].CopyFrom(proto_of(array))
         return response
 
     def classify(self, request: Request, message: Any) -> Any:
-        _note_model(request, message)
+        _set_model(request, message)
         name = message.model_spec.signature_name
         with self._models.servable(request.model) as servable:
             request.version = servable.version
             result = classify(request, servable, name, message.input)
         return classification_pb2.ClassificationResponse(
-            result=result, model_spec=_answered_by(servable, name)
+            result=result, model_spec=_model_spec(servable, name)
         )
 
     def regress(self, request: Request, message: Any) -> Any:
-        _note_model(request, message)
+        _set_model(request, message)
         name = message.model_spec.signature_name
         with self._models.servable(request.model) as servable:
             request.version = servable.version
             result = regress(request, servable, name, message.input)
         return regression_pb2.RegressionResponse(
-            result=result, model_spec=_answered_by(servable, name)
+            result=result, model_spec=_model_spec(servable, name)
         )
 
     def multi_inference(self, request: Request, message: Any) -> Any:
         if message.tasks:
-            request.model = AskedModel.of(message.tasks[0].model_spec)
+            request.model = ModelReference.of(message.tasks[0].model_spec)
         with self._models.servable(request.model) as servable:
             request.version = servable.version
             results = multi_inference(request, servable, message)
         response = inference_pb2.MultiInferenceResponse()
         for task, result in zip(message.tasks, results, strict=True):
             name = task.model_spec.signature_name
-            result.model_spec.CopyFrom(_answered_by(servable, name))
+            result.model_spec.CopyFrom(_model_spec(servable, name))
             response.results.append(result)
         return response
 
     def model_metadata(self, request: Request, message: Any) -> Any:
-        _note_model(request, message)
+        _set_model(request, message)
         return model_metadata(self._models, request.model, message.metadata_field)
 
     def status(self, request: Request, message: Any) -> Any:
-        _note_model(request, message)
+        _set_model(request, message)
         return model_status(self._models, request.model)
 
     def reload_config(self, request: Request, message: Any) -> Any:
@@ -206,13 +206,13 @@ class _Answers:
         return model_management_pb2.ReloadConfigResponse(status={})
 
 
-def _note_model(request: Request, message: Any) -> None:
+def _set_model(request: Request, message: Any) -> None:
     if not message.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
-    request.model = AskedModel.of(message.model_spec)
+    request.model = ModelReference.of(message.model_spec)
 
 
-def _answered_by(servable: Servable, signature_name: str) -> Any:
+def _model_spec(servable: Servable, signature_name: str) -> Any:
     spec = model_pb2.ModelSpec(
         name=servable.model, signature_name=signature_name or DEFAULT_SIGNATURE
     )

@@ -13,7 +13,7 @@ RAW_TARGET = "serving.embedded.raw_target"
 
 
 @dataclass(frozen=True)
-class HttpAnswer:
+class HttpResponse:
     """An HTTP answer."""
 
     status: int
@@ -21,13 +21,13 @@ class HttpAnswer:
     content_type: str
 
 
-def error_page(status: HTTPStatus) -> HttpAnswer:
+def error_page(status: HTTPStatus) -> HttpResponse:
     """libevent's page for what is answered before TF Serving sees it."""
     body = (
         f"<HTML><HEAD>\n<TITLE>{status.value} {status.phrase}</TITLE>\n</HEAD><BODY>\n"
         f"<H1>{status.phrase}</H1>\n</BODY></HTML>\n"
     )
-    return HttpAnswer(status, body.encode(), "text/html")
+    return HttpResponse(status, body.encode(), "text/html")
 
 
 class MetricsPage:
@@ -43,12 +43,12 @@ class MetricsPage:
         """Whether a target is that of the page, with a query or without."""
         return target.partition(b"#")[0].partition(b"?")[0] == self._path.encode()
 
-    def answer(self, target: bytes) -> HttpAnswer:
+    def answer(self, target: bytes) -> HttpResponse:
         """The page; a query is refused as TF Serving does."""
-        asked = target.decode("ascii")
-        if asked != self._path:
-            text = f"Unexpected path: {asked}. Should be {self._path}"
-            return HttpAnswer(HTTPStatus.BAD_REQUEST, text.encode(), "text/plain")
+        path = target.decode("ascii")
+        if path != self._path:
+            text = f"Unexpected path: {path}. Should be {self._path}"
+            return HttpResponse(HTTPStatus.BAD_REQUEST, text.encode(), "text/plain")
         page = metrics_text(self._collector)
         encoded = page.encode("utf-8", "surrogateescape")
-        return HttpAnswer(HTTPStatus.OK, encoded, "text/plain")
+        return HttpResponse(HTTPStatus.OK, encoded, "text/plain")

@@ -14,7 +14,7 @@ from serving.embedded.json_writer import (
     flush_subnormals,
     indent,
     object_text,
-    quoted,
+    quote_value,
     string_text,
 )
 from serving.embedded.status import StatusError, invalid_argument
@@ -50,7 +50,7 @@ def read_examples_body(document: JsonObject) -> Any:
 
 
 def _format_error(value: JsonValue, text: str) -> StatusError:
-    return invalid_argument(f"JSON Value: {quoted(value)} {text}")
+    return invalid_argument(f"JSON Value: {quote_value(value)} {text}")
 
 
 def _example(value: JsonValue) -> Any:

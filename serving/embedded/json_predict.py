@@ -24,7 +24,7 @@ from serving.embedded.json_writer import (
     leaf_texts,
     many_lines,
     object_text,
-    quoted,
+    quote_value,
     single_line,
     string_text,
 )
@@ -35,7 +35,7 @@ from serving.embedded.tensor_proto import (
     check_rank,
     dtype_name,
     dtype_of,
-    filled,
+    fill_shape,
 )
 
 _INT32 = (-(2**31), 2**31 - 1)
@@ -76,7 +76,7 @@ def read_signature_name(document: JsonObject) -> str:
         return ""
     if not isinstance(name, str):
         raise invalid_argument(
-            f"JSON Value: {quoted(document)} not formatted correctly. "
+            f"JSON Value: {quote_value(document)} not formatted correctly. "
             "'signature_name' key must be a string value."
         )
     return name
@@ -117,7 +117,7 @@ def read_predict_body(
 
 
 def _format_error(value: JsonValue, text: str) -> StatusError:
-    return invalid_argument(f"JSON Value: {quoted(value)} {text}")
+    return invalid_argument(f"JSON Value: {quote_value(value)} {text}")
 
 
 def _read_columns(columns: JsonValue, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
@@ -285,8 +285,8 @@ class _Tensor:
     def _add_leaf(self, leaf: JsonValue, level: int) -> None:
         if level != len(self.shape):
             raise invalid_argument(
-                f"JSON Value: {quoted(leaf)} found at incorrect level: {level + 1} in the JSON "
-                f"DOM. Expected at level: {len(self.shape)}"
+                f"JSON Value: {quote_value(leaf)} found at incorrect level: {level + 1} in the "
+                f"JSON DOM. Expected at level: {len(self.shape)}"
             )
         self.values.append(_leaf(leaf, self.dtype))
 
@@ -299,11 +299,11 @@ class _Tensor:
         except InvalidTensor as error:
             raise tensor_error(inputs, name, error) from error
         if self.dtype == types_pb2.DT_STRING:
-            return filled(_strings(self.values), shape)
+            return fill_shape(_strings(self.values), shape)
         flat = _regular_values(self.values, self.dtype)
         if flat is None:  # a dtype of no JSON, of which there were no values to refuse
             flat = np.empty(0, tf.as_dtype(self.dtype).as_numpy_dtype)
-        return filled(flat, shape)
+        return fill_shape(flat, shape)
 
 
 def _shape_of_first(value: JsonValue) -> tuple[int, ...]:
@@ -334,7 +334,7 @@ def _leaf(leaf: JsonValue, dtype: int) -> Any:
     else:
         raise StatusError(
             Code.UNIMPLEMENTED,
-            f"Conversion of JSON Value: {quoted(leaf)} to type: {dtype_name(dtype)}",
+            f"Conversion of JSON Value: {quote_value(leaf)} to type: {dtype_name(dtype)}",
         )
     if not is_taken:
         raise _type_error(leaf, dtype)
@@ -359,7 +359,7 @@ def type_name(value: JsonValue) -> str:
 
 def _type_error(value: JsonValue, dtype: int) -> StatusError:
     return invalid_argument(
-        f"JSON Value: {quoted(value)} Type: {type_name(value)} is not of expected type: "
+        f"JSON Value: {quote_value(value)} Type: {type_name(value)} is not of expected type: "
         f"{dtype_name(dtype)}"
     )
 
@@ -413,7 +413,7 @@ class _Rows:
         if names != set(self._inputs):
             raise invalid_argument(
                 f"Failed to process element: {index} of 'instances' list. "
-                f"JSON object: {quoted(element)} keys must be equal to: "
+                f"JSON object: {quote_value(element)} keys must be equal to: "
                 f"{','.join(sorted(self._inputs))}"
             )
 

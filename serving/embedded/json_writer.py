@@ -72,10 +72,10 @@ def float_texts(values: npt.NDArray[Any]) -> list[str]:
         again = np.array(texts, np.float64).astype(values.dtype)
     for index in np.flatnonzero(again != values).tolist():
         texts[index] = f"{numbers[index]:.{digits}g}"
-    return [_completed(text) for text in texts]
+    return [_complete_number(text) for text in texts]
 
 
-def _completed(text: str) -> str:
+def _complete_number(text: str) -> str:
     if "." in text or "e" in text:
         return text
     if text[-1].isdigit():
@@ -145,7 +145,7 @@ def many_lines(texts: Iterator[str], shape: Sequence[int], level: int) -> str:
 # Values in messages
 
 
-def quoted(value: JsonValue) -> str:
+def quote_value(value: JsonValue) -> str:
     """A value as messages quote it: pretty, arrays in one line, cut near 256 bytes."""
     pieces = []
     size = 0

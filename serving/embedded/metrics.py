@@ -33,7 +33,7 @@ class _Family:
         self._cells: dict[tuple[str, ...], Any] = {}
         self._lock = threading.Lock()
 
-    def collected(self) -> Metric:
+    def to_metric(self) -> Metric:
         """The metric as it is now."""
         metric = Metric(self._name, "", self.kind)
         with self._lock:
@@ -99,7 +99,7 @@ class ServingMetrics(Collector):
         """The metrics in the order of their names; one without any sample is there too."""
         families = (self._warmup, self._examples_total, self._examples)
         for family in (*families, self._requests, self._latency, self._runtime):
-            yield family.collected()
+            yield family.to_metric()
 
     def request(self, model: str, api: str, entrypoint: str, code: Code, seconds: float) -> None:
         """Count a request, and measure it if it succeeded."""
@@ -128,12 +128,12 @@ def metrics_text(collector: Collector) -> str:
     for metric in collector.collect():
         lines.append(f"# TYPE {metric.name} {metric.type}")
         for sample in metric.samples:
-            labels = ",".join(f'{name}="{_escaped(v)}"' for name, v in sample.labels.items())
+            labels = ",".join(f'{name}="{_escape_label(v)}"' for name, v in sample.labels.items())
             lines.append(f"{sample.name}{{{labels}}} {_number(sample.value)}")
     return "\n".join(lines) + "\n"
 
 
-def _escaped(value: str) -> str:
+def _escape_label(value: str) -> str:
     # A model's name comes from whoever asks: a new line in it must not break the page.
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 

@@ -6,14 +6,14 @@ from typing import Any
 from google.protobuf import any_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
-from serving.embedded.model_reference import AskedModel
+from serving.embedded.model_reference import ModelReference
 from serving.embedded.served_models import ServedModels
 from serving.embedded.status import invalid_argument
 
 SIGNATURE_DEF = "signature_def"
 
 
-def model_status(models: ServedModels, asked: AskedModel) -> Any:
+def model_status(models: ServedModels, reference: ModelReference) -> Any:
     """The GetModelStatusResponse for a model.
 
     A label is not looked at: all versions are told, as TF Serving does.
@@ -22,20 +22,20 @@ def model_status(models: ServedModels, asked: AskedModel) -> Any:
         StatusError: NOT_FOUND for an unknown model or version.
     """
     response = get_model_status_pb2.GetModelStatusResponse()
-    for state in models.states(asked.name, asked.version):
+    for state in models.states(reference.name, reference.version):
         status = response.model_version_status.add(version=state.version, state=state.state.value)
         status.status.error_code = state.code.number
         status.status.error_message = state.message
     return response
 
 
-def model_metadata(models: ServedModels, asked: AskedModel, fields: Sequence[str]) -> Any:
+def model_metadata(models: ServedModels, reference: ModelReference, fields: Sequence[str]) -> Any:
     """The GetModelMetadataResponse for a model: the signatures of one loaded version.
 
     Args:
         models: the served models.
-        asked: the model.
-        fields: what is asked of it; ``signature_def`` is all there is.
+        reference: the model.
+        fields: what to tell of it; ``signature_def`` is all there is.
 
     Raises:
         StatusError: a field other than ``signature_def`` or none, or no such loaded version.
@@ -47,7 +47,7 @@ def model_metadata(models: ServedModels, asked: AskedModel, fields: Sequence[str
             raise invalid_argument(f"Metadata field {name} is not supported")
     signatures = get_model_metadata_pb2.SignatureDefMap()
     response = get_model_metadata_pb2.GetModelMetadataResponse()
-    with models.servable(asked) as servable:
+    with models.servable(reference) as servable:
         for name, signature in servable.signatures.items():
             signatures.signature_def[name].CopyFrom(signature)
             signatures.signature_def[name].ClearField("defaults")

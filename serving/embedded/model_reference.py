@@ -5,7 +5,7 @@ from typing import Any, Self
 
 
 @dataclass(frozen=True)
-class AskedModel:
+class ModelReference:
     """A model by name, and one of its versions by number or by label, or none: the latest.
 
     The names are those of a path as well, which may be no UTF-8: then they hold surrogate escapes,

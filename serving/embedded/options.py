@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from serving.embedded.errors import InvalidOptions, NoModel
-from serving.embedded.version_discovery import version_directories, wanted_versions
+from serving.embedded.version_discovery import select_versions, version_directories
 
 
 def check_sources(
@@ -71,7 +71,7 @@ def check_base_path(model: Any) -> None:
             f"base path {base_path} of model {model.name} holds no version folder (a folder whose "
             "name is a number); publish a version there"
         )
-    if not wanted_versions(model.model_version_policy, present):
+    if not select_versions(model.model_version_policy, present):
         found = ", ".join(map(str, sorted(present)))
         raise NoModel(
             f"base path {base_path} of model {model.name} holds none of the versions that its "

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from serving.embedded.request_watch import Request
+from serving.embedded.request_monitor import Request
 from serving.embedded.servable import Servable, check_inputs
 from serving.embedded.status import Code, StatusError, invalid_argument
 from serving.embedded.tensor_proto import (
@@ -48,11 +48,11 @@ def predict(
         raise StatusError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
     _check_number_of_inputs(signature, inputs)
     dtypes = _dtypes(signature, inputs)
-    asked = _outputs(signature, output_filter)
+    names = _outputs(signature, output_filter)
     # No array is made of what the signature does not take: it may be big.
     check_inputs(signature, dtypes)
     arrays = {alias: _array_of(signature, alias, value) for alias, value in inputs.items()}
-    return request.run("Predict", servable, signature, arrays, asked)
+    return request.run("Predict", servable, signature, arrays, names)
 
 
 def _check_number_of_inputs(signature: Any, inputs: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving.embedded.examples import classify, regress
-from serving.embedded.http_responses import RAW_TARGET, HttpAnswer, MetricsPage, error_page
+from serving.embedded.http_responses import RAW_TARGET, HttpResponse, MetricsPage, error_page
 from serving.embedded.json_examples import (
     classification_text,
     read_examples_body,
@@ -29,10 +29,10 @@ from serving.embedded.json_examples import (
 )
 from serving.embedded.json_parser import JsonObject, RapidJsonError, read_json
 from serving.embedded.json_predict import predict_text, read_predict_body, read_signature_name
-from serving.embedded.json_writer import object_text, quoted, string_text
+from serving.embedded.json_writer import object_text, quote_value, string_text
 from serving.embedded.model_info import SIGNATURE_DEF, model_metadata, model_status
 from serving.embedded.prediction import DEFAULT_SIGNATURE, predict
-from serving.embedded.request_watch import Request, RequestWatch, log_refusal, request_line
+from serving.embedded.request_monitor import Request, RequestMonitor, log_refusal, request_line
 from serving.embedded.rest_paths import VersionNotNumeric, is_api, is_uri, route
 from serving.embedded.served_models import ServedModels
 from serving.embedded.status import StatusError, invalid_argument
@@ -54,7 +54,7 @@ class RestApplication:
     def __init__(
         self,
         models: ServedModels,
-        watch: RequestWatch,
+        monitor: RequestMonitor,
         pool: Executor,
         *,
         timeout: float | None,
@@ -64,13 +64,13 @@ class RestApplication:
 
         Args:
             models: the served models.
-            watch: what sees every request.
+            monitor: what sees every request.
             pool: the threads that do the work.
             timeout: the seconds after which a request's run is stopped; None is never.
             metrics_page: the page of metrics; None when it is off.
         """
         self._models = models
-        self._watch = watch
+        self._monitor = monitor
         self._pool = pool
         self._timeout = timeout
         self._metrics_page = metrics_page
@@ -87,7 +87,7 @@ class RestApplication:
             return
         except asyncio.CancelledError:
             abandoned.set_result(None)
-            answer = _unanswered(request)
+            answer = _refuse_at_stop(request)
         response = Response(answer.body, answer.status, {"content-type": answer.content_type})
         await response(scope, receive, send)
 
@@ -97,17 +97,17 @@ class RestApplication:
         body: bytes,
         deadline: float | None,
         abandoned: "Future[None]",
-    ) -> HttpAnswer:
+    ) -> HttpResponse:
         target = _target(request.scope)
         page = self._metrics_page
         if request.method not in _METHODS:
-            return _refused(HTTPStatus.NOT_IMPLEMENTED, request.method, target)
+            return _refuse(HTTPStatus.NOT_IMPLEMENTED, request.method, target)
         if not is_uri(target):
-            return _refused(HTTPStatus.BAD_REQUEST, request.method, target)
+            return _refuse(HTTPStatus.BAD_REQUEST, request.method, target)
         if page is not None and page.is_at(target):
             return page.answer(target)
         if not is_api(target):
-            return _refused(HTTPStatus.NOT_FOUND, request.method, target)
+            return _refuse(HTTPStatus.NOT_FOUND, request.method, target)
         if request.method == "OPTIONS":
             return _preflight(request.headers.get("origin", ""))
         encoding = request.headers.get("content-encoding", "")
@@ -117,16 +117,16 @@ class RestApplication:
 
     def _process(
         self, request: Request, method: str, target: bytes, body: bytes, encoding: str
-    ) -> HttpAnswer:
+    ) -> HttpResponse:
         try:
-            with self._watch.watched("REST", request):
-                asked = route(method, target)
-                request.model = asked.model
-                if asked.action in _INFERENCE:
-                    request.api = asked.action
-                text = self._handle(request, asked.action, body, encoding)
+            with self._monitor.observe("REST", request):
+                endpoint = route(method, target)
+                request.model = endpoint.model
+                if endpoint.action in _INFERENCE:
+                    request.api = endpoint.action
+                text = self._handle(request, endpoint.action, body, encoding)
         except VersionNotNumeric as error:
-            return HttpAnswer(error.code.http_status, b"", _JSON)
+            return HttpResponse(error.code.http_status, b"", _JSON)
         except StatusError as error:
             text = object_text("error", string_text(error.message))
             return _json(error.code.http_status, text)
@@ -137,10 +137,10 @@ class RestApplication:
             return _status_text(model_status(self._models, request.model))
         if action == "metadata":
             return _metadata_text(model_metadata(self._models, request.model, [SIGNATURE_DEF]))
-        inflated = _inflated(body, encoding)
+        content = _inflate(body, encoding)
         if action == "predict":
-            return self._predict(request, inflated)
-        return self._examples(request, inflated)
+            return self._predict(request, content)
+        return self._examples(request, content)
 
     def _predict(self, request: Request, body: bytes) -> str:
         document = _document(request, body)
@@ -154,9 +154,9 @@ class RestApplication:
                     "not found in signature def"
                 )
             inputs = dict(signature.inputs)
-            asked = read_predict_body(document, name, inputs)
-            outputs = predict(request, servable, name, asked.inputs)
-        return predict_text(outputs, is_row=asked.is_row)
+            predict_body = read_predict_body(document, name, inputs)
+            outputs = predict(request, servable, name, predict_body.inputs)
+        return predict_text(outputs, is_row=predict_body.is_row)
 
     def _examples(self, request: Request, body: bytes) -> str:
         document = _document(request, body)
@@ -183,11 +183,11 @@ def _document(request: Request, body: bytes) -> JsonObject:
     except RapidJsonError as error:
         raise invalid_argument(f"JSON Parse error: {error} at offset: {error.offset}") from error
     if not isinstance(document, JsonObject):
-        raise invalid_argument(f"JSON Value: {quoted(document)} Is not object")
+        raise invalid_argument(f"JSON Value: {quote_value(document)} Is not object")
     return document
 
 
-def _inflated(body: bytes, encoding: str) -> bytes:
+def _inflate(body: bytes, encoding: str) -> bytes:
     """The body as it was before compression; one that cannot be inflated is an empty one."""
     if "gzip" not in encoding:
         return body
@@ -199,26 +199,26 @@ def _inflated(body: bytes, encoding: str) -> bytes:
     return inflated if inflater.eof else b""
 
 
-def _json(status: int, text: str) -> HttpAnswer:
-    return HttpAnswer(status, text.encode("utf-8", "surrogateescape"), _JSON)
+def _json(status: int, text: str) -> HttpResponse:
+    return HttpResponse(status, text.encode("utf-8", "surrogateescape"), _JSON)
 
 
-def _refused(status: HTTPStatus, method: str, target: bytes) -> HttpAnswer:
+def _refuse(status: HTTPStatus, method: str, target: bytes) -> HttpResponse:
     """The answer to a request that gets no further than the HTTP server."""
     log_refusal(request_line(method, target), status)
     return error_page(status)
 
 
-def _unanswered(request: HttpRequest) -> HttpAnswer:
+def _refuse_at_stop(request: HttpRequest) -> HttpResponse:
     """The answer to a request that was not done with when the grace of a stop had ended."""
     status = HTTPStatus.SERVICE_UNAVAILABLE
     log_refusal(request_line(request.method, _target(request.scope)), status)
     return _json(status, object_text("error", string_text("The server is stopping")))
 
 
-def _preflight(origin: str) -> HttpAnswer:
+def _preflight(origin: str) -> HttpResponse:
     is_web = "http://" in origin or "https://" in origin
-    return HttpAnswer(HTTPStatus.OK if is_web else HTTPStatus.BAD_REQUEST, b"", _DEFAULT_TYPE)
+    return HttpResponse(HTTPStatus.OK if is_web else HTTPStatus.BAD_REQUEST, b"", _DEFAULT_TYPE)
 
 
 def _message_text(message: Any) -> str:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from serving.embedded.http_responses import RAW_TARGET, error_page
-from serving.embedded.request_watch import log_refusal, request_line
+from serving.embedded.request_monitor import log_refusal, request_line
 
 #: TF Serving closes no idle connection; uvicorn's default of 5 s would surprise pooling clients.
 _KEEP_ALIVE = 3600
@@ -99,7 +99,7 @@ class _Protocol(H11Protocol):
 class RestListener:
     """Serves an ASGI application on a bound socket, within a running event loop."""
 
-    def __init__(self, application: ASGIApp, bound: socket.socket) -> None:
+    def __init__(self, application: ASGIApp, listening: socket.socket) -> None:
         config = uvicorn.Config(
             application,
             http=_Protocol,
@@ -114,7 +114,7 @@ class RestListener:
             timeout_keep_alive=_KEEP_ALIVE,
         )
         self._server = _Server(config)
-        self._socket = bound
+        self._socket = listening
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from serving.embedded.model_reference import AskedModel
+from serving.embedded.model_reference import ModelReference
 from serving.embedded.status import Code, StatusError, invalid_argument
 
 _VERSION_OR_LABEL = rb"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
@@ -40,7 +40,7 @@ class Route:
     """
 
     action: str
-    model: AskedModel
+    model: ModelReference
 
 
 def is_uri(target: bytes) -> bool:
@@ -71,7 +71,7 @@ def route(method: str, target: bytes) -> Route:
     malformed = invalid_argument(f"Malformed request: {method} {_text(target)}")
     if match is None:
         raise malformed
-    model = _asked_model(match)
+    model = _read_reference(match)
     if method == "GET":
         if not model.name:
             raise invalid_argument("Missing model name in request.")
@@ -82,7 +82,7 @@ def route(method: str, target: bytes) -> Route:
     return Route(action, model)
 
 
-def _asked_model(match: re.Match[bytes]) -> AskedModel:
+def _read_reference(match: re.Match[bytes]) -> ModelReference:
     name = _text(unquote_to_bytes(match["model"] or b""))
     if match["version"] is not None:
         version = match["version"].lstrip(b"0") or b"0"
@@ -91,10 +91,10 @@ def _asked_model(match: re.Match[bytes]) -> AskedModel:
                 Code.INVALID_ARGUMENT,
                 f"Failed to convert version: {match['version'].decode()} to numeric.",
             )
-        return AskedModel(name, version=int(version))
+        return ModelReference(name, version=int(version))
     if match["label"] is not None:
-        return AskedModel(name, label=_text(unquote_to_bytes(match["label"])))
-    return AskedModel(name)
+        return ModelReference(name, label=_text(unquote_to_bytes(match["label"])))
+    return ModelReference(name)
 
 
 def _text(raw: bytes) -> str:

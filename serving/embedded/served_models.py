@@ -20,10 +20,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from serving.embedded.model_reference import AskedModel
+from serving.embedded.model_reference import ModelReference
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError, code_of, invalid_argument
-from serving.embedded.version_discovery import version_directories, wanted_versions
+from serving.embedded.version_discovery import select_versions, version_directories
 
 _logger = logging.getLogger("serving.embedded")
 
@@ -49,7 +49,7 @@ class VersionState:
 
 
 @dataclass(eq=False)
-class _Loaded:
+class _LoadedVersion:
     """A loaded version, and how many requests it is answering."""
 
     servable: Servable
@@ -71,7 +71,7 @@ class _Model:
     """One configured model."""
 
     config: Any
-    loaded: dict[int, _Loaded] = field(default_factory=dict)
+    loaded: dict[int, _LoadedVersion] = field(default_factory=dict)
     retries: dict[int, _Retry] = field(default_factory=dict)
     failed: set[int] = field(default_factory=set)
 
@@ -120,14 +120,14 @@ class ServedModels:
     # Requests
 
     @contextmanager
-    def servable(self, asked: AskedModel) -> Iterator[Servable]:
-        """The version that is asked for, held as long as the block runs.
+    def servable(self, reference: ModelReference) -> Iterator[Servable]:
+        """The version that is meant, held as long as the block runs.
 
         Raises:
             StatusError: no name is given, or there is no such loaded version.
         """
         with self._lock:
-            loaded = self._find(asked)
+            loaded = self._find(reference)
             loaded.in_flight += 1
         try:
             yield loaded.servable
@@ -159,24 +159,24 @@ class ServedModels:
             raise StatusError(Code.NOT_FOUND, f"Could not find version {version} of model {model}")
         return [states[version]]
 
-    def _find(self, asked: AskedModel) -> _Loaded:
-        if not asked.name:
+    def _find(self, reference: ModelReference) -> _LoadedVersion:
+        if not reference.name:
             raise invalid_argument("ModelSpec has no name specified.")
-        model = self._models.get(asked.name)
+        model = self._models.get(reference.name)
         loaded = model.loaded if model else {}
-        version = asked.version
-        if asked.label is not None:
-            version = self._version_of_label(asked.name, asked.label)
+        version = reference.version
+        if reference.label is not None:
+            version = self._version_of_label(reference.name, reference.label)
         if version is None:
             if loaded:
                 return loaded[max(loaded)]
             raise StatusError(
-                Code.NOT_FOUND, f"Servable not found for request: Latest({asked.name})"
+                Code.NOT_FOUND, f"Servable not found for request: Latest({reference.name})"
             )
         if version not in loaded:
             raise StatusError(
                 Code.NOT_FOUND,
-                f"Servable not found for request: Specific({asked.name}, {version})",
+                f"Servable not found for request: Specific({reference.name}, {version})",
             )
         return loaded[version]
 
@@ -324,7 +324,7 @@ class ServedModels:
                     self._retire(model, version)
 
     def _run_round(self) -> None:
-        wanted = self._wanted()
+        wanted = self._find_wanted_versions()
         if wanted is None:
             return
         for name, versions in wanted.items():
@@ -352,7 +352,7 @@ class ServedModels:
         retry = model.retries.get(version)
         return retry is None or retry.due <= time.monotonic()
 
-    def _wanted(self) -> dict[str, dict[int, str]] | None:
+    def _find_wanted_versions(self) -> dict[str, dict[int, str]] | None:
         """The wanted versions of every model; None when a base path cannot be read.
 
         As in TF Serving one base path that cannot be read skips the round for all models: a disk
@@ -372,7 +372,7 @@ class ServedModels:
                     )
                 self._last_poll_error = str(error)
                 return None
-            wanted[name] = wanted_versions(model.config.model_version_policy, present)
+            wanted[name] = select_versions(model.config.model_version_policy, present)
         self._last_poll_error = ""
         return wanted
 
@@ -387,7 +387,7 @@ class ServedModels:
             return
         with self._lock:
             model.retries.pop(version, None)
-            model.loaded[version] = _Loaded(servable)
+            model.loaded[version] = _LoadedVersion(servable)
         self._set_state(name, VersionState(version, State.AVAILABLE))
         _log(logging.INFO, "loaded", name, version, reason=f"{time.monotonic() - began:.2f} s")
 

@@ -26,12 +26,12 @@ from serving.embedded.metrics import ServingMetrics
 from serving.embedded.model_config import read_model_config, single_model
 from serving.embedded.option_messages import MonitoringConfig, read_text_message
 from serving.embedded.options import check_base_path, check_not_negative, check_sources
-from serving.embedded.request_watch import RequestWatch
+from serving.embedded.request_monitor import RequestMonitor
 from serving.embedded.rest import RestApplication
 from serving.embedded.rest_listener import RestListener
 from serving.embedded.servable import Servable
 from serving.embedded.served_models import LoadRetries, ServedModels
-from serving.embedded.sockets import AUTO, Port, address_of, bound_socket, check_port
+from serving.embedded.sockets import AUTO, Port, address_of, bind_socket, check_port
 from serving.embedded.status import Code, StatusError
 from serving.embedded.warmup import load_and_warm_up
 
@@ -140,9 +140,9 @@ class EmbeddedServer:
         )
         self._credentials: grpc.ServerCredentials | None = None
         self._metrics_page: MetricsPage | None = None
-        self._warms_up = enable_model_warmup
+        self._is_warmup_enabled = enable_model_warmup
         self.metrics = ServingMetrics()
-        self._watch = RequestWatch(self.metrics)
+        self._monitor = RequestMonitor(self.metrics)
         self._models = ServedModels(
             self._load_version,
             retries=LoadRetries(max_num_load_retries, load_retry_interval_micros / 1e6),
@@ -237,12 +237,12 @@ class EmbeddedServer:
         """Find out that a port is in use before the models are loaded, rather than after."""
         for option, port in (("port", self._port), ("rest_api_port", self._rest_api_port)):
             if port != 0:
-                bound_socket(option, self._host, port).close()
+                bind_socket(option, self._host, port).close()
 
     # Models
 
     def _load_version(self, model: str, version: int, directory: str) -> Servable:
-        if self._warms_up:
+        if self._is_warmup_enabled:
             return load_and_warm_up(model, version, directory, self.metrics)
         return Servable(model, version, directory)
 
@@ -285,7 +285,7 @@ class EmbeddedServer:
 
     def _poll_config(self) -> None:
         assert self._config_file is not None
-        told = ""
+        last_error = ""
         while not self._stop_polling.wait(self._config_poll_wait):
             try:
                 config = read_model_config(self._config_file, self._models.names())
@@ -293,11 +293,11 @@ class EmbeddedServer:
                     # What is refused now may be right later, as a label is once its version serves.
                     self._models.reconfigure(config)
                     self._config = config
-                told = ""
+                last_error = ""
             except (InvalidModelConfig, StatusError) as error:
-                if str(error) != told:
-                    told = str(error)
-                    _log_config_failure(self._config_file, told)
+                if str(error) != last_error:
+                    last_error = str(error)
+                    _log_config_failure(self._config_file, last_error)
 
     # Sockets
 
@@ -333,14 +333,14 @@ class EmbeddedServer:
     def _rest_listener(self, threads: ExitStack) -> RestListener:
         application = RestApplication(
             self._models,
-            self._watch,
+            self._monitor,
             threads.enter_context(_pool("rest", _THREADS_PER_CPU * (cpu_count() or 1))),
             timeout=self._rest_timeout,
             metrics_page=self._metrics_page,
         )
-        bound = bound_socket("rest_api_port", self._host, self._rest_api_port)
-        self._rest_address = address_of(self._host, bound.getsockname()[1])
-        return RestListener(application, bound)
+        listening = bind_socket("rest_api_port", self._host, self._rest_api_port)
+        self._rest_address = address_of(self._host, listening.getsockname()[1])
+        return RestListener(application, listening)
 
     def _grpc_listener(self, threads: ExitStack) -> GrpcListener:
         listener = GrpcListener(
@@ -348,7 +348,7 @@ class EmbeddedServer:
             self._port,
             self._credentials,
             self._models,
-            self._watch,
+            self._monitor,
             threads.enter_context(_pool("grpc", _THREADS_PER_CPU * (cpu_count() or 1))),
             threads.enter_context(_pool("reloading", _RELOADING_THREADS)),
         )

@@ -26,7 +26,7 @@ def check_port(option: str, port: Port) -> None:
         )
 
 
-def bound_socket(option: str, host: str, port: Port) -> socket.socket:
+def bind_socket(option: str, host: str, port: Port) -> socket.socket:
     """A socket that is bound to host and port, and does not listen yet.
 
     Raises:
@@ -44,18 +44,18 @@ def bound_socket(option: str, host: str, port: Port) -> socket.socket:
             f"host {host!r} has no address ({error.strerror}); give a name or an address of "
             "this machine"
         ) from error
-    bound = socket.socket(family, kind, protocol)
+    opened = socket.socket(family, kind, protocol)
     try:
         # A port whose last connections are still waiting for their end is free.
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
     except OSError as error:
-        bound.close()
-        raise _refused(option, host, port, error) from error
-    return bound
+        opened.close()
+        raise _bind_error(option, host, port, error) from error
+    return opened
 
 
-def _refused(option: str, host: str, port: Port, error: OSError) -> AddressUnavailable:
+def _bind_error(option: str, host: str, port: Port, error: OSError) -> AddressUnavailable:
     if error.errno == errno.EADDRINUSE:
         return PortInUse(
             f"{option} {port} on {host} is in use; stop the program that listens there, or give "

@@ -18,7 +18,7 @@ _MAX_RANK = 254
 #: NumPy's limit on the number of dimensions.
 _MAX_NUMPY_RANK = 64
 #: What a message can hold, 2 GiB, is also what one value may be repeated to, in bytes.
-_MAX_FILLED = 2**31
+_MAX_FILL_BYTES = 2**31
 #: What fits an allocation at all; a shape of more elements is a broken tensor.
 _MAX_ELEMENTS = 2**40
 _MAX_INT64 = 2**63 - 1
@@ -146,10 +146,10 @@ def ndarray_of(proto: Any) -> npt.NDArray[Any]:
         stored = stored.astype(np.uint16).view(dtype)
     elif proto.dtype in _IN_PAIRS:
         stored = stored[: len(stored) // 2 * 2].view(dtype)
-    return filled(stored.astype(dtype, copy=False), shape)
+    return fill_shape(stored.astype(dtype, copy=False), shape)
 
 
-def filled(values: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
+def fill_shape(values: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
     """``values``, one-dimensional, in ``shape``: cut, or filled up with the last one (or zero).
 
     Raises:
@@ -159,7 +159,7 @@ def filled(values: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
     check_rank(shape)
     wanted = prod(shape)
     if len(values) < wanted:
-        if wanted * values.dtype.itemsize > _MAX_FILLED:
+        if wanted * values.dtype.itemsize > _MAX_FILL_BYTES:
             raise TooBig(f"OOM when allocating tensor with shape[{','.join(map(str, shape))}]")
         empty: Any = b"" if values.dtype == np.object_ else 0
         array = np.empty(wanted, values.dtype)
@@ -205,7 +205,7 @@ def _check_content(proto: Any, elements: int) -> None:
     dtype = tf.as_dtype(proto.dtype)
     if proto.dtype in _ENCODED:
         # Each element takes a byte at least: a small message cannot ask for much.
-        if elements > len(content) or not _is_parsed(proto):
+        if elements > len(content) or not _is_parsable(proto):
             raise InvalidTensor(f"tensor_content does not hold {elements} strings")
         return
     if len(content) != elements * dtype.size:
@@ -216,7 +216,7 @@ def _check_content(proto: Any, elements: int) -> None:
         raise InvalidTensor("tensor_content has a bool that is neither 0 nor 1")
 
 
-def _is_parsed(proto: Any) -> bool:
+def _is_parsable(proto: Any) -> bool:
     try:
         tf.io.parse_tensor(proto.SerializeToString(), proto.dtype)
     except tf.errors.InvalidArgumentError:
@@ -233,7 +233,7 @@ def proto_of(array: npt.NDArray[Any]) -> Any:
     field = _FIELDS[proto.dtype]
     flat = array.ravel()
     if flat.size and proto.dtype in _PACKED_AS_THEY_ARE:
-        proto.MergeFromString(_packed(field.name, flat))
+        proto.MergeFromString(_encode_packed(field.name, flat))
         return proto
     if proto.dtype in _AS_BITS:
         flat = flat.view(np.uint16)
@@ -241,7 +241,7 @@ def proto_of(array: npt.NDArray[Any]) -> Any:
     return proto
 
 
-def _packed(field: str, values: npt.NDArray[Any]) -> bytes:
+def _encode_packed(field: str, values: npt.NDArray[Any]) -> bytes:
     """A message of the one field, which the wire packs as the array's own bytes.
 
     To extend the field by a list takes many times longer.

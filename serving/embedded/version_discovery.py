@@ -37,7 +37,7 @@ def version_directories(base_path: str) -> dict[int, str]:
     return found
 
 
-def wanted_versions(policy: Any, present: dict[int, str]) -> dict[int, str]:
+def select_versions(policy: Any, present: dict[int, str]) -> dict[int, str]:
     """Those of the present versions that a ServableVersionPolicy wants; none set is latest 1."""
     match policy.WhichOneof("policy_choice"):
         case "all":

@@ -11,7 +11,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from serving.embedded.examples import classify, multi_inference, regress
 from serving.embedded.metrics import ServingMetrics
 from serving.embedded.prediction import predict
-from serving.embedded.request_watch import Request
+from serving.embedded.request_monitor import Request
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError, invalid_argument
 
@@ -58,7 +58,7 @@ def replay_warmup(servable: Servable, directory: str) -> int:
                 raise invalid_argument(
                     f"Number of warmup records exceeds the maximum ({_MAX_RECORDS}) at {path}"
                 )
-            _run(servable, _parsed(record, path))
+            _run(servable, _parse_record(record, path))
     except tf.errors.DataLossError as error:
         raise StatusError(
             Code.DATA_LOSS, f"{error.message}. Please verify your data is TFRecord format: {path}"
@@ -66,7 +66,7 @@ def replay_warmup(servable: Servable, directory: str) -> int:
     return number
 
 
-def _parsed(record: bytes, path: str) -> Any:
+def _parse_record(record: bytes, path: str) -> Any:
     try:
         return prediction_log_pb2.PredictionLog.FromString(record)
     except DecodeError as error:

@@ -46,6 +46,7 @@ def folder(tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch) ->
 TRAIN = "train {} --model new --clusters 2"
 SCORE = "batch-score {} --model good"
 
+AUTO_PORTS = "--port auto --rest-api-port auto"
 MISTAKES = [
     # What the files are.
     (TRAIN.format("nothing.csv"), ["nothing.csv", "no such file"]),
@@ -149,11 +150,14 @@ MISTAKES = [
     ("serve", ["BASE", "--model-config-file"]),
     ("serve good --model good", ["given twice"]),
     ("serve good --model-config-file c", ["--model-config-file c"]),
-    ("serve --model-config-file nothing.config", ["nothing.config"]),
+    (
+        "serve --model-config-file nothing.config --port auto --rest-api-port auto",
+        ["nothing.config"],
+    ),
     ("serve good --port 99999", ["'99999'", "65535", "auto"]),
     ("serve good --port 0", ["port", "0"]),
     ("serve good --file-system-poll-wait-seconds -1", ["-1 is not", "at least 0"]),
-    ("serve home --port auto", ["home"]),
+    (f"serve {AUTO_PORTS} home", ["home"]),
     ("serve good --model_name x", ["--model_name", "--model-name"]),
     ("serve good --enable-batching", ["--enable-batching"]),
 ]

@@ -13,7 +13,7 @@ import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.embedded import EmbeddedServer
-from serving.embedded.request_watch import Request
+from serving.embedded.request_monitor import Request
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError
 from serving.embedded.tensor_proto import proto_of

@@ -13,7 +13,7 @@ from serving.embedded.json_writer import (
     float_texts,
     leaf_texts,
     many_lines,
-    quoted,
+    quote_value,
     single_line,
     string_text,
 )
@@ -89,17 +89,17 @@ def test_only_what_must_be_is_escaped() -> None:
 )
 def test_quoted_values_are_pretty_with_arrays_in_one_line(text: bytes, said: str | None) -> None:
     nested = '{\n    "a": {\n        "b": [false]\n    },\n    "c": "d"\n}'
-    assert quoted(read_json(text)) == (nested if said is None else said)
+    assert quote_value(read_json(text)) == (nested if said is None else said)
 
 
 def test_quoted_values_are_cut_near_256_bytes() -> None:
-    said = quoted(read_json(b"[" + b"12345678, " * 100_000 + b"1]"))
+    said = quote_value(read_json(b"[" + b"12345678, " * 100_000 + b"1]"))
     assert 256 <= len(said) < 256 + 10
     assert said.startswith("[12345678, 12345678, ")
 
 
 def test_quoting_a_deep_value_needs_no_stack() -> None:
-    assert len(quoted(read_json(b"[" * 100_000 + b"]" * 100_000))) == 256
+    assert len(quote_value(read_json(b"[" * 100_000 + b"]" * 100_000))) == 256
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
-"""Watching requests from their arrival to their answer: deadline, metrics, and the log of failures.
+"""A request from its arrival to its answer: deadline, metrics, and the log of failures.
 
-Both protocols answer within ``RequestWatch.watched``, so that no failure of a request goes untold,
-and a fault of this server is an INTERNAL error of one request and nothing worse.
+Both protocols answer within ``RequestMonitor.observe``: every failure of a request is logged, and
+a fault of this server is an INTERNAL error of one request and nothing worse.
 """
 
 import logging
@@ -17,7 +17,7 @@ from typing import Any
 import numpy.typing as npt
 
 from serving.embedded.metrics import ServingMetrics
-from serving.embedded.model_reference import AskedModel
+from serving.embedded.model_reference import ModelReference
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError
 
@@ -42,7 +42,7 @@ class Request:
     """
 
     api: str
-    model: AskedModel = field(default_factory=AskedModel)
+    model: ModelReference = field(default_factory=ModelReference)
     deadline: float | None = None
     abandoned: "Future[None] | None" = None
     version: int | None = None
@@ -78,14 +78,14 @@ class Request:
             raise StatusError(Code.CANCELLED, "Nobody waits for the answer any more")
 
 
-class RequestWatch:
+class RequestMonitor:
     """Counts and measures requests, and logs those that fail, a line each."""
 
     def __init__(self, metrics: ServingMetrics) -> None:
         self._metrics = metrics
 
     @contextmanager
-    def watched(
+    def observe(
         self, entrypoint: str, request: Request, *, is_counted: bool = True
     ) -> Iterator[None]:
         """Watch the block that answers a request.
