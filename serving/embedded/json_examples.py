@@ -78,7 +78,7 @@ def _add_element(feature: Any, name: str, element: JsonValue) -> None:
             values = _list(feature, name, "int64_list")
             if element > _MAX_INT64:
                 raise invalid_argument(
-                    f"Feature: {name} has uint64 element. Only int64 is supported."
+                    f"Feature: {name} has uint64_t element. Only int64_t is supported."
                 )
             values.append(element)
         case str():

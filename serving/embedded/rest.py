@@ -196,7 +196,7 @@ def _inflate(body: bytes, encoding: str) -> bytes:
         inflated = inflater.decompress(body, _MAX_INFLATED)
     except zlib.error:
         return b""
-    return inflated if inflater.eof else b""
+    return inflated if inflater.eof and not inflater.unused_data else b""
 
 
 def _json(status: int, text: str) -> HttpResponse:

@@ -151,7 +151,7 @@ class ServedModels:
         """
         with self._lock:
             states = dict(self._states.get(model, {}))
-        if not states:
+        if not states and version is None:
             raise StatusError(Code.NOT_FOUND, f"Could not find any versions of model {model}")
         if version is None:
             return [states[number] for number in sorted(states, reverse=True)]

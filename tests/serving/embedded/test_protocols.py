@@ -63,7 +63,9 @@ def test_a_compressed_body_is_inflated(server: EmbeddedServer) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"no gzip", gzip.compress(b"{}" * 99)[:-9]], ids=["no gzip", "cut short"]
+    "body",
+    [b"no gzip", gzip.compress(b"{}" * 99)[:-9], gzip.compress(b"{}") + b"more"],
+    ids=["no gzip", "cut short", "more behind"],
 )
 def test_a_broken_compressed_body_is_an_empty_one(server: EmbeddedServer, body: bytes) -> None:
     headers = {"Content-Encoding": "gzip"}
@@ -84,6 +86,7 @@ def test_a_broken_compressed_body_is_an_empty_one(server: EmbeddedServer, body: 
         ("GET", f"{_KMEANS}/METADATA", 200, "model_version_status"),
         ("GET", "/v1/models/versions/1", 400, "Missing model name in request."),
         ("GET", "/v1/models/metadata", 404, "Could not find any versions of model metadata"),
+        ("GET", "/v1/models/none/versions/1", 404, "Could not find version 1 of model none"),
         ("GET", f"{_KMEANS}/versions/0002", 200, '"version": "2"'),
         ("GET", f"{_KMEANS}/versions/1", 404, "Could not find version 1 of model kmeans"),
         ("GET", "/v1/models/k%6deans%3fx", 404, "of model kmeans?x"),
