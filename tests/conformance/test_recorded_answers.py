@@ -24,7 +24,11 @@ from tensorflow_serving.apis import (
 from serving.embedded import EmbeddedServer
 
 Case = dict[str, Any]
-_CASES: list[Case] = json.loads((Path(__file__).parent / "recorded.json").read_text())
+_FOLDER = Path(__file__).parent
+_CASES: list[Case] = [
+    *json.loads((_FOLDER / "recorded.json").read_text()),
+    *json.loads((_FOLDER / "recorded_json.json").read_text()),
+]
 _TIMEOUT = 30
 _STUBS = {
     "PredictionService": prediction_service_pb2_grpc.PredictionServiceStub,
@@ -129,4 +133,4 @@ def _lines(body: str) -> list[str]:
 
 
 def test_every_recorded_case_is_asked() -> None:
-    assert len({case["name"] for case in _CASES}) == 285
+    assert len({case["name"] for case in _CASES}) == 285 + 392
