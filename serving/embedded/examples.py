@@ -19,6 +19,7 @@ from serving.embedded.prediction import DEFAULT_SIGNATURE
 from serving.embedded.request_monitor import Request
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError, invalid_argument
+from serving.embedded.tensor_proto import shape_text
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"
@@ -209,8 +210,7 @@ def _classification(run: _ExampleRun, signature: Any, outputs: list[str]) -> Any
 def _check_class_tensor(name: str, dtype: Any, array: npt.NDArray[Any], rows: int) -> None:
     if array.ndim != 2:
         raise invalid_argument(
-            "Expected Tensor shape: [batch_size num_classes] but got "
-            f"[{','.join(map(str, array.shape))}]"
+            f"Expected Tensor shape: [batch_size num_classes] but got {shape_text(array.shape)}"
         )
     _check_output_dtype(f"{name} Tensor", dtype, array)
     if len(array) != rows:
@@ -233,7 +233,7 @@ def _regression(run: _ExampleRun, signature: Any) -> Any:
     if not (output.ndim == 1 or (output.ndim == 2 and output.shape[1] == 1)):
         raise invalid_argument(
             "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
-            f"[{','.join(map(str, output.shape))}]"
+            f"{shape_text(output.shape)}"
         )
     if len(output) != len(examples):
         raise invalid_argument(

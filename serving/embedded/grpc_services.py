@@ -8,19 +8,20 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import grpc.aio
 from google.protobuf.message import DecodeError
+from google.protobuf.message_factory import GetMessageClass
 from tensorflow_serving.apis import (
     classification_pb2,
-    get_model_metadata_pb2,
-    get_model_status_pb2,
     inference_pb2,
     model_management_pb2,
     model_pb2,
+    model_service_pb2,
     predict_pb2,
+    prediction_service_pb2,
     regression_pb2,
 )
 
@@ -36,18 +37,15 @@ from serving.embedded.status import Code, StatusError, invalid_argument
 from serving.embedded.tensor_proto import proto_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
-_PACKAGE = "tensorflow.serving"
 
 
-@dataclass(frozen=True)
-class _Rpc:
-    """A method of a service: the class of its message, and what answers it."""
-
-    name: str
-    message: type[Any]
-    answer: Callable[[Request, Any], Any]
-    pool: Executor
-    is_counted: bool = False
+_SERVICES = (
+    prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
+    model_service_pb2.DESCRIPTOR.services_by_name["ModelService"],
+)
+#: The calls that TF Serving counts in its metrics.
+_COUNTED = {"Predict", "Classify", "Regress"}
+_RELOAD = "HandleReloadConfigRequest"
 
 
 def add_services(
@@ -66,75 +64,57 @@ def add_services(
         pool: the threads that do the work.
         reloading: the threads that wait for the models of a new config.
     """
-    answers = _Answers(models)
-    services = {
-        "PredictionService": (
-            _Rpc("Predict", predict_pb2.PredictRequest, answers.predict, pool, True),
-            _Rpc(
-                "Classify", classification_pb2.ClassificationRequest, answers.classify, pool, True
-            ),
-            _Rpc("Regress", regression_pb2.RegressionRequest, answers.regress, pool, True),
-            _Rpc(
-                "MultiInference", inference_pb2.MultiInferenceRequest, answers.multi_inference, pool
-            ),
-            _Rpc(
-                "GetModelMetadata",
-                get_model_metadata_pb2.GetModelMetadataRequest,
-                answers.model_metadata,
-                pool,
-            ),
-        ),
-        "ModelService": (
-            _Rpc(
-                "GetModelStatus", get_model_status_pb2.GetModelStatusRequest, answers.status, pool
-            ),
-            _Rpc(
-                "HandleReloadConfigRequest",
-                model_management_pb2.ReloadConfigRequest,
-                answers.reload_config,
-                reloading,
-            ),
-        ),
-    }
-    for service, rpcs in services.items():
-        handlers: dict[str, Any] = {
-            rpc.name: grpc.unary_unary_rpc_method_handler(_handler(rpc, monitor)) for rpc in rpcs
-        }
-        generic = grpc.method_handlers_generic_handler(f"{_PACKAGE}.{service}", handlers)
+    answers = _Answers(models).by_method()
+    for service in _SERVICES:
+        handlers: dict[str, Any] = {}
+        for method in service.methods:
+            if method.name in answers:
+                answer = partial(_answer, method, answers[method.name], monitor)
+                handle = partial(
+                    _handle, method.name, answer, reloading if method.name == _RELOAD else pool
+                )
+                handlers[method.name] = grpc.unary_unary_rpc_method_handler(handle)
+        generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
         server.add_generic_rpc_handlers((generic,))
 
 
-def _handler(rpc: _Rpc, monitor: RequestMonitor) -> Any:
-    def process(request: Request, raw: bytes) -> bytes:
-        with monitor.observe("GRPC", request, is_counted=rpc.is_counted):
-            answer: bytes = rpc.answer(request, _parse_request(rpc, raw)).SerializeToString()
-            return answer
-
-    async def handle(raw: bytes, context: Context) -> bytes:
-        left = context.time_remaining()
-        deadline = None if left is None else time.monotonic() + left
-        abandoned: Future[None] = Future()
-        request = Request(rpc.name, deadline=deadline, abandoned=abandoned)
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(rpc.pool, process, request, raw)
-        except asyncio.CancelledError:
-            abandoned.set_result(None)
-            raise
-        except StatusError as error:
-            await context.abort(error.code.grpc_code, error.grpc_message)
-        raise AssertionError("abort raises")
-
-    return handle
-
-
-def _parse_request(rpc: _Rpc, raw: bytes) -> Any:
+async def _handle(
+    name: str,
+    answer: Callable[[Request, bytes], bytes],
+    pool: Executor,
+    raw: bytes,
+    context: Context,
+) -> bytes:
+    """Answer a call in a thread of the pool; an error is the call's status."""
+    left = context.time_remaining()
+    deadline = None if left is None else time.monotonic() + left
+    abandoned: Future[None] = Future()
+    request = Request(name, deadline=deadline, abandoned=abandoned)
     try:
-        return rpc.message.FromString(raw)
-    except DecodeError as error:
-        raise StatusError(
-            Code.INTERNAL, f"The request is no {rpc.message.DESCRIPTOR.full_name}"
-        ) from error
+        return await asyncio.get_running_loop().run_in_executor(pool, answer, request, raw)
+    except asyncio.CancelledError:
+        abandoned.set_result(None)
+        raise
+    except StatusError as error:
+        await context.abort(error.code.grpc_code, error.grpc_message)
+    raise AssertionError("abort raises")
+
+
+def _answer(
+    method: Any,
+    answer: Callable[[Request, Any], Any],
+    monitor: RequestMonitor,
+    request: Request,
+    raw: bytes,
+) -> bytes:
+    with monitor.observe("GRPC", request, is_counted=method.name in _COUNTED):
+        try:
+            message = GetMessageClass(method.input_type).FromString(raw)
+        except DecodeError as error:
+            reason = f"The request is no {method.input_type.full_name}"
+            raise StatusError(Code.INTERNAL, reason) from error
+        response: bytes = answer(request, message).SerializeToString()
+        return response
 
 
 class _Answers:
@@ -142,6 +122,18 @@ class _Answers:
 
     def __init__(self, models: ServedModels) -> None:
         self._models = models
+
+    def by_method(self) -> dict[str, Callable[[Request, Any], Any]]:
+        """What answers a method, by its name in the service."""
+        return {
+            "Predict": self.predict,
+            "Classify": self.classify,
+            "Regress": self.regress,
+            "MultiInference": self.multi_inference,
+            "GetModelMetadata": self.model_metadata,
+            "GetModelStatus": self.status,
+            _RELOAD: self.reload_config,
+        }
 
     def predict(self, request: Request, message: Any) -> Any:
         _set_model(request, message)

@@ -36,6 +36,7 @@ from serving.embedded.tensor_proto import (
     dtype_name,
     dtype_of,
     fill_shape,
+    shape_text,
 )
 
 _INT32 = (-(2**31), 2**31 - 1)
@@ -436,8 +437,8 @@ class _Rows:
             raise invalid_argument(f"Expecting tensor size: {self._sizes[name]} but got: {size}")
         elif tensor.shape != self._shapes[name]:
             raise invalid_argument(
-                f"Expecting shape {_shape_text(self._shapes[name])} but got: "
-                f"{_shape_text(tensor.shape)}"
+                f"Expecting shape {shape_text(self._shapes[name])} but got: "
+                f"{shape_text(tensor.shape)}"
             )
 
     def arrays(self, count: int) -> dict[str, npt.NDArray[Any]]:
@@ -445,10 +446,6 @@ class _Rows:
             name: tensor.array(self._inputs, name, (count, *self._shapes[name]))
             for name, tensor in self._tensors.items()
         }
-
-
-def _shape_text(shape: tuple[int, ...]) -> str:
-    return f"[{','.join(map(str, shape))}]"
 
 
 # Arrays to body

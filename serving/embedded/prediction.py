@@ -17,6 +17,7 @@ from serving.embedded.tensor_proto import (
     check_proto,
     dtype_of,
     ndarray_of,
+    shape_text,
 )
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -106,12 +107,11 @@ def tensor_error(inputs: Mapping[str, Any], alias: str, error: InvalidTensor) ->
     if isinstance(error, UnsupportedDtype) or _is_of(info.tensor_shape, error.shape):
         return StatusError(Code.UNIMPLEMENTED, f"Input {alias} has {error}")
     feed = info.name.replace(":", "_")
-    given = ",".join(map(str, error.shape))
     declared = ",".join("?" if d.size < 0 else str(d.size) for d in info.tensor_shape.dim)
     index = sorted(inputs).index(alias)
     return invalid_argument(
-        f"Shape of tensor _arg_{feed}_{index} [{given}] is not compatible with expected shape "
-        f"[{declared}]."
+        f"Shape of tensor _arg_{feed}_{index} {shape_text(error.shape)} is not compatible with "
+        f"expected shape [{declared}]."
     )
 
 

@@ -135,37 +135,30 @@ class RequestMonitor:
 def log_failure(request: Request, entrypoint: str, error: StatusError) -> None:
     """Log a request that failed, in one line."""
     version = request.version if request.version is not None else request.model.version
-    reason = _one_line(str(error))
-    name = _one_line(request.model.name) or "-"
+    _log(entrypoint, error.code.name, _one_line(str(error)), _one_line(request.model.name), version)
+
+
+def log_refusal(what: str, status: HTTPStatus) -> None:
+    """Log what got no further than the HTTP server, in one line."""
+    _log("REST", status.phrase, f"{_one_line(what)}: {status.value} {status.phrase}")
+
+
+def _log(
+    entrypoint: str, code: str, reason: str, model: str = "", version: int | None = None
+) -> None:
+    model = model or "-"
     _logger.warning(
         "request_failed model=%s version=%s %s %s",
-        name,
+        model,
         "-" if version is None else version,
         entrypoint,
         reason,
         extra={
             "event": "request_failed",
-            "model": name,
+            "model": model,
             "version": version,
             "entrypoint": entrypoint,
-            "code": error.code.name,
-            "reason": reason,
-        },
-    )
-
-
-def log_refusal(what: str, status: HTTPStatus) -> None:
-    """Log what got no further than the HTTP server, in one line."""
-    reason = f"{_one_line(what)}: {status.value} {status.phrase}"
-    _logger.warning(
-        "request_failed model=- version=- REST %s",
-        reason,
-        extra={
-            "event": "request_failed",
-            "model": "-",
-            "version": None,
-            "entrypoint": "REST",
-            "code": status.phrase,
+            "code": code,
             "reason": reason,
         },
     )

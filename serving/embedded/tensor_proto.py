@@ -98,6 +98,11 @@ def dtype_of(array: npt.NDArray[Any]) -> int:
     return int(tf.as_dtype(array.dtype).as_datatype_enum)
 
 
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape as it stands in messages: ``[3,2]``."""
+    return f"[{','.join(map(str, shape))}]"
+
+
 def check_proto(proto: Any) -> None:
     """Hold a TensorProto against the rules of a tensor, at no cost of its size.
 
@@ -160,7 +165,7 @@ def fill_shape(values: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[An
     wanted = prod(shape)
     if len(values) < wanted:
         if wanted * values.dtype.itemsize > _MAX_FILL_BYTES:
-            raise TooBig(f"OOM when allocating tensor with shape[{','.join(map(str, shape))}]")
+            raise TooBig(f"OOM when allocating tensor with shape{shape_text(shape)}")
         empty: Any = b"" if values.dtype == np.object_ else 0
         array = np.empty(wanted, values.dtype)
         array[: len(values)] = values
