@@ -17,7 +17,7 @@ from .terminal import print_fields, print_json, print_table, progress
 from .training_input import read_model_rows
 
 if TYPE_CHECKING:
-    from serving.report.version_comparison import Meeting
+    from serving.report.version_comparison import VersionComparison
 
 EXAMPLES: Final = examples(
     ("Two versions of a model", "tfkmeans compare models/customers/1 models/customers/2"),
@@ -63,15 +63,15 @@ def compare(
         tell("loading TensorFlow")
         load_tensorflow("train")
         tell("asking both")
-        from serving.report.version_comparison import Meeting
+        from serving.report.version_comparison import VersionComparison
 
-        found = Meeting.of(one, other, points)
+        found = VersionComparison.measure(one, other, points)
         if report is not None:
             tell("drawing")
             with needs_extra("report"):
                 from serving.report import pages
 
-            pages.write(report, pages.comparison_page(found))
+            pages.write(report, pages.render_comparison(found))
     if json:
         print_json(
             {
@@ -94,7 +94,7 @@ def _version(place: Path) -> tuple[Path, str]:
     return directory, f"{model_name(base)} {int(directory.name)}"
 
 
-def _show(found: "Meeting", report: Path | None) -> None:
+def _show(found: "VersionComparison", report: Path | None) -> None:
     before, after = found.before.name, found.after.name
     print_fields(
         f"{before} and {after}, on {found.rows:,} rows",
@@ -105,14 +105,17 @@ def _show(found: "Meeting", report: Path | None) -> None:
         ],
     )
     typer.echo()
-    print_table(["", before, after], found.measures())
+    print_table(["", before, after], found.measure_rows())
     typer.echo("\nmatched clusters")
-    print_table(["before", "after", "rows before", "rows after", "moved most in"], found.matches())
+    print_table(found.match_columns, found.match_rows())
     typer.echo(f"\nrows by their cluster of {before} (down) and of {after}")
-    columns = [str(number) for number in range(found.moves.shape[1])]
+    columns = [str(number) for number in range(found.contingency.shape[1])]
     print_table(
         ["", *columns],
-        [[str(row), *(f"{count:,}" for count in line)] for row, line in enumerate(found.moves)],
+        [
+            [str(row), *(f"{count:,}" for count in line)]
+            for row, line in enumerate(found.contingency)
+        ],
     )
     if report is not None:
         typer.echo(f"\nwrote {report}")

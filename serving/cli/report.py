@@ -99,9 +99,9 @@ def read_curves(path: Path | None) -> "Mapping[str, Any] | None":
 def write_report(
     path: Path, directory: Path, name: str, curves: "Mapping[str, Any] | None"
 ) -> None:
-    """The page of a version or a candidate; TensorFlow is loaded."""
+    """Write the page of a version or a candidate; TensorFlow must be loaded."""
     with needs_extra("report"):
         from serving.report import pages
-        from serving.report.version_profile import Portrait
+        from serving.report.version_profile import VersionProfile
 
-    pages.write(path, pages.version_page(Portrait.of(directory, name), curves))
+    pages.write(path, pages.render_version(VersionProfile.measure(directory, name), curves))

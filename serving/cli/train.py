@@ -328,7 +328,7 @@ def _fit(
 
         def on_iteration(now: "Progress") -> None:
             if log is not None:
-                log.iteration(now)
+                log.write_iteration(now)
             while notes:
                 note(notes.pop(0))
             start = f"start {now.start} of {now.n_init}, " if now.n_init > 1 else ""
@@ -347,7 +347,7 @@ def _fit(
         except InvalidPoints as error:
             raise by_name(error, names) from None
         if log is not None:
-            log.centroids(result, names)
+            log.write_centroids(result, names)
         return result
 
 

@@ -1,14 +1,14 @@
-"""The pictures of a report, drawn by matplotlib as SVG that takes its colours from the page.
+"""The charts of a report, drawn by matplotlib as SVG that takes its colours from the page.
 
 matplotlib writes colours as numbers. What should follow the reader's light or dark scheme is drawn
 in colours that nothing else has, and these become the page's variables.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -17,10 +17,12 @@ from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from numpy.typing import NDArray
 
     from export.model_card import ModelCard
 
-    from .version_profile import Plane, Portrait
+    from .version_profile import Plane, VersionProfile
 
 #: Colours of clusters, which can be seen on white and on black; beyond them they come again.
 CLUSTER_COLORS: Final = (
@@ -28,12 +30,13 @@ CLUSTER_COLORS: Final = (
     *("#b58105", "#e0533d", "#6b7f99", "#7a9a01", "#c04fd0", "#4f6bd8"),
 )
 _MARKERS: Final = "os^Dv"
+_DOTS: Final[Any] = {"marker": "o", "markersize": 3}
 
 _INK: Final = "#010101"
 _FAINT: Final = "#020202"
 _VARIABLES: Final = {_INK: "var(--ink)", _FAINT: "var(--faint)"}
 
-#: Inches of 72 points; the page shows a picture about as wide, so that text stays readable.
+#: Inches of 72 points; the page shows a chart about as wide, so that text stays readable.
 _WIDTH: Final = 5.2
 _HEIGHT: Final = 3.4
 
@@ -65,9 +68,15 @@ _MOST_FEATURES: Final = 24
 _MOST_NUMBERS: Final = 120
 
 
+_Draw = TypeVar("_Draw", bound=Callable[..., Any])
+
+#: Decorates what draws: all that matplotlib does inside it has the style.
+_styled: Final[Callable[[_Draw], _Draw]] = mpl.rc_context(_STYLE)
+
+
 @dataclass(frozen=True)
-class Picture:
-    """A picture: its title, the text that stands for it, and the SVG."""
+class Chart:
+    """A chart: its title, the text that stands for it, and the SVG."""
 
     title: str
     text: str
@@ -75,343 +84,326 @@ class Picture:
 
 
 def color(cluster: int) -> str:
+    """The colour of a cluster."""
     return CLUSTER_COLORS[cluster % len(CLUSTER_COLORS)]
 
 
-def iterations(card: "ModelCard") -> Picture | None:
+@_styled
+def draw_iterations(card: "ModelCard") -> Chart | None:
     """Inertia and shift over the iterations; None where the card has none."""
     if not card.history:
         return None
     numbers = range(1, len(card.history) + 1)
     inertia = [each.inertia for each in card.history]
     shift = [each.shift for each in card.history]
-
-    def draw(figure: Figure) -> None:
-        upper, lower = figure.subplots(2, 1, sharex=True)
-        upper.plot(numbers, inertia, color=color(0), marker="o", markersize=3)
-        upper.set_ylabel("inertia")
-        lower.plot(numbers, shift, color=color(1), marker="o", markersize=3)
-        # A last shift of 0 has no place on a logarithmic scale.
-        if max(shift) > 0:
-            lower.set_yscale("log", nonpositive="mask")
-        lower.set_ylabel("shift")
-        lower.set_xlabel("iteration")
-        lower.xaxis.get_major_locator().set_params(integer=True)
-
-    return _picture(
+    figure = _new_figure()
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    upper.plot(numbers, inertia, color=color(0), **_DOTS)
+    upper.set(ylabel="inertia")
+    lower.plot(numbers, shift, color=color(1), **_DOTS)
+    # A last shift of 0 has no place on a logarithmic scale.
+    if max(shift) > 0:
+        lower.set_yscale("log", nonpositive="mask")
+    lower.set(xlabel="iteration", ylabel="shift")
+    lower.xaxis.get_major_locator().set_params(integer=True)
+    return _render(
+        figure,
         "Inertia and shift over the iterations",
         f"{len(inertia)} iterations of the best start. The inertia goes from {inertia[0]:.6g} to "
         f"{inertia[-1]:.6g}, the squared move of the centroids from {shift[0]:.3g} to "
         f"{shift[-1]:.3g}.",
-        draw,
     )
 
 
-def sizes(card: "ModelCard") -> Picture:
+@_styled
+def draw_sizes(card: "ModelCard") -> Chart:
     """Rows in each cluster."""
     counts = [cluster.size for cluster in card.clusters]
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        bars = axes.barh(
-            range(len(counts)), counts, color=[color(index) for index in range(len(counts))]
-        )
-        if len(counts) <= 20:
-            axes.bar_label(bars, [f"{count:,}" for count in counts], padding=3)
-            axes.margins(x=0.15)
-        _clusters_down(axes, len(counts))
-        axes.set_xlabel("rows")
-        axes.grid(visible=False, axis="y")
+    figure = _new_figure()
+    axes = figure.subplots()
+    colors = [color(cluster) for cluster in range(len(counts))]
+    bars = axes.barh(range(len(counts)), counts, color=colors)
+    if len(counts) <= 20:
+        axes.bar_label(bars, [f"{count:,}" for count in counts], padding=3)
+        axes.margins(x=0.15)
+    _set_cluster_axis(axes, len(counts), xlabel="rows")
+    axes.grid(visible=False, axis="y")
 
     shown = ", ".join(f"{c.index}: {c.size:,} ({c.share:.1%})" for c in card.clusters[:40])
-    return _picture("Sizes", f"Rows in each cluster. {shown}.", draw)
+    return _render(figure, "Sizes", f"Rows in each cluster. {shown}.")
 
 
-def distances(card: "ModelCard") -> Picture | None:
+@_styled
+def draw_distances(card: "ModelCard") -> Chart | None:
     """Distances of the rows of each cluster to its centroid, by the card's quantiles."""
     known = [cluster for cluster in card.clusters if cluster.distance_quantiles]
     if not known:
         return None
-    boxes = [
-        {
-            "med": q["0.5"],
-            "q1": q["0.25"],
-            "q3": q["0.75"],
-            "whislo": q["0"],
-            "whishi": q["0.95"],
-            "fliers": [q["1"]],
-        }
-        for q in (cluster.distance_quantiles for cluster in known)
-    ]
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        _boxes(axes, boxes, [cluster.index for cluster in known])
-        _clusters_down(axes, len(card.clusters))
-        axes.set_xlabel("distance to the centroid")
-        axes.set_xlim(left=0)
+    figure = _new_figure()
+    axes = figure.subplots()
+    ink = {"color": _INK}
+    drawn = axes.bxp(
+        [_box(cluster.distance_quantiles) for cluster in known],
+        positions=[cluster.index for cluster in known],
+        orientation="horizontal",
+        widths=0.6,
+        patch_artist=True,
+        medianprops=ink,
+        whiskerprops=ink,
+        capprops=ink,
+        flierprops={**_DOTS, "markeredgecolor": _INK},
+    )
+    for patch, cluster in zip(drawn["boxes"], known, strict=True):
+        patch.set(facecolor=color(cluster.index), edgecolor=_INK, linewidth=0.8)
+    _set_cluster_axis(axes, len(card.clusters), xlabel="distance to the centroid")
+    axes.set_xlim(left=0)
 
     shown = ", ".join(f"{c.index}: {c.distance_quantiles['0.5']:.4g}" for c in known[:40])
-    return _picture(
+    return _render(
+        figure,
         "Distances",
         "Distance of each cluster's rows to its centroid, in the model's space: quartiles, the "
         f"least and the 95th percentile, and the greatest as a dot. Medians: {shown}.",
-        draw,
     )
 
 
-def silhouettes(portrait: "Portrait") -> Picture | None:
+@_styled
+def draw_silhouettes(profile: "VersionProfile") -> Chart | None:
     """The silhouettes of the rows, cluster by cluster, sorted (Rousseeuw 1987)."""
-    if portrait.silhouettes is None:
+    if profile.silhouettes is None:
         return None
-    every = portrait.silhouettes
+    every = profile.silhouettes
     mean = float(every.mean())
-    clusters = range(portrait.card.n_clusters)
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        gap = max(1.0, 0.02 * len(every))
-        top = 0.0
-        ticks = []
-        for cluster in clusters:
-            own = portrait.silhouettes_of(cluster)
-            if own is None:
-                continue
-            axes.fill_betweenx(
-                top + np.arange(len(own)), 0, own, facecolor=color(cluster), linewidth=0
-            )
-            ticks.append((top + len(own) / 2, str(cluster)))
-            top += len(own) + gap
-        axes.axvline(mean, color=_INK, linestyle="--", linewidth=1)
-        axes.set_ylim(top, -gap)
-        axes.grid(visible=False, axis="y")
-        shown = ticks[:: max(1, len(ticks) // 12)]
-        axes.set_yticks([place for place, _ in shown], [name for _, name in shown])
-        axes.set_ylabel("cluster")
-        axes.set_xlabel("silhouette (dashed: the mean)")
+    by_cluster = {
+        cluster: own
+        for cluster in range(profile.card.n_clusters)
+        if (own := profile.cluster_silhouettes(cluster)) is not None
+    }
+    figure = _new_figure()
+    axes = figure.subplots()
+    gap = max(1.0, 0.02 * len(every))
+    top = 0.0
+    places = []
+    for cluster, own in by_cluster.items():
+        axes.fill_betweenx(top + np.arange(len(own)), 0, own, facecolor=color(cluster), linewidth=0)
+        places.append(top + len(own) / 2)
+        top += len(own) + gap
+    axes.axvline(mean, color=_INK, linestyle="--", linewidth=1)
+    axes.set(xlabel="silhouette (dashed: the mean)", ylabel="cluster", ylim=(top, -gap))
+    axes.grid(visible=False, axis="y")
+    _set_ticks(axes.yaxis, places, by_cluster)
 
     means = ", ".join(
-        f"{cluster}: {float(own.mean()):.3f}"
-        for cluster in list(clusters)[:40]
-        if (own := portrait.silhouettes_of(cluster)) is not None
+        f"{cluster}: {float(own.mean()):.3f}" for cluster, own in by_cluster.items() if cluster < 40
     )
     below = float((every < 0).mean())
-    return _picture(
+    return _render(
+        figure,
         "Silhouettes",
         f"Silhouettes of {len(every):,} rows, sorted in each cluster. Their mean is {mean:.3f}; "
         f"{below:.1%} are below 0, nearer to another cluster than to their own. Means by "
         f"cluster: {means}.",
-        draw,
     )
 
 
-def in_two_dimensions(
-    portrait: "Portrait",
+@_styled
+def draw_plane(
+    profile: "VersionProfile",
     plane: "Plane",
     title: str = "The clusters in two dimensions",
-    alike: Sequence[int] | None = None,
-) -> Picture:
-    """The rows and the centroids in a plane; a cluster has the colour of the one it is alike to."""
-    alike = range(portrait.card.n_clusters) if alike is None else alike
-    step = max(1, -(-len(portrait.rows) // _MOST_DOTS))
-    shown = plane.project(portrait.rows[::step])
-    labels = portrait.cluster_index[::step]
-    centres = plane.project(portrait.centroids)
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        for cluster in range(portrait.card.n_clusters):
-            own = shown[labels == cluster]
-            axes.plot(
-                *own.T,
-                linestyle="none",
-                marker=_MARKERS[alike[cluster] // len(CLUSTER_COLORS) % len(_MARKERS)],
-                markersize=3,
-                markeredgewidth=0,
-                color=color(alike[cluster]),
-                alpha=0.6,
+    color_numbers: Sequence[int] | None = None,
+) -> Chart:
+    """The rows and the centroids in a plane; ``color_numbers`` [k] are the clusters' numbers."""
+    numbers = range(profile.card.n_clusters) if color_numbers is None else color_numbers
+    step = max(1, -(-len(profile.rows) // _MOST_DOTS))
+    shown = plane.project(profile.rows[::step])
+    labels = profile.cluster_index[::step]
+    centers = plane.project(profile.centroids)
+    figure = _new_figure()
+    axes = figure.subplots()
+    for cluster, number in enumerate(numbers):
+        axes.plot(
+            *shown[labels == cluster].T,
+            linestyle="none",
+            marker=_MARKERS[number // len(CLUSTER_COLORS) % len(_MARKERS)],
+            markersize=3,
+            markeredgewidth=0,
+            color=color(number),
+            alpha=0.6,
+        )
+    axes.plot(*centers.T, linestyle="none", marker="x", markersize=8, color=_INK)
+    if len(centers) <= 20:
+        for cluster, place in enumerate(centers):
+            axes.annotate(
+                str(cluster), place, xytext=(6, 4), textcoords="offset points", weight="bold"
             )
-        axes.plot(*centres.T, linestyle="none", marker="x", markersize=8, color=_INK)
-        if len(centres) <= 20:
-            for cluster, place in enumerate(centres):
-                axes.annotate(
-                    str(cluster), place, xytext=(6, 4), textcoords="offset points", weight="bold"
-                )
-        first, second = plane.shares
-        axes.set_xlabel(f"first component ({first:.0%} of the variance)")
-        axes.set_ylabel(f"second ({second:.0%})")
-
-    return _picture(
+    first, second = plane.shares
+    axes.set(
+        xlabel=f"first component ({first:.0%} of the variance)", ylabel=f"second ({second:.0%})"
+    )
+    return _render(
+        figure,
         title,
         f"{len(shown):,} rows on the plane of the first two principal components, which have "
         f"{sum(plane.shares):.0%} of the variance of the model's space; crosses are centroids. "
         "What the other components hold apart overlaps here.",
-        draw,
     )
 
 
-def differences(portrait: "Portrait") -> Picture:
+@_styled
+def draw_differences(profile: "VersionProfile") -> Chart:
     """How far each cluster's mean is from the mean of all rows, by feature."""
-    order = np.argsort(-np.abs(portrait.deviations).max(axis=0), kind="stable")[:_MOST_FEATURES]
+    order = np.argsort(-np.abs(profile.deviations).max(axis=0), kind="stable")[:_MOST_FEATURES]
     order = np.sort(order)
-    values = portrait.deviations[:, order]
-    names = [_short(portrait.card.feature_names[feature]) for feature in order]
+    values = profile.deviations[:, order].T
+    names = [_shorten(profile.card.feature_names[feature]) for feature in order]
     limit = max(1.0, float(np.abs(values).max()))
+    figure = _new_figure(max(_HEIGHT, 1.2 + 0.26 * len(names)))
+    axes = _draw_heatmap(
+        figure,
+        values,
+        [f"{value:+.1f}" for value in values.flat],
+        np.abs(values) > 0.6 * limit,
+        "standard deviations from the mean",
+        cmap="RdBu_r",
+        vmin=-limit,
+        vmax=limit,
+        linewidth=0,
+    )
+    axes.set_yticks(np.arange(len(names)) + 0.5, names)
+    axes.set(xlabel="cluster")
 
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        mesh = axes.pcolormesh(
-            values.T, cmap="RdBu_r", vmin=-limit, vmax=limit, edgecolors="none", linewidth=0
-        )
-        figure.colorbar(mesh, ax=axes, label="standard deviations from the mean")
-        if values.size <= _MOST_NUMBERS:
-            for (cluster, feature), value in np.ndenumerate(values):
-                strong = abs(value) > 0.6 * limit
-                axes.text(
-                    *(cluster + 0.5, feature + 0.5, f"{value:+.1f}"),
-                    ha="center",
-                    va="center",
-                    size=10,
-                    color="#ffffff" if strong else "#1a1a1a",
-                )
-        axes.set_yticks(np.arange(len(names)) + 0.5, names)
-        step = max(1, len(values) // 12)
-        shown = range(0, len(values), step)
-        axes.set_xticks([each + 0.5 for each in shown], [str(each) for each in shown])
-        axes.invert_yaxis()
-        axes.set_xlabel("cluster")
-        axes.grid(visible=False)
-
-    left_out = len(portrait.card.feature_names) - len(order)
+    left_out = len(profile.card.feature_names) - len(order)
     more = f" {left_out} features that differ less are not shown." if left_out else ""
-    return _picture(
+    return _render(
+        figure,
         "What makes each cluster different",
         "The mean of each cluster less the mean of all rows, in standard deviations of the "
         f"feature; the list of clusters has them in raw units.{more}",
-        draw,
-        height=max(_HEIGHT, 1.2 + 0.26 * len(names)),
     )
 
 
-def curves(found: Mapping[str, Any]) -> Picture:
-    """The measures over k."""
-    rows: Sequence[Mapping[str, Any]] = found["measured"]
-    suggestion = found.get("suggestion")
+@_styled
+def draw_curves(curves: Mapping[str, Any]) -> Chart:
+    """The measures over k; ``curves`` is what ``select-k --out`` wrote."""
+    rows: Sequence[Mapping[str, Any]] = curves["measured"]
+    suggestion = curves.get("suggestion")
 
     def values(name: str) -> tuple[list[int], list[float]]:
         known = [(row["k"], row[name]) for row in rows if row.get(name) is not None]
         return [k for k, _ in known], [value for _, value in known]
 
-    panels = (
-        ("inertia", (("inertia", "inertia", "-"),)),
-        ("silhouette", (("silhouette", "silhouette", "-"), ("noise_silhouette", "of noise", "--"))),
-        ("stability", (("stability", "stability", "-"),)),
-        ("Davies-Bouldin", (("davies_bouldin", "Davies-Bouldin", "-"),)),
-        ("Calinski-Harabasz", (("calinski_harabasz", "Calinski-Harabasz", "-"),)),
-    )
-
-    def draw(figure: Figure) -> None:
-        every = figure.subplots(len(panels), 1, sharex=True)
-        for number, (axes, (name, lines)) in enumerate(zip(every, panels, strict=True)):
-            for column, label, style in lines:
-                axes.plot(
-                    *values(column),
-                    linestyle=style,
-                    marker="o",
-                    markersize=3,
-                    color=color(number),
-                    label=label,
-                )
-            if len(lines) > 1:
-                axes.legend(fontsize=10)
-            if suggestion is not None:
-                axes.axvline(suggestion, color=_INK, linestyle=":", linewidth=1)
-            axes.set_title(name, loc="left")
-        every[-1].set_xlabel("k")
-        every[-1].xaxis.get_major_locator().set_params(integer=True)
-
-    return _picture(
+    measures = {
+        "inertia": "inertia",
+        "silhouette": "silhouette",
+        "stability": "stability",
+        "davies_bouldin": "Davies-Bouldin",
+        "calinski_harabasz": "Calinski-Harabasz",
+    }
+    figure = _new_figure(6.4)
+    every = figure.subplots(len(measures), 1, sharex=True)
+    for number, (axes, (name, title)) in enumerate(zip(every, measures.items(), strict=True)):
+        axes.plot(*values(name), color=color(number), **_DOTS)
+        if name == "silhouette":
+            axes.plot(*values("noise_silhouette"), "--", color=color(number), **_DOTS)
+            axes.legend(["silhouette", "of noise"], fontsize=10)
+        if suggestion is not None:
+            axes.axvline(suggestion, color=_INK, linestyle=":", linewidth=1)
+        axes.set_title(title, loc="left")
+    every[-1].set(xlabel="k")
+    every[-1].xaxis.get_major_locator().set_params(integer=True)
+    return _render(
+        figure,
         "The measures over k",
-        f"Measures of k from {rows[0]['k']} to {rows[-1]['k']}. {found.get('reason', '')}",
-        draw,
-        height=6.4,
+        f"Measures of k from {rows[0]['k']} to {rows[-1]['k']}. {curves.get('reason', '')}",
     )
 
 
-def moves(table: np.ndarray, before: str, after: str) -> Picture:
-    """Who moved where: shares of the rows of each cluster before, by their cluster after."""
+@_styled
+def draw_contingency(table: "NDArray[np.int64]", before: str, after: str) -> Chart:
+    """Shares of the rows of each cluster before, by their cluster after."""
     totals = table.sum(axis=1, keepdims=True)
     shares = np.divide(table, totals, where=totals > 0, out=np.zeros(table.shape))
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        mesh = axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors="none")
-        figure.colorbar(mesh, ax=axes, label="share of the row")
-        if table.size <= _MOST_NUMBERS:
-            for (row, column), count in np.ndenumerate(table):
-                axes.text(
-                    *(column + 0.5, row + 0.5, f"{count:,}"),
-                    ha="center",
-                    va="center",
-                    size=10,
-                    color="#ffffff" if shares[row, column] > 0.5 else "#1a1a1a",
-                )
-        for axis, size in ((axes.yaxis, len(table)), (axes.xaxis, table.shape[1])):
-            step = max(1, size // 12)
-            shown = range(0, size, step)
-            axis.set_ticks([each + 0.5 for each in shown], [str(each) for each in shown])
-        axes.invert_yaxis()
-        axes.set_ylabel(f"cluster of {before}")
-        axes.set_xlabel(f"cluster of {after}")
-        axes.grid(visible=False)
-
-    return _picture(
+    figure = _new_figure()
+    axes = _draw_heatmap(
+        figure,
+        shares,
+        [f"{count:,}" for count in table.flat],
+        shares > 0.5,
+        "share of the row",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+    )
+    axes.set(xlabel=f"cluster of {after}", ylabel=f"cluster of {before}")
+    return _render(
+        figure,
         "Who moved where",
         f"Rows of each cluster of {before}, by their cluster of {after}; the table has numbers.",
-        draw,
     )
 
 
-def _boxes(axes: "Axes", boxes: Sequence[dict[str, Any]], places: Sequence[int]) -> None:
-    drawn = axes.bxp(
-        boxes,
-        positions=places,
-        orientation="horizontal",
-        widths=0.6,
-        patch_artist=True,
-        medianprops={"color": _INK},
-        whiskerprops={"color": _INK},
-        capprops={"color": _INK},
-        flierprops={"marker": "o", "markersize": 3, "markeredgecolor": _INK},
-    )
-    for box, place in zip(drawn["boxes"], places, strict=True):
-        box.set(facecolor=color(place), edgecolor=_INK, linewidth=0.8)
+def _draw_heatmap(
+    figure: Figure,
+    values: "NDArray[Any]",
+    texts: Sequence[str],
+    is_dark: "NDArray[np.bool_]",
+    label: str,
+    **options: Any,
+) -> "Axes":
+    """Draw ``values`` [r, c] as coloured cells, with their texts unless they are too many."""
+    axes: Axes = figure.subplots()
+    mesh = axes.pcolormesh(values, edgecolors="none", **options)
+    figure.colorbar(mesh, ax=axes, label=label)
+    if values.size <= _MOST_NUMBERS:
+        for ((row, column), dark), text in zip(np.ndenumerate(is_dark), texts, strict=True):
+            axes.text(
+                *(column + 0.5, row + 0.5, text),
+                ha="center",
+                va="center",
+                size=10,
+                color="#ffffff" if dark else "#1a1a1a",
+            )
+    for axis, count in zip((axes.yaxis, axes.xaxis), values.shape, strict=True):
+        _set_ticks(axis, [cell + 0.5 for cell in range(count)], range(count))
+    axes.invert_yaxis()
+    axes.grid(visible=False)
+    return axes
 
 
-def _clusters_down(axes: "Axes", count: int) -> None:
-    """Clusters from above to below, as in the table; some of the numbers when they are many."""
-    shown = range(0, count, max(1, count // 12))
-    axes.set_yticks(list(shown), [str(each) for each in shown])
-    axes.set_ylim(count - 0.4, -0.6)
-    axes.set_ylabel("cluster")
+def _box(quantiles: Mapping[str, float]) -> dict[str, Any]:
+    """A box of a box plot, as matplotlib names its parts."""
+    parts = {"med": "0.5", "q1": "0.25", "q3": "0.75", "whislo": "0", "whishi": "0.95"}
+    return {part: quantiles[q] for part, q in parts.items()} | {"fliers": [quantiles["1"]]}
 
 
-def _short(name: str) -> str:
+def _set_ticks(axis: "Axis", places: Sequence[float], clusters: Iterable[int]) -> None:
+    """Number the clusters, which lie at ``places``; some of them when they are many."""
+    step = max(1, len(places) // 12)
+    axis.set_ticks(places[::step], [str(cluster) for cluster in clusters][::step])
+
+
+def _set_cluster_axis(axes: "Axes", count: int, *, xlabel: str) -> None:
+    """Clusters from above to below, as in the table."""
+    _set_ticks(axes.yaxis, range(count), range(count))
+    axes.set(xlabel=xlabel, ylabel="cluster", ylim=(count - 0.4, -0.6))
+
+
+def _shorten(name: str) -> str:
     return name if len(name) <= 22 else f"{name[:20]}…"
 
 
-def _picture(
-    title: str, text: str, draw: Callable[[Figure], None], *, height: float = _HEIGHT
-) -> Picture:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained")
-        draw(figure)
-        written = StringIO()
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
-    return Picture(title, text, _embedded(written.getvalue(), title, text))
+def _new_figure(height: float = _HEIGHT) -> Figure:
+    return Figure(figsize=(_WIDTH, height), layout="constrained")
 
 
-def _embedded(svg: str, title: str, text: str) -> Markup:
+def _render(figure: Figure, title: str, text: str) -> Chart:
+    written = StringIO()
+    figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    return Chart(title, text, _svg_element(written.getvalue(), title, text))
+
+
+def _svg_element(svg: str, title: str, text: str) -> Markup:
     """The SVG element alone: named for those who don't see it, its ids its own on the page."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""A page from what was found: one HTML file that needs no network."""
+"""The pages of a report, each one HTML file that needs no network."""
 
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -16,8 +16,8 @@ from .version_profile import Plane
 if TYPE_CHECKING:
     from export.model_card import ModelCard
 
-    from .version_comparison import Meeting
-    from .version_profile import Portrait
+    from .version_comparison import VersionComparison
+    from .version_profile import VersionProfile
 
 _TEMPLATES: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("serving.report", "templates"),
@@ -26,7 +26,7 @@ _TEMPLATES: Final = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
 )
 
-_CURVES: Final = {
+_CURVE_NAMES: Final = {
     "k": "k",
     "inertia": "inertia",
     "silhouette": "silhouette",
@@ -38,58 +38,63 @@ _CURVES: Final = {
 }
 
 
-def version_page(portrait: "Portrait", curves: Mapping[str, Any] | None = None) -> str:
+def render_version(profile: "VersionProfile", curves: Mapping[str, Any] | None = None) -> str:
     """The report of a version, with the curves over k when there are some."""
-    card = portrait.card
+    card = profile.card
     drawn = [
-        charts.in_two_dimensions(portrait, Plane.of(portrait.rows)),
-        charts.differences(portrait),
-        charts.sizes(card),
-        charts.distances(card),
-        charts.silhouettes(portrait),
-        charts.iterations(card),
+        charts.draw_plane(profile, Plane.fit(profile.rows)),
+        charts.draw_differences(profile),
+        charts.draw_sizes(card),
+        charts.draw_distances(card),
+        charts.draw_silhouettes(profile),
+        charts.draw_iterations(card),
     ]
     return _render(
         "version.html.j2",
-        title=portrait.name,
-        subtitle=f"k-means of {card.data.rows_used:,} rows, made {_when(card)}.",
+        title=profile.name,
+        subtitle=f"k-means of {card.data.rows_used:,} rows, made {_format_time(card)}.",
         facts=_facts(card),
-        notes=_notes(portrait),
-        clusters=[_cluster(portrait, index) for index in range(card.n_clusters)],
-        pictures=[picture for picture in drawn if picture is not None],
-        curves=None if curves is None else _curves(curves),
+        notes=_notes(profile),
+        clusters=[_cluster_values(profile, index) for index in range(card.n_clusters)],
+        charts=[chart for chart in drawn if chart is not None],
+        curves=None if curves is None else _curve_values(curves),
     )
 
 
-def comparison_page(meeting: "Meeting") -> str:
+def render_comparison(comparison: "VersionComparison") -> str:
     """Two versions side by side."""
-    before, after = meeting.before, meeting.after
-    plane = Plane.of(before.rows)
-    moved = meeting.after_in_space_of_before()
+    before, after = comparison.before, comparison.after
+    plane = Plane.fit(before.rows)
+    after_moved = comparison.after_in_space_of_before()
     return _render(
         "comparison.html.j2",
         title=f"{before.name} and {after.name}",
-        subtitle=f"Both asked about the same {meeting.rows:,} rows.",
+        subtitle=f"Both asked about the same {comparison.rows:,} rows.",
         facts=[
-            ("rows that keep their cluster", f"{meeting.comparison.rows_kept:.1%}"),
-            ("adjusted Rand index", f"{meeting.adjusted_rand_index:.4f}"),
-            ("inertia a row", f"{meeting.comparison.inertia_rise:+.2%}"),
-            ("largest change of a share", f"{meeting.comparison.share_change:.1%}"),
+            ("rows that keep their cluster", f"{comparison.comparison.rows_kept:.1%}"),
+            ("adjusted Rand index", f"{comparison.adjusted_rand_index:.4f}"),
+            ("inertia a row", f"{comparison.comparison.inertia_rise:+.2%}"),
+            ("largest change of a share", f"{comparison.comparison.share_change:.1%}"),
         ],
         before=before.name,
-        measures={"names": ["", before.name, after.name], "rows": meeting.measures()},
-        matches={
-            "names": ["before", "after", "rows before", "rows after", "moved most in"],
-            "rows": meeting.matches(),
-        },
+        measures={"names": ["", before.name, after.name], "rows": comparison.measure_rows()},
+        matches={"names": comparison.match_columns, "rows": comparison.match_rows()},
         moves={
-            "names": [f"{before.name} \\ {after.name}", *map(str, range(meeting.moves.shape[1]))],
-            "rows": [[str(row), *map(_count, line)] for row, line in enumerate(meeting.moves)],
+            "names": [
+                f"{before.name} \\ {after.name}",
+                *map(str, range(comparison.contingency.shape[1])),
+            ],
+            "rows": [
+                [str(row), *map("{:,}".format, line)]
+                for row, line in enumerate(comparison.contingency)
+            ],
         },
-        pictures=[
-            charts.moves(meeting.moves, before.name, after.name),
-            charts.in_two_dimensions(before, plane, f"Before: {before.name}"),
-            charts.in_two_dimensions(moved, plane, f"After: {after.name}", meeting.alike()),
+        charts=[
+            charts.draw_contingency(comparison.contingency, before.name, after.name),
+            charts.draw_plane(before, plane, f"Before: {before.name}"),
+            charts.draw_plane(
+                after_moved, plane, f"After: {after.name}", comparison.color_numbers()
+            ),
         ],
     )
 
@@ -134,14 +139,14 @@ def _facts(card: "ModelCard") -> list[tuple[str, str]]:
     ]
 
 
-def _when(card: "ModelCard") -> str:
+def _format_time(card: "ModelCard") -> str:
     return f"{card.created[:16].replace('T', ' ')} UTC"
 
 
-def _notes(portrait: "Portrait") -> list[str]:
-    card, measured = portrait.card, len(portrait.rows)
+def _notes(profile: "VersionProfile") -> list[str]:
+    card, measured = profile.card, len(profile.rows)
     notes = []
-    if portrait.drawn:
+    if profile.is_synthetic:
         notes.append(
             "The training rows are not known: the rows shown here are drawn around the centroids, "
             "and their silhouettes and planes say nothing of real rows."
@@ -155,33 +160,31 @@ def _notes(portrait: "Portrait") -> list[str]:
     return notes
 
 
-def _cluster(portrait: "Portrait", index: int) -> dict[str, Any]:
-    profile = portrait.card.clusters[index]
-    median = profile.distance_quantiles.get("0.5")
-    own = portrait.silhouettes_of(index)
+def _cluster_values(profile: "VersionProfile", index: int) -> dict[str, Any]:
+    cluster = profile.card.clusters[index]
+    median = cluster.distance_quantiles.get("0.5")
+    own = profile.cluster_silhouettes(index)
     return {
         "index": index,
         "color": charts.color(index),
-        "size": f"{profile.size:,}",
-        "share": f"{profile.share:.1%}",
+        "size": f"{cluster.size:,}",
+        "share": f"{cluster.share:.1%}",
         "median": "-" if median is None else f"{median:.4g}",
         "silhouette": "-" if own is None else f"{own.mean():.3f}",
-        "differences": portrait.stands_apart_by(index),
+        "differences": profile.top_differences(index),
     }
 
 
-def _curves(curves: Mapping[str, Any]) -> dict[str, Any]:
+def _curve_values(curves: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "reason": curves.get("reason", ""),
-        "picture": charts.curves(curves),
-        "names": list(_CURVES.values()),
-        "rows": [[_number(row.get(name)) for name in _CURVES] for row in curves["measured"]],
+        "chart": charts.draw_curves(curves),
+        "names": list(_CURVE_NAMES.values()),
+        "rows": [
+            [_format_number(row.get(name)) for name in _CURVE_NAMES] for row in curves["measured"]
+        ],
     }
 
 
-def _number(value: float | None) -> str:
+def _format_number(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}"
-
-
-def _count(value: int) -> str:
-    return f"{value:,}"

@@ -53,8 +53,8 @@ class TensorBoardLog:
     ) -> None:
         self._open.close()
 
-    def iteration(self, now: "Progress") -> None:
-        """Write down one iteration, as ``fit`` tells of it. Raises ReportNotWritten."""
+    def write_iteration(self, now: "Progress") -> None:
+        """Write one iteration, as ``on_iteration`` of a fit gives it. Raises ReportNotWritten."""
         if now.start not in self._writers:
             self._writers[now.start] = self._writer(self._folder / f"start_{now.start}")
         with self._writers[now.start].as_default(step=now.iteration):
@@ -75,7 +75,7 @@ class TensorBoardLog:
         self._open.callback(writer.close)
         return writer
 
-    def centroids(self, result: "FitResult", feature_names: Sequence[str]) -> None:
+    def write_centroids(self, result: "FitResult", feature_names: Sequence[str]) -> None:
         """Write the centroids of the best start for the projector.
 
         They are in the model's space, where distances count; the metadata has each cluster's

@@ -1,8 +1,8 @@
-"""Two versions that are asked about the same rows: matched clusters, and who moved where."""
+"""Two versions on the same rows: matched clusters, and how many rows changed their cluster."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from kmeans_module import UndefinedMeasure, adjusted_rand_index, silhouette
 from kmeans_module.contract import BAD_ROW
 
 from .errors import NotComparable
-from .version_profile import Portrait
+from .version_profile import VersionProfile
 
 Array = NDArray[Any]
 
@@ -23,31 +23,35 @@ _MOST_FEATURES: Final = 3
 
 
 @dataclass(frozen=True)
-class Meeting:
-    """What two versions say of the same rows, which both answer.
+class VersionComparison:
+    """Two versions, on rows that both answer.
 
     Attributes:
-        before, after: their portraits on these rows, each in its own space.
+        before, after: their profiles on these rows, each in its own space.
         comparison: the figures of the publish gate, in the space of ``before``.
         match: for each cluster of ``after``, that of ``before``; -2 for one without.
-        moves: int64 [k before, k after], how many rows are of the one and of the other.
+        contingency: int64 [k before, k after], how many rows are of the one and of the other.
         adjusted_rand_index: how far they agree on pairs of rows.
+        centroids_after: [k after, d], the centroids of ``after`` in the space of ``before``.
+        raw_centroids: those of ``before`` and of ``after`` in raw units.
     """
 
-    before: Portrait
-    after: Portrait
+    match_columns: ClassVar = ("before", "after", "rows before", "rows after", "moved most in")
+
+    before: VersionProfile
+    after: VersionProfile
     comparison: Comparison
     match: NDArray[np.int64]
-    moves: NDArray[np.int64]
+    contingency: NDArray[np.int64]
     adjusted_rand_index: float
-    moved_centroids: Array
+    centroids_after: Array
     raw_centroids: tuple[Array, Array]
 
     @classmethod
-    def of(
+    def measure(
         cls, before: tuple[Path, str], after: tuple[Path, str], rows: Array | None = None
-    ) -> "Meeting":
-        """Two versions, each by its directory and its name, on ``rows`` [n, d] in raw units.
+    ) -> "VersionComparison":
+        """Compare two versions, each by its directory and its name, on raw ``rows`` [n, d].
 
         By default on the rows that ``after`` travels with.
 
@@ -72,39 +76,39 @@ class Meeting:
             )
         raw = raw[both]
         first, second = one.cluster_index[both], other.cluster_index[both]
-        moves = np.zeros((mine.n_clusters, theirs.n_clusters), np.int64)
-        np.add.at(moves, (first, second), 1)
+        contingency = np.zeros((mine.n_clusters, theirs.n_clusters), np.int64)
+        np.add.at(contingency, (first, second), 1)
         return cls(
-            before=Portrait.of(before[0], before[1], raw),
-            after=Portrait.of(after[0], after[1], raw),
+            before=VersionProfile.measure(before[0], before[1], raw),
+            after=VersionProfile.measure(after[0], after[1], raw),
             comparison=found,
             match=match_clusters(one.centroids, other.centroids),
-            moves=moves,
+            contingency=contingency,
             adjusted_rand_index=adjusted_rand_index(first, second),
-            moved_centroids=other.centroids,
-            raw_centroids=(_raw(one, mine), _raw(other, mine)),
+            centroids_after=other.centroids,
+            raw_centroids=(_raw_centroids(one, mine), _raw_centroids(other, mine)),
         )
 
     @property
     def rows(self) -> int:
         """How many rows both answered."""
-        return int(self.moves.sum())
+        return int(self.contingency.sum())
 
-    def after_in_space_of_before(self) -> Portrait:
+    def after_in_space_of_before(self) -> VersionProfile:
         """``after`` as it looks in the space of ``before``, to be drawn in the same plane."""
-        return replace(self.after, rows=self.before.rows, centroids=self.moved_centroids)
+        return replace(self.after, rows=self.before.rows, centroids=self.centroids_after)
 
-    def alike(self) -> list[int]:
+    def color_numbers(self) -> list[int]:
         """For each cluster of ``after`` its match, or a number that ``before`` has not."""
-        new = len(self.moves)
+        new = len(self.contingency)
         numbers = []
         for cluster in self.match:
             numbers.append(int(cluster) if cluster >= 0 else new)
             new += cluster < 0
         return numbers
 
-    def measures(self) -> list[list[str]]:
-        """Lines of measures: what it is, of the one and of the other."""
+    def measure_rows(self) -> list[list[str]]:
+        """Rows of a table: a measure, of ``before`` and of ``after``."""
         rows = self.before.rows
         labels = (self.before.cluster_index, self.after.cluster_index)
         cards = (self.before.card, self.after.card)
@@ -117,14 +121,14 @@ class Meeting:
             [f"inertia a row, in the space of {self.before.name}", *map("{:.6g}".format, inertias)],
             [
                 f"silhouette, in the space of {self.before.name}",
-                *(_silhouette(rows, each) for each in labels),
+                *(_format_silhouette(rows, each) for each in labels),
             ],
             ["made", *(card.created for card in cards)],
         ]
 
-    def matches(self) -> list[list[str]]:
-        """Lines of matched clusters: before, after, rows of each, and what moved."""
-        rows_before, rows_after = self.moves.sum(axis=1), self.moves.sum(axis=0)
+    def match_rows(self) -> list[list[str]]:
+        """Rows of a table of matched clusters, with the columns ``match_columns``."""
+        rows_before, rows_after = self.contingency.sum(axis=1), self.contingency.sum(axis=0)
         lines = []
         for cluster, count in enumerate(rows_before):
             partners = np.flatnonzero(self.match == cluster)
@@ -133,7 +137,7 @@ class Meeting:
                 lines.append(
                     [
                         *(str(cluster), str(partner), f"{count:,}", f"{rows_after[partner]:,}"),
-                        self._moved(cluster, partner),
+                        self._describe_move(cluster, partner),
                     ]
                 )
             else:
@@ -156,10 +160,10 @@ class Meeting:
                 {"before": int(cluster) if cluster >= 0 else None, "after": number}
                 for number, cluster in enumerate(self.match)
             ],
-            "moves": self.moves.tolist(),
+            "moves": self.contingency.tolist(),
         }
 
-    def _moved(self, cluster: int, partner: int) -> str:
+    def _describe_move(self, cluster: int, partner: int) -> str:
         """The features in which the centroid moved most, by the spread of the rows; raw units."""
         one, other = self.raw_centroids[0][cluster], self.raw_centroids[1][partner]
         moved = (other - one) / np.asarray(self.before.card.scale)
@@ -170,11 +174,11 @@ class Meeting:
         )
 
 
-def _raw(found: Answers, card: ModelCard) -> Array:
+def _raw_centroids(found: Answers, card: ModelCard) -> Array:
     return np.asarray(found.centroids * np.asarray(card.scale) + np.asarray(card.shift))
 
 
-def _silhouette(rows: Array, labels: NDArray[np.integer[Any]]) -> str:
+def _format_silhouette(rows: Array, labels: NDArray[np.integer[Any]]) -> str:
     try:
         return f"{silhouette(rows, labels).mean:.4f}"
     except UndefinedMeasure:

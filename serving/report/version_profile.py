@@ -1,4 +1,4 @@
-"""What a report shows of a version: measured on the rows that travel with it, by its own graph."""
+"""What a report shows of a version, measured by its own graph."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from kmeans_module.contract import BAD_ROW
 
 Array = NDArray[Any]
 
-#: Features that are named as what makes a cluster different.
+#: Features that are named for each cluster.
 _MOST_FEATURES: Final = 4
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How a cluster stands apart in one feature.
+    """How the mean of a cluster differs from that of all rows in one feature.
 
     ``mean`` and ``overall`` are in raw units; ``deviations`` is their difference in standard
     deviations of the rows.
@@ -35,8 +35,8 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Portrait:
-    """A version, and m rows as it sees them.
+class VersionProfile:
+    """A version, measured on m rows.
 
     Attributes:
         name: as in "penguins, version 1".
@@ -49,7 +49,7 @@ class Portrait:
             rows' standard deviations.
         means: [k, d], the mean of each cluster's rows, in raw units; its centroid without rows.
         overall: [d], the rows' mean, in raw units.
-        drawn: whether the rows are no training rows, but drawn around the centroids.
+        is_synthetic: whether the rows are no training rows, but drawn around the centroids.
     """
 
     name: str
@@ -61,16 +61,16 @@ class Portrait:
     deviations: Array
     means: Array
     overall: Array
-    drawn: bool
+    is_synthetic: bool
 
     @classmethod
-    def of(cls, directory: Path, name: str, raw: Array | None = None) -> "Portrait":
-        """The portrait of a version on ``raw`` rows [m, d], by default those it travels with.
+    def measure(cls, directory: Path, name: str, raw: Array | None = None) -> "VersionProfile":
+        """Measure a version on ``raw`` rows [m, d], by default those it travels with.
 
         Raises InvalidCandidate when the version lacks a part or cannot be loaded.
         """
         card = ModelCard.read(directory)
-        drawn = raw is None and not card.data.fingerprint
+        is_synthetic = raw is None and not card.data.fingerprint
         given = sample_rows.read(directory) if raw is None else raw
         found = answers(directory, given, card)
         good = found.cluster_index != BAD_ROW
@@ -80,7 +80,7 @@ class Portrait:
             silhouettes = silhouette_samples(rows, labels)
         except UndefinedMeasure:
             silhouettes = None
-        means = _means(given, labels, found.centroids * card.scale + card.shift)
+        means = _cluster_means(given, labels, found.centroids * card.scale + card.shift)
         spread = given.std(axis=0)
         overall = given.mean(axis=0)
         offset = means - overall
@@ -94,17 +94,17 @@ class Portrait:
             deviations=np.divide(offset, spread, where=spread > 0, out=np.zeros_like(offset)),
             means=means,
             overall=overall,
-            drawn=drawn,
+            is_synthetic=is_synthetic,
         )
 
-    def silhouettes_of(self, cluster: int) -> NDArray[np.float32] | None:
+    def cluster_silhouettes(self, cluster: int) -> NDArray[np.float32] | None:
         """Those of one cluster's rows, ascending."""
         if self.silhouettes is None:
             return None
         own = np.sort(self.silhouettes[self.cluster_index == cluster])
         return own if len(own) else None
 
-    def stands_apart_by(self, cluster: int) -> Sequence[Difference]:
+    def top_differences(self, cluster: int) -> Sequence[Difference]:
         """The features in which a cluster differs most, those that differ most first."""
         deviations = self.deviations[cluster]
         order = np.argsort(-np.abs(deviations), kind="stable")[:_MOST_FEATURES]
@@ -122,7 +122,7 @@ class Portrait:
 
 @dataclass(frozen=True)
 class Plane:
-    """Two dimensions to look at rows in.
+    """A plane that rows are projected on.
 
     Attributes:
         middle: [d]; axes: [2, d], the two directions in which the rows vary most.
@@ -134,7 +134,7 @@ class Plane:
     shares: tuple[float, float]
 
     @classmethod
-    def of(cls, rows: Array) -> "Plane":
+    def fit(cls, rows: Array) -> "Plane":
         """The plane of the first two principal components (Pearson 1901) of rows [m, d]."""
         middle = rows.mean(axis=0)
         _, lengths, axes = np.linalg.svd(rows - middle, full_matrices=False)
@@ -150,7 +150,7 @@ class Plane:
         return np.asarray((rows - self.middle) @ self.axes.T)
 
 
-def _means(rows: Array, labels: NDArray[np.integer[Any]], centroids: Array) -> Array:
+def _cluster_means(rows: Array, labels: NDArray[np.integer[Any]], centroids: Array) -> Array:
     counts = np.bincount(labels, minlength=len(centroids))
     sums = np.zeros(centroids.shape)
     np.add.at(sums, labels, rows)

@@ -13,7 +13,7 @@ from export import ModelCard, from_sklearn, make_card, write_candidate
 from kmeans_module import fit
 from serving.cli import main
 from serving.report import pages
-from serving.report.version_profile import Portrait
+from serving.report.version_profile import VersionProfile
 
 from .conftest import Trained
 
@@ -83,7 +83,7 @@ def test_a_large_version_still_fits_into_two_megabytes(tmp_path: Path) -> None:
         feature_names=names,
     )
     write_candidate(tmp_path / "1", fitted, card, points)
-    page = pages.version_page(Portrait.of(tmp_path / "1", "large"))
+    page = pages.render_version(VersionProfile.measure(tmp_path / "1", "large"))
     assert len(page.encode()) < 2_000_000
     assert "76 features that differ less are not shown" in page
     assert "4,096 rows drawn from them" in page
@@ -95,7 +95,7 @@ def test_a_version_without_a_history_or_training_rows_says_so(tmp_path: Path) ->
     rows = np.random.default_rng(0).normal(size=(40, 2))
     imported = from_sklearn(KMeans(2, n_init=1, random_state=0).fit(rows))
     write_candidate(tmp_path / "1", imported.module, imported.card, imported.rows)
-    page = pages.version_page(Portrait.of(tmp_path / "1", "imported"))
+    page = pages.render_version(VersionProfile.measure(tmp_path / "1", "imported"))
     assert "The training rows are not known" in page
     assert "Inertia and shift over" not in page
 
@@ -109,7 +109,7 @@ def test_one_cluster_has_a_page_without_silhouettes(tmp_path: Path) -> None:
         feature_names=["x"],
     )
     write_candidate(tmp_path / "1", fitted, card, rows)
-    seen = texts(pages.version_page(Portrait.of(tmp_path / "1", "one")))
+    seen = texts(pages.render_version(VersionProfile.measure(tmp_path / "1", "one")))
     assert "silhouette undefined" in seen
 
 

@@ -26,10 +26,10 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FitResult, l
 
         def on_iteration(now: Progress) -> None:
             told.append(now)
-            log.iteration(now)
+            log.write_iteration(now)
 
         result = fit(POINTS, 4, n_init=2, on_iteration=on_iteration)
-        log.centroids(result, NAMES)
+        log.write_centroids(result, NAMES)
     return folder, result, told
 
 
@@ -78,4 +78,4 @@ def test_the_projector_has_the_centroids_and_a_name_for_each(
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with TensorBoardLog(tmp_path / "file") as log, pytest.raises(ReportNotWritten, match="another"):
-        log.iteration(Progress(1, 1, 1, 1, 1.0, 1.0, np.ones(2)))
+        log.write_iteration(Progress(1, 1, 1, 1, 1.0, 1.0, np.ones(2)))
