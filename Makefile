@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak bench test-versions release-rehearsal lint format lock protos clean FORCE
+.PHONY: help setup demo test test-fast soak bench test-versions release-rehearsal lint format lock protos clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ demo: setup ## train, publish, serve, ask and score on the penguins, end to end
 
 test: setup ## run the test suite
 	@$(PYTEST)
+
+test-fast: setup ## run the tests that are not marked slow, one of each main behaviour
+	@$(PYTEST) -m "not slow"
 
 soak: setup ## run the test suite with every kill point, soak and fuzz case whole
 	@TFKMEANS_SOAK=1 $(PYTEST) --timeout=3600

@@ -17,6 +17,8 @@ from export import ModelCard
 
 from .conftest import DEMO, ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_demo_prints_its_table_and_writes_what_the_table_names(
     told: tuple[Path, str],

@@ -12,6 +12,8 @@ import pytest
 
 from serving.embedded import EmbeddedServer
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 #: What comes with an extra, and must not come without.
 HEAVY = {"tensorflow", "pyarrow", "starlette", "uvicorn", "scipy", "tensorflow-serving-api"}

@@ -11,6 +11,8 @@ import pytest
 from scripts import release_rehearsal
 from scripts.documented_commands import Command, commands
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def rehearsed() -> str:

@@ -15,6 +15,8 @@ from tests.debian_programs import require_program
 
 from .conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 #: Without these, headless Chromium looks for updates by itself.
 QUIET = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"),

@@ -20,6 +20,8 @@ from kmeans_module.contract import SIGNATURES
 from serving.embedded import EmbeddedServer
 from serving.golden_check import Check, check_server
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "smoke_check.sh"
 

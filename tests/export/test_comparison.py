@@ -99,6 +99,7 @@ def test_an_equal_model_is_as_near_as_can_be(
         assert equal.beyond(Thresholds(0.0, 1.0, 0.0)) == []
 
 
+@pytest.mark.slow
 def test_the_gate_refuses_a_model_too_far_with_the_figures_unless_forced(
     other: Path, base: Path
 ) -> None:

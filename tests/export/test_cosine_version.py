@@ -42,6 +42,7 @@ def test_its_golden_requests_are_answered_by_the_loaded_graph_also_as_examples(
     assert findings(version) == []
 
 
+@pytest.mark.slow
 def test_the_gate_measures_it_and_another_in_the_space_of_the_live_one(
     version: Path, candidate: Path, tmp_path: Path
 ) -> None:

@@ -366,6 +366,7 @@ def _move(base: Path, decide: Callable[[Path, Entry], Plan]) -> None:
     carry_out(base, partial(decide, base), poll_interval=0)
 
 
+@pytest.mark.slow
 def test_a_publisher_killed_anywhere_leaves_no_half_version_and_a_way_on_and_back(
     candidate: Path, make_stand_in: MakeStandIn, tmp_path: Path
 ) -> None:
@@ -406,6 +407,7 @@ def test_a_publisher_killed_anywhere_leaves_no_half_version_and_a_way_on_and_bac
     assert outcomes == {(), (1,)}
 
 
+@pytest.mark.slow
 def test_eight_publishers_at_once_publish_versions_that_all_load(
     candidate: Path, tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def test_rows_far_from_the_origin_get_the_cluster_of_predict(
     np.testing.assert_array_equal(answer["cluster_index"].numpy(), estimator.predict(rows))
 
 
+@pytest.mark.slow
 def test_an_imported_model_is_published_as_any_other(tmp_path: Path) -> None:
     train, _ = _wine()
     estimator = make_pipeline(StandardScaler(), KMeans(3, random_state=1)).fit(train)

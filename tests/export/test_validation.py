@@ -62,6 +62,7 @@ def test_a_sound_candidate_passes_whatever_lies_where_the_caller_stands(
     validate(Path(os.path.relpath(candidate)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -88,6 +88,7 @@ def _kill_points(steps: int) -> list[int]:
     return sorted({*random.Random(5).sample(every[:-1], KILLS // 10 - 1), every[-1]})
 
 
+@pytest.mark.slow
 def test_a_run_killed_anywhere_is_finished_by_the_next_as_if_nothing_had_been(
     inputs: Path, tmp_path: Path
 ) -> None:

@@ -34,6 +34,8 @@ from serving.embedded import EmbeddedServer
 from serving.tables import input_files, open_table
 from tests.serving.tables.row_files import write_csv
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("a", "b", "c")
 
 #: Beam warns of much when it is imported, and of files that it leaves open.

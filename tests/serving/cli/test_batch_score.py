@@ -126,6 +126,7 @@ def test_csv_on_standard_input_is_scored_and_gone_on_with(
     assert "standard input has changed" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_what_is_done_and_the_same_command_goes_on(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

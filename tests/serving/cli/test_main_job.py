@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
+import pytest
 
 from .command import COMMAND, environment, run
 from .conftest import Trained
@@ -90,6 +91,7 @@ def test_assign_and_batch_score_agree_row_for_row(
     assert set.union(*together) == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_assign_takes_standard_input_and_points(trained: Trained) -> None:
     rows = "weight,height\n30,0\n0,10\n"
     from_input = run("assign", "-", "--model", trained.base, "--json", stdin=rows)
@@ -147,6 +149,7 @@ def test_a_served_model_is_asked_by_the_command_and_ends_by_sigterm_with_0(
         assert events == ["loaded", "unloaded"]
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_one_line_and_ctrl_c_ends_with_130(trained: Trained) -> None:
     with serving("--model", trained.base, "--port", "auto") as (process, addresses):
         assert addresses["rest_address"] is None

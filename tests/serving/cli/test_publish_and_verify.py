@@ -197,6 +197,7 @@ def test_options_of_train_that_do_not_go_together_are_refused_before_the_work(
     assert word in line
 
 
+@pytest.mark.slow
 def test_verify_passes_what_was_exported_and_finds_a_flipped_byte(base: Path) -> None:
     sound = run("verify", base, "--json")
     assert (sound.returncode, json.loads(sound.stdout)["ok"]) == (0, True), sound.stderr

@@ -124,6 +124,7 @@ def test_each_load_unload_and_failure_is_a_line_of_json_on_stderr(base: Path) ->
     assert all(e["time"].endswith("+00:00") and e["reason"] is not None for e in events)
 
 
+@pytest.mark.slow
 def test_the_log_is_for_people_without_json(base: Path) -> None:
     with _served(base, *_FLAGS) as served:
         _fail_in_every_way(served, base)
@@ -143,6 +144,7 @@ def test_the_log_is_for_people_without_json(base: Path) -> None:
     assert not any("Traceback" in line for line in served.lines)
 
 
+@pytest.mark.slow
 def test_sigterm_answers_every_request_that_was_accepted(tmp_path: Path) -> None:
     base = tmp_path / "m"
     base.mkdir()
@@ -163,12 +165,14 @@ def test_sigterm_answers_every_request_that_was_accepted(tmp_path: Path) -> None
         assert served.end() == 0
 
 
+@pytest.mark.slow
 def test_the_address_of_a_model_is_served_as_its_folder_is(base: Path) -> None:
     with _served(f"file://{base}/") as served:
         assert predict(served.address, "m") == 1
         assert served.end() == 0
 
 
+@pytest.mark.slow
 def test_an_address_where_nothing_is_is_one_line() -> None:
     refused = run("serve", "ram://models/m")
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -219,6 +223,7 @@ def test_another_flag_of_tf_serving_is_refused_by_its_name(tmp_path: Path, flag:
     assert f"{flag.partition('=')[0]} is a flag of TensorFlow Serving" in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -239,6 +244,7 @@ def test_a_flag_with_a_bad_value_is_one_line(
     assert said in line
 
 
+@pytest.mark.slow
 def test_metrics_are_served_and_warm_up_is_left_out_as_asked(base: Path, tmp_path: Path) -> None:
     warmup = base / "1" / "assets.extra" / "tf_serving_warmup_requests"
     warmup.parent.mkdir(exist_ok=True)

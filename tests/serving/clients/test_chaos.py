@@ -31,6 +31,8 @@ from .conftest import Wire
 from .proxy import Proxy, Trouble
 from .test_connections import Papers, papers, secure_server
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["papers"]  # the fixture
 
 Client = GrpcClient | RestClient

@@ -6,8 +6,12 @@ import sys
 from itertools import product
 from pathlib import Path
 
+import pytest
+
 from serving.embedded import EmbeddedServer
 from tests.conformance.fixture_models import write_fixture_models
+
+pytestmark = pytest.mark.slow
 
 _SCRIPT = Path(__file__).parents[3] / "benchmarks" / "serving.py"
 

@@ -29,6 +29,8 @@ from tensorflow_serving.apis import (
 from serving.embedded import EmbeddedServer
 from tests.conformance.fixture_models import write_fixture_models
 
+pytestmark = pytest.mark.slow
+
 _IS_WHOLE = os.environ.get("TFKMEANS_SOAK") == "1"
 _fuzzed = settings(
     max_examples=3000 if _IS_WHOLE else 300,

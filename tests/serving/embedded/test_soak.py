@@ -12,9 +12,12 @@ from functools import partial
 from pathlib import Path
 
 import psutil
+import pytest
 
 from serving.embedded import EmbeddedServer
 from tests.serving.embedded.tiny_models import eventually, predict, states, write_multiplier
+
+pytestmark = pytest.mark.slow
 
 _IS_WHOLE = os.environ.get("TFKMEANS_SOAK") == "1"
 _REQUESTS = 10_000 if _IS_WHOLE else 1_000
