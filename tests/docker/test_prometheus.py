@@ -85,6 +85,7 @@ def test_every_rule_is_tested_to_fire() -> None:
         assert re.search(fires, tests), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limit", "other"),
     [("> 100000", "> 1e9"), ("> 0.05", "> 0.5"), ("> 2.5", "> 9"), (">= 4", ">= 9")],
@@ -277,6 +278,7 @@ def _ask_until(stop: threading.Event, address: str) -> None:
                     return
 
 
+@pytest.mark.slow
 def test_every_panel_shows_data(watched: Watched) -> None:
     def numbers(query: str) -> bool:
         return any(each["value"][1] != "NaN" for each in watched.ask(query))
@@ -286,6 +288,7 @@ def test_every_panel_shows_data(watched: Watched) -> None:
             wait_until(partial(numbers, query))
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_traffic(watched: Watched) -> None:
     (refused,) = [each for each in queries(variables=SOON) if 'status=~"FAILED' in each]
 
@@ -299,6 +302,7 @@ def test_the_figures_are_those_of_the_traffic(watched: Watched) -> None:
     assert shares()["nobody"] == 0
 
 
+@pytest.mark.slow
 def test_an_alert_fires_when_the_model_breaks_and_ends_when_it_is_mended(
     watched: Watched, published: Path, tmp_path: Path
 ) -> None:

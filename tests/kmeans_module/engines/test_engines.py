@@ -324,6 +324,7 @@ for engine in ("unrolled", "matmul", "bounds"):
 """
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bits_in_another_process(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -2,9 +2,6 @@
 
 import json
 import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +9,9 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
-from .command import COMMAND, environment, run
+from .command import run
 from .conftest import Trained
+from .serve_process import serve_process
 
 
 def test_train_publishes_version_1_and_says_what_it_did(trained: Trained) -> None:
@@ -107,33 +105,12 @@ def test_assign_takes_standard_input_and_points(trained: Trained) -> None:
     assert all(0 <= line["distance"] < 0.5 for line in lines)
 
 
-@contextmanager
-def serving(*arguments: object) -> Iterator[tuple["subprocess.Popen[str]", dict[str, str | None]]]:
-    """The server, and what it printed when it was ready; ended by SIGTERM."""
-    process = subprocess.Popen(
-        [*COMMAND, "serve", *map(str, arguments), "--json"],
-        env=environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, process.communicate()[1]
-        yield process, json.loads(line)
-    finally:
-        if process.poll() is None:
-            process.terminate()
-        process.communicate(timeout=60)
-
-
 def test_a_served_model_is_asked_by_the_command_and_ends_by_sigterm_with_0(
     trained: Trained, assigned: str
 ) -> None:
-    with serving(trained.base, "--port", "auto", "--rest-api-port", "auto") as (process, addresses):
-        assert set(addresses) == {"grpc_address", "rest_address"}
-        server = addresses["grpc_address"]
+    ports = ("--port", "auto", "--rest-api-port", "auto")
+    with serve_process(trained.base, *ports, "--json") as served:
+        server = served.grpc_address
         asked = run("assign", trained.csv, "--model", trained.base, "--server", server)
         assert asked.returncode == 0, asked.stderr
         assert asked.stdout == assigned
@@ -142,25 +119,23 @@ def test_a_served_model_is_asked_by_the_command_and_ends_by_sigterm_with_0(
         )
         assert (unknown.returncode, unknown.stdout) == (2, "")
         assert "127.0.0.1:1" in unknown.stderr
-        process.terminate()
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 0
-        events = [json.loads(line)["event"] for line in said.splitlines()]
+        assert served.end() == 0
+        events = [json.loads(line)["event"] for line in served.lines]
         assert events == ["loaded", "unloaded"]
 
 
 @pytest.mark.slow
 def test_a_port_in_use_is_one_line_and_ctrl_c_ends_with_130(trained: Trained) -> None:
-    with serving("--model", trained.base, "--port", "auto") as (process, addresses):
-        assert addresses["rest_address"] is None
-        assert addresses["grpc_address"] is not None
-        taken = addresses["grpc_address"].rpartition(":")[2]
+    with serve_process("--model", trained.base, "--port", "auto", "--json") as served:
+        assert served.rest_address is None
+        assert served.grpc_address is not None
+        taken = served.grpc_address.rpartition(":")[2]
         second = run("serve", trained.base, "--port", taken)
         assert (second.returncode, second.stdout) == (2, "")
         (line,) = second.stderr.splitlines()
         assert line.startswith("error: ")
         assert taken in line
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
-        assert process.returncode == 130
-        assert said.splitlines()[-1] == "interrupted"
+        served.process.send_signal(signal.SIGINT)
+        served.process.wait(60)
+        assert served.end() == 130
+        assert served.lines[-1] == "interrupted"

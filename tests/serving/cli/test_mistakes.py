@@ -150,10 +150,7 @@ MISTAKES = [
     ("serve", ["BASE", "--model-config-file"]),
     ("serve good --model good", ["given twice"]),
     ("serve good --model-config-file c", ["--model-config-file c"]),
-    (
-        "serve --model-config-file nothing.config --port auto --rest-api-port auto",
-        ["nothing.config"],
-    ),
+    ("serve --model-config-file nothing.config --port auto", ["nothing.config"]),
     ("serve good --port 99999", ["'99999'", "65535", "auto"]),
     ("serve good --port 0", ["port", "0"]),
     ("serve good --file-system-poll-wait-seconds -1", ["-1 is not", "at least 0"]),

@@ -3,15 +3,12 @@
 import json
 import signal
 import socket
-import subprocess
-import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from serving.cli import main
 from tests.serving.embedded.tiny_models import (
     ask,
     eventually,
@@ -21,55 +18,10 @@ from tests.serving.embedded.tiny_models import (
     write_multiplier,
 )
 
-from .command import COMMAND, environment, run
+from .serve_process import ServeProcess, serve_process
 
-
-class _Served:
-    """A server in a process of its own, and its log as it comes."""
-
-    def __init__(self, *arguments: object) -> None:
-        self.process = subprocess.Popen(
-            [*COMMAND, "serve", *map(str, arguments), "--rest-api-port", "auto", "--port", "0"],
-            env=environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.lines: list[str] = []
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        assert self.process.stdout is not None
-        first = self.process.stdout.readline()
-        if "--json" in arguments:
-            self.address = json.loads(first)["rest_address"]
-        else:
-            self.address = self.process.stdout.readline().split("http://")[1].strip()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(line.rstrip("\n"))
-
-    def end(self) -> int:
-        """End it by SIGTERM; gives the exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(60)
-        self._reader.join(60)
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        self.process.stdout.close()
-        self.process.stderr.close()
-        return code
-
-
-@contextmanager
-def _served(*arguments: object) -> Iterator[_Served]:
-    served = _Served(*arguments)
-    try:
-        yield served
-    finally:
-        served.end()
+#: REST alone.
+_PORTS = ("--rest-api-port", "auto", "--port", "0")
 
 
 @pytest.fixture
@@ -81,24 +33,25 @@ def base(tmp_path: Path) -> Path:
     return base
 
 
-def _fail_in_every_way(served: _Served, base: Path) -> None:
+def _fail_in_every_way(served: ServeProcess, base: Path) -> None:
     """A failed load, failed requests, a load and an unload."""
+    address = served.rest_address
     (base / "2").mkdir()
-    eventually(lambda: states(served.address, "m"), lambda s: s.get(2) == "END")
-    assert ask(served.address, "POST", "/v1/models/m:predict", {"instances": ["x"]})[0] == 400
-    assert ask(served.address, "POST", "/v1/models/n%0An:predict", {"instances": [1]})[0] == 404
-    assert ask(served.address, "GET", "/v1/models/m/versions/9")[0] == 404
-    assert ask(served.address, "GET", "/nowhere")[0] == 404
+    eventually(lambda: states(address, "m"), lambda s: s.get(2) == "END")
+    assert ask(address, "POST", "/v1/models/m:predict", {"instances": ["x"]})[0] == 400
+    assert ask(address, "POST", "/v1/models/n%0An:predict", {"instances": [1]})[0] == 404
+    assert ask(address, "GET", "/v1/models/m/versions/9")[0] == 404
+    assert ask(address, "GET", "/nowhere")[0] == 404
     write_multiplier(base, 3)
-    eventually(lambda: states(served.address, "m"), lambda s: s[1] == "END")
-    assert predict(served.address, "m") == 3
+    eventually(lambda: states(address, "m"), lambda s: s[1] == "END")
+    assert predict(address, "m") == 3
 
 
 _FLAGS = ("--file-system-poll-wait-seconds", 0.05, "--max-num-load-retries", 0)
 
 
 def test_each_load_unload_and_failure_is_a_line_of_json_on_stderr(base: Path) -> None:
-    with _served(base, *_FLAGS, "--json") as served:
+    with serve_process(base, *_PORTS, *_FLAGS, "--json") as served:
         _fail_in_every_way(served, base)
         assert served.end() == 0
     events = [json.loads(line) for line in served.lines]
@@ -126,7 +79,7 @@ def test_each_load_unload_and_failure_is_a_line_of_json_on_stderr(base: Path) ->
 
 @pytest.mark.slow
 def test_the_log_is_for_people_without_json(base: Path) -> None:
-    with _served(base, *_FLAGS) as served:
+    with serve_process(base, *_PORTS, *_FLAGS) as served:
         _fail_in_every_way(served, base)
         assert served.end() == 0
     said = [line.partition(" ")[2] for line in served.lines]
@@ -151,12 +104,12 @@ def test_sigterm_answers_every_request_that_was_accepted(tmp_path: Path) -> None
     write_gate(base, 1)
     started, gate = tmp_path / "started", tmp_path / "gate"
     body = json.dumps({"instances": [{"started": str(started), "gate": str(gate)}]}).encode()
-    with _served(base) as served, ThreadPoolExecutor(1) as pool:
-        running = pool.submit(ask, served.address, "POST", "/v1/models/m:predict", body)
+    with serve_process(base, *_PORTS) as served, ThreadPoolExecutor(1) as pool:
+        running = pool.submit(ask, served.rest_address, "POST", "/v1/models/m:predict", body)
         assert eventually(started.exists, bool)
-        sending = [_accepted(served.address, len(body)) for _ in range(5)]
+        sending = [_accepted(served.rest_address, len(body)) for _ in range(5)]
         served.process.send_signal(signal.SIGTERM)
-        assert eventually(lambda: _is_refused(served.address), bool)
+        assert eventually(lambda: _is_refused(served.rest_address), bool)
         assert not running.done()
         gate.touch()
         for connection in sending:
@@ -167,21 +120,28 @@ def test_sigterm_answers_every_request_that_was_accepted(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_the_address_of_a_model_is_served_as_its_folder_is(base: Path) -> None:
-    with _served(f"file://{base}/") as served:
-        assert predict(served.address, "m") == 1
+    with serve_process(f"file://{base}/", *_PORTS) as served:
+        assert predict(served.rest_address, "m") == 1
         assert served.end() == 0
 
 
-@pytest.mark.slow
-def test_an_address_where_nothing_is_is_one_line() -> None:
-    refused = run("serve", "ram://models/m")
-    assert (refused.returncode, refused.stdout) == (2, "")
-    (line,) = refused.stderr.splitlines()
+def test_an_address_where_nothing_is_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    line = _refusal(capsys, "ram://models/m")
     assert "base path ram://models/m of model m does not exist" in line
 
 
-def _accepted(address: str, size: int) -> socket.socket:
+def _refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that ``serve`` writes before it ends with exit code 2."""
+    assert main(["serve", *arguments, "--port", "auto"]) == 2
+    said, complaint = capsys.readouterr()
+    assert said == ""
+    (line,) = complaint.splitlines()
+    return str(line)
+
+
+def _accepted(address: str | None, size: int) -> socket.socket:
     """A connection of a request whose body the server has said that it waits for."""
+    assert address is not None
     host, port = address.split(":")
     connection = socket.create_connection((host, int(port)), timeout=60)
     connection.sendall(
@@ -197,7 +157,7 @@ def _status(connection: socket.socket) -> int:
         return int(answer.readline().split()[1])
 
 
-def _is_refused(address: str) -> bool:
+def _is_refused(address: str | None) -> bool:
     try:
         ask(address, "GET", "/v1/models/m")
     except OSError:
@@ -216,14 +176,13 @@ def _is_refused(address: str) -> bool:
         "--saved-model-tags",
     ],
 )
-def test_another_flag_of_tf_serving_is_refused_by_its_name(tmp_path: Path, flag: str) -> None:
-    refused = run("serve", tmp_path, flag)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    (line,) = refused.stderr.splitlines()
+def test_another_flag_of_tf_serving_is_refused_by_its_name(
+    tmp_path: Path, flag: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = _refusal(capsys, str(tmp_path), flag)
     assert f"{flag.partition('=')[0]} is a flag of TensorFlow Serving" in line
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -236,12 +195,9 @@ def test_another_flag_of_tf_serving_is_refused_by_its_name(tmp_path: Path, flag:
     ],
 )
 def test_a_flag_with_a_bad_value_is_one_line(
-    tmp_path: Path, arguments: list[str], said: str
+    tmp_path: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refused = run("serve", tmp_path, *arguments)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    (line,) = refused.stderr.splitlines()
-    assert said in line
+    assert said in _refusal(capsys, str(tmp_path), *arguments)
 
 
 @pytest.mark.slow
@@ -251,9 +207,8 @@ def test_metrics_are_served_and_warm_up_is_left_out_as_asked(base: Path, tmp_pat
     warmup.write_bytes(b"no records")
     monitoring = tmp_path / "monitoring.config"
     monitoring.write_text("prometheus_config { enable: true }")
-    with _served(
-        base, "--enable-model-warmup=false", "--monitoring-config-file", monitoring
-    ) as served:
-        assert predict(served.address, "m") == 1
-        _, page = ask(served.address, "GET", "/monitoring/prometheus/metrics")
+    flags = ("--enable-model-warmup=false", "--monitoring-config-file", monitoring)
+    with serve_process(base, *_PORTS, *flags) as served:
+        assert predict(served.rest_address, "m") == 1
+        _, page = ask(served.rest_address, "GET", "/monitoring/prometheus/metrics")
     assert ':tensorflow:serving:request_count{model_name="m",status="OK"} 1' in page.splitlines()
