@@ -28,20 +28,15 @@ from .arguments import (
 )
 from .beam_log import short_beam_log
 from .client_options import (
-    CallTimeoutOption,
-    HeaderOption,
+    ConnectionOptions,
     NameOption,
-    TlsCaOption,
-    TlsCertificateOption,
-    TlsKeyOption,
-    TlsOption,
-    asking_client,
 )
 from .column_names import parse_column_names
 from .errors import UserMistake
 from .exit_codes import REFUSED
 from .extras import needs_extra
 from .input_tables import FILES_HELP, InputTables, note_unused_columns, open_tables
+from .option_groups import flat_options
 from .scoring_progress import ScoringProgress
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
@@ -90,14 +85,15 @@ class _Target:
 
 @dataclass(frozen=True)
 class _Server:
-    """Which server is target_server, and how."""
+    """The server that scores the rows, and how it is asked."""
 
     address: str
-    options: dict[str, Any]
+    connection: ConnectionOptions
     patience: float
     in_flight: int
 
 
+@flat_options
 def batch_score(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN", help=FILES_HELP)],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
@@ -175,12 +171,7 @@ def batch_score(
             help="Seconds that rows wait for a server that restarts.",
         ),
     ] = 120.0,
-    timeout: CallTimeoutOption = 30.0,
-    headers: HeaderOption = None,
-    tls: TlsOption = False,
-    tls_ca: TlsCaOption = None,
-    tls_certificate: TlsCertificateOption = None,
-    tls_key: TlsKeyOption = None,
+    connection: ConnectionOptions = ConnectionOptions(timeout=30.0),
     json: JsonOption = False,
 ) -> None:
     """Write the cluster and the distance of each row of the inputs to the folder OUT.
@@ -193,15 +184,7 @@ def batch_score(
     target = _find_target(model, version, card, name)
     target_server = None
     if server is not None:
-        options = {
-            "timeout": timeout,
-            "headers": headers,
-            "tls": tls,
-            "tls_ca": tls_ca,
-            "tls_certificate": tls_certificate,
-            "tls_key": tls_key,
-        }
-        target_server = _Server(server, options, patience, in_flight)
+        target_server = _Server(server, connection, patience, in_flight)
     with open_tables(inputs, "batch", output) as given:
         from serving.batch.job_plan import plan_job
         from serving.batch.output_folder import OutputFolder
@@ -221,7 +204,7 @@ def batch_score(
             copies=given.copies,
         )
         folder = OutputFolder(job)
-        # All that can be known is checked before TensorFlow is loaded or a server is target_server.
+        # All that can be known is checked before TensorFlow is loaded or a server is asked.
         begun = not overwrite and folder.has_begun()
         if dry_run:
             _show_plan(job, given, folder if begun else None, as_json=json)
@@ -316,8 +299,8 @@ def _score_locally(
 
 
 @contextmanager
-def _open_scorer(target: _Target, target_server: _Server | None) -> Iterator["Scorer"]:
-    if target_server is None:
+def _open_scorer(target: _Target, server: _Server | None) -> Iterator["Scorer"]:
+    if server is None:
         assert target.directory is not None
         load_tensorflow("train")
         from serving.batch.scorer import LocalScorer
@@ -327,12 +310,12 @@ def _open_scorer(target: _Target, target_server: _Server | None) -> Iterator["Sc
     from export import golden_requests
     from serving.batch.server_scorer import ServerScorer, cause
 
-    with asking_client(target_server.address, target.model.name, **target_server.options) as client:
+    with server.connection.client(server.address, target.model.name) as client:
         scorer = ServerScorer(
             client,
             target.model.version,
-            target_server.address,
-            patience=target_server.patience,
+            server.address,
+            patience=server.patience,
             on_trouble=lambda error: note(f"waiting for the server: {cause(error)}"),
         )
         directory = target.directory

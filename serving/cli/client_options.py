@@ -1,6 +1,7 @@
 """What the commands that ask a running server share: whom they ask, and by what rights."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -32,74 +33,67 @@ LabelOption = Annotated[
     str | None,
     typer.Option(metavar="LABEL", help="Ask the version with this label, as in stable."),
 ]
-CallTimeoutOption = Annotated[
-    float,
-    typer.Option(
-        "--timeout", parser=not_negative, metavar="X", help="Seconds that a call may take."
-    ),
-]
-HeaderOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--header",
-        metavar="NAME:VALUE",
-        help="A header of every request, for a proxy that asks who is there.",
-    ),
-]
-TlsOption = Annotated[
-    bool,
-    typer.Option("--tls", help="Encrypt; the server is trusted by the system's authorities."),
-]
-TlsCaOption = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Encrypt; authorities that may vouch for the server, PEM."),
-]
-TlsCertificateOption = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Encrypt; the certificate that we show the server, PEM."),
-]
-TlsKeyOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The private key to --tls-certificate, PEM.")
-]
 
 
-def asked_name(model: Path | None, name: str | None) -> str:
+@dataclass(frozen=True)
+class ConnectionOptions:
+    """How a server is asked: in what time, and by what rights."""
+
+    timeout: Annotated[
+        float,
+        typer.Option(parser=not_negative, metavar="X", help="Seconds that a call may take."),
+    ] = 5.0
+    headers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header",
+            metavar="NAME:VALUE",
+            help="A header of every request, for a proxy that asks who is there.",
+        ),
+    ] = None
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="Encrypt; the server is trusted by the system's authorities."),
+    ] = False
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Encrypt; authorities that may vouch for the server, PEM."
+        ),
+    ] = None
+    tls_certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Encrypt; the certificate that we show the server, PEM."),
+    ] = None
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The private key to --tls-certificate, PEM.")
+    ] = None
+
+    def client(self, server: str, name: str) -> "GrpcClient":
+        """A client of the model on the server. Raises UserMistake, InvalidInput."""
+        from serving.clients.grpc_client import GrpcClient
+        from serving.clients.options import Tls
+
+        files = self.tls_ca, self.tls_certificate, self.tls_key
+        options: dict[str, Any] = {}
+        if self.tls or any(file is not None for file in files):
+            options["tls"] = Tls(self.tls_ca, self.tls_certificate, self.tls_key)
+        return GrpcClient(
+            server.split(",") if "," in server else server,
+            name,
+            timeout=self.timeout,
+            headers=_headers(self.headers or ()),
+            **options,
+        )
+
+
+def name_on_server(model: Path | None, name: str | None) -> str:
     """The model's name on the server. Raises UserMistake when neither is given."""
     if name is not None:
         return name
     if model is None:
         raise UserMistake("give --model BASE or --name NAME")
     return model_name(model)
-
-
-def asking_client(
-    server: str,
-    name: str,
-    *,
-    timeout: float = 5.0,
-    version: int | None = None,
-    headers: Sequence[str] | None = None,
-    tls: bool = False,
-    tls_ca: Path | None = None,
-    tls_certificate: Path | None = None,
-    tls_key: Path | None = None,
-) -> "GrpcClient":
-    """A client of the server. Raises UserMistake, InvalidInput."""
-    from serving.clients.grpc_client import GrpcClient
-    from serving.clients.options import Tls
-
-    encrypted = tls or any(file is not None for file in (tls_ca, tls_certificate, tls_key))
-    options: dict[str, Any] = {}
-    if encrypted:
-        options["tls"] = Tls(ca=tls_ca, certificate=tls_certificate, key=tls_key)
-    return GrpcClient(
-        server.split(",") if "," in server else server,
-        name,
-        version=version,
-        timeout=timeout,
-        headers=_headers(headers or ()),
-        **options,
-    )
 
 
 def _headers(lines: Sequence[str]) -> Mapping[str, str]:

@@ -10,17 +10,12 @@ from serving.clients.results import ModelMetadata, Tensor, VersionStatus
 from .arguments import JsonOption, ModelOrPlace, VersionOption, examples
 from .client_options import (
     AskedServerOption,
-    CallTimeoutOption,
-    HeaderOption,
+    ConnectionOptions,
     LabelOption,
     NameOption,
-    TlsCaOption,
-    TlsCertificateOption,
-    TlsKeyOption,
-    TlsOption,
-    asked_name,
-    asking_client,
+    name_on_server,
 )
+from .option_groups import flat_options
 from .terminal import print_json
 
 EXAMPLES: Final = examples(
@@ -35,32 +30,19 @@ EXAMPLES: Final = examples(
 )
 
 
+@flat_options
 def metadata(
     server: AskedServerOption,
     model: ModelOrPlace = None,
     name: NameOption = None,
     version: VersionOption = None,
     label: LabelOption = None,
-    timeout: CallTimeoutOption = 5.0,
-    headers: HeaderOption = None,
-    tls: TlsOption = False,
-    tls_ca: TlsCaOption = None,
-    tls_certificate: TlsCertificateOption = None,
-    tls_key: TlsKeyOption = None,
+    connection: ConnectionOptions = ConnectionOptions(),
     json: JsonOption = False,
 ) -> None:
     """Print the state of every version that the server knows, and a version's signatures."""
-    asked = asked_name(model, name)
-    client = asking_client(
-        server,
-        asked,
-        timeout=timeout,
-        headers=headers,
-        tls=tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-    )
+    asked = name_on_server(model, name)
+    client = connection.client(server, asked)
     with client:
         states = client.status()
         found = client.metadata(version=version, label=label)

@@ -20,21 +20,16 @@ from .arguments import (
     whole,
 )
 from .client_options import (
-    CallTimeoutOption,
-    HeaderOption,
+    ConnectionOptions,
     LabelOption,
     NameOption,
-    TlsCaOption,
-    TlsCertificateOption,
-    TlsKeyOption,
-    TlsOption,
-    asked_name,
-    asking_client,
+    name_on_server,
 )
 from .errors import UserMistake
 from .exit_codes import REFUSED
 from .extras import needs_extra
 from .input_tables import count_rows, open_tables
+from .option_groups import flat_options
 from .terminal import note, print_json, print_table, progress
 
 if TYPE_CHECKING:
@@ -56,6 +51,7 @@ EXAMPLES: Final = examples(
 _SHOWN_CLUSTERS: Final = 12
 
 
+@flat_options
 def monitor(
     files: Annotated[
         list[Path],
@@ -102,12 +98,7 @@ def monitor(
             help="Drift when the share of rows without an answer is higher by more than this.",
         ),
     ] = DriftThresholds.max_rejected_rise,
-    timeout: CallTimeoutOption = 30.0,
-    headers: HeaderOption = None,
-    tls: TlsOption = False,
-    tls_ca: TlsCaOption = None,
-    tls_certificate: TlsCertificateOption = None,
-    tls_key: TlsKeyOption = None,
+    connection: ConnectionOptions = ConnectionOptions(timeout=30.0),
     json: JsonOption = False,
 ) -> None:
     """Compare recent answers with the card of the version that gave them; exit code 3 on drift.
@@ -122,16 +113,7 @@ def monitor(
     if server is None:
         number, card, recent = _read(files, model, version)
     else:
-        client = asking_client(
-            server,
-            asked_name(model, name),
-            timeout=timeout,
-            headers=headers,
-            tls=tls,
-            tls_ca=tls_ca,
-            tls_certificate=tls_certificate,
-            tls_key=tls_key,
-        )
+        client = connection.client(server, name_on_server(model, name))
         with client:
             number, card, recent = _ask(client, files, model, version, label)
     found = drift(card, recent)

@@ -8,19 +8,14 @@ import typer
 from .arguments import JsonOption, ModelOrPlace, VersionOption, examples
 from .client_options import (
     AskedServerOption,
-    CallTimeoutOption,
-    HeaderOption,
+    ConnectionOptions,
     LabelOption,
     NameOption,
-    TlsCaOption,
-    TlsCertificateOption,
-    TlsKeyOption,
-    TlsOption,
-    asked_name,
-    asking_client,
+    name_on_server,
 )
 from .errors import UserMistake
 from .exit_codes import REFUSED
+from .option_groups import flat_options
 from .terminal import note, print_json
 
 EXAMPLES: Final = examples(
@@ -35,6 +30,7 @@ EXAMPLES: Final = examples(
 )
 
 
+@flat_options
 def probe(
     server: AskedServerOption,
     model: ModelOrPlace = None,
@@ -48,12 +44,7 @@ def probe(
     ] = None,
     version: VersionOption = None,
     label: LabelOption = None,
-    timeout: CallTimeoutOption = 1.0,
-    headers: HeaderOption = None,
-    tls: TlsOption = False,
-    tls_ca: TlsCaOption = None,
-    tls_certificate: TlsCertificateOption = None,
-    tls_key: TlsKeyOption = None,
+    connection: ConnectionOptions = ConnectionOptions(timeout=1.0),
     json: JsonOption = False,
 ) -> None:
     """Check that a version of the model is AVAILABLE and answers a golden request as recorded.
@@ -78,16 +69,7 @@ def probe(
     if model is not None:
         version_directory(model, version)  # that there is one
         among = versions(model)
-    client = asking_client(
-        server,
-        asked_name(model, name),
-        timeout=timeout,
-        headers=headers,
-        tls=tls,
-        tls_ca=tls_ca,
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-    )
+    client = connection.client(server, name_on_server(model, name))
     with client:
         check = golden_check.probe(client, requests, among=among, version=version, label=label)
     if json:
