@@ -19,6 +19,7 @@ from export import (
     PublishRefused,
     ValidationTimedOut,
     golden_requests,
+    make_card,
     validate,
     warmup,
     write_candidate,
@@ -28,6 +29,8 @@ from export.replay import findings
 from export.warmup import WARMUP_FILE
 from export.wire import serving_pb2
 from kmeans_module import KMeansModule, fit
+
+from .conftest import FEATURE_NAMES
 
 
 def _change_a_golden_answer(version: Path) -> None:
@@ -125,10 +128,11 @@ def test_a_card_of_another_width_is_found(spoilable: Path, card: ModelCard) -> N
 
 
 def test_a_model_without_one_of_the_signatures_is_found(
-    tmp_path: Path, points: NDArray[np.float32], card: ModelCard, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, points: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = fit(points, 4)
     whole = result.module.signatures
+    card = make_card(result, points, feature_names=FEATURE_NAMES, model="blobs")
     write_candidate(tmp_path / "candidate", result, card, points)
     monkeypatch.setattr(
         KMeansModule, "signatures", {key: whole[key] for key in whole if key != "score"}
