@@ -6,15 +6,8 @@ import typer
 
 from .arguments import JsonOption, examples, whole
 from .errors import UserMistake
-from .label_options import (
-    BaseArgument,
-    DryRunOption,
-    PollOption,
-    ServerOption,
-    TimeoutOption,
-    move,
-    show_move,
-)
+from .label_options import BaseArgument, DryRunOption, StepOptions, show_move
+from .option_groups import flat_options
 
 EXAMPLES: Final = examples(
     (
@@ -25,6 +18,7 @@ EXAMPLES: Final = examples(
 )
 
 
+@flat_options
 def canary(
     base: BaseArgument,
     version: Annotated[
@@ -32,9 +26,7 @@ def canary(
         typer.Argument(parser=whole(0), metavar="VERSION", help="A version of the model."),
     ] = None,
     off: Annotated[bool, typer.Option("--off", help="Take the label canary away.")] = False,
-    server: ServerOption = None,
-    timeout: TimeoutOption = 60.0,
-    poll_interval: PollOption = 30.0,
+    steps: StepOptions = StepOptions(),
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -47,12 +39,9 @@ def canary(
         raise UserMistake("which version is the canary? give VERSION, or --off for none")
     from export import label_moves
 
-    plan = move(
+    plan = steps.move(
         base,
         lambda entry: label_moves.canary(base, entry, version),
-        server=server,
-        timeout=timeout,
-        poll_interval=poll_interval,
         dry_run=dry_run,
     )
-    show_move(base, plan, server=server, dry_run=dry_run, as_json=json)
+    show_move(base, plan, server=steps.server, dry_run=dry_run, as_json=json)

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from export.comparison import Thresholds
 from export.errors import PublishRefused
 
 from .arguments import not_negative, share
+from .label_options import ServedAtOption
 from .terminal import note, print_json
 from .training_input import read_model_rows
 
@@ -20,74 +21,77 @@ if TYPE_CHECKING:
     from export.comparison import Comparison
     from export.publishing import PublishOptions
 
-InertiaOption = Annotated[
-    float,
-    typer.Option(
-        "--max-inertia-rise",
-        parser=not_negative,
-        metavar="X",
-        help="Refuse when the inertia is higher than the live version's by more than this share.",
-    ),
-]
-KeptOption = Annotated[
-    float,
-    typer.Option(
-        "--min-rows-kept",
-        parser=share,
-        metavar="X",
-        help="Refuse when a smaller share of the rows keeps its cluster of the live version.",
-    ),
-]
-ShareOption = Annotated[
-    float,
-    typer.Option(
-        "--max-share-change",
-        parser=not_negative,
-        metavar="X",
-        help="Refuse when a cluster's share of the rows changes by more than this.",
-    ),
-]
-HoldoutOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        metavar="FILE",
-        help="Rows to compare with the live version on; by default a sample of the training rows.",
-    ),
-]
-ForceOption = Annotated[
-    bool,
-    typer.Option(
-        "--force", help="Publish however far it is from the live version; the card says so."
-    ),
-]
 
+@dataclass(frozen=True)
+class GateOptions:
+    """How far a version may be from the live one, measured on which rows."""
 
-@contextmanager
-def publish_options(
-    base: str,
-    names: Sequence[str],
-    comparisons: "list[Comparison]",
-    *,
-    thresholds: Thresholds,
-    holdout: Sequence[Path] | None,
-    force: bool,
-    served_at: str | None,
-    as_json: bool,
-) -> Iterator["PublishOptions"]:
-    """What ``export.publish`` is told; a refusal is printed as JSON too, when that is asked for.
+    max_inertia_rise: Annotated[
+        float,
+        typer.Option(
+            parser=not_negative,
+            metavar="X",
+            help="Refuse when the inertia is higher than the live version's by more than this "
+            "share.",
+        ),
+    ] = Thresholds.max_inertia_rise
+    min_rows_kept: Annotated[
+        float,
+        typer.Option(
+            parser=share,
+            metavar="X",
+            help="Refuse when a smaller share of the rows keeps its cluster of the live version.",
+        ),
+    ] = Thresholds.min_rows_kept
+    max_share_change: Annotated[
+        float,
+        typer.Option(
+            parser=not_negative,
+            metavar="X",
+            help="Refuse when a cluster's share of the rows changes by more than this.",
+        ),
+    ] = Thresholds.max_share_change
+    holdout: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rows to compare with the live version on; by default a sample of the training "
+            "rows.",
+        ),
+    ] = None
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Publish however far it is from the live version; the card says so."
+        ),
+    ] = False
+    served_at: ServedAtOption = None
 
-    ``names`` are the columns of the model, and the figures of the gate join ``comparisons``.
-    """
-    shown = _refusal_shown(base, comparisons, as_json=as_json)
-    with _holdout_file(holdout, names) as holdout_file, shown:
-        yield {
-            "thresholds": thresholds,
-            "holdout": holdout_file,
-            "force": force,
-            "served_at": served_at,
-            "on_comparison": comparisons.append,
-            "tell": note,
-        }
+    @contextmanager
+    def for_publishing(
+        self, base: str, names: Sequence[str], comparisons: "list[Comparison]", *, as_json: bool
+    ) -> Iterator["PublishOptions"]:
+        """What ``export.publish`` is told; its refusal is printed as JSON too, if it is asked for.
+
+        ``names`` are the columns of the model, and the figures of the gate join ``comparisons``.
+        """
+        with _holdout_file(self.holdout, names) as holdout:
+            try:
+                yield {
+                    "thresholds": Thresholds(
+                        self.max_inertia_rise, self.min_rows_kept, self.max_share_change
+                    ),
+                    "holdout": holdout,
+                    "force": self.force,
+                    "served_at": self.served_at,
+                    "on_comparison": comparisons.append,
+                    "tell": note,
+                }
+            except PublishRefused as error:
+                if as_json:
+                    found = {"comparison": figures(comparisons), "refused": str(error)}
+                    print_json({"model": base, "version": None, **found})
+                raise
 
 
 @contextmanager
@@ -103,22 +107,6 @@ def _holdout_file(files: Sequence[Path] | None, names: Sequence[str]) -> Iterato
         path = Path(scratch) / "holdout.npy"
         np.save(path, rows)
         yield path
-
-
-@contextmanager
-def _refusal_shown(
-    base: str, comparisons: "Sequence[Comparison]", *, as_json: bool
-) -> Iterator[None]:
-    """Print what the gate found as JSON too, when it refuses and JSON was asked for."""
-    try:
-        yield
-    except PublishRefused as error:
-        if as_json:
-            comparison = figures(comparisons)
-            print_json(
-                {"model": base, "version": None, "comparison": comparison, "refused": str(error)}
-            )
-        raise
 
 
 def figures(comparisons: "Sequence[Comparison]") -> dict[str, Any] | None:

@@ -7,22 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from export.addresses import model_name
-from export.comparison import Thresholds
 from export.publishing import publish
 from serving.tables.messages import counted
 
 from .arguments import JsonOption, examples, local_folder
 from .errors import MissingExtra, UserMistake
-from .gate_options import (
-    ForceOption,
-    HoldoutOption,
-    InertiaOption,
-    KeptOption,
-    ShareOption,
-    figures,
-    publish_options,
-)
-from .label_options import DryRunOption, ServedAtOption
+from .gate_options import GateOptions, figures
+from .label_options import DryRunOption
+from .option_groups import flat_options
 from .publish import server_effect
 from .tensorflow_import import load_tensorflow
 from .terminal import print_fields, print_json, progress
@@ -38,6 +30,7 @@ EXAMPLES: Final = examples(
 )
 
 
+@flat_options
 def import_sklearn(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="What joblib.dump wrote, by who you trust.")
@@ -50,12 +43,7 @@ def import_sklearn(
         str | None,
         typer.Option(metavar="A,B,...", help="Names of the features, in their order."),
     ] = None,
-    max_inertia_rise: InertiaOption = Thresholds.max_inertia_rise,
-    min_rows_kept: KeptOption = Thresholds.min_rows_kept,
-    max_share_change: ShareOption = Thresholds.max_share_change,
-    holdout: HoldoutOption = None,
-    force: ForceOption = False,
-    served_at: ServedAtOption = None,
+    gate: GateOptions = GateOptions(),
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -71,23 +59,15 @@ def import_sklearn(
         from export import write_candidate
         from export.sklearn_import import from_sklearn
 
-        names = None if columns is None else [name.strip() for name in columns.split(",")]
+        given = None if columns is None else [name.strip() for name in columns.split(",")]
         imported = from_sklearn(
-            estimator, feature_names=names, model=model_name(model), origin=str(file)
+            estimator, feature_names=given, model=model_name(model), origin=str(file)
         )
         candidate = Path(scratch) / "candidate"
         write_candidate(candidate, imported.module, imported.card, imported.rows)
         tell("loading it back and replaying its golden requests")
-        with publish_options(
-            str(model),
-            imported.card.feature_names,
-            comparisons,
-            thresholds=Thresholds(max_inertia_rise, min_rows_kept, max_share_change),
-            holdout=holdout,
-            force=force,
-            served_at=served_at,
-            as_json=json,
-        ) as options:
+        names = imported.card.feature_names
+        with gate.for_publishing(str(model), names, comparisons, as_json=json) as options:
             version = publish(candidate, model, dry_run=dry_run, name=str(file), **options)
     card = imported.card
     effect = server_effect(model, version, dry_run=dry_run)

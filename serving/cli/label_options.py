@@ -1,6 +1,7 @@
 """What the commands that move labels share: their options, and what they show."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -39,25 +40,6 @@ ServerOption = Annotated[
         metavar="HOST:PORT", help="A running server, by gRPC: it follows each step before the next."
     ),
 ]
-TimeoutOption = Annotated[
-    float,
-    typer.Option(
-        "--timeout",
-        parser=not_negative,
-        metavar="X",
-        help="Seconds that the server may take for a step.",
-    ),
-]
-PollOption = Annotated[
-    float,
-    typer.Option(
-        "--poll-interval",
-        parser=not_negative,
-        metavar="X",
-        help="Without --server: seconds between the two steps, long enough for the servers to "
-        "read models.config and load the version.",
-    ),
-]
 ServedAtOption = Annotated[
     str | None,
     typer.Option(
@@ -69,41 +51,60 @@ ServedAtOption = Annotated[
 ]
 
 
-def move(
-    base: Path,
-    decide: "Callable[[Entry], Plan]",
-    *,
-    server: str | None,
-    timeout: float,
-    poll_interval: float,
-    dry_run: bool,
-    served_at: str | None = None,
-) -> "Plan":
-    """Carry out a move, saying what is being waited for."""
-    from export.label_moves import carry_out
+@dataclass(frozen=True)
+class StepOptions:
+    """Who sees to it that the servers follow each step of a move."""
 
-    client = None
-    if server is not None:
-        from serving.clients.reload_client import ReloadClient
+    server: ServerOption = None
+    timeout: Annotated[
+        float,
+        typer.Option(
+            parser=not_negative, metavar="X", help="Seconds that the server may take for a step."
+        ),
+    ] = 60.0
+    poll_interval: Annotated[
+        float,
+        typer.Option(
+            parser=not_negative,
+            metavar="X",
+            help="Without --server: seconds between the two steps, long enough for the servers to "
+            "read models.config and load the version.",
+        ),
+    ] = 30.0
 
-        client = ReloadClient(server, timeout=timeout)
-    with progress("moving") as tell:
+    def move(
+        self,
+        base: Path,
+        decide: "Callable[[Entry], Plan]",
+        *,
+        served_at: str | None = None,
+        dry_run: bool = False,
+    ) -> "Plan":
+        """Carry out a move, saying what is being waited for."""
+        from export.label_moves import carry_out
 
-        def told(said: str) -> None:
-            tell(said)
-            # What may take long, or is not in the result, is to be said where no bar is seen too.
-            if server is None or not said.startswith("waiting for the server"):
-                note(said)
+        client = None
+        if self.server is not None:
+            from serving.clients.reload_client import ReloadClient
 
-        return carry_out(
-            base,
-            decide,
-            server=client,
-            served_at=served_at,
-            poll_interval=poll_interval,
-            dry_run=dry_run,
-            tell=told,
-        )
+            client = ReloadClient(self.server, timeout=self.timeout)
+        with progress("moving") as tell:
+
+            def told(said: str) -> None:
+                tell(said)
+                # What may take long, or is not in the result, is said where no bar is seen too.
+                if client is None or not said.startswith("waiting for the server"):
+                    note(said)
+
+            return carry_out(
+                base,
+                decide,
+                server=client,
+                served_at=served_at,
+                poll_interval=self.poll_interval,
+                dry_run=dry_run,
+                tell=told,
+            )
 
 
 def show_move(

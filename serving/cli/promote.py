@@ -8,14 +8,12 @@ from .arguments import JsonOption, examples
 from .label_options import (
     BaseArgument,
     DryRunOption,
-    PollOption,
     ServedAtOption,
-    ServerOption,
-    TimeoutOption,
+    StepOptions,
     VersionArgument,
-    move,
     show_move,
 )
+from .option_groups import flat_options
 
 EXAMPLES: Final = examples(
     (
@@ -29,13 +27,12 @@ EXAMPLES: Final = examples(
 )
 
 
+@flat_options
 def promote(
     base: BaseArgument,
     version: VersionArgument,
     label: Annotated[str, typer.Option(help="The label to put on it.")] = "stable",
-    server: ServerOption = None,
-    timeout: TimeoutOption = 60.0,
-    poll_interval: PollOption = 30.0,
+    steps: StepOptions = StepOptions(),
     served_at: ServedAtOption = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
@@ -43,13 +40,10 @@ def promote(
     """Put the label stable, or another, on a version: with stable it is live."""
     from export import label_moves
 
-    plan = move(
+    plan = steps.move(
         base,
         lambda entry: label_moves.promote(base, entry, version, label),
-        server=server,
-        timeout=timeout,
-        poll_interval=poll_interval,
         dry_run=dry_run,
         served_at=served_at,
     )
-    show_move(base, plan, server=server, dry_run=dry_run, as_json=json)
+    show_move(base, plan, server=steps.server, dry_run=dry_run, as_json=json)

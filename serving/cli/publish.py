@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from export.addresses import is_address
-from export.comparison import Thresholds
 from export.model_card import ModelCard
 from export.models_config import path_of
 from export.published_version import load
@@ -14,18 +13,9 @@ from export.publishing import publish
 from export.repository import config_entry
 
 from .arguments import JsonOption, examples, local_folder
-from .gate_options import (
-    ForceOption,
-    HoldoutOption,
-    InertiaOption,
-    KeptOption,
-    ShareOption,
-    figures,
-    figures_line,
-    note_force,
-    publish_options,
-)
-from .label_options import DryRunOption, ServedAtOption
+from .gate_options import GateOptions, figures, figures_line, note_force
+from .label_options import DryRunOption
+from .option_groups import flat_options
 from .tensorflow_import import load_tensorflow, require_tensorflow
 from .terminal import print_fields, print_json, progress
 
@@ -45,6 +35,7 @@ EXAMPLES: Final = examples(
 )
 
 
+@flat_options
 def publish_candidate(
     candidate: Annotated[
         Path,
@@ -53,12 +44,7 @@ def publish_candidate(
         ),
     ],
     base: Annotated[str, typer.Argument(metavar="BASE", help="Folder of the model.")],
-    max_inertia_rise: InertiaOption = Thresholds.max_inertia_rise,
-    min_rows_kept: KeptOption = Thresholds.min_rows_kept,
-    max_share_change: ShareOption = Thresholds.max_share_change,
-    holdout: HoldoutOption = None,
-    force: ForceOption = False,
-    served_at: ServedAtOption = None,
+    gate: GateOptions = GateOptions(),
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -71,17 +57,8 @@ def publish_candidate(
     with progress("publishing") as tell:
         tell("loading it and replaying its golden requests")
         (load_tensorflow if is_address(base) else require_tensorflow)("train")
-        names = ModelCard.read(candidate).feature_names if holdout else ()
-        with publish_options(
-            base,
-            names,
-            comparisons,
-            thresholds=Thresholds(max_inertia_rise, min_rows_kept, max_share_change),
-            holdout=holdout,
-            force=force,
-            served_at=served_at,
-            as_json=json,
-        ) as options:
+        names = ModelCard.read(candidate).feature_names if gate.holdout else ()
+        with gate.for_publishing(base, names, comparisons, as_json=json) as options:
             version = publish(candidate, base, dry_run=dry_run, **options)
     forced = () if dry_run else load(base, version).card.forced
     effect = server_effect(base, version, dry_run=dry_run)

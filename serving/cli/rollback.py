@@ -5,15 +5,8 @@ from typing import Annotated, Final
 import typer
 
 from .arguments import JsonOption, examples, whole
-from .label_options import (
-    BaseArgument,
-    DryRunOption,
-    PollOption,
-    ServerOption,
-    TimeoutOption,
-    move,
-    show_move,
-)
+from .label_options import BaseArgument, DryRunOption, StepOptions, show_move
+from .option_groups import flat_options
 
 EXAMPLES: Final = examples(
     (
@@ -24,6 +17,7 @@ EXAMPLES: Final = examples(
 )
 
 
+@flat_options
 def rollback(
     base: BaseArgument,
     to: Annotated[
@@ -32,21 +26,16 @@ def rollback(
             parser=whole(0), metavar="V", help="The version to go to; the one before, by default."
         ),
     ] = None,
-    server: ServerOption = None,
-    timeout: TimeoutOption = 60.0,
-    poll_interval: PollOption = 30.0,
+    steps: StepOptions = StepOptions(),
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
     """Move the label stable one step back in history.jsonl, then unload the version it was on."""
     from export import label_moves
 
-    plan = move(
+    plan = steps.move(
         base,
         lambda entry: label_moves.rollback(base, entry, to),
-        server=server,
-        timeout=timeout,
-        poll_interval=poll_interval,
         dry_run=dry_run,
     )
-    show_move(base, plan, server=server, dry_run=dry_run, as_json=json)
+    show_move(base, plan, server=steps.server, dry_run=dry_run, as_json=json)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from export.addresses import model_name
-from export.comparison import Thresholds
 from export.model_card import ModelCard
 from export.repository import config_entry, versions
 from serving.tables.messages import counted
@@ -20,18 +19,9 @@ from serving.tables.messages import counted
 from .arguments import AddressOrPlace, JsonOption, examples, not_negative, whole
 from .errors import UserMistake
 from .extras import needs_extra, require
-from .gate_options import (
-    ForceOption,
-    HoldoutOption,
-    InertiaOption,
-    KeptOption,
-    ShareOption,
-    figures,
-    figures_line,
-    note_force,
-    publish_options,
-)
-from .label_options import PollOption, ServedAtOption, ServerOption, TimeoutOption, effect, move
+from .gate_options import GateOptions, figures, figures_line, note_force
+from .label_options import StepOptions, effect
+from .option_groups import flat_options
 from .publish import server_effect
 from .report import CurvesOption, check_page, read_curves, write_report
 from .tensorflow_import import load_tensorflow
@@ -101,6 +91,7 @@ class _Outcome:
     effect: str = "the server has nothing to change: nothing was published"
 
 
+@flat_options
 def train(
     files: FilesArgument,
     clusters: Annotated[
@@ -141,18 +132,11 @@ def train(
             help="Stop when the centroids move less, relative to the variance.",
         ),
     ] = 1e-4,
-    max_inertia_rise: InertiaOption = Thresholds.max_inertia_rise,
-    min_rows_kept: KeptOption = Thresholds.min_rows_kept,
-    max_share_change: ShareOption = Thresholds.max_share_change,
-    holdout: HoldoutOption = None,
-    force: ForceOption = False,
-    served_at: ServedAtOption = None,
+    gate: GateOptions = GateOptions(),
     promote: Annotated[
         bool, typer.Option("--promote", help="Make the new version stable: it goes live.")
     ] = False,
-    server: ServerOption = None,
-    timeout: TimeoutOption = 60.0,
-    poll_interval: PollOption = 30.0,
+    steps: StepOptions = StepOptions(),
     report: Annotated[
         Path | None,
         typer.Option(
@@ -178,7 +162,7 @@ def train(
     Rows with a missing value (an empty cell, NA or NaN; Parquet's null) are left out and counted.
     """
     began = time.monotonic()
-    base = _check_target(model, candidate, promote=promote, server=server)
+    base = _check_target(model, candidate, promote=promote, server=steps.server)
     curves = _check_views(report, select_k, tensorboard)
     notes: list[str] = []
     # What is zeros once it is standardised, the fit knows.
@@ -201,23 +185,14 @@ def train(
         comparisons: list[Comparison] = []
         with (
             progress("publishing") as tell,
-            publish_options(
-                str(base),
-                names,
-                comparisons,
-                thresholds=Thresholds(max_inertia_rise, min_rows_kept, max_share_change),
-                holdout=holdout,
-                force=force,
-                served_at=served_at,
-                as_json=json,
-            ) as options,
+            gate.for_publishing(str(base), names, comparisons, as_json=json) as options,
         ):
             tell("measuring the clusters, writing and validating")
             outcome = _publish(result, rows, names, files, base, options)
         outcome = replace(outcome, comparisons=comparisons)
         note_force(outcome.card.forced)
         if promote:
-            outcome = _promote(outcome, base, server, timeout, poll_interval)
+            outcome = _promote(outcome, base, steps)
     if report is not None:
         with progress("reporting"):
             name = (
@@ -398,25 +373,16 @@ def _publish(
     return _Outcome(base / str(number), published.card, number, effect=effect)
 
 
-def _promote(
-    outcome: _Outcome, base: Path, server: str | None, timeout: float, poll_interval: float
-) -> _Outcome:
+def _promote(outcome: _Outcome, base: Path, steps: StepOptions) -> _Outcome:
     from export import label_moves
 
     version = outcome.version
     assert version is not None
     entry = config_entry(base)
-    if server is None and entry is not None and entry.stable == version:
+    if steps.server is None and entry is not None and entry.stable == version:
         return outcome  # the first version
-    plan = move(
-        base,
-        lambda entry: label_moves.promote(base, entry, version),
-        server=server,
-        timeout=timeout,
-        poll_interval=poll_interval,
-        dry_run=False,
-    )
-    return replace(outcome, effect=effect(base, plan, server=server, dry_run=False))
+    plan = steps.move(base, lambda entry: label_moves.promote(base, entry, version))
+    return replace(outcome, effect=effect(base, plan, server=steps.server, dry_run=False))
 
 
 def _show(
