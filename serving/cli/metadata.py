@@ -1,11 +1,12 @@
 """``tfkmeans metadata``: the versions that a server has of a model, and what they take and give."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import asdict
+from typing import Final
 
 import typer
 
-from serving.clients.results import ModelMetadata, Tensor, VersionStatus
+from serving.clients.results import Tensor
 
 from .arguments import JsonOption, ModelOrPlace, VersionOption, examples
 from .client_options import (
@@ -47,7 +48,8 @@ def metadata(
         states = client.status()
         found = client.metadata(version=version, label=label)
     if json:
-        print_json(_as_json(server, asked, states, found))
+        versions = [asdict(state) for state in states]
+        print_json({"server": server, "model": asked, "versions": versions, **asdict(found)})
         return
     typer.echo(f"{asked} at {server}")
     for state in states:
@@ -62,31 +64,3 @@ def metadata(
 
 def _written(tensors: Mapping[str, Tensor]) -> str:
     return ", ".join(f"{name} {tensor}" for name, tensor in tensors.items()) or "nothing"
-
-
-def _as_json(
-    server: str, name: str, states: list[VersionStatus], found: ModelMetadata
-) -> dict[str, Any]:
-    def described(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
-        return {
-            each: {"dtype": tensor.dtype, "shape": tensor.shape} for each, tensor in tensors.items()
-        }
-
-    return {
-        "server": server,
-        "model": name,
-        "versions": [
-            {
-                "version": state.version,
-                "state": state.state,
-                "error_code": state.error_code,
-                "error_message": state.error_message,
-            }
-            for state in states
-        ],
-        "version": found.version,
-        "signatures": {
-            signature: {"inputs": described(each.inputs), "outputs": described(each.outputs)}
-            for signature, each in found.signatures.items()
-        },
-    }

@@ -9,23 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from .arguments import JsonOption, examples, not_negative, whole
+from .arguments import JsonOption, examples, whole
 from .errors import UserMistake
 from .extras import needs_extra
+from .option_groups import flat_options
 from .scoring_progress import duration
 from .selection_checkpoint import SelectionCheckpoint
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_json, print_table, progress
-from .training_input import (
-    ColumnsOption,
-    DistanceName,
-    DistanceOption,
-    FilesArgument,
-    StandardizeOption,
-    by_name,
-    read_rows,
-    too_few_distinct,
-)
+from .training_input import FilesArgument, IterationOptions, RowOptions, explain_fit_errors
 
 if TYPE_CHECKING:
     from kmeans_module import Selection, SelectionProgress
@@ -43,6 +35,7 @@ EXAMPLES: Final = examples(
 _KINDS: Final = (".json", ".csv")
 
 
+@flat_options
 def select_k(
     files: FilesArgument,
     k_min: Annotated[
@@ -51,9 +44,7 @@ def select_k(
     k_max: Annotated[
         int, typer.Option("--to", parser=whole(1), metavar="K", help="The greatest k.")
     ] = 20,
-    columns: ColumnsOption = None,
-    standardize: StandardizeOption = False,
-    distance: DistanceOption = DistanceName.EUCLIDEAN,
+    row_options: RowOptions = RowOptions(),
     n_init: Annotated[
         int, typer.Option(parser=whole(1), metavar="N", help="Starts of each k.")
     ] = 4,
@@ -65,20 +56,7 @@ def select_k(
             help="Halves of the rows to cluster for the stability.",
         ),
     ] = 10,
-    seed: Annotated[
-        int, typer.Option(parser=whole(0), metavar="N", help="Every random choice comes from it.")
-    ] = 0,
-    max_iter: Annotated[
-        int, typer.Option(parser=whole(1), metavar="N", help="Iterations of a start at most.")
-    ] = 300,
-    tol: Annotated[
-        float,
-        typer.Option(
-            parser=not_negative,
-            metavar="X",
-            help="Stop when the centroids move less, relative to the variance.",
-        ),
-    ] = 1e-4,
+    iterations: IterationOptions = IterationOptions(),
     out: Annotated[
         Path | None,
         typer.Option(
@@ -102,18 +80,17 @@ def select_k(
     began = time.monotonic()
     _check(k_min, k_max, out, json=json, csv=csv)
     notes: list[str] = []
-    directions = distance is DistanceName.COSINE and not standardize
-    names, rows = read_rows(files, columns, notes, directions=directions)
+    names, rows = row_options.read(files, notes)
     settings: dict[str, Any] = {
         "k_min": k_min,
         "k_max": k_max,
         "n_init": n_init,
-        "max_iter": max_iter,
-        "tol": tol,
-        "standardize": standardize,
-        "distance": distance.value,
+        "max_iter": iterations.max_iter,
+        "tol": iterations.tol,
+        "standardize": row_options.standardize,
+        "distance": row_options.distance.value,
         "resamples": resamples,
-        "seed": seed,
+        "seed": iterations.seed,
     }
     found = _select(rows, names, settings, notes, resume=resume)
     with needs_extra("train"):
@@ -125,13 +102,13 @@ def select_k(
         "rows_used": len(rows.points),
         "rows_left_out": rows.rows_left_out,
         "columns": list(names),
-        "standardize": standardize,
-        "distance": distance.value,
+        "standardize": row_options.standardize,
+        "distance": row_options.distance.value,
         "from": k_min,
         "to": k_max,
         "n_init": n_init,
         "resamples": resamples,
-        "seed": seed,
+        "seed": iterations.seed,
         "measured": measured,
         "suggestion": found.suggestion,
         "reason": found.reason,
@@ -180,7 +157,6 @@ def _select(
         import numpy as np
 
         from export.card_from_fit import fingerprint
-        from kmeans_module import InvalidPoints, TooFewDistinctPoints
         from kmeans_module import select_k as select
 
         points = rows.points.astype(np.float32, copy=False)
@@ -208,17 +184,14 @@ def _select(
             return f", about {duration(seconds)} left"
 
         try:
-            found = select(
-                points,
-                **settings,
-                measured=done,
-                on_progress=on_progress,
-                on_measured=lambda each: checkpoint.add(kept, each),
-            )
-        except TooFewDistinctPoints as error:
-            raise too_few_distinct(f"--to {k_max}", error.distinct, rows, names) from None
-        except InvalidPoints as error:
-            raise by_name(error, names) from None
+            with explain_fit_errors(f"--to {k_max}", rows, names):
+                found = select(
+                    points,
+                    **settings,
+                    measured=done,
+                    on_progress=on_progress,
+                    on_measured=lambda each: checkpoint.add(kept, each),
+                )
         except KeyboardInterrupt:
             if kept:
                 note(f"stopped after k = {kept[-1].k}; the same command with --resume goes on")

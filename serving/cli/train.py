@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -16,7 +16,7 @@ from export.model_card import ModelCard
 from export.repository import config_entry, versions
 from serving.tables.messages import counted
 
-from .arguments import AddressOrPlace, JsonOption, examples, not_negative, whole
+from .arguments import AddressOrPlace, JsonOption, examples, whole
 from .errors import UserMistake
 from .extras import needs_extra, require
 from .gate_options import GateOptions, figures, figures_line, note_force
@@ -26,16 +26,7 @@ from .publish import server_effect
 from .report import CurvesOption, check_page, read_curves, write_report
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
-from .training_input import (
-    ColumnsOption,
-    DistanceName,
-    DistanceOption,
-    FilesArgument,
-    StandardizeOption,
-    by_name,
-    read_rows,
-    too_few_distinct,
-)
+from .training_input import FilesArgument, IterationOptions, RowOptions, explain_fit_errors
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
@@ -104,9 +95,7 @@ def train(
             metavar="DIR", help="Write the model to DIR and publish nothing; in place of --model."
         ),
     ] = None,
-    columns: ColumnsOption = None,
-    standardize: StandardizeOption = False,
-    distance: DistanceOption = DistanceName.EUCLIDEAN,
+    row_options: RowOptions = RowOptions(),
     init: Annotated[
         Init, typer.Option(help="How the first centroids are found.")
     ] = Init.KMEANS_PLUS_PLUS,
@@ -118,20 +107,7 @@ def train(
             help="Starts, of which the best is kept; 10 up to 100,000 rows, 1 above.",
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(parser=whole(0), metavar="N", help="Every random choice comes from it.")
-    ] = 0,
-    max_iter: Annotated[
-        int, typer.Option(parser=whole(1), metavar="N", help="Iterations of a start at most.")
-    ] = 300,
-    tol: Annotated[
-        float,
-        typer.Option(
-            parser=not_negative,
-            metavar="X",
-            help="Stop when the centroids move less, relative to the variance.",
-        ),
-    ] = 1e-4,
+    iterations: IterationOptions = IterationOptions(),
     gate: GateOptions = GateOptions(),
     promote: Annotated[
         bool, typer.Option("--promote", help="Make the new version stable: it goes live.")
@@ -165,17 +141,13 @@ def train(
     base = _check_target(model, candidate, promote=promote, server=steps.server)
     curves = _check_views(report, select_k, tensorboard)
     notes: list[str] = []
-    # What is zeros once it is standardised, the fit knows.
-    directions = distance is DistanceName.COSINE and not standardize
-    names, rows = read_rows(files, columns, notes, directions=directions)
+    names, rows = row_options.read(files, notes)
     parameters: dict[str, Any] = {
         "init": init.value,
         "n_init": n_init or "auto",
-        "max_iter": max_iter,
-        "tol": tol,
-        "seed": seed,
-        "standardize": standardize,
-        "distance": distance.value,
+        "standardize": row_options.standardize,
+        "distance": row_options.distance.value,
+        **asdict(iterations),
     }
     result = _fit(rows, names, clusters, parameters, notes, tensorboard)
     if base is None:
@@ -293,7 +265,7 @@ def _fit(
         load_tensorflow("train")
         import numpy as np
 
-        from kmeans_module import InvalidPoints, TooFewDistinctPoints, fit
+        from kmeans_module import fit
 
         log = None
         if tensorboard is not None:
@@ -310,17 +282,13 @@ def _fit(
             share = (now.start - 1 + now.iteration / now.max_iter) / now.n_init
             tell(f"{start}iteration {now.iteration}, inertia {now.inertia:.6g}", share)
 
-        try:
+        with explain_fit_errors(f"--clusters {clusters}", rows, names):
             result = fit(
                 rows.points.astype(np.float32, copy=False),
                 clusters,
                 on_iteration=on_iteration,
                 **parameters,
             )
-        except TooFewDistinctPoints as error:
-            raise too_few_distinct(f"--clusters {clusters}", error.distinct, rows, names) from None
-        except InvalidPoints as error:
-            raise by_name(error, names) from None
         if log is not None:
             log.write_centroids(result, names)
         return result

@@ -1,7 +1,9 @@
 """Reading the rows that a command clusters, and saying what there is to say of them."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +12,7 @@ import typer
 
 from serving.tables.messages import counted
 
+from .arguments import not_negative, whole
 from .column_names import parse_column_names
 from .errors import UserMistake
 from .input_tables import FILES_HELP, InputTables, count_rows, open_tables
@@ -19,7 +22,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from kmeans_module import InvalidPoints
     from serving.tables.training_rows import TrainingRows
 
 
@@ -31,41 +33,67 @@ class DistanceName(StrEnum):
 
 
 FilesArgument = Annotated[list[Path], typer.Argument(metavar="FILE", help=FILES_HELP)]
-ColumnsOption = Annotated[
-    str | None,
-    typer.Option(metavar="A,B,...", help="Columns to use; all numeric ones when not given."),
-]
-StandardizeOption = Annotated[
-    bool,
-    typer.Option(
-        "--standardize", help="Divide each column by its standard deviation, in the model too."
-    ),
-]
-DistanceOption = Annotated[
-    DistanceName,
-    typer.Option(help="cosine compares directions: spherical k-means. Rows of zeros are left out."),
-]
 
 
-def read_rows(
-    files: Sequence[Path], columns: str | None, notes: list[str], *, directions: bool = False
-) -> tuple[tuple[str, ...], "TrainingRows"]:
-    """The names of the columns and the rows; what there is to say of them joins ``notes``.
+@dataclass(frozen=True)
+class RowOptions:
+    """Which columns are clustered, and in what space."""
 
-    With ``directions``, rows of zeros are left out too: they have none.
-    """
-    with open_tables(files, "train") as given:
-        if columns is not None:
-            names = parse_column_names("--columns", columns)
-        else:
-            from serving.tables.columns import select_numeric_columns
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Columns to use; all numeric ones when not given."),
+    ] = None
+    standardize: Annotated[
+        bool,
+        typer.Option(
+            "--standardize", help="Divide each column by its standard deviation, in the model too."
+        ),
+    ] = False
+    distance: Annotated[
+        DistanceName,
+        typer.Option(
+            help="cosine compares directions: spherical k-means. Rows of zeros are left out."
+        ),
+    ] = DistanceName.EUCLIDEAN
 
-            selection = select_numeric_columns(given.tables)
-            names = selection.names
-            notes += selection.notes()
-        rows = _read(given, names, skip_zero_rows=directions)
-    notes += rows.notes()
-    return names, rows
+    def read(
+        self, files: Sequence[Path], notes: list[str]
+    ) -> tuple[tuple[str, ...], "TrainingRows"]:
+        """The names of the columns and the rows; what there is to say of them joins ``notes``."""
+        with open_tables(files, "train") as given:
+            if self.columns is not None:
+                names = parse_column_names("--columns", self.columns)
+            else:
+                from serving.tables.columns import select_numeric_columns
+
+                selection = select_numeric_columns(given.tables)
+                names = selection.names
+                notes += selection.notes()
+            # Which rows are zeros once they are standardised, the fit knows.
+            skip = self.distance is DistanceName.COSINE and not self.standardize
+            rows = _read(given, names, skip_zero_rows=skip)
+        notes += rows.notes()
+        return names, rows
+
+
+@dataclass(frozen=True)
+class IterationOptions:
+    """Where the iterations of a start begin and end."""
+
+    seed: Annotated[
+        int, typer.Option(parser=whole(0), metavar="N", help="Every random choice comes from it.")
+    ] = 0
+    max_iter: Annotated[
+        int, typer.Option(parser=whole(1), metavar="N", help="Iterations of a start at most.")
+    ] = 300
+    tol: Annotated[
+        float,
+        typer.Option(
+            parser=not_negative,
+            metavar="X",
+            help="Stop when the centroids move less, relative to the variance.",
+        ),
+    ] = 1e-4
 
 
 def read_model_rows(
@@ -91,23 +119,26 @@ def _read(
         )
 
 
-def by_name(error: "InvalidPoints", names: Sequence[str]) -> UserMistake:
-    """What a fit says of a column by its number, as a user knows the column: by its name."""
-    return UserMistake(
-        re.sub(r"column (\d+)", lambda match: f"column {names[int(match[1])]!r}", str(error))
-    )
+@contextmanager
+def explain_fit_errors(clusters: str, rows: "TrainingRows", names: Sequence[str]) -> Iterator[None]:
+    """Say what a fit refuses in the user's words: ``clusters`` is the option, a column has a name.
 
-
-def too_few_distinct(
-    asked: str, distinct: int, rows: "TrainingRows", names: Sequence[str]
-) -> UserMistake:
-    """More clusters are asked for, by ``asked``, than there are distinct rows."""
+    Raises UserMistake.
+    """
+    from kmeans_module.errors import InvalidPoints, TooFewDistinctPoints
     from serving.tables.training_rows import columns_beyond_float32
 
-    lost = columns_beyond_float32(rows.points, names)
-    return UserMistake(
-        f"{asked}: only {distinct} of {counted(len(rows.points), 'row')} are distinct in the "
-        f"columns {', '.join(names)}{' as float32, which the model takes' if lost else ''}; "
-        f"ask for at most {distinct}"
-        + (f", or subtract a constant from {', '.join(lost)}" if lost else "")
-    )
+    try:
+        yield
+    except TooFewDistinctPoints as error:
+        lost = columns_beyond_float32(rows.points, names)
+        raise UserMistake(
+            f"{clusters}: only {error.distinct} of {counted(len(rows.points), 'row')} are distinct "
+            f"in the columns {', '.join(names)}"
+            f"{' as float32, which the model takes' if lost else ''}; "
+            f"ask for at most {error.distinct}"
+            + (f", or subtract a constant from {', '.join(lost)}" if lost else "")
+        ) from None
+    except InvalidPoints as error:
+        text = re.sub(r"column (\d+)", lambda match: f"column {names[int(match[1])]!r}", str(error))
+        raise UserMistake(text) from None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from export.errors import PublishRefused
-from serving.cli import main, train
+from serving.cli import main, training_input
 from serving.errors import DeadlineExceeded, ServerError, ServerUnavailable
 
 from .conftest import Trained
@@ -201,7 +201,7 @@ def test_each_kind_of_error_has_its_exit_code_and_one_line(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(train, "read_rows", fail)
+    monkeypatch.setattr(training_input.RowOptions, "read", fail)
     assert main(TRAIN.format("rows.csv").split()) == code
     out, err = capfd.readouterr()
     (line,) = err.splitlines()
@@ -214,7 +214,7 @@ def test_each_kind_of_error_has_its_exit_code_and_one_line(
 def test_a_fault_of_ours_shows_where_and_asks_to_be_reported(
     folder: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "read_rows", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(training_input.RowOptions, "read", lambda *_, **__: 1 / 0)
     assert main(TRAIN.format("rows.csv").split()) == 1
     err = capfd.readouterr().err
     assert "Traceback" in err

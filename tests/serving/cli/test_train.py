@@ -10,7 +10,7 @@ import pytest
 from export import ModelCard, publishing
 from export.errors import PublishRefused
 from serving.cli import main
-from serving.cli.training_input import read_rows
+from serving.cli.training_input import RowOptions
 
 
 def n_init_of(
@@ -37,7 +37,7 @@ def test_ten_starts_up_to_100000_rows_and_one_above_unless_given(
 def test_columns_are_taken_by_name_and_in_the_order_given(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text('"a,b",c,d\n1,2,x\n')
-    names, rows = read_rows([path], ' c , "a,b"', [])
+    names, rows = RowOptions(columns=' c , "a,b"').read([path], [])
     assert names == ("c", "a,b")
     np.testing.assert_array_equal(rows.points, [[2, 1]])
 
@@ -48,7 +48,7 @@ def test_what_is_suspicious_is_warned_of(
     path = tmp_path / "rows.csv"
     path.write_text("1,1700000000,\n2,1700000010,5\n3,1700000030,5\n")
     notes: list[str] = []
-    names, _ = read_rows([path], None, notes)
+    names, _ = RowOptions().read([path], notes)
     assert names == ("1", "1700000000")
     # Held back until the fit has begun, so that a mistake is the only line.
     assert capsys.readouterr().err == ""
