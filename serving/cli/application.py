@@ -158,12 +158,12 @@ def _terminable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _terminated)
+    before = signal.signal(signal.SIGTERM, _raise_on_sigterm)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _terminated(number: int, _frame: FrameType | None) -> NoReturn:
+def _raise_on_sigterm(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)

@@ -85,7 +85,7 @@ VersionOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-def published(base: Path, version: int | None) -> tuple[Path, int, ModelCard]:
+def read_version(base: Path, version: int | None) -> tuple[Path, int, ModelCard]:
     """Directory, number and card of a version, the highest when None.
 
     Raises NotAModel, VersionNotFound, InvalidCandidate.

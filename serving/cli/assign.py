@@ -12,7 +12,7 @@ import typer
 from export.addresses import model_name
 from serving.tables.messages import counted
 
-from .arguments import JsonOption, ModelOption, VersionOption, examples, published
+from .arguments import JsonOption, ModelOption, VersionOption, examples, read_version
 from .errors import UserMistake
 from .input_tables import FILES_HELP, note_unused_columns, open_tables
 from .tensorflow_import import load_tensorflow
@@ -60,7 +60,7 @@ def assign(
     """
     if bool(files) == bool(points):
         raise UserMistake("give the rows either as FILE... or as --point X,Y,...")
-    directory, number, card = published(model, version)
+    directory, number, card = read_version(model, version)
     rows = [_parse_point(point, card.feature_names) for point in points or []]
     with ExitStack() as stack:
         tables = stack.enter_context(_open_model_tables(files or [], card.feature_names))

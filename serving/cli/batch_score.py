@@ -23,7 +23,7 @@ from .arguments import (
     VersionOption,
     examples,
     not_negative,
-    published,
+    read_version,
     whole,
 )
 from .beam_log import short_beam_log
@@ -244,7 +244,7 @@ def _find_target(
     if (base is None) == (card_file is None):
         raise UserMistake("give --model BASE; or, with --server, --card FILE in place of it")
     if base is not None:
-        directory, number, card = published(base, version)
+        directory, number, card = read_version(base, version)
         served = name or model_name(base)
         return _Target(directory, card, ScoredModel(served, number, _sha256(directory / CARD_FILE)))
     assert card_file is not None
@@ -285,7 +285,7 @@ def _score_locally(
 
             def on_begun(done: "Sequence[PartRecord]") -> None:
                 _note_done(done)
-                watch.scored_before(sum(record.tally.rows for record in done))
+                watch.add_earlier_rows(sum(record.tally.rows for record in done))
 
             return score_files(
                 job,

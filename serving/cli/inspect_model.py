@@ -9,7 +9,7 @@ import typer
 from export.repository import versions
 from kmeans_module.contract import SIGNATURES, TensorContract
 
-from .arguments import JsonOption, LocalModelOrPlace, examples, local_folder, published
+from .arguments import JsonOption, LocalModelOrPlace, examples, local_folder, read_version
 from .errors import UserMistake
 from .terminal import print_fields, print_json
 
@@ -35,7 +35,7 @@ def inspect_model(
 ) -> None:
     """Show the versions of a model, and the signatures and the card of one."""
     base, number = _base_and_version(place, version, model)
-    directory, number, card = published(base, number)
+    directory, number, card = read_version(base, number)
     if json:
         print_json(
             {
@@ -125,10 +125,10 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
         typer.echo(f"  {cluster.index:>7}  {cluster.size:>4}  {cluster.share:>5.1%}  {shown:>15}")
     typer.echo("\n  signatures")
     for name, signature in SIGNATURES.items():
-        taken = ", ".join(_described(tensor, card) for tensor in signature.inputs)
-        given = ", ".join(_described(tensor, card) for tensor in signature.outputs)
+        taken = ", ".join(_describe(tensor, card) for tensor in signature.inputs)
+        given = ", ".join(_describe(tensor, card) for tensor in signature.outputs)
         typer.echo(f"    {name}({taken}) -> {given}")
 
 
-def _described(tensor: TensorContract, card: "ModelCard") -> str:
+def _describe(tensor: TensorContract, card: "ModelCard") -> str:
     return f"{tensor.name} {tensor.dtype} [{', '.join(map(str, _shape(tensor, card)))}]"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from export.models_config import Entry
 
 
-def _served_folder(text: object) -> str:
+def _parse_served_folder(text: object) -> str:
     if not is_servable(str(text)):
         raise typer.BadParameter(
             f"{text} is neither an absolute path nor an address, and a server takes no other"
@@ -43,7 +43,7 @@ ServerOption = Annotated[
 ServedAtOption = Annotated[
     str | None,
     typer.Option(
-        parser=_served_folder,
+        parser=_parse_served_folder,
         metavar="DIR",
         help="The folder of the model as the server sees it, for the entry that models.config does "
         "not have yet; its absolute path when not given.",
@@ -90,7 +90,7 @@ class StepOptions:
             client = ReloadClient(self.server, timeout=self.timeout)
         with progress("moving") as tell:
 
-            def told(said: str) -> None:
+            def report_step(said: str) -> None:
                 tell(said)
                 # What may take long, or is not in the result, is said where no bar is seen too.
                 if client is None or not said.startswith("waiting for the server"):
@@ -103,7 +103,7 @@ class StepOptions:
                 served_at=served_at,
                 poll_interval=self.poll_interval,
                 dry_run=dry_run,
-                tell=told,
+                tell=report_step,
             )
 
 

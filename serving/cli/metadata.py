@@ -58,9 +58,9 @@ def metadata(
     typer.echo(f"signatures of version {found.version}")
     for signature, tensors in found.signatures.items():
         typer.echo(f"  {signature}")
-        typer.echo(f"    takes  {_written(tensors.inputs)}")
-        typer.echo(f"    gives  {_written(tensors.outputs)}")
+        typer.echo(f"    takes  {_format_tensors(tensors.inputs)}")
+        typer.echo(f"    gives  {_format_tensors(tensors.outputs)}")
 
 
-def _written(tensors: Mapping[str, Tensor]) -> str:
+def _format_tensors(tensors: Mapping[str, Tensor]) -> str:
     return ", ".join(f"{name} {tensor}" for name, tensor in tensors.items()) or "nothing"

@@ -16,7 +16,7 @@ from .arguments import (
     ModelOption,
     examples,
     not_negative,
-    published,
+    read_version,
     whole,
 )
 from .client_options import (
@@ -120,7 +120,7 @@ def monitor(
     thresholds = DriftThresholds(max_psi, max_distance_change, max_rejected_rise)
     beyond = found.beyond(thresholds)
     if json:
-        print_json(_described(model, number, found, thresholds, beyond))
+        print_json(_as_json(model, number, found, thresholds, beyond))
     else:
         _show(model, number, found)
     for line in beyond:
@@ -141,7 +141,7 @@ def _read(
     said = find_version(outputs)
     if said is not None and version is not None and said != version:
         raise UserMistake(f"--version {version}: the output is of version {said}")
-    _, number, card = published(model, _first(version, said, live_version(model)))
+    _, number, card = read_version(model, _first(version, said, live_version(model)))
     with progress("reading") as tell, needs_extra("batch"):
         recent = read_outputs(outputs, card.n_clusters, on_rows=count_rows(tell))
     return number, card, recent
@@ -155,7 +155,7 @@ def _ask(
 
         # One version gives all answers, and its card is the baseline.
         number = version if version is not None else client.metadata(label=label).version
-        _, number, card = published(model, number)
+        _, number, card = read_version(model, number)
         with progress("asking") as tell, needs_extra("batch"):
             recent = ask_server(
                 client,
@@ -172,7 +172,7 @@ def _first(*numbers: int | None) -> int | None:
     return next((number for number in numbers if number is not None), None)
 
 
-def _described(
+def _as_json(
     model: Path, version: int, found: Drift, thresholds: DriftThresholds, beyond: list[str]
 ) -> dict[str, Any]:
     return {

@@ -7,7 +7,7 @@ import typer
 
 from export.addresses import model_name
 
-from .arguments import JsonOption, examples, published, whole
+from .arguments import JsonOption, examples, read_version, whole
 from .errors import UserMistake
 from .extras import needs_extra, require
 from .label_options import BaseArgument
@@ -59,7 +59,7 @@ def report(
 
     It needs no network, and follows the reader's light or dark scheme.
     """
-    directory, number, _ = published(base, version)
+    directory, number, _ = read_version(base, version)
     path = out or Path(f"{model_name(base)}-{number}.html")
     check_page(path, "--out")
     curves = read_curves(select_k)

@@ -26,7 +26,7 @@ class ScoringProgress:
         self._began = self._told = time.monotonic()
         self._is_terminal = sys.stderr.isatty()
 
-    def scored_before(self, count: int) -> None:
+    def add_earlier_rows(self, count: int) -> None:
         """So many of the rows are done already, by a run before this one."""
         if self._total is not None:
             self._total = max(0, self._total - count)

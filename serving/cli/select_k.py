@@ -174,9 +174,9 @@ def _select(
             while notes:
                 note(notes.pop(0))
             first_share = first_share or now.share
-            tell(f"k {now.k} of {k_max}, {now.step}{left(now.share)}", now.share)
+            tell(f"k {now.k} of {k_max}, {now.step}{format_remaining(now.share)}", now.share)
 
-        def left(share: float) -> str:
+        def format_remaining(share: float) -> str:
             gone = time.monotonic() - began
             if share - first_share < 0.02:
                 return ""

@@ -147,7 +147,7 @@ def serve(
     """
     base, served_as = _one_model(place, model, base_path, name, config_file)
     # Raised wherever it arrives, so that a server that is still starting ends as well.
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)
     with ExitStack() as stack:
         with progress("starting") as tell:
             tell("loading TensorFlow")
@@ -233,5 +233,5 @@ def _wait_for_a_signal() -> None:
             signal.set_wakeup_fd(before)
 
 
-def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+def _exit_on_sigterm(_number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(DONE)

@@ -55,10 +55,10 @@ class ServeCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments; raises UserMistake for a flag that is not served."""
-        return super().parse_args(ctx, [_checked(argument) for argument in args])
+        return super().parse_args(ctx, [_check_flag(argument) for argument in args])
 
 
-def _checked(argument: str) -> str:
+def _check_flag(argument: str) -> str:
     if not argument.startswith("-"):
         return argument
     flag, equals, value = argument.partition("=")

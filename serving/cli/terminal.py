@@ -67,10 +67,10 @@ def progress(what: str) -> Iterator[Tell]:
         return
     # Its own way to the terminal: the descriptor of stderr is kept quiet while TensorFlow loads.
     with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal:
-        yield from _shown_progress(what, terminal)
+        yield from _show_progress(what, terminal)
 
 
-def _shown_progress(what: str, terminal: TextIO) -> Iterator[Tell]:
+def _show_progress(what: str, terminal: TextIO) -> Iterator[Tell]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

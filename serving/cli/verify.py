@@ -45,7 +45,7 @@ def verify(
     results: list[dict[str, Any]] = []
     not_loaded: list[int] = []
     with progress("verifying") as tell:
-        loaded = None if server is None else _loaded(server, model_name(base))
+        loaded = None if server is None else _loaded_versions(server, model_name(base))
         for number in chosen:
             if version is None and loaded is not None and number not in loaded:
                 not_loaded.append(number)
@@ -99,7 +99,7 @@ def _findings(directory: Path) -> list[str]:
     return []
 
 
-def _loaded(server: str, model: str) -> set[int]:
+def _loaded_versions(server: str, model: str) -> set[int]:
     from serving.clients.grpc_client import GrpcClient
 
     with GrpcClient(server, model) as client:

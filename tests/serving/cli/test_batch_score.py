@@ -203,7 +203,7 @@ def test_without_a_terminal_there_is_a_line_of_json_now_and_then(
 ) -> None:
     told: list[Any] = []
     watch = ScoringProgress(lambda *words: told.append(words), 1_500_000)
-    watch.scored_before(500_000)
+    watch.add_earlier_rows(500_000)
     for _ in range(25):
         clock.now += 1
         watch.on_rows(10_000)
