@@ -4,6 +4,7 @@ import signal
 import socket
 import sys
 from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final, Literal, NoReturn
@@ -17,14 +18,12 @@ from .errors import UserMistake
 from .exit_codes import DONE
 from .extras import needs_extra
 from .log_lines import log_to_stderr
+from .option_groups import flat_options
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_json, progress
 
 EXAMPLES: Final = examples(
-    (
-        "One model, by gRPC and REST",
-        "tfkmeans serve models/customers --rest-api-port 8501",
-    ),
+    ("One model, by gRPC and REST", "tfkmeans serve models/customers --rest-api-port 8501"),
     (
         "The models and versions of a config file, on free ports",
         "tfkmeans serve --model-config-file models/models.config --port auto --rest-api-port auto",
@@ -42,6 +41,60 @@ def _port(text: str) -> Port:
     raise typer.BadParameter(f"{text!r} is no port; give 1 to 65535, 0 for off, or auto")
 
 
+@dataclass(frozen=True)
+class ServerFlags:
+    """The flags of TensorFlow Serving, by the names that ``EmbeddedServer`` has for them."""
+
+    allow_version_labels_for_unavailable_models: Annotated[
+        bool, typer.Option(help="Let a new label name a version that is not loaded.")
+    ] = False
+    file_system_poll_wait_seconds: Annotated[
+        float,
+        typer.Option(
+            parser=not_negative,
+            metavar="X",
+            help="Seconds between looks for new versions; 0 looks once.",
+        ),
+    ] = 1.0
+    model_config_file_poll_wait_seconds: Annotated[
+        float,
+        typer.Option(
+            parser=not_negative,
+            metavar="X",
+            help="Seconds between looks for a new config file; 0 looks once.",
+        ),
+    ] = 0.0
+    max_num_load_retries: Annotated[
+        int,
+        typer.Option(
+            parser=whole(0),
+            metavar="N",
+            help="How often a version that does not load is tried again.",
+        ),
+    ] = 5
+    load_retry_interval_micros: Annotated[
+        int, typer.Option(parser=whole(0), metavar="N", help="Microseconds between two tries.")
+    ] = 60_000_000
+    enable_model_warmup: Annotated[
+        bool, typer.Option(help="Replay a version's warm-up requests before it serves.")
+    ] = True
+    rest_api_timeout_in_ms: Annotated[
+        int,
+        typer.Option(
+            parser=whole(0),
+            metavar="N",
+            help="Milliseconds after which a REST request is stopped; 0 is never.",
+        ),
+    ] = 30_000
+    ssl_config_file: Annotated[
+        Path | None, typer.Option(help="SSLConfig as text: gRPC is then TLS.")
+    ] = None
+    monitoring_config_file: Annotated[
+        Path | None, typer.Option(help="MonitoringConfig as text: turns on the metrics.")
+    ] = None
+
+
+@flat_options
 def serve(
     place: Annotated[
         str | None,
@@ -68,76 +121,7 @@ def serve(
         Path | None,
         typer.Option("--model-config-file", help="ModelServerConfig as text: many models."),
     ] = None,
-    unavailable_labels: Annotated[
-        bool,
-        typer.Option(
-            "--allow-version-labels-for-unavailable-models/"
-            "--no-allow-version-labels-for-unavailable-models",
-            help="Let a new label name a version that is not loaded.",
-        ),
-    ] = False,
-    poll_seconds: Annotated[
-        float,
-        typer.Option(
-            "--file-system-poll-wait-seconds",
-            parser=not_negative,
-            metavar="X",
-            help="Seconds between looks for new versions; 0 looks once.",
-        ),
-    ] = 1.0,
-    config_poll_seconds: Annotated[
-        float,
-        typer.Option(
-            "--model-config-file-poll-wait-seconds",
-            parser=not_negative,
-            metavar="X",
-            help="Seconds between looks for a new config file; 0 looks once.",
-        ),
-    ] = 0.0,
-    load_retries: Annotated[
-        int,
-        typer.Option(
-            "--max-num-load-retries",
-            parser=whole(0),
-            metavar="N",
-            help="How often a version that does not load is tried again.",
-        ),
-    ] = 5,
-    retry_micros: Annotated[
-        int,
-        typer.Option(
-            "--load-retry-interval-micros",
-            parser=whole(0),
-            metavar="N",
-            help="Microseconds between two tries.",
-        ),
-    ] = 60_000_000,
-    warmup: Annotated[
-        bool,
-        typer.Option(
-            "--enable-model-warmup/--no-enable-model-warmup",
-            help="Replay a version's warm-up requests before it serves.",
-        ),
-    ] = True,
-    rest_timeout_ms: Annotated[
-        int,
-        typer.Option(
-            "--rest-api-timeout-in-ms",
-            parser=whole(0),
-            metavar="N",
-            help="Milliseconds after which a REST request is stopped; 0 is never.",
-        ),
-    ] = 30_000,
-    ssl_file: Annotated[
-        Path | None,
-        typer.Option("--ssl-config-file", help="SSLConfig as text: gRPC is then TLS."),
-    ] = None,
-    monitoring_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--monitoring-config-file", help="MonitoringConfig as text: turns on the metrics."
-        ),
-    ] = None,
+    flags: ServerFlags = ServerFlags(),
     json: JsonOption = False,
 ) -> None:
     """Serve a model by TensorFlow Serving's protocol until Ctrl-C or SIGTERM.
@@ -161,15 +145,7 @@ def serve(
                 host=host,
                 port=_port(port),
                 rest_api_port=_port(rest_api_port),
-                file_system_poll_wait_seconds=poll_seconds,
-                model_config_file_poll_wait_seconds=config_poll_seconds,
-                allow_version_labels_for_unavailable_models=unavailable_labels,
-                max_num_load_retries=load_retries,
-                load_retry_interval_micros=retry_micros,
-                enable_model_warmup=warmup,
-                rest_api_timeout_in_ms=rest_timeout_ms,
-                ssl_config_file=ssl_file,
-                monitoring_config_file=monitoring_file,
+                **asdict(flags),
             )
             tell("loading the models")
             stack.enter_context(log_to_stderr(as_json=json))
