@@ -13,8 +13,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from .graphs import INT
-from .numpy_rows import NumpyRows
-from .rows import ALIGNED_NUMBERS, Rows, shared_buffer
+from .rows import ALIGNED_NUMBERS, ALIGNMENT, Rows, RowTensors, share_memory
 
 
 class Window(NamedTuple):
@@ -24,7 +23,7 @@ class Window(NamedTuple):
         numbers: float32 [`window_size`]. Its rows begin after ``skip`` numbers.
         skip: int32 [].
         count: int32 [], how many rows there are, at most m.
-        shift, scale: float32 [d], those of `Rows`.
+        shift, scale: float32 [d], those of `RowTensors`.
     """
 
     numbers: tf.Tensor
@@ -54,7 +53,7 @@ def window_spec(m: int, d: int) -> Window:
     return Window(numbers, INT, INT, column, column)
 
 
-def read_window(points: Rows, start: tf.Tensor, stop: tf.Tensor, m: int, d: int) -> Window:
+def read_window(points: RowTensors, start: tf.Tensor, stop: tf.Tensor, m: int, d: int) -> Window:
     """Rows ``start`` to ``stop``, at most m of them, of d numbers."""
     size = window_size(m, d)
     first = tf.cast(start, tf.int64) * d - tf.size(points.head, tf.int64)
@@ -81,15 +80,20 @@ class RowGather:
     """
 
     def __init__(self, points: Rows, m: int) -> None:
-        self._rows, self._d = NumpyRows(points), len(points.shift)
-        self._space = points.shift, points.scale
-        self._numbers, self._tensor = shared_buffer(window_size(m, self._d))
+        self._points, self._d = points, len(points.shift)
+        size = window_size(m, self._d)
+        room = np.zeros(size + ALIGNED_NUMBERS, np.float32)
+        first = -room.ctypes.data % ALIGNMENT // room.itemsize
+        self._numbers = room[first : first + size]
+        self._tensor = share_memory(self._numbers)
 
     def window(self, chosen: NDArray[np.int64]) -> Window:
         """The chosen rows, int64 [<= m]; valid until the next call."""
         size = len(chosen) * self._d
-        self._rows.take(chosen, self._numbers[:size].reshape(-1, self._d))
-        return Window(self._tensor, tf.constant(0), tf.constant(len(chosen)), *self._space)
+        rows = self._numbers[:size].reshape(-1, self._d)
+        np.take(self._points.array, chosen, axis=0, out=rows, mode="clip")
+        space = self._points.tensors.shift, self._points.tensors.scale
+        return Window(self._tensor, tf.constant(0), tf.constant(len(chosen)), *space)
 
 
 def _pad_numbers(rows: tf.Tensor, size: int) -> tf.Tensor:

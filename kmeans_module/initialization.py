@@ -14,8 +14,7 @@ from .array_types import Float32
 from .assignment import nearest_in_block
 from .blocks import Contribution, block_parts, over_blocks, rows_per_block
 from .graphs import FLOATS, INT, INTS
-from .numpy_rows import NumpyRows
-from .rows import ROWS_SPEC, Rows
+from .rows import ROWS_SPEC, Rows, RowTensors, place_rows
 
 Initialization = Literal["k-means++", "k-means||", "random"]
 INITIALIZATIONS: Final[tuple[Initialization, ...]] = ("k-means++", "k-means||", "random")
@@ -49,7 +48,7 @@ def initial_centroids(
         chosen = _k_means_parallel(points, sample_weight, n_clusters, seed)
     else:
         chosen = random_rows(sample_weight, n_clusters, seed)
-    return NumpyRows(points).gather(chosen.numpy())
+    return points.gather(chosen.numpy())
 
 
 def _random_rows(sample_weight: tf.Tensor, n_clusters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -66,7 +65,7 @@ def _random_rows(sample_weight: tf.Tensor, n_clusters: tf.Tensor, seed: tf.Tenso
 
 
 def _draw_greedily(
-    points: Rows,
+    points: RowTensors,
     sample_weight: tf.Tensor,
     n_clusters: tf.Tensor,
     trials: tf.Tensor,
@@ -125,7 +124,9 @@ def _greedy_k_means_plus_plus(
     points: Rows, sample_weight: tf.Tensor, n_clusters: int, seed: tf.Tensor
 ) -> tf.Tensor:
     """`_draw_greedily` with scikit-learn's number of trials."""
-    return _greedy_graph(points, sample_weight, n_clusters, 2 + int(math.log(n_clusters)), seed)
+    return _greedy_graph(
+        points.tensors, sample_weight, n_clusters, 2 + int(math.log(n_clusters)), seed
+    )
 
 
 def _k_means_parallel(
@@ -152,20 +153,18 @@ def _k_means_parallel(
     seeds = tf.random.experimental.stateless_split(seed, _ROUNDS + 2)
     candidates = random_rows(sample_weight, 1, seeds[0])
     squared, nearest = _update_graph(
-        points, tf.fill([n], float("inf")), tf.zeros([n], tf.int32), candidates, 0
+        points.tensors, tf.fill([n], float("inf")), tf.zeros([n], tf.int32), candidates, 0
     )
     for number in range(1, _ROUNDS + 1):
         count = min(_OVERSAMPLING * n_clusters, n)
         drawn = random_rows(tf.math.multiply_no_nan(squared, sample_weight), count, seeds[number])
-        squared, nearest = _update_graph(points, squared, nearest, drawn, len(candidates))
+        squared, nearest = _update_graph(points.tensors, squared, nearest, drawn, len(candidates))
         candidates = tf.concat([candidates, drawn], 0)
     mass = tf.math.unsorted_segment_sum(sample_weight, nearest, len(candidates))
     weighted = tf.boolean_mask(candidates, mass > 0)
     if len(weighted) < n_clusters:
         return _greedy_k_means_plus_plus(points, sample_weight, n_clusters, seeds[-1])
-    places = NumpyRows(points).gather(weighted.numpy())
-    origin = tf.zeros_like(points.shift)
-    among = Rows(tf.zeros([0]), tf.reshape(places, [-1]), origin, tf.ones_like(origin))
+    among = place_rows(points.gather(weighted.numpy()))
     weight = tf.boolean_mask(mass, mass > 0)
     chosen = _greedy_k_means_plus_plus(among, weight, n_clusters, seeds[-1])
     return tf.gather(weighted, chosen)
@@ -183,7 +182,7 @@ class _Closest(NamedTuple):
     masses: tf.Tensor
 
 
-def _start_state(points: Rows, sample_weight: tf.Tensor) -> tuple[tf.TensorArray, _Closest]:
+def _start_state(points: RowTensors, sample_weight: tf.Tensor) -> tuple[tf.TensorArray, _Closest]:
     """The squared norm of each row, in blocks; and the state before the first draw.
 
     That draw is by weight alone: as if every row were at the distance 1.
@@ -228,7 +227,7 @@ def _draw_rows(closest: _Closest, sample_weight: tf.Tensor, uniforms: tf.Tensor)
 
 
 def _try_candidates(
-    points: Rows,
+    points: RowTensors,
     norms: tf.TensorArray,
     sample_weight: tf.Tensor,
     closest: _Closest,
@@ -281,7 +280,7 @@ def _keep_best(
 
 
 def _update_nearest(
-    points: Rows, squared: tf.Tensor, nearest: tf.Tensor, drawn: tf.Tensor, number: tf.Tensor
+    points: RowTensors, squared: tf.Tensor, nearest: tf.Tensor, drawn: tf.Tensor, number: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The squared distance to the nearest candidate, and its number, with those drawn now.
 
@@ -346,7 +345,7 @@ def _sum(values: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(values, tf.float64), 0)
 
 
-def _blocks(points: Rows, sample_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _blocks(points: RowTensors, sample_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """How many blocks there are, and how many rows each has."""
     block = rows_per_block(tf.maximum(tf.size(points.shift), 16))
     return (tf.size(sample_weight) + block - 1) // block, block

@@ -18,8 +18,7 @@ from .errors import InvalidAssignments, InvalidCentroids, UndefinedMeasure
 from .graphs import INTS, TABLE
 from .model_space import enter, place
 from .module import KMeansModule
-from .numpy_rows import NumpyRows
-from .rows import ROWS_SPEC, Rows
+from .rows import ROWS_SPEC, RowTensors
 from .validation import check_points, check_whole
 
 #: Distances are taken between so many rows and so many others at a time: 4 MiB of float64.
@@ -300,27 +299,23 @@ def _silhouettes(
 ) -> Float32:
     """The silhouettes of the rows of these numbers, ascending, each against all rows."""
     labels = clustering.labels
-    rows = _place_in_space(clustering.points, module)
-    array_rows = NumpyRows(rows)
+    points = clustering.points
+    if module is None:
+        rows = enter(points, np.ones(len(points), np.float32), standardize=False).rows
+    else:
+        rows = place(points, module.shift.numpy(), module.scale.numpy(), module.distance)
     clusters = tf.constant(labels)
     sizes = tf.constant(clustering.sizes.astype(np.float64))
     parts = []
     for start, stop in block_ranges(0, len(measured), _TILE_ROWS):
         chosen = measured[start:stop]
-        tile = array_rows.gather(chosen)
-        parts.append(_silhouettes_of(tile, labels[chosen], rows, clusters, sizes).numpy())
+        tile = rows.gather(chosen)
+        parts.append(_silhouettes_of(tile, labels[chosen], rows.tensors, clusters, sizes).numpy())
     return np.concatenate(parts)
 
 
-def _place_in_space(points: Array, module: KMeansModule | None) -> Rows:
-    """The points where they lie, to be read in the model's space, or around their mean."""
-    if module is None:
-        return enter(points, np.ones(len(points), np.float32), standardize=False).rows
-    return place(points, module.shift.numpy(), module.scale.numpy(), module.distance)
-
-
 def _silhouettes_in_tile(
-    rows: tf.Tensor, own: tf.Tensor, others: Rows, labels: tf.Tensor, sizes: tf.Tensor
+    rows: tf.Tensor, own: tf.Tensor, others: RowTensors, labels: tf.Tensor, sizes: tf.Tensor
 ) -> tf.Tensor:
     """Silhouettes float32 [m] of rows [m, d] of the clusters ``own`` [m], among all of ``others``.
 

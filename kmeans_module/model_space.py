@@ -155,7 +155,7 @@ def _enter_sphere(
         total += counted.sum(axis=0, dtype=np.float64)
     mean = total / np.count_nonzero(sample_weight)
     return ModelSpace(
-        rows=place_rows(directions, np.zeros(d, np.float32), np.ones(d, np.float32)),
+        rows=place_rows(directions),
         shift=shift,
         scale=scale,
         # Every row has the length 1.

@@ -1,26 +1,32 @@
-"""Points that TensorFlow reads in blocks from where they lie in memory."""
+"""Points that are read where they lie in memory: by graphs in blocks, and by NumPy.
 
-from typing import Final, NamedTuple
+What is read is ``(x - shift) / scale``, a row of the model's space.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
 
 from .array_types import Array, Float32
-from .blocks import map_array
+from .blocks import block_ranges, map_array, rows_per_block
 
 #: TensorFlow's kernels abort on a buffer that is not aligned to so many bytes.
-_ALIGNMENT = 64
-ALIGNED_NUMBERS: Final = _ALIGNMENT // 4
+ALIGNMENT: Final = 64
+ALIGNED_NUMBERS: Final = ALIGNMENT // 4
 
 
-class Rows(NamedTuple):
-    """Points that TensorFlow reads in blocks from where they lie, without a copy of the whole.
+class RowTensors(NamedTuple):
+    """Points as graphs take them, without a copy of the whole.
 
     Attributes:
         head: float32 [h], the first numbers of the table, h < 16: NumPy's memory begins where it
             likes, and TensorFlow's kernels take only aligned buffers.
         body: float32 [n d - h], the numbers after those, in NumPy's memory.
-        shift: float32 [d]; scale: float32 [d]. What is read is ``(x - shift) / scale``.
+        shift, scale: float32 [d].
     """
 
     head: tf.Tensor
@@ -51,31 +57,105 @@ class Rows(NamedTuple):
 
 
 _VECTOR = tf.TensorSpec([None], tf.float32)
-ROWS_SPEC = Rows(_VECTOR, _VECTOR, _VECTOR, _VECTOR)
+ROWS_SPEC = RowTensors(_VECTOR, _VECTOR, _VECTOR, _VECTOR)
 
 
-def place_rows(points: Array, shift: Float32, scale: Float32) -> Rows:
-    """Points [n, d] where they lie, if TensorFlow can read them there; else a float32 copy."""
+@dataclass(frozen=True)
+class Rows:
+    """Points, and the way from where they lie into the model's space.
+
+    Attributes:
+        array: float32 [n, d], as they lie.
+        shift, scale: float32 [d].
+        tensors: the same for graphs, in the same memory.
+    """
+
+    array: Float32
+    shift: Float32
+    scale: Float32
+    tensors: RowTensors
+
+    def gather(self, chosen: NDArray[np.integer]) -> Float32:
+        """The chosen rows, int [m], in the model's space: float32 [m, d]."""
+        rows: Float32 = self.array[chosen]
+        rows -= self.shift
+        rows /= self.scale
+        return rows
+
+    def squared_norms(self, start: int, stop: int) -> Float32:
+        """The squared norms of m rows, ``start`` to ``stop``: float32 [m], summed in float64."""
+        return self._squares(start, stop, lambda rows, part: rows.astype(np.float64))
+
+    def squared_distances(
+        self, start: int, stop: int, assignments: NDArray[np.int32], centroids: Float32
+    ) -> Float32:
+        """The squared distance of each of m rows to its centroid, from ``x - c``: float32 [m].
+
+        Args:
+            start, stop: the m rows.
+            assignments: int32 [m].
+            centroids: float32 [k, d], in the model's space.
+        """
+
+        def subtract(rows: Float32, part: slice) -> Float32:
+            rows -= np.take(centroids, assignments[part], axis=0, mode="clip")
+            return rows
+
+        return self._squares(start, stop, subtract)
+
+    def _squares(
+        self, start: int, stop: int, function: Callable[[Float32, slice], Array]
+    ) -> Float32:
+        """The squared norms of what the function gives for the rows of each block.
+
+        The second argument of the function is where these rows are in the range.
+        """
+        squares = np.empty(stop - start, np.float32)
+        # With its temporaries a block should stay in a core's own cache.
+        block = rows_per_block(len(self.shift), numbers=2**16)
+        # Whole blocks of them: NumPy takes several times as long to go along each narrow row.
+        shift, scale = (np.tile(each, (block, 1)) for each in (self.shift, self.scale))
+        # The square of a row of weight 0 may be beyond float32.
+        with np.errstate(over="ignore", invalid="ignore"):
+            for first, last in block_ranges(start, stop, block):
+                part = slice(first - start, last - start)
+                rows = self.array[first:last] - shift[: last - first]
+                rows /= scale[: last - first]
+                values = function(rows, part)
+                squares[part] = np.einsum("nd,nd->n", values, values)
+        return squares
+
+
+def place_rows(points: Array, shift: ArrayLike = 0, scale: ArrayLike = 1) -> Rows:
+    """Points [n, d] where they lie, if TensorFlow can read them there; else a float32 copy.
+
+    ``shift`` and ``scale`` are float32 [d], or numbers for all columns.
+    """
+    d = points.shape[1]
+    shift, scale = (np.broadcast_to(np.asarray(each, np.float32), d) for each in (shift, scale))
     flags = points.flags
-    if points.dtype == np.float32 and flags.c_contiguous and flags.aligned and flags.writeable:
-        flat, offset = points.reshape(-1), shift
-    else:
+    if not (
+        points.dtype == np.float32 and flags.c_contiguous and flags.aligned and flags.writeable
+    ):
         # Float64 and integers are centred before they are rounded; DLPack refuses read-only memory.
-        wide = np.float32 if points.dtype == np.float32 else np.float64
-        centred = map_array(lambda rows: np.subtract(rows, shift, dtype=wide), points)
-        flat, offset = centred.reshape(-1), np.zeros_like(shift)
-    h = min(-flat.ctypes.data % _ALIGNMENT // flat.itemsize, flat.size)
+        wide, offset = np.float32 if points.dtype == np.float32 else np.float64, shift
+        points = map_array(lambda rows: np.subtract(rows, offset, dtype=wide), points)
+        shift = np.zeros_like(shift)
+    flat = points.reshape(-1)
+    h = min(-flat.ctypes.data % ALIGNMENT // flat.itemsize, flat.size)
     # An empty array has no memory to share.
-    body = tf.experimental.dlpack.from_dlpack(flat[h:].__dlpack__()) if flat.size > h else flat[h:]
-    return Rows(tf.constant(flat[:h]), tf.constant(body), tf.constant(offset), tf.constant(scale))
+    body = share_memory(flat[h:]) if flat.size > h else flat[h:]
+    return Rows(points, shift, scale, RowTensors(*map(tf.constant, (flat[:h], body, shift, scale))))
 
 
-def shared_buffer(size: int) -> tuple[Float32, tf.Tensor]:
-    """Zeros float32 [size], size at least 1, as an array and as a tensor in the same memory."""
-    room = np.zeros(size + ALIGNED_NUMBERS, np.float32)
-    first = -room.ctypes.data % _ALIGNMENT // room.itemsize
-    numbers = room[first : first + size]
-    return numbers, tf.experimental.dlpack.from_dlpack(numbers.__dlpack__())
+def share_memory(numbers: Float32) -> tf.Tensor:
+    """Numbers that begin at an aligned address as a tensor in the same memory."""
+    return tf.experimental.dlpack.from_dlpack(numbers.__dlpack__())
+
+
+def as_numpy(tensor: tf.Tensor) -> NDArray[Any]:
+    """A tensor of n numbers where it lies; `numpy()` would copy it."""
+    return np.asarray(memoryview(tensor))
 
 
 def select_weighted(rows: Array, sample_weight: Float32) -> Array:

@@ -29,8 +29,8 @@ from .metrics import (
     silhouette,
     simplified_silhouette,
 )
-from .model_space import DISTANCES, Distance, ModelSpace, enter, place
-from .rows import Rows
+from .model_space import DISTANCES, Distance, ModelSpace, enter
+from .rows import Rows, place_rows
 from .validation import check_choice, check_distinct, check_points, check_whole
 
 Measure = TypeVar("Measure")
@@ -351,8 +351,8 @@ class _Sweep:
         )
 
     def _new_problem(self, points: Float32, starts: int) -> _Problem:
-        n, d = points.shape
-        rows = place(points, np.zeros(d, np.float32), np.ones(d, np.float32), "euclidean")
+        n = len(points)
+        rows = place_rows(points)
         weight = tf.ones(n)
         seeds = tuple(
             initial_centroids("k-means++", rows, weight, min(self._k_max, n), self._draw_seed())

@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from ..blocks import Contribution, over_padded_blocks, pad_rows
 from ..graphs import FLOATS, INTS, TABLE, synchronized_cache, trace
-from ..numpy_rows import as_numpy, squared_norms
-from ..rows import Rows
+from ..rows import Rows, as_numpy
 from .hamerly_bounds import centroid_moves, tighten
 from .matmul import MatmulShard, search_graph
 from .matmul_kernel import search_by_matmul
@@ -72,9 +71,9 @@ class BoundsShard(MatmulShard):
         few_changed = self._changed < _BOUNDS_FROM * self._n
         with_bounds = few_changed and self._steps >= self._bounds_from
         if with_bounds and not len(self._norms):
-            self._norms = tf.constant(squared_norms(self._points, self._start, self._stop))
+            self._norms = tf.constant(self._points.squared_norms(self._start, self._stop))
         search = search_graph(*self._shape, with_bounds=with_bounds)
-        found: list[tf.Tensor] = search(self._points, self._norms, centroids, *self._range)
+        found: list[tf.Tensor] = search(self._points.tensors, self._norms, centroids, *self._range)
         return found
 
 

@@ -16,8 +16,7 @@ from ..array_types import Float64
 from ..blocks import Contribution, block_ranges, kernel_rows, over_padded_blocks, pad_rows
 from ..cluster_sums import cluster_sums, sums_shapes
 from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
-from ..numpy_rows import as_numpy
-from ..rows import ROWS_SPEC, Rows
+from ..rows import ROWS_SPEC, Rows, RowTensors, as_numpy
 from .engine import StepSums
 from .matmul_kernel import search_by_matmul
 from .sharded import Shard
@@ -64,14 +63,14 @@ class MatmulShard(Shard):
     def _search(self, centroids: tf.Tensor) -> tf.Tensor:
         """The nearest centroid of each row, int32 [rows]."""
         search = search_graph(*self._shape, with_bounds=False)
-        (index,) = search(self._points, tf.zeros([0]), centroids, *self._range)
+        (index,) = search(self._points.tensors, tf.zeros([0]), centroids, *self._range)
         return index
 
     def _update_sums(self, index: tf.Tensor, changed: NDArray[np.int64]) -> None:
         """Carry the sums over to the new index; ``changed`` are the rows where it differs."""
         if len(changed) > _NEW_SUMS * self._n or self._steps % _FRESH == 0:
             sums, counts, squares = _sums_graph(*self._shape)(
-                self._points, self._weight, index, self._range[0]
+                self._points.tensors, self._weight, index, self._range[0]
             )
             self._sums, self._counts = sums.numpy(), counts.numpy()
             self._squares = float(squares.numpy().sum())
@@ -111,7 +110,7 @@ def search_graph(d: int, k: int, *, with_bounds: bool) -> Any:
     kernel = search_by_matmul(m, d, k, with_bounds=with_bounds)
 
     def search(
-        points: Rows, norms: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor, n: tf.Tensor
+        points: RowTensors, norms: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor, n: tf.Tensor
     ) -> list[tf.Tensor]:
         centroids = tf.ensure_shape(centroids, [k, d])
 
@@ -132,7 +131,7 @@ def _sums_graph(d: int, k: int) -> Any:
     kernel = cluster_sums(m, d, k)
 
     def sum_rows(
-        points: Rows, weight: tf.Tensor, index: tf.Tensor, start: tf.Tensor
+        points: RowTensors, weight: tf.Tensor, index: tf.Tensor, start: tf.Tensor
     ) -> list[tf.Tensor]:
         n = tf.size(index)
 
@@ -147,7 +146,7 @@ def _sums_graph(d: int, k: int) -> Any:
 
 
 def _read_block(
-    points: Rows, start: tf.Tensor, i: tf.Tensor, m: int, d: int, n: tf.Tensor
+    points: RowTensors, start: tf.Tensor, i: tf.Tensor, m: int, d: int, n: tf.Tensor
 ) -> Window:
     """Block i of m rows, of n rows from ``start`` on."""
     return read_window(points, start + i * m, start + tf.minimum((i + 1) * m, n), m, d)

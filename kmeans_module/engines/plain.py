@@ -8,8 +8,7 @@ import tensorflow as tf
 from ..array_types import Float32
 from ..assignment import assign_and_sum
 from ..graphs import FLOATS, INT, TABLE
-from ..numpy_rows import as_numpy
-from ..rows import ROWS_SPEC, Rows
+from ..rows import ROWS_SPEC, RowTensors, as_numpy
 from .engine import StepSums
 from .sharded import Shard
 
@@ -23,7 +22,7 @@ class PlainShard(Shard):
     def _assign(self, centroids: tf.Tensor) -> StepSums:
         before = self._assignments
         self._assignments, self._distances, sums, counts, self._summed_distances = _assign_and_sum(
-            self._points, self._weight, centroids, self._start, self._stop
+            self._points.tensors, self._weight, centroids, self._start, self._stop
         )
         has_changed = not np.array_equal(as_numpy(before), as_numpy(self._assignments))
         return StepSums(sums.numpy(), counts.numpy(), math.nan, has_changed)
@@ -37,7 +36,7 @@ class PlainShard(Shard):
 
 
 def _assign_rows(
-    points: Rows, weight: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor, stop: tf.Tensor
+    points: RowTensors, weight: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor, stop: tf.Tensor
 ) -> tuple[tf.Tensor, ...]:
     def block(first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
         return points.block(start + first, tf.minimum(start + last, stop))

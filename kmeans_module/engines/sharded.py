@@ -13,8 +13,7 @@ import tensorflow as tf
 
 from ..array_types import Float32
 from ..cores import in_parallel
-from ..numpy_rows import NumpyRows, as_numpy, squared_distances
-from ..rows import Rows
+from ..rows import Rows, as_numpy
 from .engine import Engine, FarRows, FinalState, StepSums
 
 
@@ -57,7 +56,7 @@ class Shard(ABC):
         return FarRows(
             numbers=far + self._start,
             squared_distances=squared[far],
-            points=NumpyRows(self._points).gather(far + self._start).astype(np.float64),
+            points=self._points.gather(far + self._start).astype(np.float64),
             weights=weight[far],
             assignments=assignments[far],
             members=np.bincount(assignments[weight > 0], minlength=self._shape[1]),
@@ -81,9 +80,7 @@ class Shard(ABC):
     def _squared_distances(self) -> Float32:
         """To the assigned centroids of the last step, float32 [stop - start]."""
         assignments = as_numpy(self._assignments)
-        return squared_distances(
-            self._points, self._start, self._stop, assignments, self._centroids
-        )
+        return self._points.squared_distances(self._start, self._stop, assignments, self._centroids)
 
 
 class ShardedEngine:

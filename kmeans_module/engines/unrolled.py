@@ -8,7 +8,7 @@ from ..aligned_window import read_window
 from ..blocks import Contribution, kernel_rows, over_padded_blocks, pad_rows
 from ..cluster_sums import partial_sums_size
 from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
-from ..rows import ROWS_SPEC, Rows
+from ..rows import ROWS_SPEC, RowTensors
 from .engine import StepSums
 from .sharded import Shard
 from .unrolled_kernel import assign_and_sum_unrolled
@@ -20,7 +20,7 @@ class UnrolledShard(Shard):
     def _assign(self, centroids: tf.Tensor) -> StepSums:
         start = tf.constant(self._start)
         self._assignments, sums, counts, squares, has_changed = _step_graph(*self._shape)(
-            self._points, self._weight, self._assignments, centroids, start
+            self._points.tensors, self._weight, self._assignments, centroids, start
         )
         squares = float(squares.numpy().sum())
         return StepSums(sums.numpy(), counts.numpy(), squares, bool(has_changed))
@@ -32,7 +32,11 @@ def _step_graph(d: int, k: int) -> Any:
     kernel = assign_and_sum_unrolled(m, d, k)
 
     def step(
-        points: Rows, weight: tf.Tensor, before: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor
+        points: RowTensors,
+        weight: tf.Tensor,
+        before: tf.Tensor,
+        centroids: tf.Tensor,
+        start: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
         n = tf.size(weight)
         centroids = tf.ensure_shape(centroids, [k, d])

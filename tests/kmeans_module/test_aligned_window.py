@@ -21,7 +21,7 @@ def test_rows_are_read_wherever_memory_begins(d: int, offset: int) -> None:
         read = gathering.window(np.array(chosen)).tile(tf.constant(0), len(chosen))
         np.testing.assert_array_equal(read, expected[chosen])
     for start, stop in ((0, 16), (16, 32), (5, 18), (40, 50)):
-        between = read_window(rows, tf.constant(start), tf.constant(stop), 16, d)
+        between = read_window(rows.tensors, tf.constant(start), tf.constant(stop), 16, d)
         assert between.count == stop - start
         read = between.tile(tf.constant(0), stop - start)
         np.testing.assert_array_equal(read, expected[start:stop])

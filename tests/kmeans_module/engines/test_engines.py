@@ -168,7 +168,7 @@ def test_the_farthest_rows_are_what_numpy_finds(
     (engine,) = seam_problem.shards(name, (0, 400))
     centroids = seam_problem.steps[0]
     engine.step(centroids)
-    rows, weight = seam_problem.points.block(0, 400).numpy(), seam_problem.weight.numpy()
+    rows, weight = seam_problem.points.tensors.block(0, 400).numpy(), seam_problem.weight.numpy()
     squared = ((rows[:, None].astype("f8") - centroids[None]) ** 2).sum(-1)
     nearest, least = squared.argmin(1), np.where(weight > 0, squared.min(1), 0)
     far = engine.farthest(400)
@@ -192,7 +192,7 @@ def test_finish_gives_the_inertia_and_the_assignments_of_the_centroids_that_it_i
     before, centroids = seam_problem.steps
     if has_stepped:
         engine.step(before)
-    rows, weight = seam_problem.points.block(0, 400).numpy(), seam_problem.weight.numpy()
+    rows, weight = seam_problem.points.tensors.block(0, 400).numpy(), seam_problem.weight.numpy()
     squared = ((rows[:, None].astype("f8") - centroids[None]) ** 2).sum(-1)
     for _ in range(2):
         state = engine.finish(centroids)
