@@ -7,15 +7,17 @@ beside itself, on halves of the rows (von Luxburg 2010).
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from operator import attrgetter
+from typing import Final
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from . import lloyd
-from .array_types import Float32
+from .array_types import Array, Float32
 from .assignment import nearest
 from .blocks import map_array
 from .engines.choice import choose_engine, new_engine
@@ -32,8 +34,6 @@ from .metrics import (
 from .model_space import DISTANCES, Distance, ModelSpace, enter
 from .rows import Rows, place_rows
 from .validation import check_choice, check_distinct, check_points, check_whole
-
-Measure = TypeVar("Measure")
 
 #: A k stands out when its silhouette is so far above that of noise, also in standard deviations of
 #: the noise's...
@@ -125,22 +125,21 @@ class _Problem:
     """Rows to be clustered for every k, and where the fits of them begin.
 
     Attributes:
-        points: [n, d], in the model's space.
-        rows: the same, to be read in blocks.
+        rows: [n, d], which lie in the model's space.
         seeds: float32 [k_max, d] for each start; its first k rows are a start for k, since a
             greedy k-means++ draw goes on from a shorter one.
-        tolerance: of the move, as Lloyd's algorithm takes it.
+        max_iter, tolerance, on_sphere: as `lloyd.run` takes them.
     """
 
-    points: Float32
     rows: Rows
     seeds: tuple[Float32, ...]
+    max_iter: int
     tolerance: float
     on_sphere: bool
 
-    def fit(self, k: int, max_iter: int, *more: Float32) -> LloydResult:
+    def fit(self, k: int, *more: Float32) -> LloydResult:
         """The best of the starts, and of those given beside them."""
-        n, d = self.points.shape
+        n, d = self.rows.array.shape
         weight = tf.ones(n)
         engine = choose_engine(n, d, k)
         return best_of_starts(
@@ -148,7 +147,7 @@ class _Problem:
             lambda number, centroids: lloyd.run(
                 new_engine(engine, self.rows, weight, k),
                 centroids,
-                max_iter=max_iter,
+                max_iter=self.max_iter,
                 tolerance=self.tolerance,
                 on_sphere=self.on_sphere,
             ),
@@ -194,7 +193,12 @@ def select_k(
         TooFewDistinctPoints: ``k_max`` is more than the distinct rows.
     """
     array = check_points(points)
-    k_min, k_max = _check_range(k_min, k_max)
+    k_min = check_whole("k_min", k_min, 1)
+    if k_min < 2:
+        raise InvalidParameter("k_min is 1, and one cluster has no silhouette; give at least 2")
+    k_max = check_whole("k_max", k_max, 2)
+    if k_min > k_max:
+        raise InvalidParameter(f"k_min is {k_min}, above k_max, {k_max}; give them in order")
     n_init = check_whole("n_init", n_init, 1)
     max_iter = check_whole("max_iter", max_iter, 1)
     resamples = check_whole("resamples", resamples, 2)
@@ -204,18 +208,18 @@ def select_k(
     space = enter(array, weight, standardize=standardize, distance=distance)
     check_distinct(array, space.to_model, weight, k_max)
 
-    # The one copy of the points that a sweep holds.
-    sweep = _Sweep(map_array(space.to_model, array), space, tol, k_max, n_init, seed)
-    sweep.halves = sweep.draw_halves(resamples)
-    sweep.noises = sweep.draw_noises()
+    sweep = _Sweep(array, space, tol, k_max, n_init, max_iter, resamples, seed)
+    # The work for a k grows with it.
+    work = [k + 5.0 for k in range(k_min, k_max + 1)]
     found = [each for each in measured if k_min <= each.k <= k_max]
     for k in range(k_min + len(found), k_max + 1):
 
         def report(step: str, part: float, k: int = k) -> None:
             if on_progress is not None:
-                on_progress(SelectionProgress(k, step, _share(k_min, k_max, k, part)))
+                done = sum(work[: k - k_min]) + part * work[k - k_min]
+                on_progress(SelectionProgress(k, step, done / sum(work)))
 
-        found.append(sweep.measure(k, max_iter, seed, found[-1] if found else None, report))
+        found.append(sweep.measure(k, found[-1] if found else None, report))
         if on_measured is not None:
             on_measured(found[-1])
     suggestion, reason = suggest(found)
@@ -231,9 +235,14 @@ def suggest(measured: Sequence[MeasuredK]) -> tuple[int | None, str]:
     defined = [each for each in measured if each.excess is not None and each.stability is not None]
     if not defined:
         return None, "no k stands out: there are too few rows to measure any"
-    clear = [each for each in defined if _is_above_noise(each)]
+    clear = [
+        each
+        for each in defined
+        if (each.excess or 0.0)
+        >= max(LEAST_EXCESS, LEAST_DEVIATIONS * (each.noise_deviation or 0.0))
+    ]
     if not clear:
-        best = max(defined, key=_excess)
+        best = max(defined, key=attrgetter("excess"))
         return None, (
             f"no k stands out: at k = {best.k}, the best, the silhouette is {best.silhouette:.3f}, "
             f"and noise without clusters reaches {best.noise_silhouette:.3f} "
@@ -241,19 +250,17 @@ def suggest(measured: Sequence[MeasuredK]) -> tuple[int | None, str]:
         )
     settled = [each for each in clear if (each.unsettled or 0.0) <= MOST_UNSETTLED]
     if not settled:
-        best = max(clear, key=_excess)
+        best = max(clear, key=attrgetter("excess"))
         return None, (
             f"no k stands out: k = {best.k} has a silhouette above that of noise "
             f"({best.silhouette:.3f} against {best.noise_silhouette:.3f}), but halves of the rows "
             f"do not agree on its clusters (stability {best.stability:.2f})"
         )
-    best = max(settled, key=lambda each: each.k)
-    highest = max(settled, key=lambda each: each.silhouette or 0.0)
-    also = (
-        ""
-        if highest is best
-        else f"; the highest silhouette, {highest.silhouette:.3f}, is that of k = {highest.k}"
-    )
+    best = max(settled, key=attrgetter("k"))
+    highest = max(settled, key=attrgetter("silhouette"))
+    also = ""
+    if highest is not best:
+        also = f"; the highest silhouette, {highest.silhouette:.3f}, is that of k = {highest.k}"
     return best.k, (
         f"k = {best.k}: the most clusters that halves of the rows agree on (stability "
         f"{best.stability:.2f}), and more compact than noise (silhouette {best.silhouette:.3f} "
@@ -261,86 +268,75 @@ def suggest(measured: Sequence[MeasuredK]) -> tuple[int | None, str]:
     )
 
 
-def _excess(each: MeasuredK) -> float:
-    return -np.inf if each.excess is None else each.excess
-
-
-def _is_above_noise(each: MeasuredK) -> bool:
-    return _excess(each) >= max(LEAST_EXCESS, LEAST_DEVIATIONS * (each.noise_deviation or 0.0))
-
-
-def _check_range(k_min: int, k_max: int) -> tuple[int, int]:
-    k_min = check_whole("k_min", k_min, 1)
-    if k_min < 2:
-        raise InvalidParameter("k_min is 1, and one cluster has no silhouette; give at least 2")
-    k_max = check_whole("k_max", k_max, 2)
-    if k_min > k_max:
-        raise InvalidParameter(f"k_min is {k_min}, above k_max, {k_max}; give them in order")
-    return k_min, k_max
-
-
-def _share(k_min: int, k_max: int, k: int, part: float) -> float:
-    """The share of all work that is done; the work for a k grows with it."""
-
-    def work_up_to(last: int) -> float:
-        return sum(each + 5.0 for each in range(k_min, last + 1))
-
-    return (work_up_to(k - 1) + part * (k + 5.0)) / work_up_to(k_max)
-
-
 class _Sweep:
     """The rows, their halves and the noise beside them, all drawn once for every k."""
 
-    halves: tuple[_Problem, ...] = ()
-    noises: tuple[_Problem, ...] = ()
-
     def __init__(
-        self, points: Float32, space: ModelSpace, tol: float, k_max: int, n_init: int, seed: int
+        self,
+        points: Array,
+        space: ModelSpace,
+        tol: float,
+        k_max: int,
+        n_init: int,
+        max_iter: int,
+        resamples: int,
+        seed: int,
     ) -> None:
-        self._on_sphere = space.distance == "cosine"
-        # Of all rows, also where only some are clustered: a little more or less is no matter there.
-        self._tolerance = tol * space.mean_variance
-        self._k_max = k_max
-        self._random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0x5E1,)))
-        self._all = self._new_problem(points, n_init)
-        self._sample = _sample_rows(points, _STABILITY_ROWS, self._random)
+        on_sphere = space.distance == "cosine"
+        random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0x5E1,)))
 
-    def draw_halves(self, resamples: int) -> tuple[_Problem, ...]:
+        def new_problem(points: Float32, starts: int) -> _Problem:
+            rows, n = place_rows(points), len(points)
+            seeds = tuple(
+                initial_centroids(
+                    "k-means++",
+                    rows,
+                    tf.ones(n),
+                    min(k_max, n),
+                    random.integers(-(2**31), 2**31, 2).astype(np.int32),
+                )
+                for _ in range(starts)
+            )
+            # The tolerance is that of all rows, also where only some are clustered: a little more
+            # or less is no matter there.
+            return _Problem(rows, seeds, max_iter, tol * space.mean_variance, on_sphere)
+
+        self._seed = seed
+        # The one copy of the points that a sweep holds.
+        placed = map_array(space.to_model, points)
+        self._all = new_problem(placed, n_init)
+        self._sample = _sample_rows(placed, _STABILITY_ROWS, random)
         half = (len(self._sample) + 1) // 2
-        samples = (_sample_rows(self._sample, half, self._random) for _ in range(resamples))
-        return tuple(self._new_problem(sample, 2) for sample in samples)
-
-    def draw_noises(self) -> tuple[_Problem, ...]:
-        rows = _sample_rows(self._sample, _NOISE_ROWS, self._random)
-        return tuple(
-            self._new_problem(_draw_noise(rows, self._on_sphere, self._random), 2)
-            for _ in range(_NOISES)
-        )
+        self._halves = [
+            new_problem(_sample_rows(self._sample, half, random), 2) for _ in range(resamples)
+        ]
+        few = _sample_rows(self._sample, _NOISE_ROWS, random)
+        self._noises = [new_problem(_draw_noise(few, on_sphere, random), 2) for _ in range(_NOISES)]
 
     def measure(
-        self,
-        k: int,
-        max_iter: int,
-        seed: int,
-        before: MeasuredK | None,
-        report: Callable[[str, float], None],
+        self, k: int, before: MeasuredK | None, report: Callable[[str, float], None]
     ) -> MeasuredK:
+        """Measure k clusters, after those of the k before."""
         report("fitting", 0.0)
-        best = self._all.fit(k, max_iter, *self._warm_start(before))
+        best = self._all.fit(k, *self._warm_start(before))
         report("measuring", 0.4)
-        points, labels = self._all.points, best.assignments
-        found = _value_or_none(lambda: silhouette(points, labels, seed=seed))
-        bouldin = _value_or_none(lambda: davies_bouldin(points, labels))
-        harabasz = _value_or_none(lambda: calinski_harabasz(points, labels))
+        points, labels = self._all.rows.array, best.assignments
+        mean = error = bouldin = harabasz = None
+        # All of these are defined, or none is.
+        with suppress(UndefinedMeasure):
+            found = silhouette(points, labels, seed=self._seed)
+            mean, error = found.mean, found.standard_error
+            bouldin = davies_bouldin(points, labels)
+            harabasz = calinski_harabasz(points, labels)
         report("clustering halves of the rows", 0.5)
-        stability = self._stability(k, max_iter)
+        stability = self._stability(k)
         report("clustering noise", 0.8)
-        noise = self._noise_silhouettes(k, max_iter)
+        noise = self._noise_silhouettes(k)
         return MeasuredK(
             k=k,
             inertia=best.inertia,
-            silhouette=None if found is None else found.mean,
-            silhouette_error=None if found is None else found.standard_error,
+            silhouette=mean,
+            silhouette_error=error,
             simplified_silhouette=simplified_silhouette(points, best.centroids),
             davies_bouldin=bouldin,
             calinski_harabasz=harabasz,
@@ -349,19 +345,6 @@ class _Sweep:
             noise_deviation=float(np.std(noise, ddof=1)) if noise else None,
             centroids=best.centroids,
         )
-
-    def _new_problem(self, points: Float32, starts: int) -> _Problem:
-        n = len(points)
-        rows = place_rows(points)
-        weight = tf.ones(n)
-        seeds = tuple(
-            initial_centroids("k-means++", rows, weight, min(self._k_max, n), self._draw_seed())
-            for _ in range(starts)
-        )
-        return _Problem(points, rows, seeds, self._tolerance, self._on_sphere)
-
-    def _draw_seed(self) -> NDArray[np.int32]:
-        return self._random.integers(-(2**31), 2**31, 2).astype(np.int32)
 
     def _warm_start(self, before: MeasuredK | None) -> tuple[Float32, ...]:
         """The centroids of the k before, and of a draw the row that is farthest from them."""
@@ -372,38 +355,22 @@ class _Sweep:
         farthest = drawn[int(np.argmax(squared))]
         return (np.concatenate([before.centroids, farthest[None]]),)
 
-    def _stability(self, k: int, max_iter: int) -> float | None:
-        if any(len(half.points) < k for half in self.halves):
+    def _stability(self, k: int) -> float | None:
+        if any(len(half.rows.array) < k for half in self._halves):
             return None
         sample = tf.constant(self._sample)
         labels = [
-            nearest(sample, tf.constant(half.fit(k, max_iter).centroids))[0].numpy()
-            for half in self.halves
+            nearest(sample, tf.constant(half.fit(k).centroids))[0].numpy() for half in self._halves
         ]
-        return float(
-            np.mean(
-                [
-                    adjusted_rand_index(one, other)
-                    for number, one in enumerate(labels)
-                    for other in labels[:number]
-                ]
-            )
-        )
+        pairs = ((one, other) for number, one in enumerate(labels) for other in labels[:number])
+        return float(np.mean([adjusted_rand_index(*pair) for pair in pairs]))
 
-    def _noise_silhouettes(self, k: int, max_iter: int) -> list[float]:
-        if any(len(noise.points) <= k for noise in self.noises):
+    def _noise_silhouettes(self, k: int) -> list[float]:
+        if any(len(noise.rows.array) <= k for noise in self._noises):
             return []
         return [
-            silhouette(noise.points, noise.fit(k, max_iter).assignments).mean
-            for noise in self.noises
+            silhouette(noise.rows.array, noise.fit(k).assignments).mean for noise in self._noises
         ]
-
-
-def _value_or_none(measure: Callable[[], Measure]) -> Measure | None:
-    try:
-        return measure()
-    except UndefinedMeasure:
-        return None
 
 
 def _sample_rows(points: Float32, most: int, random: np.random.Generator) -> Float32:
