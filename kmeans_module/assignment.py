@@ -6,12 +6,12 @@ it only chooses the centroid: the distance is then computed from ``x - c`` of th
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import tensorflow as tf
 
 from .blocks import Contribution, block_parts, map_rows, over_blocks, rows_per_block
-
-ReadBlock = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+from .graphs import FLOATS, INTS
 
 
 def all_distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
@@ -35,10 +35,9 @@ def all_distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
         squared = tf.maximum(norm - 2.0 * product + centroid_norm, 0.0)
         return (tf.cast(tf.sqrt(squared), tf.float32),)
 
-    (distances,) = map_rows(
-        block, points, width=4 * tf.shape(centroids)[0], dtypes=(tf.float32,), ranks=(2,)
-    )
-    return tf.ensure_shape(distances, [None, centroids.shape[0]])
+    spec = tf.TensorSpec([None, centroids.shape[0]], tf.float32)
+    (distances,) = map_rows(block, points, width=4 * tf.shape(centroids)[0], specs=[spec])
+    return distances
 
 
 def nearest_in_block(rows: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -78,28 +77,20 @@ def two_nearest_in_block(rows: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tens
 
 def nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """`nearest_in_block` of points [n, d] of any number, in memory of O(block)."""
-    return _map_columns(nearest_in_block, points, centroids, (tf.int32, tf.float32))
+    block = partial(nearest_in_block, centroids=centroids)
+    return map_rows(block, points, width=tf.shape(centroids)[0], specs=[INTS, FLOATS])
 
 
 def two_nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
     """`two_nearest_in_block` of points [n, d] of any number, in memory of O(block)."""
-    return _map_columns(two_nearest_in_block, points, centroids, (tf.float32, tf.float32))
-
-
-def _map_columns(
-    function: Callable[[tf.Tensor, tf.Tensor], Sequence[tf.Tensor]],
-    points: tf.Tensor,
-    centroids: tf.Tensor,
-    dtypes: tuple[tf.DType, tf.DType],
-) -> tuple[tf.Tensor, ...]:
-    width = tf.shape(centroids)[0]
-    return map_rows(
-        lambda rows: function(rows, centroids), points, width=width, dtypes=dtypes, ranks=(1, 1)
-    )
+    block = partial(two_nearest_in_block, centroids=centroids)
+    return map_rows(block, points, width=tf.shape(centroids)[0], specs=[FLOATS, FLOATS])
 
 
 def assign_and_sum(
-    block_of_points: ReadBlock, sample_weight: tf.Tensor, centroids: tf.Tensor
+    block_of_points: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    sample_weight: tf.Tensor,
+    centroids: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
     """Assign each point, and sum the weighted points of each cluster, in one pass over blocks.
 

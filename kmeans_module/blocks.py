@@ -67,7 +67,7 @@ def over_blocks(
     first: tf.Tensor | int = 0,
     parallel_iterations: int = 1,
 ) -> tuple[list[tf.TensorArray], list[tf.Tensor]]:
-    """Collect and sum what the function gives for each block, in their order.
+    """Parts and totals: what the function gives for each block, written and added in their order.
 
     Args:
         function: from the number of a block, int32 [], to what is written to each of ``parts`` and
@@ -77,9 +77,6 @@ def over_blocks(
         totals: where the sums begin.
         first: int32 [], the number of the first block.
         parallel_iterations: how many blocks may be worked on, and held, at the same time.
-
-    Returns:
-        The parts, written, and the totals.
     """
 
     def body(
@@ -108,20 +105,15 @@ def map_rows(
     points: tf.Tensor,
     *,
     width: tf.Tensor,
-    dtypes: Sequence[tf.DType],
-    ranks: Sequence[int],
+    specs: Sequence[tf.TensorSpec],
 ) -> tuple[tf.Tensor, ...]:
     """Map a function over blocks of rows, and join what it gives along dimension 0.
 
     Args:
-        function: from rows [m, d] to one tensor [m, ...] for each of ``dtypes``.
+        function: from rows [m, d] to one tensor [m, ...] for each of ``specs``.
         points: float32 [n, d].
         width: numbers a row that the function's largest temporary holds.
-        dtypes: dtypes of the function's results.
-        ranks: ranks of the function's results.
-
-    Returns:
-        One tensor [n, ...] for each of ``dtypes``.
+        specs: what is returned, one tensor [n, ...] each.
     """
     n = tf.shape(points)[0]
     block = rows_per_block(tf.maximum(width, tf.shape(points)[1]))
@@ -132,7 +124,7 @@ def map_rows(
         parts, _ = over_blocks(
             lambda i: (function(points[i * block : (i + 1) * block]), []),
             last,
-            block_parts(last - first, dtypes),
+            block_parts(last - first, [spec.dtype for spec in specs]),
             [],
             first=first,
         )
@@ -144,9 +136,9 @@ def map_rows(
         return [tf.concat(pair, 0) for pair in pairs]
 
     results = tf.cond(blocks > 1, two_chains, lambda: list(function(points)))
-    # A joined array does not know its rank; the last dimensions are the callers' to state.
+    # A joined array does not know its rank.
     return tuple(
-        tf.ensure_shape(result, [None] * rank) for result, rank in zip(results, ranks, strict=True)
+        tf.ensure_shape(result, spec.shape) for result, spec in zip(results, specs, strict=True)
     )
 
 
@@ -164,11 +156,8 @@ def over_padded_blocks(
             float64 tensor for each shape.
         n: rows in all, int32 [].
         m: rows of a block.
-        dtypes: dtypes of what is joined.
-        shapes: shapes of what is summed.
-
-    Returns:
-        One tensor [n] for each dtype, and one float64 tensor for each shape.
+        dtypes: of what is joined, and returned first: one tensor [n] each.
+        shapes: of what is summed in float64, and returned second.
     """
     blocks = (n + m - 1) // m
     parts, totals = over_blocks(

@@ -6,12 +6,7 @@ from typing import Any
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from .assignment import (
-    all_distances,
-    assign_and_sum,
-    nearest_in_block,
-    two_nearest_in_block,
-)
+from .assignment import all_distances, assign_and_sum, nearest_in_block, two_nearest_in_block
 from .blocks import map_rows
 from .contract import (
     ASSIGN,
@@ -26,6 +21,7 @@ from .contract import (
     TRANSFORM,
 )
 from .errors import InvalidParameter
+from .graphs import FLOATS, INTS
 from .lloyd import move_centroids
 from .model_space import DISTANCES, Distance, unit_rows
 from .validation import check_choice
@@ -130,7 +126,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
             good = self._is_good(rows, squared)
             return _mark_bad(good, index), _mark_bad(good, tf.sqrt(squared))
 
-        index, distance = self._map_rows(block, points, (tf.int32, tf.float32))
+        index, distance = self._map_rows(block, points, INTS, FLOATS)
         return {"cluster_index": index, "distance": distance}
 
     def _score(self, points: tf.Tensor) -> Tensors:
@@ -147,18 +143,18 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
             counted = good & tf.math.is_finite(silhouette)
             return _mark_bad(good, squared), tf.where(counted, silhouette, 0.0)
 
-        squared, silhouette = self._map_rows(block, points, (tf.float32, tf.float32))
+        squared, silhouette = self._map_rows(block, points, FLOATS, FLOATS)
         return {"squared_distance": squared, "silhouette": silhouette}
 
     def _map_rows(
         self,
         block: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
         points: tf.Tensor,
-        dtypes: tuple[tf.DType, tf.DType],
+        *specs: tf.TensorSpec,
     ) -> tuple[tf.Tensor, ...]:
         """Two numbers a row, from raw rows on: a block stays in the cache from the first pass."""
         points = tf.ensure_shape(points, [None, self.n_features])
-        return map_rows(block, points, width=self.n_clusters, dtypes=dtypes, ranks=(1, 1))
+        return map_rows(block, points, width=self.n_clusters, specs=specs)
 
     def _transform(self, points: tf.Tensor) -> Tensors:
         rows, finite = self._enter(points)
@@ -200,18 +196,13 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         )
         with tf.control_dependencies([fits]):
             points = tf.identity(points)
-        float32 = tf.float32
+        shapes: tuple[list[int | None], ...] = ([None, d], [None], [], [])
         moved, counts, inertia, shift = tf.cond(
             tf.shape(points)[0] > 0,
             lambda: tf.map_fn(
                 self._one_fit_step,
                 (points, sample_weight, centroids),
-                fn_output_signature=(
-                    tf.TensorSpec([None, d], float32),
-                    tf.TensorSpec([None], float32),
-                    tf.TensorSpec([], float32),
-                    tf.TensorSpec([], float32),
-                ),
+                fn_output_signature=tuple(tf.TensorSpec(shape, tf.float32) for shape in shapes),
             ),
             # map_fn cannot stack no results.
             lambda: (centroids, centroids[:, :, 0], tf.zeros([0]), tf.zeros([0])),
@@ -220,7 +211,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
     def _one_fit_step(
         self, problem: tuple[tf.Tensor, tf.Tensor, tf.Tensor]
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+    ) -> tuple[tf.Tensor, ...]:
         points, sample_weight, centroids = problem
         rows, finite = self._enter(points)
         # A row whose square overflows float32 is bad too, by whatever centroids.
@@ -233,12 +224,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         moved, shift = move_centroids(began, sums, counts, on_sphere=self.distance == "cosine")
         # An empty cluster keeps its centroid to the bit, not by way of the model's space.
         raw = tf.where(counts[:, None] > 0, moved * self.scale + self.shift, centroids)
-        return (
-            raw,
-            tf.cast(counts, tf.float32),
-            tf.cast(inertia, tf.float32),
-            tf.cast(shift, tf.float32),
-        )
+        return raw, *(tf.cast(each, tf.float32) for each in (counts, inertia, shift))
 
     def _enter(self, points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Rows in the model's space, and which of them are good.
@@ -247,19 +233,16 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         """
         points = tf.ensure_shape(points, [None, self.n_features])
         rows = self._to_model(points)
-        # One pass: a number that is not finite makes the sum so. A sum that overflows is of a row
-        # whose square does, and that is bad too.
-        good = tf.math.is_finite(tf.reduce_sum(rows, 1))
-        if self.distance == "cosine":
-            good &= tf.reduce_any(rows != 0, 1)
-        return rows, good
+        # A sum that overflows is of a row whose square does, and that is bad too.
+        return rows, self._is_good(rows, tf.reduce_sum(rows, 1))
 
-    def _is_good(self, rows: tf.Tensor, squared: tf.Tensor) -> tf.Tensor:
-        """Which rows of the model's space are good, by the squared distance to any centroid.
+    def _is_good(self, rows: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+        """Which rows of the model's space are good, by a number of each.
 
-        NaN or infinity in a row makes its distance so, which spares a pass over the rows.
+        It is one that NaN or infinity in the row makes so: the sum, or the squared distance to any
+        centroid. That spares a pass over the rows.
         """
-        good = tf.math.is_finite(squared)
+        good = tf.math.is_finite(numbers)
         return good & tf.reduce_any(rows != 0, 1) if self.distance == "cosine" else good
 
     def _to_model(self, points: tf.Tensor) -> tf.Tensor:
