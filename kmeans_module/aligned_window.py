@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from .blocks import pad_rows
 from .graphs import INT
 from .rows import ALIGNED_NUMBERS, ALIGNMENT, Rows, RowTensors, share_memory
 
@@ -62,7 +63,7 @@ def read_window(points: RowTensors, start: tf.Tensor, stop: tf.Tensor, m: int, d
     numbers = tf.cond(
         inside,
         lambda: points.body[aligned : aligned + size],
-        lambda: _pad_numbers(points.raw_block(start, stop), size),
+        lambda: pad_rows(tf.reshape(points.raw_block(start, stop), [-1]), size),
     )
     skip = tf.where(inside, tf.cast(first - aligned, tf.int32), 0)
     shift, scale = (tf.ensure_shape(each, [d]) for each in (points.shift, points.scale))
@@ -94,9 +95,3 @@ class RowGather:
         np.take(self._points.array, chosen, axis=0, out=rows, mode="clip")
         space = self._points.tensors.shift, self._points.tensors.scale
         return Window(self._tensor, tf.constant(0), tf.constant(len(chosen)), *space)
-
-
-def _pad_numbers(rows: tf.Tensor, size: int) -> tf.Tensor:
-    """The numbers of the rows, with zeros after them: float32 [size]."""
-    numbers = tf.reshape(rows, [-1])
-    return tf.ensure_shape(tf.pad(numbers, [[0, size - tf.size(numbers)]]), [size])

@@ -12,8 +12,7 @@ from ..blocks import Contribution, over_padded_blocks, pad_rows
 from ..graphs import FLOATS, INTS, TABLE, synchronized_cache, trace
 from ..rows import Rows, as_numpy
 from .hamerly_bounds import centroid_moves, tighten
-from .matmul import MatmulShard, search_graph
-from .matmul_kernel import search_by_matmul
+from .matmul import MatmulShard, search_by_matmul, search_graph
 
 #: Above this share of the rows all are searched: reading in order costs less than gathering.
 _ALL_ROWS: Final = 0.7
@@ -24,9 +23,6 @@ _BOUNDS_FROM: Final = 0.02
 
 #: Where the bounds leave too many rows after all they pause for 2, 4 and then 8 steps.
 _LONGEST_PAUSE: Final = 8
-
-#: Rows of a block: `tighten` holds a few numbers a row, whatever d is.
-_TIGHTEN_ROWS: Final = 65_536
 
 
 class BoundsShard(MatmulShard):
@@ -80,7 +76,8 @@ class BoundsShard(MatmulShard):
 @synchronized_cache
 def _tighten_graph(d: int, k: int) -> Any:
     """`tighten` of a range of the rows."""
-    m = _TIGHTEN_ROWS
+    # The kernel holds a few numbers a row, whatever d is.
+    m = 65_536
     kernel = tighten(m, d, k)
 
     def tighten_all(

@@ -4,8 +4,8 @@
 engine   what it computes                                             chosen where
 ======== ============================================================ =======================
 plain    every distance, by stock TensorFlow                          a compiler does not pay
-unrolled every distance, written out (`unrolled_kernel`)              k d <= 64
-matmul   every distance, by matrix products (`matmul_kernel`)         k d < 512
+unrolled every distance, written out                                  k d <= 64
+matmul   every distance, by matrix products                           k d < 512
 bounds   distances of rows that may have moved (`hamerly_bounds`)     otherwise
 ======== ============================================================ =======================
 

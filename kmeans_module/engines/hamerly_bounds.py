@@ -75,19 +75,9 @@ def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
         return upper, lower, tf.logical_not(clear)
 
     vector, numbers = tf.TensorSpec([m], tf.float32), tf.TensorSpec([k], tf.float32)
-    return trace(
-        kernel,
-        [
-            vector,
-            vector,
-            tf.TensorSpec([m], tf.int32),
-            tf.TensorSpec([k, d], tf.float32),
-            numbers,
-            numbers,
-            numbers,
-        ],
-        is_compiled=True,
-    )
+    cluster, centroids = tf.TensorSpec([m], tf.int32), tf.TensorSpec([k, d], tf.float32)
+    signature = [vector, vector, cluster, centroids, numbers, numbers, numbers]
+    return trace(kernel, signature, is_compiled=True)
 
 
 def _centroid_moves(before: tf.Tensor, after: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -17,8 +17,8 @@ from ..rows import Rows, as_numpy
 from .engine import Engine, FarRows, FinalState, StepSums
 
 
-class Shard(ABC):
-    """An engine (`Engine`) of one range of the rows.
+class Shard(Engine, ABC):
+    """An engine of one range of the rows.
 
     Args:
         points: [n, d].
@@ -41,13 +41,11 @@ class Shard(ABC):
         """Take a step, and keep the assignments int32 [stop - start]."""
 
     def step(self, centroids: Float32) -> StepSums:
-        """See `Engine`."""
         sums = self._assign(tf.constant(centroids))
         self._centroids = centroids
         return sums
 
     def farthest(self, count: int) -> FarRows:
-        """See `Engine`."""
         weight, assignments = as_numpy(self._weight), as_numpy(self._assignments)
         squared = self._weighted_distances()
         # A stable order makes the choice among equally far rows the same on every machine.
@@ -63,7 +61,6 @@ class Shard(ABC):
         )
 
     def finish(self, centroids: Float32) -> FinalState:
-        """See `Engine`."""
         if not np.array_equal(centroids, self._centroids):
             self.step(centroids)
         return FinalState(self._inertia(), self._assignments.numpy())
@@ -83,8 +80,8 @@ class Shard(ABC):
         return self._points.squared_distances(self._start, self._stop, assignments, self._centroids)
 
 
-class ShardedEngine:
-    """The engine (`Engine`) that engines of successive ranges of the rows make together.
+class ShardedEngine(Engine):
+    """The engine that engines of successive ranges of the rows make together.
 
     What they give is merged in their order, so that the bits are the same each time.
     """
@@ -93,19 +90,16 @@ class ShardedEngine:
         self._shards = [(shard,) for shard in shards]
 
     def step(self, centroids: Float32) -> StepSums:
-        """See `Engine`."""
         first, *others = in_parallel(lambda shard: shard.step(centroids), self._shards)
         total: StepSums = sum(others, start=first)
         return total
 
     def farthest(self, count: int) -> FarRows:
-        """See `Engine`."""
         parts = in_parallel(lambda shard: shard.farthest(count), self._shards)
         far: FarRows = reduce(lambda one, other: one.merge(other, count), parts)
         return far
 
     def finish(self, centroids: Float32) -> FinalState:
-        """See `Engine`."""
         parts = in_parallel(lambda shard: shard.finish(centroids), self._shards)
         inertias, assignments = zip(*parts, strict=True)
         return FinalState(sum(inertias), np.concatenate(assignments))
