@@ -31,6 +31,11 @@ def synchronized_cache(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+def graph(*signature: Any) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A decorator: the function as a graph, traced when it is first called."""
+    return lambda function: tf.function(function, signature, autograph=False)
+
+
 def trace(
     function: Callable[..., Any], signature: Sequence[Any], *, is_compiled: bool = False
 ) -> Callable[..., Any]:

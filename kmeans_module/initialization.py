@@ -6,18 +6,19 @@ infinity.
 """
 
 import math
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Final, Literal, NamedTuple, get_args
 
 import tensorflow as tf
 
 from .array_types import Float32
 from .assignment import nearest_in_block
 from .blocks import Contribution, block_parts, over_blocks, rows_per_block
-from .graphs import FLOATS, INT, INTS
+from .graphs import FLOATS, INT, INTS, graph
 from .rows import ROWS_SPEC, Rows, RowTensors, place_rows
 
 Initialization = Literal["k-means++", "k-means||", "random"]
-INITIALIZATIONS: Final[tuple[Initialization, ...]] = ("k-means++", "k-means||", "random")
+INITIALIZATIONS: Final[tuple[Initialization, ...]] = get_args(Initialization)
 
 #: Rounds of k-means||, and candidates that each draws for each cluster: Bahmani et al. find five
 #: rounds enough, and two a cluster as good as more.
@@ -47,10 +48,11 @@ def initial_centroids(
     elif init == "k-means||":
         chosen = _k_means_parallel(points, sample_weight, n_clusters, seed)
     else:
-        chosen = random_rows(sample_weight, n_clusters, seed)
+        chosen = _random_rows(sample_weight, n_clusters, seed)
     return points.gather(chosen.numpy())
 
 
+@graph(FLOATS, INT, _SEED)
 def _random_rows(sample_weight: tf.Tensor, n_clusters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """k rows without replacement, by the largest keys of ``log(weight) + Gumbel noise``.
 
@@ -64,6 +66,7 @@ def _random_rows(sample_weight: tf.Tensor, n_clusters: tf.Tensor, seed: tf.Tenso
     return tf.math.top_k(keys, n_clusters).indices
 
 
+@graph(ROWS_SPEC, FLOATS, INT, INT, _SEED)
 def _draw_greedily(
     points: RowTensors,
     sample_weight: tf.Tensor,
@@ -76,12 +79,8 @@ def _draw_greedily(
     Arthur and Vassilvitskii 2007; of several draws the one that leaves the smallest inertia is
     kept (their "greedy" variant, and scikit-learn's).
 
-    Args:
-        points: [n, d].
-        sample_weight: float32 [n].
-        n_clusters: int32 [], k.
-        trials: int32 [], t draws for each next centroid.
-        seed: int32 [2].
+    The arguments are those of `initial_centroids`, and ``trials`` int32 [], t draws for each next
+    centroid.
 
     Returns:
         int32 [k], rows of ``points``. O(n d k t) time, the points read once for each centroid;
@@ -90,21 +89,20 @@ def _draw_greedily(
     seeds = tf.random.experimental.stateless_split(seed, 2)
     uniforms = tf.random.stateless_uniform([n_clusters, trials], seeds[1], dtype=tf.float64)
     uniform = tf.random.stateless_uniform([1], seeds[0], dtype=tf.float64)
-    norms, closest = _start_state(points, sample_weight)
-    # The first draw is one.
+    blocks = _Blocks(points, sample_weight)
+    # The first draw is one, by weight alone: as if every row were at the distance 1.
+    closest = blocks.measure(lambda i: tf.ones_like(blocks.weight(i)))
     uniforms = tf.concat([tf.fill([1, trials], uniform[0]), uniforms[1:]], 0)
     chosen = tf.TensorArray(tf.int32, n_clusters)
 
     def draw_centroid(
         i: tf.Tensor, closest: _Closest, chosen: tf.TensorArray
     ) -> tuple[tf.Tensor, _Closest, tf.TensorArray]:
-        candidates = _draw_rows(closest, sample_weight, uniforms[i])
+        candidates = blocks.draw_rows(closest, uniforms[i])
         at_least = tf.where(i == 0, float("inf"), 0.0)
-        drawn, inertias = _try_candidates(
-            points, norms, sample_weight, closest, candidates, at_least
-        )
+        drawn, inertias = blocks.try_rows(closest, candidates, at_least)
         best = tf.argmin(inertias, output_type=tf.int32)
-        closest = _keep_best(sample_weight, closest, drawn, best)
+        closest = blocks.measure(lambda i: drawn.read(i)[best])
         return i + 1, closest, chosen.write(i, candidates[best])
 
     *_, chosen = tf.while_loop(
@@ -116,15 +114,11 @@ def _draw_greedily(
     return chosen.stack()
 
 
-random_rows = tf.function(_random_rows, [FLOATS, INT, _SEED], autograph=False)
-_greedy_graph = tf.function(_draw_greedily, [ROWS_SPEC, FLOATS, INT, INT, _SEED], autograph=False)
-
-
 def _greedy_k_means_plus_plus(
     points: Rows, sample_weight: tf.Tensor, n_clusters: int, seed: tf.Tensor
 ) -> tf.Tensor:
     """`_draw_greedily` with scikit-learn's number of trials."""
-    return _greedy_graph(
+    return _draw_greedily(
         points.tensors, sample_weight, n_clusters, 2 + int(math.log(n_clusters)), seed
     )
 
@@ -136,13 +130,8 @@ def _k_means_parallel(
 
     Each round draws 2 k rows at once, in proportion to their weighted squared distance to all that
     were drawn before: exactly so many, without replacement, where the paper has so many in
-    expectation. Every candidate then stands for the rows that are nearest to it.
-
-    Args:
-        points: [n, d].
-        sample_weight: float32 [n].
-        n_clusters: k.
-        seed: int32 [2].
+    expectation. Every candidate then stands for the rows that are nearest to it. The arguments are
+    those of `initial_centroids`.
 
     Returns:
         int32 [k], rows of ``points``. O(10 n d k) time, the points read five times; memory
@@ -151,14 +140,14 @@ def _k_means_parallel(
     """
     n = sample_weight.shape[0]
     seeds = tf.random.experimental.stateless_split(seed, _ROUNDS + 2)
-    candidates = random_rows(sample_weight, 1, seeds[0])
-    squared, nearest = _update_graph(
+    candidates = _random_rows(sample_weight, 1, seeds[0])
+    squared, nearest = _update_nearest(
         points.tensors, tf.fill([n], float("inf")), tf.zeros([n], tf.int32), candidates, 0
     )
     for number in range(1, _ROUNDS + 1):
         count = min(_OVERSAMPLING * n_clusters, n)
-        drawn = random_rows(tf.math.multiply_no_nan(squared, sample_weight), count, seeds[number])
-        squared, nearest = _update_graph(points.tensors, squared, nearest, drawn, len(candidates))
+        drawn = _random_rows(tf.math.multiply_no_nan(squared, sample_weight), count, seeds[number])
+        squared, nearest = _update_nearest(points.tensors, squared, nearest, drawn, len(candidates))
         candidates = tf.concat([candidates, drawn], 0)
     mass = tf.math.unsorted_segment_sum(sample_weight, nearest, len(candidates))
     weighted = tf.boolean_mask(candidates, mass > 0)
@@ -182,103 +171,94 @@ class _Closest(NamedTuple):
     masses: tf.Tensor
 
 
-def _start_state(points: RowTensors, sample_weight: tf.Tensor) -> tuple[tf.TensorArray, _Closest]:
-    """The squared norm of each row, in blocks; and the state before the first draw.
+class _Blocks:
+    """Points [n, d] and their weights float32 [n] in blocks, to be drawn from greedily."""
 
-    That draw is by weight alone: as if every row were at the distance 1.
-    """
-    blocks, block = _blocks(points, sample_weight)
-
-    def start_block(i: tf.Tensor) -> Contribution:
-        rows = points.block(i * block, (i + 1) * block)
-        weight = sample_weight[i * block : (i + 1) * block]
-        return (tf.reduce_sum(tf.square(rows), 1), tf.ones_like(weight), _sum(weight)), ()
-
-    parts = [_block_array(blocks, 1), _block_array(blocks, 1), tf.TensorArray(tf.float64, blocks)]
-    (norms, squared, masses), _ = over_blocks(start_block, blocks, parts, [], parallel_iterations=2)
-    return norms, _Closest(squared, masses.stack())
-
-
-def _draw_rows(closest: _Closest, sample_weight: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-    """Rows int32 [t] with a probability in proportion to weight times squared distance.
-
-    First the block is drawn, then the row in it: no running sum over all rows is held.
-    """
-    masses = closest.masses
-    block = tf.shape(closest.squared.read(0))[0]
-    until = tf.cumsum(masses)
-
-    def draw_row(uniform: tf.Tensor) -> tf.Tensor:
-        mass = uniform * until[-1]
-        # side="right": a block or a row without mass is never hit.
-        number = tf.searchsorted(until, mass[None], side="right")[0]
-        number = tf.minimum(number, tf.size(masses) - 1)
-        weight = sample_weight[number * block : (number + 1) * block]
-        inside = tf.cumsum(
-            tf.cast(tf.math.multiply_no_nan(closest.squared.read(number), weight), tf.float64)
+    def __init__(self, points: RowTensors, sample_weight: tf.Tensor) -> None:
+        self._points, self._sample_weight = points, sample_weight
+        self._size = rows_per_block(tf.maximum(tf.size(points.shift), 16))
+        self._count = (tf.size(sample_weight) + self._size - 1) // self._size
+        (self._norms,), _ = over_blocks(
+            lambda i: ([tf.reduce_sum(tf.square(self._rows(i)), 1)], []),
+            self._count,
+            [_block_array(self._count, 1)],
+            [],
+            parallel_iterations=2,
         )
-        rest = mass - (until[number] - masses[number])
-        # Rounding may put the rest a hair outside its block.
-        rest = tf.clip_by_value(rest, 0.0, inside[-1] * (1 - 2.0**-52))
-        row = tf.searchsorted(inside, rest[None], side="right")[0]
-        return number * block + tf.minimum(row, tf.size(inside) - 1)
 
-    return tf.map_fn(draw_row, uniforms, fn_output_signature=tf.int32)
+    def measure(self, squared_of_block: Callable[[tf.Tensor], tf.Tensor]) -> _Closest:
+        """The state with these squared distances, float32 [m] for the number of a block."""
+
+        def measure_block(i: tf.Tensor) -> Contribution:
+            squared = squared_of_block(i)
+            mass = tf.cast(tf.math.multiply_no_nan(squared, self.weight(i)), tf.float64)
+            return (squared, tf.reduce_sum(mass, 0)), ()
+
+        parts = [_block_array(self._count, 1), tf.TensorArray(tf.float64, self._count)]
+        (squared, masses), _ = over_blocks(
+            measure_block, self._count, parts, [], parallel_iterations=2
+        )
+        return _Closest(squared, masses.stack())
+
+    def draw_rows(self, closest: _Closest, uniforms: tf.Tensor) -> tf.Tensor:
+        """Rows int32 [t] with a probability in proportion to weight times squared distance.
+
+        First the block is drawn, then the row in it: no running sum over all rows is held.
+        """
+        masses = closest.masses
+        until = tf.cumsum(masses)
+
+        def draw_row(uniform: tf.Tensor) -> tf.Tensor:
+            mass = uniform * until[-1]
+            # side="right": a block or a row without mass is never hit.
+            number = tf.searchsorted(until, mass[None], side="right")[0]
+            number = tf.minimum(number, tf.size(masses) - 1)
+            mass_of_rows = tf.math.multiply_no_nan(
+                closest.squared.read(number), self.weight(number)
+            )
+            inside = tf.cumsum(tf.cast(mass_of_rows, tf.float64))
+            rest = mass - (until[number] - masses[number])
+            # Rounding may put the rest a hair outside its block.
+            rest = tf.clip_by_value(rest, 0.0, inside[-1] * (1 - 2.0**-52))
+            row = tf.searchsorted(inside, rest[None], side="right")[0]
+            return number * self._size + tf.minimum(row, tf.size(inside) - 1)
+
+        return tf.map_fn(draw_row, uniforms, fn_output_signature=tf.int32)
+
+    def try_rows(
+        self, closest: _Closest, candidates: tf.Tensor, at_least: tf.Tensor
+    ) -> tuple[tf.TensorArray, tf.Tensor]:
+        """With each of the rows int32 [t] drawn too: the squared distances, and their inertia.
+
+        A row counts as ``at_least`` so far from those drawn before: infinitely, if there were none.
+
+        Returns:
+            float32 [t, m] for each block of rows, and float64 [t].
+        """
+        places = self._points.gather(candidates)
+
+        def try_block(i: tf.Tensor) -> Contribution:
+            squared = squared_distances_to(places, self._rows(i), self._norms.read(i))
+            squared = tf.minimum(squared, tf.maximum(closest.squared.read(i), at_least))
+            left = tf.reduce_sum(tf.math.multiply_no_nan(squared, self.weight(i)), 1)
+            return [squared], [tf.cast(left, tf.float64)]
+
+        parts = [_block_array(self._count, 2)]
+        inertias = tf.zeros([tf.size(candidates)], tf.float64)
+        (drawn,), (inertias,) = over_blocks(
+            try_block, self._count, parts, [inertias], parallel_iterations=2
+        )
+        return drawn, inertias
+
+    def _rows(self, i: tf.Tensor) -> tf.Tensor:
+        return self._points.block(i * self._size, (i + 1) * self._size)
+
+    def weight(self, i: tf.Tensor) -> tf.Tensor:
+        """The weights of block i, float32 [m]."""
+        return self._sample_weight[i * self._size : (i + 1) * self._size]
 
 
-def _try_candidates(
-    points: RowTensors,
-    norms: tf.TensorArray,
-    sample_weight: tf.Tensor,
-    closest: _Closest,
-    candidates: tf.Tensor,
-    at_least: tf.Tensor,
-) -> tuple[tf.TensorArray, tf.Tensor]:
-    """With each of the rows int32 [t] drawn too: the squared distances, and their inertia.
-
-    A row counts as ``at_least`` so far from those drawn before: infinitely, if there were none.
-
-    Returns:
-        float32 [t, m] for each block of rows, and float64 [t].
-    """
-    blocks, block = _blocks(points, sample_weight)
-    places = points.gather(candidates)
-
-    def try_block(i: tf.Tensor) -> Contribution:
-        weight = sample_weight[i * block : (i + 1) * block]
-        rows = points.block(i * block, (i + 1) * block)
-        squared = squared_distances_to(places, rows, norms.read(i))
-        squared = tf.minimum(squared, tf.maximum(closest.squared.read(i), at_least))
-        left = tf.reduce_sum(tf.math.multiply_no_nan(squared, weight), 1)
-        return [squared], [tf.cast(left, tf.float64)]
-
-    (drawn,), (inertias,) = over_blocks(
-        try_block,
-        blocks,
-        [_block_array(blocks, 2)],
-        [tf.zeros([tf.size(candidates)], tf.float64)],
-        parallel_iterations=2,
-    )
-    return drawn, inertias
-
-
-def _keep_best(
-    sample_weight: tf.Tensor, closest: _Closest, drawn: tf.TensorArray, best: tf.Tensor
-) -> _Closest:
-    """The squared distances with the best of those tried; and the mass of each block."""
-    blocks = tf.size(closest.masses)
-    block = tf.shape(closest.squared.read(0))[0]
-
-    def keep_block(i: tf.Tensor) -> Contribution:
-        weight = sample_weight[i * block : (i + 1) * block]
-        kept = drawn.read(i)[best]
-        return (kept, _sum(tf.math.multiply_no_nan(kept, weight))), ()
-
-    parts = [_block_array(blocks, 1), tf.TensorArray(tf.float64, blocks)]
-    (squared, masses), _ = over_blocks(keep_block, blocks, parts, [], parallel_iterations=2)
-    return _Closest(squared, masses.stack())
-
-
+@graph(ROWS_SPEC, FLOATS, INTS, INTS, INT)
 def _update_nearest(
     points: RowTensors, squared: tf.Tensor, nearest: tf.Tensor, drawn: tf.Tensor, number: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -309,13 +289,6 @@ def _update_nearest(
     return tuple(part.concat() for part in parts)
 
 
-_update_graph = tf.function(
-    _update_nearest,
-    [ROWS_SPEC, FLOATS, INTS, INTS, INT],
-    autograph=False,
-)
-
-
 def squared_distances_to(places: tf.Tensor, rows: tf.Tensor, norms: tf.Tensor) -> tf.Tensor:
     """Squared distances float32 [t, m] from places [t, d] to rows [m, d] of squared norms [m].
 
@@ -338,14 +311,3 @@ def _block_array(blocks: tf.Tensor, rank: int) -> tf.TensorArray:
     return tf.TensorArray(
         tf.float32, blocks, element_shape=[None] * rank, infer_shape=False, clear_after_read=False
     )
-
-
-def _sum(values: tf.Tensor) -> tf.Tensor:
-    """The sum over dimension 0, in float64."""
-    return tf.reduce_sum(tf.cast(values, tf.float64), 0)
-
-
-def _blocks(points: RowTensors, sample_weight: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """How many blocks there are, and how many rows each has."""
-    block = rows_per_block(tf.maximum(tf.size(points.shift), 16))
-    return (tf.size(sample_weight) + block - 1) // block, block

@@ -6,6 +6,7 @@ space. Each agrees with scikit-learn's measure of the same name, where it has on
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +16,7 @@ from .array_types import Array, Float32, Float64
 from .assignment import two_nearest
 from .blocks import Contribution, block_ranges, over_blocks, rows_per_block
 from .errors import InvalidAssignments, InvalidCentroids, UndefinedMeasure
-from .graphs import INTS, TABLE
+from .graphs import INTS, TABLE, graph
 from .model_space import enter, place
 from .module import KMeansModule
 from .rows import ROWS_SPEC, RowTensors
@@ -50,6 +51,24 @@ class _Clustering:
     points: Array
     labels: NDArray[np.int32]
     sizes: NDArray[np.int64]
+
+    @cached_property
+    def centres(self) -> Float64:
+        """The mean of each cluster, float64 [k, d]."""
+        k, d = len(self.sizes), self.points.shape[1]
+        sums = np.zeros(k * d)
+        for start, stop in _blocks(*self.points.shape):
+            # One bin for each column of each cluster.
+            bins = self.labels[start:stop, None].astype(np.int64) * d + np.arange(d)
+            sums += np.bincount(bins.ravel(), self.points[start:stop].ravel(), minlength=k * d)
+        return sums.reshape(k, d) / self.sizes[:, None]
+
+    def squared_distances(self) -> Iterator[tuple[Array, Float64]]:
+        """Block by block, the clusters of rows and their squared distances to their centres."""
+        for start, stop in _blocks(*self.points.shape):
+            own = self.labels[start:stop]
+            offset = self.points[start:stop] - self.centres[own]
+            yield own, np.einsum("nd,nd->n", offset, offset)
 
 
 def silhouette(
@@ -149,12 +168,12 @@ def davies_bouldin(points: ArrayLike, assignments: ArrayLike) -> float:
     Args and errors are those of `silhouette`; O(n d + k^2 d) time.
     """
     clustering = _check_clustering("the Davies-Bouldin index", points, assignments)
-    centres, k = _compute_centres(clustering), len(clustering.sizes)
+    k = len(clustering.sizes)
     within = np.zeros(k)
-    for own, squared in _squared_distances(clustering, centres):
+    for own, squared in clustering.squared_distances():
         within += np.bincount(own, np.sqrt(squared), minlength=k)
     within /= clustering.sizes
-    apart = _distances(centres)
+    apart = _distances(clustering.centres)
     if np.allclose(within, 0) or np.allclose(apart, 0):
         return 0.0
     apart[apart == 0] = np.inf
@@ -170,11 +189,10 @@ def calinski_harabasz(points: ArrayLike, assignments: ArrayLike) -> float:
     Args and errors are those of `silhouette`; O(n d) time.
     """
     clustering = _check_clustering("the Calinski-Harabasz index", points, assignments)
-    centres = _compute_centres(clustering)
-    n, k = len(clustering.labels), len(clustering.sizes)
-    middle = clustering.sizes @ centres / n
-    between = float(clustering.sizes @ np.square(centres - middle).sum(axis=1))
-    inside = sum(float(squared.sum()) for _, squared in _squared_distances(clustering, centres))
+    centres, sizes = clustering.centres, clustering.sizes
+    n, k = len(clustering.labels), len(sizes)
+    between = float(sizes @ np.square(centres - sizes @ centres / n).sum(axis=1))
+    inside = sum(float(squared.sum()) for _, squared in clustering.squared_distances())
     return between / inside * (n - k) / (k - 1) if inside > 0 else 1.0
 
 
@@ -208,14 +226,9 @@ def adjusted_rand_index(one: ArrayLike, other: ArrayLike) -> float:
     neither = n * n - in_first - in_second + together
     if only_first == only_second == 0:
         return 1.0
-    return (
-        2.0
-        * (both * neither - only_first * only_second)
-        / (
-            (both + only_first) * (only_first + neither)
-            + (both + only_second) * (only_second + neither)
-        )
-    )
+    pairs = (both + only_first) * (only_first + neither)
+    pairs += (both + only_second) * (only_second + neither)
+    return 2.0 * (both * neither - only_first * only_second) / pairs
 
 
 def _check_clustering(what: str, points: ArrayLike, assignments: ArrayLike) -> _Clustering:
@@ -252,37 +265,12 @@ def _renumber(labels: NDArray[np.integer]) -> NDArray[np.int64]:
         _, numbers = np.unique(labels, return_inverse=True)
     else:
         # Numbers that are already small need no sorting.
-        used = np.bincount(labels) > 0
-        numbers = (np.cumsum(used) - 1)[labels]
+        numbers = (np.cumsum(np.bincount(labels) > 0) - 1)[labels]
     return numbers
 
 
 def _blocks(n: int, d: int) -> Iterator[tuple[int, int]]:
     return block_ranges(0, n, rows_per_block(2 * d))
-
-
-def _compute_centres(clustering: _Clustering) -> Float64:
-    """The mean of each cluster, float64 [k, d]."""
-    points, labels, sizes = clustering.points, clustering.labels, clustering.sizes
-    k, d = len(sizes), points.shape[1]
-    sums = np.zeros(k * d)
-    columns = np.arange(d)
-    for start, stop in _blocks(*points.shape):
-        # One bin for each column of each cluster.
-        bins = labels[start:stop, None].astype(np.int64) * d + columns
-        sums += np.bincount(bins.ravel(), points[start:stop].ravel(), minlength=k * d)
-    return sums.reshape(k, d) / sizes[:, None]
-
-
-def _squared_distances(
-    clustering: _Clustering, centres: Float64
-) -> Iterator[tuple[Array, Float64]]:
-    """Block by block, the clusters of rows and their squared distances to their centres."""
-    points, labels = clustering.points, clustering.labels
-    for start, stop in _blocks(*points.shape):
-        own = labels[start:stop]
-        offset = points[start:stop] - centres[own]
-        yield own, np.einsum("nd,nd->n", offset, offset)
 
 
 def _distances(centres: Float64) -> Float64:
@@ -298,22 +286,23 @@ def _silhouettes(
     clustering: _Clustering, measured: NDArray[np.int64], module: KMeansModule | None
 ) -> Float32:
     """The silhouettes of the rows of these numbers, ascending, each against all rows."""
-    labels = clustering.labels
-    points = clustering.points
+    points, labels = clustering.points, clustering.labels
     if module is None:
         rows = enter(points, np.ones(len(points), np.float32), standardize=False).rows
     else:
         rows = place(points, module.shift.numpy(), module.scale.numpy(), module.distance)
     clusters = tf.constant(labels)
     sizes = tf.constant(clustering.sizes.astype(np.float64))
-    parts = []
-    for start, stop in block_ranges(0, len(measured), _TILE_ROWS):
-        chosen = measured[start:stop]
-        tile = rows.gather(chosen)
-        parts.append(_silhouettes_of(tile, labels[chosen], rows.tensors, clusters, sizes).numpy())
-    return np.concatenate(parts)
+    tiles = (measured[start:stop] for start, stop in block_ranges(0, len(measured), _TILE_ROWS))
+    return np.concatenate(
+        [
+            _silhouettes_in_tile(rows.gather(tile), labels[tile], rows.tensors, clusters, sizes)
+            for tile in tiles
+        ]
+    )
 
 
+@graph(TABLE, INTS, ROWS_SPEC, INTS, tf.TensorSpec([None], tf.float64))
 def _silhouettes_in_tile(
     rows: tf.Tensor, own: tf.Tensor, others: RowTensors, labels: tf.Tensor, sizes: tf.Tensor
 ) -> tf.Tensor:
@@ -349,10 +338,3 @@ def _silhouettes_in_tile(
     outer = tf.reduce_min(tf.where(is_own, infinity, sums / sizes[:, None]), 0)
     each = tf.math.divide_no_nan(outer - inner, tf.maximum(inner, outer))
     return tf.cast(tf.where(own_size > 1, each, tf.zeros_like(each)), tf.float32)
-
-
-_silhouettes_of = tf.function(
-    _silhouettes_in_tile,
-    [TABLE, INTS, ROWS_SPEC, INTS, tf.TensorSpec([None], tf.float64)],
-    autograph=False,
-)

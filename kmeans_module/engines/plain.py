@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from ..array_types import Float32
 from ..assignment import assign_and_sum
-from ..graphs import FLOATS, INT, TABLE
+from ..graphs import FLOATS, INT, TABLE, graph
 from ..rows import ROWS_SPEC, RowTensors, as_numpy
 from .engine import StepSums
 from .sharded import Shard
@@ -35,13 +35,11 @@ class PlainShard(Shard):
         return distances
 
 
-def _assign_rows(
+@graph(ROWS_SPEC, FLOATS, TABLE, INT, INT)
+def _assign_and_sum(
     points: RowTensors, weight: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor, stop: tf.Tensor
 ) -> tuple[tf.Tensor, ...]:
     def block(first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
         return points.block(start + first, tf.minimum(start + last, stop))
 
     return assign_and_sum(block, weight, centroids)
-
-
-_assign_and_sum = tf.function(_assign_rows, [ROWS_SPEC, FLOATS, TABLE, INT, INT], autograph=False)
