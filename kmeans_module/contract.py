@@ -51,7 +51,13 @@ _ASSIGN_OUTPUTS = (
     TensorContract("distance", "float32", ("n",)),
 )
 
-_SIGNATURES = (
+
+def _by_name(*signatures: SignatureContract) -> Mapping[str, SignatureContract]:
+    return MappingProxyType({signature.name: signature for signature in signatures})
+
+
+#: Every signature of an exported model that takes and gives numbers, by name.
+SIGNATURES: Final = _by_name(
     SignatureContract(SERVING_DEFAULT, (_POINTS,), _ASSIGN_OUTPUTS),
     SignatureContract(ASSIGN, (_POINTS,), _ASSIGN_OUTPUTS),
     SignatureContract(
@@ -86,10 +92,12 @@ _SIGNATURES = (
     ),
 )
 
-# For TensorFlow Serving's Classify and Regress, and for pipelines of tf.Examples. Each example has
-# the features by their names as floats; one that lacks a feature, or holds NaN, is a bad row.
 _EXAMPLES = TensorContract("inputs", "string", ("n",))
-_EXAMPLE_SIGNATURES = (
+
+#: The signatures over serialized tf.Examples, by name, for TensorFlow Serving's Classify and
+#: Regress, and for pipelines of tf.Examples; a version of before has none of them. Each example has
+#: the features by their names as floats; one that lacks a feature, or holds NaN, is a bad row.
+EXAMPLE_SIGNATURES: Final = _by_name(
     SignatureContract(
         CLASSIFY,
         (_EXAMPLES,),
@@ -100,14 +108,4 @@ _EXAMPLE_SIGNATURES = (
         ),
     ),
     SignatureContract(REGRESS, (_EXAMPLES,), (TensorContract("outputs", "float32", ("n",)),)),
-)
-
-#: The signatures over serialized tf.Examples, by name; a version of before has none of them.
-EXAMPLE_SIGNATURES: Final[Mapping[str, SignatureContract]] = MappingProxyType(
-    {signature.name: signature for signature in _EXAMPLE_SIGNATURES}
-)
-
-#: Every signature of an exported model that takes and gives numbers, by name.
-SIGNATURES: Final[Mapping[str, SignatureContract]] = MappingProxyType(
-    {signature.name: signature for signature in _SIGNATURES}
 )

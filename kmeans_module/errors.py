@@ -1,21 +1,4 @@
-"""What can be wrong with what the caller hands to this package.
-
-::
-
-    KMeansError(ValueError)
-     ├── InvalidPoints         not two-dimensional, not numeric, no rows, no columns
-     │    ├── NonFinitePoint   a row with NaN or infinity
-     │    └── ZeroPoint        a row of zeros, which has no direction for cosine distance
-     ├── InvalidWeights        negative, not finite, all zero, of another length
-     ├── InvalidCentroids      an init array of another shape, or not finite
-     ├── InvalidParameter      n_clusters, n_init, max_iter, tol, init, distance, seed out of range
-     ├── InvalidAssignments    a clustering is not one whole number a row
-     ├── UndefinedMeasure      a measure of one cluster, or of clusters of one row each
-     └── TooFewDistinctPoints  more clusters than distinct rows of positive weight
-
-    RuntimeError
-     └── ForkedProcess         a fit in a fork of a process that had fitted
-"""
+"""What can be wrong with what the caller hands to this package."""
 
 
 class KMeansError(ValueError):
@@ -23,7 +6,7 @@ class KMeansError(ValueError):
 
 
 class InvalidPoints(KMeansError):
-    """The points are no table of numbers."""
+    """Points are no table of numbers, with a row and a column at least."""
 
 
 class NonFinitePoint(InvalidPoints):
@@ -35,11 +18,11 @@ class ZeroPoint(InvalidPoints):
 
 
 class InvalidWeights(KMeansError):
-    """The sample weights do not fit the points."""
+    """Weights are negative, not finite, all zero, or of another length than the points."""
 
 
 class InvalidCentroids(KMeansError):
-    """The given centroids do not fit the points."""
+    """Given centroids are of another shape than asked for, or not finite."""
 
 
 class InvalidParameter(KMeansError):

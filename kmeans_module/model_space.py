@@ -46,9 +46,7 @@ class ModelSpace:
 
     def to_model(self, raw: Array) -> Float32:
         """Map [n, d] from raw units into the model's space."""
-        if self.distance == "cosine":
-            return _to_sphere(raw, self.shift, self.scale)
-        return ((raw - self.shift) / self.scale).astype(np.float32)
+        return _to_model(raw, self.shift, self.scale, self.distance)
 
     def to_raw(self, points: Array) -> Float32:
         """Map [n, d] from the model's space into raw units; of a direction, a point that has it."""
@@ -94,14 +92,12 @@ def enter(
     # The nearest float32 of the mean, so that the served graph shifts by the very same number.
     shift = _as_float32(np.clip(found.mean, low, high), "mean")
     variance = np.where(high > low, found.variance, 0)
-    d = len(shift)
-    scale = np.ones(d, np.float32)
+    scale = np.ones_like(shift)
     if standardize:
         scale = _as_float32(np.where(variance > 0, np.sqrt(variance), 1), "spread")
     check_extent(high - low, scale)
     if distance == "cosine":
         return _enter_sphere(points, sample_weight, shift, scale)
-
     return ModelSpace(
         rows=place_rows(points, shift, scale),
         shift=shift,
@@ -143,7 +139,7 @@ def _enter_sphere(
     total = np.zeros(d)
     check_finite(points)
     for start, stop in block_ranges(0, n, rows_per_block(2 * d)):
-        directions[start:stop] = _to_sphere(points[start:stop], shift, scale)
+        directions[start:stop] = _to_model(points[start:stop], shift, scale, "cosine")
         lost = ~directions[start:stop].any(axis=1)
         if lost.any():
             row = start + int(np.argmax(lost))
@@ -164,7 +160,7 @@ def _enter_sphere(
     )
 
 
-def _to_sphere(points: Array, shift: Float32, scale: Float32) -> Float32:
-    """The directions of raw points [n, d], as the served graph takes them; zeros have none."""
-    directions: Float32 = unit_rows(((points - shift) / scale).astype(np.float32)).numpy()
-    return directions
+def _to_model(points: Array, shift: Float32, scale: Float32, distance: Distance) -> Float32:
+    """Raw points [n, d] as the served graph takes them into the model's space."""
+    rows: Float32 = ((points - shift) / scale).astype(np.float32)
+    return unit_rows(rows).numpy() if distance == "cosine" else rows

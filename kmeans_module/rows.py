@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .array_types import Array, Float32
 from .blocks import block_ranges, map_array, rows_per_block
+from .graphs import FLOATS
 
 #: TensorFlow's kernels abort on a buffer that is not aligned to so many bytes.
 ALIGNMENT: Final = 64
@@ -56,8 +57,7 @@ class RowTensors(NamedTuple):
         return tf.reshape(numbers, [-1, d])
 
 
-_VECTOR = tf.TensorSpec([None], tf.float32)
-ROWS_SPEC = RowTensors(_VECTOR, _VECTOR, _VECTOR, _VECTOR)
+ROWS_SPEC = RowTensors(FLOATS, FLOATS, FLOATS, FLOATS)
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,9 @@ def fit(
         raise InvalidParameter(f"standardize is {standardize!r}; give True or False")
     if isinstance(init, str):
         check_choice("init", init, INITIALIZATIONS, more=", or an array of centroids")
-    n_starts = _check_n_init(n_init, len(array))
+    if isinstance(n_init, str) and n_init == "auto":
+        n_init = 10 if len(array) <= _ROWS_OF_TEN_STARTS else 1
+    n_starts = check_whole("n_init", n_init, 1)
     parameters = FitParameters(
         n_clusters=check_whole("n_clusters", n_clusters, 1),
         init=init if isinstance(init, str) else "array",
@@ -192,23 +194,16 @@ def fit(
     weight = tf.constant(weights)
 
     def draw_start(start: int) -> Float32:
-        seed = _start_seed(parameters.seed, start)
+        # An independent seed for each start.
+        sequence = np.random.SeedSequence(parameters.seed, spawn_key=(start,))
+        seed = sequence.generate_state(2).astype(np.int32)
         return initial_centroids(parameters.init, space.rows, weight, k, seed)
 
     def run_start(start: int, centroids: Float32) -> LloydResult:
         def report(iteration: Iteration, number: int) -> None:
             if on_iteration is not None:
-                on_iteration(
-                    Progress(
-                        start=start,
-                        n_init=parameters.n_init,
-                        iteration=number,
-                        max_iter=parameters.max_iter,
-                        inertia=iteration.inertia,
-                        shift=iteration.shift,
-                        cluster_sizes=iteration.cluster_sizes,
-                    )
-                )
+                of_fit = start, parameters.n_init, number, parameters.max_iter
+                on_iteration(Progress(*of_fit, **vars(iteration)))
 
         return lloyd.run(
             new_engine(engine_name, space.rows, weight, k),
@@ -235,13 +230,6 @@ def fit(
     )
 
 
-def _check_n_init(n_init: int | str, n: int) -> int:
-    """How many starts a fit of n rows makes. Raises InvalidParameter."""
-    if isinstance(n_init, str) and n_init == "auto":
-        return 10 if n <= _ROWS_OF_TEN_STARTS else 1
-    return check_whole("n_init", n_init, 1)
-
-
 def _check_tol(tol: float) -> float:
     """The tolerance, when it is one. Raises InvalidParameter."""
     is_number = isinstance(tol, float | int | np.number) and not isinstance(tol, bool)
@@ -256,9 +244,8 @@ def _check_seed(seed: int | None, random_state: int | None) -> int:
         raise InvalidParameter(
             f"seed is {seed!r} and random_state is {random_state!r}, which is the same; give one"
         )
-    if random_state is not None:
-        return check_whole("random_state", random_state, 0)
-    return 0 if seed is None else check_whole("seed", seed, 0)
+    name, value = ("seed", seed) if random_state is None else ("random_state", random_state)
+    return 0 if value is None else check_whole(name, value, 0)
 
 
 def _check_centroids(init: ArrayLike, k: int, d: int) -> NDArray[np.float64]:
@@ -289,9 +276,3 @@ def _to_model(given: NDArray[np.float64], space: ModelSpace) -> Float32:
             )
         centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
     return centroids.astype(np.float32)
-
-
-def _start_seed(seed: int, start: int) -> NDArray[np.int32]:
-    """An independent seed int32 [2] for each start."""
-    sequence = np.random.SeedSequence(seed, spawn_key=(start,))
-    return sequence.generate_state(2).astype(np.int32)

@@ -1,7 +1,7 @@
 """What may go in: the checks of points, weights and parameters."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -38,7 +38,10 @@ def check_points(points: ArrayLike) -> Array:
     if is_frame:
         _check_columns(points)
     try:
-        array = _read_frame(points) if is_frame else np.asarray(points)
+        array = np.asarray(points)
+        if is_frame and array.dtype == object:
+            # Columns that have no common dtype in NumPy, or a marker for what is missing.
+            array = cast(Any, points).to_numpy(dtype=np.float64, na_value=np.nan)
     except ValueError as error:
         raise InvalidPoints(f"points are no table: {error}") from None
     if array.dtype.kind not in "buif":
@@ -62,15 +65,6 @@ def _check_columns(frame: Any) -> None:
                 f"points have a column {name!r} of dtype {dtype}, which is not numeric; "
                 "leave it out, or give it as numbers"
             )
-
-
-def _read_frame(frame: Any) -> Array:
-    """The numbers of a data frame, whose columns may be of several dtypes, or lack values."""
-    array = np.asarray(frame)
-    if array.dtype == object:
-        # Columns that have no common dtype in NumPy, or a marker for what is missing.
-        array = frame.to_numpy(dtype=np.float64, na_value=np.nan)
-    return array
 
 
 def check_numbers(
@@ -172,13 +166,7 @@ def check_distinct(
 
 
 def check_choice(name: str, value: object, choices: Sequence[Choice], *, more: str = "") -> Choice:
-    """The value, when it is one of the choices.
-
-    Args:
-        name: of the parameter.
-        value: what was given.
-        choices: the names to choose from.
-        more: what else the parameter may be, in words for the message.
+    """The value, when it is one of the choices; ``more`` says what else it may be.
 
     Raises:
         InvalidParameter: it is none of them.
