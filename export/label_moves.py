@@ -7,6 +7,7 @@ canary: requests without version or label go to the highest loaded version. Impo
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +19,7 @@ from . import label_history, models_config
 from .addresses import model_name
 from .errors import MoveFailed, MoveRefused, VersionNotFound
 from .label_history import ROLLBACK, Move
-from .models_config import CANARY, STABLE, Entry
+from .models_config import CANARY, STABLE, Entry, ModelsConfig
 from .repository import config_entry, version_directory, versions
 from .storage import LocalStorage
 
@@ -81,9 +82,7 @@ class Plan:
                 for move in self.moves
             ),
             *([f"unloads {_version_list(unloads)}"] if unloads else []),
-        ]
-        if not told:
-            told = ["has nothing to change"]
+        ] or ["has nothing to change"]
         highest = max(self.after.versions)
         canary = ", the canary" if highest == self.after.labels.get(CANARY) else ""
         return (
@@ -208,27 +207,18 @@ def carry_out(
       HistoryNotWritten: all is done but the line in ``history.jsonl``.
     """
     if dry_run:
-        text = models_config.read_text(models_config.path_of(base))
-        return decide(_entry_in(text, base, served_at))
+        return decide(ModelsConfig.read(base).entry_at(served_at))
     versions(base)  # before a lock is made beside a folder that is not there
     with models_config.move_lock(base, tell):
-        with models_config.edit_lock(base, tell) as path:
-            text = models_config.read_text(path)
-            plan = decide(_entry_in(text, base, served_at))
+        with models_config.edit_lock(base, tell) as config:
+            plan = decide(config.entry_at(served_at))
             if server is not None:
-                _write_followed(path, text, plan, server, tell)
+                _write_followed(config, plan, server, tell)
         if server is None:
             _write_apart(base, plan, poll_interval, tell)
         for move in plan.moves:
             label_history.append(base, move)
     return plan
-
-
-def _entry_in(text: str, base: Path, served_at: str | None) -> Entry:
-    path, name = models_config.path_of(base), model_name(base)
-    entry = models_config.entry(text, name, origin=path)
-    folder = models_config.base_path(base, served_at, entry)
-    return entry or Entry(folder)
 
 
 def _write_apart(base: Path, plan: Plan, seconds: float, tell: Callable[[str], None]) -> None:
@@ -240,62 +230,58 @@ def _write_apart(base: Path, plan: Plan, seconds: float, tell: Callable[[str], N
             if now != plan.before:
                 tell(f"waiting {seconds:g} s for the servers to load {_version_list(now.versions)}")
                 time.sleep(seconds)
-            _write_step(base, plan.name, now, entry)
+            _write_step(base, now, entry)
             now = entry
     except BaseException:
         if now != plan.before:
-            _write_step(base, plan.name, now, plan.before)
+            _write_step(base, now, plan.before)
             tell(f"broken off: {models_config.path_of(base)} has the entry that it had before")
         raise
 
 
-def _write_step(base: Path, name: str, now: Entry, entry: Entry) -> None:
+def _write_step(base: Path, now: Entry, entry: Entry) -> None:
     """Write an entry in the place of the one that is ``now`` there, with other entries as they are.
 
     Raises MoveRefused when it is another one.
     """
-    with models_config.edit_lock(base) as path:
-        text = models_config.read_text(path)
-        there = models_config.entry(text, name, origin=path) or Entry(now.base_path)
+    with models_config.edit_lock(base) as config:
+        there = config.entry or Entry(now.base_path)
         if {*there.versions} != {*now.versions} or there.labels != now.labels:
             raise MoveRefused(
-                f"{path}: somebody has edited the entry of {name} meanwhile, and it stays so; look "
-                f"at: tfkmeans versions {base}"
+                f"{config.path}: somebody has edited the entry of {config.model} meanwhile, and it "
+                f"stays so; look at: tfkmeans versions {base}"
             )
-        models_config.write(path, models_config.with_entry(text, name, entry))
+        config.with_entry(entry).write()
 
 
 def _write_followed(
-    path: Path, text: str, plan: Plan, server: Server, tell: Callable[[str], None]
+    config: ModelsConfig, plan: Plan, server: Server, tell: Callable[[str], None]
 ) -> None:
     """Also where nothing is to be written: the server may be behind the file."""
     try:
         for entry in plan.steps or (plan.after,):
-            new = models_config.with_entry(text, plan.name, entry)
-            config = models_config.message(new, origin=path)
-            models_config.write(path, new)
+            step = config.with_entry(entry)
+            message = step.message()
+            step.write()
             tell(f"waiting for the server to load {_version_list(entry.versions)}")
-            server.follow(config, plan.name, entry)
+            server.follow(message, plan.name, entry)
     except BaseException as error:
-        models_config.write(path, text)
-        is_interrupted = not isinstance(error, Exception)
-        if plan.before.versions and (is_interrupted or isinstance(error, MoveFailed)):
+        config.write()
+        is_refused, is_interrupted = isinstance(error, MoveFailed), not isinstance(error, Exception)
+        undone = f"{config.path} is as before"
+        if plan.before.versions and (is_refused or is_interrupted):
             if is_interrupted:
-                tell(f"broken off: {path} is as before, and the server is sent back to it")
-            _follow_back(path, text, plan, server, error)
-        if isinstance(error, MoveFailed):
-            raise MoveFailed(f"{error}; {path} is as before") from error
+                tell(f"broken off: {undone}, and the server is sent back to it")
+            try:
+                server.follow(config.message(), plan.name, plan.before)
+            except MoveFailed as second:
+                first = error if is_refused else "interrupted"
+                raise MoveFailed(
+                    f"{first}; {undone}, but the server did not go back to it: {second}"
+                ) from second
+        if is_refused:
+            raise MoveFailed(f"{error}; {undone}") from error
         raise
-
-
-def _follow_back(path: Path, text: str, plan: Plan, server: Server, first: BaseException) -> None:
-    try:
-        server.follow(models_config.message(text, origin=path), plan.name, plan.before)
-    except MoveFailed as error:
-        said = first if isinstance(first, MoveFailed) else "interrupted"
-        raise MoveFailed(
-            f"{said}; {path} is as before, but the server did not go back to it: {error}"
-        ) from error
 
 
 def prunable(base: Path, entry: Entry | None, keep: int) -> tuple[int, ...]:
@@ -304,13 +290,11 @@ def prunable(base: Path, entry: Entry | None, keep: int) -> tuple[int, ...]:
     Needed is what carries a label, is loaded, or is where a rollback would go. Raises NotAModel.
     """
     there = versions(base)
-    kept = {*there[max(0, len(there) - keep) :]}
-    if entry is not None:
-        kept |= {*entry.versions, *entry.labels.values()}
-        back = way_back(base, entry)
-        kept |= set() if back is None else {back}
-    elif there:
-        kept.add(there[-1])
+    kept: set[int | None] = {*there[max(0, len(there) - keep) :]}
+    if entry is None:
+        kept |= {*there[-1:]}
+    else:
+        kept |= {*entry.versions, *entry.labels.values(), way_back(base, entry)}
     return tuple(version for version in there if version not in kept)
 
 
@@ -322,11 +306,9 @@ def prune(base: Path, keep: int, *, dry_run: bool = False) -> tuple[int, ...]:
     versions(base)
     if dry_run:
         return prunable(base, config_entry(base), keep)
-    with models_config.move_lock(base), models_config.edit_lock(base):
-        removed = prunable(base, config_entry(base), keep)
+    with models_config.move_lock(base), models_config.edit_lock(base) as config:
+        removed = prunable(base, config.entry, keep)
         for version in removed:
-            try:
+            with suppress(VersionNotFound):  # somebody else has removed it
                 LocalStorage(base).remove(version)
-            except VersionNotFound:  # somebody else has removed it
-                continue
     return removed

@@ -7,14 +7,15 @@ as it was, comments included. Imports no TensorFlow.
 """
 
 import re
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, NamedTuple, TypeVar
 
-from google.protobuf import text_format
+from google.protobuf import message, text_format
 
 from export.wire import serving_pb2
 
@@ -46,6 +47,21 @@ _TOKEN: Final = re.compile(
 _REST_OF_LINE: Final = re.compile(r"[ \t,;]*(\#[^\r\n]*)?(?=\r?\n)")
 
 
+_Message = TypeVar("_Message", bound=message.Message)
+
+
+class _Field(NamedTuple):
+    """A field in a text, and where it and the inside of its brackets begin and end.
+
+    A field without brackets has an empty inside; a message in a list has no name.
+    """
+
+    name: str
+    start: int
+    end: int
+    inside: tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Entry:
     """One model in the config: the folder as the server sees it, what is loaded, the labels."""
@@ -60,30 +76,145 @@ class Entry:
         return self.labels.get(STABLE, max(self.versions, default=None))
 
 
+@dataclass(frozen=True)
+class ModelsConfig:
+    """The text of the config that the model in ``base`` is in, to read and edit its entry."""
+
+    base: Path
+    text: str
+
+    @classmethod
+    def read(cls, base: Path) -> "ModelsConfig":
+        """The config as it is in its file; one without models when there is no file.
+
+        Raises InvalidModelsConfig when it cannot be read or is none.
+        """
+        path = path_of(base)
+        try:
+            with path.open(encoding="utf-8", newline="") as file:  # line ends stay as they are
+                text = file.read()
+        except FileNotFoundError:
+            return cls(base, _HEAD)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidModelsConfig(f"{path}: cannot be read: {error}") from None
+        if text.startswith("\ufeff"):
+            raise InvalidModelsConfig(
+                f"{path}: begins with a byte order mark; save it as UTF-8 without one"
+            )
+        try:
+            config = _parse(text, serving_pb2.ModelServerConfig())
+        except text_format.ParseError as error:
+            raise InvalidModelsConfig(f"{path}:{error}; mend the file there") from None
+        for other in _fields(text):
+            if other.name != _LIST:
+                raise InvalidModelsConfig(
+                    f"{path}: holds {other.name}; only a config with nothing but a {_LIST} is "
+                    "edited"
+                )
+        names = Counter(model.name for model in config.model_config_list.config)
+        for name in (name for name, times in names.items() if times > 1):
+            raise InvalidModelsConfig(
+                f"{path}: lists the model {name} more than once, which no server takes; leave one"
+            )
+        return cls(base, text)
+
+    @property
+    def path(self) -> Path:
+        return path_of(self.base)
+
+    @property
+    def model(self) -> str:
+        """The name of the model."""
+        return model_name(self.base)
+
+    @property
+    def entry(self) -> Entry | None:
+        """The entry of the model, or None.
+
+        Raises InvalidModelsConfig for one that is not ours to edit.
+        """
+        models = _parse(self.text, serving_pb2.ModelServerConfig()).model_config_list.config
+        config = next((each for each in models if each.name == self.model), None)
+        if config is None:
+            return None
+        policy = config.model_version_policy
+        if policy.WhichOneof("policy_choice") != "specific":
+            raise InvalidModelsConfig(
+                f"{self.path}: the entry of {self.model} does not load `specific` versions, so no "
+                "label can be moved; write model_version_policy { specific { versions: N } } there"
+            )
+        return Entry(config.base_path, tuple(policy.specific.versions), dict(config.version_labels))
+
+    def entry_at(self, served_at: str | None) -> Entry:
+        """The entry, or an empty one for the folder of the model as the server sees it.
+
+        That is ``served_at``, or else its absolute path. Raises InvalidModelsConfig where the entry
+        has another one, and for what no server takes.
+        """
+        if served_at is not None and not is_servable(served_at):
+            raise InvalidModelsConfig(
+                f"{served_at}: a server takes an absolute path or an address only; name the folder "
+                "of the model as the server sees it"
+            )
+        entry = self.entry
+        if entry is None:
+            return Entry(served_at or str(self.path.with_name(self.model)))
+        if served_at not in (None, entry.base_path):
+            raise InvalidModelsConfig(
+                f"{self.path}: the entry of {self.model} has base_path {entry.base_path}, not "
+                f"{served_at}; edit base_path there if the folder has moved"
+            )
+        return entry
+
+    def with_entry(self, new: Entry) -> "ModelsConfig":
+        """The config with the entry of the model edited, or added at the end."""
+        text = self.text
+        line_end = "\r\n" if "\r\n" in text else "\n"
+        if not any(_fields(text)):
+            text = f"{text.rstrip()}{line_end}{_LIST} {{{line_end}}}{line_end}".lstrip()
+        (models,) = _fields(text)
+        spans = _entry_spans(text, models)
+        if self.model in spans:
+            edits = _edits(text, *spans[self.model], new)
+        else:
+            end = models.inside[1]
+            start = len(text[:end].rstrip(" "))
+            gap = "" if text[:start].endswith("\n") else "\n"
+            entry = _to_text(
+                name=self.model,
+                base_path=new.base_path,
+                model_platform="tensorflow",
+                model_version_policy=_policy(new),
+                version_labels=new.labels,
+            )
+            edits = [(start, end, f"{gap}  config {{\n    {entry}\n  }}\n")]
+        for start, end, replacement in reversed(edits):
+            text = text[:start] + replacement.replace("\n", line_end) + text[end:]
+        return replace(self, text=text)
+
+    def message(self) -> serving_pb2.ModelServerConfig:
+        """The config as a message, to be sent to a server.
+
+        Raises InvalidModelsConfig for a field that this package cannot send.
+        """
+        config = serving_pb2.ModelServerConfig()
+        try:
+            text_format.Parse(self.text, config)
+        except text_format.ParseError as error:
+            raise InvalidModelsConfig(
+                f"{self.path}: holds what tfkmeans cannot send to a server: {error}; leave out "
+                "--server, and let the server read the file"
+            ) from None
+        return config
+
+    def write(self) -> None:
+        """Replace the file: a server finds the old one or the new one. Raises OSError."""
+        write_atomically(self.path, self.text)
+
+
 def path_of(base: Path) -> Path:
     """The config that the model in ``base`` is in."""
     return base.absolute().resolve().parent / CONFIG_FILE
-
-
-def base_path(base: Path, served_at: str | None, present: Entry | None) -> str:
-    """The folder of a model as the server sees it: ``served_at``, or else its absolute path.
-
-    ``present`` is the model's entry, whose folder stays. Raises InvalidModelsConfig for another
-    one, and for what no server takes.
-    """
-    if served_at is not None and not is_servable(served_at):
-        raise InvalidModelsConfig(
-            f"{served_at}: a server takes an absolute path or an address only; name the folder of "
-            "the model as the server sees it"
-        )
-    if present is None:
-        return served_at or str(path_of(base).with_name(model_name(base)))
-    if served_at not in (None, present.base_path):
-        raise InvalidModelsConfig(
-            f"{path_of(base)}: the entry of {model_name(base)} has base_path {present.base_path}, "
-            f"not {served_at}; edit base_path there if the folder has moved"
-        )
-    return present.base_path
 
 
 def is_servable(folder: str) -> bool:
@@ -92,258 +223,125 @@ def is_servable(folder: str) -> bool:
 
 
 @contextmanager
-def edit_lock(base: Path, tell: Callable[[str], None] = lambda _said: None) -> Iterator[Path]:
-    """Keep everybody else from editing the config of a model; gives its path.
+def edit_lock(
+    base: Path, tell: Callable[[str], None] = lambda _said: None
+) -> Iterator[ModelsConfig]:
+    """Keep everybody else from editing the config of a model; gives the config.
 
     ``tell`` is told that somebody else does so just now. Raises InvalidModelsConfig when the folder
-    does not take the lock.
+    does not take the lock, and as ``ModelsConfig.read``.
     """
     path = path_of(base)
-
-    def waiting() -> None:
-        tell(f"waiting for another command that edits {path}")
-
-    try:
-        with locked(path.with_name(_LOCK_FILE), waiting):
-            yield path
-    except OSError as error:
-        raise InvalidModelsConfig(f"{path}: cannot be edited: {why(error)}") from error
+    lock = path.with_name(_LOCK_FILE)
+    with _lock(lock, f"edits {path}", f"{path}: cannot be edited", tell):
+        yield ModelsConfig.read(base)
 
 
-@contextmanager
-def move_lock(base: Path, tell: Callable[[str], None] = lambda _said: None) -> Iterator[None]:
+def move_lock(
+    base: Path, tell: Callable[[str], None] = lambda _said: None
+) -> AbstractContextManager[None]:
     """Keep everybody else from moving labels of a model, but not from editing other entries.
 
     To be taken before ``edit_lock``. Raises as that does.
     """
+    trouble = f"{base}: no label can be moved"
+    return _lock(base / _MOVE_LOCK, f"moves labels of {base}", trouble, tell)
 
-    def waiting() -> None:
-        tell(f"waiting for another command that moves labels of {base}")
 
+@contextmanager
+def _lock(path: Path, purpose: str, trouble: str, tell: Callable[[str], None]) -> Iterator[None]:
     try:
-        with locked(base / _MOVE_LOCK, waiting):
+        with locked(path, lambda: tell(f"waiting for another command that {purpose}")):
             yield
     except OSError as error:
-        raise InvalidModelsConfig(f"{base}: no label can be moved: {why(error)}") from error
+        raise InvalidModelsConfig(f"{trouble}: {why(error)}") from error
 
 
-def read_text(path: Path) -> str:
-    """The text of the config; one without models when there is no file.
+def _parse(text: str, config: _Message) -> _Message:
+    """``config`` with what a text says, but the fields that this package does not know.
 
-    Raises InvalidModelsConfig when it cannot be read or is none.
+    They are the server's to judge, and stay in the text.
     """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:  # line ends stay as they are
-            text = file.read()
-    except FileNotFoundError:
-        return _HEAD
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidModelsConfig(f"{path}: cannot be read: {error}") from None
-    if text.startswith("\ufeff"):
-        raise InvalidModelsConfig(
-            f"{path}: begins with a byte order mark; save it as UTF-8 without one"
-        )
-    config = serving_pb2.ModelServerConfig()
-    try:
-        # A field that this package does not know is the server's to judge.
-        text_format.Parse(text, config, allow_unknown_field=True)
-    except text_format.ParseError as error:
-        raise InvalidModelsConfig(f"{path}:{error}; mend the file there") from None
-    for field_name in _top_fields(text):
-        if field_name != _LIST:
-            raise InvalidModelsConfig(
-                f"{path}: holds {field_name}; only a config with nothing but a {_LIST} is edited"
-            )
-    names = Counter(model.name for model in config.model_config_list.config)
-    for name, times in names.items():
-        if times > 1:
-            raise InvalidModelsConfig(
-                f"{path}: lists the model {name} more than once, which no server takes; leave one"
-            )
-    return text
+    return text_format.Parse(text, config, allow_unknown_field=True)
 
 
-def entry(text: str, name: str, *, origin: Path) -> Entry | None:
-    """The entry of a model, or None. Raises InvalidModelsConfig for one that is not ours to edit.
-
-    ``origin`` is the file that errors name.
-    """
-    span = _models(text).get(name)
-    if span is None:
-        return None
-    config = _parse_entry(text[slice(*span)])
-    policy = config.model_version_policy
-    if policy.WhichOneof("policy_choice") != "specific":
-        raise InvalidModelsConfig(
-            f"{origin}: the entry of {name} does not load `specific` versions, so no label can be "
-            "moved; write model_version_policy { specific { versions: N } } there"
-        )
-    return Entry(config.base_path, tuple(policy.specific.versions), dict(config.version_labels))
+def _to_text(**fields: Any) -> str:
+    """The fields of an entry, behind the indent of the first line."""
+    config = serving_pb2.ModelConfig(**fields)
+    return text_format.MessageToString(config, as_utf8=True, indent=4).strip()
 
 
-def with_entry(text: str, name: str, new: Entry) -> str:
-    """The text with the entry of a model edited, or added at the end."""
-    line_end = "\r\n" if "\r\n" in text else "\n"
-    spans = _models(text)
-    if name in spans:
-        start, end = spans[name]
-        body = text[start:end]
-        for at, to, replacement in reversed(_edits(body, new)):
-            body = body[:at] + replacement.replace("\n", line_end) + body[to:]
-        return f"{text[:start]}{body}{text[end:]}"
-    if not _top_fields(text):
-        text = f"{text.rstrip()}{line_end}{_LIST} {{{line_end}}}{line_end}".lstrip()
-    end = _list_end(text)
-    before = text[:end].rstrip(" ")
-    gap = "" if before.endswith("\n") else line_end
-    added = f"  config {{\n{_body(name, new)}  }}\n".replace("\n", line_end)
-    return f"{before}{gap}{added}{text[end:]}"
+def _policy(entry: Entry) -> dict[str, Any]:
+    return {"specific": {"versions": sorted(entry.versions)}}
 
 
-def _edits(body: str, new: Entry) -> list[tuple[int, int, str]]:
+def _edits(text: str, start: int, end: int, new: Entry) -> list[tuple[int, int, str]]:
     """What to put where in the inside of an entry: from, to and by what, in their order.
 
     What says the same as before stays as it is written.
     """
     edits = []
     missing = dict(new.labels)
-    last = len(body)
-    for name, start, end in _message_fields(body):
-        if name not in ("model_version_policy", "version_labels"):
+    last = end
+    for each in _fields(text, start, end):
+        if each.name not in ("model_version_policy", "version_labels"):
             continue
-        last = end
-        said = _parse_entry(body[start:end])
-        if name == "model_version_policy":
+        last = each.end
+        said = _parse(text[each.start : each.end], serving_pb2.ModelConfig())
+        if each.name == "model_version_policy":
             if {*said.model_version_policy.specific.versions} != {*new.versions}:
-                edits.append((start, end, _policy(new.versions)))
+                edits.append((each.start, each.end, _to_text(model_version_policy=_policy(new))))
             continue
         here = dict(said.version_labels)
         now = {label: missing.pop(label) for label in here if label in missing}
         if not now:
-            edits.append((*_with_its_gap(body, start, end), ""))
+            edits.append((*_with_its_gap(text, each), ""))
         elif now != here:
-            edits.append((start, end, _labels(now)))
+            edits.append((each.start, each.end, _to_text(version_labels=now)))
     if missing:
-        rest_of_line = _REST_OF_LINE.match(body, last)
+        rest_of_line = _REST_OF_LINE.match(text, last)
         last = rest_of_line.end() if rest_of_line else last
-        edits.append((last, last, f"\n    {_labels(missing)}"))
+        edits.append((last, last, f"\n    {_to_text(version_labels=missing)}"))
     return edits
 
 
-def _with_its_gap(body: str, start: int, end: int) -> tuple[int, int]:
+def _with_its_gap(text: str, field: _Field) -> tuple[int, int]:
     """The span of a field with the separator behind it, and the line if it has that to itself."""
-    end += len(body[end:]) - len(body[end:].lstrip(" \t,;"))
-    if body[end:].startswith(("\n", "\r\n")):
-        start = len(body[:start].rstrip())
+    start, end = field.start, len(text) - len(text[field.end :].lstrip(" \t,;"))
+    if text[end:].startswith(("\n", "\r\n")):
+        start = len(text[:start].rstrip())
     return start, end
 
 
-def _policy(versions: Sequence[int]) -> str:
-    config = serving_pb2.ModelConfig()
-    config.model_version_policy.specific.versions.extend(sorted(versions))
-    return _to_text(config)
-
-
-def _labels(labels: Mapping[str, int]) -> str:
-    return _to_text(serving_pb2.ModelConfig(version_labels=labels))
-
-
-def _to_text(config: serving_pb2.ModelConfig) -> str:
-    """As text that stands in an entry, behind the indent of its first line."""
-    return text_format.MessageToString(config, as_utf8=True, indent=4).strip()
-
-
-def write(path: Path, text: str) -> None:
-    """Replace the config: a server finds the old one or the new one. Raises OSError."""
-    write_atomically(path, text)
-
-
-def message(text: str, *, origin: Path) -> serving_pb2.ModelServerConfig:
-    """The config as a message, to be sent to a server.
-
-    Raises InvalidModelsConfig for a field that this package cannot send.
-    """
-    config = serving_pb2.ModelServerConfig()
-    try:
-        text_format.Parse(text, config)
-    except text_format.ParseError as error:
-        raise InvalidModelsConfig(
-            f"{origin}: holds what tfkmeans cannot send to a server: {error}; leave out --server, "
-            "and let the server read the file"
-        ) from None
-    return config
-
-
-def _body(name: str, entry: Entry) -> str:
-    config = serving_pb2.ModelConfig(
-        name=name,
-        base_path=entry.base_path,
-        model_platform="tensorflow",
-        version_labels=entry.labels,
-    )
-    config.model_version_policy.specific.versions.extend(sorted(entry.versions))
-    return text_format.MessageToString(config, as_utf8=True, indent=4)
-
-
-def _models(text: str) -> dict[str, tuple[int, int]]:
+def _entry_spans(text: str, models: _Field) -> dict[str, tuple[int, int]]:
     """Where in the text the inside of each model's entry begins and ends, by the model's name."""
     spans = {}
-    depth, opened, words = 0, 0, [""]
-    for token in _TOKEN.finditer(text):
-        word = token.group()
-        if word in ("{", "<"):
-            depth += 1
-            if depth == 2 and words[-1] == "config":
-                opened = token.end()
-            words.append("")
-        elif word in ("}", ">"):
-            depth -= 1
-            words.pop()
-            if depth == 1 and words[-1] == "config":
-                spans[_parse_entry(text[opened : token.start()]).name] = (opened, token.start())
-        elif word[0].isalpha():
-            words[-1] = word
+    for each in _fields(text, *models.inside):
+        if each.name == "config":
+            is_list = text[each.inside[0] - 1] == "["
+            for message in _fields(text, *each.inside) if is_list else [each]:
+                start, end = message.inside
+                spans[_parse(text[start:end], serving_pb2.ModelConfig()).name] = start, end
     return spans
 
 
-def _message_fields(body: str) -> Iterator[tuple[str, int, int]]:
-    """The fields of an entry that hold messages: name, where it begins and where it ends."""
-    depth, name, start = 0, "", 0
-    for token in _TOKEN.finditer(body):
+def _fields(text: str, start: int = 0, end: int = sys.maxsize) -> Iterator[_Field]:
+    """The fields of the message, or the messages of the list, between two places of a text."""
+    depth, name = 0, ""
+    begin = opened = start
+    for token in _TOKEN.finditer(text, start, end):
         word = token.group()
         if word in ("{", "<", "["):
+            opened = opened if depth else token.end()
             depth += 1
         elif word in ("}", ">", "]"):
             depth -= 1
             if depth == 0:
-                yield name, start, token.end()
+                yield _Field(name, begin, token.end(), (opened, token.start()))
+                name = ""
         elif depth == 0 and word[0].isalpha():
-            name, start = word, token.start()
-
-
-def _parse_entry(body: str) -> serving_pb2.ModelConfig:
-    """An entry as a message, without the fields that this package does not know: they stay."""
-    config: serving_pb2.ModelConfig = text_format.Parse(
-        body, serving_pb2.ModelConfig(), allow_unknown_field=True
-    )
-    return config
-
-
-def _top_fields(text: str) -> list[str]:
-    """The names of the outermost fields."""
-    names, depth = [], 0
-    for token in _TOKEN.finditer(text):
-        word = token.group()
-        depth += (word in ("{", "<")) - (word in ("}", ">"))
-        if depth == 0 and word[0].isalpha():
-            names.append(word)
-    return names
-
-
-def _list_end(text: str) -> int:
-    """Where the list of the models is closed."""
-    end = len(text)
-    for token in _TOKEN.finditer(text):
-        if token.group() in ("}", ">"):
-            end = token.start()
-    return end
+            if name:
+                yield _Field(name, begin, begin, (begin, begin))
+            name, begin = word, token.start()
+    if name:
+        yield _Field(name, begin, begin, (begin, begin))

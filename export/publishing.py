@@ -21,7 +21,7 @@ from .errors import InvalidCandidate, PublishFailed
 from .model_card import ModelCard
 from .published_version import PublishedVersion, load
 from .repository import SAVED_MODEL
-from .storage import Storage, open_storage
+from .storage import Storage, open_storage, reason
 from .validation import refuse_for, validate
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _failures(storage: Storage, base: str | Path) -> Iterator[None]:
     try:
         yield
     except storage.errors as error:
-        raise PublishFailed(f"{base}: cannot publish: {storage.reason(error)}") from error
+        raise PublishFailed(f"{base}: cannot publish: {reason(error)}") from error
 
 
 def _publish(
@@ -200,9 +200,7 @@ def _publish(
             overridden = _pass_gate(version, live, name, options)
         if overridden:
             replace(ModelCard.read(version), forced=tuple(overridden)).write(version)
-        number = storage.commit(version)
-    storage.enter(number)
-    return number
+        return storage.commit(version)
 
 
 def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOptions) -> list[str]:

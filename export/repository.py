@@ -7,15 +7,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
-from . import models_config
-from .addresses import model_name
 from .durable_files import why
-from .errors import NotAModel, PublishFailed, VersionNotFound
-from .models_config import Entry
+from .errors import NotAModel, VersionNotFound
+from .models_config import Entry, ModelsConfig
 
 SAVED_MODEL: Final = "saved_model.pb"
 #: TensorFlow Serving's versions are int64.
-_HIGHEST_VERSION: Final = 2**63 - 1
+HIGHEST_VERSION: Final = 2**63 - 1
 
 _Place = TypeVar("_Place")
 
@@ -28,7 +26,7 @@ def version_number(name: str) -> int | None:
     # 100 digits are far above any number, and far below what int() refuses.
     if not (name.isascii() and name.isdigit() and len(name) < 100):
         return None
-    return number if (number := int(name)) <= _HIGHEST_VERSION else None
+    return number if (number := int(name)) <= HIGHEST_VERSION else None
 
 
 def numbered(names: Iterable[str]) -> list[tuple[int, str]]:
@@ -39,13 +37,6 @@ def numbered(names: Iterable[str]) -> list[tuple[int, str]]:
     """
     pairs = ((version_number(name), name) for name in sorted(names))
     return [(number, name) for number, name in pairs if number is not None]
-
-
-def number_above(highest: int, base: str | Path) -> int:
-    """The number of the next version. Raises PublishFailed when there can be none."""
-    if highest >= _HIGHEST_VERSION:
-        raise PublishFailed(f"{base}: version {highest} is the highest that there can be")
-    return highest + 1
 
 
 def versions(base: str | Path) -> tuple[int, ...]:
@@ -106,8 +97,7 @@ def live_version(base: str | Path) -> int | None:
 
 def config_entry(base: Path) -> Entry | None:
     """The entry of a model in ``models.config``; None when it has none yet."""
-    path = models_config.path_of(base)
-    return models_config.entry(models_config.read_text(path), model_name(base), origin=path)
+    return ModelsConfig.read(base).entry
 
 
 def entries(base: Path) -> list[tuple[int, Path]]:

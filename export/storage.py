@@ -14,23 +14,13 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from . import label_history, models_config
-from .addresses import is_address, model_name
+from . import label_history, repository
+from .addresses import is_address
 from .durable_files import locked, make_folders, sync, sync_tree, try_lock, why
 from .errors import ExportError, HistoryNotWritten, NotAModel, PublishFailed
 from .label_history import Move
-from .models_config import STABLE, Entry
-from .repository import (
-    SAVED_MODEL,
-    choose_version,
-    config_entry,
-    entries,
-    live_version,
-    number_above,
-    numbered,
-    version_directory,
-    version_number,
-)
+from .models_config import CONFIG_FILE, STABLE, Entry, ModelsConfig, edit_lock
+from .repository import HIGHEST_VERSION, SAVED_MODEL
 
 _PUBLISH_LOCK: Final = ".publish.lock"
 _INCOMING: Final = ".incoming-"
@@ -44,13 +34,11 @@ class Storage(Protocol):
     """The place of a model, as publishing and loading see it.
 
     The methods raise PublishFailed for what the place does not allow, and ``errors`` for what
-    breaks on the way, which ``reason`` puts into words.
+    breaks on the way.
     """
 
-    errors: tuple[type[Exception], ...]
-
-    def reason(self, error: Exception) -> str:
-        """In one line, what broke."""
+    errors: tuple[type[Exception], ...] = (OSError,)
+    _base: str | Path
 
     def check(self, candidate: Path | None) -> None:
         """Find out before the work what keeps a version from being published; changes nothing."""
@@ -60,9 +48,17 @@ class Storage(Protocol):
 
         For a dry run.
         """
+        return
 
     def next_number(self) -> int:
         """The number that the next version gets when nobody else publishes meanwhile."""
+        highest = self._highest_number()
+        if highest >= HIGHEST_VERSION:
+            raise PublishFailed(f"{self._base}: version {highest} is the highest that there can be")
+        return highest + 1
+
+    def _highest_number(self) -> int:
+        """The highest number that is taken; 0 when there is none."""
 
     def version_directory(self, version: int | None) -> str | Path:
         """The place of a version, by default of the live one. Raises NotAModel, VersionNotFound."""
@@ -74,10 +70,10 @@ class Storage(Protocol):
         """Where the next version is to be written; it goes when the block ends."""
 
     def commit(self, version: Path) -> int:
-        """Make the version in the staging folder one of the model; gives its number."""
+        """Make the version in the staging folder one of the model; gives its number.
 
-    def enter(self, number: int) -> None:
-        """Make a model's first version live."""
+        The first version of a model is then live.
+        """
 
 
 def open_storage(
@@ -102,7 +98,12 @@ def open_storage(
     return LocalStorage(Path(base), served_at, tell)
 
 
-class LocalStorage:
+def reason(error: Exception) -> str:
+    """In one line, what broke in a storage."""
+    return why(error) if isinstance(error, OSError) else " ".join(str(error).split())
+
+
+class LocalStorage(Storage):
     """A folder: a version appears whole or not at all, and many may publish at once.
 
     A version is made beside the versions, in a folder whose name is no number and which servers
@@ -120,7 +121,7 @@ class LocalStorage:
     rename, so that NFS and the like promise what they have of these.
     """
 
-    errors: tuple[type[Exception], ...] = (OSError,)
+    _base: Path
 
     def __init__(
         self,
@@ -132,23 +133,18 @@ class LocalStorage:
         self._served_at = served_at
         self._tell = tell
 
-    def reason(self, error: Exception) -> str:
-        return why(error) if isinstance(error, OSError) else str(error)
-
     def check(self, candidate: Path | None) -> None:
         base = self._base
         if base.exists() and not base.is_dir():
             raise PublishFailed(f"{base}: is a file; name a folder")
         if (base / SAVED_MODEL).exists():
             raise PublishFailed(f"{base}: is a version; name the folder of a model")
-        if candidate is not None:
-            inside = base.absolute().resolve().is_relative_to(candidate.absolute().resolve())
-            if inside:
-                raise PublishFailed(
-                    f"{base}: lies inside of the candidate {candidate}; name another"
-                )
+        if candidate is not None and base.absolute().resolve().is_relative_to(
+            candidate.absolute().resolve()
+        ):
+            raise PublishFailed(f"{base}: lies inside of the candidate {candidate}; name another")
         if self._served_at is not None:
-            models_config.base_path(base, self._served_at, config_entry(base))
+            ModelsConfig.read(base).entry_at(self._served_at)
 
     def check_writable(self) -> None:
         base = self._base
@@ -158,25 +154,21 @@ class LocalStorage:
                 f"{base}: cannot publish: {there} cannot be written to; name a folder that can be"
             )
 
-    def next_number(self) -> int:
-        return number_above(self._highest_ever() if self._base.is_dir() else 0, self._base)
-
     def version_directory(self, version: int | None) -> Path:
-        return version_directory(
-            self._base, live_version(self._base) if version is None else version
-        )
+        chosen = repository.live_version(self._base) if version is None else version
+        return repository.version_directory(self._base, chosen)
 
     @contextmanager
     def live_version(self) -> Iterator[Path | None]:
-        live = live_version(self._base) if self._base.is_dir() else None
-        yield None if live is None else dict(entries(self._base)).get(live)
+        live = repository.live_version(self._base) if self._base.is_dir() else None
+        yield None if live is None else dict(repository.entries(self._base)).get(live)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
         base = self._base
         make_folders(base)
-        with models_config.edit_lock(base, self._tell):  # before the work: can it be edited at all?
-            config_entry(base)
+        with edit_lock(base, self._tell) as config:  # before the work: can it be edited at all?
+            _ = config.entry
         incoming = base / f"{_INCOMING}{secrets.token_hex(4)}"
         # Under the lock of the base, or a cleaner could find the folder before its lock is held.
         with locked(base / _PUBLISH_LOCK):
@@ -204,30 +196,26 @@ class LocalStorage:
             # its folder tells it, and `remove` writes it before the folder goes.
             with suppress(OSError):
                 _remember(lock, number)
+        self._enter(number)
         return number
 
-    def enter(self, number: int) -> None:
+    def _enter(self, number: int) -> None:
+        """Enter a model's first version in the config."""
         base = self._base
         try:
-            with models_config.edit_lock(base, self._tell) as path:
-                text = models_config.read_text(path)
-                name = model_name(base)
-                if models_config.entry(text, name, origin=path) is not None:
-                    return
-                folder = models_config.base_path(base, self._served_at, None)
-                entry = Entry(folder, (number,), {STABLE: number})
-                models_config.write(path, models_config.with_entry(text, name, entry))
-                label_history.append(base, Move(STABLE, None, number, "publish"))
+            with edit_lock(base, self._tell) as config:
+                if config.entry is None:
+                    folder = config.entry_at(self._served_at).base_path
+                    config.with_entry(Entry(folder, (number,), {STABLE: number})).write()
+                    label_history.append(base, Move(STABLE, None, number, "publish"))
         except HistoryNotWritten as error:
             raise PublishFailed(
-                f"{base}: version {number} is published and entered in "
-                f"{models_config.CONFIG_FILE}; {error}"
+                f"{base}: version {number} is published and entered in {CONFIG_FILE}; {error}"
             ) from error
         except (ExportError, OSError) as error:
             raise PublishFailed(
-                f"{base}: version {number} is published, but not entered in "
-                f"{models_config.CONFIG_FILE}: {self.reason(error)}; mend that, then: "
-                f"tfkmeans promote {base} {number}"
+                f"{base}: version {number} is published, but not entered in {CONFIG_FILE}: "
+                f"{reason(error)}; mend that, then: tfkmeans promote {base} {number}"
             ) from error
 
     def remove(self, version: int) -> None:
@@ -236,10 +224,10 @@ class LocalStorage:
         Whoever calls has seen to it that no label is on it. Raises PublishFailed, VersionNotFound.
         """
         base = self._base
-        directory = version_directory(base, version)
+        directory = repository.version_directory(base, version)
         try:
             with locked(base / _PUBLISH_LOCK) as lock:
-                _remember(lock, self._highest_ever())
+                _remember(lock, self._highest_number())
                 removed = base / f"{_REMOVED}{secrets.token_hex(4)}"
                 directory.rename(removed)
                 sync(base)
@@ -247,13 +235,15 @@ class LocalStorage:
         except OSError as error:
             raise PublishFailed(f"{base}: cannot remove version {version}: {why(error)}") from error
 
-    def _highest_ever(self) -> int:
-        """The highest number that a version of the model has or had; 0 when there was none."""
+    def _highest_number(self) -> int:
+        """Also of what was removed."""
+        if not self._base.is_dir():
+            return 0
         try:
             remembered = int((self._base / _PUBLISH_LOCK).read_text(encoding="ascii") or 0)
         except (FileNotFoundError, ValueError):
             remembered = 0
-        return max([remembered, *(number for number, _ in entries(self._base))])
+        return max([remembered, *(number for number, _ in repository.entries(self._base))])
 
     def _remove_leftovers(self) -> None:
         """Remove the folders of publishers that are dead, and what was left of a removal.
@@ -275,7 +265,7 @@ def _remember(lock: int, number: int) -> None:
     os.fsync(lock)
 
 
-class GFileStorage:
+class GFileStorage(Storage):
     """An address that ``tf.io.gfile`` reaches: ``gs://``, ``s3://``, ``ram://``, ``file://``.
 
     Less is promised than of a folder, for such a store has no rename, no lock and no fsync:
@@ -293,32 +283,24 @@ class GFileStorage:
     def __init__(self, base: str, served_at: str | None = None) -> None:
         import tensorflow as tf
 
-        self.errors: tuple[type[Exception], ...] = (tf.errors.OpError, OSError)
+        self.errors = (tf.errors.OpError, OSError)
         self._gfile = tf.io.gfile
         self._base = base.rstrip("/")  # to a store, m//1 is another place than m/1
         self._served_at = served_at
 
-    def reason(self, error: Exception) -> str:
-        return " ".join(str(error).split())
-
     def check(self, candidate: Path | None) -> None:
         if self._served_at is not None:
             raise PublishFailed(
-                f"served_at {self._served_at}: no {models_config.CONFIG_FILE} is written beside "
-                f"{self._base}; leave it out"
+                f"served_at {self._served_at}: no {CONFIG_FILE} is written beside {self._base}; "
+                "leave it out"
             )
 
-    def check_writable(self) -> None:
-        """A store says so only when it is written to."""
-
-    def next_number(self) -> int:
-        """Above all numbers that are taken, by whole versions and by whatever else."""
-        return number_above(
-            max((number for number, _ in numbered(self._names())), default=0), self._base
-        )
+    def _highest_number(self) -> int:
+        """By whole versions and by whatever else."""
+        return max((number for number, _ in repository.numbered(self._names())), default=0)
 
     def version_directory(self, version: int | None) -> str:
-        return choose_version(self._base, self._versions(), version)
+        return repository.choose_version(self._base, self._versions(), version)
 
     @contextmanager
     def live_version(self) -> Iterator[Path | None]:
@@ -350,16 +332,15 @@ class GFileStorage:
             self._gfile.remove(marker)
         return number
 
-    def enter(self, number: int) -> None:
-        """The highest version is live."""
-
     def _names(self) -> list[str]:
         if not self._gfile.isdir(self._base):
             return []
         return [name.rstrip("/") for name in self._gfile.listdir(self._base)]
 
     def _versions(self) -> dict[int, str]:
-        places = {number: f"{self._base}/{name}" for number, name in numbered(self._names())}
+        places = {
+            number: f"{self._base}/{name}" for number, name in repository.numbered(self._names())
+        }
         return {
             number: place
             for number, place in places.items()
@@ -370,7 +351,7 @@ class GFileStorage:
         """Remove what publishers that died have left, and nothing that others put there."""
         for name in self._names():
             number = name.removeprefix(_INCOMING)
-            if name == number or version_number(number) is None:
+            if name == number or repository.version_number(number) is None:
                 continue
             left = f"{self._base}/{number}"
             if self._gfile.isdir(left) and not self._gfile.exists(f"{left}/{SAVED_MODEL}"):
@@ -379,17 +360,12 @@ class GFileStorage:
 
     def _copy(self, source: str, target: str) -> None:
         """Copy a tree; ``saved_model.pb`` comes last."""
-        last: list[tuple[str, str]] = []
-        for folder, _, files in self._gfile.walk(source):
-            inside = folder[len(source) :].strip("/")
-            if not files:  # a store has no empty folders, and ram:// takes them for files
-                continue
-            self._gfile.makedirs(posixpath.join(target, inside).rstrip("/"))
-            for name in files:
-                pair = (posixpath.join(folder, name), posixpath.join(target, inside, name))
-                if name == SAVED_MODEL:
-                    last.append(pair)
-                else:
-                    self._gfile.copy(*pair)
-        for pair in last:
-            self._gfile.copy(*pair)
+        files = [
+            posixpath.join(folder, name)
+            for folder, _, names in self._gfile.walk(source)
+            for name in names
+        ]
+        for file in sorted(files, key=lambda file: posixpath.basename(file) == SAVED_MODEL):
+            copy = target + file.removeprefix(source)
+            self._gfile.makedirs(posixpath.dirname(copy))
+            self._gfile.copy(file, copy)
