@@ -102,17 +102,14 @@ def promote(base: Path, entry: Entry, version: int, label: str = STABLE) -> Plan
         raise MoveRefused(f"label {label!r}: a server takes no such label; leave out / and :")
     if label == CANARY:
         return canary(base, entry, version)
-    labels = {**entry.labels, label: version}
-    if label != STABLE:
-        stable = entry.stable
-        if stable is not None and version > stable:
-            raise MoveRefused(
-                f"{base}: version {version} is above {stable}, which is stable, and would answer "
-                f"all who ask for no version; promote it first, or: tfkmeans canary {base} "
-                f"{version}"
-            )
-        labels.setdefault(STABLE, version)
-    return _plan_labels(base, entry, labels, "promote")
+    stable = version if label == STABLE or entry.stable is None else entry.stable
+    if version > stable:
+        raise MoveRefused(
+            f"{base}: version {version} is above {stable}, which is stable, and would answer all "
+            f"who ask for no version; promote it first, or: tfkmeans canary {base} {version}"
+        )
+    labels = {**entry.labels, STABLE: stable, label: version}
+    return _plan_labels(base, entry, labels, stable, "promote")
 
 
 def canary(base: Path, entry: Entry, version: int | None) -> Plan:
@@ -121,14 +118,14 @@ def canary(base: Path, entry: Entry, version: int | None) -> Plan:
     Raises VersionNotFound, NotAModel, MoveRefused.
     """
     labels = {label: on for label, on in entry.labels.items() if label != CANARY}
+    if entry.stable is None:
+        raise MoveRefused(f"{base}: no version is stable yet; promote one first")
     if version is not None:
         version_directory(base, version)
-        if entry.stable is None:
-            raise MoveRefused(f"{base}: no version is stable yet; promote one first")
         if version == entry.stable:
             raise MoveRefused(f"{base}: version {version} is stable; a canary is another one")
         labels = {STABLE: entry.stable, **labels, CANARY: version}
-    return _plan_labels(base, entry, labels, "canary")
+    return _plan_labels(base, entry, labels, entry.stable, "canary")
 
 
 def rollback(base: Path, entry: Entry, to: int | None = None) -> Plan:
@@ -146,7 +143,7 @@ def rollback(base: Path, entry: Entry, to: int | None = None) -> Plan:
                 "name one: --to V"
             )
     version_directory(base, to)
-    return _plan_labels(base, entry, {**entry.labels, STABLE: to}, ROLLBACK)
+    return _plan_labels(base, entry, {**entry.labels, STABLE: to}, to, ROLLBACK)
 
 
 def way_back(base: Path, entry: Entry | None) -> int | None:
@@ -161,17 +158,15 @@ def way_back(base: Path, entry: Entry | None) -> int | None:
     return next((place for place in places if place in there and place != entry.stable), None)
 
 
-def _plan_labels(base: Path, entry: Entry, labels: Mapping[str, int], by: str) -> Plan:
+def _plan_labels(base: Path, entry: Entry, labels: Mapping[str, int], stable: int, by: str) -> Plan:
     """What is loaded is what carries a label, and no label but the canary's is above stable."""
-    stable = labels.get(STABLE, entry.stable)
     settled = {
-        label: min(on, stable) if stable is not None and label != CANARY else on
+        label: on if label == CANARY else min(on, stable)
         for label, on in labels.items()
+        if (label, on) != (CANARY, stable)
     }
-    if settled.get(CANARY) == stable:
-        del settled[CANARY]
-    loaded = {*settled.values(), *([stable] if stable is not None else [])}
-    after = Entry(entry.base_path, tuple(sorted(loaded)), settled)
+    loaded = tuple(sorted({*settled.values(), stable}))
+    after = Entry(entry.base_path, loaded, settled)
     return Plan(model_name(base), entry, after, by)
 
 

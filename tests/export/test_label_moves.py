@@ -286,6 +286,16 @@ def test_another_label_is_loaded_below_stable_and_refused_above(base: Path) -> N
         move(base, label_moves.promote, 4, "next")
 
 
+def test_another_label_leaves_an_entry_by_hand_its_stable_version(base: Path) -> None:
+    plan = label_moves.promote(base, Entry(str(base), (3,)), 1, "old")
+    assert (plan.after.versions, plan.after.labels) == ((1, 3), {"stable": 3, "old": 1})
+
+
+def test_a_model_without_a_stable_version_has_no_canary_to_take_away(base: Path) -> None:
+    with pytest.raises(MoveRefused, match="no version is stable yet; promote one first"):
+        label_moves.canary(base, Entry(str(base)), None)
+
+
 @pytest.mark.parametrize(
     "decide", [partial(label_moves.promote, version=2), partial(label_moves.canary, version=2)]
 )
