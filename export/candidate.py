@@ -3,7 +3,7 @@
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kmeans_module import FitResult
 
-from . import batching, file_hashes, golden_requests, sample_rows, saved_model, warmup
+from . import batching, file_hashes, golden_requests, sample_rows, warmup
 from .errors import CandidateNotWritten, InvalidCandidate
 from .model_card import ModelCard, distance_space
 
@@ -92,28 +92,35 @@ def write_version(
 ) -> None:
     """Write every part of a version into a folder that does not exist yet. Raises OSError."""
     directory.mkdir()
-    try:
-        _write_parts(directory, module, card, points)
-    except tf.errors.OpError as error:
-        raise OSError(error.message) from error
-
-
-def _write_parts(
-    directory: Path, module: "KMeansModule", card: ModelCard, points: NDArray[Any]
-) -> None:
-    signatures = module.signatures
+    signatures, seed = module.signatures, card.parameters.seed
 
     def answer(signature: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         outputs = signatures[signature](**{name: tf.constant(inputs[name]) for name in inputs})
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
-    saved_model.write(directory, module, card.feature_names)
-    warmup.write(directory, points, model=card.model)
-    golden_requests.write(
-        directory,
-        golden_requests.choose(points, card.n_clusters, answer, seed=card.parameters.seed),
-    )
-    sample_rows.write(directory, points, seed=card.parameters.seed)
-    batching.write(directory)
-    # Last, for it holds the hashes of all that is there.
-    replace(card, files_sha256=file_hashes.hashes(directory)).write(directory)
+    try:
+        write_saved_model(directory, module, card.feature_names)
+        warmup.write(directory, points, model=card.model)
+        requests = golden_requests.choose(points, card.n_clusters, answer, seed=seed)
+        golden_requests.write(directory, requests)
+        sample_rows.write(directory, points, seed=seed)
+        batching.write(directory)
+        # Last, for it holds the hashes of all that is there.
+        replace(card, files_sha256=file_hashes.hashes(directory)).write(directory)
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
+
+
+def write_saved_model(
+    version_directory: Path, module: "KMeansModule", feature_names: Sequence[str] | None = None
+) -> None:
+    """Write the SavedModel of ``module``, with every signature of the served contract.
+
+    With ``feature_names``, in the order of the columns, also those over tf.Examples.
+
+    Raises OSError or tf.errors.OpError when the disk does not take it.
+    """
+    signatures = module.signatures
+    if feature_names is not None:
+        signatures |= module.example_signatures(feature_names)
+    tf.saved_model.save(module, str(version_directory), signatures=signatures)

@@ -55,11 +55,11 @@ def server(
     modules: dict[int, KMeansModule], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[EmbeddedServer]:
     """Serves both versions, of which the first has the label ``stable``."""
-    from export import saved_model
+    from export.candidate import write_saved_model
 
     folder = tmp_path_factory.mktemp("clients")
     for version, module in modules.items():
-        saved_model.write(folder / "customers" / str(version), module)
+        write_saved_model(folder / "customers" / str(version), module)
     config = folder / "models.config"
     config.write_text(_config(folder / "customers"))
     with EmbeddedServer(
@@ -208,9 +208,9 @@ def test_an_unknown_model_is_not_found_and_never_ready(server: EmbeddedServer, w
 def test_a_stopped_server_is_unavailable(
     modules: dict[int, KMeansModule], tmp_path: Path, wire: str
 ) -> None:
-    from export import saved_model
+    from export.candidate import write_saved_model
 
-    saved_model.write(tmp_path / "customers" / "1", modules[1])
+    write_saved_model(tmp_path / "customers" / "1", modules[1])
     with EmbeddedServer(model_name="customers", model_base_path=tmp_path / "customers") as running:
         client = _client(wire, running, "customers")
         client.assign(POINTS)

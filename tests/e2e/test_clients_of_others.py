@@ -29,12 +29,12 @@ POINTS[3, 0] = np.nan
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    from export import saved_model
+    from export.candidate import write_saved_model
 
     folder = tmp_path_factory.mktemp("others") / "customers"
     centroids = np.array([[0, 0], [4, 0], [0, 4]], np.float32)
     module = KMeansModule(centroids, np.zeros(2, np.float32), np.ones(2, np.float32))
-    saved_model.write(folder / "1", module)
+    write_saved_model(folder / "1", module)
     with EmbeddedServer(model_name="customers", model_base_path=folder) as running:
         yield running
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from export.saved_model import write
+from export.candidate import write_saved_model
 from kmeans_module import fit
 from tests.kmeans_module.problems import blobs
 
@@ -20,7 +20,7 @@ def test_fit_step_of_the_exported_model_walks_through_the_history_of_the_fit(
     assert fitted.n_iter > 3
     directory = tmp_path / "1"
     directory.mkdir()
-    write(directory, fitted.module)
+    write_saved_model(directory, fitted.module)
     loaded = tf.saved_model.load(str(directory))
     step = loaded.signatures["fit_step"]
 

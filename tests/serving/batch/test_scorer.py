@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from export.candidate import write_saved_model
 from export.errors import InvalidCandidate
-from export.saved_model import write
 from kmeans_module import KMeansModule
 from serving.batch.scorer import LocalScorer
 
@@ -17,7 +17,7 @@ def test_a_version_answers_as_its_module_does_also_for_no_rows_and_bad_rows(tmp_
     )
     module = KMeansModule(centroids, shift, scale)
     (tmp_path / "7").mkdir()
-    write(tmp_path / "7", module)
+    write_saved_model(tmp_path / "7", module)
     scorer = LocalScorer(tmp_path / "7")
 
     # (12 - 10, 4 / 2) is (2, 2) in the model's space: the root of 5 from (1, 0).
