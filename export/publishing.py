@@ -86,16 +86,21 @@ def publish(
         place than ``served_at``; nothing was published.
     """
     candidate, name = Path(candidate), name or str(candidate)
-    storage = _storage(base, options)
-    with _failures(storage, base):
-        _check_candidate(candidate)
+    with _open(base, options) as storage:
+        if not candidate.is_dir():
+            raise InvalidCandidate(
+                f"{candidate}: there is no such folder; name a version directory"
+            )
+        if not (candidate / SAVED_MODEL).is_file():
+            raise InvalidCandidate(f"{candidate}: has no {SAVED_MODEL}; name a version directory")
+        ModelCard.read(candidate)
         storage.check(candidate)
         if dry_run:
             storage.check_writable()
             with storage.live_version() as live:
                 _pass_gate(candidate, live, name, options)
             return storage.next_number()
-    return _publish(partial(copy_tree, candidate), storage, base, name, options)
+        return _publish(partial(copy_tree, candidate), storage, name, options)
 
 
 def publish_fit(
@@ -133,8 +138,7 @@ def publish_fit(
       InvalidCandidate: the points or the names are not those of the fit.
       PublishRefused, PublishFailed, InvalidModelsConfig: as by ``publish``.
     """
-    storage = _storage(base, options)
-    with _failures(storage, base):
+    with _open(base, options) as storage:
         storage.check(None)
     from .candidate import write_version
     from .card_from_fit import make_card
@@ -149,7 +153,9 @@ def publish_fit(
         rows_left_out=rows_left_out,
     )
     write = partial(write_version, module=result.module, card=card, points=rows)
-    return load(base, _publish(write, storage, base, str(base), options))
+    with _open(base, options) as storage:
+        number = _publish(write, storage, str(base), options)
+    return load(base, number)
 
 
 def _rows_and_names(
@@ -169,32 +175,22 @@ def _rows_and_names(
         raise InvalidCandidate(f"points are no table of numbers: {error}") from None
 
 
-def _storage(base: str | Path, options: PublishOptions) -> Storage:
-    return open_storage(
-        base,
-        served_at=options.get("served_at"),
-        tell=options.get("tell", lambda _said: None),
-    )
-
-
 @contextmanager
-def _failures(storage: Storage, base: str | Path) -> Iterator[None]:
-    """Raise PublishFailed for what breaks in the block."""
+def _open(base: str | Path, options: PublishOptions) -> Iterator[Storage]:
+    """The storage that ``base`` is in. Raises PublishFailed for what of it breaks in the block."""
+    tell = options.get("tell", lambda _said: None)
+    storage = open_storage(base, served_at=options.get("served_at"), tell=tell)
     try:
-        yield
+        yield storage
     except storage.errors as error:
         raise PublishFailed(f"{base}: cannot publish: {reason(error)}") from error
 
 
 def _publish(
-    write: Callable[[Path], None],
-    storage: Storage,
-    base: str | Path,
-    name: str,
-    options: PublishOptions,
+    write: Callable[[Path], None], storage: Storage, name: str, options: PublishOptions
 ) -> int:
     """Publish what ``write`` makes of a path that is not there yet."""
-    with _failures(storage, base), storage.staging() as version:
+    with storage.staging() as version:
         write(version)
         with storage.live_version() as live:
             overridden = _pass_gate(version, live, name, options)
@@ -230,12 +226,3 @@ def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOpti
     if not options.get("force", False):
         refuse_for(found, name, mend="; --force publishes it all the same")
     return found
-
-
-def _check_candidate(candidate: Path) -> None:
-    """Raise InvalidCandidate for what is no version directory."""
-    if not candidate.is_dir():
-        raise InvalidCandidate(f"{candidate}: there is no such folder; name a version directory")
-    if not (candidate / SAVED_MODEL).is_file():
-        raise InvalidCandidate(f"{candidate}: has no {SAVED_MODEL}; name a version directory")
-    ModelCard.read(candidate)

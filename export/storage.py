@@ -10,7 +10,8 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -38,23 +39,20 @@ class Storage(Protocol):
     """
 
     errors: tuple[type[Exception], ...] = (OSError,)
-    _base: str | Path
+    base: str | Path
 
     def check(self, candidate: Path | None) -> None:
         """Find out before the work what keeps a version from being published; changes nothing."""
 
     def check_writable(self) -> None:
-        """Find out what making folders and files would, where that can be had without making any.
-
-        For a dry run.
-        """
+        """For a dry run: find out whether files could be written, where no attempt is needed."""
         return
 
     def next_number(self) -> int:
         """The number that the next version gets when nobody else publishes meanwhile."""
         highest = self._highest_number()
         if highest >= HIGHEST_VERSION:
-            raise PublishFailed(f"{self._base}: version {highest} is the highest that there can be")
+            raise PublishFailed(f"{self.base}: version {highest} is the highest that there can be")
         return highest + 1
 
     def _highest_number(self) -> int:
@@ -103,6 +101,7 @@ def reason(error: Exception) -> str:
     return why(error) if isinstance(error, OSError) else " ".join(str(error).split())
 
 
+@dataclass(frozen=True)
 class LocalStorage(Storage):
     """A folder: a version appears whole or not at all, and many may publish at once.
 
@@ -121,20 +120,12 @@ class LocalStorage(Storage):
     rename, so that NFS and the like promise what they have of these.
     """
 
-    _base: Path
-
-    def __init__(
-        self,
-        base: Path,
-        served_at: str | None = None,
-        tell: Callable[[str], None] = lambda _said: None,
-    ) -> None:
-        self._base = base
-        self._served_at = served_at
-        self._tell = tell
+    base: Path
+    served_at: str | None = None
+    tell: Callable[[str], None] = lambda _said: None
 
     def check(self, candidate: Path | None) -> None:
-        base = self._base
+        base = self.base
         if base.exists() and not base.is_dir():
             raise PublishFailed(f"{base}: is a file; name a folder")
         if (base / SAVED_MODEL).exists():
@@ -143,11 +134,11 @@ class LocalStorage(Storage):
             candidate.absolute().resolve()
         ):
             raise PublishFailed(f"{base}: lies inside of the candidate {candidate}; name another")
-        if self._served_at is not None:
-            ModelsConfig.read(base).entry_at(self._served_at)
+        if self.served_at is not None:
+            ModelsConfig.read(base).entry_at(self.served_at)
 
     def check_writable(self) -> None:
-        base = self._base
+        base = self.base
         there = next(folder for folder in (base, *base.absolute().parents) if folder.exists())
         if not os.access(there, os.W_OK | os.X_OK):
             raise PublishFailed(
@@ -155,43 +146,36 @@ class LocalStorage(Storage):
             )
 
     def version_directory(self, version: int | None) -> Path:
-        chosen = repository.live_version(self._base) if version is None else version
-        return repository.version_directory(self._base, chosen)
+        chosen = repository.live_version(self.base) if version is None else version
+        return repository.version_directory(self.base, chosen)
 
     @contextmanager
     def live_version(self) -> Iterator[Path | None]:
-        live = repository.live_version(self._base) if self._base.is_dir() else None
-        yield None if live is None else dict(repository.entries(self._base)).get(live)
+        live = repository.live_version(self.base) if self.base.is_dir() else None
+        yield None if live is None else dict(repository.entries(self.base)).get(live)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        base = self._base
+        base = self.base
         make_folders(base)
-        with edit_lock(base, self._tell) as config:  # before the work: can it be edited at all?
+        with edit_lock(base, self.tell) as config:  # before the work: can it be edited at all?
             _ = config.entry
         incoming = base / f"{_INCOMING}{secrets.token_hex(4)}"
-        # Under the lock of the base, or a cleaner could find the folder before its lock is held.
-        with locked(base / _PUBLISH_LOCK):
-            self._remove_leftovers()
-            incoming.mkdir()
-            try:
-                lock = try_lock(incoming / "lock")
-            except OSError:
-                incoming.rmdir()
-                raise
-        try:
+        with ExitStack() as stack:
+            # Under the base's lock, or a cleaner could find the folder before its lock is held.
+            with locked(base / _PUBLISH_LOCK):
+                self._remove_leftovers()
+                incoming.mkdir()
+                stack.callback(shutil.rmtree, incoming, ignore_errors=True)
+                stack.enter_context(locked(incoming / "lock"))
             yield incoming / "version"
-        finally:
-            shutil.rmtree(incoming, ignore_errors=True)
-            if lock is not None:
-                os.close(lock)
 
     def commit(self, version: Path) -> int:
         sync_tree(version)
-        with locked(self._base / _PUBLISH_LOCK) as lock:
+        with locked(self.base / _PUBLISH_LOCK) as lock:
             number = self.next_number()
-            version.rename(self._base / str(number))
-            sync(self._base)
+            version.rename(self.base / str(number))
+            sync(self.base)
             # A full disk does not take the number, nor does it have to: while the version is there
             # its folder tells it, and `remove` writes it before the folder goes.
             with suppress(OSError):
@@ -201,11 +185,11 @@ class LocalStorage(Storage):
 
     def _enter(self, number: int) -> None:
         """Enter a model's first version in the config."""
-        base = self._base
+        base = self.base
         try:
-            with edit_lock(base, self._tell) as config:
+            with edit_lock(base, self.tell) as config:
                 if config.entry is None:
-                    folder = config.entry_at(self._served_at).base_path
+                    folder = config.entry_at(self.served_at).base_path
                     config.with_entry(Entry(folder, (number,), {STABLE: number})).write()
                     label_history.append(base, Move(STABLE, None, number, "publish"))
         except HistoryNotWritten as error:
@@ -223,7 +207,7 @@ class LocalStorage(Storage):
 
         Whoever calls has seen to it that no label is on it. Raises PublishFailed, VersionNotFound.
         """
-        base = self._base
+        base = self.base
         directory = repository.version_directory(base, version)
         try:
             with locked(base / _PUBLISH_LOCK) as lock:
@@ -237,22 +221,22 @@ class LocalStorage(Storage):
 
     def _highest_number(self) -> int:
         """Also of what was removed."""
-        if not self._base.is_dir():
+        if not self.base.is_dir():
             return 0
         try:
-            remembered = int((self._base / _PUBLISH_LOCK).read_text(encoding="ascii") or 0)
+            remembered = int((self.base / _PUBLISH_LOCK).read_text(encoding="ascii") or 0)
         except (FileNotFoundError, ValueError):
             remembered = 0
-        return max([remembered, *(number for number, _ in repository.entries(self._base))])
+        return max([remembered, *(number for number, _ in repository.entries(self.base))])
 
     def _remove_leftovers(self) -> None:
         """Remove the folders of publishers that are dead, and what was left of a removal.
 
         A dead publisher is one whose lock nobody holds.
         """
-        for removed in self._base.glob(f"{_REMOVED}*"):
+        for removed in self.base.glob(f"{_REMOVED}*"):
             shutil.rmtree(removed, ignore_errors=True)
-        for incoming in self._base.glob(f"{_INCOMING}*"):
+        for incoming in self.base.glob(f"{_INCOMING}*"):
             lock = try_lock(incoming / "lock")
             if lock is not None:
                 shutil.rmtree(incoming, ignore_errors=True)
@@ -285,13 +269,13 @@ class GFileStorage(Storage):
 
         self.errors = (tf.errors.OpError, OSError)
         self._gfile = tf.io.gfile
-        self._base = base.rstrip("/")  # to a store, m//1 is another place than m/1
+        self.base = base.rstrip("/")  # to a store, m//1 is another place than m/1
         self._served_at = served_at
 
     def check(self, candidate: Path | None) -> None:
         if self._served_at is not None:
             raise PublishFailed(
-                f"served_at {self._served_at}: no {CONFIG_FILE} is written beside {self._base}; "
+                f"served_at {self._served_at}: no {CONFIG_FILE} is written beside {self.base}; "
                 "leave it out"
             )
 
@@ -300,18 +284,16 @@ class GFileStorage(Storage):
         return max((number for number, _ in repository.numbered(self._names())), default=0)
 
     def version_directory(self, version: int | None) -> str:
-        return repository.choose_version(self._base, self._versions(), version)
+        return repository.choose_version(self.base, self._versions(), version)
 
     @contextmanager
     def live_version(self) -> Iterator[Path | None]:
-        there = self._versions()
-        if not there:
-            yield None
-            return
         # Compared where it can be loaded by a process of its own: ram:// is this one's.
         with tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:
-            live = Path(scratch, str(max(there)))
-            self._copy(there[max(there)], str(live))
+            there = self._versions()
+            live = Path(scratch, str(max(there))) if there else None
+            if live is not None:
+                self._copy(there[max(there)], str(live))
             yield live
 
     @contextmanager
@@ -322,24 +304,24 @@ class GFileStorage(Storage):
     def commit(self, version: Path) -> int:
         number = self.next_number()
         self._remove_leftovers()
-        marker = f"{self._base}/{_INCOMING}{number}"
-        self._gfile.makedirs(self._base)
+        marker = f"{self.base}/{_INCOMING}{number}"
+        self._gfile.makedirs(self.base)
         with self._gfile.GFile(marker, "w") as file:
             file.write("tfkmeans is writing this version, or died of it\n")
-        self._copy(str(version), f"{self._base}/{number}")
+        self._copy(str(version), f"{self.base}/{number}")
         # The version is whole: a mark that does not go now is removed by the next publisher.
         with suppress(*self.errors):
             self._gfile.remove(marker)
         return number
 
     def _names(self) -> list[str]:
-        if not self._gfile.isdir(self._base):
+        if not self._gfile.isdir(self.base):
             return []
-        return [name.rstrip("/") for name in self._gfile.listdir(self._base)]
+        return [name.rstrip("/") for name in self._gfile.listdir(self.base)]
 
     def _versions(self) -> dict[int, str]:
         places = {
-            number: f"{self._base}/{name}" for number, name in repository.numbered(self._names())
+            number: f"{self.base}/{name}" for number, name in repository.numbered(self._names())
         }
         return {
             number: place
@@ -353,10 +335,10 @@ class GFileStorage(Storage):
             number = name.removeprefix(_INCOMING)
             if name == number or repository.version_number(number) is None:
                 continue
-            left = f"{self._base}/{number}"
+            left = f"{self.base}/{number}"
             if self._gfile.isdir(left) and not self._gfile.exists(f"{left}/{SAVED_MODEL}"):
                 self._gfile.rmtree(left)
-            self._gfile.remove(f"{self._base}/{name}")
+            self._gfile.remove(f"{self.base}/{name}")
 
     def _copy(self, source: str, target: str) -> None:
         """Copy a tree; ``saved_model.pb`` comes last."""
