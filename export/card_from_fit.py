@@ -7,6 +7,7 @@ needed beyond the points is a few bytes a row.
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -30,7 +31,7 @@ from .model_card import (
 )
 
 if TYPE_CHECKING:
-    from kmeans_module import FitResult, KMeansModule
+    from kmeans_module import FitResult
 
 # Numbers in a block of rows: 16 MiB of float32.
 _BLOCK_NUMBERS: Final = 2**22
@@ -74,7 +75,15 @@ def make_card(
             f"feature_names has {len(feature_names)} names, and the points have {n_features} "
             "columns: give one name a column"
         )
-    cluster_index, distance = _assign_in_blocks(module, points)
+    answers = [module.assign(tf.constant(block)) for block in _blocks(points)]
+    cluster_index = np.concatenate([answer["cluster_index"].numpy() for answer in answers])
+    distance = np.concatenate([answer["distance"].numpy() for answer in answers])
+    most_rows, seed = silhouette_rows, parameters.seed
+    try:
+        found = silhouette(points, cluster_index, module=module, max_rows=most_rows, seed=seed)
+        measured = Silhouette(found.mean, found.rows, standard_error=found.standard_error)
+    except UndefinedMeasure:
+        measured = Silhouette(value=None, rows=len(points))
     return ModelCard(
         model=model,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -94,18 +103,12 @@ def make_card(
             rows_left_out=rows_left_out,
         ),
         parameters=Parameters(
-            init=parameters.init,
-            n_init=parameters.n_init,
-            max_iter=parameters.max_iter,
-            tol=parameters.tol,
-            seed=parameters.seed,
+            **{each.name: getattr(parameters, each.name) for each in fields(Parameters)}
         ),
         n_iter=result.n_iter,
         converged=result.converged,
         inertia=float(result.inertia),
-        silhouette=_mean_silhouette(
-            module, points, cluster_index, silhouette_rows, parameters.seed
-        ),
+        silhouette=measured,
         distance_quantiles=_quantiles(distance),
         clusters=_profiles(cluster_index, distance, parameters.n_clusters),
         distance=module.distance,
@@ -131,30 +134,6 @@ def _blocks(points: NDArray[Any]) -> Iterator[NDArray[np.float32]]:
     rows = max(1, _BLOCK_NUMBERS // points.shape[1])
     for start in range(0, len(points), rows):
         yield points[start : start + rows].astype(np.float32, copy=False)
-
-
-def _assign_in_blocks(
-    module: "KMeansModule", points: NDArray[Any]
-) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    answers = [module.assign(tf.constant(block)) for block in _blocks(points)]
-    return (
-        np.concatenate([answer["cluster_index"].numpy() for answer in answers]),
-        np.concatenate([answer["distance"].numpy() for answer in answers]),
-    )
-
-
-def _mean_silhouette(
-    module: "KMeansModule",
-    points: NDArray[Any],
-    cluster_index: NDArray[np.int32],
-    most_rows: int,
-    seed: int,
-) -> Silhouette:
-    try:
-        found = silhouette(points, cluster_index, module=module, max_rows=most_rows, seed=seed)
-    except UndefinedMeasure:
-        return Silhouette(value=None, rows=len(points))
-    return Silhouette(found.mean, found.rows, standard_error=found.standard_error)
 
 
 def _profiles(

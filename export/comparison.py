@@ -5,9 +5,8 @@ candidate of another scale is measured with the same rod. Imports no TensorFlow;
 needs SciPy.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,11 +69,6 @@ class Comparison:
             )
         return found
 
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """The comparison whose fields ``values`` are."""
-        return cls(**values)
-
 
 @dataclass(frozen=True)
 class Answers:
@@ -110,7 +104,7 @@ def compare(
         rows=len(rows),
         live_inertia=live_inertia,
         candidate_inertia=candidate_inertia,
-        inertia_rise=_rise(live_inertia, candidate_inertia),
+        inertia_rise=relative_change(live_inertia, candidate_inertia),
         rows_kept=float(np.mean(match[after] == before)),
         share_change=_largest_share_change(before, match[after], len(live.centroids), after),
     )
@@ -121,8 +115,8 @@ def _mean_squared_distance(rows: NDArray[Any], centroids: NDArray[Any]) -> float
     return float(np.square(offset).sum(axis=1).mean())
 
 
-def _rise(before: float, after: float) -> float:
-    """Relative; of a perfect fit, whatever a float32 rounds is none."""
+def relative_change(before: float, after: float) -> float:
+    """Relative; of rows that lie on their centroids, whatever a float32 rounds is none."""
     tiny = float(np.finfo(np.float32).tiny)
     if before > tiny:
         return after / before - 1

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .comparison import relative_change
 from .model_card import QUANTILES, ModelCard
 
 #: What a standard normal variable exceeds once in a thousand times.
@@ -190,16 +191,9 @@ def _distance_changes(card: ModelCard, recent: RecentAnswers) -> tuple[QuantileC
         # The share of the recent rows that are nearer than the card's quantile.
         nearer = float(np.interp(before, values, list(QUANTILES.values())))
         chance = _is_chance(level, nearer, card.data.rows_used, recent.answered)
-        changes.append(QuantileChange(name, before, after, _change(before, after), chance))
+        change = relative_change(before, after)
+        changes.append(QuantileChange(name, before, after, change, chance))
     return tuple(changes)
-
-
-def _change(before: float, after: float) -> float:
-    """Relative; of rows that lie on their centroids, whatever a float32 rounds is none."""
-    tiny = float(np.finfo(np.float32).tiny)
-    if before > tiny:
-        return after / before - 1
-    return 0.0 if after <= tiny else float(np.finfo(np.float64).max)
 
 
 def _is_chance(before: float, after: float, rows_before: int, rows_after: int) -> bool:

@@ -115,16 +115,12 @@ def try_lock(path: Path) -> int | None:
 def why(error: OSError) -> str:
     """What an OSError means, where it happened, and the mend."""
     mends = {
-        errno.ENOSPC: "free some space",
-        errno.EDQUOT: "free some space",
-        errno.EROFS: "name a folder that can be written to",
-        errno.EACCES: "name a folder that can be written to",
-        errno.EPERM: "name a folder that can be written to",
-        errno.EEXIST: "a file is in the way: name another folder",
-        errno.ENOTDIR: "a file is in the way: name another folder",
-        errno.ENOTEMPTY: "something else has taken the number meanwhile: do it again",
+        "free some space": (errno.ENOSPC, errno.EDQUOT),
+        "name a folder that can be written to": (errno.EROFS, errno.EACCES, errno.EPERM),
+        "a file is in the way: name another folder": (errno.EEXIST, errno.ENOTDIR),
+        "something else has taken the number meanwhile: do it again": (errno.ENOTEMPTY,),
     }
     file = error.filename2 or error.filename  # of a copy, the one that is written
     where = f" ({file})" if file else ""
-    mend = f"; {mends[error.errno]}" if error.errno in mends else ""
-    return f"{error.strerror or error}{where}{mend}"
+    mend = [f"; {mend}" for mend, codes in mends.items() if error.errno in codes]
+    return f"{error.strerror or error}{where}{''.join(mend)}"

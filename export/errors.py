@@ -1,21 +1,5 @@
 """What can go wrong between a fitted module and a published version.
 
-::
-
-    ExportError(Exception)
-     ├── NotAModel                 the folder is no model folder, or holds no version
-     ├── VersionNotFound           the model has no such version
-     ├── InvalidCandidate          a version directory is incomplete or corrupt
-     ├── CandidateNotWritten       a candidate could not be written where it was asked for
-     ├── PublishRefused            validation did not pass; nothing was published
-     │    └── ValidationTimedOut   validation did not end in its time
-     ├── PublishFailed             disk full, read-only, target is a file: nothing was published
-     ├── InvalidModelsConfig       models.config cannot be read, or not be edited
-     ├── HistoryNotWritten         a move is made, and history.jsonl has no line of it
-     ├── MoveRefused               a label cannot go where it was told to
-     ├── MoveFailed                a server did not follow; the config is as it was before
-     └── UnsupportedEstimator      a scikit-learn estimator that is no k-means this package knows
-
 Each message is one line that names the place, the value and the mend.
 """
 

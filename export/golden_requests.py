@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from kmeans_module.contract import ASSIGN, DECODE, FIT_STEP, SCORE, SERVING_DEFAULT, TRANSFORM
 
 from .errors import InvalidCandidate
+from .sample_rows import draw
 
 #: Where the requests lie, relative to their version directory.
 GOLDEN_FILE: Final = Path("assets.extra", "golden_requests.npz")
@@ -61,22 +62,12 @@ def write(version_directory: Path, requests: Sequence[GoldenRequest]) -> None:
         np.savez_compressed(file, **arrays)
 
 
-def read(version_directory: Path) -> list[GoldenRequest]:
-    """The golden requests of a version, in their order.
+def read(place: Path) -> list[GoldenRequest]:
+    """The golden requests of a version directory or of a file, in their order.
 
     Raises InvalidCandidate when there are none or the file is corrupt.
     """
-    path = version_directory / GOLDEN_FILE
-    if not path.exists():
-        raise InvalidCandidate(f"{version_directory}: no golden requests at {GOLDEN_FILE}")
-    return read_file(path)
-
-
-def read_file(path: Path) -> list[GoldenRequest]:
-    """The golden requests of a file, in their order.
-
-    Raises InvalidCandidate when it does not exist or is corrupt.
-    """
+    path = place / GOLDEN_FILE if place.is_dir() else place
     requests: dict[int, GoldenRequest] = {}
     try:
         # NumPy leaves a path's file open when it holds no archive; this one is ours to close.
@@ -86,7 +77,7 @@ def read_file(path: Path) -> list[GoldenRequest]:
                 request = requests.setdefault(int(index), GoldenRequest(signature))
                 {"in": request.inputs, "out": request.outputs}[side][name] = arrays[key]
     except FileNotFoundError:
-        raise InvalidCandidate(f"{path}: no such file of golden requests") from None
+        raise InvalidCandidate(f"{path}: no golden requests, for there is no such file") from None
     # NumPy's readers raise what the broken part of the archive makes them raise.
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.error, zlib.error) as error:
         raise InvalidCandidate(f"{path}: no golden requests can be read: {error}") from None
@@ -105,14 +96,13 @@ def choose(points: Array, n_clusters: int, answer: Answer, *, seed: int = 0) -> 
     """
     rng = np.random.default_rng(seed)
     most_rows = max(1, min(_MOST_ROWS, _MOST_DISTANCES // n_clusters))
-    rows = _clear_rows(_draw(points, 2 * most_rows, rng), answer)[:most_rows]
+    rows = _clear_rows(draw(points, 2 * most_rows, rng), answer)[:most_rows]
     outliers = _clear_rows(_outliers(points, rng), answer)
-    batches = [rows[:0], rows[:1], rows, _with_bad_rows(rows, points), outliers]
+    batches = [rows[:1], rows, _with_bad_rows(rows, points), outliers]
     asked: list[tuple[str, dict[str, Array]]] = [
         (signature, {"points": batch})
-        for position, batch in enumerate(batches)
+        for batch in [rows[:0], *filter(len, batches)]
         for signature in _ROW_SIGNATURES
-        if len(batch) or position == 0
     ]
     every_cluster = {"cluster_index": np.arange(n_clusters, dtype=np.int32)}
     asked += [(DECODE, {"cluster_index": np.zeros(0, np.int32)}), (DECODE, every_cluster)]
@@ -145,12 +135,6 @@ def missing(requests: Sequence[GoldenRequest], n_clusters: int) -> list[str]:
     if has_clear_rows and not any(r.signature == FIT_STEP for r in requests):
         found.append(FIT_STEP)
     return [f"the golden requests lack {', '.join(found)}"] if found else []
-
-
-def _draw(points: Array, count: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    if len(points) > count:
-        points = points[np.sort(rng.choice(len(points), count, replace=False))]
-    return points.astype(np.float32)
 
 
 def _clear_rows(rows: Array, answer: Answer) -> Array:

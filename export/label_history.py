@@ -7,6 +7,7 @@
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,8 @@ from .durable_files import append_line, why
 from .errors import HistoryNotWritten
 
 HISTORY_FILE: Final = "history.jsonl"
+
+_VALUES: Final = itemgetter("label", "from", "to", "by", "when")
 
 ROLLBACK: Final = "rollback"
 
@@ -38,23 +41,16 @@ def read(base: Path) -> list[Move]:
     moves = []
     for line in lines:
         try:
-            value = json.loads(line)
-            moves.append(
-                Move(value["label"], value["from"], value["to"], value["by"], value["when"])
-            )
+            moves.append(Move(*_VALUES(json.loads(line))))
         except (ValueError, KeyError, TypeError):
             continue
     return moves
 
 
 def append(base: Path, move: Move) -> None:
-    """Write down a move that has been made; now, unless it says when.
-
-    Raises HistoryNotWritten.
-    """
-    when = move.when or datetime.now(UTC).isoformat(timespec="seconds")
+    """Write down a move that has just been made. Raises HistoryNotWritten."""
     line = {
-        "when": when,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "label": move.label,
         "from": move.source,
         "to": move.target,

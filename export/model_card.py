@@ -34,12 +34,7 @@ _CARD_SHA256: Final = re.compile(r'("card_sha256": ")([0-9a-f]{64})(")')
 
 #: The quantiles of distances that a card holds, by the name they have in it.
 QUANTILES: Final[Mapping[str, float]] = {
-    "0": 0.0,
-    "0.25": 0.25,
-    "0.5": 0.5,
-    "0.75": 0.75,
-    "0.95": 0.95,
-    "1": 1.0,
+    name: float(name) for name in ("0", "0.25", "0.5", "0.75", "0.95", "1")
 }
 
 
@@ -204,8 +199,7 @@ class ModelCard:
         path = Path(version_directory, CARD_FILE)
         path.parent.mkdir(exist_ok=True)
         text = replace(self, card_sha256=_NO_SHA256).to_json() + "\n"
-        seal = hashlib.sha256(text.encode()).hexdigest()
-        path.write_text(_CARD_SHA256.sub(rf"\g<1>{seal}\g<3>", text), encoding="utf-8")
+        path.write_text(_with_sha256(text, _sha256_of(text)), encoding="utf-8")
 
 
 def distance_space(distance: str) -> str:
@@ -216,11 +210,16 @@ def distance_space(distance: str) -> str:
 def is_unchanged(card_text: bytes) -> bool:
     """Whether the text of a card is what was written: it holds its own hash, and that fits."""
     text = card_text.decode("utf-8", "replace")
-    found = _CARD_SHA256.findall(text)
-    if len(found) != 1:
-        return False
-    blank = _CARD_SHA256.sub(rf"\g<1>{_NO_SHA256}\g<3>", text)
-    return bool(hashlib.sha256(blank.encode("utf-8", "replace")).hexdigest() == found[0][1])
+    return [found[1] for found in _CARD_SHA256.findall(text)] == [_sha256_of(text)]
+
+
+def _sha256_of(text: str) -> str:
+    """Of the text of a card, with zeros in the place of its hash."""
+    return hashlib.sha256(_with_sha256(text, _NO_SHA256).encode("utf-8", "replace")).hexdigest()
+
+
+def _with_sha256(text: str, sha256: str) -> str:
+    return _CARD_SHA256.sub(rf"\g<1>{sha256}\g<3>", text)
 
 
 class _Mismatch(ValueError):

@@ -103,13 +103,9 @@ def answers(directory: Path, rows: Array, measure: ModelCard) -> comparison.Answ
         signatures[ASSIGN](points=tf.constant(rows[start : start + _BLOCK_ROWS]))["cluster_index"]
         for start in range(0, len(rows), _BLOCK_ROWS)
     ]
+    centroids = signatures[DECODE](cluster_index=every)["centroid"].numpy()
     return comparison.Answers(
-        cluster_index=np.concatenate([block.numpy() for block in blocks])
-        if blocks
-        else np.zeros(0, np.int32),
-        centroids=measure.to_model_space(
-            signatures[DECODE](cluster_index=every)["centroid"].numpy()
-        ),
+        np.concatenate([np.zeros(0, np.int32), *blocks]), measure.to_model_space(centroids)
     )
 
 
@@ -140,17 +136,11 @@ def _replay_golden_request(signatures: Mapping[str, Any], request: GoldenRequest
         return
     inputs = {name: tf.constant(array) for name, array in request.inputs.items()}
     answer = signatures[request.signature](**inputs)
-    yield from _differences(
-        request.outputs, {name: tensor.numpy() for name, tensor in answer.items()}
-    )
-
-
-def _differences(recorded: Mapping[str, Array], answered: Mapping[str, Array]) -> Iterator[str]:
-    if recorded.keys() != answered.keys():
-        yield f"outputs are {sorted(answered)}, recorded were {sorted(recorded)}"
+    if request.outputs.keys() != answer.keys():
+        yield f"outputs are {sorted(answer)}, recorded were {sorted(request.outputs)}"
         return
-    for name, before in recorded.items():
-        now = answered[name]
+    for name, before in request.outputs.items():
+        now = answer[name].numpy()
         if before.dtype != now.dtype or before.shape != now.shape:
             yield (
                 f"{name} is {now.dtype} {list(now.shape)}, "

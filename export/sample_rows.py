@@ -21,19 +21,18 @@ _MOST_NUMBERS: Final = 2**20  # 4 MiB of float32
 
 def write(version_directory: Path, points: NDArray[Any], *, seed: int) -> None:
     """Write rows drawn from ``points`` ([n, d], n > 0) by ``seed``. Raises OSError."""
-    rows = draw(points, seed=seed)
+    most = max(1, min(_MOST_ROWS, _MOST_NUMBERS // points.shape[1]))
+    rows = draw(points, most, np.random.default_rng(seed))
     path = version_directory / SAMPLE_FILE
     path.parent.mkdir(exist_ok=True)
     with path.open("wb") as file:
         np.save(file, rows, allow_pickle=False)
 
 
-def draw(points: NDArray[Any], *, seed: int) -> NDArray[np.float32]:
+def draw(points: NDArray[Any], most: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Rows drawn from ``points`` ([n, d]) without repetition, in their order; all when few."""
-    most = max(1, min(_MOST_ROWS, _MOST_NUMBERS // points.shape[1]))
     if len(points) > most:
-        chosen = np.random.default_rng(seed).choice(len(points), most, replace=False)
-        points = points[np.sort(chosen)]
+        points = points[np.sort(rng.choice(len(points), most, replace=False))]
     return points.astype(np.float32)
 
 

@@ -71,8 +71,7 @@ def from_sklearn(
     # From the shift and the scale as rounded, or far from 0 every row is off by their rounding.
     centroids = (centers * scale + (mean - shift.astype(np.float64))) / scale32.astype(np.float64)
     module = KMeansModule(centroids.astype(np.float32), shift, scale32)
-    scaled = scaler is not None
-    card = _card(kmeans, sizes, inertia, names, shift, scale32, scaled, model, origin)
+    card = _card(kmeans, sizes, inertia, names, module, scaler is not None, model, origin)
     return SklearnImport(module, card, _rows(centers, inertia, sizes, mean, scale))
 
 
@@ -85,16 +84,11 @@ def _parts(estimator: Any) -> tuple[Any, Any]:
     is_pipeline = isinstance(estimator, Pipeline)
     steps = [step for _, step in estimator.steps] if is_pipeline else [estimator]
     steps = [step for step in steps if step is not None and step != "passthrough"]
-    if len(steps) == 2 and type(steps[0]) is StandardScaler:
-        scaler, kmeans = steps
-    elif len(steps) == 1:
-        scaler, kmeans = None, steps[0]
-    else:
-        scaler, kmeans = None, None
-    if type(kmeans) not in (KMeans, MiniBatchKMeans):
-        found = ", ".join(type(step).__name__ for step in steps)
+    kinds = [type(step) for step in steps]
+    if kinds[-1:] not in ([KMeans], [MiniBatchKMeans]) or kinds[:-1] not in ([], [StandardScaler]):
+        found = ", ".join(kind.__name__ for kind in kinds)
         raise UnsupportedEstimator(f"cannot import {found}: give {_SUPPORTED}")
-    return scaler, kmeans
+    return (steps[0] if len(steps) == 2 else None), steps[-1]
 
 
 def _sizes_and_inertia(kmeans: Any, origin: str) -> tuple[NDArray[np.integer[Any]], float]:
@@ -133,19 +127,14 @@ def _scaling(
     scaler: Any, width: int, origin: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and scale, each [d]; 0 and 1 where the scaler has none."""
-    mean, scale = np.zeros(width), np.ones(width)
-    if scaler is None:
-        return mean, scale
     try:
-        if scaler.with_mean:
-            mean = np.asarray(scaler.mean_, np.float64)
-        if scaler.with_std:
-            scale = np.asarray(scaler.scale_, np.float64)
+        mean = scaler.mean_ if scaler and scaler.with_mean else np.zeros(width)
+        scale = scaler.scale_ if scaler and scaler.with_std else np.ones(width)
     except AttributeError:
         raise UnsupportedEstimator(
             f"{origin}: the StandardScaler is not fitted; fit the Pipeline first"
         ) from None
-    return mean, scale
+    return np.asarray(mean, np.float64), np.asarray(scale, np.float64)
 
 
 def _card(
@@ -153,8 +142,7 @@ def _card(
     sizes: NDArray[np.integer[Any]],
     inertia: float,
     names: Sequence[str],
-    shift: NDArray[np.float32],
-    scale: NDArray[np.float32],
+    module: KMeansModule,
     standardize: bool,
     model: str | None,
     origin: str,
@@ -175,8 +163,8 @@ def _card(
         n_features=len(names),
         feature_names=tuple(names),
         standardize=standardize,
-        shift=tuple(shift.tolist()),
-        scale=tuple(scale.tolist()),
+        shift=tuple(module.shift.numpy().tolist()),
+        scale=tuple(module.scale.numpy().tolist()),
         data=TrainingData(
             # The rows are unknown, and so is their fingerprint.
             fingerprint="",

@@ -75,7 +75,7 @@ def validate(
     said = _read_result(process)
     refuse_for([line.replace(place, name) for line in said["findings"]], name)
     if said.get("comparison") is not None:
-        return Comparison.from_values(said["comparison"])
+        return Comparison(**said["comparison"])
     incomparable = said.get("incomparable")
     return None if incomparable is None else str(incomparable).replace(place, name)
 

@@ -64,7 +64,7 @@ def probe(
         return golden_requests.read(version_directory(model, number))
 
     # What lies here is looked at before anything is asked.
-    recorded = [] if golden is None else golden_requests.read_file(golden)
+    recorded = [] if golden is None else golden_requests.read(golden)
     among = None
     if model is not None:
         version_directory(model, version)  # that there is one

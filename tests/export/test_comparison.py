@@ -94,7 +94,7 @@ def test_an_equal_model_is_as_near_as_can_be(
     holdout = tmp_path / "holdout.npy"
     np.save(holdout, points[:77])
     for rows, given in ((600, ()), (77, (holdout,))):
-        equal = Comparison.from_values(measure(candidate, base / "1", *given)["comparison"])
+        equal = Comparison(**measure(candidate, base / "1", *given)["comparison"])
         assert (equal.live_version, equal.rows) == (1, rows)
         assert equal.beyond(Thresholds(0.0, 1.0, 0.0)) == []
 
