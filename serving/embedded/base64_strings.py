@@ -4,7 +4,7 @@ import base64
 import re
 
 from serving.embedded.json_parser import MISSING, JsonObject
-from serving.embedded.json_writer import quote_value
+from serving.embedded.json_writer import value_error
 from serving.embedded.status import invalid_argument
 
 _KEY = "b64"
@@ -27,9 +27,7 @@ def read_base64_object(value: JsonObject) -> bytes:
     """
     text = value.find(_KEY)
     if text is MISSING or not is_base64_object(value):
-        raise invalid_argument(
-            f"JSON Value: {quote_value(value)} not formatted correctly for base64 data"
-        )
+        raise value_error(value, "not formatted correctly for base64 data")
     match = _ENCODED.fullmatch(_SPACE.sub("", text))
     if match is None:
         raise invalid_argument("Unable to base64 decode")

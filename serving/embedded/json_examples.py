@@ -14,10 +14,10 @@ from serving.embedded.json_writer import (
     flush_subnormals,
     indent,
     object_text,
-    quote_value,
     string_text,
+    value_error,
 )
-from serving.embedded.status import StatusError, invalid_argument
+from serving.embedded.status import invalid_argument
 
 _MAX_INT64 = 2**63 - 1
 _KIND_NAMES = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
@@ -34,23 +34,19 @@ def read_examples_body(document: JsonObject) -> Any:
     if context is not MISSING:
         message.example_list_with_context.context.CopyFrom(_example(context))
     if examples is MISSING:
-        raise _format_error(
+        raise value_error(
             document, "When method is classify, key 'examples' is expected and was not found"
         )
     if not isinstance(examples, list):
-        raise _format_error(document, "Expecting 'examples' value to be an list/array")
+        raise value_error(document, "Expecting 'examples' value to be an list/array")
     if not examples:
-        raise _format_error(document, "'examples' value is an empty array")
+        raise value_error(document, "'examples' value is an empty array")
     converted = [_example(example) for example in examples]
     if context is not MISSING:
         message.example_list_with_context.examples.extend(converted)
     else:
         message.example_list.examples.extend(converted)
     return message
-
-
-def _format_error(value: JsonValue, text: str) -> StatusError:
-    return invalid_argument(f"JSON Value: {quote_value(value)} {text}")
 
 
 def _example(value: JsonValue) -> Any:

@@ -8,7 +8,6 @@ walked value by value, which finds what TF Serving says of it.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from serving.embedded.json_writer import (
     quote_value,
     single_line,
     string_text,
+    value_error,
 )
 from serving.embedded.prediction import tensor_error
 from serving.embedded.status import Code, StatusError, invalid_argument
@@ -39,18 +39,24 @@ from serving.embedded.tensor_proto import (
     shape_text,
 )
 
-_INT32 = (-(2**31), 2**31 - 1)
+_INT32 = range(-(2**31), 2**31)
 #: The JSON integers that an integer dtype takes; the small ones are cut to their width later.
 _INTEGER_RANGES = {
     types_pb2.DT_INT8: _INT32,
     types_pb2.DT_UINT8: _INT32,
     types_pb2.DT_INT16: _INT32,
     types_pb2.DT_INT32: _INT32,
-    types_pb2.DT_INT64: (-(2**63), 2**63 - 1),
-    types_pb2.DT_UINT32: (0, 2**32 - 1),
-    types_pb2.DT_UINT64: (0, 2**64 - 1),
+    types_pb2.DT_INT64: range(-(2**63), 2**63),
+    types_pb2.DT_UINT32: range(2**32),
+    types_pb2.DT_UINT64: range(2**64),
 }
-_FLOATS = {types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE}
+#: The types of the JSON values that a dtype takes; a dtype that is not here takes none.
+_JSON_TYPES: dict[int, set[type]] = {
+    types_pb2.DT_FLOAT: {int, float},
+    types_pb2.DT_DOUBLE: {int, float},
+    types_pb2.DT_STRING: {str},
+    types_pb2.DT_BOOL: {bool},
+} | {dtype: {int} for dtype in _INTEGER_RANGES}
 #: A name that ends so has its strings written as base64.
 _BYTES_SUFFIX = "_bytes"
 
@@ -76,9 +82,8 @@ def read_signature_name(document: JsonObject) -> str:
     if name is MISSING:
         return ""
     if not isinstance(name, str):
-        raise invalid_argument(
-            f"JSON Value: {quote_value(document)} not formatted correctly. "
-            "'signature_name' key must be a string value."
+        raise value_error(
+            document, "not formatted correctly. 'signature_name' key must be a string value."
         )
     return name
 
@@ -104,21 +109,17 @@ def read_predict_body(
     if instances is MISSING and columns is MISSING:
         raise invalid_argument("Missing 'inputs' or 'instances' key")
     if instances is not MISSING and columns is not MISSING:
-        raise _format_error(
+        raise value_error(
             document,
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ",
         )
     if instances is MISSING:
         return PredictBody(_read_columns(columns, inputs), is_row=False)
     if not isinstance(instances, list):
-        raise _format_error(document, "Expecting 'instances' to be an list/array")
+        raise value_error(document, "Expecting 'instances' to be an list/array")
     if not instances:
-        raise _format_error(document, "No values in 'instances' array")
+        raise value_error(document, "No values in 'instances' array")
     return PredictBody(_read_rows(instances, inputs), is_row=True)
-
-
-def _format_error(value: JsonValue, text: str) -> StatusError:
-    return invalid_argument(f"JSON Value: {quote_value(value)} {text}")
 
 
 def _read_columns(columns: JsonValue, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
@@ -140,11 +141,10 @@ def _read_columns(columns: JsonValue, inputs: Mapping[str, Any]) -> dict[str, np
 
 
 def _read_tensor(inputs: Mapping[str, Any], name: str, value: JsonValue) -> npt.NDArray[Any]:
-    dtype = inputs[name].dtype
-    regular = _regular_array(value, dtype)
+    regular = _regular_array(value, inputs[name].dtype)
     if regular is not None:
         return regular
-    tensor = _Tensor(dtype)
+    tensor = _Tensor(inputs[name].dtype)
     tensor.add(value)
     return tensor.array(inputs, name, tensor.shape)
 
@@ -196,48 +196,38 @@ def _regular_array(value: JsonValue, dtype: int) -> npt.NDArray[Any] | None:
             return None
         shape.append(sizes.pop())
         level = list(chain.from_iterable(level))
-    flat = _regular_values(level, dtype)
-    if flat is None:
-        return None
     try:
         check_rank(shape)
     except InvalidTensor:
         return None
-    return flat.reshape(shape)
+    return _array_of(level, dtype).reshape(shape) if _are_taken(level, dtype) else None
 
 
-def _regular_values(values: list[JsonValue], dtype: int) -> npt.NDArray[Any] | None:
-    kinds = set(map(type, values))
-    if dtype in _FLOATS and kinds <= {int, float}:
-        return _floats(values, dtype)
-    if dtype in _INTEGER_RANGES and kinds <= {int}:
-        low, high = _INTEGER_RANGES[dtype]
-        if values and not low <= min(values) <= max(values) <= high:
-            return None
-        return _integers(values, dtype)
-    if dtype == types_pb2.DT_STRING and kinds <= {str}:
-        return _strings([value.encode("utf-8", "surrogateescape") for value in values])
-    if dtype == types_pb2.DT_BOOL and kinds <= {bool}:
-        return np.array(values, np.bool_)
-    return None
+def _are_taken(values: list[JsonValue], dtype: int) -> bool:
+    """Whether a dtype takes all of these values, none of which is a list."""
+    if not set(map(type, values)) <= _JSON_TYPES.get(dtype, set()):
+        return False
+    if dtype not in _INTEGER_RANGES or not values:
+        return True
+    return min(values) in _INTEGER_RANGES[dtype] and max(values) in _INTEGER_RANGES[dtype]
 
 
-def _floats(values: list[JsonValue], dtype: int) -> npt.NDArray[Any]:
-    doubles = np.array(values, np.float64)
-    wanted = np.float32 if dtype == types_pb2.DT_FLOAT else np.float64
-    with np.errstate(over="ignore", under="ignore"):
-        return flush_subnormals(doubles.astype(wanted))
+def _array_of(values: list[Any], dtype: int) -> npt.NDArray[Any]:
+    """The array, of shape [n], of values that the dtype takes; strings may be bytes already."""
+    wanted = tf.as_dtype(dtype).as_numpy_dtype
+    if dtype == types_pb2.DT_STRING:
+        return np.array([v if isinstance(v, bytes) else _encode(v) for v in values], np.object_)
+    if dtype in _INTEGER_RANGES:
+        wide = np.uint64 if dtype == types_pb2.DT_UINT64 else np.int64
+        return np.array(values, wide).astype(wanted)
+    if dtype in {types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE}:
+        with np.errstate(over="ignore", under="ignore"):
+            return flush_subnormals(np.array(values, np.float64).astype(wanted))
+    return np.array(values, wanted)
 
 
-def _integers(values: list[JsonValue], dtype: int) -> npt.NDArray[Any]:
-    wide = np.uint64 if dtype == types_pb2.DT_UINT64 else np.int64
-    return np.array(values, wide).astype(tf.as_dtype(dtype).as_numpy_dtype)
-
-
-def _strings(values: list[bytes]) -> npt.NDArray[Any]:
-    array = np.empty(len(values), np.object_)
-    array[:] = values
-    return array
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 # Irregular requests, value by value
@@ -285,26 +275,22 @@ class _Tensor:
 
     def _add_leaf(self, leaf: JsonValue, level: int) -> None:
         if level != len(self.shape):
-            raise invalid_argument(
-                f"JSON Value: {quote_value(leaf)} found at incorrect level: {level + 1} in the "
-                f"JSON DOM. Expected at level: {len(self.shape)}"
+            raise value_error(
+                leaf,
+                f"found at incorrect level: {level + 1} in the JSON DOM. "
+                f"Expected at level: {len(self.shape)}",
             )
         self.values.append(_leaf(leaf, self.dtype))
 
     def array(
         self, inputs: Mapping[str, Any], name: str, shape: tuple[int, ...]
     ) -> npt.NDArray[Any]:
-        """The values in ``shape``; too many or too few are cut or filled as for any tensor."""
+        """The values in ``shape``; those of a name that a row repeats are too many, and cut."""
         try:
             check_rank(shape)
         except InvalidTensor as error:
             raise tensor_error(inputs, name, error) from error
-        if self.dtype == types_pb2.DT_STRING:
-            return fill_shape(_strings(self.values), shape)
-        flat = _regular_values(self.values, self.dtype)
-        if flat is None:  # a dtype of no JSON, of which there were no values to refuse
-            flat = np.empty(0, tf.as_dtype(self.dtype).as_numpy_dtype)
-        return fill_shape(flat, shape)
+        return fill_shape(_array_of(self.values, self.dtype), shape)
 
 
 def _shape_of_first(value: JsonValue) -> tuple[int, ...]:
@@ -317,29 +303,19 @@ def _shape_of_first(value: JsonValue) -> tuple[int, ...]:
 
 def _leaf(leaf: JsonValue, dtype: int) -> Any:
     """A value that is no list, as the dtype takes it."""
+    if type(leaf) in _JSON_TYPES.get(dtype, ()) and (
+        dtype not in _INTEGER_RANGES or leaf in _INTEGER_RANGES[dtype]
+    ):
+        return leaf
     if isinstance(leaf, JsonObject):
-        if dtype != types_pb2.DT_STRING:
-            raise _type_error(leaf, dtype)
-        return read_base64_object(leaf)
-    if dtype in _FLOATS:
-        is_taken = isinstance(leaf, int | float) and not isinstance(leaf, bool)
-    elif dtype in _INTEGER_RANGES:
-        low, high = _INTEGER_RANGES[dtype]
-        is_taken = isinstance(leaf, int) and not isinstance(leaf, bool) and low <= leaf <= high
-    elif dtype == types_pb2.DT_STRING:
-        if isinstance(leaf, str):
-            return leaf.encode("utf-8", "surrogateescape")
-        is_taken = False
-    elif dtype == types_pb2.DT_BOOL:
-        is_taken = isinstance(leaf, bool)
-    else:
+        if dtype == types_pb2.DT_STRING:
+            return read_base64_object(leaf)
+    elif dtype not in _JSON_TYPES:
         raise StatusError(
             Code.UNIMPLEMENTED,
             f"Conversion of JSON Value: {quote_value(leaf)} to type: {dtype_name(dtype)}",
         )
-    if not is_taken:
-        raise _type_error(leaf, dtype)
-    return leaf
+    raise value_error(leaf, f"Type: {type_name(leaf)} is not of expected type: {dtype_name(dtype)}")
 
 
 def type_name(value: JsonValue) -> str:
@@ -358,31 +334,30 @@ def type_name(value: JsonValue) -> str:
     return "Number"
 
 
-def _type_error(value: JsonValue, dtype: int) -> StatusError:
-    return invalid_argument(
-        f"JSON Value: {quote_value(value)} Type: {type_name(value)} is not of expected type: "
-        f"{dtype_name(dtype)}"
-    )
-
-
 def _read_irregular_rows(
     instances: list[JsonValue], inputs: Mapping[str, Any]
 ) -> dict[str, npt.NDArray[Any]]:
     are_objects = _is_named(instances[0])
     rows = _Rows(inputs)
     for index, element in enumerate(instances):
-        if are_objects:
-            if not _is_named(element):
+        if _is_named(element) != are_objects:
+            kinds = "object but got list" if are_objects else "value/list but got object"
+            raise invalid_argument(f"Expecting {kinds} at item {index} of input list")
+        members = list(element.items()) if are_objects else [(min(inputs), element)]
+        for name, value in members:
+            try:
+                rows.add(name, value)
+            except StatusError as error:
+                key = f" key: {name}" if are_objects else ""
                 raise invalid_argument(
-                    f"Expecting object but got list at item {index} of input list"
-                )
-            rows.add_object(index, element)
-        elif _is_named(element):
+                    f"Failed to process element: {index}{key} of 'instances' list. Error: {error}"
+                ) from error
+        if are_objects and {name for name, _ in members} != set(inputs):
             raise invalid_argument(
-                f"Expecting value/list but got object at item {index} of input list"
+                f"Failed to process element: {index} of 'instances' list. "
+                f"JSON object: {quote_value(element)} keys must be equal to: "
+                f"{','.join(sorted(inputs))}"
             )
-        else:
-            rows.add_value(index, element)
     return rows.arrays(len(instances))
 
 
@@ -397,53 +372,25 @@ class _Rows:
     def __init__(self, inputs: Mapping[str, Any]) -> None:
         self._inputs = inputs
         self._tensors: dict[str, _Tensor] = {}
-        self._sizes: dict[str, int] = {}
-        self._shapes: dict[str, tuple[int, ...]] = {}
+        #: The number of values and the shape of an input's first row.
+        self._firsts: dict[str, tuple[int, tuple[int, ...]]] = {}
 
-    def add_object(self, index: int, element: JsonObject) -> None:
-        names = set()
-        for name, value in element.items():
-            names.add(name)
-            try:
-                self._add(name, value)
-            except StatusError as error:
-                raise invalid_argument(
-                    f"Failed to process element: {index} key: {name} of 'instances' list. "
-                    f"Error: {error}"
-                ) from error
-        if names != set(self._inputs):
-            raise invalid_argument(
-                f"Failed to process element: {index} of 'instances' list. "
-                f"JSON object: {quote_value(element)} keys must be equal to: "
-                f"{','.join(sorted(self._inputs))}"
-            )
-
-    def add_value(self, index: int, element: JsonValue) -> None:
-        try:
-            self._add(min(self._inputs), element)
-        except StatusError as error:
-            raise invalid_argument(
-                f"Failed to process element: {index} of 'instances' list. Error: {error}"
-            ) from error
-
-    def _add(self, name: str, value: JsonValue) -> None:
+    def add(self, name: str, value: JsonValue) -> None:
         if name not in self._inputs:
             raise invalid_argument(f"JSON object: does not have named input: {name}")
         tensor = self._tensors.setdefault(name, _Tensor(self._inputs[name].dtype))
         size = tensor.add(value)
-        if name not in self._sizes:
-            self._sizes[name], self._shapes[name] = size, tensor.shape
-        elif size != self._sizes[name]:
-            raise invalid_argument(f"Expecting tensor size: {self._sizes[name]} but got: {size}")
-        elif tensor.shape != self._shapes[name]:
+        first_size, first_shape = self._firsts.setdefault(name, (size, tensor.shape))
+        if size != first_size:
+            raise invalid_argument(f"Expecting tensor size: {first_size} but got: {size}")
+        if tensor.shape != first_shape:
             raise invalid_argument(
-                f"Expecting shape {shape_text(self._shapes[name])} but got: "
-                f"{shape_text(tensor.shape)}"
+                f"Expecting shape {shape_text(first_shape)} but got: {shape_text(tensor.shape)}"
             )
 
     def arrays(self, count: int) -> dict[str, npt.NDArray[Any]]:
         return {
-            name: tensor.array(self._inputs, name, (count, *self._shapes[name]))
+            name: tensor.array(self._inputs, name, (count, *self._firsts[name][1]))
             for name, tensor in self._tensors.items()
         }
 
@@ -510,6 +457,4 @@ def _leaves(name: str, array: npt.NDArray[Any], level: int) -> list[str]:
     if texts is None:
         name_of_dtype = dtype_name(dtype_of(array))
         raise invalid_argument(f"Failed to write JSON value for tensor type: {name_of_dtype}")
-    if prod(array.shape) != len(texts):
-        raise AssertionError("a text per value")
     return texts

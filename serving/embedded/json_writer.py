@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.embedded.json_parser import JsonObject, JsonValue
+from serving.embedded.status import StatusError, invalid_argument
 
 _INDENT = "    "
 #: A value quoted in a message is cut after the token that reaches so many bytes.
 _QUOTE_LIMIT = 256
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')
-_SHORT_ESCAPES = {
+_ESCAPES = {chr(code): f"\\u{code:04X}" for code in range(0x20)} | {
     '"': '\\"',
     "\\": "\\\\",
     "\b": "\\b",
@@ -28,12 +29,7 @@ _SHORT_ESCAPES = {
 
 def string_text(value: str) -> str:
     """A string with its quotation marks; nothing but what must be is escaped."""
-    return '"' + _ESCAPED.sub(_escape, value) + '"'
-
-
-def _escape(match: re.Match[str]) -> str:
-    character = match.group()
-    return _SHORT_ESCAPES.get(character) or f"\\u{ord(character):04X}"
+    return '"' + _ESCAPED.sub(lambda match: _ESCAPES[match.group()], value) + '"'
 
 
 def object_text(name: str, value: str) -> str:
@@ -145,6 +141,11 @@ def many_lines(texts: Iterator[str], shape: Sequence[int], level: int) -> str:
 # Values in messages
 
 
+def value_error(value: JsonValue, text: str) -> StatusError:
+    """The error of a value that is not what it must be: it is quoted before ``text``."""
+    return invalid_argument(f"JSON Value: {quote_value(value)} {text}")
+
+
 def quote_value(value: JsonValue) -> str:
     """A value as messages quote it: pretty, arrays in one line, cut near 256 bytes."""
     pieces = []
@@ -159,45 +160,28 @@ def quote_value(value: JsonValue) -> str:
 
 def _pieces(value: JsonValue) -> Iterator[str]:
     """The tokens of a value, each with the white space before it. Depth costs no stack."""
-    stack = [_tokens(value, 0)]
+    # The next token is on top: a text, or the text before a value, the value and its level.
+    stack: list[str | tuple[str, JsonValue, int]] = [("", value, 0)]
     while stack:
-        token = next(stack[-1], None)
-        if token is None:
-            stack.pop()
-        elif isinstance(token, str):
-            yield token
-        else:
-            prefix, child, level = token
-            inner = _tokens(child, level)
-            first = next(inner)
-            if not isinstance(first, str):
-                raise AssertionError("a value begins with a text")
-            yield prefix + first
-            if _ends_writing(child):
-                return
-            stack.append(inner)
-
-
-def _ends_writing(value: JsonValue) -> bool:
-    """RapidJSON's writer has no word for NaN and infinity, and stops at them."""
-    return isinstance(value, float) and not math.isfinite(value)
-
-
-def _tokens(value: JsonValue, level: int) -> Iterator[str | tuple[str, JsonValue, int]]:
-    """The tokens of one value; a child is given as (prefix, value, level) to be walked."""
-    if isinstance(value, list):
-        yield "["
-        for index, element in enumerate(value):
-            yield (", " if index else "", element, level + 1)
-        yield "]"
-    elif isinstance(value, JsonObject):
-        yield "{"
-        for index, (name, member) in enumerate(value.members):
-            yield ("," if index else "") + indent(level + 1) + string_text(name)
-            yield (": ", member, level + 1)
-        yield (indent(level) if value.members else "") + "}"
-    else:
-        yield _scalar_text(value)
+        match stack.pop():
+            case str() as text:
+                yield text
+            case prefix, list() as elements, level:
+                yield prefix + "["
+                stack.append("]")
+                # Each element has a byte at least: no more of them are quoted.
+                for index, element in reversed(list(enumerate(elements[:_QUOTE_LIMIT]))):
+                    stack.append((", " if index else "", element, level + 1))
+            case prefix, JsonObject(members), level:
+                yield prefix + "{"
+                stack.append((indent(level) if members else "") + "}")
+                for index, (name, member) in reversed(list(enumerate(members[:_QUOTE_LIMIT]))):
+                    stack.append((": ", member, level + 1))
+                    stack.append((("," if index else "") + indent(level + 1), name, level + 1))
+            case prefix, scalar, _:
+                yield prefix + _scalar_text(scalar)
+                if isinstance(scalar, float) and not math.isfinite(scalar):
+                    return  # RapidJSON's writer has no word for NaN and infinity, and stops there
 
 
 def _scalar_text(value: JsonValue) -> str:
@@ -210,35 +194,12 @@ def _scalar_text(value: JsonValue) -> str:
             return string_text(value)
         case float():
             return _double_text(value) if math.isfinite(value) else ""
-        case _:
-            return str(value)
+    return str(value)
 
 
 def _double_text(value: float) -> str:
     """A double as RapidJSON writes it: the shortest digits, exponents from 1e21 and below 1e-6."""
     value = float(flush_subnormals(np.array(value)))
-    if value == 0:
-        return "-0.0" if math.copysign(1, value) < 0 else "0.0"
-    sign = "-" if value < 0 else ""
-    digits, power = _shortest(abs(value))
-    point = len(digits) + power
-    if power >= 0 and point <= 21:
-        text = digits + "0" * power + ".0"
-    elif 0 < point <= 21:
-        text = f"{digits[:point]}.{digits[point:]}"
-    elif -6 < point <= 0:
-        text = f"0.{'0' * -point}{digits}"
-    else:
-        fraction = f".{digits[1:]}" if len(digits) > 1 else ""
-        text = f"{digits[0]}{fraction}e{point - 1}"
-    return sign + text
-
-
-def _shortest(value: float) -> tuple[str, int]:
-    """The shortest digits that give ``value`` again, and the power of ten of the last one."""
-    mantissa, _, exponent = repr(value).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    power = int(exponent or 0) - len(fraction)
-    digits = (whole + fraction).lstrip("0")
-    stripped = digits.rstrip("0")
-    return stripped, power + len(digits) - len(stripped)
+    if value == 0 or 1e-6 <= abs(value) < 1e21:
+        return np.format_float_positional(value, trim="0")
+    return np.format_float_scientific(value, trim="-", exp_digits=1).replace("+", "")

@@ -29,7 +29,7 @@ from serving.embedded.json_examples import (
 )
 from serving.embedded.json_parser import JsonObject, RapidJsonError, read_json
 from serving.embedded.json_predict import predict_text, read_predict_body, read_signature_name
-from serving.embedded.json_writer import object_text, quote_value, string_text
+from serving.embedded.json_writer import object_text, string_text, value_error
 from serving.embedded.model_info import SIGNATURE_DEF, model_metadata, model_status
 from serving.embedded.prediction import DEFAULT_SIGNATURE, predict
 from serving.embedded.request_monitor import Request, RequestMonitor, log_refusal, request_line
@@ -183,7 +183,7 @@ def _document(request: Request, body: bytes) -> JsonObject:
     except RapidJsonError as error:
         raise invalid_argument(f"JSON Parse error: {error} at offset: {error.offset}") from error
     if not isinstance(document, JsonObject):
-        raise invalid_argument(f"JSON Value: {quote_value(document)} Is not object")
+        raise value_error(document, "Is not object")
     return document
 
 
