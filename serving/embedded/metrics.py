@@ -22,104 +22,77 @@ _MICROSECONDS = tuple(10 * 1.8**power for power in range(33))
 _EXAMPLES = tuple(float(2**power) for power in range(15))
 
 
-class _Family:
-    """A metric: its cells by the values of its labels."""
-
-    kind: str
-
-    def __init__(self, name: str, *labels: str) -> None:
-        self._name = _PREFIX + name
-        self._labels = labels
-        self._cells: dict[tuple[str, ...], Any] = {}
-        self._lock = threading.Lock()
-
-    def to_metric(self) -> Metric:
-        """The metric as it is now."""
-        metric = Metric(self._name, "", self.kind)
-        with self._lock:
-            for values, cell in sorted(self._cells.items()):
-                self._add_samples(metric, dict(zip(self._labels, values, strict=True)), cell)
-        return metric
-
-    def _add_samples(self, metric: Metric, labels: dict[str, str], cell: Any) -> None:
-        raise NotImplementedError
-
-
-class _Counter(_Family):
-    kind = "counter"
-
-    def add(self, *values: str, by: int = 1) -> None:
-        with self._lock:
-            self._cells[values] = self._cells.get(values, 0) + by
-
-    def _add_samples(self, metric: Metric, labels: dict[str, str], cell: Any) -> None:
-        metric.add_sample(self._name, labels, cell)
-
-
-class _Histogram(_Family):
-    kind = "histogram"
-
-    def __init__(self, name: str, *labels: str, limits: tuple[float, ...]) -> None:
-        super().__init__(name, *labels)
-        self._limits = limits
-
-    def observe(self, *values: str, value: float) -> None:
-        with self._lock:
-            cell = self._cells.setdefault(values, [[0] * (len(self._limits) + 1), 0.0])
-            cell[0][bisect_right(self._limits, value)] += 1
-            cell[1] += value
-
-    def _add_samples(self, metric: Metric, labels: dict[str, str], cell: Any) -> None:
-        counts, total = cell
-        limits = [*map(_number, self._limits), "+Inf"]
-        for limit, count in zip(limits, accumulate(counts), strict=True):
-            metric.add_sample(f"{self._name}_bucket", {**labels, "le": limit}, count)
-        metric.add_sample(f"{self._name}_sum", labels, total)
-        metric.add_sample(f"{self._name}_count", labels, sum(counts))
+#: The metrics in the order of their names: the labels of each, and a histogram's limits.
+_METRICS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
+    "model_warmup_latency": (("model_path", "status"), _MICROSECONDS),
+    "request_example_count_total": (("model",), ()),
+    "request_example_counts": (("model",), _EXAMPLES),
+    "request_count": (("model_name", "status"), ()),
+    "request_latency": (("model_name", "API", "entrypoint"), _MICROSECONDS),
+    "runtime_latency": (("model_name", "API", "runtime"), _MICROSECONDS),
+}
 
 
 class ServingMetrics(Collector):
     """What a server counts and measures; every method is safe to call from several threads."""
 
     def __init__(self) -> None:
-        self._requests = _Counter("request_count", "model_name", "status")
-        self._latency = _Histogram(
-            "request_latency", "model_name", "API", "entrypoint", limits=_MICROSECONDS
-        )
-        self._runtime = _Histogram(
-            "runtime_latency", "model_name", "API", "runtime", limits=_MICROSECONDS
-        )
-        self._warmup = _Histogram(
-            "model_warmup_latency", "model_path", "status", limits=_MICROSECONDS
-        )
-        self._examples = _Histogram("request_example_counts", "model", limits=_EXAMPLES)
-        self._examples_total = _Counter("request_example_count_total", "model")
+        # By the values of the labels: a count, or the counts of a histogram's buckets and the sum.
+        self._cells: dict[str, dict[tuple[str, ...], Any]] = {name: {} for name in _METRICS}
+        self._lock = threading.Lock()
 
     def collect(self) -> Iterator[Metric]:
         """The metrics in the order of their names; one without any sample is there too."""
-        families = (self._warmup, self._examples_total, self._examples)
-        for family in (*families, self._requests, self._latency, self._runtime):
-            yield family.to_metric()
+        return map(self._metric, _METRICS)
 
     def request(self, model: str, api: str, entrypoint: str, code: Code, seconds: float) -> None:
         """Count a request, and measure it if it succeeded."""
-        self._requests.add(model, code.name)
+        self._count("request_count", model, code.name)
         if code is Code.OK:
-            self._latency.observe(model, api, entrypoint, value=_micros(seconds))
+            self._observe("request_latency", model, api, entrypoint, value=_micros(seconds))
 
     def run(self, model: str, api: str, seconds: float) -> None:
         """Measure a successful run of a graph."""
         # TF Serving names its session-based runtime so, whatever TensorFlow wrote the model.
-        self._runtime.observe(model, api, "TF1", value=_micros(seconds))
+        self._observe("runtime_latency", model, api, "TF1", value=_micros(seconds))
 
     def examples(self, model: str, number: int) -> None:
         """Count the tf.Examples of a request."""
-        self._examples.observe(model, value=number)
-        self._examples_total.add(model, by=number)
+        self._observe("request_example_counts", model, value=number)
+        self._count("request_example_count_total", model, by=number)
 
     def warmup(self, path: str, status: str, seconds: float) -> None:
         """Measure the warm-up of a version."""
-        self._warmup.observe(path, status, value=_micros(seconds))
+        self._observe("model_warmup_latency", path, status, value=_micros(seconds))
+
+    def _count(self, name: str, *values: str, by: int = 1) -> None:
+        with self._lock:
+            cells = self._cells[name]
+            cells[values] = cells.get(values, 0) + by
+
+    def _observe(self, name: str, *values: str, value: float) -> None:
+        limits = _METRICS[name][1]
+        with self._lock:
+            cell = self._cells[name].setdefault(values, [[0] * (len(limits) + 1), 0.0])
+            cell[0][bisect_right(limits, value)] += 1
+            cell[1] += value
+
+    def _metric(self, name: str) -> Metric:
+        label_names, limits = _METRICS[name]
+        metric = Metric(_PREFIX + name, "", "histogram" if limits else "counter")
+        with self._lock:
+            for values, cell in sorted(self._cells[name].items()):
+                labels = dict(zip(label_names, values, strict=True))
+                if not limits:
+                    metric.add_sample(metric.name, labels, cell)
+                    continue
+                counts, total = cell
+                texts = [*map(_number, limits), "+Inf"]
+                for limit, count in zip(texts, accumulate(counts), strict=True):
+                    metric.add_sample(f"{metric.name}_bucket", {**labels, "le": limit}, count)
+                metric.add_sample(f"{metric.name}_sum", labels, total)
+                metric.add_sample(f"{metric.name}_count", labels, sum(counts))
+        return metric
 
 
 def metrics_text(collector: Collector) -> str:
