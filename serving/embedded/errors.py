@@ -1,17 +1,5 @@
 """What can keep the embedded server from starting; each message is one line and says the mend.
 
-::
-
-    ServerStartError(Exception)
-     ├── InvalidOptions       the options contradict each other, or one is out of its range
-     ├── InvalidModelConfig   the model config file is missing, or breaks the rules of one
- ├── InvalidSslConfig     the SSL config file is missing, or its keys are none
- ├── InvalidMonitoringConfig   the monitoring config file is missing, or is none
-     ├── NoModel              a base path is missing, or holds no version to serve
-     ├── ModelLoadFailed      a version that is to be served does not load
-     └── AddressUnavailable   host and port cannot be listened on
-          └── PortInUse       another program listens there
-
 After the start nothing of this family is raised: a version that does not load later is reported by
 its status, and a bad request by its answer.
 """

@@ -36,6 +36,18 @@ _INK: Final = "#010101"
 _FAINT: Final = "#020202"
 _VARIABLES: Final = {_INK: "var(--ink)", _FAINT: "var(--faint)"}
 
+#: The measures over k that a report has in a table.
+CURVE_TITLES: Final = {
+    "k": "k",
+    "inertia": "inertia",
+    "silhouette": "silhouette",
+    "noise_silhouette": "of noise",
+    "stability": "stability",
+    "simplified_silhouette": "simplified silhouette",
+    "davies_bouldin": "Davies-Bouldin",
+    "calinski_harabasz": "Calinski-Harabasz",
+}
+
 #: Inches of 72 points; the page shows a chart about as wide, so that text stays readable.
 _WIDTH: Final = 5.2
 _HEIGHT: Final = 3.4
@@ -293,23 +305,17 @@ def draw_curves(curves: Mapping[str, Any]) -> Chart:
         known = [(row["k"], row[name]) for row in rows if row.get(name) is not None]
         return [k for k, _ in known], [value for _, value in known]
 
-    measures = {
-        "inertia": "inertia",
-        "silhouette": "silhouette",
-        "stability": "stability",
-        "davies_bouldin": "Davies-Bouldin",
-        "calinski_harabasz": "Calinski-Harabasz",
-    }
+    measures = ("inertia", "silhouette", "stability", "davies_bouldin", "calinski_harabasz")
     figure = _new_figure(6.4)
     every = figure.subplots(len(measures), 1, sharex=True)
-    for number, (axes, (name, title)) in enumerate(zip(every, measures.items(), strict=True)):
+    for number, (axes, name) in enumerate(zip(every, measures, strict=True)):
         axes.plot(*values(name), color=color(number), **_DOTS)
         if name == "silhouette":
             axes.plot(*values("noise_silhouette"), "--", color=color(number), **_DOTS)
             axes.legend(["silhouette", "of noise"], fontsize=10)
         if suggestion is not None:
             axes.axvline(suggestion, color=_INK, linestyle=":", linewidth=1)
-        axes.set_title(title, loc="left")
+        axes.set_title(CURVE_TITLES[name], loc="left")
     every[-1].set(xlabel="k")
     every[-1].xaxis.get_major_locator().set_params(integer=True)
     return _render(

@@ -1,12 +1,5 @@
 """What can be wrong with what a report is made of.
 
-::
-
-    ReportError(Exception)
-     ├── InvalidCurves      a file that holds no curves over k
-     ├── NotComparable      two versions of other columns, or no row that both answer
-     └── ReportNotWritten   the page cannot be written where it was asked for
-
 Each message is one line that names the file, the value and the mend.
 """
 

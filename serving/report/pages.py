@@ -26,21 +26,11 @@ _TEMPLATES: Final = jinja2.Environment(
     undefined=jinja2.StrictUndefined,
 )
 
-_CURVE_NAMES: Final = {
-    "k": "k",
-    "inertia": "inertia",
-    "silhouette": "silhouette",
-    "noise_silhouette": "of noise",
-    "stability": "stability",
-    "simplified_silhouette": "simplified silhouette",
-    "davies_bouldin": "Davies-Bouldin",
-    "calinski_harabasz": "Calinski-Harabasz",
-}
-
 
 def render_version(profile: "VersionProfile", curves: Mapping[str, Any] | None = None) -> str:
     """The report of a version, with the curves over k when there are some."""
     card = profile.card
+    made = card.created[:16].replace("T", " ")
     drawn = [
         charts.draw_plane(profile, Plane.fit(profile.rows)),
         charts.draw_differences(profile),
@@ -52,7 +42,7 @@ def render_version(profile: "VersionProfile", curves: Mapping[str, Any] | None =
     return _render(
         "version.html.j2",
         title=profile.name,
-        subtitle=f"k-means of {card.data.rows_used:,} rows, made {_format_time(card)}.",
+        subtitle=f"k-means of {card.data.rows_used:,} rows, made {made} UTC.",
         facts=_facts(card),
         notes=_notes(profile),
         clusters=[_cluster_values(profile, index) for index in range(card.n_clusters)],
@@ -139,10 +129,6 @@ def _facts(card: "ModelCard") -> list[tuple[str, str]]:
     ]
 
 
-def _format_time(card: "ModelCard") -> str:
-    return f"{card.created[:16].replace('T', ' ')} UTC"
-
-
 def _notes(profile: "VersionProfile") -> list[str]:
     card, measured = profile.card, len(profile.rows)
     notes = []
@@ -169,7 +155,7 @@ def _cluster_values(profile: "VersionProfile", index: int) -> dict[str, Any]:
         "color": charts.color(index),
         "size": f"{cluster.size:,}",
         "share": f"{cluster.share:.1%}",
-        "median": "-" if median is None else f"{median:.4g}",
+        "median": _format_number(median),
         "silhouette": "-" if own is None else f"{own.mean():.3f}",
         "differences": profile.top_differences(index),
     }
@@ -179,9 +165,10 @@ def _curve_values(curves: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "reason": curves.get("reason", ""),
         "chart": charts.draw_curves(curves),
-        "names": list(_CURVE_NAMES.values()),
+        "names": list(charts.CURVE_TITLES.values()),
         "rows": [
-            [_format_number(row.get(name)) for name in _CURVE_NAMES] for row in curves["measured"]
+            [_format_number(row.get(name)) for name in charts.CURVE_TITLES]
+            for row in curves["measured"]
         ],
     }
 
