@@ -1,7 +1,6 @@
 """Classify and Regress: signatures that take serialized tf.Examples."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,11 +8,7 @@ import numpy.typing as npt
 import tensorflow as tf
 from google.protobuf import text_format
 from tensorflow.core.framework import types_pb2
-from tensorflow_serving.apis import (
-    classification_pb2,
-    inference_pb2,
-    regression_pb2,
-)
+from tensorflow_serving.apis import classification_pb2, inference_pb2, regression_pb2
 
 from serving.embedded.prediction import DEFAULT_SIGNATURE
 from serving.embedded.request_monitor import Request
@@ -36,24 +31,30 @@ def classify(request: Request, servable: Servable, signature_name: str, examples
         StatusError: no such signature, a signature of another kind, no examples, or the graph's
             own error.
     """
-    signature = _signature(servable, signature_name)
-    outputs = _check_classification(signature)
-    run = _ExampleRun("Classify", request, servable, _serialize_examples(examples))
-    return _classification(run, signature, outputs)
+    return _run_one("Classify", CLASSIFY_METHOD, request, servable, signature_name, examples)
 
 
 def regress(request: Request, servable: Servable, signature_name: str, examples: Any) -> Any:
     """The RegressionResult of an Input message; errors as those of ``classify``."""
-    signature = _signature(servable, signature_name)
-    _check_regression(signature)
-    run = _ExampleRun("Regress", request, servable, _serialize_examples(examples))
-    return _regression(run, signature)
+    return _run_one("Regress", REGRESS_METHOD, request, servable, signature_name, examples)
+
+
+def _run_one(
+    api: str, method: str, request: Request, servable: Servable, signature_name: str, examples: Any
+) -> Any:
+    name = signature_name or DEFAULT_SIGNATURE
+    signature = servable.signatures.get(name)
+    if signature is None:
+        raise invalid_argument(f"No signature was found with the name: {name}")
+    outputs = _check_signature(method, signature)
+    strings = _serialize_examples(examples)
+    return _run(api, request, servable, strings, method, signature, outputs)
 
 
 def multi_inference(request: Request, servable: Servable, message: Any) -> list[Any]:
     """An InferenceResult, without its model_spec, per task of a MultiInferenceRequest.
 
-    All tasks are tasks before the first one runs.
+    All tasks are checked before the first one runs.
     """
     tasks = []
     seen: set[str] = set()
@@ -63,17 +64,13 @@ def multi_inference(request: Request, servable: Servable, message: Any) -> list[
         signature = servable.signatures.get(name)
         if signature is None:
             raise invalid_argument(f"Requested signature not found in model graph: {name}")
-        tasks.append((task.method_name, signature, _check_method(task.method_name, signature)))
-    run = _ExampleRun("MultiInference", request, servable, _serialize_examples(message.input))
+        tasks.append((task.method_name, signature, _check_signature(task.method_name, signature)))
+    strings = _serialize_examples(message.input)
     results = []
     for method, signature, outputs in tasks:
-        result = inference_pb2.InferenceResult()
-        if method == CLASSIFY_METHOD:
-            answer = _classification(run, signature, outputs)
-            result.classification_result.CopyFrom(answer)
-        else:
-            result.regression_result.CopyFrom(_regression(run, signature))
-        results.append(result)
+        field = "classification_result" if method == CLASSIFY_METHOD else "regression_result"
+        result = _run("MultiInference", request, servable, strings, method, signature, outputs)
+        results.append(inference_pb2.InferenceResult(**{field: result}))
     return results
 
 
@@ -90,52 +87,32 @@ def _check_task(task: Any, model: str, seen: set[str]) -> None:
     seen.add(name)
 
 
-def _check_method(method: str, signature: Any) -> list[str]:
-    if method == CLASSIFY_METHOD:
-        return _check_classification(signature)
-    if method == REGRESS_METHOD:
-        _check_regression(signature)
-        return [_OUTPUTS]
-    raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {method}")
-
-
-def _signature(servable: Servable, signature_name: str) -> Any:
-    name = signature_name or DEFAULT_SIGNATURE
-    signature = servable.signatures.get(name)
-    if signature is None:
-        raise invalid_argument(f"No signature was found with the name: {name}")
-    return signature
-
-
-def _check_classification(signature: Any) -> list[str]:
-    """The outputs that a classification signature has, of classes and scores."""
+def _check_signature(method: str, signature: Any) -> list[str]:
+    """The outputs of a signature that a method runs; the signature must be of its kind."""
+    if method not in {CLASSIFY_METHOD, REGRESS_METHOD}:
+        raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {method}")
+    is_classification = method == CLASSIFY_METHOD
+    kind = "classification" if is_classification else "regression"
+    number = len(signature.outputs)
     if len(signature.inputs) != 1:
         raise invalid_argument("Expected one input Tensor.")
-    if len(signature.outputs) not in {1, 2}:
-        raise invalid_argument(
-            f"Expected one or two output Tensors, found {len(signature.outputs)}"
-        )
-    if _INPUTS not in signature.inputs:
-        raise _precondition("No classification inputs found in SignatureDef: ", signature)
-    outputs = [name for name in (_CLASSES, _SCORES) if name in signature.outputs]
-    if not outputs:
-        raise _precondition(
-            "Expected classification signature outputs to contain at least one of "
-            f'"{_CLASSES}" or "{_SCORES}". Signature was: ',
-            signature,
-        )
-    return outputs
-
-
-def _check_regression(signature: Any) -> None:
-    if len(signature.inputs) != 1:
-        raise invalid_argument("Expected one input Tensor.")
-    if len(signature.outputs) != 1:
+    if is_classification and number not in {1, 2}:
+        raise invalid_argument(f"Expected one or two output Tensors, found {number}")
+    if not is_classification and number != 1:
         raise invalid_argument("Expected one output Tensor.")
     if _INPUTS not in signature.inputs:
-        raise _precondition("No regression inputs found in SignatureDef: ", signature)
-    if _OUTPUTS not in signature.outputs:
+        raise _precondition(f"No {kind} inputs found in SignatureDef: ", signature)
+    known = (_CLASSES, _SCORES) if is_classification else (_OUTPUTS,)
+    outputs = [name for name in known if name in signature.outputs]
+    if outputs:
+        return outputs
+    if not is_classification:
         raise _precondition("No regression outputs found in SignatureDef: ", signature)
+    raise _precondition(
+        "Expected classification signature outputs to contain at least one of "
+        f'"{_CLASSES}" or "{_SCORES}". Signature was: ',
+        signature,
+    )
 
 
 def _precondition(text: str, signature: Any) -> StatusError:
@@ -161,33 +138,28 @@ def _serialize_examples(examples: Any) -> npt.NDArray[Any]:
     strings = [context + example.SerializeToString() for example in messages]
     if not strings:
         raise invalid_argument("Input is empty.")
-    array = np.empty(len(strings), np.object_)
-    array[:] = strings
-    return array
+    return np.array(strings, np.object_)
 
 
-@dataclass(frozen=True)
-class _ExampleRun:
-    """The examples of a request, of shape [n], and what runs them."""
+def _run(
+    api: str,
+    request: Request,
+    servable: Servable,
+    examples: npt.NDArray[Any],
+    method: str,
+    signature: Any,
+    outputs: list[str],
+) -> Any:
+    arrays = request.run(api, servable, signature, {_INPUTS: examples}, outputs)
+    request.examples = len(examples)  # once, for however many tasks
+    read = _classification if method == CLASSIFY_METHOD else _regression
+    return read(arrays, len(examples))
 
-    api: str
-    request: Request
-    servable: Servable
-    examples: npt.NDArray[Any]
 
-    def outputs(self, signature: Any, names: list[str]) -> dict[str, npt.NDArray[Any]]:
-        inputs = {_INPUTS: self.examples}
-        arrays = self.request.run(self.api, self.servable, signature, inputs, names)
-        self.request.examples = len(self.examples)  # once, for however many tasks
-        return arrays
-
-
-def _classification(run: _ExampleRun, signature: Any, outputs: list[str]) -> Any:
-    arrays = run.outputs(signature, outputs)
-    examples = run.examples
+def _classification(arrays: dict[str, npt.NDArray[Any]], rows: int) -> Any:
     for name, dtype in ((_CLASSES, tf.string), (_SCORES, tf.float32)):
         if name in arrays:
-            _check_class_tensor(name, dtype, arrays[name], len(examples))
+            _check_class_tensor(name, dtype, arrays[name], rows)
     classes, scores = arrays.get(_CLASSES), arrays.get(_SCORES)
     if classes is not None and scores is not None and classes.shape != scores.shape:
         raise invalid_argument(
@@ -196,7 +168,7 @@ def _classification(run: _ExampleRun, signature: Any, outputs: list[str]) -> Any
         )
     result = classification_pb2.ClassificationResult()
     columns = next(iter(arrays.values())).shape[1]
-    for row in range(len(examples)):
+    for row in range(rows):
         classifications = result.classifications.add()
         for column in range(columns):
             entry = classifications.classes.add()
@@ -227,17 +199,16 @@ def _check_output_dtype(what: str, dtype: Any, array: npt.NDArray[Any]) -> None:
         )
 
 
-def _regression(run: _ExampleRun, signature: Any) -> Any:
-    output = run.outputs(signature, [_OUTPUTS])[_OUTPUTS]
-    examples = run.examples
+def _regression(arrays: dict[str, npt.NDArray[Any]], rows: int) -> Any:
+    output = arrays[_OUTPUTS]
     if not (output.ndim == 1 or (output.ndim == 2 and output.shape[1] == 1)):
         raise invalid_argument(
             "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
             f"{shape_text(output.shape)}"
         )
-    if len(output) != len(examples):
+    if len(output) != rows:
         raise invalid_argument(
-            f"Input batch size did not match output batch size: {len(examples)} vs. {len(output)}"
+            f"Input batch size did not match output batch size: {rows} vs. {len(output)}"
         )
     _check_output_dtype("output Tensor", tf.float32, output)
     result = regression_pb2.RegressionResult()

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from google.protobuf import any_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from serving.embedded.model_reference import ModelReference
@@ -53,7 +52,5 @@ def model_metadata(models: ServedModels, reference: ModelReference, fields: Sequ
             signatures.signature_def[name].ClearField("defaults")
         response.model_spec.name = servable.model
         response.model_spec.version.value = servable.version
-    packed = any_pb2.Any()
-    packed.Pack(signatures)
-    response.metadata[SIGNATURE_DEF].CopyFrom(packed)
+    response.metadata[SIGNATURE_DEF].Pack(signatures)
     return response

@@ -19,12 +19,7 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 _MAX_RECORDS = 1000
 
 
-def load_and_warm_up(
-    model: str,
-    version: int,
-    directory: str,
-    metrics: ServingMetrics,
-) -> Servable:
+def load_and_warm_up(model: str, version: int, directory: str, metrics: ServingMetrics) -> Servable:
     """Load a version and replay its warm-up requests; a failing request fails the load."""
     servable = Servable(model, version, directory)
     began = time.monotonic()
@@ -52,8 +47,7 @@ def replay_warmup(servable: Servable, directory: str) -> int:
         return 0
     number = 0
     try:
-        for record in tf.data.TFRecordDataset(path).as_numpy_iterator():
-            number += 1
+        for number, record in enumerate(tf.data.TFRecordDataset(path).as_numpy_iterator(), 1):
             if number > _MAX_RECORDS:
                 raise invalid_argument(
                     f"Number of warmup records exceeds the maximum ({_MAX_RECORDS}) at {path}"
@@ -80,12 +74,10 @@ def _run(servable: Servable, log: Any) -> None:
             request = log.predict_log.request
             name = request.model_spec.signature_name
             predict(warmup, servable, name, request.inputs, request.output_filter)
-        case "classify_log":
-            request = log.classify_log.request
-            classify(warmup, servable, request.model_spec.signature_name, request.input)
-        case "regress_log":
-            request = log.regress_log.request
-            regress(warmup, servable, request.model_spec.signature_name, request.input)
+        case "classify_log" | "regress_log" as kind:
+            run = classify if kind == "classify_log" else regress
+            request = getattr(log, kind).request
+            run(warmup, servable, request.model_spec.signature_name, request.input)
         case "multi_inference_log":
             multi_inference(warmup, servable, log.multi_inference_log.request)
         case None:
