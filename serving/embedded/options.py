@@ -1,6 +1,5 @@
 """What is wrong with the options, and with the folders they name, in one line."""
 
-from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
@@ -34,17 +33,6 @@ def check_sources(
         raise InvalidOptions(
             "model_config_file_poll_wait_seconds needs a model_config_file to look at"
         )
-
-
-def check_not_negative(options: Mapping[str, float]) -> None:
-    """Hold numbers against zero.
-
-    Raises:
-        InvalidOptions: one is below.
-    """
-    for name, value in options.items():
-        if not value >= 0:
-            raise InvalidOptions(f"{name} {value} is not 0 or more")
 
 
 def check_base_path(model: Any) -> None:

@@ -8,6 +8,7 @@ error; after that it is not tried until it has gone from disk in between.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
@@ -31,7 +32,6 @@ _logger = logging.getLogger("serving.embedded")
 class State(Enum):
     """Where a version is in its life; the numbers are those of GetModelStatus."""
 
-    START = 10
     LOADING = 20
     AVAILABLE = 30
     UNLOADING = 40
@@ -59,7 +59,7 @@ class _LoadedVersion:
 
 @dataclass(frozen=True)
 class _Retry:
-    """A version whose load failed: how often, with what, and when it is tried again."""
+    """A version whose load failed: how often, with what, and when it is tried again, if ever."""
 
     tries: int
     error: StatusError
@@ -73,15 +73,6 @@ class _Model:
     config: Any
     loaded: dict[int, _LoadedVersion] = field(default_factory=dict)
     retries: dict[int, _Retry] = field(default_factory=dict)
-    failed: set[int] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class LoadRetries:
-    """How often a load that failed is tried again, and after how many seconds."""
-
-    number: int = 5
-    interval: float = 60.0
 
 
 class ServedModels:
@@ -95,19 +86,22 @@ class ServedModels:
         self,
         load: Callable[[str, int, str], Servable],
         *,
-        retries: LoadRetries,
+        max_retries: int,
+        retry_interval: float,
         allow_version_labels_for_unavailable_models: bool = False,
     ) -> None:
         """No model yet.
 
         Args:
             load: loads a version, given the model's name, the number and the folder.
-            retries: what becomes of a load that fails.
+            max_retries: how often a load that failed is tried again.
+            retry_interval: the time before each of these tries, seconds.
             allow_version_labels_for_unavailable_models: let a new label name a version that is not
                 loaded.
         """
         self._load_servable = load
-        self._retries = retries
+        self._max_retries = max_retries
+        self._retry_interval = retry_interval
         self._allow_early_labels = allow_version_labels_for_unavailable_models
         self._stopping: Future[None] = Future()
         self._round = threading.Lock()  # held over a whole round: disk, loading
@@ -166,7 +160,9 @@ class ServedModels:
         loaded = model.loaded if model else {}
         version = reference.version
         if reference.label is not None:
-            version = self._version_of_label(reference.name, reference.label)
+            version = self._labels.get(reference.name, {}).get(reference.label)
+            if version is None:
+                raise invalid_argument(f"Unrecognized servable version label: {reference.label}")
         if version is None:
             if loaded:
                 return loaded[max(loaded)]
@@ -179,12 +175,6 @@ class ServedModels:
                 f"Servable not found for request: Specific({reference.name}, {version})",
             )
         return loaded[version]
-
-    def _version_of_label(self, model: str, label: str) -> int:
-        labels = self._labels.get(model, {})
-        if label not in labels:
-            raise invalid_argument(f"Unrecognized servable version label: {label}")
-        return labels[label]
 
     # Config
 
@@ -280,7 +270,8 @@ class ServedModels:
                 if names is None or name in names
                 for retry in model.retries.values()
             ]
-        return max(0.0, min(due) - time.monotonic()) if due else None
+        left = min(due, default=math.inf) - time.monotonic()
+        return max(0.0, left) if left < math.inf else None
 
     def load_until_settled(self) -> None:
         """Run rounds until every version that is there has been loaded or has failed for good.
@@ -288,11 +279,9 @@ class ServedModels:
         What failed before a stop is tried anew: it may have been mended since.
         """
         self._stopping = Future()
-        with self._round:
+        with self._round, self._lock:
             for model in self._models.values():
-                model.failed.clear()
-                with self._lock:
-                    model.retries.clear()
+                model.retries.clear()
         self.poll()
         self._wait_for_retries(None)
 
@@ -331,26 +320,23 @@ class ServedModels:
             model = self._models[name]
             self._forget_gone(model, versions)
             for version in sorted(versions, reverse=True):
-                if self._is_due(model, version):
+                retry = model.retries.get(version)
+                is_due = retry is None or retry.due <= time.monotonic()
+                if is_due and version not in model.loaded:
                     self._load(model, version, versions[version])
-            self._retire_unwanted(model, versions)
+            # What serves stays until one of the wanted versions does.
+            if not versions or any(version in model.loaded for version in versions):
+                for version in sorted(set(model.loaded) - set(versions)):
+                    self._retire(model, version)
 
     def _forget_gone(self, model: _Model, wanted: Mapping[int, str]) -> None:
         """Forget the failures of versions that are not there any more: they may come back."""
-        model.failed &= set(wanted)
         with self._lock:
             gone = {
                 version: model.retries.pop(version) for version in set(model.retries) - set(wanted)
             }
         for version, retry in gone.items():
-            self._end_by(model, version, retry.error)
-
-    @staticmethod
-    def _is_due(model: _Model, version: int) -> bool:
-        if version in model.loaded or version in model.failed:
-            return False
-        retry = model.retries.get(version)
-        return retry is None or retry.due <= time.monotonic()
+            self._set_state(model, version, State.END, retry.error.code, retry.error.message)
 
     def _find_wanted_versions(self) -> dict[str, dict[int, str]] | None:
         """The wanted versions of every model; None when a base path cannot be read.
@@ -378,51 +364,37 @@ class ServedModels:
 
     def _load(self, model: _Model, version: int, directory: str) -> None:
         name = model.config.name
-        self._set_state(name, VersionState(version, State.LOADING))
+        self._set_state(model, version, State.LOADING)
         began = time.monotonic()
         try:
             servable = self._load_servable(name, version, directory)
         except Exception as error:  # noqa: BLE001  whatever a model does on loading, the others serve on
-            self._load_failed(model, version, load_error(error))
+            self._record_failure(model, version, _load_error(error))
             return
         with self._lock:
             model.retries.pop(version, None)
             model.loaded[version] = _LoadedVersion(servable)
-        self._set_state(name, VersionState(version, State.AVAILABLE))
+        self._set_state(model, version, State.AVAILABLE)
         _log(logging.INFO, "loaded", name, version, reason=f"{time.monotonic() - began:.2f} s")
 
-    def _load_failed(self, model: _Model, version: int, error: StatusError) -> None:
+    def _record_failure(self, model: _Model, version: int, error: StatusError) -> None:
         before = model.retries.get(version)
         tries = 1 + (before.tries if before else 0)
-        is_last = tries > self._retries.number
-        again = "" if is_last else f" (tried again in {self._retries.interval:g} s)"
+        is_last = tries > self._max_retries
+        again = "" if is_last else f" (tried again in {self._retry_interval:g} s)"
         _log(logging.ERROR, "load_failed", model.config.name, version, reason=f"{error}{again}")
+        due = math.inf if is_last else time.monotonic() + self._retry_interval
+        with self._lock:
+            model.retries[version] = _Retry(tries, error, due)
         if is_last:
-            model.failed.add(version)
-            with self._lock:
-                model.retries.pop(version, None)
-            self._end_by(model, version, error)
-        else:
-            due = time.monotonic() + self._retries.interval
-            with self._lock:
-                model.retries[version] = _Retry(tries, error, due)
-
-    def _end_by(self, model: _Model, version: int, error: StatusError) -> None:
-        ended = VersionState(version, State.END, error.code, error.message)
-        self._set_state(model.config.name, ended)
-
-    def _retire_unwanted(self, model: _Model, wanted: Mapping[int, str]) -> None:
-        if wanted and not any(version in model.loaded for version in wanted):
-            return  # what serves stays until one of the wanted versions does
-        for version in sorted(set(model.loaded) - set(wanted)):
-            self._retire(model, version)
+            self._set_state(model, version, State.END, error.code, error.message)
 
     def _retire(self, model: _Model, version: int) -> None:
         with self._lock:
             loaded = model.loaded.pop(version)
             loaded.is_retired = True
             is_idle = loaded.in_flight == 0
-        self._set_state(model.config.name, VersionState(version, State.UNLOADING))
+        self._set_state(model, version, State.UNLOADING)
         if is_idle:
             self._free(loaded.servable)
 
@@ -436,15 +408,18 @@ class ServedModels:
                 self._states[servable.model][servable.version] = ended
         _log(logging.INFO, "unloaded", servable.model, servable.version)
 
-    def _set_state(self, model: str, state: VersionState) -> None:
+    def _set_state(
+        self, model: _Model, version: int, state: State, code: Code = Code.OK, message: str = ""
+    ) -> None:
         with self._lock:
-            self._states.setdefault(model, {})[state.version] = state
+            states = self._states.setdefault(model.config.name, {})
+            states[version] = VersionState(version, state, code, message)
 
 
-def load_error(error: Exception) -> StatusError:
+def _load_error(error: Exception) -> StatusError:
     """The status of a version that does not load."""
-    if isinstance(error, StatusError):
-        return error
+    if isinstance(error, StatusError):  # anew: the traceback of the old one holds the model
+        return StatusError(error.code, error.message)
     if isinstance(error, tf.errors.OpError):
         return StatusError(code_of(error.error_code), error.message)
     code = Code.NOT_FOUND if isinstance(error, OSError) else Code.UNKNOWN

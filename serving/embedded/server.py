@@ -9,7 +9,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from os import PathLike, cpu_count, fspath
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import grpc
@@ -25,12 +24,12 @@ from serving.embedded.http_responses import MetricsPage
 from serving.embedded.metrics import ServingMetrics
 from serving.embedded.model_config import read_model_config, single_model
 from serving.embedded.option_messages import MonitoringConfig, read_text_message
-from serving.embedded.options import check_base_path, check_not_negative, check_sources
+from serving.embedded.options import check_base_path, check_sources
 from serving.embedded.request_monitor import RequestMonitor
 from serving.embedded.rest import RestApplication
 from serving.embedded.rest_listener import RestListener
 from serving.embedded.servable import Servable
-from serving.embedded.served_models import LoadRetries, ServedModels
+from serving.embedded.served_models import ServedModels
 from serving.embedded.sockets import AUTO, Port, address_of, bind_socket, check_port
 from serving.embedded.status import Code, StatusError
 from serving.embedded.warmup import load_and_warm_up
@@ -55,6 +54,8 @@ class EmbeddedServer:
 
     Attributes:
         metrics: a collector of prometheus_client's.
+        grpc_address: ``host:port`` of gRPC; None when it is off or the server is not started.
+        rest_address: ``host:port`` of REST; likewise.
     """
 
     def __init__(
@@ -112,15 +113,16 @@ class EmbeddedServer:
             raise InvalidOptions(
                 f"port and rest_api_port are both {port}; give each a port of its own"
             )
-        check_not_negative(
-            {
-                "file_system_poll_wait_seconds": file_system_poll_wait_seconds,
-                "model_config_file_poll_wait_seconds": model_config_file_poll_wait_seconds,
-                "max_num_load_retries": max_num_load_retries,
-                "load_retry_interval_micros": load_retry_interval_micros,
-                "rest_api_timeout_in_ms": rest_api_timeout_in_ms,
-            }
-        )
+        numbers = {
+            "file_system_poll_wait_seconds": file_system_poll_wait_seconds,
+            "model_config_file_poll_wait_seconds": model_config_file_poll_wait_seconds,
+            "max_num_load_retries": max_num_load_retries,
+            "load_retry_interval_micros": load_retry_interval_micros,
+            "rest_api_timeout_in_ms": rest_api_timeout_in_ms,
+        }
+        for name, value in numbers.items():
+            if not value >= 0:
+                raise InvalidOptions(f"{name} {value} is not 0 or more")
         check_sources(
             model_name, model_base_path, model_config_file, model_config_file_poll_wait_seconds
         )
@@ -145,24 +147,15 @@ class EmbeddedServer:
         self._monitor = RequestMonitor(self.metrics)
         self._models = ServedModels(
             self._load_version,
-            retries=LoadRetries(max_num_load_retries, load_retry_interval_micros / 1e6),
+            max_retries=max_num_load_retries,
+            retry_interval=load_retry_interval_micros / 1e6,
             allow_version_labels_for_unavailable_models=allow_version_labels_for_unavailable_models,
         )
         self._threads: list[threading.Thread] = []
         self._stop_polling = threading.Event()
         self._stop_listening: Future[None] = Future()
-        self._grpc_address: str | None = None
-        self._rest_address: str | None = None
-
-    @property
-    def grpc_address(self) -> str | None:
-        """``host:port`` of gRPC; None when it is off or the server is not started."""
-        return self._grpc_address
-
-    @property
-    def rest_address(self) -> str | None:
-        """``host:port`` of REST; None when it is off or the server is not started."""
-        return self._rest_address
+        self.grpc_address: str | None = None
+        self.rest_address: str | None = None
 
     def start(self) -> Self:
         """Load the models, then open the ports; an open port is a server that answers.
@@ -203,17 +196,12 @@ class EmbeddedServer:
         if had_loop:
             # A call that grpc.aio aborted is a cycle, which keeps the server and gRPC's thread.
             gc.collect()
-        self._grpc_address = self._rest_address = None
+        self.grpc_address = self.rest_address = None
 
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _run_thread(self, target: Callable[..., None], name: str, *arguments: Any) -> None:
@@ -263,9 +251,6 @@ class EmbeddedServer:
                 "there from the start"
             ) from error
         self._models.load_until_settled()
-        self._check_loaded()
-
-    def _check_loaded(self) -> None:
         for model in self._config.config:
             for state in self._models.states(model.name):
                 if state.code is not Code.OK:
@@ -276,12 +261,12 @@ class EmbeddedServer:
                     )
 
     def _poll_versions(self) -> None:
-        while not self._stop_polling.wait(self._until_next_round()):
+        while True:
+            retry = self._models.next_retry()
+            wait = self._poll_wait if retry is None else min(self._poll_wait, retry)
+            if self._stop_polling.wait(wait):
+                return
             self._models.poll()
-
-    def _until_next_round(self) -> float:
-        retry = self._models.next_retry()
-        return self._poll_wait if retry is None else min(self._poll_wait, retry)
 
     def _poll_config(self) -> None:
         assert self._config_file is not None
@@ -297,7 +282,18 @@ class EmbeddedServer:
             except (InvalidModelConfig, StatusError) as error:
                 if str(error) != last_error:
                     last_error = str(error)
-                    _log_config_failure(self._config_file, last_error)
+                    reason = " ".join(last_error.split())
+                    _logger.error(
+                        "config_failed %s: %s",
+                        self._config_file,
+                        reason,
+                        extra={
+                            "event": "config_failed",
+                            "model": "-",
+                            "version": None,
+                            "reason": reason,
+                        },
+                    )
 
     # Sockets
 
@@ -339,7 +335,7 @@ class EmbeddedServer:
             metrics_page=self._metrics_page,
         )
         listening = bind_socket("rest_api_port", self._host, self._rest_api_port)
-        self._rest_address = address_of(self._host, listening.getsockname()[1])
+        self.rest_address = address_of(self._host, listening.getsockname()[1])
         return RestListener(application, listening)
 
     def _grpc_listener(self, threads: ExitStack) -> GrpcListener:
@@ -352,19 +348,9 @@ class EmbeddedServer:
             threads.enter_context(_pool("grpc", _THREADS_PER_CPU * (cpu_count() or 1))),
             threads.enter_context(_pool("reloading", _RELOADING_THREADS)),
         )
-        self._grpc_address = listener.address
+        self.grpc_address = listener.address
         return listener
 
 
 def _pool(use: str, threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix=f"serving-embedded-{use}")
-
-
-def _log_config_failure(path: Path, reason: str) -> None:
-    text = " ".join(reason.split())
-    _logger.error(
-        "config_failed %s: %s",
-        path,
-        text,
-        extra={"event": "config_failed", "model": "-", "version": None, "reason": text},
-    )

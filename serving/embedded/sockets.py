@@ -51,17 +51,15 @@ def bind_socket(option: str, host: str, port: Port) -> socket.socket:
         opened.bind(address)
     except OSError as error:
         opened.close()
-        raise _bind_error(option, host, port, error) from error
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(
+                f"{option} {port} on {host} is in use; stop the program that listens there, or "
+                'give another port ("auto" takes a free one)'
+            ) from error
+        raise AddressUnavailable(
+            f"{option} {port} on {host} can't be listened on: {error.strerror}"
+        ) from error
     return opened
-
-
-def _bind_error(option: str, host: str, port: Port, error: OSError) -> AddressUnavailable:
-    if error.errno == errno.EADDRINUSE:
-        return PortInUse(
-            f"{option} {port} on {host} is in use; stop the program that listens there, or give "
-            'another port ("auto" takes a free one)'
-        )
-    return AddressUnavailable(f"{option} {port} on {host} can't be listened on: {error.strerror}")
 
 
 def address_of(host: str, port: int) -> str:
