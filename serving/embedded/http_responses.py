@@ -1,9 +1,9 @@
 """Answers that are no JSON: the HTTP server's own error pages, and the page of metrics."""
 
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from prometheus_client.registry import Collector
+from starlette.responses import Response
 
 from serving.embedded.metrics import metrics_text
 
@@ -12,22 +12,18 @@ from serving.embedded.metrics import metrics_text
 RAW_TARGET = "serving.embedded.raw_target"
 
 
-@dataclass(frozen=True)
-class HttpResponse:
-    """An HTTP answer."""
-
-    status: int
-    body: bytes
-    content_type: str
+def response(status: int, body: bytes, content_type: str) -> Response:
+    """An HTTP answer with just this content type, to which starlette would add a charset."""
+    return Response(body, status, {"content-type": content_type})
 
 
-def error_page(status: HTTPStatus) -> HttpResponse:
+def error_page(status: HTTPStatus) -> Response:
     """libevent's page for what is answered before TF Serving sees it."""
     body = (
         f"<HTML><HEAD>\n<TITLE>{status.value} {status.phrase}</TITLE>\n</HEAD><BODY>\n"
         f"<H1>{status.phrase}</H1>\n</BODY></HTML>\n"
     )
-    return HttpResponse(status, body.encode(), "text/html")
+    return response(status, body.encode(), "text/html")
 
 
 class MetricsPage:
@@ -43,12 +39,11 @@ class MetricsPage:
         """Whether a target is that of the page, with a query or without."""
         return target.partition(b"#")[0].partition(b"?")[0] == self._path.encode()
 
-    def answer(self, target: bytes) -> HttpResponse:
+    def answer(self, target: bytes) -> Response:
         """The page; a query is refused as TF Serving does."""
         path = target.decode("ascii")
         if path != self._path:
             text = f"Unexpected path: {path}. Should be {self._path}"
-            return HttpResponse(HTTPStatus.BAD_REQUEST, text.encode(), "text/plain")
-        page = metrics_text(self._collector)
-        encoded = page.encode("utf-8", "surrogateescape")
-        return HttpResponse(HTTPStatus.OK, encoded, "text/plain")
+            return response(HTTPStatus.BAD_REQUEST, text.encode(), "text/plain")
+        page = metrics_text(self._collector).encode("utf-8", "surrogateescape")
+        return response(HTTPStatus.OK, page, "text/plain")

@@ -20,7 +20,6 @@ from serving.embedded.json_writer import (
 from serving.embedded.status import invalid_argument
 
 _MAX_INT64 = 2**63 - 1
-_KIND_NAMES = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
 
 
 def read_examples_body(document: JsonObject) -> Any:
@@ -91,8 +90,9 @@ def _add_element(feature: Any, name: str, element: JsonValue) -> None:
 def _list(feature: Any, name: str, kind: str) -> Any:
     given = feature.WhichOneof("kind")
     if given not in {None, kind}:
+        expected = given.removesuffix("_list")
         raise invalid_argument(
-            f"Unexpected element type in feature: {name} expecting type: {_KIND_NAMES[given]}"
+            f"Unexpected element type in feature: {name} expecting type: {expected}"
         )
     return getattr(feature, kind).value
 

@@ -61,14 +61,6 @@ _JSON_TYPES: dict[int, set[type]] = {
 _BYTES_SUFFIX = "_bytes"
 
 
-@dataclass(frozen=True)
-class PredictBody:
-    """What a predict body asks: the arrays by input name, and in which format to answer."""
-
-    inputs: dict[str, npt.NDArray[Any]]
-    is_row: bool
-
-
 # Body to arrays
 
 
@@ -90,8 +82,8 @@ def read_signature_name(document: JsonObject) -> str:
 
 def read_predict_body(
     document: JsonObject, signature_name: str, inputs: Mapping[str, Any]
-) -> PredictBody:
-    """The arrays of a body.
+) -> tuple[dict[str, npt.NDArray[Any]], bool]:
+    """The arrays of a body by input name, and whether it is of row format, as its answer is.
 
     Args:
         document: the body.
@@ -114,12 +106,12 @@ def read_predict_body(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ",
         )
     if instances is MISSING:
-        return PredictBody(_read_columns(columns, inputs), is_row=False)
+        return _read_columns(columns, inputs), False
     if not isinstance(instances, list):
         raise value_error(document, "Expecting 'instances' to be an list/array")
     if not instances:
         raise value_error(document, "No values in 'instances' array")
-    return PredictBody(_read_rows(instances, inputs), is_row=True)
+    return _read_rows(instances, inputs), True
 
 
 def _read_columns(columns: JsonValue, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
@@ -240,6 +232,20 @@ class _Tensor:
     dtype: int
     values: list[Any] = field(default_factory=list)
     shape: tuple[int, ...] = ()
+    first: tuple[int, tuple[int, ...]] | None = None
+
+    def add_row(self, value: JsonValue) -> None:
+        """Add a row, which must have as many values as the first one, and its shape."""
+        size = self.add(value)
+        if self.first is None:
+            self.first = (size, self.shape)
+        first_size, first_shape = self.first
+        if size != first_size:
+            raise invalid_argument(f"Expecting tensor size: {first_size} but got: {size}")
+        if self.shape != first_shape:
+            raise invalid_argument(
+                f"Expecting shape {shape_text(first_shape)} but got: {shape_text(self.shape)}"
+            )
 
     def add(self, value: JsonValue) -> int:
         """Add the values of nested lists; give their number.
@@ -338,7 +344,7 @@ def _read_irregular_rows(
     instances: list[JsonValue], inputs: Mapping[str, Any]
 ) -> dict[str, npt.NDArray[Any]]:
     are_objects = _is_named(instances[0])
-    rows = _Rows(inputs)
+    tensors: dict[str, _Tensor] = {}
     for index, element in enumerate(instances):
         if _is_named(element) != are_objects:
             kinds = "object but got list" if are_objects else "value/list but got object"
@@ -346,7 +352,9 @@ def _read_irregular_rows(
         members = list(element.items()) if are_objects else [(min(inputs), element)]
         for name, value in members:
             try:
-                rows.add(name, value)
+                if name not in inputs:
+                    raise invalid_argument(f"JSON object: does not have named input: {name}")
+                tensors.setdefault(name, _Tensor(inputs[name].dtype)).add_row(value)
             except StatusError as error:
                 key = f" key: {name}" if are_objects else ""
                 raise invalid_argument(
@@ -358,41 +366,15 @@ def _read_irregular_rows(
                 f"JSON object: {quote_value(element)} keys must be equal to: "
                 f"{','.join(sorted(inputs))}"
             )
-    return rows.arrays(len(instances))
+    return {
+        name: tensor.array(inputs, name, (len(instances), *tensor.shape))
+        for name, tensor in tensors.items()
+    }
 
 
 def _is_named(element: JsonValue) -> bool:
     """Whether an instance is an object of named inputs; one of base64 is a value."""
     return isinstance(element, JsonObject) and not is_base64_object(element)
-
-
-class _Rows:
-    """The inputs of row format, one instance after the other."""
-
-    def __init__(self, inputs: Mapping[str, Any]) -> None:
-        self._inputs = inputs
-        self._tensors: dict[str, _Tensor] = {}
-        #: The number of values and the shape of an input's first row.
-        self._firsts: dict[str, tuple[int, tuple[int, ...]]] = {}
-
-    def add(self, name: str, value: JsonValue) -> None:
-        if name not in self._inputs:
-            raise invalid_argument(f"JSON object: does not have named input: {name}")
-        tensor = self._tensors.setdefault(name, _Tensor(self._inputs[name].dtype))
-        size = tensor.add(value)
-        first_size, first_shape = self._firsts.setdefault(name, (size, tensor.shape))
-        if size != first_size:
-            raise invalid_argument(f"Expecting tensor size: {first_size} but got: {size}")
-        if tensor.shape != first_shape:
-            raise invalid_argument(
-                f"Expecting shape {shape_text(first_shape)} but got: {shape_text(tensor.shape)}"
-            )
-
-    def arrays(self, count: int) -> dict[str, npt.NDArray[Any]]:
-        return {
-            name: tensor.array(self._inputs, name, (count, *self._firsts[name][1]))
-            for name, tensor in self._tensors.items()
-        }
 
 
 # Arrays to body

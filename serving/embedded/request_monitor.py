@@ -99,43 +99,35 @@ class RequestMonitor:
             StatusError: what the block raised; INTERNAL for anything else, which is logged whole.
         """
         began = time.monotonic()
-        code = Code.OK
+        failure = None
         try:
             yield
         except StatusError as error:
-            code = error.code
-            log_failure(request, entrypoint, error)
+            failure = error
             raise
         except MemoryError as error:
-            code = Code.RESOURCE_EXHAUSTED
-            refusal = StatusError(code, "The request needs more memory than there is")
-            log_failure(request, entrypoint, refusal)
-            raise refusal from error
+            text = "The request needs more memory than there is"
+            failure = StatusError(Code.RESOURCE_EXHAUSTED, text)
+            raise failure from error
         except Exception as error:
-            code = Code.INTERNAL
             _logger.exception("a fault of the server in answering a request")
-            fault = StatusError(code, "Internal error of the server; its log has the cause")
-            log_failure(request, entrypoint, fault)
-            raise fault from error
+            text = "Internal error of the server; its log has the cause"
+            failure = StatusError(Code.INTERNAL, text)
+            raise failure from error
         finally:
-            self._measure(request, entrypoint, code, time.monotonic() - began, is_counted)
-
-    def _measure(
-        self, request: Request, entrypoint: str, code: Code, seconds: float, is_counted: bool
-    ) -> None:
-        name = request.model.name
-        if is_counted:
-            self._metrics.request(name, request.api, entrypoint, code, seconds)
-        for api, run_seconds in request.runs:
-            self._metrics.run(name, api, run_seconds)
-        if request.examples:
-            self._metrics.examples(name, request.examples)
-
-
-def log_failure(request: Request, entrypoint: str, error: StatusError) -> None:
-    """Log a request that failed, in one line."""
-    version = request.version if request.version is not None else request.model.version
-    _log(entrypoint, error.code.name, _one_line(str(error)), _one_line(request.model.name), version)
+            if failure is not None:
+                version = request.model.version if request.version is None else request.version
+                _log(entrypoint, failure.code.name, str(failure), request.model.name, version)
+            name = request.model.name
+            if is_counted:
+                code = Code.OK if failure is None else failure.code
+                seconds = time.monotonic() - began
+                self._metrics.request(name, request.api, entrypoint, code, seconds)
+            for api, run_seconds in request.runs:
+                self._metrics.run(name, api, run_seconds)
+            if request.examples:
+                self._metrics.examples(name, request.examples)
+            del failure  # its traceback holds this frame, and so the request's arrays
 
 
 def log_refusal(what: str, status: HTTPStatus) -> None:
@@ -146,7 +138,7 @@ def log_refusal(what: str, status: HTTPStatus) -> None:
 def _log(
     entrypoint: str, code: str, reason: str, model: str = "", version: int | None = None
 ) -> None:
-    model = model or "-"
+    reason, model = _one_line(reason), _one_line(model) or "-"
     _logger.warning(
         "request_failed model=%s version=%s %s %s",
         model,

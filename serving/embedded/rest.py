@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from tensorflow_serving.apis import get_model_metadata_pb2
 
 from serving.embedded.examples import classify, regress
-from serving.embedded.http_responses import RAW_TARGET, HttpResponse, MetricsPage, error_page
+from serving.embedded.http_responses import RAW_TARGET, MetricsPage, error_page, response
 from serving.embedded.json_examples import (
     classification_text,
     read_examples_body,
@@ -41,7 +41,6 @@ _JSON = "application/json"
 #: What libevent says of an answer whose handler did not.
 _DEFAULT_TYPE = "text/html; charset=ISO-8859-1"
 _METHODS = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"}
-_INFERENCE = {"predict", "classify", "regress"}
 #: How much of a compressed body is inflated at most.
 _MAX_INFLATED = 100 * 2**20
 #: What a URI may begin with before its path; libevent takes it off.
@@ -88,8 +87,7 @@ class RestApplication:
         except asyncio.CancelledError:
             abandoned.set_result(None)
             answer = _refuse_at_stop(request)
-        response = Response(answer.body, answer.status, {"content-type": answer.content_type})
-        await response(scope, receive, send)
+        await answer(scope, receive, send)
 
     async def _answer(
         self,
@@ -97,7 +95,7 @@ class RestApplication:
         body: bytes,
         deadline: float | None,
         abandoned: "Future[None]",
-    ) -> HttpResponse:
+    ) -> Response:
         target = _target(request.scope)
         page = self._metrics_page
         if request.method not in _METHODS:
@@ -117,16 +115,13 @@ class RestApplication:
 
     def _process(
         self, request: Request, method: str, target: bytes, body: bytes, encoding: str
-    ) -> HttpResponse:
+    ) -> Response:
         try:
             with self._monitor.observe("REST", request):
-                endpoint = route(method, target)
-                request.model = endpoint.model
-                if endpoint.action in _INFERENCE:
-                    request.api = endpoint.action
-                text = self._handle(request, endpoint.action, body, encoding)
+                action, request.model = route(method, target)
+                text = self._handle(request, action, body, encoding)
         except VersionNotNumeric as error:
-            return HttpResponse(error.code.http_status, b"", _JSON)
+            return response(error.code.http_status, b"", _JSON)
         except StatusError as error:
             text = object_text("error", string_text(error.message))
             return _json(error.code.http_status, text)
@@ -134,17 +129,17 @@ class RestApplication:
 
     def _handle(self, request: Request, action: str, body: bytes, encoding: str) -> str:
         if action == "status":
-            return _status_text(model_status(self._models, request.model))
+            return _message_text(model_status(self._models, request.model))
         if action == "metadata":
             return _metadata_text(model_metadata(self._models, request.model, [SIGNATURE_DEF]))
-        content = _inflate(body, encoding)
-        if action == "predict":
-            return self._predict(request, content)
-        return self._examples(request, content)
-
-    def _predict(self, request: Request, body: bytes) -> str:
-        document = _document(request, body)
+        request.api = action
+        document = _document(request, _inflate(body, encoding))
         name = read_signature_name(document)
+        if action == "predict":
+            return self._predict(request, document, name)
+        return self._examples(request, document, name)
+
+    def _predict(self, request: Request, document: JsonObject, name: str) -> str:
         with self._models.servable(request.model) as servable:
             request.version = servable.version
             signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
@@ -153,14 +148,11 @@ class RestApplication:
                     f'Serving signature name: "{name or DEFAULT_SIGNATURE}" '
                     "not found in signature def"
                 )
-            inputs = dict(signature.inputs)
-            predict_body = read_predict_body(document, name, inputs)
-            outputs = predict(request, servable, name, predict_body.inputs)
-        return predict_text(outputs, is_row=predict_body.is_row)
+            arrays, is_row = read_predict_body(document, name, dict(signature.inputs))
+            outputs = predict(request, servable, name, arrays)
+        return predict_text(outputs, is_row=is_row)
 
-    def _examples(self, request: Request, body: bytes) -> str:
-        document = _document(request, body)
-        name = read_signature_name(document)
+    def _examples(self, request: Request, document: JsonObject, name: str) -> str:
         examples = read_examples_body(document)
         with self._models.servable(request.model) as servable:
             request.version = servable.version
@@ -171,8 +163,7 @@ class RestApplication:
 
 def _target(scope: Scope) -> bytes:
     """Path and query as they were sent; of an absolute URI only those."""
-    target: bytes = scope[RAW_TARGET]
-    return _BEFORE_PATH.sub(b"", target, count=1)
+    return _BEFORE_PATH.sub(b"", scope[RAW_TARGET], count=1)
 
 
 def _document(request: Request, body: bytes) -> JsonObject:
@@ -199,26 +190,26 @@ def _inflate(body: bytes, encoding: str) -> bytes:
     return inflated if inflater.eof and not inflater.unused_data else b""
 
 
-def _json(status: int, text: str) -> HttpResponse:
-    return HttpResponse(status, text.encode("utf-8", "surrogateescape"), _JSON)
+def _json(status: int, text: str) -> Response:
+    return response(status, text.encode("utf-8", "surrogateescape"), _JSON)
 
 
-def _refuse(status: HTTPStatus, method: str, target: bytes) -> HttpResponse:
+def _refuse(status: HTTPStatus, method: str, target: bytes) -> Response:
     """The answer to a request that gets no further than the HTTP server."""
     log_refusal(request_line(method, target), status)
     return error_page(status)
 
 
-def _refuse_at_stop(request: HttpRequest) -> HttpResponse:
+def _refuse_at_stop(request: HttpRequest) -> Response:
     """The answer to a request that was not done with when the grace of a stop had ended."""
     status = HTTPStatus.SERVICE_UNAVAILABLE
     log_refusal(request_line(request.method, _target(request.scope)), status)
     return _json(status, object_text("error", string_text("The server is stopping")))
 
 
-def _preflight(origin: str) -> HttpResponse:
+def _preflight(origin: str) -> Response:
     is_web = "http://" in origin or "https://" in origin
-    return HttpResponse(HTTPStatus.OK if is_web else HTTPStatus.BAD_REQUEST, b"", _DEFAULT_TYPE)
+    return response(HTTPStatus.OK if is_web else HTTPStatus.BAD_REQUEST, b"", _DEFAULT_TYPE)
 
 
 def _message_text(message: Any) -> str:
@@ -233,14 +224,10 @@ def _message_text(message: Any) -> str:
     return text + "\n"
 
 
-def _status_text(response: Any) -> str:
-    return _message_text(response)
-
-
-def _metadata_text(response: Any) -> str:
+def _metadata_text(metadata: Any) -> str:
     signatures = get_model_metadata_pb2.SignatureDefMap()
-    response.metadata[SIGNATURE_DEF].Unpack(signatures)
+    metadata.metadata[SIGNATURE_DEF].Unpack(signatures)
     return (
-        f'{{\n"model_spec":{_message_text(response.model_spec)},\n'
+        f'{{\n"model_spec":{_message_text(metadata.model_spec)},\n'
         f'"metadata": {{"signature_def": {_message_text(signatures)}}}\n}}\n'
     )

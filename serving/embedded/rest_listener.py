@@ -80,15 +80,11 @@ class _Protocol(H11Protocol):
         """Answer what is no HTTP, and close the connection."""
         log_refusal(msg, HTTPStatus.BAD_REQUEST)
         page = error_page(HTTPStatus.BAD_REQUEST)
-        headers = [
-            ("content-type", page.content_type),
-            ("content-length", str(len(page.body))),
-            ("connection", "close"),
-        ]
+        headers = [*page.raw_headers, (b"connection", b"close")]
         if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
             events: list[Any] = [
-                h11.Response(status_code=page.status, headers=headers, reason=b"Bad Request"),
-                h11.Data(data=page.body),
+                h11.Response(status_code=page.status_code, headers=headers, reason=b"Bad Request"),
+                h11.Data(data=bytes(page.body)),
                 h11.EndOfMessage(),
             ]
             for event in events:

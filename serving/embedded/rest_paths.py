@@ -1,7 +1,6 @@
 """Which request a method and a path are: TF Serving's routes."""
 
 import re
-from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from serving.embedded.model_reference import ModelReference
@@ -30,19 +29,6 @@ class VersionNotNumeric(StatusError):
     """A version that is no 64-bit number; TF Serving answers it without a body."""
 
 
-@dataclass(frozen=True)
-class Route:
-    """What a request asks for.
-
-    Attributes:
-        action: ``predict``, ``classify``, ``regress``, ``status`` or ``metadata``.
-        model: the model of the path.
-    """
-
-    action: str
-    model: ModelReference
-
-
 def is_uri(target: bytes) -> bool:
     """Whether a request target is a URI at all; if not, it gets no further than the socket."""
     return _URI.fullmatch(target) is not None
@@ -53,8 +39,10 @@ def is_api(target: bytes) -> bool:
     return _API.fullmatch(target) is not None
 
 
-def route(method: str, target: bytes) -> Route:
-    """The route of a request.
+def route(method: str, target: bytes) -> tuple[str, ModelReference]:
+    """What a request asks for, and of which model.
+
+    The first is ``predict``, ``classify``, ``regress``, ``status`` or ``metadata``.
 
     Args:
         method: the HTTP method.
@@ -75,11 +63,11 @@ def route(method: str, target: bytes) -> Route:
     if method == "GET":
         if not model.name:
             raise invalid_argument("Missing model name in request.")
-        return Route("metadata" if match["metadata"] == b"metadata" else "status", model)
+        return ("metadata" if match["metadata"] == b"metadata" else "status"), model
     action = match["method"].decode()
     if action not in {"predict", "classify", "regress"}:  # the path is matched in any case
         raise malformed
-    return Route(action, model)
+    return action, model
 
 
 def _read_reference(match: re.Match[bytes]) -> ModelReference:
@@ -92,9 +80,8 @@ def _read_reference(match: re.Match[bytes]) -> ModelReference:
                 f"Failed to convert version: {match['version'].decode()} to numeric.",
             )
         return ModelReference(name, version=int(version))
-    if match["label"] is not None:
-        return ModelReference(name, label=_text(unquote_to_bytes(match["label"])))
-    return ModelReference(name)
+    label = match["label"]
+    return ModelReference(name, label=None if label is None else _text(unquote_to_bytes(label)))
 
 
 def _text(raw: bytes) -> str:

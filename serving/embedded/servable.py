@@ -19,8 +19,6 @@ from tensorflow.python.client import pywrap_tf_session
 from serving.embedded.status import Code, StatusError, code_of, invalid_argument
 from serving.embedded.tensor_proto import InvalidTensor, dtype_name, dtype_of, ndarray_of
 
-_SERVE_TAG = "serve"
-
 
 class Servable:
     """A loaded version of a model; every method is safe to call from several threads.
@@ -40,7 +38,9 @@ class Servable:
         self._session = tf.compat.v1.Session(graph=graph)
         try:
             with graph.as_default(), _without_loading_notices():
-                meta_graph = tf.compat.v1.saved_model.load(self._session, [_SERVE_TAG], directory)
+                meta_graph = tf.compat.v1.saved_model.load(
+                    self._session, [tf.saved_model.SERVING], directory
+                )
         except BaseException:
             self._session.close()
             raise
@@ -106,11 +106,8 @@ class Servable:
 
 
 def _as_array(result: Any) -> npt.NDArray[Any]:
-    if isinstance(result, bytes):  # a scalar string; NumPy's own string type would cut zero bytes
-        array = np.empty((), np.object_)
-        array[()] = result
-        return array
-    return np.asarray(result)
+    # Of a scalar string NumPy's own string type would cut zero bytes.
+    return np.asarray(result, np.object_ if isinstance(result, bytes) else None)
 
 
 def check_inputs(signature: Any, dtypes: Mapping[str, int]) -> None:

@@ -6,7 +6,7 @@ request, and a request that one server takes must not fail on the other.
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,31 +48,26 @@ class UnsupportedDtype(InvalidTensor):
     """A tensor that TensorFlow has, of a dtype that this server cannot give to a graph."""
 
 
-class _Field(NamedTuple):
-    """Where a dtype's values lie in a TensorProto when they are not in ``tensor_content``."""
-
-    name: str
-    stored: npt.DTypeLike
-
-
-_INT_FIELD = _Field("int_val", np.int32)
-_FIELDS: dict[int, _Field] = {
-    types_pb2.DT_FLOAT: _Field("float_val", np.float32),
-    types_pb2.DT_DOUBLE: _Field("double_val", np.float64),
+_INT_FIELD = ("int_val", np.int32)
+#: The field of a TensorProto that holds a dtype's values when ``tensor_content`` does not, and the
+#: dtype of its elements.
+_FIELDS: dict[int, tuple[str, npt.DTypeLike]] = {
+    types_pb2.DT_FLOAT: ("float_val", np.float32),
+    types_pb2.DT_DOUBLE: ("double_val", np.float64),
     types_pb2.DT_INT8: _INT_FIELD,
     types_pb2.DT_UINT8: _INT_FIELD,
     types_pb2.DT_INT16: _INT_FIELD,
     types_pb2.DT_UINT16: _INT_FIELD,
     types_pb2.DT_INT32: _INT_FIELD,
-    types_pb2.DT_INT64: _Field("int64_val", np.int64),
-    types_pb2.DT_UINT32: _Field("uint32_val", np.uint32),
-    types_pb2.DT_UINT64: _Field("uint64_val", np.uint64),
-    types_pb2.DT_BOOL: _Field("bool_val", np.bool_),
-    types_pb2.DT_STRING: _Field("string_val", np.object_),
-    types_pb2.DT_HALF: _Field("half_val", np.int32),
-    types_pb2.DT_BFLOAT16: _Field("half_val", np.int32),
-    types_pb2.DT_COMPLEX64: _Field("scomplex_val", np.float32),
-    types_pb2.DT_COMPLEX128: _Field("dcomplex_val", np.float64),
+    types_pb2.DT_INT64: ("int64_val", np.int64),
+    types_pb2.DT_UINT32: ("uint32_val", np.uint32),
+    types_pb2.DT_UINT64: ("uint64_val", np.uint64),
+    types_pb2.DT_BOOL: ("bool_val", np.bool_),
+    types_pb2.DT_STRING: ("string_val", np.object_),
+    types_pb2.DT_HALF: ("half_val", np.int32),
+    types_pb2.DT_BFLOAT16: ("half_val", np.int32),
+    types_pb2.DT_COMPLEX64: ("scomplex_val", np.float32),
+    types_pb2.DT_COMPLEX128: ("dcomplex_val", np.float64),
 }
 #: Behind them come those of references, which no tensor has.
 _DTYPES = {
@@ -132,8 +127,7 @@ def ndarray_of(proto: Any) -> npt.NDArray[Any]:
         TooBig: there are too few values for so big a shape.
     """
     check_proto(proto)
-    field = _FIELDS.get(proto.dtype)
-    if field is None:
+    if proto.dtype not in _FIELDS:
         raise UnsupportedDtype(f"the dtype {dtype_name(proto.dtype)}")
     shape = tuple(int(dim.size) for dim in proto.tensor_shape.dim)
     check_rank(shape)
@@ -146,7 +140,8 @@ def ndarray_of(proto: Any) -> npt.NDArray[Any]:
             strings = np.array(tf.io.parse_tensor(proto.SerializeToString(), tf.string), np.object_)
             return strings.reshape(shape)
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
-    stored = np.array(getattr(proto, field.name), field.stored)
+    field, stored_dtype = _FIELDS[proto.dtype]
+    stored = np.array(getattr(proto, field), stored_dtype)
     if proto.dtype in _AS_BITS:
         stored = stored.astype(np.uint16).view(dtype)
     elif proto.dtype in _IN_PAIRS:
@@ -235,14 +230,14 @@ def proto_of(array: npt.NDArray[Any]) -> Any:
     proto.tensor_shape.SetInParent()  # there for a scalar too
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
-    field = _FIELDS[proto.dtype]
+    field, _ = _FIELDS[proto.dtype]
     flat = array.ravel()
     if flat.size and proto.dtype in _PACKED_AS_THEY_ARE:
-        proto.MergeFromString(_encode_packed(field.name, flat))
+        proto.MergeFromString(_encode_packed(field, flat))
         return proto
     if proto.dtype in _AS_BITS:
         flat = flat.view(np.uint16)
-    getattr(proto, field.name).extend(flat.tolist())
+    getattr(proto, field).extend(flat.tolist())
     return proto
 
 
