@@ -1,6 +1,7 @@
 from .clients.async_grpc_client import AsyncGrpcClient as AsyncGrpcClient
 from .clients.async_rest_client import AsyncRestClient as AsyncRestClient
 from .clients.grpc_client import GrpcClient as GrpcClient
+from .clients.options import CallOptions as CallOptions
 from .clients.options import ClientOptions as ClientOptions
 from .clients.options import Limits as Limits
 from .clients.options import RestOptions as RestOptions

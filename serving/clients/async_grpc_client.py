@@ -3,7 +3,6 @@
 from typing import Unpack
 
 from .async_client import AsyncClient
-from .call_flow import CallFlow
 from .grpc_connection import AsyncGrpcConnection
 from .grpc_messages import WIRE_FORMAT
 from .options import ClientOptions
@@ -35,5 +34,5 @@ class AsyncGrpcClient(AsyncClient):
     """
 
     def __init__(self, address: Address, model: str, **options: Unpack[ClientOptions]) -> None:
-        flow = CallFlow(address, model, options, WIRE_FORMAT)
-        super().__init__(flow, AsyncGrpcConnection(address, flow.target, flow.limits, options))
+        super().__init__(address, model, options, WIRE_FORMAT)
+        self._connection = AsyncGrpcConnection(address, self._target, self._limits, options)

@@ -3,7 +3,6 @@
 from typing import Unpack
 
 from .async_client import AsyncClient
-from .call_flow import CallFlow
 from .options import RestOptions
 from .rest_connection import AsyncRestConnection
 from .rest_messages import WIRE_FORMAT
@@ -36,5 +35,5 @@ class AsyncRestClient(AsyncClient):
     """
 
     def __init__(self, address: Address, model: str, **options: Unpack[RestOptions]) -> None:
-        flow = CallFlow(address, model, options, WIRE_FORMAT)
-        super().__init__(flow, AsyncRestConnection(address, flow.target, flow.limits, options))
+        super().__init__(address, model, options, WIRE_FORMAT)
+        self._connection = AsyncRestConnection(address, self._target, self._limits, options)

@@ -4,13 +4,31 @@
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar, Unpack
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from ..errors import ServingError
-from .call_flow import CallFlow, Flow
-from .operations import Deadline, Operation, Send
+from kmeans_module.contract import SIGNATURES, SignatureContract
+
+from ..errors import (
+    AccessDenied,
+    DeadlineExceeded,
+    InvalidInput,
+    ModelNotFound,
+    ServerError,
+    ServerUnavailable,
+    ServingError,
+)
+from .operations import Deadline, GetMetadata, GetStatus, Operation, Predict
+from .options import (
+    DEFAULT_TIMEOUT,
+    CallOptions,
+    ClientOptions,
+    Limits,
+    WireFormat,
+    check_options,
+)
 from .results import (
     Assignment,
     Centroids,
@@ -21,9 +39,19 @@ from .results import (
     Score,
     VersionStatus,
 )
+from .target import Address, Target, parse_addresses
+from .tensor_sizes import Arrays, declared_sizes, empty_outputs, input_sizes, row_bytes
+from .validation import (
+    check_declared_inputs,
+    convert_inputs,
+    parse_timeout,
+    refuse_bad_rows,
+)
 
-_T = TypeVar("_T")
 _R = TypeVar("_R", Assignment, Score, Distances, Centroids, FitStepResult)
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between two polls of a model that is not ready
+_NOT_READY: Final = (ModelNotFound, ServerUnavailable, DeadlineExceeded)
 
 
 class Connection(Protocol):
@@ -39,80 +67,65 @@ class Connection(Protocol):
 class Client:
     """What ``GrpcClient`` and ``RestClient`` have in common.
 
-    Every method asks the version or label that it is given, else the client's, else the latest
-    version; gives up after ``timeout`` seconds, its own or the client's; and raises a class of
-    ``serving.errors``.
+    Every method takes the options of a call, ``serving.CallOptions``: it asks the version or label
+    that it is given, else the client's, else the latest version; gives up after ``timeout``
+    seconds, its own or the client's; and raises a class of ``serving.errors``.
 
     Points are anything ``np.asarray`` takes. They travel as float32: a number beyond float32 counts
     as infinity, and a row with NaN or infinity is answered with -1 and fails no other row, unless
     the client was told to refuse it. More rows than the limits allow go in parts, several at once.
     """
 
-    def __init__(self, flow: CallFlow, connection: Connection) -> None:
-        self._flow = flow
-        self._connection = connection
+    _connection: Connection
+
+    def __init__(
+        self, address: Address, model: str, options: ClientOptions, wire: WireFormat
+    ) -> None:
+        place = ", ".join(parse_addresses(address))
+        check_options(options, wire)
+        self._target = Target.parse(place, model, options.get("version"), options.get("label"))
+        self._limits = options.get("limits") or Limits()
+        self._on_bad_row = options.get("on_bad_row", "answer")
+        if self._on_bad_row not in ("answer", "raise"):
+            raise self._target.error(
+                InvalidInput, f"on_bad_row={self._on_bad_row!r} is neither 'answer' nor 'raise'"
+            )
+        self._timeout = parse_timeout(options.get("timeout"), DEFAULT_TIMEOUT, self._target)
+        self._wire = wire
+        self._closed = False
+        # What the server told; None where it does not tell.
+        self._known: dict[Target, ModelMetadata | None] = {}
 
     @property
     def has_empty_arrays(self) -> bool:
         """Whether the server is asked when there are no rows; over REST the client answers."""
-        return self._flow.wire.has_empty_arrays
+        return self._wire.has_empty_arrays
 
-    def assign(
-        self,
-        points: ArrayLike,
-        *,
-        version: int | None = None,
-        label: str | None = None,
-        timeout: float | None = None,
-    ) -> Assignment:
+    def assign(self, points: ArrayLike, **call: Unpack[CallOptions]) -> Assignment:
         """The nearest cluster of each row, and the distance to it; ``points`` are [n, d]."""
-        return self._predict(Assignment, {"points": points}, version, label, timeout)
+        return self._predict(Assignment, {"points": points}, call)
 
-    def score(
-        self,
-        points: ArrayLike,
-        *,
-        version: int | None = None,
-        label: str | None = None,
-        timeout: float | None = None,
-    ) -> Score:
+    def score(self, points: ArrayLike, **call: Unpack[CallOptions]) -> Score:
         """How well each row fits its cluster; ``points`` are [n, d]."""
-        return self._predict(Score, {"points": points}, version, label, timeout)
+        return self._predict(Score, {"points": points}, call)
 
-    def transform(
-        self,
-        points: ArrayLike,
-        *,
-        version: int | None = None,
-        label: str | None = None,
-        timeout: float | None = None,
-    ) -> Distances:
+    def transform(self, points: ArrayLike, **call: Unpack[CallOptions]) -> Distances:
         """The distances of each row to every centroid; ``points`` are [n, d]."""
-        return self._predict(Distances, {"points": points}, version, label, timeout)
+        return self._predict(Distances, {"points": points}, call)
 
-    def decode(
-        self,
-        cluster_index: ArrayLike,
-        *,
-        version: int | None = None,
-        label: str | None = None,
-        timeout: float | None = None,
-    ) -> Centroids:
+    def decode(self, cluster_index: ArrayLike, **call: Unpack[CallOptions]) -> Centroids:
         """The centroids, in raw units, of clusters; ``cluster_index`` is of integers, [n].
 
         An index outside 0 … k-1 is InvalidInput.
         """
-        return self._predict(Centroids, {"cluster_index": cluster_index}, version, label, timeout)
+        return self._predict(Centroids, {"cluster_index": cluster_index}, call)
 
     def fit_step(
         self,
         points: ArrayLike,
         sample_weight: ArrayLike,
         centroids: ArrayLike,
-        *,
-        version: int | None = None,
-        label: str | None = None,
-        timeout: float | None = None,
+        **call: Unpack[CallOptions],
     ) -> FitStepResult:
         """``b`` independent Lloyd steps from the given centroids; the served model stays as it is.
 
@@ -120,21 +133,13 @@ class Client:
             points: [b, n, d], in raw units.
             sample_weight: [b, n]; a row of weight 0 changes nothing.
             centroids: [b, k, d], in raw units; ``k`` is the caller's.
-            version: the version to ask.
-            label: the label to ask, instead of a version.
-            timeout: seconds.
+            call: version, label and timeout.
         """
         inputs = {"points": points, "sample_weight": sample_weight, "centroids": centroids}
-        return self._predict(FitStepResult, inputs, version, label, timeout)
+        return self._predict(FitStepResult, inputs, call)
 
     def predict(
-        self,
-        signature: str,
-        inputs: Mapping[str, ArrayLike],
-        *,
-        version: int | None = None,
-        label: str | None = None,
-        timeout: float | None = None,
+        self, signature: str, inputs: Mapping[str, ArrayLike], **call: Unpack[CallOptions]
     ) -> Prediction:
         """The outputs of any signature, by name; the methods above are this for one each.
 
@@ -142,55 +147,90 @@ class Client:
             signature: the name of a signature of ``kmeans_module.SIGNATURES``.
             inputs: its inputs by name, of the dtypes and shapes of the contract; they are checked
                 and converted as those of the other methods are.
-            version: the version to ask.
-            label: the label to ask, instead of a version.
-            timeout: seconds.
+            call: version, label and timeout.
 
         Raises:
             InvalidInput: another signature, or other inputs.
         """
-        return self._run(self._flow.predict(signature, inputs, version, label, timeout))
+        target, deadline = self._begin(**call)
+        if signature not in SIGNATURES:
+            raise target.error(
+                InvalidInput, f"{signature!r} is no signature; give one of {', '.join(SIGNATURES)}"
+            )
+        contract = SIGNATURES[signature]
+        arrays = convert_inputs(contract, inputs, target)
+        if self._on_bad_row == "raise":
+            refuse_bad_rows(arrays, target)
+        sizes = input_sizes(contract, arrays)
+        empty = None
+        if target not in self._known:
+            empty = self._answer_empty(contract, sizes)
+        if empty is None:
+            metadata = self._check_by_metadata(contract, arrays, target, deadline)
+            if metadata is not None:
+                sizes = {**declared_sizes(contract, metadata), **sizes}
+            empty = self._answer_empty(contract, sizes)
+        if empty is not None:
+            return Prediction(empty, target.version)
+        rows = self._limits.rows_per_message(row_bytes(contract, sizes, self._wire.value_bytes))
+        try:
+            if len(next(iter(arrays.values()))) <= rows:
+                prediction: Prediction = self._ask(Predict(target, contract, arrays), deadline)
+                return prediction
+            return self._predict_parts(target, contract, arrays, rows, deadline)
+        except (InvalidInput, ModelNotFound):
+            # The model may have changed: the next call asks for the metadata again.
+            self._known.pop(target, None)
+            raise
 
-    def status(
-        self,
-        *,
-        version: int | None = None,
-        label: str | None = None,
-        timeout: float | None = None,
-    ) -> list[VersionStatus]:
+    def status(self, **call: Unpack[CallOptions]) -> list[VersionStatus]:
         """The versions of the model that the server knows, as it lists them: newest first.
 
         With a version, or a label, only that one. A version stays listed after it was unloaded.
         """
-        return self._run(self._flow.status(version, label, timeout))
+        return self._status(*self._begin(**call))
 
-    def metadata(
-        self,
-        *,
-        version: int | None = None,
-        label: str | None = None,
-        timeout: float | None = None,
-    ) -> ModelMetadata:
+    def metadata(self, **call: Unpack[CallOptions]) -> ModelMetadata:
         """The version that answers, and its signatures."""
-        return self._run(self._flow.metadata(version, label, timeout))
+        return self._metadata(*self._begin(**call))
 
     def wait_until_ready(
-        self,
-        timeout: float = 30.0,
-        *,
-        version: int | None = None,
-        label: str | None = None,
+        self, timeout: float = 30.0, *, version: int | None = None, label: str | None = None
     ) -> None:
         """Return as soon as the version or label asked for, or any version, is AVAILABLE.
 
         Raises:
             DeadlineExceeded: it was not in ``timeout`` seconds; the text says how it was last.
         """
-        self._run(self._flow.wait_until_ready(timeout, version, label))
+        target, deadline = self._begin(version, label, timeout)
+        pause = _FIRST_PAUSE
+        last: str | None = None
+        cause: ServingError | None = None
+        while True:
+            try:
+                poll = Deadline(min(deadline.left(target), self._timeout))
+                states = self._status(target, poll)
+            except _NOT_READY as error:
+                # The last poll may have had no time left; it then has nothing to tell.
+                if last is None or not isinstance(error, DeadlineExceeded):
+                    last, cause = error.message, error
+            else:
+                if any(each.state == "AVAILABLE" for each in states):
+                    return
+                last = "; ".join(map(str, states)) or "the server lists no version"
+                cause = None
+            try:
+                time.sleep(min(pause, deadline.left(target)))
+            except DeadlineExceeded:
+                break
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        message = f"not ready after {deadline.seconds:g} s; last: {last}"
+        raise target.error(DeadlineExceeded, message) from cause
 
     def close(self) -> None:
         """Close the connections; a second time does nothing."""
-        if self._flow.close():
+        if not self._closed:
+            self._closed = True
             self._connection.close()
 
     def __enter__(self) -> Self:
@@ -204,32 +244,111 @@ class Client:
     ) -> None:
         self.close()
 
-    def _predict(
-        self,
-        result: type[_R],
-        values: dict[str, ArrayLike],
-        version: int | None,
-        label: str | None,
-        timeout: float | None,
-    ) -> _R:
-        flow = self._flow.predict(result.signature, values, version, label, timeout)
-        prediction = self._run(flow)
+    def _begin(
+        self, version: int | None = None, label: str | None = None, timeout: float | None = None
+    ) -> tuple[Target, Deadline]:
+        if self._closed:
+            raise self._target.error(InvalidInput, "this client is closed; make a new one")
+        target = self._target.choose(version, label)
+        return target, Deadline(parse_timeout(timeout, self._timeout, target))
+
+    def _ask(self, operation: Operation, deadline: Deadline) -> Any:
+        (answer,) = self._connection.send([operation], deadline)
+        return answer
+
+    def _predict(self, result: type[_R], inputs: Mapping[str, ArrayLike], call: CallOptions) -> _R:
+        prediction = self.predict(result.signature, inputs, **call)
         return result(**prediction.outputs, version=prediction.version)
 
-    def _run(self, flow: Flow[_T]) -> _T:
-        answer: Any = None
+    def _answer_empty(
+        self, signature: SignatureContract, sizes: Mapping[str, int]
+    ) -> Arrays | None:
+        return None if self._wire.has_empty_arrays else empty_outputs(signature, sizes)
+
+    def _status(self, target: Target, deadline: Deadline) -> list[VersionStatus]:
+        """The status; a server gives all versions for a label, so that it is resolved first."""
+        if target.label is not None:
+            metadata = self._metadata(target, deadline)
+            target = target.at_version(metadata.version)
+        states: list[VersionStatus] = self._ask(GetStatus(target), deadline)
+        return states
+
+    def _metadata(self, target: Target, deadline: Deadline) -> ModelMetadata:
+        metadata: ModelMetadata = self._ask(GetMetadata(target), deadline)
+        self._known[target] = metadata
+        return metadata
+
+    def _check_by_metadata(
+        self, signature: SignatureContract, inputs: Arrays, target: Target, deadline: Deadline
+    ) -> ModelMetadata | None:
+        """What the server tells of the model, after the inputs were checked against it.
+
+        It is asked for once, and again before it is the reason to refuse: under the same name there
+        may be another version by now. None where the server does not tell; then it checks alone.
+        """
+        known = target in self._known
+        if not known:
+            try:
+                self._metadata(target, deadline)
+            except (ServerError, AccessDenied):
+                if self._closed:
+                    raise
+                self._known[target] = None  # a proxy lets only Predict pass, it may be
+        metadata = self._known.get(target)
+        if metadata is None or signature.name not in metadata.signatures:
+            return metadata
         try:
-            action = next(flow)
-            while True:
-                try:
-                    if isinstance(action, Send):
-                        answer = self._connection.send(action.operations, action.deadline)
-                    else:
-                        time.sleep(action.seconds)
-                except ServingError as error:
-                    action = flow.throw(error)
-                else:
-                    action = flow.send(answer)
-        except StopIteration as end:
-            result: _T = end.value
-            return result
+            check_declared_inputs(signature, inputs, metadata, target)
+        except InvalidInput:
+            if not known or target.version is not None:
+                raise
+            metadata = self._metadata(target, deadline)
+            check_declared_inputs(signature, inputs, metadata, target)
+        return metadata
+
+    def _predict_parts(
+        self,
+        target: Target,
+        signature: SignatureContract,
+        inputs: Arrays,
+        rows: int,
+        deadline: Deadline,
+    ) -> Prediction:
+        """The outputs for more rows than go in one request, all of one version."""
+        count = len(next(iter(inputs.values())))
+        parts = [
+            {name: array[start : start + rows] for name, array in inputs.items()}
+            for start in range(0, count, rows)
+        ]
+        # Between two parts a new version may come, so that all ask the one that is there now.
+        pinned = target.version is None and self._known.get(target) is not None
+        pinned_target = target
+        for last in (not pinned, True):
+            if pinned:
+                metadata = self._metadata(target, deadline)
+                pinned_target = target.at_version(metadata.version)
+            try:
+                answers: list[Prediction] = self._connection.send(
+                    [Predict(pinned_target, signature, part) for part in parts], deadline
+                )
+                break
+            except ModelNotFound:
+                # It was unloaded meanwhile, and another may have taken its place.
+                if last:
+                    raise
+        versions = {each.version for each in answers}
+        if len(versions) > 1:
+            names = " and ".join(str(each) for each in sorted(versions, key=str))
+            raise target.error(
+                ServerError, f"the parts of one call were answered by the versions {names}"
+            )
+        try:
+            outputs = {
+                tensor.name: np.concatenate([answer.outputs[tensor.name] for answer in answers])
+                for tensor in signature.outputs
+            }
+        except ValueError as error:  # not of one width
+            raise target.error(
+                ServerError, f"the parts of the answer to {signature.name} do not fit: {error}"
+            ) from error
+        return Prediction(outputs, versions.pop())

@@ -3,7 +3,6 @@
 
 from typing import Unpack
 
-from .call_flow import CallFlow
 from .client import Client
 from .grpc_connection import GrpcConnection
 from .grpc_messages import WIRE_FORMAT
@@ -36,5 +35,5 @@ class GrpcClient(Client):
     """
 
     def __init__(self, address: Address, model: str, **options: Unpack[ClientOptions]) -> None:
-        flow = CallFlow(address, model, options, WIRE_FORMAT)
-        super().__init__(flow, GrpcConnection(address, flow.target, flow.limits, options))
+        super().__init__(address, model, options, WIRE_FORMAT)
+        self._connection = GrpcConnection(address, self._target, self._limits, options)

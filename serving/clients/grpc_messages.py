@@ -20,8 +20,9 @@ from .operations import GetMetadata, GetStatus, Operation, Predict
 from .options import ClientOptions, WireFormat
 from .results import ModelMetadata, Prediction, Signature, Tensor, VersionStatus
 from .target import Target
+from .tensor_sizes import Arrays, input_sizes
 from .tensors import dtype_name, packed_array, tensor_bytes, tensor_header, to_array
-from .validation import Arrays, check_output, dimensions, missing_output_error
+from .validation import check_output, missing_output_error
 
 PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA: Final = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -171,7 +172,7 @@ def read_prediction(answer: bytes, operation: Predict) -> Prediction:
         raise target.error(ServerError, f"the answer cannot be read: {error}") from error
     # A field that was written in several pieces has lost all but the last one.
     whole = packed.ByteSize() == len(answer)
-    known = dimensions(signature.inputs, operation.inputs)
+    known = input_sizes(signature, operation.inputs)
     outputs = {}
     for declared in signature.outputs:
         name = declared.name

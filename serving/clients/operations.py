@@ -1,14 +1,13 @@
 """What a client asks a server, before it is spelled in gRPC or REST."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kmeans_module.contract import SignatureContract
 
 from ..errors import DeadlineExceeded
 from .target import Target
-from .validation import Arrays
+from .tensor_sizes import Arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,22 +54,3 @@ class Deadline:
         if seconds <= 0:
             raise target.error(DeadlineExceeded, f"no answer in {self.seconds:g} s")
         return seconds
-
-
-@dataclass(frozen=True, eq=False)
-class Send:
-    """Operations that go at once; the outcome is their answers, in their order."""
-
-    operations: Sequence[Operation]
-    deadline: Deadline
-
-
-@dataclass(frozen=True)
-class Pause:
-    """Time that passes, in seconds."""
-
-    seconds: float
-
-
-#: What a call flow yields.
-Action = Send | Pause

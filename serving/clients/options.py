@@ -125,17 +125,28 @@ class Tls:
         return ", ".join(str(f) for f in (self.ca, self.certificate, self.key) if f is not None)
 
 
-class ClientOptions(TypedDict, total=False):
-    """What every client takes besides the address and the model; each may be left out.
+class CallOptions(TypedDict, total=False):
+    """What every call takes, and a client for the calls that leave it out.
+
+    Attributes:
+        version: the version to ask; None, the default, is the latest that is loaded.
+        label: the label to ask, instead of a version.
+        timeout: seconds that a call may take; 5 where the client was not told either.
+    """
+
+    version: int | None
+    label: str | None
+    timeout: float | None
+
+
+class ClientOptions(CallOptions, total=False):
+    """What every client takes besides the address and the model: ``CallOptions``, and more.
 
     ::
 
         GrpcClient("localhost:8500", "customers", label="stable", timeout=30)
 
     Attributes:
-        version: the version to ask; None, the default, is the latest that is loaded.
-        label: the label to ask, instead of a version.
-        timeout: seconds that a call may take, unless the call says otherwise; 5 by default.
         tls: an encrypted connection. None, the default, is one in plain text; over REST, with an
             address ``https://host:port``, the authorities that the system trusts.
         headers: headers of every request, for proxies that ask who is there; metadata over gRPC.
@@ -144,9 +155,6 @@ class ClientOptions(TypedDict, total=False):
             with -1; ``"raise"`` refuses them, before anything is sent.
     """
 
-    version: int | None
-    label: str | None
-    timeout: float | None
     tls: Tls | None
     headers: Mapping[str, str] | None
     limits: Limits | None

@@ -3,7 +3,6 @@
 
 from typing import Unpack
 
-from .call_flow import CallFlow
 from .client import Client
 from .options import RestOptions
 from .rest_connection import RestConnection
@@ -37,5 +36,5 @@ class RestClient(Client):
     """
 
     def __init__(self, address: Address, model: str, **options: Unpack[RestOptions]) -> None:
-        flow = CallFlow(address, model, options, WIRE_FORMAT)
-        super().__init__(flow, RestConnection(address, flow.target, flow.limits, options))
+        super().__init__(address, model, options, WIRE_FORMAT)
+        self._connection = RestConnection(address, self._target, self._limits, options)

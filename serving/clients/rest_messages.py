@@ -29,7 +29,8 @@ from .operations import GetMetadata, GetStatus, Operation, Predict
 from .options import RestOptions, WireFormat
 from .results import ModelMetadata, Prediction, VersionStatus
 from .target import Target
-from .validation import Arrays, check_outputs, dimensions
+from .tensor_sizes import Arrays, input_sizes
+from .validation import check_outputs
 
 #: A float32 is a decimal number of up to 20 digits.
 WIRE_FORMAT: Final = WireFormat(
@@ -173,7 +174,7 @@ def pad_rows(signature: SignatureContract, inputs: Arrays) -> Arrays:
     In ``fit_step`` it is a row of weight 0, which changes nothing; elsewhere ``cut_padding``
     removes its answer.
     """
-    if dimensions(signature.inputs, inputs).get("n") != 0:
+    if input_sizes(signature, inputs).get("n") != 0:
         return inputs
     return {
         tensor.name: np.pad(
@@ -185,7 +186,7 @@ def pad_rows(signature: SignatureContract, inputs: Arrays) -> Arrays:
 
 def cut_padding(signature: SignatureContract, inputs: Arrays, outputs: Arrays) -> Arrays:
     """The outputs for the inputs as they were before ``pad_rows``."""
-    if dimensions(signature.inputs, inputs).get("n") != 0:
+    if input_sizes(signature, inputs).get("n") != 0:
         return outputs
     return {
         tensor.name: outputs[tensor.name][:0] if tensor.shape[0] == "n" else outputs[tensor.name]

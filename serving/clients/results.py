@@ -75,6 +75,11 @@ class VersionStatus:
     error_code: str
     error_message: str
 
+    def __str__(self) -> str:
+        """As in ``version 3 is AVAILABLE``, with what went wrong where something did."""
+        fault = f" ({self.error_code}: {self.error_message})" if self.error_code != "OK" else ""
+        return f"version {self.version} is {self.state}{fault}"
+
 
 @dataclass(frozen=True)
 class Tensor:

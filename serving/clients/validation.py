@@ -13,8 +13,7 @@ from kmeans_module.contract import SignatureContract, TensorContract
 from ..errors import InvalidInput, ServerError, ServingError
 from .results import ModelMetadata
 from .target import Target
-
-Arrays = dict[str, NDArray[Any]]
+from .tensor_sizes import Arrays, input_sizes
 
 #: The dtypes that NumPy knows by the name that a server tells, among those a model may take.
 _KNOWN: Final = frozenset({"float32", "float64", "int32", "int64", "bool"})
@@ -166,31 +165,6 @@ def refuse_bad_rows(inputs: Arrays, target: Target) -> None:
             )
 
 
-def dimensions(tensors: tuple[TensorContract, ...], arrays: Mapping[str, Any]) -> dict[str, int]:
-    """The size of each letter of the contract's shapes in these arrays."""
-    return {
-        letter: size
-        for tensor in tensors
-        for letter, size in zip(tensor.shape, arrays[tensor.name].shape, strict=True)
-    }
-
-
-def empty_outputs(signature: SignatureContract, sizes: Mapping[str, int]) -> Arrays | None:
-    """The empty outputs of a call without rows; None where it has some, or a size is not known.
-
-    ``sizes`` are those of the inputs, and what is known of the model: the k of ``transform`` and
-    the d of ``decode`` are not in the inputs.
-    """
-    if sizes[signature.inputs[0].shape[0]] > 0:
-        return None
-    if any(letter not in sizes for tensor in signature.outputs for letter in tensor.shape):
-        return None
-    return {
-        tensor.name: np.empty([sizes[letter] for letter in tensor.shape], tensor.dtype)
-        for tensor in signature.outputs
-    }
-
-
 def check_outputs(
     signature: SignatureContract, inputs: Arrays, outputs: Arrays, target: Target
 ) -> Arrays:
@@ -199,7 +173,7 @@ def check_outputs(
     Raises:
         ServerError: one is missing, or is not of the dtype and shape that the contract says.
     """
-    known = dimensions(signature.inputs, inputs)
+    known = input_sizes(signature, inputs)
     for tensor in signature.outputs:
         if tensor.name not in outputs:
             raise missing_output_error(signature, tensor.name, target)

@@ -1,0 +1,63 @@
+"""The sizes of the arrays of a call, by the letters of the contract's shapes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_module.contract import SignatureContract, TensorContract
+
+from .results import ModelMetadata, Signature
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def input_sizes(signature: SignatureContract, inputs: Arrays) -> dict[str, int]:
+    """The sizes that the inputs of a call have."""
+    return {
+        letter: size
+        for tensor in signature.inputs
+        for letter, size in zip(tensor.shape, inputs[tensor.name].shape, strict=True)
+    }
+
+
+def declared_sizes(signature: SignatureContract, metadata: ModelMetadata) -> dict[str, int]:
+    """The sizes that the model fixes."""
+    sizes: dict[str, int] = {}
+    found = metadata.signatures.get(signature.name, Signature({}, {}))
+    for tensors, declared in (
+        (signature.inputs, found.inputs),
+        (signature.outputs, found.outputs),
+    ):
+        for tensor in tensors:
+            shape = declared[tensor.name].shape if tensor.name in declared else None
+            if shape is not None and len(shape) == len(tensor.shape):
+                pairs = zip(tensor.shape, shape, strict=True)
+                sizes.update({letter: size for letter, size in pairs if size is not None})
+    return sizes
+
+
+def empty_outputs(signature: SignatureContract, sizes: Mapping[str, int]) -> Arrays | None:
+    """The empty outputs of a call without rows; None where it has some, or a size is not known.
+
+    The k of ``transform`` and the d of ``decode`` are not among the sizes of the inputs.
+    """
+    letters = {letter for tensor in signature.outputs for letter in tensor.shape}
+    if sizes[signature.inputs[0].shape[0]] > 0 or not letters <= sizes.keys():
+        return None
+    return {
+        tensor.name: np.empty([sizes[letter] for letter in tensor.shape], tensor.dtype)
+        for tensor in signature.outputs
+    }
+
+
+def row_bytes(signature: SignatureContract, sizes: Mapping[str, int], value_bytes: int) -> int:
+    """The bytes of a row, that is of an element of dimension 0, in the request or the answer."""
+
+    def size(tensors: Sequence[TensorContract], each: int) -> int:
+        return each * sum(math.prod(sizes.get(n, 1) for n in t.shape[1:]) for t in tensors)
+
+    # A number of an answer may be a negative integer in a typed field, of ten bytes.
+    return max(size(signature.inputs, value_bytes), size(signature.outputs, max(value_bytes, 10)))
