@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 
 from export.drift import RecentAnswers
 from kmeans_module.contract import BAD_ROW
+from serving.clients.client import Client
 from serving.clients.results import Assignment
 
 from ..tables.errors import BadCell, NoRows, UnreadableFile
@@ -72,21 +73,13 @@ def read_outputs(
     for output in outputs:
         tally.rows += output.rejected
         tally.rejected += output.rejected
-        for table in map(open_table, output.files):
-            for assignment in _read_assignments(table, n_clusters):
-                _count(tally, assignment)
-                on_rows(len(assignment.cluster_index))
-    return _recent_answers(tally)
-
-
-class VersionedClient(Protocol):
-    """A client of a server that can be asked for one version."""
-
-    def assign(self, points: Any, /, *, version: int | None = None) -> Assignment: ...
+    tables = (open_table(file) for output in outputs for file in output.files)
+    answers = (answer for table in tables for answer in _read_assignments(table, n_clusters))
+    return _count(tally, answers, on_rows)
 
 
 def ask_server(
-    client: VersionedClient,
+    client: Client,
     tables: Iterable[Table],
     feature_names: Sequence[str],
     n_clusters: int,
@@ -98,24 +91,19 @@ def ask_server(
 
     Raises NoRows, and what reading the tables or asking the server raises.
     """
-    tally = Tally.empty(n_clusters)
-    for assignment in assign_rows(tables, partial(client.assign, version=version), feature_names):
-        _count(tally, assignment)
-        on_rows(len(assignment.cluster_index))
-    return _recent_answers(tally)
+    answers = assign_rows(tables, partial(client.assign, version=version), feature_names)
+    return _count(Tally.empty(n_clusters), answers, on_rows)
 
 
-def _count(tally: Tally, assignment: Assignment) -> None:
-    scored = assignment.cluster_index != BAD_ROW
-    rejected = int(np.count_nonzero(~scored))
-    tally.count(assignment.cluster_index[scored], assignment.distance[scored], rejected)
-
-
-def _recent_answers(tally: Tally) -> RecentAnswers:
-    answers = RecentAnswers(tally.cluster_counts, tally.rejected, tally.quantiles())
-    if not answers.rows:
+def _count(
+    tally: Tally, assignments: Iterable[Assignment], on_rows: Callable[[int], None]
+) -> RecentAnswers:
+    for each in assignments:
+        tally.count(each.cluster_index, each.distance, each.cluster_index != BAD_ROW)
+        on_rows(len(each.cluster_index))
+    if not tally.rows:
         raise NoRows("there is no row to compare; give outputs or rows with at least one")
-    return answers
+    return RecentAnswers(tally.cluster_counts, tally.rejected, tally.quantiles())
 
 
 def _read_assignments(table: Table, n_clusters: int) -> Iterator[Assignment]:

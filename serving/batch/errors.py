@@ -1,18 +1,5 @@
 """What can keep a job of batch scoring from its end, beside the files that it reads.
 
-::
-
-    TableError                see serving.tables.errors
-     └── JobError
-          ├── BadRow             a row cannot be scored, and the job was told to stop at the first
-          ├── NoAnswer           the server is not there, or has not answered in time
-          ├── OtherModel         the server does not answer as the model of the card does
-          ├── RefusedOption      Apache Beam does not take an option of its pipeline
-          └── OutputNotWritten   the output exists, or the disk does not take it
-               ├── OutputInUse     another run is writing there
-               ├── OtherJob        what lies there was begun with another model, inputs or flags
-               └── DamagedJob      what lies there cannot tell which job it was begun as
-
 Each message is one line that names the place, the value and the mend. Who catches ``TableError``
 has all that can be wrong with the inputs, the server and the output of a job.
 """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from kmeans_module.contract import ASSIGN, SCORE, SIGNATURES, TRANSFORM
+from kmeans_module.contract import ASSIGN, SIGNATURES
 
 
 class Format(StrEnum):
@@ -88,11 +88,6 @@ class Job:
     def answers(self) -> tuple[str, ...]:
         """The names of what the model answers, in the order of the output."""
         return tuple(tensor.name for name in self.signatures for tensor in SIGNATURES[name].outputs)
-
-
-def signatures(*, score: bool, all_distances: bool) -> tuple[str, ...]:
-    """What is asked of the model."""
-    return (ASSIGN, *((SCORE,) if score else ()), *((TRANSFORM,) if all_distances else ()))
 
 
 @dataclass(frozen=True)

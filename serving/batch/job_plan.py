@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from export.model_card import ModelCard
+from kmeans_module.contract import ASSIGN, SCORE, TRANSFORM
 
 from ..tables.columns import select_model_columns
 from ..tables.errors import RepeatedInput
 from ..tables.table import Table
 from .errors import OutputNotWritten
-from .job import Format, Job, JobInput, OnBadRow, ScoredModel, signatures
-from .part_schema import kept_types, scored_schema
+from .job import Format, Job, JobInput, OnBadRow, ScoredModel
+from .part_schema import scored_schema
 
 
 def plan_job(
@@ -56,13 +57,13 @@ def plan_job(
         n_clusters=card.n_clusters,
         features=tuple(card.feature_names),
         keep=tuple(keep),
-        signatures=signatures(score=score, all_distances=all_distances),
+        signatures=(ASSIGN, *([SCORE] if score else []), *([TRANSFORM] if all_distances else [])),
         format=form,
         on_bad_row=on_bad_row,
         part_rows=part_rows,
         limit=limit,
     )
-    scored_schema(job, kept_types(tables, keep))
+    scored_schema(job, tables)  # for what it raises
     return job
 
 

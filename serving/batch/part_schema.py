@@ -22,17 +22,14 @@ _REJECTED: Final[Mapping[str, pa.DataType]] = {
     "column": pa.string(),
     "reason": pa.string(),
 }
-REJECTED: Final = pa.schema(list(_REJECTED.items()))
+REJECTED: Final = pa.schema(_REJECTED)
 
 #: The column of ``transform``, one list a row; in CSV one column a cluster.
 _LIST: Final = "all_distances"
 
 
-def kept_types(tables: Sequence[Table], keep: Sequence[str]) -> Mapping[str, pa.DataType]:
-    """The types of the columns that are carried along, the same in every table.
-
-    Raises ColumnMismatch.
-    """
+def _kept_types(tables: Sequence[Table], keep: Sequence[str]) -> Mapping[str, pa.DataType]:
+    """The types of the columns that are carried along, the same in every table."""
     first, *others = tables
     types = first.kept_types(keep)
     for table in others:
@@ -45,12 +42,13 @@ def kept_types(tables: Sequence[Table], keep: Sequence[str]) -> Mapping[str, pa.
     return types
 
 
-def scored_schema(job: Job, kept: Mapping[str, pa.DataType]) -> pa.Schema:
+def scored_schema(job: Job, tables: Sequence[Table]) -> pa.Schema:
     """What a scored row has: the kept columns, then the answers; and the model's name and version.
 
-    Raises ColumnMismatch when a kept column has the name of an answer, or a type that the format
-    does not take.
+    Raises ColumnMismatch when a kept column has the name of an answer, a type that the format does
+    not take, or another type in another table.
     """
+    kept = _kept_types(tables, job.keep)
     answers = _answer_types(job)
     for name, kind in kept.items():
         if name in answers:
@@ -108,9 +106,9 @@ def scored_batch(
     schema: pa.Schema,
     kept: pa.RecordBatch | None,
     answers: Mapping[str, NDArray[Any]],
-    good: NDArray[np.bool_] | None,
+    is_scored: NDArray[np.bool_],
 ) -> pa.RecordBatch:
-    """The rows that are ``good`` (None: all of them), as a batch of the output."""
+    """The rows that were scored, as a batch of the output."""
     columns: list[Any] = [] if kept is None else list(kept.columns)
     for name, values in answers.items():
         if name != _LIST:
@@ -120,5 +118,4 @@ def scored_batch(
             columns.append(pa.FixedSizeListArray.from_arrays(flat, values.shape[1]))
         else:
             columns.extend(pa.array(values[:, index]) for index in range(values.shape[1]))
-    batch = pa.record_batch(columns, schema=schema)
-    return batch if good is None else batch.filter(pa.array(good))
+    return pa.record_batch(columns, schema=schema).filter(pa.array(is_scored))

@@ -1,5 +1,6 @@
 """Score parts of a file: read, ask, write, each while the others go on with the next rows."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
@@ -115,14 +116,12 @@ def _read_batches(job: Job, table: Table, parts: PartRange, limit: int | None) -
 
 def _batch_sizes(job: Job, parts: PartRange, most: int, limit: int | None) -> Iterator[int]:
     """The rows of each batch: ``most``, or fewer where a part or what is to be read ends."""
-    row, stop = parts.rows_before, limit
+    row, stop = parts.rows_before, math.inf if limit is None else limit
     if parts.stop is not None:
-        end = row + (parts.stop - parts.first) * job.part_rows
-        stop = end if limit is None else min(limit, end)
-    while stop is None or row < stop:
-        size = min(most, job.part_rows - (row - parts.rows_before) % job.part_rows)
-        if stop is not None:
-            size = min(size, stop - row)
+        stop = min(stop, row + (parts.stop - parts.first) * job.part_rows)
+    while row < stop:
+        left_of_part = job.part_rows - (row - parts.rows_before) % job.part_rows
+        size = int(min(most, left_of_part, stop - row))
         yield size
         row += size
 
@@ -168,7 +167,7 @@ def _write_part(
 
     Gives what was counted, and whether the part is the last of its input.
     """
-    schema = scored_schema(job, table.kept_types(job.keep))
+    schema = scored_schema(job, [table])
     tally, is_last = Tally.empty(job.n_clusters), False
     with ExitStack() as stack:
         rejecting = stack.enter_context(ExitStack())
@@ -182,11 +181,7 @@ def _write_part(
                     reject = rejecting.enter_context(rejected)
                 reject(_rejected_rows(job, table, source, batch, np.flatnonzero(~is_scored)))
             write(scored_batch(schema, batch.chunk.kept, batch.answers, is_scored))
-            tally.count(
-                batch.answers["cluster_index"][is_scored],
-                batch.answers["distance"][is_scored],
-                int(np.count_nonzero(~is_scored)),
-            )
+            tally.count(batch.answers["cluster_index"], batch.answers["distance"], is_scored)
             is_last = batch.is_last
             if on_rows is not None:
                 on_rows(len(is_scored))

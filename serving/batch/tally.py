@@ -1,5 +1,6 @@
 """What is counted of scored rows: it adds up over parts, whoever scored them and in what order."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,32 +28,37 @@ class Tally:
         rejected: those that could not be scored.
         cluster_counts: int64 [k].
         bins: the number of distances in each bin, by the bin.
-        least, most: the extreme distances; None when no row was scored.
+        least, most: the extreme distances; those of infinity when no row was scored.
     """
 
     cluster_counts: NDArray[np.int64]
     rows: int = 0
     rejected: int = 0
     bins: Counter[int] = field(default_factory=Counter)
-    least: float | None = None
-    most: float | None = None
+    least: float = math.inf
+    most: float = -math.inf
 
     @classmethod
     def empty(cls, n_clusters: int) -> Self:
         return cls(np.zeros(n_clusters, np.int64))
 
     def count(
-        self, cluster_index: NDArray[np.int32], distance: NDArray[np.float32], rejected: int
+        self,
+        cluster_index: NDArray[np.int32],
+        distance: NDArray[np.float32],
+        is_scored: NDArray[np.bool_],
     ) -> None:
-        """Add rows that were scored, and the number of others that were not."""
-        self.rows += len(cluster_index) + rejected
-        self.rejected += rejected
+        """Add rows; those that were not scored are rejected."""
+        cluster_index, distance = cluster_index[is_scored], distance[is_scored]
+        self.rows += len(is_scored)
+        self.rejected += len(is_scored) - len(distance)
         if not len(distance):
             return
         self.cluster_counts += np.bincount(cluster_index, minlength=len(self.cluster_counts))
         bins, counts = np.unique(distance.view(np.uint32) >> _LOW_BITS, return_counts=True)
         self.bins.update(dict(zip(bins.tolist(), counts.tolist(), strict=True)))
-        self._widen(float(distance.min()), float(distance.max()))
+        self.least = min(self.least, float(distance.min()))
+        self.most = max(self.most, float(distance.max()))
 
     def add(self, other: "Tally") -> None:
         """Add what was counted elsewhere."""
@@ -60,12 +66,12 @@ class Tally:
         self.rejected += other.rejected
         self.cluster_counts += other.cluster_counts
         self.bins.update(other.bins)
-        if other.least is not None and other.most is not None:
-            self._widen(other.least, other.most)
+        self.least = min(self.least, other.least)
+        self.most = max(self.most, other.most)
 
     def quantiles(self) -> dict[str, float]:
         """The quantiles of the distances that a model card has too; empty when there is no row."""
-        if self.least is None or self.most is None:
+        if not self.bins:
             return {}
         bins = np.array(sorted(self.bins), np.uint32)
         upto = np.cumsum([self.bins[int(each)] for each in bins])
@@ -82,8 +88,8 @@ class Tally:
             "rejected": self.rejected,
             "cluster_counts": self.cluster_counts.tolist(),
             "bins": {str(each): self.bins[each] for each in sorted(self.bins)},
-            "least": self.least,
-            "most": self.most,
+            "least": self.least if self.bins else None,
+            "most": self.most if self.bins else None,
         }
 
     @classmethod
@@ -93,10 +99,5 @@ class Tally:
             value["rows"],
             value["rejected"],
             Counter({int(each): count for each, count in value["bins"].items()}),
-            value["least"],
-            value["most"],
+            *((value["least"], value["most"]) if value["bins"] else ()),
         )
-
-    def _widen(self, least: float, most: float) -> None:
-        self.least = least if self.least is None else min(self.least, least)
-        self.most = most if self.most is None else max(self.most, most)

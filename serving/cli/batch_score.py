@@ -385,9 +385,9 @@ def _estimate_rows(job: Job, given: InputTables) -> int | None:
 def _show_plan(
     job: Job, given: InputTables, begun: "OutputFolder | None", *, as_json: bool
 ) -> None:
-    from serving.batch.part_schema import kept_types, scored_schema
+    from serving.batch.part_schema import scored_schema
 
-    schema = scored_schema(job, kept_types(given.tables, job.keep))
+    schema = scored_schema(job, given.tables)
     done = 0 if begun is None else len(begun.records())
     rows = _estimate_rows(job, given)
     counted_all = all(table.rows is not None for table in given.tables)

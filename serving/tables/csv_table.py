@@ -230,8 +230,9 @@ class CsvTable(Table):
     ) -> Iterator[pa.RecordBatch]:
         """Raises pyarrow.ArrowInvalid where a cell is not of its kind or a row is ragged."""
         try:
+            source: Any = QuoteWatcher(pa.input_stream(str(self._path)), self._check_quotes)
             with (
-                closing(self._open_watched()) as file,
+                closing(source) as file,
                 pacsv.open_csv(
                     file,
                     # One thread, so that the rows that are left out have numbers.
@@ -259,9 +260,6 @@ class CsvTable(Table):
                 return
             self._check_quotes()  # says more of one that is not closed
             raise UnreadableFile(f"{self.name}: cannot be read: {error}") from None
-
-    def _open_watched(self) -> Any:
-        return QuoteWatcher(pa.input_stream(str(self._path)), self._check_quotes)
 
     def _check_quotes(self) -> None:
         """Read all of the file, strictly. Raises UnreadableFile at a quote that is not closed."""

@@ -1,15 +1,5 @@
 """What can be wrong with files of rows.
 
-::
-
-    TableError(Exception)
-     ├── UnreadableFile     missing, a folder, empty, damaged, of an unknown kind
-     ├── ColumnMismatch     a column that is not there, is there twice or holds no numbers
-     ├── BadCell            one cell that is not a number a model can take
-     ├── RepeatedInput      a file is given twice
-     ├── NoRows             nothing is left to work on
-     └── JobError           in serving.batch: a job of batch scoring cannot go on
-
 Each message is one line that names the file, the place in it, the value and the mend. Rows are
 counted from 1, without the header; where a file has lines, the line is named too.
 """

@@ -56,20 +56,23 @@ def input_files(given: Sequence[Path], output: Path | None = None) -> list[Path]
         UnreadableFile: a folder or a glob stands for no file.
     """
     files = []
+    place = None if output is None else output.resolve()
     for each in given:
         found = list(_expand(each))
         # With nothing beside, the output was given as the input, which is for others to refuse.
-        files += [file for file in found if not _lies_in(output, file)] or found
+        files += [file for file in found if place not in file.resolve().parents] or found
     return files
-
-
-def _lies_in(folder: Path | None, file: Path) -> bool:
-    return folder is not None and folder.resolve() in file.resolve().parents
 
 
 def _expand(given: Path) -> Iterator[Path]:
     if given.is_dir():
-        files = [path for path in _list_files(given) if kind_of(path)]
+        files = sorted(
+            path
+            for path in given.rglob("*")
+            if kind_of(path)
+            and path.is_file()
+            and not any(part.startswith((".", "_")) for part in path.relative_to(given).parts)
+        )
         if not files:
             raise UnreadableFile(f"{given}: is a folder without a file that is read ({_ENDINGS})")
         yield from files
@@ -81,15 +84,6 @@ def _expand(given: Path) -> Iterator[Path]:
             yield from _expand(match)
     else:
         yield given
-
-
-def _list_files(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and not any(part.startswith((".", "_")) for part in path.relative_to(folder).parts)
-    )
 
 
 def open_table(path: Path) -> Table:

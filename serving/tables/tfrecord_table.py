@@ -122,17 +122,13 @@ class TfRecordTable(Table):
             )
             yield from dataset.skip(start).batch(rows).as_numpy_iterator()
             if self._is_gzip:
-                self._read_to_end()
+                # TensorFlow takes a gzip file that was cut short for one that ends there.
+                with gzip.open(self._path) as file:
+                    while file.read(2**20):
+                        pass
         except tf.errors.OpError as error:
             line = (str(error.message).splitlines() or [type(error).__name__])[0]
             raise self._damaged(_FRAMEWORK.sub("", line).strip()) from None
-
-    def _read_to_end(self) -> None:
-        """TensorFlow takes a gzip file that was cut short for one that ends there."""
-        try:
-            with gzip.open(self._path) as file:
-                while file.read(2**20):
-                    pass
         except (OSError, EOFError, zlib.error) as error:
             raise self._damaged(str(error)) from None
 

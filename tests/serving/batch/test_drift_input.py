@@ -128,7 +128,7 @@ def test_quantiles_are_numpys_to_a_fifth_of_a_percent(rows: int, scale: float, s
         def blocks(self, _columns: object) -> list[NDArray[np.float32]]:
             return [distance[:, None]]
 
-    found = ask_server(OneAnswer(), [OneTable()], ["x"], 1, 1, on_rows=lambda _: None)  # type: ignore[list-item]
+    found = ask_server(OneAnswer(), [OneTable()], ["x"], 1, 1, on_rows=lambda _: None)  # type: ignore[arg-type, list-item]
     for name, level in QUANTILES.items():
         exact = np.quantile(distance.astype(float), level, method="lower")
         assert found.distance_quantiles[name] == pytest.approx(exact, rel=2e-3)
@@ -147,7 +147,7 @@ def test_a_server_is_asked_for_one_version_alone(tmp_path: Path) -> None:
             return Assignment(index, index.astype(np.float32), version)
 
     table = open_table(write_csv(tmp_path / "rows.csv", ["x", "y"], [[1, 2], ["NA", 1], [3, 4]]))
-    found = ask_server(Server(), [table], ["x", "y"], 2, 7, on_rows=lambda _: None)
+    found = ask_server(Server(), [table], ["x", "y"], 2, 7, on_rows=lambda _: None)  # type: ignore[arg-type]
     assert set(asked) == {7}
     assert found.cluster_counts.tolist() == [0, 2]
     assert found.rejected == 1

@@ -21,7 +21,8 @@ _distances = npst.arrays(
 def tally_of(distance: NDArray[np.float32], rejected: int = 0) -> Tally:
     tally = Tally.empty(3)
     index = (np.arange(len(distance)) % 3).astype(np.int32)
-    tally.count(index, distance, rejected)
+    is_scored = np.arange(len(distance) + rejected) < len(distance)
+    tally.count(np.pad(index, (0, rejected)), np.pad(distance, (0, rejected)), is_scored)
     return tally
 
 
@@ -64,6 +65,7 @@ def test_nothing_counted_has_no_quantiles() -> None:
 
 def test_clusters_are_counted() -> None:
     tally = Tally.empty(4)
-    tally.count(np.array([3, 1, 1], np.int32), np.ones(3, np.float32), 2)
+    index = np.array([3, -1, 1, 1, -1], np.int32)
+    tally.count(index, np.ones(5, np.float32), index >= 0)
     assert tally.cluster_counts.tolist() == [0, 2, 0, 1]
     assert (tally.rows, tally.rejected) == (5, 2)
