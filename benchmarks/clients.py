@@ -101,11 +101,12 @@ def serve(parent: Connection) -> None:
 
 def _bare(address: str, points: np.ndarray[Any, Any]) -> Callable[[], Any]:
     from export.wire import serving_pb2
-    from serving.clients.tensors import to_tensor
+    from serving.clients.tensors import tensor_header
 
     request = serving_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = _MODEL, "assign"
-    request.inputs["points"].CopyFrom(to_tensor(points))
+    request.inputs["points"].CopyFrom(tensor_header(points.dtype, points.shape))
+    request.inputs["points"].tensor_content = points.tobytes()
     sent = request.SerializeToString()
     call: Any = grpc.insecure_channel(address, _UNLIMITED).unary_unary(_PREDICT)
     return lambda: call(sent, timeout=60)

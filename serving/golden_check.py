@@ -7,7 +7,6 @@ their column. Imports no TensorFlow.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,11 +18,12 @@ from export.errors import InvalidCandidate
 from export.golden_requests import GoldenRequest
 from export.model_card import ModelCard
 from export.repository import version_directory, versions
-from kmeans_module.contract import ASSIGN, FIT_STEP, SIGNATURES, TensorContract
+from kmeans_module.contract import ASSIGN, FIT_STEP, SIGNATURES
 
 from .clients.client import Client
 from .clients.grpc_client import GrpcClient
 from .clients.results import Signature, Tensor, VersionStatus
+from .clients.tensor_sizes import pair_tensors
 from .errors import DeadlineExceeded, ServerUnavailable, ServingError
 
 #: Floats may differ by this share of the largest in their column.
@@ -90,15 +90,13 @@ def check_server(grpc_address: str, rest_address: str, base: Path, name: str) ->
         RestClient(rest_address, name, timeout=_TIMEOUT) as rest_client,
     ):
         wires: dict[str, Client] = {"gRPC": grpc_client, "REST": rest_client}
-        available: Collection[int] = versions(base)
+        available = set(versions(base))
         for wire, client in wires.items():
-            try:
-                available = _select_available(client.status(), available)
-            except (ServingError, _Unexpected) as error:
-                yield _failed_check(f"{wire} status", f"model {name!r} AVAILABLE", error)
+            subject, expected = f"{wire} status", f"model {name!r} AVAILABLE"
+            check = _run_check(subject, expected, _check_status, client, available, highest)
+            yield check
+            if not check.passed:
                 return
-            behind = f"; BASE's highest is {highest}" if highest not in available else ""
-            yield Check(True, f"{wire} status", f"version {max(available)} is AVAILABLE{behind}")
         version = max(available)
         yield from check_version(wires, version_directory(base, version), version)
 
@@ -161,29 +159,32 @@ def check_version(wires: Mapping[str, Client], directory: Path, version: int) ->
     card = ModelCard.read(directory)
     requests = list(enumerate(golden_requests.read(directory)))
     for wire, client in wires.items():
-        check = partial(_check_metadata, client, version, card)
-        yield _run_check(f"{wire} metadata", "the signatures of the contract", check)
+        subject, expected = f"{wire} metadata", "the signatures of the contract"
+        yield _run_check(subject, expected, _check_metadata, client, version, card)
     for signature in SIGNATURES:
         chosen = [each for each in requests if each[1].signature == signature]
         for wire, client in wires.items():
-            check = partial(_check_answers, client, version, chosen)
-            yield _run_check(f"{wire} {signature}", "an answer", check)
+            subject = f"{wire} {signature}"
+            yield _run_check(subject, "an answer", _check_answers, client, version, chosen)
 
 
-def _run_check(subject: str, expected: str, check: Callable[[], str]) -> Check:
+def _run_check(subject: str, expected: str, check: Callable[..., str], *arguments: Any) -> Check:
+    """The outcome of ``check``; without an answer from the server there is none, but an error."""
     try:
-        return Check(True, subject, check())
-    except (ServingError, _Unexpected) as error:
-        return _failed_check(subject, expected, error)
-
-
-def _failed_check(subject: str, expected: str, error: ServingError | _Unexpected) -> Check:
-    """A failed check; without an answer from the server there is none, and the error goes on."""
-    if isinstance(error, ServerUnavailable | DeadlineExceeded):
-        raise error
-    if isinstance(error, _Unexpected):
+        return Check(True, subject, check(*arguments))
+    except (ServerUnavailable, DeadlineExceeded):
+        raise
+    except _Unexpected as error:
         return Check(False, subject, str(error))
-    return Check(False, subject, f"expected {expected}, got {type(error).__name__}: {error}")
+    except ServingError as error:
+        return Check(False, subject, f"expected {expected}, got {type(error).__name__}: {error}")
+
+
+def _check_status(client: Client, available: set[int], highest: int) -> str:
+    """Leave in ``available`` what the server has AVAILABLE too."""
+    available &= _select_available(client.status(), available)
+    behind = f"; BASE's highest is {highest}" if highest not in available else ""
+    return f"version {max(available)} is AVAILABLE{behind}"
 
 
 def _select_available(states: Sequence[VersionStatus], wanted: Collection[int]) -> set[int]:
@@ -210,27 +211,17 @@ def _check_metadata(client: Client, version: int, card: ModelCard) -> str:
         declared = metadata.signatures.get(name, Signature({}, {}))
         # The k of fit_step is its caller's.
         sizes = {"d": card.n_features} | ({} if name == FIT_STEP else {"k": card.n_clusters})
-        for wanted, found in (
-            (contract.inputs, declared.inputs),
-            (contract.outputs, declared.outputs),
-        ):
-            for tensor in wanted:
-                _check_declared(name, tensor, found.get(tensor.name), sizes)
+        for wanted, found in pair_tensors(contract, declared):
+            expected = Tensor(wanted.dtype, tuple(sizes.get(letter) for letter in wanted.shape))
+            if found != expected:
+                raise _Unexpected(
+                    f"{name} to have {wanted.name} {expected}",
+                    "none of that name" if found is None else str(found),
+                )
     return (
         f"version {version} has the contract's signatures, "
         f"for {card.n_features} features and {card.n_clusters} clusters"
     )
-
-
-def _check_declared(
-    signature: str, wanted: TensorContract, found: Tensor | None, sizes: Mapping[str, int]
-) -> None:
-    expected = Tensor(wanted.dtype, tuple(sizes.get(letter) for letter in wanted.shape))
-    if found != expected:
-        raise _Unexpected(
-            f"{signature} to have {wanted.name} {expected}",
-            "none of that name" if found is None else str(found),
-        )
 
 
 def _check_answers(

@@ -74,13 +74,11 @@ def _port(name: str, text: str) -> int:
 
 
 def _print_checks(checks: Iterable[Check]) -> int:
-    code = DONE
+    passed = True
     for check in checks:
         typer.echo(str(check))
-        sys.stdout.flush()
-        if not check.passed:
-            code = REFUSED
-    return code
+        passed &= check.passed
+    return DONE if passed else REFUSED
 
 
 def _check_pipeline() -> int:

@@ -5,8 +5,6 @@ import socket
 from collections.abc import Sequence
 from typing import Final
 
-import grpc
-
 from ..errors import InvalidInput, ServerUnavailable
 from .options import Limits, Tls
 from .target import Target
@@ -115,12 +113,6 @@ def channel_target(addresses: Sequence[str], target: Target) -> str:
         raise target.error(InvalidInput, "some addresses are IPv4 and others IPv6; give one kind")
     scheme = "ipv4" if families == {socket.AF_INET} else "ipv6"
     return f"{scheme}:" + ",".join(place for _, place in found)
-
-
-def credentials(tls: Tls) -> grpc.ChannelCredentials:
-    """The credentials of a channel, read from the files. Raises InvalidInput."""
-    ca, key, certificate = tls.pem()
-    return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
 def _resolve(address: str) -> tuple[socket.AddressFamily, str]:

@@ -11,7 +11,7 @@ import grpc
 
 from . import grpc_messages
 from .concurrency import gather_in_order
-from .grpc_channel import channel_options, channel_target, credentials
+from .grpc_channel import channel_options, channel_target
 from .operations import Deadline, Operation
 from .options import ClientOptions, Limits, parse_headers
 from .target import Address, Target, parse_addresses
@@ -28,7 +28,7 @@ class _ChannelSettings:
         self._headers = parse_headers(options.get("headers"))
         self._place = channel_target(addresses, target)
         self._options = channel_options(addresses, tls, limits)
-        self._credentials = None if tls is None else credentials(tls)
+        self._credentials = tls and grpc.ssl_channel_credentials(*tls.pem())
 
     def _open(self, library: Any) -> tuple[Any, dict[str, Any]]:
         """A channel of ``grpc`` or ``grpc.aio``, and its methods by path."""

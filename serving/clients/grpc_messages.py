@@ -22,7 +22,7 @@ from .results import ModelMetadata, Prediction, Signature, Tensor, VersionStatus
 from .target import Target
 from .tensor_sizes import Arrays, input_sizes
 from .tensors import dtype_name, packed_array, tensor_bytes, tensor_header, to_array
-from .validation import check_output, missing_output_error
+from .validation import check_output
 
 PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
 GET_MODEL_METADATA: Final = "/tensorflow.serving.PredictionService/GetModelMetadata"
@@ -177,7 +177,8 @@ def read_prediction(answer: bytes, operation: Predict) -> Prediction:
     for declared in signature.outputs:
         name = declared.name
         if name not in packed.outputs:
-            raise missing_output_error(signature, name, target)
+            message = f"the answer to {signature.name} has no output {name}"
+            raise target.error(ServerError, message)
         tensor = packed.outputs[name]
         # Before it is filled: a few bytes may claim any size.
         shape = [dim.size for dim in tensor.tensor_shape.dim]

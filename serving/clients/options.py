@@ -105,7 +105,8 @@ class Tls:
             if self.certificate is not None:
                 context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
-            raise InvalidInput(f"{self._file_names()} cannot be used: {error}") from error
+            names = ", ".join(map(str, filter(None, (self.ca, self.certificate, self.key))))
+            raise InvalidInput(f"{names} cannot be used: {error}") from error
         return context
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
@@ -120,9 +121,6 @@ class Tls:
             for file in (self.ca, self.key, self.certificate)
         )
         return ca, key, certificate
-
-    def _file_names(self) -> str:
-        return ", ".join(str(f) for f in (self.ca, self.certificate, self.key) if f is not None)
 
 
 class CallOptions(TypedDict, total=False):

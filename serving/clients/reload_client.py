@@ -16,6 +16,8 @@ from export.wire import serving_pb2
 
 from ..errors import DeadlineExceeded, ModelNotFound, ServerUnavailable, ServingError
 from .grpc_client import GrpcClient
+from .grpc_messages import error_of
+from .target import Target
 
 _RELOAD: Final = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 _PAUSE: Final = 0.05  # seconds between two questions
@@ -44,7 +46,7 @@ class ReloadClient:
         end = time.monotonic() + self._timeout
         self._reload(config, model)
         with GrpcClient(self._address, model, timeout=_CALL) as client:
-            self._wait(lambda: _missing_version(client, entry), end)
+            self._wait(lambda: self._missing_version(client, entry), end)
             for label, version in sorted(entry.labels.items()):
                 self._wait(lambda: _missing_label(client, label, version), end)  # noqa: B023
 
@@ -59,16 +61,12 @@ class ReloadClient:
             try:
                 status = call(request, timeout=self._timeout).status
             except grpc.RpcError as failure:
-                raise self._error_of(failure, model) from failure
+                error = error_of(failure, Target(self._address, model))
+                if isinstance(error, ServerUnavailable):
+                    raise error from failure
+                raise self._move_failed(error.message) from failure
         if status.error_code:
             raise self._move_failed(status.error_message)
-
-    def _error_of(self, failure: grpc.RpcError, model: str) -> Exception:
-        if not isinstance(failure, grpc.Call):
-            return self._move_failed(str(failure))
-        if failure.code() is grpc.StatusCode.UNAVAILABLE:
-            return ServerUnavailable(failure.details() or "no connection", model, self._address)
-        return self._move_failed(failure.details() or failure.code().name)
 
     def _wait(self, find_missing: Callable[[], str], end: float) -> None:
         """Repeat ``find_missing`` until it finds nothing; it raises what waiting cannot mend."""
@@ -77,8 +75,6 @@ class ReloadClient:
                 problem = find_missing()
             except (ModelNotFound, ServerUnavailable, DeadlineExceeded) as error:
                 problem = error.message
-            except _LoadFailed as error:
-                raise self._move_failed(str(error)) from None
             except ServingError as error:
                 raise self._move_failed(error.message) from error
             if not problem:
@@ -87,36 +83,32 @@ class ReloadClient:
                 raise self._move_failed(f"not within {self._timeout:g} s: {problem}")
             time.sleep(_PAUSE)
 
+    def _missing_version(self, client: GrpcClient, entry: Entry) -> str:
+        """What the server has not as the entry says; empty when all. Raises MoveFailed."""
+        states = {status.version: status for status in client.status()}
+        for version in entry.versions:
+            status = states.get(version)
+            if status is None:
+                return f"it does not know version {version}"
+            if status.error_code != "OK":
+                message = f"version {version} does not load: {status.error_message}"
+                raise self._move_failed(message)
+            if status.state == "LOADING":
+                # A load that fails is tried again, and the server tells why when it gives up.
+                return (
+                    f"version {version} is LOADING; if that does not end, the server's log says "
+                    "why, and tfkmeans verify what is wrong with the version"
+                )
+            if status.state != "AVAILABLE":
+                return f"version {version} is {status.state}"
+        for version, status in states.items():
+            if version not in entry.versions and status.state == "AVAILABLE":
+                return f"version {version} is still loaded"
+        return ""
+
     def _move_failed(self, problem: str) -> MoveFailed:
         text = " ".join(problem.split())
         return MoveFailed(f"the server at {self._address} did not follow: {text}")
-
-
-class _LoadFailed(Exception):
-    """A version will not load."""
-
-
-def _missing_version(client: GrpcClient, entry: Entry) -> str:
-    """What the server does not have as the entry says; empty when it has all."""
-    states = {status.version: status for status in client.status()}
-    for version in entry.versions:
-        status = states.get(version)
-        if status is None:
-            return f"it does not know version {version}"
-        if status.error_code != "OK":
-            raise _LoadFailed(f"version {version} does not load: {status.error_message}")
-        if status.state == "LOADING":
-            # A load that fails is tried again, and the server tells why when it gives up.
-            return (
-                f"version {version} is LOADING; if that does not end, the server's log says why, "
-                "and tfkmeans verify what is wrong with the version"
-            )
-        if status.state != "AVAILABLE":
-            return f"version {version} is {status.state}"
-    for version, status in states.items():
-        if version not in entry.versions and status.state == "AVAILABLE":
-            return f"version {version} is still loaded"
-    return ""
 
 
 def _missing_label(client: GrpcClient, label: str, version: int) -> str:

@@ -13,7 +13,6 @@ import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -24,7 +23,6 @@ from ..errors import (
     ResourceExhausted,
     ServerError,
     ServerUnavailable,
-    ServingError,
 )
 from . import rest_messages
 from .concurrency import LoopThread, gather_in_order
@@ -72,14 +70,6 @@ _SKIP_SECONDS: Final = 10.0
 _SMALLEST_IN_THREAD: Final = 4096
 
 _T = TypeVar("_T")
-
-
-@dataclass
-class _Attempt:
-    """One attempt, and its failure when it has failed."""
-
-    url: str
-    failure: ServingError | None = None
 
 
 class _Rotation:
@@ -149,45 +139,39 @@ class AsyncRestConnection:
         target = operation.target
         if self._closed:
             raise target.closed_error()
-        attempts: list[_Attempt] = []
+        asked: str | None = None  # the server that has not answered yet
+        failure: ServerUnavailable | None = None
         try:
             async with self._timeout(deadline.left(target)):
                 size = operation.size if isinstance(operation, Predict) else 0
                 request = await _run_in_thread(rest_messages.build_request, operation, size=size)
-                body = await self._exchange(request, deadline, attempts)
-                return await _run_in_thread(
-                    rest_messages.read_answer, operation, body, size=len(body)
-                )
+                for pause in (0.0, *PAUSES):
+                    await asyncio.sleep(pause * random.uniform(1 - _JITTER, 1 + _JITTER))
+                    # Of a server that does not even take a connection, the others are to hear in
+                    # time. And a handshake that is cancelled leaves its socket open, where one that
+                    # meets a limit of httpx does not: so that limit comes before ours.
+                    connect = min(
+                        deadline.seconds / len(self._rotation),
+                        _CONNECT_SHARE * deadline.left(target),
+                    )
+                    asked = self._rotation.next()
+                    try:
+                        body = await self._attempt(request, asked, connect)
+                    except ServerUnavailable as error:
+                        asked, failure = None, error
+                        continue
+                    return await _run_in_thread(
+                        rest_messages.read_answer, operation, body, size=len(body)
+                    )
         except TimeoutError:
             if self._closed:
                 raise target.closed_error() from None
-            if attempts and attempts[-1].failure is None:
-                self._rotation.skip(attempts[-1].url)
+            if asked is not None:
+                self._rotation.skip(asked)
             message = f"no answer in {deadline.seconds:g} s"
-            last = next((each.failure for each in reversed(attempts) if each.failure), None)
-            if last is not None:
-                message += f"; last: {last.message}"
-            raise target.error(DeadlineExceeded, message) from last
-
-    async def _exchange(
-        self, request: HttpRequest, deadline: Deadline, attempts: "list[_Attempt]"
-    ) -> bytes:
-        """The body of the answer; each attempt is added to ``attempts`` when it starts."""
-        failure: ServerUnavailable | None = None
-        for pause in (0.0, *PAUSES):
-            await asyncio.sleep(pause * random.uniform(1 - _JITTER, 1 + _JITTER))
-            # Of a server that does not even take a connection, the others are to hear in time.
-            # And a handshake that is cancelled leaves its socket open, where one that meets a
-            # limit of httpx does not: so that limit comes before ours.
-            connect = min(
-                deadline.seconds / len(self._rotation),
-                _CONNECT_SHARE * deadline.left(request.target),
-            )
-            attempts.append(_Attempt(self._rotation.next()))
-            try:
-                return await self._attempt(request, attempts[-1].url, connect)
-            except ServerUnavailable as error:
-                attempts[-1].failure = failure = error
+            if failure is not None:
+                message += f"; last: {failure.message}"
+            raise target.error(DeadlineExceeded, message) from failure
         assert failure is not None
         raise failure
 
@@ -268,37 +252,35 @@ class RestConnection:
         self, address: Address, target: Target, limits: Limits, options: RestOptions
     ) -> None:
         self._connect = partial(AsyncRestConnection, address, target, limits, options)
-        self._open()
+        self.open()
         _CONNECTIONS.add(self)
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """A loop and connections, of this process."""
         self._connection = self._connect()
-        self._loop = LoopThread("RestClient")
+        self.loop = LoopThread("RestClient")
 
     def send(self, operations: Sequence[Operation], deadline: Deadline) -> list[Any]:
         """The answers to the operations, in their order, within the deadline."""
         try:
-            return self._loop.run(self._connection.send(operations, deadline))
+            return self.loop.run(self._connection.send(operations, deadline))
         except CancelledError:
             raise operations[0].target.closed_error() from None
 
     def close(self) -> None:
         """Close the connections; what is under way ends with ServerError."""
-        self._loop.run(self._connection.close())
-        self._loop.stop()
-
-    def reopen_after_fork(self) -> None:
-        """Leave the loop and the connections to the process that has the thread."""
-        self._loop.abandon()
-        self._open()
+        self.loop.run(self._connection.close())
+        self.loop.stop()
 
 
 _CONNECTIONS: Final[weakref.WeakSet[RestConnection]] = weakref.WeakSet()
 
 
 def _reopen_after_fork() -> None:
+    """Leave the loops and the connections to the process that has their threads."""
     for connection in list(_CONNECTIONS):
-        connection.reopen_after_fork()
+        connection.loop.abandon()
+        connection.open()
 
 
 if hasattr(os, "register_at_fork"):  # not on every system

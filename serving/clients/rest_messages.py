@@ -30,7 +30,7 @@ from .options import RestOptions, WireFormat
 from .results import ModelMetadata, Prediction, VersionStatus
 from .target import Target
 from .tensor_sizes import Arrays, input_sizes
-from .validation import check_outputs
+from .validation import check_output
 
 #: A float32 is a decimal number of up to 20 digits.
 WIRE_FORMAT: Final = WireFormat(
@@ -105,7 +105,11 @@ def read_answer(operation: Operation, body: bytes) -> Any:
     match operation:
         case Predict(target, signature, inputs):
             outputs = cut_padding(signature, inputs, read_prediction(signature, body, target))
-            return Prediction(check_outputs(signature, inputs, outputs, target), target.version)
+            known = input_sizes(signature, inputs)
+            for tensor in signature.outputs:
+                array = outputs[tensor.name]
+                check_output(signature, tensor, array.dtype.name, array.shape, known, target)
+            return Prediction(outputs, target.version)
         case GetStatus():
             return read_status(body, target)
         case GetMetadata():

@@ -1,7 +1,7 @@
 """The sizes of the arrays of a call, by the letters of the contract's shapes."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kmeans_module.contract import SignatureContract, TensorContract
 
-from .results import ModelMetadata, Signature
+from .results import ModelMetadata, Signature, Tensor
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -23,20 +23,28 @@ def input_sizes(signature: SignatureContract, inputs: Arrays) -> dict[str, int]:
     }
 
 
+def pair_tensors(
+    contract: SignatureContract, declared: Signature
+) -> Iterator[tuple[TensorContract, Tensor | None]]:
+    """Each input and output of the contract, and what is declared under its name."""
+    for wanted, found in (
+        (contract.inputs, declared.inputs),
+        (contract.outputs, declared.outputs),
+    ):
+        for tensor in wanted:
+            yield tensor, found.get(tensor.name)
+
+
 def declared_sizes(signature: SignatureContract, metadata: ModelMetadata) -> dict[str, int]:
     """The sizes that the model fixes."""
-    sizes: dict[str, int] = {}
-    found = metadata.signatures.get(signature.name, Signature({}, {}))
-    for tensors, declared in (
-        (signature.inputs, found.inputs),
-        (signature.outputs, found.outputs),
-    ):
-        for tensor in tensors:
-            shape = declared[tensor.name].shape if tensor.name in declared else None
-            if shape is not None and len(shape) == len(tensor.shape):
-                pairs = zip(tensor.shape, shape, strict=True)
-                sizes.update({letter: size for letter, size in pairs if size is not None})
-    return sizes
+    declared = metadata.signatures.get(signature.name, Signature({}, {}))
+    return {
+        letter: size
+        for tensor, found in pair_tensors(signature, declared)
+        if found is not None and found.shape is not None and len(found.shape) == len(tensor.shape)
+        for letter, size in zip(tensor.shape, found.shape, strict=True)
+        if size is not None
+    }
 
 
 def empty_outputs(signature: SignatureContract, sizes: Mapping[str, int]) -> Arrays | None:

@@ -30,19 +30,12 @@ _LONGEST_VARINT: Final = 10
 _OTHER_NAMES: Final = MappingProxyType({"half": "float16"})
 
 
-def to_tensor(array: NDArray[Any]) -> tensor_pb2.TensorProto:
-    """The tensor of an array of float32, float64, int32, int64 or bool, of any shape.
+def tensor_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tensor_pb2.TensorProto:
+    """The tensor of an array of float32, float64, int32, int64 or bool, without its content.
 
     Raises:
         ValueError: the array is of another dtype, or larger than a message can be.
     """
-    tensor = tensor_header(array.dtype, array.shape)
-    tensor.tensor_content = tensor_bytes(array).tobytes()
-    return tensor
-
-
-def tensor_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tensor_pb2.TensorProto:
-    """The tensor of an array without its content. Raises ValueError as ``to_tensor`` does."""
     enum = _ENUMS.get(dtype.str[1:])
     if enum is None:
         known = ", ".join(_NAMES.values())

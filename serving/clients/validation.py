@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from numbers import Real
 from typing import Any, Final
 
@@ -10,13 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from kmeans_module.contract import SignatureContract, TensorContract
 
-from ..errors import InvalidInput, ServerError, ServingError
+from ..errors import InvalidInput, ServerError
 from .results import ModelMetadata
 from .target import Target
-from .tensor_sizes import Arrays, input_sizes
+from .tensor_sizes import Arrays
 
-#: The dtypes that NumPy knows by the name that a server tells, among those a model may take.
-_KNOWN: Final = frozenset({"float32", "float64", "int32", "int64", "bool"})
 #: Seconds, of thirty years. gRPC counts from 1970, and takes a later end than 2262 for the past.
 _LONGEST_TIMEOUT: Final = 1e9
 
@@ -29,16 +28,15 @@ def parse_timeout(timeout: float | None, default: float, target: Target) -> floa
     """
     if timeout is None:
         return default
-    try:
+    seconds = math.nan
+    with suppress(OverflowError):  # a whole number that no float is as large as
         # numbers.Real: NumPy's numbers too.
-        if not isinstance(timeout, Real) or isinstance(timeout, bool):
-            raise TypeError
-        if not 0 < (seconds := float(timeout)) < math.inf:
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
+        if isinstance(timeout, Real) and not isinstance(timeout, bool):
+            seconds = float(timeout)
+    if not 0 < seconds < math.inf:
         raise target.error(
             InvalidInput, f"timeout={timeout!r:.40} is no deadline; give seconds above zero"
-        ) from None
+        )
     return min(seconds, _LONGEST_TIMEOUT)
 
 
@@ -137,13 +135,12 @@ def check_declared_inputs(
                 f"it takes {', '.join(declared) or 'none'}",
             )
         array = inputs[tensor.name]
-        fits = wanted.dtype in _KNOWN and array.dtype == wanted.dtype
-        if wanted.shape is not None:
-            fits = fits and array.ndim == len(wanted.shape)
-            fits = fits and all(
-                size in (None, given) for size, given in zip(wanted.shape, array.shape, strict=True)
-            )
-        if not fits:
+        shape = array.shape if wanted.shape is None else wanted.shape
+        if (
+            array.dtype.name != wanted.dtype
+            or array.ndim != len(shape)
+            or any(n not in (None, given) for n, given in zip(shape, array.shape, strict=True))
+        ):
             raise target.error(
                 InvalidInput,
                 f"{tensor.name} is {array.dtype} {list(array.shape)}, and {signature.name} of "
@@ -163,28 +160,6 @@ def refuse_bad_rows(inputs: Arrays, target: Target) -> None:
                 f"{name}{list(first)} is {array[first]}, in {'one' if rows == 1 else rows} of "
                 f"{len(array)} rows; give finite float32 numbers, or on_bad_row='answer'",
             )
-
-
-def check_outputs(
-    signature: SignatureContract, inputs: Arrays, outputs: Arrays, target: Target
-) -> Arrays:
-    """The outputs of the contract, in its order.
-
-    Raises:
-        ServerError: one is missing, or is not of the dtype and shape that the contract says.
-    """
-    known = input_sizes(signature, inputs)
-    for tensor in signature.outputs:
-        if tensor.name not in outputs:
-            raise missing_output_error(signature, tensor.name, target)
-        array = outputs[tensor.name]
-        check_output(signature, tensor, array.dtype.name, array.shape, known, target)
-    return {tensor.name: outputs[tensor.name] for tensor in signature.outputs}
-
-
-def missing_output_error(signature: SignatureContract, name: str, target: Target) -> ServingError:
-    """The error of an answer without an output of the contract."""
-    return target.error(ServerError, f"the answer to {signature.name} has no output {name}")
 
 
 def check_output(

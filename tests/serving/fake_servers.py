@@ -22,9 +22,17 @@ from numpy.typing import NDArray
 
 from export.wire import serving_pb2, tensor_pb2
 from kmeans_module.contract import SIGNATURES
-from serving.clients.tensors import to_array
+from serving.clients.tensors import tensor_bytes, tensor_header, to_array
 
 Arrays = dict[str, NDArray[Any]]
+
+
+def to_tensor(array: NDArray[Any]) -> tensor_pb2.TensorProto:
+    """The tensor of an array, as a client sends its two pieces."""
+    tensor = tensor_header(array.dtype, array.shape)
+    tensor.tensor_content = tensor_bytes(array).tobytes()
+    return tensor
+
 
 HTTP_STATUS = {
     "INVALID_ARGUMENT": 400,

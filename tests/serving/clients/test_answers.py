@@ -13,8 +13,9 @@ from kmeans_module.contract import ASSIGN, SIGNATURES, TRANSFORM
 from serving.clients.grpc_messages import read_prediction
 from serving.clients.operations import Predict
 from serving.clients.target import Target
-from serving.clients.tensors import to_tensor
 from serving.errors import ServerError
+
+from ..fake_servers import to_tensor
 
 _TARGET = Target("127.0.0.1:8500", "customers")
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from export.wire import tensor_pb2
-from serving.clients.tensors import dtype_name, to_array, to_tensor
+from serving.clients.tensors import dtype_name, to_array
+
+from ..fake_servers import to_tensor
 
 DTYPES = ["float32", "float64", "int32", "int64", "bool"]
 FIELDS = {

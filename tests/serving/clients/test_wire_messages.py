@@ -26,7 +26,9 @@ from tensorflow_serving.config import (
 )
 
 from export.wire import serving_pb2, tensor_pb2
-from serving.clients.tensors import to_array, to_tensor
+from serving.clients.tensors import to_array
+
+from ..fake_servers import to_tensor
 
 _THEIRS = (
     tf_tensor_pb2,
