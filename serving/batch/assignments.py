@@ -6,7 +6,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_module.contract import BAD_ROW
 from serving.clients.results import Assignment
 
 from ..tables.columns import select_model_columns, to_float32
@@ -46,8 +45,3 @@ def assign_rows(
         for points in map(to_float32, table.blocks(columns))
         for start in range(0, len(points), rows)
     )
-
-
-def count_not_scored(assignment: Assignment) -> int:
-    """The rows that have -1 for an answer."""
-    return int(np.count_nonzero(assignment.cluster_index == BAD_ROW))

@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Literal, Self
 
 from export.durable_files import try_lock, why, write_atomically
 
@@ -33,7 +33,8 @@ from .job import Job, OnBadRow, PartRange, part_name
 from .job_identity import describe_differences, identify_job
 from .tally import Tally
 
-_FOLDERS: Final = ("scored", "rejected", "manifest")
+_RowFolder = Literal["scored", "rejected"]
+_ROW_FOLDERS: Final[tuple[_RowFolder, ...]] = ("scored", "rejected")
 
 
 @dataclass(frozen=True)
@@ -97,11 +98,9 @@ class OutputFolder:
         self.path = job.output
         self.began = ""
 
-    def scored(self, name: str) -> Path:
-        return self.path / "scored" / f"{name}.{self._job.format}"
-
-    def rejected(self, name: str) -> Path:
-        return self.path / "rejected" / f"{name}.{self._job.format}"
+    def rows_file(self, folder: _RowFolder, name: str) -> Path:
+        """The file of a part's rows that were scored, or rejected."""
+        return self.path / folder / f"{name}.{self._job.format}"
 
     @contextmanager
     def lock(self, *, overwrite: bool = False) -> Iterator[Self]:
@@ -140,15 +139,14 @@ class OutputFolder:
         # The record of another part may have been copied over this one.
         if value is None or value["name"] != name:
             return None
-        scored = FileStamp(**value["scored"])
-        rejected = None if value["rejected"] is None else FileStamp(**value["rejected"])
-        # A file that somebody has changed or removed is made again.
-        if not scored.matches(self.scored(name)):
-            return None
-        if rejected is not None and not rejected.matches(self.rejected(name)):
-            return None
-        tally = Tally.from_json(value["tally"])
-        return PartRecord(**value | {"tally": tally, "scored": scored, "rejected": rejected})
+        value["tally"] = Tally.from_json(value["tally"])
+        for folder in _ROW_FOLDERS:
+            if value[folder] is not None:
+                value[folder] = FileStamp(**value[folder])
+                # A file that somebody has changed or removed is made again.
+                if not value[folder].matches(self.rows_file(folder, name)):
+                    return None
+        return PartRecord(**value)
 
     def records(self) -> list[PartRecord]:
         """The records of all parts that are done, by name."""
@@ -164,8 +162,8 @@ class OutputFolder:
 
     def add_record(self, name: str, tally: Tally, *, is_last: bool, seconds: float) -> PartRecord:
         """Note that a part is done: both of its files are there. Raises OutputNotWritten."""
-        scored = FileStamp.of(self.scored(name))
-        rejected = FileStamp.of(self.rejected(name)) if tally.rejected else None
+        scored = FileStamp.of(self.rows_file("scored", name))
+        rejected = FileStamp.of(self.rows_file("rejected", name)) if tally.rejected else None
         record = PartRecord(name, tally, scored, rejected, is_last, round(seconds, 3))
         value = asdict(record) | {"tally": tally.to_json()}
         self._write(self._manifest / f"{name}.json", json.dumps(_seal(value)))
@@ -201,7 +199,7 @@ class OutputFolder:
             )
 
     def _clear(self) -> None:
-        for name in _FOLDERS:
+        for name in (*_ROW_FOLDERS, "manifest"):
             shutil.rmtree(self.path / name, ignore_errors=True)
         (self.path / "summary.json").unlink(missing_ok=True)
 
@@ -242,8 +240,8 @@ class OutputFolder:
             self.began = datetime.now(UTC).isoformat(timespec="seconds")
             value = identify_job(self._job) | {"began": self.began}
             self._write(self._manifest / "job.json", json.dumps(_seal(value), indent=2) + "\n")
-        self._make_folder("scored")
-        self._make_folder("rejected")
+        for folder in _ROW_FOLDERS:
+            self._make_folder(folder)
 
     def _make_folder(self, name: str) -> None:
         folder = self.path / name

@@ -149,7 +149,7 @@ def _rechunk(chunks: Iterator[Chunk], sizes: Iterable[int]) -> Iterator[Chunk]:
 
 
 def _empty_chunk(job: Job, table: Table, width: int) -> Chunk:
-    schema = pa.schema(list(table.kept_types(job.keep).items()))
+    schema = pa.schema(table.kept_types(job.keep))
     kept = pa.RecordBatch.from_pylist([], schema=schema) if job.keep else None
     return Chunk(np.empty((0, width), np.float32), kept)
 
@@ -171,13 +171,13 @@ def _write_part(
     tally, is_last = Tally.empty(job.n_clusters), False
     with ExitStack() as stack:
         rejecting = stack.enter_context(ExitStack())
-        write = stack.enter_context(part_file(folder.scored(name), job.format, schema))
+        write = stack.enter_context(part_file(folder.rows_file("scored", name), job.format, schema))
         reject: Write | None = None
         for batch in batches:
             is_scored = batch.is_scored()
             if not is_scored.all():
                 if reject is None:
-                    rejected = part_file(folder.rejected(name), job.format, REJECTED)
+                    rejected = part_file(folder.rows_file("rejected", name), job.format, REJECTED)
                     reject = rejecting.enter_context(rejected)
                 reject(_rejected_rows(job, table, source, batch, np.flatnonzero(~is_scored)))
             write(scored_batch(schema, batch.chunk.kept, batch.answers, is_scored))

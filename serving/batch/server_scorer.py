@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final, TypeVar
 
 from numpy.typing import ArrayLike
@@ -12,7 +13,7 @@ from export.golden_requests import GoldenRequest
 from export.model_card import ModelCard
 from kmeans_module.contract import TRANSFORM
 from serving.clients.grpc_client import GrpcClient
-from serving.clients.results import Assignment, Distances, Score, VersionStatus
+from serving.clients.results import Assignment, Distances, Score, Signature, VersionStatus
 from serving.errors import (
     DeadlineExceeded,
     InvalidInput,
@@ -96,21 +97,21 @@ class ServerScorer:
         """
         self._golden = golden
         try:
-            self._check(card)
+            self._require_version(self._client.status())
+            # Without patience, the one look that there is takes its time too.
+            self._client.wait_until_ready(max(self._patience, _GLANCE), version=self.version)
+            declared = self._client.metadata(version=self.version).signatures[TRANSFORM]
+            self._check_sizes(card, declared)
+            self._ask_golden()
+        except ModelNotFound as error:
+            raise OtherModel(str(error)) from None
         except (ServerUnavailable, DeadlineExceeded) as error:
             raise NoAnswer(
                 f"{self._server}: no server answers: {cause(error)}; "
                 "start it, or name another with --server HOST:PORT"
             ) from None
 
-    def _check(self, card: ModelCard) -> None:
-        try:
-            self._require_version(self._client.status())
-            # Without patience, the one look that there is takes its time too.
-            self._client.wait_until_ready(max(self._patience, _GLANCE), version=self.version)
-            declared = self._client.metadata(version=self.version).signatures[TRANSFORM]
-        except ModelNotFound as error:
-            raise OtherModel(str(error)) from None
+    def _check_sizes(self, card: ModelCard, declared: Signature) -> None:
         points, distances = declared.inputs["points"], declared.outputs["all_distances"]
         for tensor, size in ((points, card.n_features), (distances, card.n_clusters)):
             if tensor.shape is not None and tensor.shape[-1] not in (None, size):
@@ -118,7 +119,6 @@ class ServerScorer:
                     f"transform takes {points} and gives {distances}, and the card has "
                     f"{card.n_features} features and {card.n_clusters} clusters"
                 )
-        self._ask_golden()
 
     def assign(self, points: ArrayLike, /) -> Assignment:
         """See `Scorer`."""
@@ -171,7 +171,8 @@ class ServerScorer:
                 if faults > _FAULTS or self._is_over.is_set():
                     raise
                 if isinstance(error, ModelNotFound):
-                    self._check_versions()
+                    with suppress(*_PASSING):
+                        self._require_version(self._client.status())
                 # After a restart, there may be other weights under the same name and version.
                 is_sure = is_sure and isinstance(error, ResourceExhausted)
                 self._wait(until, error)
@@ -193,14 +194,6 @@ class ServerScorer:
             f"{self._server}: has not answered for {self._patience:g} s: {cause(error)}; "
             "the same command goes on when it does, and --patience lets it wait longer"
         )
-
-    def _check_versions(self) -> None:
-        """Stop when the server is there and has another version in place of ours."""
-        try:
-            states = self._client.status()
-        except _PASSING:
-            return
-        self._require_version(states)
 
     def _require_version(self, states: Sequence[VersionStatus]) -> None:
         """Raise OtherModel when other versions are AVAILABLE, and ours is not even coming."""

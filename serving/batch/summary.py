@@ -39,13 +39,8 @@ def summarize(job: Job, folder: OutputFolder, parts: int, seconds: float) -> dic
         "seconds": round(seconds, 3),
         "part_seconds": round(sum(record.seconds for record in records), 3),
     }
-    if not parts and (found := folder.summary()) is not None and _has_same_counts(found, summary):
+    found = None if parts else folder.summary()
+    if found is not None and found == summary | {name: found.get(name) for name in _RUN_FIELDS}:
         return found
     folder.write_summary(summary)
     return summary
-
-
-def _has_same_counts(found: dict[str, Any], summary: dict[str, Any]) -> bool:
-    return found.keys() == summary.keys() and all(
-        found[name] == summary[name] for name in summary.keys() - _RUN_FIELDS
-    )

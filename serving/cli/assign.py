@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from export.addresses import model_name
+from kmeans_module.contract import BAD_ROW
 from serving.tables.messages import counted
 
 from .arguments import JsonOption, ModelOption, VersionOption, examples, read_version
@@ -132,15 +133,13 @@ def _open_scorer(
 
 
 def _print(answers: Iterable["Assignment"], *, as_json: bool) -> None:
-    from serving.batch.assignments import count_not_scored
-
     not_scored = 0
     # Not before there is an answer: what fails at once prints nothing.
     header = "" if as_json else "cluster_index,distance\n"
     for answer in answers:
         sys.stdout.write(header)
         header = ""
-        not_scored += count_not_scored(answer)
+        not_scored += int((answer.cluster_index == BAD_ROW).sum())
         # str() of a float32 is the shortest text that stands for it; a Python float's is longer.
         pairs = zip(answer.cluster_index.tolist(), map(str, answer.distance), strict=True)
         if as_json:

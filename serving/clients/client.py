@@ -162,9 +162,7 @@ class Client:
         if self._on_bad_row == "raise":
             refuse_bad_rows(arrays, target)
         sizes = input_sizes(contract, arrays)
-        empty = None
-        if target not in self._known:
-            empty = self._answer_empty(contract, sizes)
+        empty = None if target in self._known else self._answer_empty(contract, sizes)
         if empty is None:
             metadata = self._check_by_metadata(contract, arrays, target, deadline)
             if metadata is not None:
@@ -174,9 +172,6 @@ class Client:
             return Prediction(empty, target.version)
         rows = self._limits.rows_per_message(row_bytes(contract, sizes, self._wire.value_bytes))
         try:
-            if len(next(iter(arrays.values()))) <= rows:
-                prediction: Prediction = self._ask(Predict(target, contract, arrays), deadline)
-                return prediction
             return self._predict_parts(target, contract, arrays, rows, deadline)
         except (InvalidInput, ModelNotFound):
             # The model may have changed: the next call asks for the metadata again.
@@ -314,14 +309,15 @@ class Client:
         rows: int,
         deadline: Deadline,
     ) -> Prediction:
-        """The outputs for more rows than go in one request, all of one version."""
+        """The outputs for all rows, of which so many go in one request, all of one version."""
         count = len(next(iter(inputs.values())))
         parts = [
             {name: array[start : start + rows] for name, array in inputs.items()}
-            for start in range(0, count, rows)
+            for start in range(0, max(1, count), rows)
         ]
+        is_one = len(parts) == 1
         # Between two parts a new version may come, so that all ask the one that is there now.
-        pinned = target.version is None and self._known.get(target) is not None
+        pinned = not is_one and target.version is None and self._known.get(target) is not None
         pinned_target = target
         for last in (not pinned, True):
             if pinned:
@@ -336,6 +332,8 @@ class Client:
                 # It was unloaded meanwhile, and another may have taken its place.
                 if last:
                     raise
+        if is_one:
+            return answers[0]
         versions = {each.version for each in answers}
         if len(versions) > 1:
             names = " and ".join(str(each) for each in sorted(versions, key=str))

@@ -76,7 +76,7 @@ def read_answer(operation: Operation, answer: Any) -> Any:
     """The answer to an operation, of what its method answered.
 
     Raises:
-        ServerError: it cannot be read.
+        ServerError: it cannot be read, or has an output missing or of another dtype or shape.
     """
     match operation:
         case Predict():
@@ -97,11 +97,7 @@ def _model_spec(target: Target, signature_name: str = "") -> serving_pb2.ModelSp
 
 
 def _predict_request(signature: SignatureContract, inputs: Arrays, target: Target) -> bytes:
-    """The request for all outputs of a signature, as the bytes of a PredictRequest.
-
-    Raises:
-        InvalidInput: the inputs are larger than a message can be.
-    """
+    """The request for all outputs of a signature, as the bytes of a PredictRequest."""
     try:
         entries = [_input_entry(name, array) for name, array in inputs.items()]
     except ValueError as error:
@@ -160,11 +156,7 @@ _KEY_TAG, _VALUE_TAG = _tag(1), _tag(2)  # of an entry of any map
 
 
 def read_prediction(answer: bytes, operation: Predict) -> Prediction:
-    """The outputs of the contract, in its order, and the version that computed them.
-
-    Raises:
-        ServerError: an output is missing, cannot be read, or is of another dtype or shape.
-    """
+    """The outputs of the contract, in its order, and the version that computed them."""
     target, signature = operation.target, operation.signature
     try:
         packed = packed_pb2.PackedPredictResponse.FromString(answer)
@@ -213,11 +205,7 @@ def _state_name(state: int) -> str:
 
 
 def read_metadata(answer: serving_pb2.GetModelMetadataResponse, target: Target) -> ModelMetadata:
-    """The version that answered, and its signatures.
-
-    Raises:
-        ServerError: the signatures cannot be read.
-    """
+    """The version that answered, and its signatures."""
     try:
         # Any.Unpack wants the type's own full name, and ours differs from TensorFlow's.
         found = tensor_pb2.SignatureDefMap.FromString(answer.metadata["signature_def"].value)

@@ -99,7 +99,7 @@ def read_answer(operation: Operation, body: bytes) -> Any:
     """The answer to an operation, of the body that answered its request.
 
     Raises:
-        ServerError: it cannot be read.
+        ServerError: the body is no such answer.
     """
     target = operation.target
     match operation:
@@ -138,11 +138,7 @@ def predict_body(signature: SignatureContract, inputs: Arrays) -> bytes:
 
 
 def read_prediction(signature: SignatureContract, body: bytes, target: Target) -> Arrays:
-    """The outputs of a signature.
-
-    Raises:
-        ServerError: the body is no such answer.
-    """
+    """The outputs of a signature."""
     answer = _parse_object(body, target)
     try:
         if _has_row_format(signature):
@@ -199,11 +195,7 @@ def cut_padding(signature: SignatureContract, inputs: Arrays, outputs: Arrays) -
 
 
 def read_status(body: bytes, target: Target) -> list[VersionStatus]:
-    """The states of a model's versions, in the server's order.
-
-    Raises:
-        ServerError: the body is no such answer.
-    """
+    """The states of a model's versions, in the server's order."""
     answer = _parse_object(body, target)
     try:
         return [
@@ -221,11 +213,7 @@ def read_status(body: bytes, target: Target) -> list[VersionStatus]:
 
 
 def read_metadata(body: bytes, target: Target) -> ModelMetadata:
-    """The version that answered, and its signatures.
-
-    Raises:
-        ServerError: the body is no such answer.
-    """
+    """The version that answered, and its signatures."""
     answer = _parse_object(body, target)
     try:
         version = int(answer["model_spec"]["version"])

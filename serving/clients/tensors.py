@@ -27,7 +27,6 @@ _ENUMS: Final = MappingProxyType({dtype.str[1:]: enum for enum, (dtype, _) in _D
 _NAMES: Final = MappingProxyType({enum: dtype.name for enum, (dtype, _) in _DTYPES.items()})
 #: Of 64 bits, seven in a byte.
 _LONGEST_VARINT: Final = 10
-_OTHER_NAMES: Final = MappingProxyType({"half": "float16"})
 
 
 def tensor_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tensor_pb2.TensorProto:
@@ -146,4 +145,4 @@ def dtype_name(enum: tensor_pb2.DataType) -> str:
     if enum not in tensor_pb2.DataType.values():
         return f"dtype {enum}"
     name = tensor_pb2.DataType.Name(enum).removeprefix("DT_").lower()
-    return _OTHER_NAMES.get(name, name)
+    return "float16" if name == "half" else name

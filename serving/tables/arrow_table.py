@@ -57,7 +57,10 @@ class ArrowTable(Table):
             raise self._damaged(error) from None
         self.columns = tuple(schema.names)
         require_unique_names(self)
-        self._types = {field.name: _value_type(field.type) for field in schema}
+        self._types = {
+            name: kind.value_type if isinstance(kind, pa.DictionaryType) else kind
+            for name, kind in zip(schema.names, schema.types, strict=True)
+        }
 
     @abstractmethod
     def _read_schema(self) -> tuple[pa.Schema, int | None]:
@@ -154,10 +157,6 @@ def _skip_rows(start: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Rec
         if start < len(batch):
             yield batch.slice(start) if start else batch
         start = max(0, start - len(batch))
-
-
-def _value_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if isinstance(kind, pa.DictionaryType) else kind
 
 
 def _kind(kind: pa.DataType) -> ColumnKind:

@@ -60,7 +60,7 @@ class NpyTable(Table):
     ) -> Iterator[Chunk]:
         self.check(columns, keep)
         array = self._open()
-        picked, kept = ([self.columns.index(name) for name in names] for names in (columns, keep))
+        picked = [self.columns.index(name) for name in columns]
         # float32 holds every float16 and every integer of two bytes exactly.
         narrow = self._dtype.itemsize <= (4 if self._dtype.kind == "f" else 2)
         rows = max(1, _BLOCK_NUMBERS // array.shape[1])
@@ -69,20 +69,16 @@ class NpyTable(Table):
             block = np.array(array[first : first + rows], self._dtype)
             yield Chunk(
                 np.ascontiguousarray(block[:, picked], np.float32 if narrow else np.float64),
-                self._kept(block, keep, kept),
+                self._kept(block, keep),
             )
 
-    def _kept(
-        self, block: NDArray[Any], names: Sequence[str], places: Sequence[int]
-    ) -> "pa.RecordBatch | None":
-        if not names:
+    def _kept(self, block: NDArray[Any], keep: Sequence[str]) -> "pa.RecordBatch | None":
+        if not keep:
             return None
         import pyarrow as pa
 
-        return pa.record_batch(
-            [pa.array(block[:, place]) for place in places],
-            schema=pa.schema(list(self.kept_types(names).items())),
-        )
+        columns = [pa.array(block[:, self.columns.index(name)]) for name in keep]
+        return pa.record_batch(columns, schema=pa.schema(self.kept_types(keep)))
 
     def _open(self) -> NDArray[Any]:
         try:

@@ -37,7 +37,7 @@ def keep_columns(
         for name, kind in types.items()
         for cells in [batch.column(name)]
     ]
-    return pa.record_batch(columns, schema=pa.schema(list(types.items())))
+    return pa.record_batch(columns, schema=pa.schema(types))
 
 
 def _decode(name: str, cells: "pa.Array[Any]", faults: dict[int, Fault]) -> "pa.Array[Any]":
