@@ -46,24 +46,16 @@ def _fingerprint(source: JobInput) -> dict[str, Any]:
     """
     try:
         status = source.path.stat()
+        found = {"name": source.name, "size": status.st_size}
         with source.path.open("rb") as file:
             if source.is_copy:
-                return {
-                    "name": source.name,
-                    "size": status.st_size,
-                    "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
-                }
+                return found | {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
             ends = hashlib.sha256(file.read(_END_BYTES))
             file.seek(max(0, status.st_size - _END_BYTES))
             ends.update(file.read(_END_BYTES))
     except OSError as error:
         raise UnreadableFile(f"{source.name}: cannot be read: {error.strerror}") from None
-    return {
-        "name": source.name,
-        "size": status.st_size,
-        "mtime_ns": status.st_mtime_ns,
-        "sha256_of_ends": ends.hexdigest(),
-    }
+    return found | {"mtime_ns": status.st_mtime_ns, "sha256_of_ends": ends.hexdigest()}
 
 
 def describe_differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

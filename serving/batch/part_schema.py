@@ -8,12 +8,9 @@ import pyarrow as pa
 import pyarrow.types as pt
 from numpy.typing import NDArray
 
-from kmeans_module.contract import SIGNATURES
-
 from ..tables.errors import ColumnMismatch
 from ..tables.table import Table
 from .job import Format, Job
-from .scorer import Scorer
 
 #: What is said of a row that could not be scored.
 _REJECTED: Final[Mapping[str, pa.DataType]] = {
@@ -88,18 +85,6 @@ def _answer_types(job: Job) -> dict[str, pa.DataType]:
         else:
             types[_LIST] = pa.list_(pa.float32(), job.n_clusters)
     return types
-
-
-def score_points(
-    scorer: Scorer, signatures: Sequence[str], points: NDArray[np.float32]
-) -> dict[str, NDArray[Any]]:
-    """What the model answers for these rows, by name, in the order of the output."""
-    answers: dict[str, NDArray[Any]] = {}
-    for name in signatures:
-        answer = getattr(scorer, name)(points)
-        outputs = SIGNATURES[name].outputs
-        answers |= {tensor.name: getattr(answer, tensor.name) for tensor in outputs}
-    return answers
 
 
 def scored_batch(

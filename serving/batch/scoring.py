@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kmeans_module.contract import BAD_ROW
+from kmeans_module.contract import BAD_ROW, SIGNATURES
 
 from ..tables.columns import to_float32
 from ..tables.messages import describe_not_finite
@@ -23,7 +23,7 @@ from .errors import BadRow
 from .job import Job, OnBadRow, PartRange, part_name
 from .output_folder import OutputFolder, PartRecord
 from .part_file import Write, part_file
-from .part_schema import REJECTED, score_points, scored_batch, scored_schema
+from .part_schema import REJECTED, scored_batch, scored_schema
 from .prefetch import map_in_order, prefetch
 from .scorer import Scorer
 from .tally import Tally
@@ -84,7 +84,13 @@ def score_parts(
 
     def score(batch: _Batch) -> _Batch:
         points = to_float32(batch.chunk.points)
-        return replace(batch, answers=score_points(scorer, job.signatures, points))
+        answers = {
+            tensor.name: getattr(answer, tensor.name)
+            for name in job.signatures
+            for answer in [getattr(scorer, name)(points)]
+            for tensor in SIGNATURES[name].outputs
+        }
+        return replace(batch, answers=answers)
 
     source = job.inputs[parts.input_number].name
     began = time.monotonic()

@@ -121,15 +121,12 @@ class ServerScorer:
                 )
 
     def assign(self, points: ArrayLike, /) -> Assignment:
-        """See `Scorer`."""
         return self._answer(self._client.assign, points)
 
     def score(self, points: ArrayLike, /) -> Score:
-        """See `Scorer`."""
         return self._answer(self._client.score, points)
 
     def transform(self, points: ArrayLike, /) -> Distances:
-        """See `Scorer`."""
         return self._answer(self._client.transform, points)
 
     def confirm(self) -> None:

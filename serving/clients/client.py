@@ -311,13 +311,15 @@ class Client:
     ) -> Prediction:
         """The outputs for all rows, of which so many go in one request, all of one version."""
         count = len(next(iter(inputs.values())))
+        if count <= rows:
+            answer: Prediction = self._ask(Predict(target, signature, inputs), deadline)
+            return answer
         parts = [
             {name: array[start : start + rows] for name, array in inputs.items()}
-            for start in range(0, max(1, count), rows)
+            for start in range(0, count, rows)
         ]
-        is_one = len(parts) == 1
         # Between two parts a new version may come, so that all ask the one that is there now.
-        pinned = not is_one and target.version is None and self._known.get(target) is not None
+        pinned = target.version is None and self._known.get(target) is not None
         pinned_target = target
         for last in (not pinned, True):
             if pinned:
@@ -332,8 +334,6 @@ class Client:
                 # It was unloaded meanwhile, and another may have taken its place.
                 if last:
                     raise
-        if is_one:
-            return answers[0]
         versions = {each.version for each in answers}
         if len(versions) > 1:
             names = " and ".join(str(each) for each in sorted(versions, key=str))
@@ -342,7 +342,7 @@ class Client:
             )
         try:
             outputs = {
-                tensor.name: np.concatenate([answer.outputs[tensor.name] for answer in answers])
+                tensor.name: np.concatenate([each.outputs[tensor.name] for each in answers])
                 for tensor in signature.outputs
             }
         except ValueError as error:  # not of one width

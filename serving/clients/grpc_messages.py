@@ -188,20 +188,16 @@ def read_prediction(answer: bytes, operation: Predict) -> Prediction:
 
 def read_status(answer: serving_pb2.GetModelStatusResponse) -> list[VersionStatus]:
     """The states of a model's versions, in the server's order."""
+    states = serving_pb2.ModelVersionStatus.State
     return [
         VersionStatus(
             version=each.version,
-            state=_state_name(each.state),
+            state=states.Name(each.state) if each.state in states.values() else str(each.state),
             error_code=_CODE_NAMES.get(each.status.error_code, str(each.status.error_code)),
             error_message=each.status.error_message,
         )
         for each in answer.model_version_status
     ]
-
-
-def _state_name(state: int) -> str:
-    states = serving_pb2.ModelVersionStatus.State
-    return states.Name(state) if state in states.values() else str(state)
 
 
 def read_metadata(answer: serving_pb2.GetModelMetadataResponse, target: Target) -> ModelMetadata:

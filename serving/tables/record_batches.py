@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from .table import Block, Fault
@@ -45,18 +44,12 @@ def _decode(name: str, cells: "pa.Array[Any]", faults: dict[int, Fault]) -> "pa.
         return cells.cast(pa.string())
     except pa.ArrowInvalid:
         pass  # of all cells together; which they are, only a look at each can tell
-    good = [cell is None or _is_utf8(cell) for cell in cells.to_pylist()]
-    for row, is_good in enumerate(good):
-        if not is_good:
-            reason = f"{cells[row].as_py()[:60]!r} is not UTF-8; write text in UTF-8"
+    texts: list[str | None] = []
+    for row, cell in enumerate(cells.to_pylist()):
+        try:
+            texts.append(cell if cell is None else cell.decode())
+        except UnicodeDecodeError as error:
+            texts.append(None)
+            reason = f"{error.object[:60]!r} is not UTF-8; write text in UTF-8"
             faults.setdefault(row, Fault(name, reason))
-    text: pa.Array[Any] = pc.if_else(pa.array(good), cells, pa.scalar(None, cells.type))
-    return text.cast(pa.string())
-
-
-def _is_utf8(cell: bytes) -> bool:
-    try:
-        cell.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+    return pa.array(texts, pa.string())
