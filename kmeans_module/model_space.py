@@ -107,13 +107,15 @@ def enter(
 
 
 def place(points: Array, shift: Float32, scale: Float32, distance: Distance) -> Rows:
-    """Finite raw points [n, d] in the space of a fitted model.
+    """Raw points [n, d] in the space of a fitted model.
 
     Raises:
+        NonFinitePoint: a row with NaN or infinity.
         ZeroPoint: for cosine distance, a row without a direction.
     """
     if distance == "cosine":
         return _enter_sphere(points, np.ones(len(points), np.float32), shift, scale).rows
+    check_finite(points)
     return place_rows(points, shift, scale)
 
 

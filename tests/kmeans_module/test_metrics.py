@@ -16,10 +16,12 @@ from kmeans_module import (
     InvalidCentroids,
     InvalidParameter,
     KMeansModule,
+    NonFinitePoint,
     UndefinedMeasure,
     adjusted_rand_index,
     calinski_harabasz,
     davies_bouldin,
+    fit,
     silhouette,
     silhouette_samples,
     simplified_silhouette,
@@ -176,3 +178,11 @@ def test_what_is_no_clustering_of_the_rows_is_refused() -> None:
         simplified_silhouette(blobs(20), np.zeros((2, 3)))
     with pytest.raises(UndefinedMeasure, match="needs two centroids; there is 1"):
         simplified_silhouette(blobs(20), np.zeros((1, 4)))
+
+
+def test_a_point_that_is_not_finite_is_refused_in_a_models_space_too() -> None:
+    points = np.array([[0.0], [1.0], [10.0], [np.nan]], np.float32)
+    module = fit(points[:3], 2).module
+    for space in (None, module):
+        with pytest.raises(NonFinitePoint, match="row 3, column 0"):
+            silhouette(points, [0, 0, 1, 1], module=space)
