@@ -67,7 +67,9 @@ def read(place: Path) -> list[GoldenRequest]:
 
     Raises InvalidCandidate when there are none or the file is corrupt.
     """
-    path = place / GOLDEN_FILE if place.is_dir() else place
+    path, trouble = place, "no such file of golden requests"
+    if place.is_dir():
+        path, trouble = place / GOLDEN_FILE, f"no golden requests at {GOLDEN_FILE}"
     requests: dict[int, GoldenRequest] = {}
     try:
         # NumPy leaves a path's file open when it holds no archive; this one is ours to close.
@@ -77,7 +79,7 @@ def read(place: Path) -> list[GoldenRequest]:
                 request = requests.setdefault(int(index), GoldenRequest(signature))
                 {"in": request.inputs, "out": request.outputs}[side][name] = arrays[key]
     except FileNotFoundError:
-        raise InvalidCandidate(f"{path}: no golden requests, for there is no such file") from None
+        raise InvalidCandidate(f"{place}: {trouble}") from None
     # NumPy's readers raise what the broken part of the archive makes them raise.
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.error, zlib.error) as error:
         raise InvalidCandidate(f"{path}: no golden requests can be read: {error}") from None
