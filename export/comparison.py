@@ -5,8 +5,10 @@ candidate of another scale is measured with the same rod. Imports no TensorFlow;
 needs SciPy.
 """
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +70,17 @@ class Comparison:
                 f"{self.live_version} (--max-share-change {thresholds.max_share_change:g})"
             )
         return found
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """``Comparison(**values)``, by the name of the release before."""
+        warnings.warn(
+            "Comparison.from_values(values) is Comparison(**values) now; the old name goes with "
+            "the next release",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return cls(**values)
 
 
 @dataclass(frozen=True)

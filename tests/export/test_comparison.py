@@ -128,3 +128,17 @@ def test_a_model_of_other_columns_or_without_rows_cannot_be_compared(
     card.write(spoilable)
     (spoilable / "assets.extra" / "sample_rows.npy").unlink()
     assert "give some by --holdout" in measure(spoilable, base / "1")["incomparable"]
+
+
+def test_a_comparison_of_values_has_its_old_name_for_one_release() -> None:
+    values = {
+        "live_version": 1,
+        "rows": 10,
+        "live_inertia": 2.0,
+        "candidate_inertia": 1.0,
+        "inertia_rise": -0.5,
+        "rows_kept": 1.0,
+        "share_change": 0.0,
+    }
+    with pytest.warns(DeprecationWarning, match=r"Comparison\(\*\*values\)"):
+        assert Comparison.from_values(values) == Comparison(**values)  # type: ignore[arg-type]
