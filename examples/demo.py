@@ -45,7 +45,7 @@ def run(*arguments: str | Path) -> dict[str, object]:
     return answer
 
 
-def penguins() -> tuple[NDArray[np.float32], list[str]]:
+def read_penguins() -> tuple[NDArray[np.float32], list[str]]:
     """The measurements float32 [n, 4], NaN where one is missing, and the species of each row."""
     with ROWS.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -53,7 +53,7 @@ def penguins() -> tuple[NDArray[np.float32], list[str]]:
     return np.array(points, np.float32), [row["species"] for row in rows]
 
 
-def by_server(base: Path, points: NDArray[np.float32]) -> dict[str, Assignment]:
+def ask_server(base: Path, points: NDArray[np.float32]) -> dict[str, Assignment]:
     """The answers over gRPC and over REST of a server that runs for as long as this takes."""
     from serving.embedded import EmbeddedServer
 
@@ -71,7 +71,7 @@ def by_server(base: Path, points: NDArray[np.float32]) -> dict[str, Assignment]:
             return {"gRPC": grpc_client.assign(points), "REST": rest_client.assign(points)}
 
 
-def from_files(folder: Path, rows: int) -> Assignment:
+def read_answers(folder: Path, rows: int) -> Assignment:
     """The answers that batch scoring wrote; the rows that it rejected have -1, as elsewhere."""
     scored, rejected = (pq.read_table(folder / name) for name in ("scored", "rejected"))
     good = np.ones(rows, bool)
@@ -125,12 +125,12 @@ def main(folder: Path) -> None:
         *("--columns", ",".join(COLUMNS), "--n-init", "10", "--report", page),
     )
     scored = run("batch-score", rows, clusters, "--model", model, "--overwrite")
-    points, species = penguins()
+    points, species = read_penguins()
     version = load(model, int(str(trained["version"])))
     answers = {
         "in process": version.assign(points),
-        **by_server(model, points),
-        "batch": from_files(clusters, len(points)),
+        **ask_server(model, points),
+        "batch": read_answers(clusters, len(points)),
     }
     require_equal(answers)
 

@@ -12,7 +12,7 @@ BATCHING_FILE: Final = Path("batching_params.pbtxt")
 # - A request above max_batch_size is an error, so it is far above what a client sends at once; an
 #   execution above 1024 rows gains nothing, so larger requests are split. It must not be below the
 #   largest warm-up record, or the version does not load.
-# - No timeout: a request that finds a thread free is not kept waiting for company. Under load the
+# - No timeout: a request that finds a thread free does not wait for others. Under load the
 #   requests that wait are merged all the same.
 # - A queue of 256 executions holds four of the largest requests; one that does not fit is answered
 #   UNAVAILABLE, which clients retry.

@@ -106,7 +106,7 @@ def write_version(
         sample_rows.write(directory, points, seed=seed)
         batching.write(directory)
         # Last, for it holds the hashes of all that is there.
-        replace(card, files_sha256=file_hashes.hashes(directory)).write(directory)
+        replace(card, files_sha256=file_hashes.hash_files(directory)).write(directory)
     except tf.errors.OpError as error:
         raise OSError(error.message) from error
 

@@ -1,7 +1,7 @@
 """How far a candidate is from the version that is live: what the publish gate measures.
 
 Both versions answer the same rows. Distances are taken in the live version's space, so that a
-candidate of another scale is measured with the same rod. Imports no TensorFlow; matching clusters
+candidate of another scale is measured in the same unit. Imports no TensorFlow; matching clusters
 needs SciPy.
 """
 
@@ -129,7 +129,7 @@ def _mean_squared_distance(rows: NDArray[Any], centroids: NDArray[Any]) -> float
 
 
 def relative_change(before: float, after: float) -> float:
-    """Relative; of rows that lie on their centroids, whatever a float32 rounds is none."""
+    """after / before - 1; what float32 rounds to 0 counts as 0."""
     tiny = float(np.finfo(np.float32).tiny)
     if before > tiny:
         return after / before - 1
@@ -141,7 +141,7 @@ def match_clusters(live: NDArray[Any], candidate: NDArray[Any]) -> NDArray[np.in
 
     One to one, by the least sum of distances between the centroids [k, d], which are in one space.
     """
-    # Hundreds of megabytes nobody else on the light path needs.
+    # Imported here: SciPy takes hundreds of megabytes, and only this needs it.
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 

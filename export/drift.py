@@ -49,12 +49,12 @@ class RecentAnswers:
     distance_quantiles: Mapping[str, float]
 
     @property
-    def answered(self) -> int:
+    def answer_count(self) -> int:
         return int(self.cluster_counts.sum())
 
     @property
     def rows(self) -> int:
-        return self.answered + self.rejected
+        return self.answer_count + self.rejected
 
 
 @dataclass(frozen=True)
@@ -137,11 +137,11 @@ class Drift:
         return found
 
 
-def drift(card: ModelCard, recent: RecentAnswers) -> Drift:
+def measure_drift(card: ModelCard, recent: RecentAnswers) -> Drift:
     """Hold ``recent``, of at least one row, against ``card``."""
     sizes = np.array([each.size for each in card.clusters], np.int64)
     clusters = _cluster_shares(sizes, recent.cluster_counts)
-    answered = recent.answered
+    answered = recent.answer_count
     before, after = card.data.rows_left_out / card.data.rows_read, recent.rejected / recent.rows
     return Drift(
         rows=recent.rows,
@@ -190,7 +190,7 @@ def _distance_changes(card: ModelCard, recent: RecentAnswers) -> tuple[QuantileC
         after = recent.distance_quantiles[name]
         # The share of the recent rows that are nearer than the card's quantile.
         nearer = float(np.interp(before, values, list(QUANTILES.values())))
-        chance = _is_chance(level, nearer, card.data.rows_used, recent.answered)
+        chance = _is_chance(level, nearer, card.data.rows_used, recent.answer_count)
         change = relative_change(before, after)
         changes.append(QuantileChange(name, before, after, change, chance))
     return tuple(changes)
@@ -207,7 +207,7 @@ def _is_chance(before: float, after: float, rows_before: int, rows_after: int) -
     return bool(abs(second - first) <= _ONE_IN_A_THOUSAND * variance**0.5)
 
 
-def most_moved(clusters: Sequence[ClusterShare], number: int) -> list[ClusterShare]:
+def largest_changes(clusters: Sequence[ClusterShare], number: int) -> list[ClusterShare]:
     """Those that move the index most, in the order of their numbers."""
     most = sorted(clusters, key=lambda each: -each.psi)[:number]
     return sorted(most, key=lambda each: each.index)

@@ -81,7 +81,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 @contextmanager
-def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[int]:
+def lock_file(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[int]:
     """Hold the lock of a file, which is made; gives its descriptor.
 
     ``on_wait`` is called when somebody else holds it. Raises OSError.
@@ -112,7 +112,7 @@ def try_lock(path: Path) -> int | None:
     return descriptor
 
 
-def why(error: OSError) -> str:
+def explain(error: OSError) -> str:
     """What an OSError means, where it happened, and the mend."""
     mends = {
         "free some space": (errno.ENOSPC, errno.EDQUOT),

@@ -10,7 +10,7 @@ from .errors import InvalidCandidate
 from .model_card import CARD_FILE, ModelCard, is_unchanged
 
 
-def hashes(version_directory: Path) -> dict[str, str]:
+def hash_files(version_directory: Path) -> dict[str, str]:
     """The SHA-256 in hexadecimal of every file but the card, by its path. Raises OSError."""
     found = {}
     for path in sorted(version_directory.rglob("*")):
@@ -21,7 +21,7 @@ def hashes(version_directory: Path) -> dict[str, str]:
     return found
 
 
-def findings(version_directory: Path) -> list[str]:
+def find_changes(version_directory: Path) -> list[str]:
     """What is not as it was exported, one line each; empty when all is."""
     try:
         card = ModelCard.read(version_directory)
@@ -29,7 +29,7 @@ def findings(version_directory: Path) -> list[str]:
             return [f"{CARD_FILE} holds no hashes: it was exported before there were any"]
         if not is_unchanged((version_directory / CARD_FILE).read_bytes()):
             return [f"{CARD_FILE} is not what was exported: its own hash differs"]
-        now = hashes(version_directory)
+        now = hash_files(version_directory)
     except InvalidCandidate as error:
         return [str(error)]
     except OSError as error:

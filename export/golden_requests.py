@@ -98,9 +98,9 @@ def choose(points: Array, n_clusters: int, answer: Answer, *, seed: int = 0) -> 
     """
     rng = np.random.default_rng(seed)
     most_rows = max(1, min(_MOST_ROWS, _MOST_DISTANCES // n_clusters))
-    rows = _clear_rows(draw(points, 2 * most_rows, rng), answer)[:most_rows]
-    outliers = _clear_rows(_outliers(points, rng), answer)
-    batches = [rows[:1], rows, _with_bad_rows(rows, points), outliers]
+    rows = _unambiguous_rows(draw(points, 2 * most_rows, rng), answer)[:most_rows]
+    outliers = _unambiguous_rows(_outliers(points, rng), answer)
+    batches = [rows[:1], rows, _add_bad_rows(rows, points), outliers]
     asked: list[tuple[str, dict[str, Array]]] = [
         (signature, {"points": batch})
         for batch in [rows[:0], *filter(len, batches)]
@@ -116,11 +116,11 @@ def choose(points: Array, n_clusters: int, answer: Answer, *, seed: int = 0) -> 
     ]
 
 
-def missing(requests: Sequence[GoldenRequest], n_clusters: int) -> list[str]:
-    """What a new version ought to be asked and is not, in one line; empty when it is asked all.
+def find_missing(requests: Sequence[GoldenRequest], n_clusters: int) -> list[str]:
+    """The kinds of golden requests that a new version lacks, in one line; empty when none.
 
-    Rows between two centroids are never asked: of a model whose centroids are all alike there are
-    no others, so that none are demanded. Nor are outliers, which float32 does not always hold.
+    A model whose centroids are all alike has only rows between two centroids, which are never
+    asked: it needs no row. Outliers are never needed, as float32 does not always hold them.
     """
     decoded = [r for r in requests if r.signature == DECODE]
     every = [r for r in decoded if r.inputs["cluster_index"].tolist() == list(range(n_clusters))]
@@ -139,7 +139,7 @@ def missing(requests: Sequence[GoldenRequest], n_clusters: int) -> list[str]:
     return [f"the golden requests lack {', '.join(found)}"] if found else []
 
 
-def _clear_rows(rows: Array, answer: Answer) -> Array:
+def _unambiguous_rows(rows: Array, answer: Answer) -> Array:
     """The rows whose two nearest distances differ by the smallest margin or more.
 
     Not those whose distances float32 cannot hold: they are answered like bad rows.
@@ -165,7 +165,7 @@ def _outliers(points: Array, rng: np.random.Generator) -> Array:
     return rows.clip(-_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
 
 
-def _with_bad_rows(rows: Array, points: Array) -> Array:
+def _add_bad_rows(rows: Array, points: Array) -> Array:
     """A few good rows with NaN, infinity and -infinity before, between and behind them."""
     nan, plus, minus, every = np.repeat(points[:1].astype(np.float32), 4, axis=0)
     nan[0], plus[-1], minus[0], every[:] = np.nan, np.inf, -np.inf, np.nan

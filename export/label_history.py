@@ -11,7 +11,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
-from .durable_files import append_line, why
+from .durable_files import append_line, explain
 from .errors import HistoryNotWritten
 
 HISTORY_FILE: Final = "history.jsonl"
@@ -61,12 +61,12 @@ def append(base: Path, move: Move) -> None:
     except OSError as error:
         place = "gone" if move.target is None else f"on version {move.target}"
         raise HistoryNotWritten(
-            f"{base / HISTORY_FILE}: cannot be written to: {why(error)}; the move is made all the "
-            f"same: label {move.label} is {place}"
+            f"{base / HISTORY_FILE}: cannot be written to: {explain(error)}; the move is made "
+            f"all the same: label {move.label} is {place}"
         ) from error
 
 
-def before(moves: list[Move], label: str, now: int) -> list[int]:
+def previous_versions(moves: list[Move], label: str, now: int) -> list[int]:
     """Where a label was before it came to version ``now``, the latest first.
 
     A rollback takes its steps back with it: after 1, 2, 3 and a rollback to 2, before it is 1. A
@@ -77,18 +77,18 @@ def before(moves: list[Move], label: str, now: int) -> list[int]:
         if move.label != label or move.target is None:
             continue
         if move.source is not None:
-            _return_or_go(places, move.source)
+            _add_place(places, move.source)
         if move.by == ROLLBACK:
-            _return_or_go(places, move.target)
+            _add_place(places, move.target)
         elif places[-1:] != [move.target]:
             places.append(move.target)
-    # The config is what holds; a history that a crash cut short is behind it.
-    _return_or_go(places, now)
+    # The config decides; a history that a crash cut short lacks the last move.
+    _add_place(places, now)
     return places[-2::-1]
 
 
-def _return_or_go(places: list[int], version: int) -> None:
-    """Take back the steps to where the label was on a version before; none there, it is a step."""
+def _add_place(places: list[int], version: int) -> None:
+    """Go back to where the label was on this version before; add the version if it never was."""
     if version in places:
         del places[len(places) - places[::-1].index(version) :]
     else:

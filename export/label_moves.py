@@ -136,7 +136,7 @@ def rollback(base: Path, entry: Entry, to: int | None = None) -> Plan:
     if entry.stable is None:
         raise MoveRefused(f"{base}: no version is stable, so there is none to roll back from")
     if to is None:
-        to = way_back(base, entry)
+        to = rollback_target(base, entry)
         if to is None:
             raise MoveRefused(
                 f"{base}: there is no version before {entry.stable} to roll back to; "
@@ -146,7 +146,7 @@ def rollback(base: Path, entry: Entry, to: int | None = None) -> Plan:
     return _plan_labels(base, entry, {**entry.labels, STABLE: to}, to, ROLLBACK)
 
 
-def way_back(base: Path, entry: Entry | None) -> int | None:
+def rollback_target(base: Path, entry: Entry | None) -> int | None:
     """Where a rollback would go: the version that was stable before, of those that are there.
 
     None when there is none. Raises NotAModel.
@@ -154,7 +154,7 @@ def way_back(base: Path, entry: Entry | None) -> int | None:
     if entry is None or entry.stable is None:
         return None
     there = versions(base)
-    places = label_history.before(label_history.read(base), STABLE, entry.stable)
+    places = label_history.previous_versions(label_history.read(base), STABLE, entry.stable)
     return next((place for place in places if place in there and place != entry.stable), None)
 
 
@@ -252,7 +252,7 @@ def _write_step(base: Path, now: Entry, entry: Entry) -> None:
 def _write_followed(
     config: ModelsConfig, plan: Plan, server: Server, tell: Callable[[str], None]
 ) -> None:
-    """Also where nothing is to be written: the server may be behind the file."""
+    """Write the steps, each followed by the server; without steps, send it the file as it is."""
     try:
         for entry in plan.steps or (plan.after,):
             step = config.with_entry(entry)
@@ -279,8 +279,8 @@ def _write_followed(
         raise
 
 
-def prunable(base: Path, entry: Entry | None, keep: int) -> tuple[int, ...]:
-    """The versions below the highest ``keep`` that nobody needs, ascending.
+def find_prunable(base: Path, entry: Entry | None, keep: int) -> tuple[int, ...]:
+    """The versions that may be removed, but not the highest ``keep``, ascending.
 
     Needed is what carries a label, is loaded, or is where a rollback would go. Raises NotAModel.
     """
@@ -289,20 +289,20 @@ def prunable(base: Path, entry: Entry | None, keep: int) -> tuple[int, ...]:
     if entry is None:
         kept |= {*there[-1:]}
     else:
-        kept |= {*entry.versions, *entry.labels.values(), way_back(base, entry)}
+        kept |= {*entry.versions, *entry.labels.values(), rollback_target(base, entry)}
     return tuple(version for version in there if version not in kept)
 
 
 def prune(base: Path, keep: int, *, dry_run: bool = False) -> tuple[int, ...]:
-    """Remove what ``prunable`` names; gives what it was.
+    """Remove the versions that ``find_prunable`` gives, and return them.
 
     Raises NotAModel, InvalidModelsConfig, PublishFailed.
     """
     versions(base)
     if dry_run:
-        return prunable(base, config_entry(base), keep)
+        return find_prunable(base, config_entry(base), keep)
     with models_config.move_lock(base), models_config.edit_lock(base) as config:
-        removed = prunable(base, config.entry, keep)
+        removed = find_prunable(base, config.entry, keep)
         for version in removed:
             with suppress(VersionNotFound):  # somebody else has removed it
                 LocalStorage(base).remove(version)

@@ -77,7 +77,7 @@ class Silhouette:
     """The mean silhouette of ``rows`` rows; ``value`` is None where it is not defined.
 
     ``standard_error`` is that of the mean, for having measured a sample of the rows; 0 when all
-    were measured, None in a card of before.
+    were measured, None in an older card.
     """
 
     value: float | None
@@ -199,7 +199,7 @@ class ModelCard:
         path = Path(version_directory, CARD_FILE)
         path.parent.mkdir(exist_ok=True)
         text = replace(self, card_sha256=_NO_SHA256).to_json() + "\n"
-        path.write_text(_with_sha256(text, _sha256_of(text)), encoding="utf-8")
+        path.write_text(_add_sha256(text, _sha256_of(text)), encoding="utf-8")
 
 
 def distance_space(distance: str) -> str:
@@ -215,10 +215,10 @@ def is_unchanged(card_text: bytes) -> bool:
 
 def _sha256_of(text: str) -> str:
     """Of the text of a card, with zeros in the place of its hash."""
-    return hashlib.sha256(_with_sha256(text, _NO_SHA256).encode("utf-8", "replace")).hexdigest()
+    return hashlib.sha256(_add_sha256(text, _NO_SHA256).encode("utf-8", "replace")).hexdigest()
 
 
-def _with_sha256(text: str, sha256: str) -> str:
+def _add_sha256(text: str, sha256: str) -> str:
     return _CARD_SHA256.sub(rf"\g<1>{sha256}\g<3>", text)
 
 

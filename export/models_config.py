@@ -20,7 +20,7 @@ from google.protobuf import message, text_format
 from export.wire import serving_pb2
 
 from .addresses import is_address, model_name
-from .durable_files import locked, why, write_atomically
+from .durable_files import explain, lock_file, write_atomically
 from .errors import InvalidModelsConfig
 
 CONFIG_FILE: Final = "models.config"
@@ -251,10 +251,10 @@ def move_lock(
 @contextmanager
 def _lock(path: Path, purpose: str, trouble: str, tell: Callable[[str], None]) -> Iterator[None]:
     try:
-        with locked(path, lambda: tell(f"waiting for another command that {purpose}")):
+        with lock_file(path, lambda: tell(f"waiting for another command that {purpose}")):
             yield
     except OSError as error:
-        raise InvalidModelsConfig(f"{trouble}: {why(error)}") from error
+        raise InvalidModelsConfig(f"{trouble}: {explain(error)}") from error
 
 
 def _parse(text: str, config: _Message) -> _Message:
@@ -295,7 +295,7 @@ def _edits(text: str, start: int, end: int, new: Entry) -> list[tuple[int, int, 
         here = dict(said.version_labels)
         now = {label: missing.pop(label) for label in here if label in missing}
         if not now:
-            edits.append((*_with_its_gap(text, each), ""))
+            edits.append((*_full_span(text, each), ""))
         elif now != here:
             edits.append((each.start, each.end, _to_text(version_labels=now)))
     if missing:
@@ -305,7 +305,7 @@ def _edits(text: str, start: int, end: int, new: Entry) -> list[tuple[int, int, 
     return edits
 
 
-def _with_its_gap(text: str, field: _Field) -> tuple[int, int]:
+def _full_span(text: str, field: _Field) -> tuple[int, int]:
     """The span of a field with the separator behind it, and the line if it has that to itself."""
     start, end = field.start, len(text) - len(text[field.end :].lstrip(" \t,;"))
     if text[end:].startswith(("\n", "\r\n")):

@@ -21,7 +21,7 @@ from .errors import InvalidCandidate, PublishFailed
 from .model_card import ModelCard
 from .published_version import PublishedVersion, load
 from .repository import SAVED_MODEL
-from .storage import Storage, open_storage, reason
+from .storage import Storage, explain_failure, open_storage
 from .validation import refuse_for, validate
 
 if TYPE_CHECKING:
@@ -177,19 +177,19 @@ def _rows_and_names(
 
 @contextmanager
 def _open(base: str | Path, options: PublishOptions) -> Iterator[Storage]:
-    """The storage that ``base`` is in. Raises PublishFailed for what of it breaks in the block."""
+    """The storage that ``base`` is in. Its errors in the block become PublishFailed."""
     tell = options.get("tell", lambda _said: None)
     storage = open_storage(base, served_at=options.get("served_at"), tell=tell)
     try:
         yield storage
     except storage.errors as error:
-        raise PublishFailed(f"{base}: cannot publish: {reason(error)}") from error
+        raise PublishFailed(f"{base}: cannot publish: {explain_failure(error)}") from error
 
 
 def _publish(
     write: Callable[[Path], None], storage: Storage, name: str, options: PublishOptions
 ) -> int:
-    """Publish what ``write`` makes of a path that is not there yet."""
+    """Publish the version that ``write`` writes to a path."""
     with storage.staging() as version:
         write(version)
         with storage.live_version() as live:
@@ -204,7 +204,7 @@ def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOpti
 
     Raises PublishRefused.
     """
-    refuse_for(file_hashes.findings(version), name)
+    refuse_for(file_hashes.find_changes(version), name)
     comparison = validate(
         version,
         name=name,
@@ -212,9 +212,9 @@ def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOpti
         live=live,
         holdout=options.get("holdout"),
     )
-    # Beyond what `validate` asks of versions that are there: nothing is left unasked.
+    # Only a new version must have every kind: `validate` takes older ones too.
     clusters = ModelCard.read(version).n_clusters
-    refuse_for(golden_requests.missing(golden_requests.read(version), clusters), name)
+    refuse_for(golden_requests.find_missing(golden_requests.read(version), clusters), name)
     if comparison is None:
         return []
     if isinstance(comparison, str):

@@ -39,7 +39,7 @@ Array = NDArray[Any]
 _BLOCK_ROWS: Final = 16384
 
 
-def findings(directory: Path) -> list[str]:
+def collect_findings(directory: Path) -> list[str]:
     """What is wrong with the version in ``directory``; empty when nothing is."""
     try:
         card = ModelCard.read(directory)
@@ -48,7 +48,7 @@ def findings(directory: Path) -> list[str]:
         return [str(error)]
     return [
         *_run_check("reloaded", lambda: _replay_golden_requests(directory, requests)),
-        *_run_check("in a session", lambda: _run_as_a_server(directory, card, requests)),
+        *_run_check("in a session", lambda: _replay_as_server(directory, card, requests)),
     ]
 
 
@@ -67,8 +67,8 @@ def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[st
         rows = sample_rows.read(directory) if holdout is None else _holdout(holdout, mine)
         compared = comparison.compare(
             theirs.to_model_space(rows),
-            answers(live, rows, theirs),
-            answers(directory, rows, theirs),
+            answer_rows(live, rows, theirs),
+            answer_rows(directory, rows, theirs),
             int(live.name),
         )
     except InvalidCandidate as error:
@@ -91,7 +91,7 @@ def _holdout(path: Path, card: ModelCard) -> Array:
     return np.asarray(rows, np.float32)
 
 
-def answers(directory: Path, rows: Array, measure: ModelCard) -> comparison.Answers:
+def answer_rows(directory: Path, rows: Array, measure: ModelCard) -> comparison.Answers:
     """What a version says of rows [n, d] in raw units.
 
     Its centroids are given in the space of ``measure``, a card of the same features. Raises what
@@ -158,7 +158,7 @@ def _replay_golden_request(signatures: Mapping[str, Any], request: GoldenRequest
             )
 
 
-def _run_as_a_server(
+def _replay_as_server(
     directory: Path, card: ModelCard, requests: Sequence[GoldenRequest]
 ) -> Iterator[str]:
     """What TensorFlow Serving does: a session on the graph, with the names of the SignatureDefs."""

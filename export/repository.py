@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, TypeVar
 
-from .durable_files import why
+from .durable_files import explain
 from .errors import NotAModel, VersionNotFound
 from .models_config import Entry, ModelsConfig
 
@@ -29,7 +29,7 @@ def version_number(name: str) -> int | None:
     return number if (number := int(name)) <= HIGHEST_VERSION else None
 
 
-def numbered(names: Iterable[str]) -> list[tuple[int, str]]:
+def parse_names(names: Iterable[str]) -> list[tuple[int, str]]:
     """The names that are versions, with their numbers; of two spellings, ``1`` is after ``0001``.
 
     The embedded server has the same rule in ``serving.embedded.version_discovery``: it speaks for
@@ -81,7 +81,7 @@ def choose_version(
 
 
 def live_version(base: str | Path) -> int | None:
-    """The version that answers who asks for none: what ``models.config`` has as ``stable``.
+    """The version that answers by default: what ``models.config`` has as ``stable``.
 
     Of a model without an entry there, the highest; None when there is none.
 
@@ -109,8 +109,8 @@ def entries(base: Path) -> list[tuple[int, Path]]:
     except NotADirectoryError:
         raise NotAModel(f"{base}: is a file; name the folder of a model") from None
     except OSError as error:
-        raise NotAModel(f"{base}: cannot be read: {why(error)}") from None
-    return [(number, base / name) for number, name in numbered(names)]
+        raise NotAModel(f"{base}: cannot be read: {explain(error)}") from None
+    return [(number, base / name) for number, name in parse_names(names)]
 
 
 def _directories(base: Path) -> dict[int, Path]:

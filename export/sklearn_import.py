@@ -55,7 +55,7 @@ def from_sklearn(
       UnsupportedEstimator: it is no such estimator, is not fitted, or takes another number of
         features than there are names.
     """
-    scaler, kmeans = _parts(estimator)
+    scaler, kmeans = _split_pipeline(estimator)
     try:
         centers = np.asarray(kmeans.cluster_centers_, np.float64)
     except AttributeError:
@@ -75,7 +75,7 @@ def from_sklearn(
     return SklearnImport(module, card, _rows(centers, inertia, sizes, mean, scale))
 
 
-def _parts(estimator: Any) -> tuple[Any, Any]:
+def _split_pipeline(estimator: Any) -> tuple[Any, Any]:
     """The scaler, or None, and the k-means."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.pipeline import Pipeline

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from . import label_history, repository
 from .addresses import is_address
-from .durable_files import locked, make_folders, sync, sync_tree, try_lock, why
+from .durable_files import explain, lock_file, make_folders, sync, sync_tree, try_lock
 from .errors import ExportError, HistoryNotWritten, NotAModel, PublishFailed
 from .label_history import Move
 from .models_config import CONFIG_FILE, STABLE, Entry, ModelsConfig, edit_lock
@@ -96,9 +96,9 @@ def open_storage(
     return LocalStorage(Path(base), served_at, tell)
 
 
-def reason(error: Exception) -> str:
-    """In one line, what broke in a storage."""
-    return why(error) if isinstance(error, OSError) else " ".join(str(error).split())
+def explain_failure(error: Exception) -> str:
+    """An error of a storage, in one line."""
+    return explain(error) if isinstance(error, OSError) else " ".join(str(error).split())
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ class LocalStorage(Storage):
     A publisher that dies leaves its ``.incoming`` folder; the lock in it is free then, which is how
     the next publisher knows to remove it. What is pruned is renamed to ``.removed-...`` first, so
     that nobody sees half of it. The number of a version is never given again. The first version is
-    entered in ``models.config`` as ``stable``. The file system has to know flock and an atomic
-    rename, so that NFS and the like promise what they have of these.
+    entered in ``models.config`` as ``stable``. The file system must have flock and an atomic
+    rename; NFS and the like may lack one of them.
     """
 
     base: Path
@@ -163,16 +163,16 @@ class LocalStorage(Storage):
         incoming = base / f"{_INCOMING}{secrets.token_hex(4)}"
         with ExitStack() as stack:
             # Under the base's lock, or a cleaner could find the folder before its lock is held.
-            with locked(base / _PUBLISH_LOCK):
+            with lock_file(base / _PUBLISH_LOCK):
                 self._remove_leftovers()
                 incoming.mkdir()
                 stack.callback(shutil.rmtree, incoming, ignore_errors=True)
-                stack.enter_context(locked(incoming / "lock"))
+                stack.enter_context(lock_file(incoming / "lock"))
             yield incoming / "version"
 
     def commit(self, version: Path) -> int:
         sync_tree(version)
-        with locked(self.base / _PUBLISH_LOCK) as lock:
+        with lock_file(self.base / _PUBLISH_LOCK) as lock:
             number = self.next_number()
             version.rename(self.base / str(number))
             sync(self.base)
@@ -199,7 +199,7 @@ class LocalStorage(Storage):
         except (ExportError, OSError) as error:
             raise PublishFailed(
                 f"{base}: version {number} is published, but not entered in {CONFIG_FILE}: "
-                f"{reason(error)}; mend that, then: tfkmeans promote {base} {number}"
+                f"{explain_failure(error)}; mend that, then: tfkmeans promote {base} {number}"
             ) from error
 
     def remove(self, version: int) -> None:
@@ -210,17 +210,19 @@ class LocalStorage(Storage):
         base = self.base
         directory = repository.version_directory(base, version)
         try:
-            with locked(base / _PUBLISH_LOCK) as lock:
+            with lock_file(base / _PUBLISH_LOCK) as lock:
                 _remember(lock, self._highest_number())
                 removed = base / f"{_REMOVED}{secrets.token_hex(4)}"
                 directory.rename(removed)
                 sync(base)
             shutil.rmtree(removed)
         except OSError as error:
-            raise PublishFailed(f"{base}: cannot remove version {version}: {why(error)}") from error
+            raise PublishFailed(
+                f"{base}: cannot remove version {version}: {explain(error)}"
+            ) from error
 
     def _highest_number(self) -> int:
-        """Also of what was removed."""
+        """The highest number ever given, that of a removed version too."""
         if not self.base.is_dir():
             return 0
         try:
@@ -280,8 +282,8 @@ class GFileStorage(Storage):
             )
 
     def _highest_number(self) -> int:
-        """By whole versions and by whatever else."""
-        return max((number for number, _ in repository.numbered(self._names())), default=0)
+        """The highest number of a folder or file there, whole version or not."""
+        return max((number for number, _ in repository.parse_names(self._names())), default=0)
 
     def version_directory(self, version: int | None) -> str:
         return repository.choose_version(self.base, self._versions(), version)
@@ -321,7 +323,7 @@ class GFileStorage(Storage):
 
     def _versions(self) -> dict[int, str]:
         places = {
-            number: f"{self.base}/{name}" for number, name in repository.numbered(self._names())
+            number: f"{self.base}/{name}" for number, name in repository.parse_names(self._names())
         }
         return {
             number: place

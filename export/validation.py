@@ -109,10 +109,10 @@ def _main(arguments: list[str]) -> int:
         print("usage: python -m export.validation DIR [LIVE [ROWS]]", file=sys.stderr)  # noqa: T201
         return 2
     # Only here is TensorFlow needed.
-    from .replay import findings, measure
+    from .replay import collect_findings, measure
 
     directory, *others = map(Path, arguments)
-    said: dict[str, Any] = {"findings": findings(directory)}
+    said: dict[str, Any] = {"findings": collect_findings(directory)}
     if others and not said["findings"]:
         said |= measure(directory, *others)
     print(json.dumps(said))  # noqa: T201

@@ -10,7 +10,7 @@ from functools import partial
 
 import tensorflow as tf
 
-from .blocks import Contribution, block_parts, map_rows, over_blocks, rows_per_block
+from .blocks import Contribution, block_parts, loop_blocks, map_rows, rows_per_block
 from .graphs import FLOATS, INTS
 
 
@@ -123,7 +123,7 @@ def assign_and_sum(
         )
 
     shapes: tuple[Sequence[tf.Tensor], ...] = ([k, d], [k], [])
-    (assignments, distances), (sums, counts, inertia) = over_blocks(
+    (assignments, distances), (sums, counts, inertia) = loop_blocks(
         assign_block,
         blocks,
         block_parts(blocks, (tf.int32, tf.float32)),

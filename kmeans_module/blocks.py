@@ -1,7 +1,7 @@
 """Passes over rows in blocks: how many rows a block has, and the loops over blocks.
 
 Every pass bounds its memory by the size of a block, whatever the number of rows. In a graph there
-is one loop, `over_blocks`; the functions after it say how blocks are cut and joined.
+is one loop, `loop_blocks`; the functions after it say how blocks are cut and joined.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -58,7 +58,7 @@ def map_array(function: Callable[[Array], Array], points: Array) -> Float32:
     return mapped
 
 
-def over_blocks(
+def loop_blocks(
     function: Callable[[tf.Tensor], Contribution],
     blocks: tf.Tensor,
     parts: Sequence[tf.TensorArray],
@@ -96,7 +96,7 @@ def over_blocks(
 
 
 def block_parts(blocks: tf.Tensor, dtypes: Sequence[tf.DType]) -> list[tf.TensorArray]:
-    """Parts for `over_blocks` to be joined by ``concat``: the last may have fewer rows."""
+    """Parts for `loop_blocks` to be joined by ``concat``: the last may have fewer rows."""
     return [tf.TensorArray(dtype, blocks, infer_shape=False) for dtype in dtypes]
 
 
@@ -121,7 +121,7 @@ def map_rows(
     half = (blocks + 1) // 2
 
     def chain(first: tf.Tensor, last: tf.Tensor) -> list[tf.Tensor]:
-        parts, _ = over_blocks(
+        parts, _ = loop_blocks(
             lambda i: (function(points[i * block : (i + 1) * block]), []),
             last,
             block_parts(last - first, [spec.dtype for spec in specs]),
@@ -142,14 +142,14 @@ def map_rows(
     )
 
 
-def over_padded_blocks(
+def loop_padded_blocks(
     function: Callable[[tf.Tensor], Contribution],
     n: tf.Tensor,
     m: int,
     dtypes: Sequence[tf.DType],
     shapes: Sequence[Sequence[int]],
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """`over_blocks` of m rows each, the last of them padded, so that a kernel is compiled once.
+    """`loop_blocks` of m rows each, the last of them padded, so that a kernel is compiled once.
 
     Args:
         function: from the number of a block, int32 [], to one tensor [m] for each dtype, and one
@@ -160,7 +160,7 @@ def over_padded_blocks(
         shapes: of what is summed in float64, and returned second.
     """
     blocks = (n + m - 1) // m
-    parts, totals = over_blocks(
+    parts, totals = loop_blocks(
         function,
         blocks,
         [tf.TensorArray(dtype, blocks, element_shape=[m]) for dtype in dtypes],

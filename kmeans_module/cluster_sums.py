@@ -6,7 +6,7 @@ from typing import Any, Final
 import tensorflow as tf
 
 from .aligned_window import Window, window_spec
-from .blocks import Contribution, over_blocks, power_of_two_rows
+from .blocks import Contribution, loop_blocks, power_of_two_rows
 from .graphs import synchronized_cache, trace
 
 #: Numbers of a tile: in float64 they should stay in a core's own cache.
@@ -50,7 +50,7 @@ def cluster_sums(m: int, d: int, k: int, *, is_move: bool = False) -> Callable[.
 
         tiles = (window.count + tile - 1) // tile
         zeros = [tf.zeros(shape, tf.float64) for shape in shapes]
-        return tuple(over_blocks(sum_tile, tiles, [], zeros)[1])
+        return tuple(loop_blocks(sum_tile, tiles, [], zeros)[1])
 
     signature = [
         window_spec(m, d),

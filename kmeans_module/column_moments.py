@@ -7,7 +7,7 @@ import numpy as np
 
 from .array_types import Array, Float32, Float64
 from .blocks import block_ranges, rows_per_block
-from .cores import core_ranges, in_parallel
+from .cores import core_ranges, run_in_parallel
 from .rows import select_weighted
 
 #: Numbers of a block: in float64 it should stay in a core's own cache, or nearly.
@@ -57,7 +57,7 @@ def column_moments(points: Array, sample_weight: Float32) -> Moments:
                     rest.add(rows[even:])
         return [lines.by_column(d), rest.by_column(d)]
 
-    parts = [sums for both in in_parallel(sum_range, core_ranges(n)) for sums in both]
+    parts = [sums for both in run_in_parallel(sum_range, core_ranges(n)) for sums in both]
     totals, squares, lows, highs = (np.stack(each) for each in zip(*parts, strict=True))
     counted = np.count_nonzero(sample_weight)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -95,7 +95,7 @@ SIGNATURES: Final = _by_name(
 _EXAMPLES = TensorContract("inputs", "string", ("n",))
 
 #: The signatures over serialized tf.Examples, by name, for TensorFlow Serving's Classify and
-#: Regress, and for pipelines of tf.Examples; a version of before has none of them. Each example has
+#: Regress, and for pipelines of tf.Examples; an older version has none of them. Each example has
 #: the features by their names as floats; one that lacks a feature, or holds NaN, is a bad row.
 EXAMPLE_SIGNATURES: Final = _by_name(
     SignatureContract(

@@ -49,6 +49,6 @@ def core_ranges(n: int) -> list[tuple[int, int]]:
     return [(start, min(start + each, n)) for start in range(0, n, each)]
 
 
-def in_parallel(function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> list[T]:
+def run_in_parallel(function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> list[T]:
     """What the function gives for each tuple of arguments, in their order."""
     return list(_threads.map(lambda each: function(*each), arguments))

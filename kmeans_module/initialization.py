@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from .array_types import Float32
 from .assignment import nearest_in_block
-from .blocks import Contribution, block_parts, over_blocks, rows_per_block
+from .blocks import Contribution, block_parts, loop_blocks, rows_per_block
 from .graphs import FLOATS, INT, INTS, graph
 from .rows import ROWS_SPEC, Rows, RowTensors, place_rows
 
@@ -178,7 +178,7 @@ class _Blocks:
         self._points, self._sample_weight = points, sample_weight
         self._size = rows_per_block(tf.maximum(tf.size(points.shift), 16))
         self._count = (tf.size(sample_weight) + self._size - 1) // self._size
-        (self._norms,), _ = over_blocks(
+        (self._norms,), _ = loop_blocks(
             lambda i: ([tf.reduce_sum(tf.square(self._rows(i)), 1)], []),
             self._count,
             [_block_array(self._count, 1)],
@@ -195,7 +195,7 @@ class _Blocks:
             return (squared, tf.reduce_sum(mass, 0)), ()
 
         parts = [_block_array(self._count, 1), tf.TensorArray(tf.float64, self._count)]
-        (squared, masses), _ = over_blocks(
+        (squared, masses), _ = loop_blocks(
             measure_block, self._count, parts, [], parallel_iterations=2
         )
         return _Closest(squared, masses.stack())
@@ -245,7 +245,7 @@ class _Blocks:
 
         parts = [_block_array(self._count, 2)]
         inertias = tf.zeros([tf.size(candidates)], tf.float64)
-        (drawn,), (inertias,) = over_blocks(
+        (drawn,), (inertias,) = loop_blocks(
             try_block, self._count, parts, [inertias], parallel_iterations=2
         )
         return drawn, inertias
@@ -285,7 +285,7 @@ def _update_nearest(
         ), ()
 
     parts = block_parts(blocks, (tf.float32, tf.int32))
-    parts, _ = over_blocks(compare_block, blocks, parts, [], parallel_iterations=2)
+    parts, _ = loop_blocks(compare_block, blocks, parts, [], parallel_iterations=2)
     return tuple(part.concat() for part in parts)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .array_types import Array, Float32, Float64
 from .assignment import two_nearest
-from .blocks import Contribution, block_ranges, over_blocks, rows_per_block
+from .blocks import Contribution, block_ranges, loop_blocks, rows_per_block
 from .errors import InvalidAssignments, InvalidCentroids, UndefinedMeasure
 from .graphs import INTS, TABLE, graph
 from .model_space import enter, place
@@ -31,7 +31,7 @@ _LEAST_SAMPLE = 1_000
 
 @dataclass(frozen=True)
 class MeanSilhouette:
-    """The mean silhouette of a clustering, and how sure it is.
+    """The mean silhouette of a clustering, and its standard error.
 
     Attributes:
         mean: in [-1, 1].
@@ -328,7 +328,7 @@ def _silhouettes_in_tile(
         return [], [tf.cast(of_tile, tf.float64)]
 
     tiles = (tf.size(labels) + _TILE_OTHERS - 1) // _TILE_OTHERS
-    _, (sums,) = over_blocks(sum_tile, tiles, [], [tf.zeros([k, tf.shape(rows)[0]], tf.float64)])
+    _, (sums,) = loop_blocks(sum_tile, tiles, [], [tf.zeros([k, tf.shape(rows)[0]], tf.float64)])
     infinity = tf.constant(float("inf"), tf.float64)
     is_own = tf.equal(tf.range(k)[:, None], own)
     own_size = tf.gather(sizes, own)

@@ -28,7 +28,7 @@ DISTANCES: Final[tuple[Distance, ...]] = get_args(Distance)
 
 @dataclass(frozen=True)
 class ModelSpace:
-    """Points in the model's space, and how they came there.
+    """Points in the model's space, and the map that took them there.
 
     Attributes:
         rows: the points, to be read in blocks.

@@ -1,4 +1,4 @@
-"""The model that is served: centroids, the way into the model's space, and the signatures."""
+"""The model that is served: centroids, the map into the model's space, and the signatures."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -47,7 +47,7 @@ MOST_UNSETTLED: Final = 0.3
 #: Rows that the stability and the noise are taken of, at most; and how often noise is drawn.
 _STABILITY_ROWS: Final = 4_000
 _NOISE_ROWS: Final = 1_000
-_NOISES: Final = 5
+_DRAWS: Final = 5
 
 
 @dataclass(frozen=True)
@@ -311,7 +311,7 @@ class _Sweep:
             new_problem(_sample_rows(self._sample, half, random), 2) for _ in range(resamples)
         ]
         few = _sample_rows(self._sample, _NOISE_ROWS, random)
-        self._noises = [new_problem(_draw_noise(few, on_sphere, random), 2) for _ in range(_NOISES)]
+        self._noises = [new_problem(_draw_noise(few, on_sphere, random), 2) for _ in range(_DRAWS)]
 
     def measure(
         self, k: int, before: MeasuredK | None, report: Callable[[str, float], None]

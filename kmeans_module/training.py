@@ -1,4 +1,4 @@
-"""The front of a fit: what goes in, which starts are tried, what comes out."""
+"""``fit``: its parameters, its starts and its result."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What may go in: the checks of points, weights and parameters."""
+"""The checks of points, weights and parameters."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, cast

@@ -42,7 +42,7 @@ class Outcome:
     exit_code: int
 
 
-def commands(page: Path) -> Iterator[Command]:
+def parse_commands(page: Path) -> Iterator[Command]:
     """The commands of a page, in their order."""
     section, needs, inside, begun = "", None, False, ""
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from scripts.documented_commands import ROOT, Command, commands, run
+from scripts.documented_commands import ROOT, Command, parse_commands, run
 from serving.cli import main as tfkmeans
 from serving.cli.exit_codes import DONE, FAULT, REFUSED
 from serving.cli.log_lines import log_to_stderr
@@ -58,7 +58,7 @@ def main() -> int:
                 "localhost:8500": server.grpc_address,
                 "localhost:8501": server.rest_address,
             }
-            return rehearse(list(commands(PAGE)), folder, places)
+            return rehearse(list(parse_commands(PAGE)), folder, places)
 
 
 def rehearse(steps: Sequence[Command], folder: Path, places: Mapping[str, str]) -> int:

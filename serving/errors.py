@@ -124,15 +124,15 @@ _UNKNOWN_LABEL = re.compile(r"Unrecognized servable version label")
 
 def error_of_code(code: str, message: str) -> type[ServingError]:
     """The class for a gRPC status: the name of its code, and the server's message."""
-    return _refined(ERROR_OF_CODE.get(code, ServerError), message)
+    return _refine(ERROR_OF_CODE.get(code, ServerError), message)
 
 
 def error_of_status(status: int, message: str) -> type[ServingError]:
     """The class for an HTTP status and the server's message."""
-    return _refined(ERROR_OF_STATUS.get(status, ServerError), message)
+    return _refine(ERROR_OF_STATUS.get(status, ServerError), message)
 
 
-def _refined(error: type[ServingError], message: str) -> type[ServingError]:
+def _refine(error: type[ServingError], message: str) -> type[ServingError]:
     """What the code alone does not say: TensorFlow Serving has one code for several things."""
     if error is InvalidInput and _UNKNOWN_SIGNATURE.match(message):
         return SignatureNotFound

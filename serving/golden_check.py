@@ -131,7 +131,7 @@ def probe(
     return _run_check("probe", "a version AVAILABLE that answers", check)
 
 
-def difference(client: Client, requests: Sequence[GoldenRequest], version: int) -> str | None:
+def find_difference(client: Client, requests: Sequence[GoldenRequest], version: int) -> str | None:
     """What in the answer of a version to one golden request is not as recorded; None when all is.
 
     Raises ServingError when it gives no answer; InvalidCandidate when there is no such request.
@@ -250,7 +250,7 @@ def _check_tensor(name: str, request: int, expected: Array, got: Array) -> None:
     place = f"golden request {request}"
     if got.shape != expected.shape:
         raise _Unexpected(f"{name} {list(expected.shape)} of {place}", f"{name} {list(got.shape)}")
-    same = _same(name, expected, got)
+    same = _match_values(name, expected, got)
     if not same.all():
         first = tuple(int(i) for i in np.argwhere(~same)[0])
         raise _Unexpected(
@@ -259,7 +259,7 @@ def _check_tensor(name: str, request: int, expected: Array, got: Array) -> None:
         )
 
 
-def _same(name: str, expected: Array, got: Array) -> NDArray[np.bool_]:
+def _match_values(name: str, expected: Array, got: Array) -> NDArray[np.bool_]:
     """Which values are as recorded."""
     if expected.dtype.kind != "f" or not expected.size:
         return np.asarray(got == expected)

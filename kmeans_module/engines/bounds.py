@@ -1,6 +1,6 @@
 """Lloyd steps by matrix products for the rows that bounds leave: the engine ``bounds``.
 
-These rows are compacted into full blocks, so that what the bounds save is saved.
+These rows are compacted into full blocks, so that a skipped row costs no time.
 """
 
 from typing import Any, Final
@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
-from ..blocks import Contribution, over_padded_blocks, pad_rows
+from ..blocks import Contribution, loop_padded_blocks, pad_rows
 from ..graphs import FLOATS, INTS, TABLE, synchronized_cache, trace
 from ..rows import Rows, as_numpy
 from .hamerly_bounds import centroid_moves, tighten
@@ -95,6 +95,6 @@ def _tighten_graph(d: int, k: int) -> Any:
             return kernel(*columns, centroids, *moves), ()
 
         dtypes = tf.float32, tf.float32, tf.bool
-        return over_padded_blocks(block, tf.size(index), m, dtypes, [])[0]
+        return loop_padded_blocks(block, tf.size(index), m, dtypes, [])[0]
 
     return trace(tighten_all, [FLOATS, FLOATS, INTS, TABLE, FLOATS, FLOATS, FLOATS])

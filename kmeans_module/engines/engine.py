@@ -1,4 +1,4 @@
-"""The seam between Lloyd's loop and what takes its steps.
+"""The interface between Lloyd's loop and the engines that take its steps.
 
 An engine holds the points and the weights of all rows, or of a range of them. What the engines of
 several ranges give can be merged, so that one loop serves them all: `lloyd.run` knows no points.
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..array_types import Float32, Float64
 
-#: Less than this share of the norms has fewer than seven digits that float64 can vouch for.
+#: A difference below this share of the norms has fewer than seven right digits in float64.
 _CANCELLED: Final = 1e-8
 
 

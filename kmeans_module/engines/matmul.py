@@ -17,8 +17,8 @@ from ..blocks import (
     Contribution,
     block_ranges,
     kernel_rows,
-    over_blocks,
-    over_padded_blocks,
+    loop_blocks,
+    loop_padded_blocks,
     pad_rows,
     power_of_two_rows,
 )
@@ -32,15 +32,15 @@ from .sharded import Shard
 #: Above this share of changed rows the sums are taken anew, by one reading in order.
 _NEW_SUMS: Final = 0.5
 
-#: So often they are taken anew in any case: a row that is far away leaves rounding behind in the
-#: sum of a cluster that it has left.
-_FRESH: Final = 64
+#: After so many updates they are taken anew in any case: a far row leaves its rounding in the sum
+#: of a cluster that it has left.
+_RESUM_INTERVAL: Final = 64
 
 _DTYPES: Final = (tf.int32, tf.float32, tf.float32)
 
 
 class MatmulShard(Shard):
-    """Every distance in every step; of the sums, what changed."""
+    """Computes every distance in every step, and updates the sums for the rows that changed."""
 
     def __init__(
         self, points: Rows, sample_weight: tf.Tensor, n_clusters: int, start: int, stop: int
@@ -76,7 +76,7 @@ class MatmulShard(Shard):
 
     def _update_sums(self, index: tf.Tensor, changed: NDArray[np.int64]) -> None:
         """Carry the sums over to the new index; ``changed`` are the rows where it differs."""
-        if len(changed) > _NEW_SUMS * self._n or self._steps % _FRESH == 0:
+        if len(changed) > _NEW_SUMS * self._n or self._steps % _RESUM_INTERVAL == 0:
             sums, counts, squares = _sums_graph(*self._shape)(
                 self._points.tensors, self._weight, index, self._range[0]
             )
@@ -128,7 +128,7 @@ def search_graph(d: int, k: int, *, with_bounds: bool) -> Any:
             return kernel(rows, centroids, *squares), ()
 
         dtypes = _DTYPES if with_bounds else _DTYPES[:1]
-        return over_padded_blocks(block, n, m, dtypes, [])[0]
+        return loop_padded_blocks(block, n, m, dtypes, [])[0]
 
     return trace(search, [ROWS_SPEC, FLOATS, TABLE, INT, INT])
 
@@ -148,7 +148,7 @@ def _sums_graph(d: int, k: int) -> Any:
             rows = _read_block(points, start, i, m, d, n)
             return (), kernel(rows, pad_rows(weight[part], m), pad_rows(index[part], m))
 
-        return over_padded_blocks(block, n, m, [], sums_shapes(m, d, k))[1]
+        return loop_padded_blocks(block, n, m, [], sums_shapes(m, d, k))[1]
 
     return trace(sum_rows, [ROWS_SPEC, FLOATS, INTS, INT])
 
@@ -193,7 +193,7 @@ def search_by_matmul(m: int, d: int, k: int, *, with_bounds: bool) -> Callable[.
 
         dtypes = _DTYPES if with_bounds else _DTYPES[:1]
         parts = [tf.TensorArray(dtype, m // tile, element_shape=[tile]) for dtype in dtypes]
-        parts, _ = over_blocks(search_tile, (window.count + tile - 1) // tile, parts, [])
+        parts, _ = loop_blocks(search_tile, (window.count + tile - 1) // tile, parts, [])
         return tuple(tf.reshape(part.stack(), [m]) for part in parts)
 
     # The scores of a tile, and its points, should be 128 KiB or so.

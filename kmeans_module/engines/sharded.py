@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ..array_types import Float32
-from ..cores import in_parallel
+from ..cores import run_in_parallel
 from ..rows import Rows, as_numpy
 from .engine import Engine, FarRows, FinalState, StepSums
 
@@ -90,16 +90,16 @@ class ShardedEngine(Engine):
         self._shards = [(shard,) for shard in shards]
 
     def step(self, centroids: Float32) -> StepSums:
-        first, *others = in_parallel(lambda shard: shard.step(centroids), self._shards)
+        first, *others = run_in_parallel(lambda shard: shard.step(centroids), self._shards)
         total: StepSums = sum(others, start=first)
         return total
 
     def farthest(self, count: int) -> FarRows:
-        parts = in_parallel(lambda shard: shard.farthest(count), self._shards)
+        parts = run_in_parallel(lambda shard: shard.farthest(count), self._shards)
         far: FarRows = reduce(lambda one, other: one.merge(other, count), parts)
         return far
 
     def finish(self, centroids: Float32) -> FinalState:
-        parts = in_parallel(lambda shard: shard.finish(centroids), self._shards)
+        parts = run_in_parallel(lambda shard: shard.finish(centroids), self._shards)
         inertias, assignments = zip(*parts, strict=True)
         return FinalState(sum(inertias), np.concatenate(assignments))

@@ -11,7 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from ..aligned_window import Window, read_window, window_spec
-from ..blocks import Contribution, kernel_rows, over_padded_blocks, pad_rows
+from ..blocks import Contribution, kernel_rows, loop_padded_blocks, pad_rows
 from ..cluster_sums import partial_sums, partial_sums_size
 from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
 from ..rows import ROWS_SPEC, RowTensors
@@ -56,7 +56,7 @@ def _step_graph(d: int, k: int) -> Any:
             return [index], sums
 
         shapes = [[k, d], [k], [partial_sums_size(m, d)]]
-        (index,), totals = over_padded_blocks(block, n, m, [tf.int32], shapes)
+        (index,), totals = loop_padded_blocks(block, n, m, [tf.int32], shapes)
         return (index, *totals, tf.reduce_any(index != before))
 
     return trace(step, [ROWS_SPEC, FLOATS, INTS, TABLE, INT])

@@ -10,14 +10,14 @@ from kmeans_module.deprecated_names import with_deprecated_names
 
 _resolve, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-_OF_TABLES = (
+_TABLE_NAMES = (
     *("Table", "input_files", "open_table"),
     *("BadCell", "ColumnMismatch", "NoRows", "RepeatedInput", "UnreadableFile"),
 )
 __getattr__ = with_deprecated_names(
     __name__,
     _resolve,
-    {name: f"serving.tables.{name}" for name in _OF_TABLES}
+    {name: f"serving.tables.{name}" for name in _TABLE_NAMES}
     # Who caught BatchError caught the errors of the files too.
     | {"BatchError": "serving.tables.TableError", "planned": "serving.batch.plan_job"},
 )

@@ -20,7 +20,7 @@ class NoAnswer(JobError):
 
 
 class OtherModel(JobError):
-    """A server has not the version of the card, or does not answer as that version does."""
+    """A server lacks the version of the card, or does not answer as that version does."""
 
 
 class RefusedOption(JobError):

@@ -79,12 +79,12 @@ def describe_differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> It
             changed = next(key for key in new if old.get(key) != new[key])
             was, now_is = old.get(changed), new[changed]
             if changed == "mtime_ns" and isinstance(was, int):
-                changed, was, now_is = "its time", *_times(was, now_is)
+                changed, was, now_is = "its time", *_format_times(was, now_is)
             yield f"{new['name']} has changed ({changed} was {was}, is {now_is})"
             return
 
 
-def _times(one: int, other: int) -> tuple[str, str]:
+def _format_times(one: int, other: int) -> tuple[str, str]:
     """Two times in nanoseconds since 1970 as UTC, to the nanosecond where that tells them apart."""
     unit = "s" if one // 10**9 != other // 10**9 else "ns"
     first, second = (np.datetime64(each, "ns").astype(f"M8[{unit}]") for each in (one, other))

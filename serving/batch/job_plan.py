@@ -1,4 +1,4 @@
-"""From files, a model and wishes to a job: all that can be known before any row is scored."""
+"""Plan a job from files, a model and options, and check all that needs no scoring."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from ..tables.errors import RepeatedInput
 from ..tables.table import Table
 from .errors import OutputNotWritten
 from .job import Format, Job, JobInput, OnBadRow, ScoredModel
-from .part_schema import scored_schema
+from .part_schema import output_schema
 
 
 def plan_job(
@@ -63,7 +63,7 @@ def plan_job(
         part_rows=part_rows,
         limit=limit,
     )
-    scored_schema(job, tables)  # for what it raises
+    output_schema(job, tables)  # for what it raises
     return job
 
 

@@ -1,4 +1,4 @@
-"""The folder that a job writes, and what tells the next run how far this one came.
+"""The output folder of a job, with the manifest from which the next run resumes.
 
 ::
 
@@ -25,7 +25,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from export.durable_files import try_lock, why, write_atomically
+from export.durable_files import explain, try_lock, write_atomically
 
 from ..tables.table import Table
 from .errors import DamagedJob, OtherJob, OutputInUse, OutputNotWritten
@@ -257,7 +257,7 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputNotWritten(f"{path}: cannot be written: {why(error)}") from error
+        raise OutputNotWritten(f"{path}: cannot be written: {explain(error)}") from error
 
 
 def find_missing_parts(

@@ -19,7 +19,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from export.durable_files import sync, why
+from export.durable_files import explain, sync
 
 from .errors import OutputNotWritten
 from .job import Format
@@ -45,7 +45,7 @@ def part_file(path: Path, form: Format, schema: pa.Schema) -> Iterator[Write]:
         partial.replace(path)
         sync(path.parent)
     except OSError as error:
-        raise OutputNotWritten(f"{path}: cannot be written: {why(error)}") from error
+        raise OutputNotWritten(f"{path}: cannot be written: {explain(error)}") from error
     finally:
         partial.unlink(missing_ok=True)
 

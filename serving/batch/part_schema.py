@@ -1,4 +1,4 @@
-"""The columns of the output, and what the model answers as such columns."""
+"""The columns of the output, and batches of rows with these columns."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -25,12 +25,12 @@ REJECTED: Final = pa.schema(_REJECTED)
 _LIST: Final = "all_distances"
 
 
-def _kept_types(tables: Sequence[Table], keep: Sequence[str]) -> Mapping[str, pa.DataType]:
+def _common_types(tables: Sequence[Table], keep: Sequence[str]) -> Mapping[str, pa.DataType]:
     """The types of the columns that are carried along, the same in every table."""
     first, *others = tables
-    types = first.kept_types(keep)
+    types = first.column_types(keep)
     for table in others:
-        for name, kind in table.kept_types(keep).items():
+        for name, kind in table.column_types(keep).items():
             if kind != types[name]:
                 raise ColumnMismatch(
                     f"{table.name}: column {name!r} holds {kind}, and in {first.name} "
@@ -39,18 +39,18 @@ def _kept_types(tables: Sequence[Table], keep: Sequence[str]) -> Mapping[str, pa
     return types
 
 
-def scored_schema(job: Job, tables: Sequence[Table]) -> pa.Schema:
-    """What a scored row has: the kept columns, then the answers; and the model's name and version.
+def output_schema(job: Job, tables: Sequence[Table]) -> pa.Schema:
+    """The columns of scored rows: the kept ones, then the answers. The metadata names the model.
 
     Raises ColumnMismatch when a kept column has the name of an answer, a type that the format does
     not take, or another type in another table.
     """
-    kept = _kept_types(tables, job.keep)
+    kept = _common_types(tables, job.keep)
     answers = _answer_types(job)
     for name, kind in kept.items():
         if name in answers:
             raise ColumnMismatch(f"--keep {name}: the output has a column {name!r} of its own")
-        if not _takes(job.format, kind):
+        if not _is_supported(job.format, kind):
             raise ColumnMismatch(
                 f"--keep {name}: holds {kind} in {job.inputs[0].name}, which {job.format} does not "
                 "take; write --format parquet, or leave it out"
@@ -65,7 +65,7 @@ def scored_schema(job: Job, tables: Sequence[Table]) -> pa.Schema:
     )
 
 
-def _takes(form: Format, kind: pa.DataType) -> bool:
+def _is_supported(form: Format, kind: pa.DataType) -> bool:
     if form not in (Format.CSV, Format.TFRECORD) or pt.is_string(kind) or pt.is_large_string(kind):
         return True
     if form is Format.CSV:
@@ -87,7 +87,7 @@ def _answer_types(job: Job) -> dict[str, pa.DataType]:
     return types
 
 
-def scored_batch(
+def output_batch(
     schema: pa.Schema,
     kept: pa.RecordBatch | None,
     answers: Mapping[str, NDArray[Any]],

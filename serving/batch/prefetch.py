@@ -1,4 +1,4 @@
-"""Work that goes on in other threads while the rows before it are dealt with, in bounded memory."""
+"""Work done ahead in other threads, in order and in bounded memory."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable

@@ -1,4 +1,4 @@
-"""What answers for the rows: the model in this process, or anything of the same shape."""
+"""What scores rows: the interface, and the model in this process."""
 
 from pathlib import Path
 from typing import Protocol
@@ -22,7 +22,7 @@ class Scorer(Protocol):
         """The distances of each row to every centroid."""
 
     def confirm(self) -> None:
-        """Find out, before its answers count, whether it is still the same model that answers."""
+        """Check that the same model still answers, before its answers are recorded."""
 
 
 class LocalScorer(PublishedVersion):
@@ -34,4 +34,4 @@ class LocalScorer(PublishedVersion):
         _ = self.model
 
     def confirm(self) -> None:
-        """Nothing changes a model that is loaded."""
+        """Do nothing: a loaded model does not change."""

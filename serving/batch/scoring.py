@@ -23,7 +23,7 @@ from .errors import BadRow
 from .job import Job, OnBadRow, PartRange, part_name
 from .output_folder import OutputFolder, PartRecord
 from .part_file import Write, part_file
-from .part_schema import REJECTED, scored_batch, scored_schema
+from .part_schema import REJECTED, output_batch, output_schema
 from .prefetch import map_in_order, prefetch
 from .scorer import Scorer
 from .tally import Tally
@@ -155,7 +155,7 @@ def _rechunk(chunks: Iterator[Chunk], sizes: Iterable[int]) -> Iterator[Chunk]:
 
 
 def _empty_chunk(job: Job, table: Table, width: int) -> Chunk:
-    schema = pa.schema(table.kept_types(job.keep))
+    schema = pa.schema(table.column_types(job.keep))
     kept = pa.RecordBatch.from_pylist([], schema=schema) if job.keep else None
     return Chunk(np.empty((0, width), np.float32), kept)
 
@@ -173,7 +173,7 @@ def _write_part(
 
     Gives what was counted, and whether the part is the last of its input.
     """
-    schema = scored_schema(job, [table])
+    schema = output_schema(job, [table])
     tally, is_last = Tally.empty(job.n_clusters), False
     with ExitStack() as stack:
         rejecting = stack.enter_context(ExitStack())
@@ -185,8 +185,8 @@ def _write_part(
                 if reject is None:
                     rejected = part_file(folder.rows_file("rejected", name), job.format, REJECTED)
                     reject = rejecting.enter_context(rejected)
-                reject(_rejected_rows(job, table, source, batch, np.flatnonzero(~is_scored)))
-            write(scored_batch(schema, batch.chunk.kept, batch.answers, is_scored))
+                reject(_reject_rows(job, table, source, batch, np.flatnonzero(~is_scored)))
+            write(output_batch(schema, batch.chunk.kept, batch.answers, is_scored))
             tally.count(batch.answers["cluster_index"], batch.answers["distance"], is_scored)
             is_last = batch.is_last
             if on_rows is not None:
@@ -194,12 +194,14 @@ def _write_part(
     return tally, is_last
 
 
-def _rejected_rows(
+def _reject_rows(
     job: Job, table: Table, source: str, batch: _Batch, rows: NDArray[np.intp]
 ) -> pa.RecordBatch:
     """What is said of the rows that were not scored. Raises BadRow when the job is to stop."""
     chunk = batch.chunk
-    faults = [chunk.faults.get(row) or _fault(job, chunk.points[row]) for row in rows.tolist()]
+    faults = [
+        chunk.faults.get(row) or _describe_fault(job, chunk.points[row]) for row in rows.tolist()
+    ]
     numbers = rows + batch.rows_before + 1
     if job.on_bad_row is OnBadRow.FAIL:
         raise BadRow(
@@ -215,7 +217,7 @@ def _rejected_rows(
     return pa.record_batch(columns, schema=REJECTED)
 
 
-def _fault(job: Job, values: NDArray[np.floating[Any]]) -> Fault:
+def _describe_fault(job: Job, values: NDArray[np.floating[Any]]) -> Fault:
     """Why a row of numbers was not scored."""
     bad = np.flatnonzero(~np.isfinite(to_float32(values)))
     if len(bad):

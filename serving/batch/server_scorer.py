@@ -1,4 +1,4 @@
-"""A running server as the scorer of a job: patient with it, and strict about who answers."""
+"""A running server as the scorer of a job: waits for it, and takes only the right version."""
 
 import re
 import threading
@@ -24,30 +24,30 @@ from serving.errors import (
     ServingError,
     SignatureNotFound,
 )
-from serving.golden_check import difference
+from serving.golden_check import find_difference
 
 from .errors import NoAnswer, OtherModel
 
 _T = TypeVar("_T")
 Result = TypeVar("Result", Assignment, Score, Distances)
 
-#: Trouble that passes: a server that restarts, loads, or has too much to do.
-_PASSING: Final = (ServerUnavailable, DeadlineExceeded, ResourceExhausted, ModelNotFound)
+#: Errors that pass: a server restarts, loads, or has too much to do.
+_TEMPORARY: Final = (ServerUnavailable, DeadlineExceeded, ResourceExhausted, ModelNotFound)
 
-#: What gRPC says of a connection before it comes to the cause.
-_BEFORE_THE_CAUSE: Final = re.compile(
+#: What gRPC writes before the cause of a failed connection.
+_GRPC_PREFIX: Final = re.compile(
     r"(?s)^(?:connections to all backends failing|failed to connect to all addresses"
     r"|errors resolving|DNS resolution failed).*: "
 )
 
 #: How often a batch may meet a fault of the server: one that goes down cancels what is under way.
-_FAULTS: Final = 3
+_MAX_FAULTS: Final = 3
 
 #: Seconds between two attempts at a server that says that it is ready, and is not.
 _PAUSE: Final = 0.5
 
-#: Seconds after which a thread that waits for a server looks whether it is still wanted.
-_GLANCE: Final = 1.0
+#: Seconds after which a thread that waits for a server checks whether to stop.
+_POLL_SECONDS: Final = 1.0
 
 
 class ServerScorer:
@@ -79,7 +79,7 @@ class ServerScorer:
         self.version = version
 
     def give_up(self) -> None:
-        """Let no thread wait for the server any longer: nobody wants the answers any more."""
+        """End the waiting of all threads for the server: the answers are no longer needed."""
         self._is_over.set()
 
     def check(self, card: ModelCard, golden: Sequence[GoldenRequest]) -> None:
@@ -99,7 +99,7 @@ class ServerScorer:
         try:
             self._require_version(self._client.status())
             # Without patience, the one look that there is takes its time too.
-            self._client.wait_until_ready(max(self._patience, _GLANCE), version=self.version)
+            self._client.wait_until_ready(max(self._patience, _POLL_SECONDS), version=self.version)
             declared = self._client.metadata(version=self.version).signatures[TRANSFORM]
             self._check_sizes(card, declared)
             self._ask_golden()
@@ -107,7 +107,7 @@ class ServerScorer:
             raise OtherModel(str(error)) from None
         except (ServerUnavailable, DeadlineExceeded) as error:
             raise NoAnswer(
-                f"{self._server}: no server answers: {cause(error)}; "
+                f"{self._server}: no server answers: {extract_cause(error)}; "
                 "start it, or name another with --server HOST:PORT"
             ) from None
 
@@ -115,7 +115,7 @@ class ServerScorer:
         points, distances = declared.inputs["points"], declared.outputs["all_distances"]
         for tensor, size in ((points, card.n_features), (distances, card.n_clusters)):
             if tensor.shape is not None and tensor.shape[-1] not in (None, size):
-                raise self._other(
+                raise self._other_model(
                     f"transform takes {points} and gives {distances}, and the card has "
                     f"{card.n_features} features and {card.n_clusters} clusters"
                 )
@@ -130,7 +130,7 @@ class ServerScorer:
         return self._answer(self._client.transform, points)
 
     def confirm(self) -> None:
-        """Find out whether it is still the right model that answers.
+        """Check that the right model still answers.
 
         A server that restarts quickly is not noticed otherwise: the client itself asks again.
         Raises NoAnswer, OtherModel, ServingError.
@@ -141,16 +141,16 @@ class ServerScorer:
         if not self._golden:
             return
         try:
-            found = difference(self._client, self._golden, self.version)
-        except (InvalidInput, SignatureNotFound) as error:  # of another width, it may be
-            raise self._other(str(error)) from None
+            found = find_difference(self._client, self._golden, self.version)
+        except (InvalidInput, SignatureNotFound) as error:  # as of a model of another width
+            raise self._other_model(str(error)) from None
         if found is not None:
-            raise self._other(found)
+            raise self._other_model(found)
 
     def _answer(self, method: Callable[..., Result], points: ArrayLike) -> Result:
         answer = self._retry(lambda: method(points, version=self.version))
         if answer.version != self.version:
-            raise self._other(f"version {answer.version} has answered")
+            raise self._other_model(f"version {answer.version} has answered")
         return answer
 
     def _retry(self, ask: Callable[[], _T]) -> _T:
@@ -163,48 +163,48 @@ class ServerScorer:
                     self._ask_golden()
                     is_sure = True
                 return ask()
-            except (ServerError, *_PASSING) as error:
+            except (ServerError, *_TEMPORARY) as error:
                 faults += isinstance(error, ServerError)
-                if faults > _FAULTS or self._is_over.is_set():
+                if faults > _MAX_FAULTS or self._is_over.is_set():
                     raise
                 if isinstance(error, ModelNotFound):
-                    with suppress(*_PASSING):
+                    with suppress(*_TEMPORARY):
                         self._require_version(self._client.status())
                 # After a restart, there may be other weights under the same name and version.
                 is_sure = is_sure and isinstance(error, ResourceExhausted)
                 self._wait(until, error)
 
     def _wait(self, until: float, error: ServingError) -> None:
-        """Until the version is there. Raises NoAnswer, for ``error``, at the end of patience."""
+        """Wait until the version is there. Raises NoAnswer, for ``error``, when patience ends."""
         if self._on_trouble is not None:
             self._on_trouble(error)
         self._is_over.wait(min(_PAUSE, max(0.0, until - time.monotonic())))
         while (left := until - time.monotonic()) > 0 and not self._is_over.is_set():
             try:
-                self._client.wait_until_ready(min(left, _GLANCE), version=self.version)
+                self._client.wait_until_ready(min(left, _POLL_SECONDS), version=self.version)
             except DeadlineExceeded:
                 continue
-            except _PASSING:
-                return  # there is somebody who says that it has too much to do
+            except _TEMPORARY:
+                return  # it answers, if only that it has too much to do
             return
         raise NoAnswer(
-            f"{self._server}: has not answered for {self._patience:g} s: {cause(error)}; "
+            f"{self._server}: has not answered for {self._patience:g} s: {extract_cause(error)}; "
             "the same command goes on when it does, and --patience lets it wait longer"
         )
 
     def _require_version(self, states: Sequence[VersionStatus]) -> None:
-        """Raise OtherModel when other versions are AVAILABLE, and ours is not even coming."""
+        """Raise OtherModel when other versions are AVAILABLE, and ours is not even loading."""
         live = [each.version for each in states if each.state == "AVAILABLE"]
         coming = {each.version for each in states if each.state in ("START", "LOADING")}
         if live and self.version not in {*live, *coming}:
-            raise self._other(f"it has version {', '.join(map(str, live))}")
+            raise self._other_model(f"it has version {', '.join(map(str, live))}")
 
-    def _other(self, found: str) -> OtherModel:
+    def _other_model(self, found: str) -> OtherModel:
         return OtherModel(
             f"{self._server}: does not serve version {self.version} as its card says: {found}"
         )
 
 
-def cause(error: ServingError) -> str:
-    """What a server, or gRPC of the way to it, gives as the cause of trouble."""
-    return _BEFORE_THE_CAUSE.sub("", " ".join(error.message.split())).rstrip("]")
+def extract_cause(error: ServingError) -> str:
+    """The cause of an error, as the server, or gRPC for its connection, gives it."""
+    return _GRPC_PREFIX.sub("", " ".join(error.message.split())).rstrip("]")

@@ -1,4 +1,4 @@
-"""What a finished job amounts to: ``summary.json``."""
+"""The summary of a finished job: ``summary.json``."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime

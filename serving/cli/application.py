@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Before TensorFlow is imported by any command: its news of the processor are no error.
     os.environ.setdefault(LOG_LEVEL, "2")
     try:
-        with _terminable():
+        with _catch_sigterm():
             code = get_command(app).main(
                 args=sys.argv[1:] if arguments is None else list(arguments),
                 prog_name=_NAME,
@@ -110,29 +110,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     except BrokenPipeError:
-        return _reader_gone()
+        return _leave_broken_pipe()
     except Exception as error:  # noqa: BLE001 - here every error becomes an exit code
-        return _report(error)
+        return _report_error(error)
     if code == INTERRUPTED:
         note("interrupted")
     return code if isinstance(code, int) else DONE
 
 
-def _report(error: Exception) -> int:
+def _report_error(error: Exception) -> int:
     if isinstance(error, USAGE_ERROR) and type(error).__name__ == "NoArgsIsHelpError":
         return MISTAKE  # the help has been shown
     code = exit_code(error)
     if code is None:
         traceback.print_exception(error)
-        note(f"error: a fault of {_NAME} itself: {_line(error)}; please report it")
+        note(f"error: a fault of {_NAME} itself: {_format_error(error)}; please report it")
         return FAULT
-    note(f"error: {_line(error)}")
+    note(f"error: {_format_error(error)}")
     return code
 
 
-def _line(error: Exception) -> str:
+def _format_error(error: Exception) -> str:
     if isinstance(error, USAGE_ERROR):
-        text = _usage_line(error)
+        text = _format_usage_error(error)
     elif isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename}: {error.strerror}"
     else:
@@ -140,20 +140,20 @@ def _line(error: Exception) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _usage_line(error: Any) -> str:
+def _format_usage_error(error: Any) -> str:
     command = error.ctx.command_path if error.ctx is not None else _NAME
     return f"{error.format_message().rstrip('.')}; see {command} --help"
 
 
-def _reader_gone() -> int:
-    """Whoever read our stdout has left, as ``head`` does; there is nobody to tell."""
+def _leave_broken_pipe() -> int:
+    """End quietly when the reader of stdout has closed it, as ``head`` does."""
     # The interpreter flushes stdout when it ends, and would complain.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAULT
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
+def _catch_sigterm() -> Iterator[None]:
     """SIGTERM unwinds the stack as Ctrl-C does, so that what was begun is cleaned up."""
     if threading.current_thread() is not threading.main_thread():
         yield

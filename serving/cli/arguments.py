@@ -14,7 +14,7 @@ from export.repository import version_directory
 from .errors import UserMistake
 
 
-def whole(least: int) -> Callable[[object], int]:
+def integer(least: int) -> Callable[[object], int]:
     """A parser of whole numbers; unlike typer's own, its complaint names the value."""
 
     def parse(text: object) -> int:
@@ -29,15 +29,15 @@ def whole(least: int) -> Callable[[object], int]:
     return parse
 
 
-def share(text: object) -> float:
+def parse_share(text: object) -> float:
     """A parser of numbers from 0 to 1."""
-    value = not_negative(text)
+    value = parse_not_negative(text)
     if value > 1:
         raise typer.BadParameter(f"{text} is no share: it is to be from 0 to 1")
     return value
 
 
-def not_negative(text: object) -> float:
+def parse_not_negative(text: object) -> float:
     """A parser of finite numbers of at least 0."""
     try:
         value = float(str(text))
@@ -77,7 +77,7 @@ VersionOption = Annotated[
     int | None,
     typer.Option(
         "--version",
-        parser=whole(0),
+        parser=integer(0),
         metavar="N",
         help="Version of the model; the highest when not given.",
     ),

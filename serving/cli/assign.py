@@ -11,7 +11,7 @@ import typer
 
 from export.addresses import model_name
 from kmeans_module.contract import BAD_ROW
-from serving.tables.messages import counted
+from serving.tables.messages import format_count
 
 from .arguments import JsonOption, ModelOption, VersionOption, examples, read_version
 from .errors import UserMistake
@@ -88,7 +88,7 @@ def _parse_point(point: str, names: Sequence[str]) -> list[float]:
     cells = [cell.strip() for cell in point.split(",")]
     if len(cells) != len(names):
         raise UserMistake(
-            f"--point {point}: has {counted(len(cells), 'value')}, and the model takes "
+            f"--point {point}: has {format_count(len(cells), 'value')}, and the model takes "
             f"{len(names)}: {', '.join(names)}"
         )
     try:
@@ -152,4 +152,5 @@ def _print(answers: Iterable["Assignment"], *, as_json: bool) -> None:
         sys.stdout.writelines(lines)
     sys.stdout.write(header)
     if not_scored:
-        note(f"{counted(not_scored, 'row')} not scored (missing, infinite or too far to measure)")
+        rows = format_count(not_scored, "row")
+        note(f"{rows} not scored (missing, infinite or too far to measure)")

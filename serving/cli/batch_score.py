@@ -15,16 +15,16 @@ from export.errors import InvalidCandidate
 from export.model_card import CARD_FILE, ModelCard
 from serving.batch.job import Format, Job, OnBadRow, ScoredModel
 from serving.tables.errors import UnreadableFile
-from serving.tables.messages import counted
+from serving.tables.messages import format_count
 
 from .arguments import (
     JsonOption,
     ModelOrPlace,
     VersionOption,
     examples,
-    not_negative,
+    integer,
+    parse_not_negative,
     read_version,
-    whole,
 )
 from .beam_log import short_beam_log
 from .client_options import (
@@ -121,12 +121,12 @@ def batch_score(
     ] = False,
     limit: Annotated[
         int | None,
-        typer.Option(parser=whole(1), metavar="N", help="Read so many rows of all inputs."),
+        typer.Option(parser=integer(1), metavar="N", help="Read so many rows of all inputs."),
     ] = None,
     part_rows: Annotated[
         int,
         typer.Option(
-            parser=whole(1),
+            parser=integer(1),
             metavar="N",
             help="Rows of a part: a file of the output, and what is lost at most when stopped.",
         ),
@@ -161,12 +161,12 @@ def batch_score(
     ] = None,
     name: NameOption = None,
     in_flight: Annotated[
-        int, typer.Option(parser=whole(1), metavar="N", help="Requests under way at a time.")
+        int, typer.Option(parser=integer(1), metavar="N", help="Requests under way at a time.")
     ] = 4,
     patience: Annotated[
         float,
         typer.Option(
-            parser=not_negative,
+            parser=parse_not_negative,
             metavar="X",
             help="Seconds that rows wait for a server that restarts.",
         ),
@@ -308,7 +308,7 @@ def _open_scorer(target: _Target, server: _Server | None) -> Iterator["Scorer"]:
         yield LocalScorer(target.directory)
         return
     from export import golden_requests
-    from serving.batch.server_scorer import ServerScorer, cause
+    from serving.batch.server_scorer import ServerScorer, extract_cause
 
     with server.connection.client(server.address, target.model.name) as client:
         scorer = ServerScorer(
@@ -316,7 +316,7 @@ def _open_scorer(target: _Target, server: _Server | None) -> Iterator["Scorer"]:
             target.model.version,
             server.address,
             patience=server.patience,
-            on_trouble=lambda error: note(f"waiting for the server: {cause(error)}"),
+            on_trouble=lambda error: note(f"waiting for the server: {extract_cause(error)}"),
         )
         directory = target.directory
         scorer.check(target.card, () if directory is None else golden_requests.read(directory))
@@ -334,7 +334,7 @@ def _note_resumption(job: Job) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit):
         from serving.batch.output_folder import OutputFolder
 
-        done = counted(len(OutputFolder(job).records()), "part")
+        done = format_count(len(OutputFolder(job).records()), "part")
         mend = "" if job.inputs[0].is_copy else "; the same command goes on there"
         note(f"{done} done in {job.output}{mend}")
         raise
@@ -371,7 +371,7 @@ def _score_by_beam(
 
 def _note_done(done: "Sequence[PartRecord]") -> None:
     if done:
-        note(f"going on: {counted(len(done), 'part')} done before")
+        note(f"going on: {format_count(len(done), 'part')} done before")
 
 
 def _estimate_rows(job: Job, given: InputTables) -> int | None:
@@ -385,16 +385,16 @@ def _estimate_rows(job: Job, given: InputTables) -> int | None:
 def _show_plan(
     job: Job, given: InputTables, begun: "OutputFolder | None", *, as_json: bool
 ) -> None:
-    from serving.batch.part_schema import scored_schema
+    from serving.batch.part_schema import output_schema
 
-    schema = scored_schema(job, given.tables)
+    schema = output_schema(job, given.tables)
     done = 0 if begun is None else len(begun.records())
     rows = _estimate_rows(job, given)
-    counted_all = all(table.rows is not None for table in given.tables)
+    is_counted = all(table.rows is not None for table in given.tables)
     plan = {
         "files": [table.name for table in given.tables],
         "rows": rows,
-        "rows_are_counted": counted_all,
+        "rows_are_counted": is_counted,
         "features": list(job.features),
         "model": job.model.name,
         "version": job.model.version,
@@ -413,11 +413,11 @@ def _show_plan(
         [
             ("model", f"{job.model.name}, version {job.model.version}"),
             ("files", _shorten([table.name for table in given.tables])),
-            ("rows", about if counted_all or rows is None else f"about {about}"),
+            ("rows", about if is_counted or rows is None else f"about {about}"),
             ("features", ", ".join(job.features)),
-            ("format", f"{job.format}, parts of {counted(job.part_rows, 'row')}"),
+            ("format", f"{job.format}, parts of {format_count(job.part_rows, 'row')}"),
             ("columns", ", ".join(f"{column} {kind}" for column, kind in kinds)),
-            ("done", counted(done, "part")),
+            ("done", format_count(done, "part")),
         ],
     )
 
@@ -442,8 +442,8 @@ def _show(summary: dict[str, Any], *, as_json: bool) -> None:
         f"wrote {output}/scored",
         [
             ("model", f"{model['name']}, version {model['version']}"),
-            ("rows", f"{summary['rows']:,} of {counted(summary['files'], 'file')}"),
-            ("scored", f"{summary['scored']:,} in {counted(summary['parts'], 'part')}"),
+            ("rows", f"{summary['rows']:,} of {format_count(summary['files'], 'file')}"),
+            ("scored", f"{summary['scored']:,} in {format_count(summary['parts'], 'part')}"),
             ("rejected", rejected),
             ("seconds", f"{seconds:.2f}"),
         ],

@@ -1,4 +1,4 @@
-"""What Apache Beam logs, without what is said elsewhere or helps nobody."""
+"""A filter of what Apache Beam logs."""
 
 import logging
 from collections.abc import Iterator

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
-from .arguments import JsonOption, examples, whole
+from .arguments import JsonOption, examples, integer
 from .errors import UserMistake
 from .label_options import BaseArgument, DryRunOption, StepOptions, show_move
 from .option_groups import flat_options
@@ -23,7 +23,7 @@ def canary(
     base: BaseArgument,
     version: Annotated[
         int | None,
-        typer.Argument(parser=whole(0), metavar="VERSION", help="A version of the model."),
+        typer.Argument(parser=integer(0), metavar="VERSION", help="A version of the model."),
     ] = None,
     off: Annotated[bool, typer.Option("--off", help="Take the label canary away.")] = False,
     steps: StepOptions = StepOptions(),

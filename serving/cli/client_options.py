@@ -1,4 +1,4 @@
-"""What the commands that ask a running server share: whom they ask, and by what rights."""
+"""The options of commands that ask a running server."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import typer
 
 from export.addresses import model_name
 
-from .arguments import not_negative
+from .arguments import parse_not_negative
 from .errors import UserMistake
 
 if TYPE_CHECKING:
     from serving.clients.grpc_client import GrpcClient
 
-AskedServerOption = Annotated[
+RequiredServerOption = Annotated[
     str,
     typer.Option(
         "--server",
@@ -37,11 +37,11 @@ LabelOption = Annotated[
 
 @dataclass(frozen=True)
 class ConnectionOptions:
-    """How a server is asked: in what time, and by what rights."""
+    """The time limit, the headers and the TLS files of a connection."""
 
     timeout: Annotated[
         float,
-        typer.Option(parser=not_negative, metavar="X", help="Seconds that a call may take."),
+        typer.Option(parser=parse_not_negative, metavar="X", help="Seconds that a call may take."),
     ] = 5.0
     headers: Annotated[
         list[str] | None,

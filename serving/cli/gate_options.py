@@ -12,7 +12,7 @@ import typer
 from export.comparison import Thresholds
 from export.errors import PublishRefused
 
-from .arguments import not_negative, share
+from .arguments import parse_not_negative, parse_share
 from .label_options import ServedAtOption
 from .terminal import note, print_json
 from .training_input import read_model_rows
@@ -29,7 +29,7 @@ class GateOptions:
     max_inertia_rise: Annotated[
         float,
         typer.Option(
-            parser=not_negative,
+            parser=parse_not_negative,
             metavar="X",
             help="Refuse when the inertia is higher than the live version's by more than this "
             "share.",
@@ -38,7 +38,7 @@ class GateOptions:
     min_rows_kept: Annotated[
         float,
         typer.Option(
-            parser=share,
+            parser=parse_share,
             metavar="X",
             help="Refuse when a smaller share of the rows keeps its cluster of the live version.",
         ),
@@ -46,7 +46,7 @@ class GateOptions:
     max_share_change: Annotated[
         float,
         typer.Option(
-            parser=not_negative,
+            parser=parse_not_negative,
             metavar="X",
             help="Refuse when a cluster's share of the rows changes by more than this.",
         ),
@@ -89,7 +89,7 @@ class GateOptions:
                 }
             except PublishRefused as error:
                 if as_json:
-                    found = {"comparison": figures(comparisons), "refused": str(error)}
+                    found = {"comparison": comparison_as_json(comparisons), "refused": str(error)}
                     print_json({"model": base, "version": None, **found})
                 raise
 
@@ -109,12 +109,12 @@ def _holdout_file(files: Sequence[Path] | None, names: Sequence[str]) -> Iterato
         yield path
 
 
-def figures(comparisons: "Sequence[Comparison]") -> dict[str, Any] | None:
+def comparison_as_json(comparisons: "Sequence[Comparison]") -> dict[str, Any] | None:
     """The comparison, where there was one, as JSON has it."""
     return asdict(comparisons[0]) if comparisons else None
 
 
-def figures_line(comparison: "Comparison") -> str:
+def format_comparison(comparison: "Comparison") -> str:
     """The comparison as people read it."""
     return (
         f"inertia {comparison.inertia_rise:+.1%}, {comparison.rows_kept:.1%} of "
@@ -124,6 +124,6 @@ def figures_line(comparison: "Comparison") -> str:
 
 
 def note_force(forced: Sequence[str]) -> None:
-    """Say what was passed over."""
+    """Warn of each finding that --force passed over."""
     for line in forced:
         note(f"warning: published by force: {line}")

@@ -8,14 +8,14 @@ import typer
 
 from export.addresses import model_name
 from export.publishing import publish
-from serving.tables.messages import counted
+from serving.tables.messages import format_count
 
 from .arguments import JsonOption, examples, local_folder
 from .errors import MissingExtra, UserMistake
-from .gate_options import GateOptions, figures
+from .gate_options import GateOptions, comparison_as_json
 from .label_options import DryRunOption
 from .option_groups import flat_options
-from .publish import server_effect
+from .publish import describe_publish
 from .tensorflow_import import load_tensorflow
 from .terminal import print_fields, print_json, progress
 
@@ -70,7 +70,7 @@ def import_sklearn(
         with gate.for_publishing(str(model), names, comparisons, as_json=json) as options:
             version = publish(candidate, model, dry_run=dry_run, name=str(file), **options)
     card = imported.card
-    effect = server_effect(model, version, dry_run=dry_run)
+    effect = describe_publish(model, version, dry_run=dry_run)
     if json:
         print_json(
             {
@@ -80,7 +80,7 @@ def import_sklearn(
                 "dry_run": dry_run,
                 "n_clusters": card.n_clusters,
                 "columns": list(card.feature_names),
-                "comparison": figures(comparisons),
+                "comparison": comparison_as_json(comparisons),
                 "server": effect,
             }
         )
@@ -89,7 +89,7 @@ def import_sklearn(
         f"{'would publish' if dry_run else 'published'} {model / str(version)}",
         [
             ("from", card.data.files[0]),
-            ("clusters", counted(card.n_clusters, "cluster")),
+            ("clusters", format_count(card.n_clusters, "cluster")),
             ("columns", ", ".join(card.feature_names)),
             ("server", effect),
         ],

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from serving.tables.messages import counted
+from serving.tables.messages import format_count
 
 from .extras import needs_extra
 from .tensorflow_import import load_tensorflow
-from .terminal import Tell, note
+from .terminal import ProgressCallback, note
 
 if TYPE_CHECKING:
     from serving.tables.table import Table
@@ -71,14 +71,14 @@ def note_unused_columns(tables: "Sequence[Table]", used: Iterable[str]) -> None:
         note(line)
 
 
-def count_rows(tell: Tell) -> Callable[[int], None]:
+def count_rows(tell: ProgressCallback) -> Callable[[int], None]:
     """A function that is told of rows that were read, and shows how many they are by now."""
     read = 0
 
     def on_rows(count: int) -> None:
         nonlocal read
         read += count
-        tell(counted(read, "row"))
+        tell(format_count(read, "row"))
 
     return on_rows
 

@@ -9,7 +9,7 @@ import typer
 
 from export.models_config import is_servable
 
-from .arguments import local_folder, not_negative, whole
+from .arguments import integer, local_folder, parse_not_negative
 from .terminal import note, print_json, progress
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ BaseArgument = Annotated[
     Path, typer.Argument(parser=local_folder, metavar="BASE", help="Folder of the model.")
 ]
 VersionArgument = Annotated[
-    int, typer.Argument(parser=whole(0), metavar="VERSION", help="A version of the model.")
+    int, typer.Argument(parser=integer(0), metavar="VERSION", help="A version of the model.")
 ]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
@@ -53,19 +53,21 @@ ServedAtOption = Annotated[
 
 @dataclass(frozen=True)
 class StepOptions:
-    """Who sees to it that the servers follow each step of a move."""
+    """How the servers are made to follow each step of a move."""
 
     server: ServerOption = None
     timeout: Annotated[
         float,
         typer.Option(
-            parser=not_negative, metavar="X", help="Seconds that the server may take for a step."
+            parser=parse_not_negative,
+            metavar="X",
+            help="Seconds that the server may take for a step.",
         ),
     ] = 60.0
     poll_interval: Annotated[
         float,
         typer.Option(
-            parser=not_negative,
+            parser=parse_not_negative,
             metavar="X",
             help="Without --server: seconds between the two steps, long enough for the servers to "
             "read models.config and load the version.",
@@ -110,7 +112,7 @@ class StepOptions:
 def show_move(
     base: Path, plan: "Plan", *, server: str | None, dry_run: bool, as_json: bool
 ) -> None:
-    """What has moved, and what a server does about it."""
+    """Show what has moved, and what a server does about it."""
     if as_json:
         print_json(_move_as_json(base, plan, server=server, dry_run=dry_run))
         return
@@ -118,7 +120,7 @@ def show_move(
         typer.echo(f"{each.label}: {_place(each.source)} -> {_place(each.target)}")
     if not plan.moves:
         typer.echo("nothing to move: all is as asked")
-    typer.echo(effect(base, plan, server=server, dry_run=dry_run))
+    typer.echo(describe_effect(base, plan, server=server, dry_run=dry_run))
 
 
 def _move_as_json(base: Path, plan: "Plan", *, server: str | None, dry_run: bool) -> dict[str, Any]:
@@ -131,11 +133,11 @@ def _move_as_json(base: Path, plan: "Plan", *, server: str | None, dry_run: bool
         ],
         "labels": dict(sorted(plan.after.labels.items())),
         "versions": list(plan.after.versions),
-        "server": effect(base, plan, server=server, dry_run=dry_run),
+        "server": describe_effect(base, plan, server=server, dry_run=dry_run),
     }
 
 
-def effect(base: Path, plan: "Plan", *, server: str | None, dry_run: bool) -> str:
+def describe_effect(base: Path, plan: "Plan", *, server: str | None, dry_run: bool) -> str:
     """One line: what the server will now do."""
     from export.models_config import path_of
 

@@ -10,10 +10,10 @@ from serving.clients.results import Tensor
 
 from .arguments import JsonOption, ModelOrPlace, VersionOption, examples
 from .client_options import (
-    AskedServerOption,
     ConnectionOptions,
     LabelOption,
     NameOption,
+    RequiredServerOption,
     name_on_server,
 )
 from .option_groups import flat_options
@@ -33,7 +33,7 @@ EXAMPLES: Final = examples(
 
 @flat_options
 def metadata(
-    server: AskedServerOption,
+    server: RequiredServerOption,
     model: ModelOrPlace = None,
     name: NameOption = None,
     version: VersionOption = None,

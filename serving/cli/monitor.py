@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from export.drift import Drift, DriftThresholds, drift, most_moved
+from export.drift import Drift, DriftThresholds, largest_changes, measure_drift
 from export.model_card import ModelCard
 from export.repository import live_version
-from serving.tables.messages import counted
+from serving.tables.messages import format_count
 
 from .arguments import (
     JsonOption,
     ModelOption,
     examples,
-    not_negative,
+    integer,
+    parse_not_negative,
     read_version,
-    whole,
 )
 from .client_options import (
     ConnectionOptions,
@@ -63,7 +63,9 @@ def monitor(
     model: ModelOption,
     version: Annotated[
         int | None,
-        typer.Option(parser=whole(0), metavar="N", help="The version that answered, or is asked."),
+        typer.Option(
+            parser=integer(0), metavar="N", help="The version that answered, or is asked."
+        ),
     ] = None,
     server: Annotated[
         str | None,
@@ -75,7 +77,7 @@ def monitor(
         float,
         typer.Option(
             "--max-psi",
-            parser=not_negative,
+            parser=parse_not_negative,
             metavar="X",
             help="Drift above this population stability index of the clusters' shares.",
         ),
@@ -84,7 +86,7 @@ def monitor(
         float,
         typer.Option(
             "--max-distance-change",
-            parser=not_negative,
+            parser=parse_not_negative,
             metavar="X",
             help="Drift when a quantile of the distances changes by more than this share.",
         ),
@@ -93,7 +95,7 @@ def monitor(
         float,
         typer.Option(
             "--max-rejected-rise",
-            parser=not_negative,
+            parser=parse_not_negative,
             metavar="X",
             help="Drift when the share of rows without an answer is higher by more than this.",
         ),
@@ -116,7 +118,7 @@ def monitor(
         client = connection.client(server, name_on_server(model, name))
         with client:
             number, card, recent = _ask(client, files, model, version, label)
-    found = drift(card, recent)
+    found = measure_drift(card, recent)
     thresholds = DriftThresholds(max_psi, max_distance_change, max_rejected_rise)
     beyond = found.beyond(thresholds)
     if json:
@@ -186,8 +188,8 @@ def _as_json(
 
 
 def _show(model: Path, version: int, found: Drift) -> None:
-    typer.echo(f"{model}, version {version}: {counted(found.rows, 'recent row')}")
-    shown = most_moved(found.clusters, _SHOWN_CLUSTERS)
+    typer.echo(f"{model}, version {version}: {format_count(found.rows, 'recent row')}")
+    shown = largest_changes(found.clusters, _SHOWN_CLUSTERS)
     rows = [
         [f"cluster {each.index}", f"{each.baseline:.1%}", f"{each.recent:.1%}"] for each in shown
     ]

@@ -7,10 +7,10 @@ import typer
 
 from .arguments import JsonOption, ModelOrPlace, VersionOption, examples
 from .client_options import (
-    AskedServerOption,
     ConnectionOptions,
     LabelOption,
     NameOption,
+    RequiredServerOption,
     name_on_server,
 )
 from .errors import UserMistake
@@ -32,7 +32,7 @@ EXAMPLES: Final = examples(
 
 @flat_options
 def probe(
-    server: AskedServerOption,
+    server: RequiredServerOption,
     model: ModelOrPlace = None,
     name: NameOption = None,
     golden: Annotated[
@@ -63,7 +63,7 @@ def probe(
             return recorded
         return golden_requests.read(version_directory(model, number))
 
-    # What lies here is looked at before anything is asked.
+    # The files here are checked before the server is asked.
     recorded = [] if golden is None else golden_requests.read(golden)
     among = None
     if model is not None:

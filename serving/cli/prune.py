@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
-from .arguments import JsonOption, examples, whole
+from .arguments import JsonOption, examples, integer
 from .label_options import BaseArgument, DryRunOption
 from .terminal import print_json
 
@@ -17,7 +17,7 @@ EXAMPLES: Final = examples(
 def prune(
     base: BaseArgument,
     keep: Annotated[
-        int, typer.Option(parser=whole(0), metavar="N", help="How many of the highest to keep.")
+        int, typer.Option(parser=integer(0), metavar="N", help="How many of the highest to keep.")
     ],
     dry_run: DryRunOption = False,
     json: JsonOption = False,
@@ -32,7 +32,7 @@ def prune(
 
     removed = label_moves.prune(base, keep, dry_run=dry_run)
     kept = [version for version in versions(base) if version not in removed]
-    back = label_moves.way_back(base, config_entry(base))
+    back = label_moves.rollback_target(base, config_entry(base))
     effect = "the server has nothing to change: what it loads is still there"
     if json:
         print_json(

@@ -13,7 +13,7 @@ from export.publishing import publish
 from export.repository import config_entry
 
 from .arguments import JsonOption, examples, local_folder
-from .gate_options import GateOptions, figures, figures_line, note_force
+from .gate_options import GateOptions, comparison_as_json, format_comparison, note_force
 from .label_options import DryRunOption
 from .option_groups import flat_options
 from .tensorflow_import import load_tensorflow, require_tensorflow
@@ -61,12 +61,12 @@ def publish_candidate(
         with gate.for_publishing(base, names, comparisons, as_json=json) as options:
             version = publish(candidate, base, dry_run=dry_run, **options)
     forced = () if dry_run else load(base, version).card.forced
-    effect = server_effect(base, version, dry_run=dry_run)
+    effect = describe_publish(base, version, dry_run=dry_run)
     note_force(forced)
     _show(base, version, comparisons, forced, effect, dry_run=dry_run, as_json=json)
 
 
-def server_effect(base: str | Path, version: int, *, dry_run: bool) -> str:
+def describe_publish(base: str | Path, version: int, *, dry_run: bool) -> str:
     """One line: what the server does about a version that was published."""
     if is_address(base):
         would = "would load" if dry_run else "loads"
@@ -101,7 +101,7 @@ def _show(
                 "version": version,
                 "path": path,
                 "dry_run": dry_run,
-                "comparison": figures(comparisons),
+                "comparison": comparison_as_json(comparisons),
                 "forced": list(forced),
                 "server": effect,
             }
@@ -110,7 +110,7 @@ def _show(
     against = (
         ("against the live version", "there is none to compare with")
         if not comparisons
-        else (f"against version {comparisons[0].live_version}", figures_line(comparisons[0]))
+        else (f"against version {comparisons[0].live_version}", format_comparison(comparisons[0]))
     )
     verb = "would publish" if dry_run else "published"
     print_fields(f"{verb} {path}", [against, ("server", effect)])

@@ -7,7 +7,7 @@ import typer
 
 from export.addresses import model_name
 
-from .arguments import JsonOption, examples, read_version, whole
+from .arguments import JsonOption, examples, integer, read_version
 from .errors import UserMistake
 from .extras import needs_extra, require
 from .label_options import BaseArgument
@@ -41,7 +41,7 @@ def report(
     version: Annotated[
         int | None,
         typer.Argument(
-            parser=whole(0), metavar="VERSION", help="A version; the highest when not given."
+            parser=integer(0), metavar="VERSION", help="A version; the highest when not given."
         ),
     ] = None,
     out: Annotated[

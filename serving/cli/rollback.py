@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
-from .arguments import JsonOption, examples, whole
+from .arguments import JsonOption, examples, integer
 from .label_options import BaseArgument, DryRunOption, StepOptions, show_move
 from .option_groups import flat_options
 
@@ -23,7 +23,7 @@ def rollback(
     to: Annotated[
         int | None,
         typer.Option(
-            parser=whole(0), metavar="V", help="The version to go to; the one before, by default."
+            parser=integer(0), metavar="V", help="The version to go to; the one before, by default."
         ),
     ] = None,
     steps: StepOptions = StepOptions(),

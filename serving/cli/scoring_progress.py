@@ -5,9 +5,9 @@ import sys
 import time
 from typing import Final
 
-from serving.tables.messages import counted
+from serving.tables.messages import format_count
 
-from .terminal import Tell, note
+from .terminal import ProgressCallback, note
 
 #: Seconds between two lines of JSON.
 _INTERVAL: Final = 10.0
@@ -19,7 +19,7 @@ class ScoringProgress:
     ``total`` is how many rows there are to score, or about so many; None is unknown.
     """
 
-    def __init__(self, tell: Tell, total: int | None) -> None:
+    def __init__(self, tell: ProgressCallback, total: int | None) -> None:
         self._tell = tell
         self._total = total
         self._rows = 0
@@ -41,9 +41,11 @@ class ScoringProgress:
         left = None if self._total is None else max(0, self._total - self._rows) / speed
         if self._is_terminal:
             of = "" if self._total is None else f" of about {self._total:,}"
-            ending = "" if left is None else f", {duration(left)} left"
+            ending = "" if left is None else f", {format_duration(left)} left"
             share = None if not self._total else min(1.0, self._rows / self._total)
-            self._tell(f"{counted(self._rows, 'row')}{of}, {speed:,.0f} a second{ending}", share)
+            self._tell(
+                f"{format_count(self._rows, 'row')}{of}, {speed:,.0f} a second{ending}", share
+            )
         elif now - self._told >= _INTERVAL:
             self._told = now
             line = {"event": "progress", "rows": self._rows, "rows_per_second": round(speed)}
@@ -52,7 +54,7 @@ class ScoringProgress:
             note(json.dumps(line))
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """As in "40 s", "12 min" and "3.5 h"."""
     if seconds < 100:
         return f"{seconds:.0f} s"

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from .arguments import JsonOption, examples, whole
+from .arguments import JsonOption, examples, integer
 from .errors import UserMistake
 from .extras import needs_extra
 from .option_groups import flat_options
-from .scoring_progress import duration
+from .scoring_progress import format_duration
 from .selection_checkpoint import SelectionCheckpoint
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_json, print_table, progress
@@ -39,19 +39,19 @@ _KINDS: Final = (".json", ".csv")
 def select_k(
     files: FilesArgument,
     k_min: Annotated[
-        int, typer.Option("--from", parser=whole(1), metavar="K", help="The least k, 2 or more.")
+        int, typer.Option("--from", parser=integer(1), metavar="K", help="The least k, 2 or more.")
     ] = 2,
     k_max: Annotated[
-        int, typer.Option("--to", parser=whole(1), metavar="K", help="The greatest k.")
+        int, typer.Option("--to", parser=integer(1), metavar="K", help="The greatest k.")
     ] = 20,
     row_options: RowOptions = RowOptions(),
     n_init: Annotated[
-        int, typer.Option(parser=whole(1), metavar="N", help="Starts of each k.")
+        int, typer.Option(parser=integer(1), metavar="N", help="Starts of each k.")
     ] = 4,
     resamples: Annotated[
         int,
         typer.Option(
-            parser=whole(2),
+            parser=integer(2),
             metavar="N",
             help="Halves of the rows to cluster for the stability.",
         ),
@@ -181,7 +181,7 @@ def _select(
             if share - first_share < 0.02:
                 return ""
             seconds = gone / (share - first_share) * (1 - share)
-            return f", about {duration(seconds)} left"
+            return f", about {format_duration(seconds)} left"
 
         try:
             with explain_fit_errors(f"--to {k_max}", rows, names):

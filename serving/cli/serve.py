@@ -13,7 +13,7 @@ import typer
 
 from export.addresses import model_name
 
-from .arguments import AddressOrPlace, JsonOption, examples, not_negative, whole
+from .arguments import AddressOrPlace, JsonOption, examples, integer, parse_not_negative
 from .errors import UserMistake
 from .exit_codes import DONE
 from .extras import needs_extra
@@ -51,7 +51,7 @@ class ServerFlags:
     file_system_poll_wait_seconds: Annotated[
         float,
         typer.Option(
-            parser=not_negative,
+            parser=parse_not_negative,
             metavar="X",
             help="Seconds between looks for new versions; 0 looks once.",
         ),
@@ -59,7 +59,7 @@ class ServerFlags:
     model_config_file_poll_wait_seconds: Annotated[
         float,
         typer.Option(
-            parser=not_negative,
+            parser=parse_not_negative,
             metavar="X",
             help="Seconds between looks for a new config file; 0 looks once.",
         ),
@@ -67,13 +67,13 @@ class ServerFlags:
     max_num_load_retries: Annotated[
         int,
         typer.Option(
-            parser=whole(0),
+            parser=integer(0),
             metavar="N",
             help="How often a version that does not load is tried again.",
         ),
     ] = 5
     load_retry_interval_micros: Annotated[
-        int, typer.Option(parser=whole(0), metavar="N", help="Microseconds between two tries.")
+        int, typer.Option(parser=integer(0), metavar="N", help="Microseconds between two tries.")
     ] = 60_000_000
     enable_model_warmup: Annotated[
         bool, typer.Option(help="Replay a version's warm-up requests before it serves.")
@@ -81,7 +81,7 @@ class ServerFlags:
     rest_api_timeout_in_ms: Annotated[
         int,
         typer.Option(
-            parser=whole(0),
+            parser=integer(0),
             metavar="N",
             help="Milliseconds after which a REST request is stopped; 0 is never.",
         ),

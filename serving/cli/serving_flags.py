@@ -1,6 +1,6 @@
 """The flags of TensorFlow Serving that ``serve`` does not have, and how its switches are written.
 
-Whoever moves a command line of TensorFlow Serving here learns of each flag that would be lost.
+A command line of TensorFlow Serving is refused for each flag that would be ignored.
 """
 
 from typing import Any, Final

@@ -20,7 +20,7 @@ _PATIENCE: Final = 1.0
 _bars: "Final[list[Progress]]" = []
 
 
-class Tell(Protocol):
+class ProgressCallback(Protocol):
     """Says how far a command is: in words, and as a share of the whole where it is known."""
 
     def __call__(self, detail: str, share: float | None = None) -> None: ...
@@ -57,20 +57,20 @@ def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Tell]:
+def progress(what: str) -> Iterator[ProgressCallback]:
     """A bar on a terminal's stderr while the block runs, gone when it ends.
 
     It appears after a second, so that what is quick stays quiet.
     """
     if not sys.stderr.isatty():
-        yield _tell_nobody
+        yield _ignore_progress
         return
     # Its own way to the terminal: the descriptor of stderr is kept quiet while TensorFlow loads.
     with os.fdopen(os.dup(sys.stderr.fileno()), "w") as terminal:
         yield from _show_progress(what, terminal)
 
 
-def _show_progress(what: str, terminal: TextIO) -> Iterator[Tell]:
+def _show_progress(what: str, terminal: TextIO) -> Iterator[ProgressCallback]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -105,5 +105,5 @@ def _show_progress(what: str, terminal: TextIO) -> Iterator[Tell]:
             bar.stop()
 
 
-def _tell_nobody(detail: str, share: float | None = None) -> None:
+def _ignore_progress(detail: str, share: float | None = None) -> None:
     pass

@@ -14,15 +14,15 @@ import typer
 from export.addresses import model_name
 from export.model_card import ModelCard
 from export.repository import config_entry, versions
-from serving.tables.messages import counted
+from serving.tables.messages import format_count
 
-from .arguments import AddressOrPlace, JsonOption, examples, whole
+from .arguments import AddressOrPlace, JsonOption, examples, integer
 from .errors import UserMistake
 from .extras import needs_extra, require
-from .gate_options import GateOptions, figures, figures_line, note_force
-from .label_options import StepOptions, effect
+from .gate_options import GateOptions, comparison_as_json, format_comparison, note_force
+from .label_options import StepOptions, describe_effect
 from .option_groups import flat_options
-from .publish import server_effect
+from .publish import describe_publish
 from .report import CurvesOption, check_page, read_curves, write_report
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
@@ -64,8 +64,8 @@ class Init(StrEnum):
 
 
 @dataclass(frozen=True)
-class _Views:
-    """What was made to be looked at, and where."""
+class _ViewPaths:
+    """Where the report and the TensorBoard log are written."""
 
     report: Path | None
     tensorboard: Path | None
@@ -86,7 +86,7 @@ class _Outcome:
 def train(
     files: FilesArgument,
     clusters: Annotated[
-        int, typer.Option(parser=whole(1), metavar="K", help="Number of clusters.")
+        int, typer.Option(parser=integer(1), metavar="K", help="Number of clusters.")
     ],
     model: AddressOrPlace = None,
     candidate: Annotated[
@@ -102,7 +102,7 @@ def train(
     n_init: Annotated[
         int | None,
         typer.Option(
-            parser=whole(1),
+            parser=integer(1),
             metavar="N",
             help="Starts, of which the best is kept; 10 up to 100,000 rows, 1 above.",
         ),
@@ -173,14 +173,14 @@ def train(
                 else f"{model_name(base)}, version {outcome.version}"
             )
             write_report(report, outcome.path, name, curves)
-    views = _Views(report, tensorboard)
+    views = _ViewPaths(report, tensorboard)
     _show(base, outcome, time.monotonic() - began, views, as_json=json)
 
 
 def _check_views(
     report: Path | None, select_k: Path | None, tensorboard: Path | None
 ) -> "Mapping[str, Any] | None":
-    """Find out before the work whether what is to be looked at can be made; gives the curves."""
+    """Check before the work that report and log can be written; gives the curves."""
     if report is not None:
         check_page(report, "--report")
     elif select_k is not None:
@@ -337,7 +337,7 @@ def _publish(
         **options,
     )
     number = published.version
-    effect = server_effect(base, number, dry_run=False)
+    effect = describe_publish(base, number, dry_run=False)
     return _Outcome(base / str(number), published.card, number, effect=effect)
 
 
@@ -350,11 +350,11 @@ def _promote(outcome: _Outcome, base: Path, steps: StepOptions) -> _Outcome:
     if steps.server is None and entry is not None and entry.stable == version:
         return outcome  # the first version
     plan = steps.move(base, lambda entry: label_moves.promote(base, entry, version))
-    return replace(outcome, effect=effect(base, plan, server=steps.server, dry_run=False))
+    return replace(outcome, effect=describe_effect(base, plan, server=steps.server, dry_run=False))
 
 
 def _show(
-    base: Path | None, outcome: _Outcome, seconds: float, views: _Views, *, as_json: bool
+    base: Path | None, outcome: _Outcome, seconds: float, views: _ViewPaths, *, as_json: bool
 ) -> None:
     card = outcome.card
     silhouette = card.silhouette.value
@@ -379,7 +379,7 @@ def _show(
                 "inertia": card.inertia,
                 "silhouette": silhouette,
                 "cluster_sizes": [cluster.size for cluster in card.clusters],
-                "comparison": figures(outcome.comparisons),
+                "comparison": comparison_as_json(outcome.comparisons),
                 "forced": list(card.forced),
                 "server": outcome.effect,
                 "report": None if views.report is None else str(views.report),
@@ -388,7 +388,7 @@ def _show(
             }
         )
         return
-    starts = counted(card.parameters.n_init, "start")
+    starts = format_count(card.parameters.n_init, "start")
     stopped = "converged" if card.converged else "not converged: raise --max-iter"
     print_fields(
         f"{'wrote candidate' if base is None else 'published'} {outcome.path}",
@@ -402,7 +402,7 @@ def _show(
             ("silhouette", "undefined" if silhouette is None else f"{silhouette:.4f}"),
             ("cluster sizes", ", ".join(f"{cluster.size:,}" for cluster in card.clusters)),
             *(
-                (f"against version {each.live_version}", figures_line(each))
+                (f"against version {each.live_version}", format_comparison(each))
                 for each in outcome.comparisons
             ),
             ("server", outcome.effect),

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serving.tables.messages import counted
+from serving.tables.messages import format_count
 
-from .arguments import not_negative, whole
+from .arguments import integer, parse_not_negative
 from .column_names import parse_column_names
 from .errors import UserMistake
 from .input_tables import FILES_HELP, InputTables, count_rows, open_tables
@@ -81,15 +81,15 @@ class IterationOptions:
     """Where the iterations of a start begin and end."""
 
     seed: Annotated[
-        int, typer.Option(parser=whole(0), metavar="N", help="Every random choice comes from it.")
+        int, typer.Option(parser=integer(0), metavar="N", help="Every random choice comes from it.")
     ] = 0
     max_iter: Annotated[
-        int, typer.Option(parser=whole(1), metavar="N", help="Iterations of a start at most.")
+        int, typer.Option(parser=integer(1), metavar="N", help="Iterations of a start at most.")
     ] = 300
     tol: Annotated[
         float,
         typer.Option(
-            parser=not_negative,
+            parser=parse_not_negative,
             metavar="X",
             help="Stop when the centroids move less, relative to the variance.",
         ),
@@ -133,8 +133,8 @@ def explain_fit_errors(clusters: str, rows: "TrainingRows", names: Sequence[str]
     except TooFewDistinctPoints as error:
         lost = columns_beyond_float32(rows.points, names)
         raise UserMistake(
-            f"{clusters}: only {error.distinct} of {counted(len(rows.points), 'row')} are distinct "
-            f"in the columns {', '.join(names)}"
+            f"{clusters}: only {error.distinct} of {format_count(len(rows.points), 'row')} are "
+            f"distinct in the columns {', '.join(names)}"
             f"{' as float32, which the model takes' if lost else ''}; "
             f"ask for at most {error.distinct}"
             + (f", or subtract a constant from {', '.join(lost)}" if lost else "")

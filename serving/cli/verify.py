@@ -9,7 +9,7 @@ from export.addresses import model_name
 from export.errors import PublishRefused
 from export.repository import version_directory, versions
 
-from .arguments import JsonOption, examples, whole
+from .arguments import JsonOption, examples, integer
 from .exit_codes import REFUSED
 from .label_options import BaseArgument, DryRunOption, ServerOption
 from .tensorflow_import import require_tensorflow
@@ -29,7 +29,7 @@ def verify(
     version: Annotated[
         int | None,
         typer.Argument(
-            parser=whole(0), metavar="VERSION", help="A version; all of them when not given."
+            parser=integer(0), metavar="VERSION", help="A version; all of them when not given."
         ),
     ] = None,
     server: ServerOption = None,
@@ -89,7 +89,7 @@ def _findings(directory: Path) -> list[str]:
     from export import file_hashes
     from export.validation import validate
 
-    if found := file_hashes.findings(directory):
+    if found := file_hashes.find_changes(directory):
         return found
     require_tensorflow("train")
     try:

@@ -41,11 +41,11 @@ def list_versions(
         if server is None:
             for row in rows:
                 del row["state"]
-        print_json({"model": str(base), "versions": rows, "server": _server_effect(entry)})
+        print_json({"model": str(base), "versions": rows, "server": _describe_effect(entry)})
         return
     names = ["version", "labels", "created", "k", "inertia", *(["state"] if server else [])]
     print_table(names, [[_format_cell(row[name]) for name in names] for row in rows])
-    typer.echo(_server_effect(entry))
+    typer.echo(_describe_effect(entry))
 
 
 def _states(server: str, model: str) -> dict[int, str]:
@@ -84,7 +84,7 @@ def _format_cell(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _server_effect(entry: "Entry | None") -> str:
+def _describe_effect(entry: "Entry | None") -> str:
     """One line: what a server does with this model."""
     if entry is None:
         return "no entry in models.config: a server that is given the folder serves the highest"

@@ -202,7 +202,7 @@ class AsyncClient:
         cause: ServingError | None = None
         while True:
             try:
-                poll = Deadline(min(deadline.left(target), self._timeout))
+                poll = Deadline(min(deadline.remaining(target), self._timeout))
                 states = await self._status(target, poll)
             except _NOT_READY as error:
                 # The last poll may have had no time left; it then has nothing to tell.
@@ -214,7 +214,7 @@ class AsyncClient:
                 last = "; ".join(map(str, states)) or "the server lists no version"
                 cause = None
             try:
-                await asyncio.sleep(min(pause, deadline.left(target)))
+                await asyncio.sleep(min(pause, deadline.remaining(target)))
             except DeadlineExceeded:
                 break
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -203,7 +203,7 @@ class Client:
         cause: ServingError | None = None
         while True:
             try:
-                poll = Deadline(min(deadline.left(target), self._timeout))
+                poll = Deadline(min(deadline.remaining(target), self._timeout))
                 states = self._status(target, poll)
             except _NOT_READY as error:
                 # The last poll may have had no time left; it then has nothing to tell.
@@ -215,7 +215,7 @@ class Client:
                 last = "; ".join(map(str, states)) or "the server lists no version"
                 cause = None
             try:
-                time.sleep(min(pause, deadline.left(target)))
+                time.sleep(min(pause, deadline.remaining(target)))
             except DeadlineExceeded:
                 break
             pause = min(2 * pause, _LONGEST_PAUSE)

@@ -26,11 +26,11 @@ async def gather_in_order(
         return [await act(values[0])]
     slots = asyncio.Semaphore(limit)
 
-    async def bounded(value: _V) -> _T:
+    async def act_in_turn(value: _V) -> _T:
         async with slots:
             return await act(value)
 
-    tasks = [asyncio.create_task(bounded(value)) for value in values]
+    tasks = [asyncio.create_task(act_in_turn(value)) for value in values]
     try:
         return list(await asyncio.gather(*tasks))
     finally:

@@ -60,7 +60,7 @@ class AsyncGrpcConnection(_ChannelSettings):
 
     async def _call(self, operation: Operation, deadline: Deadline) -> Any:
         path, request = grpc_messages.build_request(operation)
-        seconds = deadline.left(operation.target)
+        seconds = deadline.remaining(operation.target)
         try:
             answer = await self._methods[path](request, timeout=seconds, metadata=self._headers)
         except grpc.RpcError as failure:
@@ -113,7 +113,7 @@ class GrpcConnection(_ChannelSettings):
     def _call(self, operation: Operation, deadline: Deadline, *, future: bool = False) -> Any:
         path, request = grpc_messages.build_request(operation)
         call = self._methods[path].future if future else self._methods[path]
-        seconds = deadline.left(operation.target)
+        seconds = deadline.remaining(operation.target)
         try:
             return call(request, timeout=seconds, metadata=self._headers)
         except ValueError as error:  # gRPC's word for a channel that is closed

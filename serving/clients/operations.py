@@ -1,4 +1,4 @@
-"""What a client asks a server, before it is spelled in gRPC or REST."""
+"""The operations of a client, the same for gRPC and REST."""
 
 import time
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ class Deadline:
         self.seconds = seconds
         self._end = time.monotonic() + seconds
 
-    def left(self, target: Target) -> float:
+    def remaining(self, target: Target) -> float:
         """The seconds that are left. Raises DeadlineExceeded when none is."""
         seconds = self._end - time.monotonic()
         if seconds <= 0:

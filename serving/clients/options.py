@@ -1,4 +1,4 @@
-"""The options of a client: whom it asks by default, how much goes at once, and by what rights."""
+"""The options of a client: version and time limit of its calls, sizes of messages, TLS, headers."""
 
 import math
 import ssl

@@ -20,7 +20,7 @@ from .grpc_messages import error_of
 from .target import Target
 
 _RELOAD: Final = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
-_PAUSE: Final = 0.05  # seconds between two questions
+_PAUSE: Final = 0.05  # seconds between two status calls
 _CALL: Final = 5.0  # seconds that one call may take
 
 

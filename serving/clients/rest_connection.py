@@ -142,7 +142,7 @@ class AsyncRestConnection:
         asked: str | None = None  # the server that has not answered yet
         failure: ServerUnavailable | None = None
         try:
-            async with self._timeout(deadline.left(target)):
+            async with self._timeout(deadline.remaining(target)):
                 size = operation.size if isinstance(operation, Predict) else 0
                 request = await _run_in_thread(rest_messages.build_request, operation, size=size)
                 for pause in (0.0, *PAUSES):
@@ -152,7 +152,7 @@ class AsyncRestConnection:
                     # meets a limit of httpx does not: so that limit comes before ours.
                     connect = min(
                         deadline.seconds / len(self._rotation),
-                        _CONNECT_SHARE * deadline.left(target),
+                        _CONNECT_SHARE * deadline.remaining(target),
                     )
                     asked = self._rotation.next()
                     try:

@@ -155,7 +155,7 @@ def _read_array(tensor: TensorContract, values: Any) -> NDArray[Any]:
     flat = values
     for _ in tensor.shape[1:]:
         flat = chain.from_iterable(flat)
-    # A list too many is a matter of shape, which is looked at later.
+    # The shape is checked later.
     kinds = {int, list} if tensor.dtype.startswith("int") else {int, float, list}
     if wrong := set(map(type, flat)) - kinds:
         found = ", ".join(sorted(_JSON_NAMES.get(kind, kind.__name__) for kind in wrong))

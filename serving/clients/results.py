@@ -1,4 +1,4 @@
-"""What the clients answer, beyond the results that a loaded version gives too.
+"""The results that only clients give; ``export.results`` has the others.
 
 In a shape, ``n`` is rows, ``d`` features, ``k`` clusters, ``b`` independent problems.
 """

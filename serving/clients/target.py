@@ -1,4 +1,4 @@
-"""Whom a call asks: the servers, the model, and its version or label."""
+"""The target of a call: the servers, the model, and its version or label."""
 
 import operator
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _MAX_VERSION: Final = 2**63 - 1
 
 @dataclass(frozen=True)
 class Target:
-    """Whom a call asks: a model at an address, of one version, one label, or the latest."""
+    """The target of a call: a model at an address, in one version, one label, or the latest."""
 
     address: str
     model: str

@@ -1,13 +1,13 @@
 """The embedded server: TF Serving's protocol on one machine, without Docker.
 
-One room per concern:
+The modules:
 
-- the models' life: ``version_discovery``, ``model_config``, ``served_models``, ``model_reference``
+- served models: ``version_discovery``, ``model_config``, ``served_models``, ``model_reference``
 - running them: ``servable``, ``prediction``, ``examples``, ``warmup``
-- the tensors' two spellings: ``json_*``, ``base64_strings``, ``tensor_proto``
+- tensors in JSON and in protobuf: ``json_*``, ``base64_strings``, ``tensor_proto``
 - REST: ``rest``, ``rest_paths``, ``rest_listener``, ``http_responses``
 - gRPC: ``grpc_services``, ``grpc_listener``
-- what is told of requests: ``request_monitor`` (deadline, log), ``metrics``
+- what requests have in common: ``request_monitor`` (deadline, log), ``metrics``
 - options: ``options``, ``option_messages``; ``server`` puts all together
 
 TensorFlow is imported when ``EmbeddedServer`` is first asked for.

@@ -39,7 +39,7 @@ from serving.embedded.tensor_proto import proto_of
 Context = grpc.aio.ServicerContext[Any, Any]
 
 #: The calls that TF Serving counts in its metrics.
-_COUNTED = {"Predict", "Classify", "Regress"}
+_METHODS_IN_METRICS = {"Predict", "Classify", "Regress"}
 _RELOAD = "HandleReloadConfigRequest"
 
 
@@ -99,7 +99,7 @@ def _reload_config(models: ServedModels, request: Request, message: Any) -> Any:
 
 
 #: What answers each method of the services; a StatusError is its answer too.
-_ANSWERS: dict[str, Callable[[ServedModels, Request, Any], Any]] = {
+_METHODS: dict[str, Callable[[ServedModels, Request, Any], Any]] = {
     "Predict": _predict,
     "Classify": partial(_run_examples, classify, classification_pb2.ClassificationResponse),
     "Regress": partial(_run_examples, regress, regression_pb2.RegressionResponse),
@@ -135,7 +135,7 @@ def add_services(
     ):
         handlers: dict[str, Any] = {}
         for method in service.methods:
-            if method.name in _ANSWERS:
+            if method.name in _METHODS:
                 answer = partial(_answer, method, models, monitor)
                 threads = reloading if method.name == _RELOAD else pool
                 handle = partial(_handle, method.name, answer, threads)
@@ -169,7 +169,7 @@ async def _handle(
 def _answer(
     method: Any, models: ServedModels, monitor: RequestMonitor, request: Request, raw: bytes
 ) -> bytes:
-    with monitor.observe("GRPC", request, is_counted=method.name in _COUNTED):
+    with monitor.observe("GRPC", request, is_counted=method.name in _METHODS_IN_METRICS):
         try:
             message: Any = GetMessageClass(method.input_type).FromString(raw)
         except DecodeError as error:
@@ -179,5 +179,5 @@ def _answer(
             if not message.HasField("model_spec"):
                 raise invalid_argument("Missing ModelSpec")
             request.model = ModelReference.of(message.model_spec)
-        response: bytes = _ANSWERS[method.name](models, request, message).SerializeToString()
+        response: bytes = _METHODS[method.name](models, request, message).SerializeToString()
         return response

@@ -192,10 +192,10 @@ def _regular_array(value: JsonValue, dtype: int) -> npt.NDArray[Any] | None:
         check_rank(shape)
     except InvalidTensor:
         return None
-    return _array_of(level, dtype).reshape(shape) if _are_taken(level, dtype) else None
+    return _array_of(level, dtype).reshape(shape) if _are_all_of(level, dtype) else None
 
 
-def _are_taken(values: list[JsonValue], dtype: int) -> bool:
+def _are_all_of(values: list[JsonValue], dtype: int) -> bool:
     """Whether a dtype takes all of these values, none of which is a list."""
     if not set(map(type, values)) <= _JSON_TYPES.get(dtype, set()):
         return False

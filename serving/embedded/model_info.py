@@ -15,7 +15,7 @@ SIGNATURE_DEF = "signature_def"
 def model_status(models: ServedModels, reference: ModelReference) -> Any:
     """The GetModelStatusResponse for a model.
 
-    A label is not looked at: all versions are told, as TF Serving does.
+    A label is ignored: all versions are given, as TF Serving does.
 
     Raises:
         StatusError: NOT_FOUND for an unknown model or version.

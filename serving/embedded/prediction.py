@@ -104,7 +104,7 @@ def tensor_error(inputs: Mapping[str, Any], alias: str, error: InvalidTensor) ->
         return StatusError(Code.RESOURCE_EXHAUSTED, str(error))
     if not isinstance(error, BeyondNumpy | UnsupportedDtype) or info is None:
         return invalid_argument(f"tensor parsing error: {alias}")
-    if isinstance(error, UnsupportedDtype) or _is_of(info.tensor_shape, error.shape):
+    if isinstance(error, UnsupportedDtype) or _fits(info.tensor_shape, error.shape):
         return StatusError(Code.UNIMPLEMENTED, f"Input {alias} has {error}")
     feed = info.name.replace(":", "_")
     declared = ",".join("?" if d.size < 0 else str(d.size) for d in info.tensor_shape.dim)
@@ -115,7 +115,7 @@ def tensor_error(inputs: Mapping[str, Any], alias: str, error: InvalidTensor) ->
     )
 
 
-def _is_of(declared: Any, shape: Sequence[int]) -> bool:
+def _fits(declared: Any, shape: Sequence[int]) -> bool:
     if declared.unknown_rank:
         return True
     return len(shape) == len(declared.dim) and all(

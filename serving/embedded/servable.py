@@ -37,7 +37,7 @@ class Servable:
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph)
         try:
-            with graph.as_default(), _without_loading_notices():
+            with graph.as_default(), _mute_loading_notices():
                 meta_graph = tf.compat.v1.saved_model.load(
                     self._session, [tf.saved_model.SERVING], directory
                 )
@@ -145,7 +145,7 @@ def _default(signature: Any, alias: str) -> npt.NDArray[Any]:
 
 
 @contextmanager
-def _without_loading_notices() -> Iterator[None]:
+def _mute_loading_notices() -> Iterator[None]:
     """Keep TensorFlow's hint to its other loader, and its line for every restored variable file."""
     logger = logging.getLogger("tensorflow")
 

@@ -1,4 +1,4 @@
-"""The life of the served models: which versions are loaded, and the way of each in and out.
+"""The served models: which versions are loaded, and how each is loaded and unloaded.
 
 A round compares what lies on disk with what the config wants, model by model: wanted versions are
 loaded, the highest first, and only when one of the wanted ones serves (or none is wanted) those not
@@ -30,7 +30,7 @@ _logger = logging.getLogger("serving.embedded")
 
 
 class State(Enum):
-    """Where a version is in its life; the numbers are those of GetModelStatus."""
+    """The state of a version; the numbers are those of GetModelStatus."""
 
     LOADING = 20
     AVAILABLE = 30
@@ -318,7 +318,7 @@ class ServedModels:
             return
         for name, versions in wanted.items():
             model = self._models[name]
-            self._forget_gone(model, versions)
+            self._forget_missing(model, versions)
             for version in sorted(versions, reverse=True):
                 retry = model.retries.get(version)
                 is_due = retry is None or retry.due <= time.monotonic()
@@ -329,7 +329,7 @@ class ServedModels:
                 for version in sorted(set(model.loaded) - set(versions)):
                     self._retire(model, version)
 
-    def _forget_gone(self, model: _Model, wanted: Mapping[int, str]) -> None:
+    def _forget_missing(self, model: _Model, wanted: Mapping[int, str]) -> None:
         """Forget the failures of versions that are not there any more: they may come back."""
         with self._lock:
             gone = {

@@ -76,10 +76,10 @@ _DTYPES = {
     if types_pb2.DT_INVALID < number < types_pb2.DT_FLOAT_REF
 }
 #: Their bytes are not those of their values: TensorFlow itself must take them apart.
-_ENCODED = {types_pb2.DT_STRING, types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT}
-_AS_BITS = {types_pb2.DT_HALF, types_pb2.DT_BFLOAT16}
-_IN_PAIRS = {types_pb2.DT_COMPLEX64, types_pb2.DT_COMPLEX128}
-_PACKED_AS_THEY_ARE = _IN_PAIRS | {types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_BOOL}
+_ENCODED_DTYPES = {types_pb2.DT_STRING, types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT}
+_HALF_DTYPES = {types_pb2.DT_HALF, types_pb2.DT_BFLOAT16}
+_COMPLEX_DTYPES = {types_pb2.DT_COMPLEX64, types_pb2.DT_COMPLEX128}
+_PACKED_DTYPES = _COMPLEX_DTYPES | {types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_BOOL}
 
 
 def dtype_name(dtype: int) -> str:
@@ -136,15 +136,15 @@ def ndarray_of(proto: Any) -> npt.NDArray[Any]:
         raise BeyondNumpy(shape, "dimensions that are too big for this server")
     dtype = tf.as_dtype(proto.dtype).as_numpy_dtype
     if proto.tensor_content and 0 not in shape:
-        if proto.dtype in _ENCODED:
+        if proto.dtype in _ENCODED_DTYPES:
             strings = np.array(tf.io.parse_tensor(proto.SerializeToString(), tf.string), np.object_)
             return strings.reshape(shape)
         return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
     field, stored_dtype = _FIELDS[proto.dtype]
     stored = np.array(getattr(proto, field), stored_dtype)
-    if proto.dtype in _AS_BITS:
+    if proto.dtype in _HALF_DTYPES:
         stored = stored.astype(np.uint16).view(dtype)
-    elif proto.dtype in _IN_PAIRS:
+    elif proto.dtype in _COMPLEX_DTYPES:
         stored = stored[: len(stored) // 2 * 2].view(dtype)
     return fill_shape(stored.astype(dtype, copy=False), shape)
 
@@ -203,7 +203,7 @@ def _check_content(proto: Any, elements: int) -> None:
     """Hold ``tensor_content`` against the number of elements."""
     content = proto.tensor_content
     dtype = tf.as_dtype(proto.dtype)
-    if proto.dtype in _ENCODED:
+    if proto.dtype in _ENCODED_DTYPES:
         # Each element takes a byte at least: a small message cannot ask for much.
         if elements > len(content) or not _is_parsable(proto):
             raise InvalidTensor(f"tensor_content does not hold {elements} strings")
@@ -232,10 +232,10 @@ def proto_of(array: npt.NDArray[Any]) -> Any:
         proto.tensor_shape.dim.add(size=size)
     field, _ = _FIELDS[proto.dtype]
     flat = array.ravel()
-    if flat.size and proto.dtype in _PACKED_AS_THEY_ARE:
+    if flat.size and proto.dtype in _PACKED_DTYPES:
         proto.MergeFromString(_encode_packed(field, flat))
         return proto
-    if proto.dtype in _AS_BITS:
+    if proto.dtype in _HALF_DTYPES:
         flat = flat.view(np.uint16)
     getattr(proto, field).extend(flat.tolist())
     return proto

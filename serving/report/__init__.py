@@ -1,1 +1,1 @@
-"""What is made to be looked at: the curves of a selection, the report of a version, TensorBoard."""
+"""Reports: the curves of a selection, the pages of versions, and logs for TensorBoard."""

@@ -82,8 +82,8 @@ _MOST_NUMBERS: Final = 120
 
 _Draw = TypeVar("_Draw", bound=Callable[..., Any])
 
-#: Decorates what draws: all that matplotlib does inside it has the style.
-_styled: Final[Callable[[_Draw], _Draw]] = mpl.rc_context(_STYLE)
+#: A decorator of functions that draw: matplotlib has the style inside them.
+_with_style: Final[Callable[[_Draw], _Draw]] = mpl.rc_context(_STYLE)
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def color(cluster: int) -> str:
     return CLUSTER_COLORS[cluster % len(CLUSTER_COLORS)]
 
 
-@_styled
+@_with_style
 def draw_iterations(card: "ModelCard") -> Chart | None:
     """Inertia and shift over the iterations; None where the card has none."""
     if not card.history:
@@ -127,7 +127,7 @@ def draw_iterations(card: "ModelCard") -> Chart | None:
     )
 
 
-@_styled
+@_with_style
 def draw_sizes(card: "ModelCard") -> Chart:
     """Rows in each cluster."""
     counts = [cluster.size for cluster in card.clusters]
@@ -145,7 +145,7 @@ def draw_sizes(card: "ModelCard") -> Chart:
     return _render(figure, "Sizes", f"Rows in each cluster. {shown}.")
 
 
-@_styled
+@_with_style
 def draw_distances(card: "ModelCard") -> Chart | None:
     """Distances of the rows of each cluster to its centroid, by the card's quantiles."""
     known = [cluster for cluster in card.clusters if cluster.distance_quantiles]
@@ -179,7 +179,7 @@ def draw_distances(card: "ModelCard") -> Chart | None:
     )
 
 
-@_styled
+@_with_style
 def draw_silhouettes(profile: "VersionProfile") -> Chart | None:
     """The silhouettes of the rows, cluster by cluster, sorted (Rousseeuw 1987)."""
     if profile.silhouettes is None:
@@ -218,7 +218,7 @@ def draw_silhouettes(profile: "VersionProfile") -> Chart | None:
     )
 
 
-@_styled
+@_with_style
 def draw_plane(
     profile: "VersionProfile",
     plane: "Plane",
@@ -262,7 +262,7 @@ def draw_plane(
     )
 
 
-@_styled
+@_with_style
 def draw_differences(profile: "VersionProfile") -> Chart:
     """How far each cluster's mean is from the mean of all rows, by feature."""
     order = np.argsort(-np.abs(profile.deviations).max(axis=0), kind="stable")[:_MOST_FEATURES]
@@ -295,7 +295,7 @@ def draw_differences(profile: "VersionProfile") -> Chart:
     )
 
 
-@_styled
+@_with_style
 def draw_curves(curves: Mapping[str, Any]) -> Chart:
     """The measures over k; ``curves`` is what ``select-k --out`` wrote."""
     rows: Sequence[Mapping[str, Any]] = curves["measured"]
@@ -325,7 +325,7 @@ def draw_curves(curves: Mapping[str, Any]) -> Chart:
     )
 
 
-@_styled
+@_with_style
 def draw_contingency(table: "NDArray[np.int64]", before: str, after: str) -> Chart:
     """Shares of the rows of each cluster before, by their cluster after."""
     totals = table.sum(axis=1, keepdims=True)

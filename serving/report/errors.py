@@ -1,4 +1,4 @@
-"""What can be wrong with what a report is made of.
+"""The errors of reports.
 
 Each message is one line that names the file, the value and the mend.
 """

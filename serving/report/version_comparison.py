@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from export import sample_rows
 from export.comparison import Answers, Comparison, compare, match_clusters
 from export.model_card import ModelCard
-from export.replay import answers
+from export.replay import answer_rows
 from kmeans_module import UndefinedMeasure, adjusted_rand_index, silhouette
 from kmeans_module.contract import BAD_ROW
 
@@ -66,7 +66,7 @@ class VersionComparison:
                 f"takes {', '.join(mine.feature_names)}: compare models of the same columns"
             )
         raw = sample_rows.read(after[0]) if rows is None else rows
-        one, other = answers(before[0], raw, mine), answers(after[0], raw, mine)
+        one, other = answer_rows(before[0], raw, mine), answer_rows(after[0], raw, mine)
         both = (one.cluster_index != BAD_ROW) & (other.cluster_index != BAD_ROW)
         found = compare(mine.to_model_space(raw), one, other, int(before[0].name))
         if found is None:

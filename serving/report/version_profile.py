@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from export import sample_rows
 from export.model_card import ModelCard
-from export.replay import answers
+from export.replay import answer_rows
 from kmeans_module import UndefinedMeasure, silhouette_samples
 from kmeans_module.contract import BAD_ROW
 
@@ -72,7 +72,7 @@ class VersionProfile:
         card = ModelCard.read(directory)
         is_synthetic = raw is None and not card.data.fingerprint
         given = sample_rows.read(directory) if raw is None else raw
-        found = answers(directory, given, card)
+        found = answer_rows(directory, given, card)
         good = found.cluster_index != BAD_ROW
         given, labels = given[good].astype(np.float64), found.cluster_index[good]
         rows = card.to_model_space(given)

@@ -28,7 +28,7 @@ _BLOCK_NUMBERS: Final = 2**20
 _READ_BYTES: Final = 2**20
 
 #: The types whose every value float32 holds exactly.
-_NARROW: Final = (
+_EXACT_IN_FLOAT32: Final = (
     pa.float16(),
     pa.float32(),
     pa.int8(),
@@ -54,7 +54,7 @@ class ArrowTable(Table):
         try:
             schema, self.rows = self._read_schema()
         except (pa.ArrowException, OSError) as error:
-            raise self._damaged(error) from None
+            raise self._unreadable_error(error) from None
         self.columns = tuple(schema.names)
         require_unique_names(self)
         self._types = {
@@ -73,24 +73,24 @@ class ArrowTable(Table):
     def _kinds(self) -> Mapping[str, ColumnKind]:
         return {name: _kind(kind) for name, kind in self._types.items()}
 
-    def kept_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
+    def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
         return {column: self._types[column] for column in keep}
 
     def chunks(
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
     ) -> Iterator[Chunk]:
         self.check(columns, keep)
-        is_narrow = all(self._types[column] in _NARROW for column in columns)
+        is_narrow = all(self._types[column] in _EXACT_IN_FLOAT32 for column in columns)
         dtype = pa.float32() if is_narrow else pa.float64()
         rows = min(2**16, max(1, _BLOCK_NUMBERS // len(columns)))
         try:
             for batch in self._batches(list(dict.fromkeys([*columns, *keep])), start, rows):
-                kept = keep_columns(batch, self.kept_types(keep), {})
+                kept = keep_columns(batch, self.column_types(keep), {})
                 yield Chunk(read_points(batch, columns, dtype), kept)
         except (pa.ArrowException, OSError) as error:
-            raise self._damaged(error) from None
+            raise self._unreadable_error(error) from None
 
-    def _damaged(self, error: Exception) -> UnreadableFile:
+    def _unreadable_error(self, error: Exception) -> UnreadableFile:
         lines = str(error).splitlines() or [type(error).__name__]
         return UnreadableFile(f"{self.name}: cannot be read as {self.kind}: {lines[0]}")
 

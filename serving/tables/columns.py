@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ColumnMismatch, NoRows
-from .messages import counted
+from .messages import format_count
 
 if TYPE_CHECKING:
     from .table import Table
@@ -57,12 +57,12 @@ class ColumnSelection:
 
     def notes(self) -> list[str]:
         """What a user is told of it, a line each."""
-        lines = [f"took {counted(len(self.names), 'numeric column')}: {', '.join(self.names)}"]
+        lines = [f"took {format_count(len(self.names), 'numeric column')}: {', '.join(self.names)}"]
         if self.left_out:
             others = ", ".join(
                 f"{name or '(unnamed)'}: {holds}" for name, holds in self.left_out.items()
             )
-            lines.append(f"left out {counted(len(self.left_out), 'column')} ({others})")
+            lines.append(f"left out {format_count(len(self.left_out), 'column')} ({others})")
         if self.is_headerless:
             lines.append("warning: the names of the columns are numbers; has the file no header?")
         return lines
@@ -125,7 +125,7 @@ def unused_columns_note(tables: Iterable["Table"], used: Iterable[str]) -> str |
     given = [column for table in tables if table.has_names for column in table.columns]
     taken = set(used)
     unused = [column for column in dict.fromkeys(given) if column not in taken]
-    return f"ignored {counted(len(unused), 'column')}: {', '.join(unused)}" if unused else None
+    return f"ignored {format_count(len(unused), 'column')}: {', '.join(unused)}" if unused else None
 
 
 def require_columns(table: "Table", wanted: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Whether the quotes of a CSV file fit, looked at while the file is read.
+"""Check the quotes of a CSV file while the file is read.
 
 A reader of CSV takes a quote that is not closed for the start of a value of many lines, and so
 loses the rows of these lines without a word. By RFC 4180 a quoted value fills its cell, and a quote
@@ -19,11 +19,11 @@ import pyarrow as pa
 _QUOTE: Final = ord('"')
 
 #: What stands beside a quote that begins or ends a value, by its byte.
-_BESIDE: Final = np.isin(np.arange(256), list(b',\r\n"'))
+_DELIMITERS: Final = np.isin(np.arange(256), list(b',\r\n"'))
 
 
 class QuoteWatcher:
-    """A file for pyarrow to read, whose quotes are looked at.
+    """A file for pyarrow to read, whose quotes are checked.
 
     Args:
         file: the text, read from its start.
@@ -44,7 +44,7 @@ class QuoteWatcher:
     def read(self, size: int = -1) -> bytes:
         with self._lock:
             block = b"" if self.closed else self._file.read(size)
-            if self._is_watching and not self.closed and not self._fits(block):
+            if self._is_watching and not self.closed and not self._check_block(block):
                 self._is_watching = False
                 self._on_doubt()
             return block
@@ -54,8 +54,8 @@ class QuoteWatcher:
             self.closed = True
             self._file.close()
 
-    def _fits(self, block: bytes) -> bool:
-        """Look at the next block; at the end of the file, which is empty, at the whole."""
+    def _check_block(self, block: bytes) -> bool:
+        """Whether the quotes of the next block fit; an empty block is the end of the file."""
         if not block:
             block = b"\n"
             if self._is_open:
@@ -74,6 +74,6 @@ class QuoteWatcher:
         self._is_open = bool(opens[-1])
         first, last = places[opens], places[~opens]
         return bool(
-            _BESIDE[text[first[first > 0] - 1]].all()
-            and _BESIDE[text[last[last < len(text) - 1] + 1]].all()
+            _DELIMITERS[text[first[first > 0] - 1]].all()
+            and _DELIMITERS[text[last[last < len(text) - 1] + 1]].all()
         )

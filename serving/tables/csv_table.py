@@ -95,7 +95,7 @@ class CsvTable(Table):
                 if len(_parse_numbers(present)[1]) == len(present) > 0:
                     require_numbers(self, column, _text_kind(present[0].as_py()))
 
-    def kept_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
+    def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
         """Text, as it stands in the file."""
         return dict.fromkeys(keep, pa.string())
 
@@ -106,7 +106,7 @@ class CsvTable(Table):
         row = 0
         if not set(columns).isdisjoint(keep):
             # What is kept is text, and what is taken for a number is none any more.
-            yield from self._careful_chunks(columns, keep, start)
+            yield from self._text_chunks(columns, keep, start)
             return
         try:
             for batch in self._batches(columns, pa.float64(), keep):
@@ -114,10 +114,10 @@ class CsvTable(Table):
                 if row > start:
                     picked = batch.slice(max(0, start - begins))
                     faults: dict[int, Fault] = {}
-                    kept = keep_columns(picked, self.kept_types(keep), faults)
+                    kept = keep_columns(picked, self.column_types(keep), faults)
                     yield Chunk(read_points(picked, columns, pa.float64()), kept, faults)
         except pa.ArrowInvalid:
-            yield from self._careful_chunks(columns, keep, max(start, row))
+            yield from self._text_chunks(columns, keep, max(start, row))
 
     def place(self, row: int) -> str:
         for number, line in self._row_lines():
@@ -125,7 +125,7 @@ class CsvTable(Table):
                 return f"row {row} (line {line})"
         return f"row {row}"
 
-    def _careful_chunks(
+    def _text_chunks(
         self, columns: Sequence[str], keep: Sequence[str], start: int
     ) -> Iterator[Chunk]:
         names = list(dict.fromkeys([*columns, *keep]))
@@ -140,11 +140,11 @@ class CsvTable(Table):
                 lengths[number - row] = length
                 end += 1
             if end > max(row, start):
-                chunk = self._careful_chunk(batch, columns, keep, lengths)
+                chunk = self._text_chunk(batch, columns, keep, lengths)
                 yield chunk.slice(max(0, start - row), end - row)
             row = end
 
-    def _careful_chunk(
+    def _text_chunk(
         self,
         batch: pa.RecordBatch,
         columns: Sequence[str],
@@ -174,7 +174,7 @@ class CsvTable(Table):
             places = np.full(rows, -1)
             places[whole] = np.arange(len(batch))
             batch = batch.take(pa.array(places, mask=places < 0))
-        return Chunk(points, keep_columns(batch, self.kept_types(keep), faults), faults)
+        return Chunk(points, keep_columns(batch, self.column_types(keep), faults), faults)
 
     def _read_header(self) -> tuple[str, ...]:
         try:
@@ -185,7 +185,7 @@ class CsvTable(Table):
                 f"{self.name}: the header is not CSV: {error}; is a quote not closed?"
             ) from None
         except (OSError, EOFError, zlib.error) as error:
-            raise self._damaged(error) from None
+            raise self._unreadable_error(error) from None
         if header is None:
             raise UnreadableFile(f"{self.name}: is empty; the first line should name the columns")
         for name in header:
@@ -281,9 +281,9 @@ class CsvTable(Table):
                     "is a quote not closed?"
                 ) from None
             except (OSError, EOFError, zlib.error) as error:
-                raise self._damaged(error) from None
+                raise self._unreadable_error(error) from None
 
-    def _damaged(self, error: Exception) -> UnreadableFile:
+    def _unreadable_error(self, error: Exception) -> UnreadableFile:
         reason = getattr(error, "strerror", None) or error
         return UnreadableFile(f"{self.name}: cannot be read: {reason}")
 

@@ -27,9 +27,9 @@ KINDS: Final = {
 #: CSV on standard input.
 STANDARD_INPUT: Final = Path("-")
 
-_SAME: Final = {".tfrecords": ".tfrecord", ".arrows": ".arrow"}
+_ALIASES: Final = {".tfrecords": ".tfrecord", ".arrows": ".arrow"}
 
-_ENDINGS: Final = ", ".join([*KINDS, *_SAME])
+_ENDINGS: Final = ", ".join([*KINDS, *_ALIASES])
 
 # Pipelines of TensorFlow write shards, as in rows.tfrecord-00003-of-00010.
 _ENDING: Final = re.compile(r"(\.[a-z]+)(?:-\d+-of-\d+)?(\.gz)?$")
@@ -40,7 +40,7 @@ def kind_of(path: Path) -> str | None:
     ending = _ENDING.search(path.name.lower())
     if ending is None:
         return None
-    kind = _SAME.get(ending[1], ending[1]) + (ending[2] or "")
+    kind = _ALIASES.get(ending[1], ending[1]) + (ending[2] or "")
     return kind if kind in KINDS else None
 
 

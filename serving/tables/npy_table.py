@@ -50,7 +50,7 @@ class NpyTable(Table):
     def _kinds(self) -> Mapping[str, ColumnKind]:
         return dict.fromkeys(self.columns, NUMBERS)
 
-    def kept_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
+    def column_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
         import pyarrow as pa
 
         return dict.fromkeys(keep, pa.from_numpy_dtype(self._dtype))
@@ -69,16 +69,16 @@ class NpyTable(Table):
             block = np.array(array[first : first + rows], self._dtype)
             yield Chunk(
                 np.ascontiguousarray(block[:, picked], np.float32 if narrow else np.float64),
-                self._kept(block, keep),
+                self._record_batch(block, keep),
             )
 
-    def _kept(self, block: NDArray[Any], keep: Sequence[str]) -> "pa.RecordBatch | None":
+    def _record_batch(self, block: NDArray[Any], keep: Sequence[str]) -> "pa.RecordBatch | None":
         if not keep:
             return None
         import pyarrow as pa
 
         columns = [pa.array(block[:, self.columns.index(name)]) for name in keep]
-        return pa.record_batch(columns, schema=pa.schema(self.kept_types(keep)))
+        return pa.record_batch(columns, schema=pa.schema(self.column_types(keep)))
 
     def _open(self) -> NDArray[Any]:
         try:

@@ -118,7 +118,7 @@ class Table(ABC):
             require_numbers(self, column, kinds[column])
 
     @abstractmethod
-    def kept_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
+    def column_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
         """The types that these columns have in ``Chunk.kept``."""
 
     @abstractmethod

@@ -22,7 +22,7 @@ from .errors import ColumnMismatch, UnreadableFile
 from .record_batches import keep_columns, read_points
 from .table import Chunk, Fault, Table
 
-#: Records that are looked at to learn what the columns are.
+#: Records that are read to learn what the columns are.
 _FIRST_RECORDS: Final = 100
 
 #: Records in a chunk.
@@ -83,7 +83,7 @@ class TfRecordTable(Table):
                     "that is kept has one value; leave it out"
                 )
 
-    def kept_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
+    def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
         return {name: _LISTS[self._lists[name]][1] for name in keep}
 
     def chunks(
@@ -106,9 +106,9 @@ class TfRecordTable(Table):
             except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
                 # One of them is no Example, or has another type: look at each. TensorFlow's message
                 # quotes the bytes of what is none.
-                cells = self._one_by_one(records, names, keep, faults)
+                cells = self._parse_each(records, names, keep, faults)
             batch = pa.record_batch(list(cells.values()), list(cells))
-            kept = keep_columns(batch, self.kept_types(keep), faults)
+            kept = keep_columns(batch, self.column_types(keep), faults)
             yield Chunk(read_points(batch, columns, dtype), kept, faults)
 
     def place(self, row: int) -> str:
@@ -128,14 +128,14 @@ class TfRecordTable(Table):
                         pass
         except tf.errors.OpError as error:
             line = (str(error.message).splitlines() or [type(error).__name__])[0]
-            raise self._damaged(_FRAMEWORK.sub("", line).strip()) from None
+            raise self._unreadable_error(_FRAMEWORK.sub("", line).strip()) from None
         except (OSError, EOFError, zlib.error) as error:
-            raise self._damaged(str(error)) from None
+            raise self._unreadable_error(str(error)) from None
 
-    def _damaged(self, reason: str) -> UnreadableFile:
+    def _unreadable_error(self, reason: str) -> UnreadableFile:
         return UnreadableFile(f"{self.name}: cannot be read as TFRecord: {reason}")
 
-    def _one_by_one(
+    def _parse_each(
         self,
         records: NDArray[np.object_],
         names: Sequence[str],

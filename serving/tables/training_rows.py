@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .columns import require_columns, to_float32
 from .errors import BadCell, NoRows
-from .messages import counted, describe_not_finite
+from .messages import describe_not_finite, format_count
 from .table import Block, Table
 
 #: A column whose values float32 moves by more than this part of its spread is warned of.
@@ -48,13 +48,13 @@ class TrainingRows:
         if incomplete := self.rows_left_out - self.zero_rows:
             lacking = ", ".join(f"{name}: {count}" for name, count in self.missing.items())
             lines.append(
-                f"left out {incomplete:,} of {counted(self.rows_read, 'row')} "
+                f"left out {incomplete:,} of {format_count(self.rows_read, 'row')} "
                 f"with a missing value ({lacking})"
             )
         if self.zero_rows:
             lines.append(
-                f"left out {counted(self.zero_rows, 'row')} of zeros, which have no direction for "
-                "cosine distance"
+                f"left out {format_count(self.zero_rows, 'row')} of zeros, which have no direction "
+                "for cosine distance"
             )
         lines += [
             f"warning: column {name!r} loses digits as float32, which the model takes: its values "

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scripts import release_rehearsal
-from scripts.documented_commands import Command, commands
+from scripts.documented_commands import Command, parse_commands
 
 pytestmark = pytest.mark.slow
 
@@ -24,7 +24,7 @@ def rehearsed() -> str:
 
 
 def test_every_command_of_the_page_ends_as_the_page_says(rehearsed: str) -> None:
-    steps = list(commands(release_rehearsal.PAGE))
+    steps = list(parse_commands(release_rehearsal.PAGE))
     assert len(steps) > 15
     assert [line[2:] for line in rehearsed.splitlines() if line.startswith("$ ")] == [
         step.text for step in steps
@@ -73,7 +73,7 @@ def test_the_commands_of_a_page_are_those_of_its_blocks(tmp_path: Path) -> None:
         "```\nno command\n```\n## B\n```sh kubectl\n# Kubernetes\nthird\n```\n"
         "```python\nno()\n```\n"
     )
-    assert list(commands(page)) == [
+    assert list(parse_commands(page)) == [
         Command("A", 3, None, "first", 3),
         Command("A", 6, None, "second goes on", 0),
         Command("B", 14, "kubectl", "third", 0),

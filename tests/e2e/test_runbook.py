@@ -16,7 +16,7 @@ import export.errors
 import serving.embedded.errors
 import serving.errors
 from export import validation
-from scripts.documented_commands import ROOT, Command, commands, run
+from scripts.documented_commands import ROOT, Command, parse_commands, run
 from serving.cli import main
 from serving.embedded import EmbeddedServer
 from tests.debian_programs import require_program
@@ -24,7 +24,7 @@ from tests.docker.packaged_programs import packaged_program
 from tests.published_models import publish_unvalidated
 
 PAGE = ROOT / "docs" / "runbook.md"
-COMMANDS = list(commands(PAGE))
+COMMANDS = list(parse_commands(PAGE))
 
 
 def of(needs: str | None) -> list[Command]:

@@ -115,7 +115,7 @@ def _answer_alike(signature: str, inputs: Mapping[str, Any]) -> dict[str, NDArra
 
 def seal(version: Path) -> None:
     """Write the hashes of a version's files, as they now are, into its card."""
-    replace(ModelCard.read(version), files_sha256=file_hashes.hashes(version)).write(version)
+    replace(ModelCard.read(version), files_sha256=file_hashes.hash_files(version)).write(version)
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_the_gate_refuses_a_model_too_far_with_the_figures_unless_forced(
     assert publish(other, base, force=True) == 2
     forced = ModelCard.read(base / "2").forced
     assert "--max-inertia-rise" in forced[0]
-    assert file_hashes.findings(base / "2") == []
+    assert file_hashes.find_changes(base / "2") == []
 
 
 def test_a_model_of_other_columns_or_without_rows_cannot_be_compared(

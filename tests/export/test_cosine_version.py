@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import silhouette_score
 
 from export import ModelCard, make_card, write_candidate
-from export.replay import findings, measure
+from export.replay import collect_findings, measure
 from kmeans_module import fit
 
 from .conftest import FEATURE_NAMES, PARAMETERS
@@ -39,7 +39,7 @@ def test_the_card_says_which_distance_it_is(version: Path, points: NDArray[np.fl
 def test_its_golden_requests_are_answered_by_the_loaded_graph_also_as_examples(
     version: Path,
 ) -> None:
-    assert findings(version) == []
+    assert collect_findings(version) == []
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from export.model_card import CARD_FILE
 
 
 def test_a_candidate_is_what_was_exported(candidate: Path) -> None:
-    assert file_hashes.findings(candidate) == []
+    assert file_hashes.find_changes(candidate) == []
     hashed = set(ModelCard.read(candidate).files_sha256)
     files = {p.relative_to(candidate).as_posix() for p in candidate.rglob("*") if p.is_file()}
     assert hashed == files - {CARD_FILE.as_posix()}
@@ -24,14 +24,14 @@ def test_a_flipped_byte_anywhere_is_found(spoilable: Path) -> None:
             spoilt = bytearray(sound)
             spoilt[position] ^= 1 << rng.randrange(8)
             path.write_bytes(spoilt)
-            assert file_hashes.findings(spoilable), (path, position)
+            assert file_hashes.find_changes(spoilable), (path, position)
         path.write_bytes(sound)
-    assert file_hashes.findings(spoilable) == []
+    assert file_hashes.find_changes(spoilable) == []
 
 
 def test_a_file_that_is_missing_or_was_added_is_found(spoilable: Path) -> None:
     (spoilable / "batching_params.pbtxt").rename(spoilable / "new.txt")
-    assert file_hashes.findings(spoilable) == [
+    assert file_hashes.find_changes(spoilable) == [
         "batching_params.pbtxt is missing",
         "new.txt was not exported with it",
     ]
@@ -40,4 +40,4 @@ def test_a_file_that_is_missing_or_was_added_is_found(spoilable: Path) -> None:
 @pytest.mark.usefixtures("plain_card")
 def test_a_version_without_hashes_says_so(tmp_path: Path, plain_card: ModelCard) -> None:
     plain_card.write(tmp_path)
-    assert "holds no hashes" in file_hashes.findings(tmp_path)[0]
+    assert "holds no hashes" in file_hashes.find_changes(tmp_path)[0]

@@ -59,7 +59,7 @@ def test_bad_rows_are_recorded_as_the_contract_says_and_the_others_as_if_alone(
 
 
 def test_nothing_is_lacking_in_what_is_chosen(requests: list[GoldenRequest]) -> None:
-    assert golden_requests.missing(requests, 4) == []
+    assert golden_requests.find_missing(requests, 4) == []
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_nothing_is_lacking_in_what_is_chosen(requests: list[GoldenRequest]) -> 
 def test_what_a_new_version_is_not_asked_is_found(
     requests: list[GoldenRequest], left_out: Callable[[GoldenRequest], bool], finding: str
 ) -> None:
-    (found,) = golden_requests.missing([each for each in requests if not left_out(each)], 4)
+    (found,) = golden_requests.find_missing([each for each in requests if not left_out(each)], 4)
     assert found.startswith(f"the golden requests {finding}")
 
 
@@ -89,7 +89,7 @@ def test_rows_are_not_demanded_of_centroids_that_are_all_alike() -> None:
     answer = _TwoCentroids(0.0, 0.0)
     chosen = golden_requests.choose(np.full((8, 1), 5.0), 2, answer)
     assert not any(len(batch) == 1 for batch in _batches(chosen, "assign"))
-    assert golden_requests.missing(chosen, 2) == []
+    assert golden_requests.find_missing(chosen, 2) == []
 
 
 def test_all_centroids_and_one_fit_step_are_recorded(

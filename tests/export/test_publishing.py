@@ -27,7 +27,7 @@ from export import (
     warmup,
 )
 from export.comparison import Comparison
-from export.replay import findings
+from export.replay import collect_findings
 from export.repository import config_entry
 from kmeans_module import FitResult
 
@@ -62,8 +62,8 @@ def test_a_fit_is_published_through_the_gate_and_answers_as_it_did(
     assert (first.version, first.directory, second.version) == (1, base / "1", 2)
     assert [each.live_version for each in figures] == [1]
     assert _entries(base) == [".publish.lock", "1", "2", "history.jsonl"]
-    assert findings(base / "1") == []
-    assert file_hashes.findings(base / "1") == []
+    assert collect_findings(base / "1") == []
+    assert file_hashes.find_changes(base / "1") == []
     card = ModelCard.read(base / "1")
     assert (card.model, card.feature_names, card.data.files) == (
         "blobs",
@@ -145,7 +145,7 @@ def test_a_fit_too_far_from_the_live_version_is_refused_unless_forced(
     assert versions(base) == ()
     forced = publish_fit(fitted, points, base, feature_names=FEATURE_NAMES, force=True)
     assert len(forced.card.forced) == 2
-    assert file_hashes.findings(base / "1") == []
+    assert file_hashes.find_changes(base / "1") == []
     loose = Thresholds(max_inertia_rise=3, min_rows_kept=0.1)
     near = publish_fit(fitted, points, base, feature_names=FEATURE_NAMES, thresholds=loose)
     assert (near.version, near.card.forced) == (2, ())

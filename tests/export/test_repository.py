@@ -36,7 +36,7 @@ from export import (
 from export.errors import InvalidModelsConfig
 from export.label_moves import Plan, carry_out
 from export.models_config import Entry
-from export.replay import findings
+from export.replay import collect_findings
 from export.storage import LocalStorage
 
 from .conftest import seal
@@ -122,7 +122,7 @@ def test_a_candidate_goes_through_the_gate_and_is_published_as_it_was(
     assert publish(candidate, base) == 1
     assert _entries(base) == ["1"]
     assert _digest(base / "1") == _digest(candidate)
-    assert findings(base / "1") == []
+    assert collect_findings(base / "1") == []
     assert ModelCard.read(base / "1") == card
 
 
@@ -417,7 +417,7 @@ def test_eight_publishers_at_once_publish_versions_that_all_load(
     assert [publisher.returncode for publisher in publishers] == [0] * 8, outputs
     assert versions(base) == tuple(range(1, 9))
     for version in versions(base):
-        assert findings(version_directory(base, version)) == []
+        assert collect_findings(version_directory(base, version)) == []
     live = _config_of(base)
     assert len(live["versions"]) == 1
     assert live["labels"] == {"stable": live["versions"][0]}

@@ -15,7 +15,7 @@ from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from export import publish, write_candidate
 from export.errors import UnsupportedEstimator
-from export.replay import findings
+from export.replay import collect_findings
 from export.sklearn_import import from_sklearn
 
 
@@ -81,7 +81,7 @@ def test_an_imported_model_is_published_as_any_other(tmp_path: Path) -> None:
     imported = from_sklearn(estimator, feature_names=load_wine().feature_names, model="wine")
     write_candidate(tmp_path / "candidate", imported.module, imported.card, imported.rows)
     assert publish(tmp_path / "candidate", tmp_path / "models" / "wine") == 1
-    assert findings(tmp_path / "models" / "wine" / "1") == []
+    assert collect_findings(tmp_path / "models" / "wine" / "1") == []
     assert imported.card.standardize
     assert imported.card.feature_names == tuple(load_wine().feature_names)
     assert sum(cluster.size for cluster in imported.card.clusters) == len(train)

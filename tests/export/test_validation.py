@@ -25,7 +25,7 @@ from export import (
     write_candidate,
 )
 from export.model_card import CARD_FILE
-from export.replay import findings
+from export.replay import collect_findings
 from export.warmup import WARMUP_FILE
 from export.wire import serving_pb2
 from kmeans_module import KMeansModule, fit
@@ -115,14 +115,14 @@ def test_a_missing_or_flipped_part_is_found(
     spoilable: Path, spoil: Callable[[Path], Any], message: str
 ) -> None:
     spoil(spoilable)
-    found = findings(spoilable)
+    found = collect_findings(spoilable)
     assert message in "; ".join(found)
     assert not any("\n" in line for line in found)
 
 
 def test_a_card_of_another_width_is_found(spoilable: Path, card: ModelCard) -> None:
     dataclasses.replace(card, n_features=7, n_clusters=9).write(spoilable)
-    found = "; ".join(findings(spoilable))
+    found = "; ".join(collect_findings(spoilable))
     assert "assign: points is (None, 3), the card and the contract say (n, 7)" in found
     assert "transform: all_distances is (None, 4), the card and the contract say (n, 9)" in found
 
@@ -140,7 +140,7 @@ def test_a_model_without_one_of_the_signatures_is_found(
     tf.saved_model.save(
         result.module, str(tmp_path / "candidate"), signatures=result.module.signatures
     )
-    found = "; ".join(findings(tmp_path / "candidate"))
+    found = "; ".join(collect_findings(tmp_path / "candidate"))
     assert "the model has no such signature" in found
     assert "signatures are ['assign', 'decode'" in found
     assert "warm-up record 3: the model has no signature 'score'" in found
@@ -160,12 +160,12 @@ def test_a_warmup_record_that_a_server_would_fail_on_is_found(
     records = list(warmup.read(spoilable))
     change(records[4].predict_log.request)
     _write_warmup(spoilable, records)
-    assert message in "; ".join(findings(spoilable))
+    assert message in "; ".join(collect_findings(spoilable))
 
 
 def test_more_warmup_records_than_a_server_takes_are_found(spoilable: Path) -> None:
     _write_warmup(spoilable, [next(warmup.read(spoilable))] * (warmup.MOST_RECORDS + 1))
-    assert "more than 1000 records" in "; ".join(findings(spoilable))
+    assert "more than 1000 records" in "; ".join(collect_findings(spoilable))
 
 
 def _write_warmup(version: Path, records: list[serving_pb2.PredictionLog]) -> None:
@@ -187,7 +187,7 @@ def test_a_golden_answer_of_another_shape_or_name_or_dtype_is_found(spoilable: P
         ],
     )
     now = "centroid is float32 [2, 3], recorded was"
-    assert findings(spoilable) == [
+    assert collect_findings(spoilable) == [
         f"reloaded: golden request 0 (decode): {now} float32 [1, 3]",
         "reloaded: golden request 1 (decode): outputs are ['centroid'], recorded were ['center']",
         f"reloaded: golden request 2 (decode): {now} float64 [2, 3]",

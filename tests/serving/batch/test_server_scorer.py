@@ -19,7 +19,7 @@ from export.golden_requests import GoldenRequest
 from serving.batch import assignments, score_files
 from serving.batch.errors import NoAnswer, OtherModel
 from serving.batch.output_folder import OutputFolder
-from serving.batch.server_scorer import ServerScorer, cause
+from serving.batch.server_scorer import ServerScorer, extract_cause
 from serving.clients.grpc_client import GrpcClient
 from serving.errors import ServingError
 from tests.serving.cli.command import COMMAND, environment
@@ -132,7 +132,7 @@ def test_where_nothing_answers_one_line_says_so_and_what_to_do(address: str) -> 
 def test_of_what_grpc_says_of_a_connection_the_cause_is_told(
     message: str, words: str | None
 ) -> None:
-    assert cause(ServingError(message)) == (words or message)
+    assert extract_cause(ServingError(message)) == (words or message)
 
 
 def test_another_version_another_model_or_another_size_stops_before_any_row(

@@ -92,7 +92,7 @@ def test_every_kind_gives_the_same_rows_from_any_row_on(tmp_path: Path, name: st
             for text in chunk.kept["id"].to_pylist()
         ]
         assert kept == TABLE["id"].to_pylist()[start:]
-    assert {str(kind) for kind in table.kept_types(["id"]).values()} == {"string"}
+    assert {str(kind) for kind in table.column_types(["id"]).values()} == {"string"}
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.tfrecord", "rows.parquet", "rows.npy"])
