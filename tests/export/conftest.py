@@ -1,4 +1,4 @@
-"""One small fit and its candidate, made once for the room; and a stand-in that needs no fit."""
+"""One small fit and its candidate, made once for these tests; and a stand-in that needs no fit."""
 
 import shutil
 from collections.abc import Callable, Mapping
