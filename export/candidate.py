@@ -38,7 +38,7 @@ def write_candidate(
 
     Raises:
       CandidateNotWritten: ``directory`` exists, or the disk does not take it; nothing is left.
-      InvalidCandidate: the points do not fit the model, or the card says of it what is not so.
+      InvalidCandidate: the points do not fit the model, or the card contradicts it.
     """
     module = fitted.module if isinstance(fitted, FitResult) else fitted
     if points.ndim != 2 or not len(points) or points.shape[1] != card.n_features:
@@ -63,7 +63,7 @@ def write_candidate(
 
 
 def _check_card(card: ModelCard, module: "KMeansModule", result: FitResult | None) -> None:
-    """Raise InvalidCandidate for what the card says and the model, or its fit, does not."""
+    """Raise InvalidCandidate where the card contradicts the model or its fit."""
     shift, scale = (tuple(each.numpy().tolist()) for each in (module.shift, module.scale))
     facts: dict[str, Any] = {
         "n_clusters": module.n_clusters,

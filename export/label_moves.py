@@ -39,7 +39,7 @@ class Server(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """A model's entry before and after, and what is said of the way from the one to the other."""
+    """A model's entry before and after a move, with the steps between them and their effect."""
 
     name: str
     before: Entry
@@ -57,7 +57,7 @@ class Plan:
         )
 
     def _source(self, label: str) -> int | None:
-        """Where a label was; of an entry by hand without ``stable``, what was as good as that."""
+        """Where a label was; ``stable`` of a hand-made entry without it, on the highest version."""
         was = self.before.stable if label == STABLE else self.before.labels.get(label)
         return None if was == self.after.labels.get(label) else was
 

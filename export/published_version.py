@@ -21,7 +21,7 @@ _R = TypeVar("_R", Assignment, Score, Distances, Centroids)
 class PublishedVersion:
     """A version of a model, to be asked in this process; threads may share it.
 
-    The questions are answered as by a server. ``points`` are real numbers [n, d] in raw units, or a
+    The methods answer as a server does. ``points`` are real numbers [n, d] in raw units, or a
     data frame, whose columns are taken by the names of the card. A row with NaN or infinity is
     answered with -1. Each raises InvalidPoints for rows of another width, and InvalidCandidate when
     the version cannot be loaded.
@@ -121,7 +121,7 @@ def load(base: str | Path, version: int | None = None) -> PublishedVersion:
     """A version of a model, by default the live one.
 
     The live version is what ``models.config`` has as ``stable``; of a model without an entry there,
-    and in an object store, the highest. The model itself is loaded with the first question, which
+    and in an object store, the highest. The model itself is loaded by the first call, which
     needs TensorFlow. ::
 
         version = load("models/customers")

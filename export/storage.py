@@ -32,11 +32,7 @@ _PATH_OF_ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9.]+:/[^/]")
 
 
 class Storage(Protocol):
-    """The place of a model, as publishing and loading see it.
-
-    The methods raise PublishFailed for what the place does not allow, and ``errors`` for what
-    breaks on the way.
-    """
+    """The place of a model: raises PublishFailed where it refuses, ``errors`` where it fails."""
 
     errors: tuple[type[Exception], ...] = (OSError,)
     base: str | Path
@@ -68,10 +64,7 @@ class Storage(Protocol):
         """Where the next version is to be written; it goes when the block ends."""
 
     def commit(self, version: Path) -> int:
-        """Make the version in the staging folder one of the model; gives its number.
-
-        The first version of a model is then live.
-        """
+        """Make the staged version one of the model, live if it is the first; gives its number."""
 
 
 def open_storage(

@@ -2,9 +2,9 @@
 
 ``python -m export.validation DIR [LIVE [ROWS]]`` prints one line of JSON, ``{"findings": [...]}``,
 and exits with 0 when there is no finding, and 3 when there is. With LIVE, the directory of the
-version that is live, the line also has how far DIR is from it, measured on the rows of ROWS, an
-.npy file, or on those that lie in DIR. A process of its own, so that nothing in memory
-stands in for what is not on disk, and so that a crash of the loader is an answer like others.
+live version, the line also has how far DIR is from it, measured on the rows of ROWS, an .npy file,
+or on those in DIR. In a process of its own nothing in memory can stand in for a missing file, and a
+crash of the loader is told like a finding.
 """
 
 import json

@@ -1,9 +1,8 @@
 """Rows as a compiled kernel reads them: where they lie, without a copy.
 
-A kernel takes only memory that begins at an aligned address, and rows begin where they like. So it
-is given a window: numbers from the aligned address before its first row on, how many of them to
-skip, and how many rows there are. Only a window that would reach beyond the table, the first or
-the last of it, is a copy.
+A kernel takes only memory that begins at an aligned address. So it is given a window: numbers from
+the aligned address before its first row on, how many of them to skip, and how many rows there are.
+Only a window that would reach beyond the table, the first or the last of it, is a copy.
 """
 
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Write the clients that wait from those that await.
+"""Write the sync clients from the async ones.
 
 ::
 
@@ -43,7 +43,7 @@ _REPLACEMENTS: Final = (
 
 
 def generate(source: Path) -> str:
-    """The text of the client that waits, of the file of the one that awaits."""
+    """The text of the sync client, from the file of the async one."""
     text = source.read_text()
     for pattern, replacement in _REPLACEMENTS:
         text = re.sub(pattern, replacement, text)

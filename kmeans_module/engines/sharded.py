@@ -1,7 +1,6 @@
 """Lloyd steps on every core: each takes the steps of a range of the rows, its shard.
 
-So what NumPy does for a step, too, is done on each core, not only the kernels, which two loops of
-one graph would run beside each other.
+So the part of a step that NumPy does, too, runs on every core, not only the kernels.
 """
 
 from abc import ABC, abstractmethod

@@ -2,7 +2,7 @@
 
 The rows of a file are cut into parts of ``part_rows``, each of which becomes one file of the
 output; a part is scored in batches that are counted from its own first row. So the answers are the
-same bits whoever scores a part, and wherever a run before had ended.
+same to the bit whoever scores a part, and wherever an earlier run ended.
 """
 
 from dataclasses import dataclass

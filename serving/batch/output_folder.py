@@ -41,8 +41,8 @@ _ROW_FOLDERS: Final[tuple[_RowFolder, ...]] = ("scored", "rejected")
 class FileStamp:
     """A file as it was when it was written.
 
-    One of the same size and time is trusted without being read, so that going on does not mean to
-    read all that was written. Of one with another time, as a copy has, the hash decides.
+    A file of the same size and time is trusted unread, so that a run resumes quickly. For one with
+    another time, such as a copy, the hash decides.
     """
 
     bytes: int

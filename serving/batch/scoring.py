@@ -199,9 +199,7 @@ def _reject_rows(
 ) -> pa.RecordBatch:
     """What is said of the rows that were not scored. Raises BadRow when the job is to stop."""
     chunk = batch.chunk
-    faults = [
-        chunk.faults.get(row) or _describe_fault(job, chunk.points[row]) for row in rows.tolist()
-    ]
+    faults = [chunk.faults.get(row) or _find_fault(job, chunk.points[row]) for row in rows.tolist()]
     numbers = rows + batch.rows_before + 1
     if job.on_bad_row is OnBadRow.FAIL:
         raise BadRow(
@@ -217,7 +215,7 @@ def _reject_rows(
     return pa.record_batch(columns, schema=REJECTED)
 
 
-def _describe_fault(job: Job, values: NDArray[np.floating[Any]]) -> Fault:
+def _find_fault(job: Job, values: NDArray[np.floating[Any]]) -> Fault:
     """Why a row of numbers was not scored."""
     bad = np.flatnonzero(~np.isfinite(to_float32(values)))
     if len(bad):

@@ -1,4 +1,4 @@
-"""What is counted of scored rows: it adds up over parts, whoever scored them and in what order."""
+"""Counts of scored rows, which add up over parts in any order."""
 
 import math
 from collections import Counter

@@ -31,13 +31,13 @@ def integer(least: int) -> Callable[[object], int]:
 
 def parse_share(text: object) -> float:
     """A parser of numbers from 0 to 1."""
-    value = parse_not_negative(text)
+    value = parse_amount(text)
     if value > 1:
         raise typer.BadParameter(f"{text} is no share: it is to be from 0 to 1")
     return value
 
 
-def parse_not_negative(text: object) -> float:
+def parse_amount(text: object) -> float:
     """A parser of finite numbers of at least 0."""
     try:
         value = float(str(text))

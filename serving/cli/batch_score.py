@@ -23,7 +23,7 @@ from .arguments import (
     VersionOption,
     examples,
     integer,
-    parse_not_negative,
+    parse_amount,
     read_version,
 )
 from .beam_log import short_beam_log
@@ -166,7 +166,7 @@ def batch_score(
     patience: Annotated[
         float,
         typer.Option(
-            parser=parse_not_negative,
+            parser=parse_amount,
             metavar="X",
             help="Seconds that rows wait for a server that restarts.",
         ),

@@ -9,7 +9,7 @@ import typer
 
 from export.addresses import model_name
 
-from .arguments import parse_not_negative
+from .arguments import parse_amount
 from .errors import UserMistake
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ConnectionOptions:
 
     timeout: Annotated[
         float,
-        typer.Option(parser=parse_not_negative, metavar="X", help="Seconds that a call may take."),
+        typer.Option(parser=parse_amount, metavar="X", help="Seconds that a call may take."),
     ] = 5.0
     headers: Annotated[
         list[str] | None,

@@ -12,7 +12,7 @@ import typer
 from export.comparison import Thresholds
 from export.errors import PublishRefused
 
-from .arguments import parse_not_negative, parse_share
+from .arguments import parse_amount, parse_share
 from .label_options import ServedAtOption
 from .terminal import note, print_json
 from .training_input import read_model_rows
@@ -29,7 +29,7 @@ class GateOptions:
     max_inertia_rise: Annotated[
         float,
         typer.Option(
-            parser=parse_not_negative,
+            parser=parse_amount,
             metavar="X",
             help="Refuse when the inertia is higher than the live version's by more than this "
             "share.",
@@ -46,7 +46,7 @@ class GateOptions:
     max_share_change: Annotated[
         float,
         typer.Option(
-            parser=parse_not_negative,
+            parser=parse_amount,
             metavar="X",
             help="Refuse when a cluster's share of the rows changes by more than this.",
         ),

@@ -9,7 +9,7 @@ import typer
 
 from export.models_config import is_servable
 
-from .arguments import integer, local_folder, parse_not_negative
+from .arguments import integer, local_folder, parse_amount
 from .terminal import note, print_json, progress
 
 if TYPE_CHECKING:
@@ -59,15 +59,13 @@ class StepOptions:
     timeout: Annotated[
         float,
         typer.Option(
-            parser=parse_not_negative,
-            metavar="X",
-            help="Seconds that the server may take for a step.",
+            parser=parse_amount, metavar="X", help="Seconds that the server may take for a step."
         ),
     ] = 60.0
     poll_interval: Annotated[
         float,
         typer.Option(
-            parser=parse_not_negative,
+            parser=parse_amount,
             metavar="X",
             help="Without --server: seconds between the two steps, long enough for the servers to "
             "read models.config and load the version.",

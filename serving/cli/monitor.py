@@ -16,7 +16,7 @@ from .arguments import (
     ModelOption,
     examples,
     integer,
-    parse_not_negative,
+    parse_amount,
     read_version,
 )
 from .client_options import (
@@ -77,7 +77,7 @@ def monitor(
         float,
         typer.Option(
             "--max-psi",
-            parser=parse_not_negative,
+            parser=parse_amount,
             metavar="X",
             help="Drift above this population stability index of the clusters' shares.",
         ),
@@ -86,7 +86,7 @@ def monitor(
         float,
         typer.Option(
             "--max-distance-change",
-            parser=parse_not_negative,
+            parser=parse_amount,
             metavar="X",
             help="Drift when a quantile of the distances changes by more than this share.",
         ),
@@ -95,7 +95,7 @@ def monitor(
         float,
         typer.Option(
             "--max-rejected-rise",
-            parser=parse_not_negative,
+            parser=parse_amount,
             metavar="X",
             help="Drift when the share of rows without an answer is higher by more than this.",
         ),

@@ -43,9 +43,8 @@ class ScoringProgress:
             of = "" if self._total is None else f" of about {self._total:,}"
             ending = "" if left is None else f", {format_duration(left)} left"
             share = None if not self._total else min(1.0, self._rows / self._total)
-            self._tell(
-                f"{format_count(self._rows, 'row')}{of}, {speed:,.0f} a second{ending}", share
-            )
+            rows = format_count(self._rows, "row")
+            self._tell(f"{rows}{of}, {speed:,.0f} a second{ending}", share)
         elif now - self._told >= _INTERVAL:
             self._told = now
             line = {"event": "progress", "rows": self._rows, "rows_per_second": round(speed)}

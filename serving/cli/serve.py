@@ -13,7 +13,7 @@ import typer
 
 from export.addresses import model_name
 
-from .arguments import AddressOrPlace, JsonOption, examples, integer, parse_not_negative
+from .arguments import AddressOrPlace, JsonOption, examples, integer, parse_amount
 from .errors import UserMistake
 from .exit_codes import DONE
 from .extras import needs_extra
@@ -51,7 +51,7 @@ class ServerFlags:
     file_system_poll_wait_seconds: Annotated[
         float,
         typer.Option(
-            parser=parse_not_negative,
+            parser=parse_amount,
             metavar="X",
             help="Seconds between looks for new versions; 0 looks once.",
         ),
@@ -59,7 +59,7 @@ class ServerFlags:
     model_config_file_poll_wait_seconds: Annotated[
         float,
         typer.Option(
-            parser=parse_not_negative,
+            parser=parse_amount,
             metavar="X",
             help="Seconds between looks for a new config file; 0 looks once.",
         ),

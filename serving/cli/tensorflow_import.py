@@ -14,7 +14,7 @@ from typing import Final
 
 from .extras import needs_extra
 
-#: TensorFlow's own variable; who sets it to 0 or 1 wants to read the news.
+#: TensorFlow's own variable; who sets it to 0 or 1 wants to read its messages.
 LOG_LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
 
 _STDERR: Final = 2

@@ -58,10 +58,7 @@ def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 @contextmanager
 def progress(what: str) -> Iterator[ProgressCallback]:
-    """A bar on a terminal's stderr while the block runs, gone when it ends.
-
-    It appears after a second, so that what is quick stays quiet.
-    """
+    """A bar on a terminal's stderr while the block runs; it appears after a second."""
     if not sys.stderr.isatty():
         yield _ignore_progress
         return

@@ -12,7 +12,7 @@ import typer
 
 from serving.tables.messages import format_count
 
-from .arguments import integer, parse_not_negative
+from .arguments import integer, parse_amount
 from .column_names import parse_column_names
 from .errors import UserMistake
 from .input_tables import FILES_HELP, InputTables, count_rows, open_tables
@@ -89,7 +89,7 @@ class IterationOptions:
     tol: Annotated[
         float,
         typer.Option(
-            parser=parse_not_negative,
+            parser=parse_amount,
             metavar="X",
             help="Stop when the centroids move less, relative to the variance.",
         ),

@@ -10,8 +10,8 @@ from typing import Any, Final, TypeVar
 _T = TypeVar("_T")
 _V = TypeVar("_V")
 
-#: The loops of the process that this one was forked from, and all that they hold. They share what
-#: they wait for with it, so that even to close them would disturb it.
+#: Event loops that a fork has from its parent process, and all that they hold. They share sockets
+#: with the parent, so that even closing them here would disturb it.
 _ABANDONED: Final[list[asyncio.AbstractEventLoop]] = []
 
 

@@ -1,4 +1,4 @@
-"""A model's servers over gRPC, for a client that awaits and for one that waits."""
+"""Connections to a model's servers over gRPC, async and sync."""
 
 import asyncio
 from collections import deque

@@ -147,9 +147,8 @@ class AsyncRestConnection:
                 request = await _run_in_thread(rest_messages.build_request, operation, size=size)
                 for pause in (0.0, *PAUSES):
                     await asyncio.sleep(pause * random.uniform(1 - _JITTER, 1 + _JITTER))
-                    # Of a server that does not even take a connection, the others are to hear in
-                    # time. And a handshake that is cancelled leaves its socket open, where one that
-                    # meets a limit of httpx does not: so that limit comes before ours.
+                    # Leaves time for the other servers when one takes no connection. The limit of
+                    # httpx comes before ours: a handshake that we cancel leaves its socket open.
                     connect = min(
                         deadline.seconds / len(self._rotation),
                         _CONNECT_SHARE * deadline.remaining(target),

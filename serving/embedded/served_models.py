@@ -1,10 +1,9 @@
 """The served models: which versions are loaded, and how each is loaded and unloaded.
 
-A round compares what lies on disk with what the config wants, model by model: wanted versions are
-loaded, the highest first, and only when one of the wanted ones serves (or none is wanted) those not
-wanted any more are retired. A retired version takes no new request, and is freed when its last one
-has been answered. A version that does not load is tried again some times, and then is END with its
-error; after that it is not tried until it has gone from disk in between.
+A round compares the versions on disk with the config, model by model: wanted versions are loaded,
+the highest first; once one of them serves, or if none is wanted, the others are retired. A retired
+version takes no new request, and is freed when its last one has been answered. A version that does
+not load is tried again some times, and then is END with its error, until it has gone from disk.
 """
 
 import logging

@@ -1,11 +1,10 @@
 """Check the quotes of a CSV file while the file is read.
 
-A reader of CSV takes a quote that is not closed for the start of a value of many lines, and so
-loses the rows of these lines without a word. By RFC 4180 a quoted value fills its cell, and a quote
-within it is doubled. So of all quotes of a file, each odd one has a comma, the end of a line or a
-quote before it, each even one has one of these behind it, and their number is even. Where that is
-not so, a quote may not be closed; or one stands in the middle of a cell that does not begin with
-one, as in ``6" pipe``, where it means nothing.
+A reader of CSV takes an unclosed quote for the start of a value of many lines, and loses their rows
+silently. By RFC 4180 a quoted value fills its cell, and a quote within it is doubled. So each odd
+quote of a file has a comma, the end of a line or a quote before it, each even one has one of these
+behind it, and their number is even. Otherwise a quote may be unclosed, or one stands in the middle
+of a cell that does not begin with one, as in ``6" pipe``, where it means nothing.
 """
 
 import codecs
