@@ -4,6 +4,7 @@ A missing value is NaN in a block; what counts as missing, ``columns`` says. Row
 1, without a header.
 """
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -120,6 +121,12 @@ class Table(ABC):
     @abstractmethod
     def column_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
         """The types that these columns have in ``Chunk.kept``."""
+
+    def kept_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
+        """``column_types``, by the name of the release before."""
+        text = "Table.kept_types is Table.column_types now; the old name goes with the next release"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        return self.column_types(keep)
 
     @abstractmethod
     def chunks(

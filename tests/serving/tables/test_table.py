@@ -95,6 +95,15 @@ def test_every_kind_gives_the_same_rows_from_any_row_on(tmp_path: Path, name: st
     assert {str(kind) for kind in table.column_types(["id"]).values()} == {"string"}
 
 
+def test_the_types_of_columns_are_told_by_their_old_name_too_with_a_warning(
+    tmp_path: Path,
+) -> None:
+    table = open_table(write(tmp_path / "rows.parquet"))
+    with pytest.warns(DeprecationWarning, match="is Table.column_types now"):
+        old = table.kept_types(["id"])
+    assert old == table.column_types(["id"])
+
+
 @pytest.mark.parametrize("name", ["rows.csv", "rows.tfrecord", "rows.parquet", "rows.npy"])
 def test_how_many_rows_there_are_is_known_or_guessed(tmp_path: Path, name: str) -> None:
     if name == "rows.npy":
