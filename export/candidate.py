@@ -73,11 +73,12 @@ def _check_card(card: ModelCard, module: "KMeansModule", result: FitResult | Non
         "distance": module.distance,
         "distance_space": distance_space(module.distance),
     }
-    if result is not None:
-        facts |= asdict(result.parameters)
-        facts |= {"n_iter": result.n_iter, "converged": result.converged}
+    if module.parameters is not None:
+        facts |= asdict(module.parameters)
     elif any(each != 1 for each in scale):
         facts["standardize"] = True
+    if result is not None:
+        facts |= {name: getattr(result, name) for name in ("n_iter", "converged", "inertia")}
     for name, value in facts.items():
         stated = getattr(card if hasattr(card, name) else card.parameters, name)
         if stated != value:

@@ -6,17 +6,19 @@ needed beyond the points is a few bytes a row.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from kmeans_module import UndefinedMeasure, silhouette
+from kmeans_module import FitResult, InvalidPoints, UndefinedMeasure, silhouette
+from kmeans_module.validation import check_finite, check_points
 
 from .errors import InvalidCandidate
 from .model_card import (
@@ -30,15 +32,12 @@ from .model_card import (
     distance_space,
 )
 
-if TYPE_CHECKING:
-    from kmeans_module import FitResult
-
 # Numbers in a block of rows: 16 MiB of float32.
 _BLOCK_NUMBERS: Final = 2**22
 
 
 def make_card(
-    result: "FitResult",
+    result: FitResult,
     points: NDArray[Any],
     *,
     feature_names: Sequence[str],
@@ -60,24 +59,25 @@ def make_card(
       silhouette_rows: the silhouette is taken of this many rows, drawn by the fit's seed, at most.
 
     Raises:
-      InvalidCandidate: the names or the fit are of other points.
+      InvalidCandidate: the points are no table of finite numbers, or are not those of the fit, or
+        the names are not one a column.
     """
+    if not isinstance(result, FitResult):
+        raise InvalidCandidate(f"result is a {type(result).__name__}; give what fit has returned")
     module, parameters = result.module, result.parameters
     fitted = (len(result.assignments), module.n_features)
+    points = check_table(points)
     if points.shape != fitted:
         raise InvalidCandidate(
             f"points have shape {points.shape}, and the fit is of {fitted}: give the points that "
             "were fitted"
         )
     n_rows, n_features = fitted
-    if len(feature_names) != n_features:
-        raise InvalidCandidate(
-            f"feature_names has {len(feature_names)} names, and the points have {n_features} "
-            "columns: give one name a column"
-        )
+    _check_names(feature_names, n_features)
     answers = [module.assign(tf.constant(block)) for block in _blocks(points)]
     cluster_index = np.concatenate([answer["cluster_index"].numpy() for answer in answers])
     distance = np.concatenate([answer["distance"].numpy() for answer in answers])
+    _check_fitted(result, points, cluster_index, distance)
     most_rows, seed = silhouette_rows, parameters.seed
     try:
         found = silhouette(points, cluster_index, module=module, max_rows=most_rows, seed=seed)
@@ -117,6 +117,63 @@ def make_card(
             CardIteration(float(step.inertia), float(step.shift)) for step in result.history
         ),
     )
+
+
+def check_table(points: ArrayLike) -> NDArray[Any]:
+    """Points [n, d], or a data frame, as an array of finite numbers. Raises InvalidCandidate."""
+    try:
+        array = check_points(points)
+        check_finite(array)
+    except InvalidPoints as error:
+        raise InvalidCandidate(str(error)) from None
+    return array
+
+
+def _check_names(names: Sequence[str], n_features: int) -> None:
+    """Raise InvalidCandidate for what is not one name a column."""
+    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+        raise InvalidCandidate(
+            f"feature_names are {str(names)[:60]!r}; give one name a column, a text each"
+        )
+    if len(names) != n_features:
+        raise InvalidCandidate(
+            f"feature_names has {len(names)} names, and the points have {n_features} "
+            "columns: give one name a column"
+        )
+    name, count = Counter(names).most_common(1)[0]
+    if count > 1:
+        raise InvalidCandidate(
+            f"feature_names has {name!r} {count} times: give each column its own"
+        )
+
+
+def _check_fitted(
+    result: FitResult,
+    points: NDArray[Any],
+    cluster_index: NDArray[np.int32],
+    distance: NDArray[np.float32],
+) -> None:
+    """Raise InvalidCandidate where the model says other things of the points than the fit did.
+
+    Then they are other points, or float32, which the model takes, cannot tell them apart. What
+    rounding to float32 moves in the model's space is allowed for.
+    """
+    weight = 1.0 if result.sample_weight is None else result.sample_weight.astype(np.float64)
+    inertia = float(np.sum(np.square(distance, dtype=np.float64) * weight))
+    if result.module.distance == "cosine":
+        move = 1e-4
+    else:
+        largest = np.abs(points).max(axis=0).astype(np.float64)
+        move = float(np.sum(np.square(largest * 2.0**-23 / result.module.scale.numpy())))
+    moved = float(np.sum(weight * np.full(len(points), move)))
+    allowed = 1e-3 * result.inertia + 2 * np.sqrt(result.inertia * moved) + moved
+    others = np.mean(cluster_index != result.assignments)
+    if abs(inertia - result.inertia) > allowed or (others > 0.01 and moved < 0.01 * inertia):
+        raise InvalidCandidate(
+            f"the model assigns {others:.1%} of the points otherwise than the fit did, with an "
+            f"inertia of {inertia:.6g} and not {result.inertia:.6g}: give the points that were "
+            "fitted; where they are, subtract a constant from columns that float32 cannot hold"
+        )
 
 
 def fingerprint(points: NDArray[Any], feature_names: Sequence[str]) -> str:

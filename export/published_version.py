@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from kmeans_module.contract import SIGNATURES
 from kmeans_module.errors import InvalidPoints
 
-from .errors import InvalidCandidate
+from .errors import InvalidCandidate, VersionNotFound
 from .model_card import ModelCard
 from .results import Assignment, Centroids, Distances, Score
 from .storage import open_storage
@@ -64,7 +64,8 @@ class PublishedVersion:
         clusters = self.card.n_clusters
         every = np.arange(clusters, dtype=np.int32)
         index = every if cluster_index is None else np.asarray(cluster_index)
-        if index.ndim != 1 or (index.size and not np.isin(index, every).all()):
+        is_whole = index.dtype.kind in "iu" or not index.size
+        if index.ndim != 1 or not is_whole or not np.isin(index, every).all():
             raise InvalidPoints(
                 f"cluster_index is {str(cluster_index)[:60]}; give whole numbers [n] from 0 to "
                 f"{clusters - 1}"
@@ -96,9 +97,13 @@ class PublishedVersion:
             frame: Any = points
             points = frame[names]
         try:
-            rows = np.asarray(points, np.float32)
+            array = np.asarray(points)
+            if array.dtype.kind not in "buif" or np.ma.is_masked(points):
+                raise TypeError(f"they are of {array.dtype}, or masked")
         except (TypeError, ValueError) as error:
             raise InvalidPoints(f"points are no table of numbers: {error}") from None
+        with np.errstate(over="ignore"):  # a number beyond float32 is as infinity
+            rows = array.astype(np.float32)
         inputs = self.model.signatures[Assignment.signature].structured_input_signature[1]
         width = inputs["points"].shape[1]
         if rows.ndim != 2 or rows.shape[1] != width:
@@ -138,6 +143,8 @@ def load(base: str | Path, version: int | None = None) -> PublishedVersion:
       InvalidCandidate: the version has no card that can be read.
       InvalidModelsConfig: ``models.config`` cannot be read.
     """
+    if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
+        raise VersionNotFound(f"{version!r} is no version of {base}; give its number")
     found = PublishedVersion(open_storage(base).version_directory(version))
     _ = found.card
     return found

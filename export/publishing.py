@@ -85,6 +85,7 @@ def publish(
       InvalidModelsConfig: ``models.config`` cannot be read or edited, or has the model at another
         place than ``served_at``; nothing was published.
     """
+    _check_options("publish", options)
     candidate, name = Path(candidate), name or str(candidate)
     with _open(base, options) as storage:
         if not candidate.is_dir():
@@ -138,6 +139,7 @@ def publish_fit(
       InvalidCandidate: the points or the names are not those of the fit.
       PublishRefused, PublishFailed, InvalidModelsConfig: as by ``publish``.
     """
+    _check_options("publish_fit", options)
     with _open(base, options) as storage:
         storage.check(None)
     from .candidate import write_version
@@ -161,18 +163,30 @@ def publish_fit(
 def _rows_and_names(
     points: ArrayLike, feature_names: Sequence[str] | None
 ) -> tuple[NDArray[np.float32], Sequence[str]]:
-    if feature_names is None:
-        columns = getattr(points, "columns", None)
-        if columns is None:
-            raise InvalidCandidate(
-                "feature_names are not given, and points are no data frame that has them: give "
-                "one name a column"
+    from .card_from_fit import check_table
+
+    columns = [str(column) for column in getattr(points, "columns", ())]
+    if feature_names is None and not columns:
+        raise InvalidCandidate(
+            "feature_names are not given, and points are no data frame that has them: give one "
+            "name a column"
+        )
+    if feature_names is not None and columns and list(feature_names) != columns:
+        raise InvalidCandidate(
+            f"feature_names are {', '.join(map(str, feature_names))}, and the columns of the "
+            f"points are {', '.join(columns)}: give the names of the frame, or none"
+        )
+    return check_table(points).astype(np.float32), feature_names or columns
+
+
+def _check_options(function: str, options: PublishOptions) -> None:
+    """Raise TypeError for an option that there is not, as for a parameter."""
+    for name in options:
+        if name not in PublishOptions.__annotations__:
+            raise TypeError(
+                f"{function}() got an unexpected keyword argument {name!r}; "
+                f"its options are {', '.join(PublishOptions.__annotations__)}"
             )
-        feature_names = [str(column) for column in columns]
-    try:
-        return np.asarray(points, np.float32), feature_names
-    except (TypeError, ValueError) as error:
-        raise InvalidCandidate(f"points are no table of numbers: {error}") from None
 
 
 @contextmanager

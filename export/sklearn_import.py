@@ -71,7 +71,9 @@ def from_sklearn(
     # From the shift and the scale as rounded, or far from 0 every row is off by their rounding.
     centroids = (centers * scale + (mean - shift.astype(np.float64))) / scale32.astype(np.float64)
     module = KMeansModule(centroids.astype(np.float32), shift, scale32)
-    card = _card(kmeans, sizes, inertia, names, module, scaler is not None, model, origin)
+    card = _card(
+        kmeans, sizes, inertia, names, module, bool(scaler and scaler.with_std), model, origin
+    )
     return SklearnImport(module, card, _rows(centers, inertia, sizes, mean, scale))
 
 

@@ -82,6 +82,8 @@ def open_storage(
 
     Raises NotAModel for an address that was a Path.
     """
+    if not str(base):
+        raise NotAModel("the folder of the model is empty text; name a folder")
     if is_address(base):
         return GFileStorage(str(base), served_at)
     if _PATH_OF_ADDRESS.match(str(base)):

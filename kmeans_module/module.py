@@ -1,7 +1,7 @@
 """The model that is served: centroids, the map into the model's space, and the signatures."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 from numpy.typing import ArrayLike
@@ -26,6 +26,9 @@ from .lloyd import move_centroids
 from .model_space import DISTANCES, Distance, unit_rows
 from .validation import check_choice
 
+if TYPE_CHECKING:
+    from .training import FitParameters
+
 Tensors = dict[str, tf.Tensor]
 
 
@@ -42,6 +45,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         shift: float32 [d] variable, in raw units.
         scale: float32 [d] variable, in raw units.
         distance: "euclidean" or "cosine".
+        parameters: what the fit was asked for; None for a module that no fit has made.
         assign, score, transform, decode, fit_step: the served functions, which take and give
             named tensors as `kmeans_module.contract` lists them.
     """
@@ -58,6 +62,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         Raises InvalidParameter for an unknown distance.
         """
         super().__init__(name="kmeans")
+        self.parameters: FitParameters | None = None
         self.distance = check_choice("distance", distance, DISTANCES)
         self.centroids = tf.Variable(centroids, trainable=False, dtype=tf.float32, name="centroids")
         self.shift = tf.Variable(shift, trainable=False, dtype=tf.float32, name="shift")

@@ -80,7 +80,7 @@ class Progress:
     cluster_sizes: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FitResult:
     """A fit: the best of its starts.
 
@@ -94,6 +94,7 @@ class FitResult:
         converged: whether it stopped before ``max_iter``.
         engine: what took its steps; see `kmeans_module.engines.choice`.
         parameters: what the fit was asked for.
+        sample_weight: float32 [n], or None where every row weighs 1.
         module: the model, ready to be exported.
     """
 
@@ -106,6 +107,7 @@ class FitResult:
     converged: bool
     engine: EngineName
     parameters: FitParameters
+    sample_weight: Float32 | None
     module: KMeansModule
 
 
@@ -216,6 +218,8 @@ def fit(
 
     starts = map(draw_start, range(n_starts)) if given is None else [_to_model(given, space)]
     best = best_of_starts(starts, run_start)
+    module = KMeansModule(best.centroids, space.shift, space.scale, space.distance)
+    module.parameters = parameters
     return FitResult(
         centroids=space.to_raw(best.centroids),
         assignments=best.assignments,
@@ -226,7 +230,8 @@ def fit(
         converged=best.converged,
         engine=engine_name,
         parameters=parameters,
-        module=KMeansModule(best.centroids, space.shift, space.scale, space.distance),
+        sample_weight=None if sample_weight is None else weights,
+        module=module,
     )
 
 

@@ -239,8 +239,17 @@ class AsyncClient:
         await self.close()
 
     def _begin(
-        self, version: int | None = None, label: str | None = None, timeout: float | None = None
+        self,
+        version: int | None = None,
+        label: str | None = None,
+        timeout: float | None = None,
+        **others: object,
     ) -> tuple[Target, Deadline]:
+        if others:
+            raise TypeError(
+                f"a call has no option {next(iter(others))!r}; its options are version, label and "
+                "timeout"
+            )
         if self._closed:
             raise self._target.error(InvalidInput, "this client is closed; make a new one")
         target = self._target.choose(version, label)

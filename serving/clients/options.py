@@ -196,6 +196,11 @@ def check_options(options: ClientOptions, wire: WireFormat) -> None:
                 f"a client over {wire.name} has no option {name}; "
                 f"its options are {', '.join(sorted(wire.options))}"
             )
+    kinds: dict[str, type] = {"limits": Limits, "tls": Tls, "headers": Mapping}
+    for name, kind in kinds.items():
+        # Not the value: headers are mostly secret.
+        if (value := options.get(name)) is not None and not isinstance(value, kind):
+            raise InvalidInput(f"{name} is a {type(value).__name__}; give a {kind.__name__}")
 
 
 def parse_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:

@@ -18,10 +18,13 @@ from export import (
     ModelCard,
     batching,
     golden_requests,
+    make_card,
     warmup,
     write_candidate,
 )
-from kmeans_module import FitResult
+from kmeans_module import FitResult, fit
+
+from .conftest import FEATURE_NAMES
 
 
 @pytest.fixture
@@ -122,6 +125,7 @@ def test_a_card_that_contradicts_the_model_is_refused(
     ("name", "value"),
     [("init", "random"), ("n_init", 7), ("max_iter", 99), ("tol", 0), ("seed", 6)],
 )
+@pytest.mark.parametrize("is_bare_module", [False, True], ids=["fit", "module"])
 def test_a_card_that_contradicts_the_parameters_of_the_fit_is_refused(
     tmp_path: Path,
     fitted: FitResult,
@@ -129,11 +133,28 @@ def test_a_card_that_contradicts_the_parameters_of_the_fit_is_refused(
     points: NDArray[np.float32],
     name: str,
     value: Any,
+    is_bare_module: bool,
 ) -> None:
     untrue = replace(card, parameters=replace(card.parameters, **{name: value}))
     with pytest.raises(InvalidCandidate, match=f"says {name} {value}, and the model has "):
-        write_candidate(tmp_path / "new", fitted, untrue, points)
+        write_candidate(
+            tmp_path / "new", fitted.module if is_bare_module else fitted, untrue, points
+        )
     assert not any(tmp_path.iterdir())
+
+
+def test_a_card_of_a_fit_without_standardisation_cannot_claim_it(
+    tmp_path: Path, points: NDArray[np.float32]
+) -> None:
+    result = fit(points, 3)
+    true = make_card(result, points, feature_names=FEATURE_NAMES)
+    for written in (result, result.module):
+        with pytest.raises(
+            InvalidCandidate, match="says standardize True, and the model has False"
+        ):
+            write_candidate(tmp_path / "new", written, replace(true, standardize=True), points)
+    with pytest.raises(InvalidCandidate, match=r"says inertia 0\.0, and the model has "):
+        write_candidate(tmp_path / "new", result, replace(true, inertia=0.0), points)
 
 
 @pytest.mark.parametrize(

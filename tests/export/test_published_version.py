@@ -98,6 +98,8 @@ def test_the_columns_of_a_data_frame_are_taken_by_name(
         ([1.0, 2.0, 3.0], r"shape \(3,\), and the model takes \[n, 3\]"),
         ([[1.0, 2.0]], r"shape \(1, 2\), and the model takes \[n, 3\]"),
         ([["a", "b", "c"]], "no table of numbers"),
+        ([[1j, 2, 3]], "no table of numbers: they are of complex128"),
+        (np.ma.masked_array([[1.0, 2, 3]], mask=[[True, False, False]]), "no table of numbers"),
     ],
 )
 def test_rows_that_are_not_the_models_are_one_line(
@@ -109,7 +111,7 @@ def test_rows_that_are_not_the_models_are_one_line(
         assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("index", [4, [4], [-1], [0.5], [[0]], ["a"], [np.nan]])
+@pytest.mark.parametrize("index", [4, [4], [-1], [0.5], [[0]], ["a"], [np.nan], [True]])
 def test_an_index_that_is_no_cluster_is_one_line(version: PublishedVersion, index: Any) -> None:
     with pytest.raises(InvalidPoints, match=r"give whole numbers .* from 0 to 3"):
         version.decode(index)
@@ -154,3 +156,18 @@ def test_what_is_no_model_and_what_does_not_load_is_one_line(base: Path, tmp_pat
     (base / "2" / "assets.extra" / "model_card.json").unlink()
     with pytest.raises(InvalidCandidate, match="no model card"):
         load(base, 2)
+
+
+def test_a_number_beyond_float32_is_a_bad_row_without_a_warning(version: PublishedVersion) -> None:
+    assert version.assign([[1e300, 1, 1]]).cluster_index.tolist() == [-1]
+
+
+@pytest.mark.parametrize("number", ["1", True, 1.0])
+def test_what_is_no_number_of_a_version_is_one_line(base: Path, number: Any) -> None:
+    with pytest.raises(VersionNotFound, match=r"is no version of .*; give its number"):
+        load(base, number)
+
+
+def test_a_base_that_is_empty_text_is_one_line() -> None:
+    with pytest.raises(NotAModel, match="empty text; name a folder"):
+        load("")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -107,7 +108,7 @@ def test_a_data_frame_gives_the_names_of_its_columns(
         (slice(None), None, "feature_names are not given, and points are no data frame"),
         (slice(None), ("a", "b"), "2 names, and the points have 3 columns"),
         (slice(1, None), FEATURE_NAMES, r"shape \(599, 3\), and the fit is of \(600, 3\)"),
-        (0, FEATURE_NAMES, r"shape \(3,\), and the fit is of \(600, 3\)"),
+        (0, FEATURE_NAMES, r"shape \(3,\); give two dimensions, \[rows, features\]"),
     ],
 )
 def test_points_and_names_that_are_not_those_of_the_fit_are_refused_and_no_folder_is_made(
@@ -126,9 +127,76 @@ def test_points_and_names_that_are_not_those_of_the_fit_are_refused_and_no_folde
 def test_points_that_are_no_numbers_are_refused_in_one_line(
     fitted: FitResult, tmp_path: Path
 ) -> None:
-    with pytest.raises(InvalidCandidate, match="points are no table of numbers: ") as refused:
+    with pytest.raises(
+        InvalidCandidate, match="points have dtype <U1, which is not numeric; give numbers"
+    ) as refused:
         publish_fit(fitted, [["a", "b", "c"]], tmp_path / "new", feature_names=FEATURE_NAMES)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda x: x + 1, lambda x: x[::-1], lambda x: x * 100, lambda x: x[:, ::-1]],
+    ids=["moved", "in another order", "scaled", "columns in another order"],
+)
+def test_other_points_of_the_same_shape_are_refused(
+    fitted: FitResult,
+    points: NDArray[np.float32],
+    tmp_path: Path,
+    change: Callable[[NDArray[np.float32]], NDArray[np.float32]],
+) -> None:
+    with pytest.raises(InvalidCandidate, match="give the points that were fitted"):
+        publish_fit(fitted, change(points), tmp_path / "new", feature_names=FEATURE_NAMES)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a", "a", "b"], "feature_names has 'a' 2 times"),
+        ([1, 2, 3], "give one name a column, a text each"),
+        ("abc", "give one name a column, a text each"),
+        (["", "b", "c"], "give one name a column, a text each"),
+    ],
+)
+def test_names_that_are_not_one_text_a_column_are_refused(
+    fitted: FitResult, points: NDArray[np.float32], tmp_path: Path, names: Any, message: str
+) -> None:
+    with pytest.raises(InvalidCandidate, match=message):
+        publish_fit(fitted, points, tmp_path / "new", feature_names=names)
+
+
+def test_names_beside_a_frame_that_has_others_are_refused(
+    fitted: FitResult, points: NDArray[np.float32], tmp_path: Path
+) -> None:
+    frame = pd.DataFrame(points, columns=list(FEATURE_NAMES))
+    with pytest.raises(InvalidCandidate, match="give the names of the frame, or none"):
+        publish_fit(fitted, frame, tmp_path / "new", feature_names=FEATURE_NAMES[::-1])
+
+
+def test_a_point_that_is_not_finite_is_named(
+    fitted: FitResult, points: NDArray[np.float32], tmp_path: Path
+) -> None:
+    broken = points.copy()
+    broken[4, 1] = np.nan
+    with pytest.raises(InvalidCandidate, match="points hold nan in row 4, column 1"):
+        publish_fit(fitted, broken, tmp_path / "new", feature_names=FEATURE_NAMES)
+
+
+def test_an_option_that_there_is_not_is_refused_as_a_parameter_is(
+    fitted: FitResult, points: NDArray[np.float32], tmp_path: Path
+) -> None:
+    wrong: dict[str, Any] = {"fource": True}
+    with pytest.raises(TypeError, match=r"publish_fit\(\) got an unexpected .* 'fource'"):
+        publish_fit(fitted, points, tmp_path / "new", feature_names=FEATURE_NAMES, **wrong)
+    with pytest.raises(TypeError, match=r"publish\(\) got an unexpected .* 'fource'"):
+        publish(tmp_path / "candidate", tmp_path / "new", **wrong)
+
+
+def test_what_is_no_fit_is_refused(points: NDArray[np.float32], tmp_path: Path) -> None:
+    nothing: Any = None
+    with pytest.raises(InvalidCandidate, match="result is a NoneType; give what fit has returned"):
+        publish_fit(nothing, points, tmp_path / "new", feature_names=FEATURE_NAMES)
 
 
 def test_a_fit_too_far_from_the_live_version_is_refused_unless_forced(

@@ -339,6 +339,28 @@ def test_an_option_that_there_is_not_is_refused(connect: Callable[..., Client]) 
     assert "\n" not in text
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"limits": 3}, "limits is a int; give a Limits"),
+        ({"tls": 1}, "tls is a int; give a Tls"),
+        ({"headers": [("secret", "word")]}, "headers is a list; give a Mapping"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused_without_its_value(
+    connect: Callable[..., Client], options: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InvalidInput) as raised:
+        connect(**options)
+    assert str(raised.value) == said
+
+
+def test_a_call_has_the_options_of_a_call_alone(client: Client) -> None:
+    wrong: dict[str, Any] = {"nope": 1}
+    with pytest.raises(TypeError, match="a call has no option 'nope'; its options are version"):
+        client.assign(POINTS, **wrong)
+
+
 def test_grpc_has_no_option_of_rest(grpc_wire: Wire) -> None:
     with pytest.raises(InvalidInput, match="a client over gRPC has no option gzip"):
         grpc_wire.client("localhost:1", "customers", gzip=True)
