@@ -31,11 +31,16 @@ from .client_options import (
     ConnectionOptions,
     NameOption,
 )
-from .column_names import parse_column_names
 from .errors import UserMistake
 from .exit_codes import REFUSED
 from .extras import needs_extra
-from .input_tables import FILES_HELP, InputTables, note_unused_columns, open_tables
+from .input_tables import (
+    FILES_HELP,
+    InputTables,
+    note_unused_columns,
+    open_tables,
+    parse_column_names,
+)
 from .option_groups import flat_options
 from .scoring_progress import ScoringProgress
 from .tensorflow_import import load_tensorflow

@@ -1,5 +1,6 @@
 """The files of rows that a command is given, as tables; what all commands share."""
 
+import csv
 import shutil
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from serving.tables.messages import format_count
 
+from .errors import UserMistake
 from .extras import needs_extra
 from .tensorflow_import import load_tensorflow
 from .terminal import ProgressCallback, note
@@ -23,6 +25,17 @@ FILES_HELP: Final = (
     "Files of rows, folders or globs: CSV, Parquet, Arrow IPC, .npy, TFRecord; CSV and TFRecord "
     "also as .gz; - is CSV on stdin."
 )
+
+
+def parse_column_names(flag: str, given: str) -> tuple[str, ...]:
+    """The names: one line of CSV, so that a name may hold a comma in quotes. Raises UserMistake."""
+    names = [name.strip() for name in next(csv.reader([given], skipinitialspace=True), [])]
+    if not names or "" in names:
+        raise UserMistake(f"{flag} {given!r}: a name is empty; give names as in a,b")
+    for name in names:
+        if names.count(name) > 1:
+            raise UserMistake(f"{flag} {given}: {name!r} is named twice; name it once")
+    return tuple(names)
 
 
 @dataclass(frozen=True)

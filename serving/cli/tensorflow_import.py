@@ -9,10 +9,9 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Final
 
-from .extras import needs_extra
+from .extras import needs_extra, require
 
 #: TensorFlow's own variable; who sets it to 0 or 1 wants to read its messages.
 LOG_LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
@@ -31,12 +30,8 @@ def load_tensorflow(extra: str) -> None:
 def require_tensorflow(extra: str) -> None:
     """See that TensorFlow is installed, for a process of its own. Raises MissingExtra."""
     with needs_extra(extra):
-        try:
-            found = find_spec("tensorflow")
-        except ValueError:  # imported, and by a loader that tells nothing of itself
-            found = None
-        if found is None and sys.modules.get("tensorflow") is None:
-            raise ModuleNotFoundError("No module named 'tensorflow'", name="tensorflow")
+        if sys.modules.get("tensorflow") is None:
+            require("tensorflow")
 
 
 @contextmanager

@@ -64,14 +64,6 @@ class Init(StrEnum):
 
 
 @dataclass(frozen=True)
-class _ViewPaths:
-    """Where the report and the TensorBoard log are written."""
-
-    report: Path | None
-    tensorboard: Path | None
-
-
-@dataclass(frozen=True)
 class _Outcome:
     """What became of a candidate, and what the server does about it."""
 
@@ -173,8 +165,9 @@ def train(
                 else f"{model_name(base)}, version {outcome.version}"
             )
             write_report(report, outcome.path, name, curves)
-    views = _ViewPaths(report, tensorboard)
-    _show(base, outcome, time.monotonic() - began, views, as_json=json)
+    views = {"report": report, "tensorboard": tensorboard}
+    places = {name: str(place) for name, place in views.items() if place is not None}
+    _show(base, outcome, time.monotonic() - began, places, as_json=json)
 
 
 def _check_views(
@@ -354,7 +347,7 @@ def _promote(outcome: _Outcome, base: Path, steps: StepOptions) -> _Outcome:
 
 
 def _show(
-    base: Path | None, outcome: _Outcome, seconds: float, views: _ViewPaths, *, as_json: bool
+    base: Path | None, outcome: _Outcome, seconds: float, views: Mapping[str, str], *, as_json: bool
 ) -> None:
     card = outcome.card
     silhouette = card.silhouette.value
@@ -382,13 +375,14 @@ def _show(
                 "comparison": comparison_as_json(outcome.comparisons),
                 "forced": list(card.forced),
                 "server": outcome.effect,
-                "report": None if views.report is None else str(views.report),
-                "tensorboard": None if views.tensorboard is None else str(views.tensorboard),
+                "report": views.get("report"),
+                "tensorboard": views.get("tensorboard"),
                 "seconds": round(seconds, 3),
             }
         )
         return
     starts = format_count(card.parameters.n_init, "start")
+    commands = {"report": "{}", "tensorboard": "tensorboard --logdir {}"}
     stopped = "converged" if card.converged else "not converged: raise --max-iter"
     print_fields(
         f"{'wrote candidate' if base is None else 'published'} {outcome.path}",
@@ -406,11 +400,6 @@ def _show(
                 for each in outcome.comparisons
             ),
             ("server", outcome.effect),
-            *([("report", str(views.report))] if views.report else []),
-            *(
-                [("tensorboard", f"tensorboard --logdir {views.tensorboard}")]
-                if views.tensorboard
-                else []
-            ),
+            *((name, commands[name].format(place)) for name, place in views.items()),
         ],
     )

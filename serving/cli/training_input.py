@@ -13,9 +13,8 @@ import typer
 from serving.tables.messages import format_count
 
 from .arguments import integer, parse_amount
-from .column_names import parse_column_names
 from .errors import UserMistake
-from .input_tables import FILES_HELP, InputTables, count_rows, open_tables
+from .input_tables import FILES_HELP, InputTables, count_rows, open_tables, parse_column_names
 from .terminal import progress
 
 if TYPE_CHECKING:
