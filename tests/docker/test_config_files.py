@@ -16,6 +16,8 @@ from serving.embedded.option_messages import MonitoringConfig, SSLConfig
 from ..debian_programs import require_program
 from .conftest import DOCKER
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_monitoring_config_turns_on_the_path_that_prometheus_is_told() -> None:
     # The Python package of TensorFlow Serving lacks this message: it is described by its fields.

@@ -23,6 +23,8 @@ from .conftest import DOCKER
 from .packaged_programs import packaged_program
 from .server_flags import checked_flags
 
+pytestmark = pytest.mark.slow
+
 KUBERNETES = DOCKER / "kubernetes"
 OVERLAYS = ("staging", "production")
 #: The oldest that has every field (ContainerResource of an autoscaler), and the newest known.

@@ -20,6 +20,8 @@ from serving import (
 )
 from serving.embedded import EmbeddedServer
 
+pytestmark = pytest.mark.slow
+
 Client = GrpcClient | RestClient
 
 K, D = 5, 3

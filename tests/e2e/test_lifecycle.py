@@ -17,6 +17,8 @@ from serving.cli import main
 from serving.embedded import EmbeddedServer
 from tests.published_models import publish_unvalidated
 
+pytestmark = pytest.mark.slow
+
 NAMES = ("height", "weight")
 
 

@@ -11,6 +11,8 @@ import pytest
 from export import PublishedVersion, versions
 from scripts.documented_commands import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_example_from_a_fit_to_a_loaded_version_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

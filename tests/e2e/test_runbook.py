@@ -23,6 +23,8 @@ from tests.debian_programs import require_program
 from tests.docker.packaged_programs import packaged_program
 from tests.published_models import publish_unvalidated
 
+pytestmark = pytest.mark.slow
+
 PAGE = ROOT / "docs" / "runbook.md"
 COMMANDS = list(parse_commands(PAGE))
 

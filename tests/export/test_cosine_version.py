@@ -13,6 +13,8 @@ from kmeans_module import fit
 
 from .conftest import FEATURE_NAMES, PARAMETERS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def version(tmp_path_factory: pytest.TempPathFactory, points: NDArray[np.float32]) -> Path:
@@ -42,7 +44,6 @@ def test_its_golden_requests_are_answered_by_the_loaded_graph_also_as_examples(
     assert collect_findings(version) == []
 
 
-@pytest.mark.slow
 def test_the_gate_measures_it_and_another_in_the_space_of_the_live_one(
     version: Path, candidate: Path, tmp_path: Path
 ) -> None:

@@ -32,6 +32,8 @@ from kmeans_module import KMeansModule, fit
 
 from .conftest import FEATURE_NAMES
 
+pytestmark = pytest.mark.slow
+
 
 def _change_a_golden_answer(version: Path) -> None:
     requests = golden_requests.read(version)
@@ -65,7 +67,6 @@ def test_a_sound_candidate_passes_whatever_lies_where_the_caller_stands(
     validate(Path(os.path.relpath(candidate)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

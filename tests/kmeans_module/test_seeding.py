@@ -9,6 +9,8 @@ from kmeans_module.initialization import squared_distances_to
 
 from .problems import blobs
 
+pytestmark = pytest.mark.slow
+
 
 def start_of(result: FitResult) -> float:
     """The inertia that the initial centroids leave."""

@@ -20,6 +20,8 @@ from kmeans_module.selection import suggest
 
 from .problems import blobs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(("clusters", "most"), [(3, 5), (5, 7), (12, 14)])
 def test_the_number_of_blobs_is_found(clusters: int, most: int) -> None:

@@ -9,6 +9,8 @@ import pytest
 
 from .conftest import MODELS, PUBLISHED, TRAIN_OPTIONS
 
+pytestmark = pytest.mark.slow
+
 ROWS = PUBLISHED / "rows.csv"
 
 

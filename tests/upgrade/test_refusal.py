@@ -8,6 +8,8 @@ import pytest
 
 from .conftest import MODELS, PUBLISHED, TRAIN_OPTIONS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", MODELS)
 def test_two_clusters_where_three_are_live_are_refused_with_the_figures(

@@ -27,6 +27,8 @@ from tests.serving.fake_servers import Failure, FakeGrpcServer, NumpyModel
 
 from .scorers import CARD, expected, job_of
 
+pytestmark = pytest.mark.slow
+
 POINTS = np.random.default_rng(8).uniform(-3, 13, (400, 2)).astype(np.float32)
 
 

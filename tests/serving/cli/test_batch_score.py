@@ -19,6 +19,8 @@ from serving.cli.scoring_progress import ScoringProgress
 from .command import COMMAND, environment
 from .conftest import Trained
 
+pytestmark = pytest.mark.slow
+
 
 def score(*words: object) -> int:
     return main(["batch-score", *map(str, words)])
@@ -126,7 +128,6 @@ def test_csv_on_standard_input_is_scored_and_gone_on_with(
     assert "standard input has changed" in capsys.readouterr().err
 
 
-@pytest.mark.slow
 def test_ctrl_c_says_what_is_done_and_the_same_command_goes_on(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,6 +9,8 @@ import pytest
 from .command import COMMAND, environment, run
 from .conftest import Trained
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["train", "serve", "assign", "batch-score", "probe", "monitor", "metadata", "inspect"]
 
 

@@ -13,6 +13,8 @@ from serving.embedded import EmbeddedServer
 from .conftest import Trained
 from .test_light_start import WITHOUT, python
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def served(trained: Trained) -> Iterator[str]:

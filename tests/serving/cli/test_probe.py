@@ -14,6 +14,8 @@ from .command import run
 from .conftest import Trained
 from .test_light_start import WITHOUT, python
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def served(trained: Trained) -> Iterator[str]:

@@ -18,6 +18,8 @@ from serving.clients.results import VersionStatus
 from .command import run
 from .conftest import Trained
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = ["publish", "versions", "promote", "canary", "rollback", "prune", "verify"]
 FAR = Comparison(1, 60, 1.0, 3.0, 2.0, 0.4, 0.1)
 
@@ -197,7 +199,6 @@ def test_options_of_train_that_do_not_go_together_are_refused_before_the_work(
     assert word in line
 
 
-@pytest.mark.slow
 def test_verify_passes_what_was_exported_and_finds_a_flipped_byte(base: Path) -> None:
     sound = run("verify", base, "--json")
     assert (sound.returncode, json.loads(sound.stdout)["ok"]) == (0, True), sound.stderr

@@ -17,6 +17,8 @@ from serving.report.version_profile import VersionProfile
 
 from .conftest import Trained
 
+pytestmark = pytest.mark.slow
+
 CURVES = {
     "measured": [
         {"k": 2, "inertia": 9.0, "silhouette": 0.5, "noise_silhouette": 0.3, "stability": 1.0},
@@ -71,7 +73,6 @@ def test_the_same_version_gives_the_same_page(trained: Trained, tmp_path: Path) 
     assert one.read_bytes() == other.read_bytes()
 
 
-@pytest.mark.slow
 def test_a_large_version_still_fits_into_two_megabytes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     points = (rng.normal(size=(40, 100))[rng.integers(40, size=4500)]).astype("f4")
@@ -90,7 +91,6 @@ def test_a_large_version_still_fits_into_two_megabytes(tmp_path: Path) -> None:
     assert "4,096 rows drawn from them" in page
 
 
-@pytest.mark.slow
 def test_a_version_without_a_history_or_training_rows_says_so(tmp_path: Path) -> None:
     from sklearn.cluster import KMeans
 
@@ -102,7 +102,6 @@ def test_a_version_without_a_history_or_training_rows_says_so(tmp_path: Path) ->
     assert "Inertia and shift over" not in page
 
 
-@pytest.mark.slow
 def test_one_cluster_has_a_page_without_silhouettes(tmp_path: Path) -> None:
     rows = np.arange(10, dtype="f4")[:, None]
     fitted = fit(rows, 1)

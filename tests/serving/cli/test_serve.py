@@ -20,6 +20,8 @@ from tests.serving.embedded.tiny_models import (
 
 from .serve_process import ServeProcess, serve_process
 
+pytestmark = pytest.mark.slow
+
 #: REST alone.
 _PORTS = ("--rest-api-port", "auto", "--port", "0")
 
@@ -77,7 +79,6 @@ def test_each_load_unload_and_failure_is_a_line_of_json_on_stderr(base: Path) ->
     assert all(e["time"].endswith("+00:00") and e["reason"] is not None for e in events)
 
 
-@pytest.mark.slow
 def test_the_log_is_for_people_without_json(base: Path) -> None:
     with serve_process(base, *_PORTS, *_FLAGS) as served:
         _fail_in_every_way(served, base)
@@ -97,7 +98,6 @@ def test_the_log_is_for_people_without_json(base: Path) -> None:
     assert not any("Traceback" in line for line in served.lines)
 
 
-@pytest.mark.slow
 def test_sigterm_answers_every_request_that_was_accepted(tmp_path: Path) -> None:
     base = tmp_path / "m"
     base.mkdir()
@@ -118,7 +118,6 @@ def test_sigterm_answers_every_request_that_was_accepted(tmp_path: Path) -> None
         assert served.end() == 0
 
 
-@pytest.mark.slow
 def test_the_address_of_a_model_is_served_as_its_folder_is(base: Path) -> None:
     with serve_process(f"file://{base}/", *_PORTS) as served:
         assert predict(served.rest_address, "m") == 1
@@ -200,7 +199,6 @@ def test_a_flag_with_a_bad_value_is_one_line(
     assert said in _refusal(capsys, str(tmp_path), *arguments)
 
 
-@pytest.mark.slow
 def test_metrics_are_served_and_warm_up_is_left_out_as_asked(base: Path, tmp_path: Path) -> None:
     warmup = base / "1" / "assets.extra" / "tf_serving_warmup_requests"
     warmup.parent.mkdir(exist_ok=True)

@@ -27,6 +27,8 @@ from serving import (
 from ..fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
 from .conftest import Wire
 
+pytestmark = pytest.mark.slow
+
 Client = GrpcClient | RestClient
 
 POINTS = np.ones((4, 2), np.float32)

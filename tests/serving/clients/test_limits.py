@@ -23,6 +23,8 @@ from serving import (
 from ..fake_servers import Failure, FakeGrpcServer, FakeServer
 from .conftest import Wire
 
+pytestmark = pytest.mark.slow
+
 Client = GrpcClient | RestClient
 
 RANDOM = np.random.default_rng(11)

@@ -19,6 +19,8 @@ from serving.embedded.status import Code, StatusError
 from serving.embedded.tensor_proto import proto_of
 from tests.serving.embedded.tiny_models import ask, eventually, write_gate
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:

@@ -10,6 +10,8 @@ from serving.embedded import EmbeddedServer, InvalidOptions, ModelLoadFailed
 from serving.embedded.warmup import WARMUP_FILE
 from tests.serving.embedded.tiny_models import eventually, predict, states, write_multiplier
 
+pytestmark = pytest.mark.slow
+
 _FAST = 0.05
 _FAST_MICROS = 50_000
 

@@ -22,6 +22,8 @@ from serving.embedded.tensor_proto import proto_of
 from tests.conformance.fixture_models import write_fixture_models
 from tests.serving.embedded.tiny_models import ask, predict, write_multiplier
 
+pytestmark = pytest.mark.slow
+
 _PAGE = "/monitoring/prometheus/metrics"
 _LIMITS = [f"{10 * 1.8**power:.6g}" for power in range(33)] + ["+Inf"]
 

@@ -23,6 +23,8 @@ from serving.embedded import (
 )
 from tests.serving.embedded.tiny_models import ask, eventually, predict, write_multiplier
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -12,6 +12,8 @@ from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 from serving.embedded import EmbeddedServer, InvalidSslConfig
 from tests.serving.embedded.tiny_models import predict, write_multiplier
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:

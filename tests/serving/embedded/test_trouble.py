@@ -32,6 +32,8 @@ from tests.serving.embedded.tiny_models import (
     write_multiplier,
 )
 
+pytestmark = pytest.mark.slow
+
 _TIMEOUT = 60.0
 _PATH = "/v1/models/m:predict"
 

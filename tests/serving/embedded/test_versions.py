@@ -24,6 +24,8 @@ from tests.serving.embedded.tiny_models import (
     write_multiplier,
 )
 
+pytestmark = pytest.mark.slow
+
 _FAST = 0.05
 
 

@@ -15,6 +15,8 @@ from serving.embedded.tensor_proto import proto_of
 from serving.embedded.warmup import WARMUP_FILE, replay_warmup
 from tests.serving.embedded.tiny_models import ask, eventually, predict, states, write_multiplier
 
+pytestmark = pytest.mark.slow
+
 
 def _log(name: str = "x") -> Any:
     log = prediction_log_pb2.PredictionLog()
