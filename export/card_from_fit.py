@@ -158,14 +158,17 @@ def _check_fitted(
     Then they are other points, or float32, which the model takes, cannot tell them apart. What
     rounding to float32 moves in the model's space is allowed for.
     """
-    weight = 1.0 if result.sample_weight is None else result.sample_weight.astype(np.float64)
-    inertia = float(np.sum(np.square(distance, dtype=np.float64) * weight))
+    given = result.sample_weight
+    weight = np.ones(len(points)) if given is None else given.astype(np.float64)
+    inertia = float(np.square(distance, dtype=np.float64) @ weight)
     if result.module.distance == "cosine":
         move = 1e-4
     else:
-        largest = np.abs(points).max(axis=0).astype(np.float64)
+        # By the extremes: np.abs of the points would be a second table.
+        high, low = points.max(axis=0).astype(np.float64), points.min(axis=0).astype(np.float64)
+        largest = np.maximum(high, -low)
         move = float(np.sum(np.square(largest * 2.0**-23 / result.module.scale.numpy())))
-    moved = float(np.sum(weight * np.full(len(points), move)))
+    moved = move * float(weight.sum())
     allowed = 1e-3 * result.inertia + 2 * np.sqrt(result.inertia * moved) + moved
     others = np.mean(cluster_index != result.assignments)
     if abs(inertia - result.inertia) > allowed or (others > 0.01 and moved < 0.01 * inertia):

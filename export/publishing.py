@@ -176,7 +176,7 @@ def _rows_and_names(
             f"feature_names are {', '.join(map(str, feature_names))}, and the columns of the "
             f"points are {', '.join(columns)}: give the names of the frame, or none"
         )
-    return check_table(points).astype(np.float32), feature_names or columns
+    return check_table(points).astype(np.float32, copy=False), feature_names or columns
 
 
 def _check_options(function: str, options: PublishOptions) -> None:
