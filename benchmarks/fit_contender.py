@@ -143,11 +143,12 @@ class Ours:
     def seed(self, points: Any, init: str, k: int, seed: int) -> None:
         from kmeans_module.initialization import initial_centroids
         from kmeans_module.model_space import enter
+        from kmeans_module.weighted_rows import weigh
 
         weight = np.ones(len(points), np.float32)
-        rows = enter(points, weight, standardize=False).rows
-        started = np.array([seed, 0], np.int32)
-        initial_centroids(init, rows, self._tf.constant(weight), k, started)
+        space = enter(points, weight, standardize=False)
+        rows = weigh(space.rows, weight, space.largest)
+        initial_centroids(init, rows, k, np.array([seed, 0], np.int32))
 
     def served(self, points: Any, centroids: Any) -> dict[str, Callable[[Any], Any]]:
         import tempfile

@@ -51,7 +51,7 @@ def nearest_in_block(rows: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, 
         cluster_index int32 [m], and squared_distance float32 [m] to that centroid.
         O(m k d) time, a temporary of [m, k].
     """
-    index = tf.argmax(_closeness(rows, centroids), 1, tf.int32)
+    index = tf.argmax(closeness(rows, centroids), 1, tf.int32)
     return index, _squared_distance(rows, tf.gather(centroids, index))
 
 
@@ -65,11 +65,11 @@ def two_nearest_in_block(rows: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tens
     Returns:
         Two float32 [m]; the first is never the larger.
     """
-    closeness = _closeness(rows, centroids)
-    first = tf.argmax(closeness, 1, tf.int32)
+    near = closeness(rows, centroids)
+    first = tf.argmax(near, 1, tf.int32)
     is_first = tf.equal(tf.range(tf.shape(centroids)[0])[None, :], first[:, None])
     # top_k(2) does the same, several times slower.
-    second = tf.argmax(tf.where(is_first, -float("inf"), closeness), 1, tf.int32)
+    second = tf.argmax(tf.where(is_first, -float("inf"), near), 1, tf.int32)
     one = _squared_distance(rows, tf.gather(centroids, first))
     two = _squared_distance(rows, tf.gather(centroids, second))
     return tf.minimum(one, two), tf.maximum(one, two)
@@ -133,7 +133,7 @@ def assign_and_sum(
     return assignments.concat(), distances.concat(), sums, counts, inertia
 
 
-def _closeness(rows: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
+def closeness(rows: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     """``x.c - |c|^2 / 2`` [m, k]: largest for the nearest centroid of each row."""
     half_norm = 0.5 * tf.reduce_sum(tf.square(centroids), 1)
     # As a bias it is added inside the product, which a subtraction is not.

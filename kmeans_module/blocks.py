@@ -153,18 +153,18 @@ def loop_padded_blocks(
 
     Args:
         function: from the number of a block, int32 [], to one tensor [m] for each dtype, and one
-            float64 tensor for each shape.
+            int64 tensor for each shape.
         n: rows in all, int32 [].
         m: rows of a block.
         dtypes: of what is joined, and returned first: one tensor [n] each.
-        shapes: of what is summed in float64, and returned second.
+        shapes: of what is summed, and returned second.
     """
     blocks = (n + m - 1) // m
     parts, totals = loop_blocks(
         function,
         blocks,
         [tf.TensorArray(dtype, blocks, element_shape=[m]) for dtype in dtypes],
-        [tf.zeros(shape, tf.float64) for shape in shapes],
+        [tf.zeros(shape, tf.int64) for shape in shapes],
     )
     return [tf.reshape(part.stack(), [-1])[:n] for part in parts], totals
 

@@ -1,6 +1,6 @@
-"""The mean, the variance and the extent of each column, in one pass over the points."""
+"""The mean, the variance and the extent of each column, the same bits for any number of cores."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -11,100 +11,128 @@ from .cores import core_ranges, run_in_parallel
 from .rows import select_weighted
 
 #: Numbers of a block: in float64 it should stay in a core's own cache, or nearly.
-_BLOCK_NUMBERS: Final = 2**17
+_BLOCK_NUMBERS: Final = 2**16
 
 #: Numbers of a line. NumPy goes along a row, which is slow where it is narrow: so as many rows lie
 #: side by side.
 _LINE_NUMBERS: Final = 1024
 
+#: What is summed is at most 2^45; a block has at most 2^16 of them, and 2^61 is no overflow.
+_BITS: Final = 45
 
-class Moments(NamedTuple):
-    """Of each column, over the rows of positive weight: float64 [d].
+#: After each block what is above so many bits is carried: that holds for 2^38 rows.
+_CARRY_BITS: Final = 20
 
-    The mean is not finite where a number is not, or where float64 cannot hold the sum.
-    """
 
-    mean: Float64
-    variance: Float64
+class Extent(NamedTuple):
+    """The least and the largest number of each column, float64 [d]; NaN where there is one."""
+
     low: Float64
     high: Float64
 
 
-def column_moments(points: Array, sample_weight: Float32) -> Moments:
+class Moments(NamedTuple):
+    """Mean and variance of each column, float64 [d]."""
+
+    mean: Float64
+    variance: Float64
+
+
+def column_extent(points: Array, sample_weight: Float32) -> Extent:
+    """The extent of points [n, d], of which the rows of positive weight count."""
+    n, d = points.shape
+
+    def find_extent(start: int, stop: int) -> Extent:
+        low, high = np.full(d, np.inf), np.full(d, -np.inf)
+        for lines in _lines(points, sample_weight, start, stop):
+            np.minimum(low, _by_column(np.minimum, lines, d), out=low)
+            np.maximum(high, _by_column(np.maximum, lines, d), out=high)
+        return Extent(low, high)
+
+    lows, highs = zip(*run_in_parallel(find_extent, core_ranges(n)), strict=True)
+    return Extent(np.min(lows, axis=0), np.max(highs, axis=0))
+
+
+def column_moments(
+    points: Array, sample_weight: Float32, extent: Extent, pivot: Float64
+) -> Moments:
     """The moments of points [n, d], of which the rows of positive weight count, each once.
 
-    They are summed in float64 about a pivot, the mean of a first block, so that far from the
-    origin no digits are lost: by the factor ``1 + (mean - pivot)^2 / variance``, at most the number
-    of blocks, less than could be kept (Chan, Golub and LeVeque 1983). Each core takes a range.
+    Sums of integers, the same in any order. They are taken about a pivot float64 [d], a number amid
+    the column's: so no digits are lost far from the origin (Chan, Golub and LeVeque 1983). A
+    deviation is rounded to 2^-45 of the largest, and its square to 2^-45 of the square of that.
+    What they say of a column whose extent is not finite is undefined.
     """
     n, d = points.shape
-    # What is no number, or beyond float64, is told by the result.
     with np.errstate(over="ignore", invalid="ignore"):
-        first = next(_weighted_blocks(points, sample_weight, 0, n), np.zeros((1, d)))
-        pivot = first.mean(axis=0, dtype=np.float64)
-    pivot = np.where(np.isfinite(pivot), pivot, 0)
+        farthest = np.maximum(extent.high - pivot, pivot - extent.low)
+    _, exponent = np.frexp(np.where(np.isfinite(farthest), farthest, 1))
+    factor = np.ldexp(1.0, _BITS - exponent)
 
-    rows_per_line = rows_per_block(d, _LINE_NUMBERS)
-
-    def sum_range(start: int, stop: int) -> list[tuple[Float64, ...]]:
-        lines, rest = _RangeSums(pivot, rows_per_line), _RangeSums(pivot, 1)
+    def add_up(start: int, stop: int) -> tuple[_ColumnSum, _ColumnSum]:
+        total, square = _ColumnSum(d), _ColumnSum(d)
         with np.errstate(over="ignore", invalid="ignore"):
-            for rows in _weighted_blocks(points, sample_weight, start, stop):
-                even = len(rows) // rows_per_line * rows_per_line
-                if even:
-                    lines.add(rows[:even])
-                if even < len(rows):
-                    rest.add(rows[even:])
-        return [lines.by_column(d), rest.by_column(d)]
+            for lines in _lines(points, sample_weight, start, stop):
+                side_by_side = lines.shape[1] // d
+                deviation = lines.astype(np.float64)
+                deviation -= np.tile(pivot, side_by_side)
+                deviation *= np.tile(factor, side_by_side)
+                total.add(deviation)
+                deviation *= deviation
+                deviation *= 2.0**-_BITS
+                square.add(deviation)
+        return total, square
 
-    parts = [sums for both in run_in_parallel(sum_range, core_ranges(n)) for sums in both]
-    totals, squares, lows, highs = (np.stack(each) for each in zip(*parts, strict=True))
+    totals, squares = zip(*run_in_parallel(add_up, core_ranges(n)), strict=True)
     counted = np.count_nonzero(sample_weight)
-    with np.errstate(over="ignore", invalid="ignore"):
-        moment = totals.sum(axis=0) / counted
-        variance = np.maximum(squares.sum(axis=0) / counted - np.square(moment), 0)
-        return Moments(pivot + moment, variance, lows.min(axis=0), highs.max(axis=0))
+    # Of the farthest deviation, a number from -1 to 1.
+    moment = _ColumnSum.join(totals).value() / counted
+    variance = np.maximum(_ColumnSum.join(squares).value() / counted - np.square(moment), 0)
+    with np.errstate(over="ignore"):
+        return Moments(pivot + np.ldexp(moment, exponent), np.ldexp(variance, 2 * exponent))
 
 
-class _RangeSums:
-    """What is summed of one range of the rows, so many of which lie side by side."""
+class _ColumnSum:
+    """Sums of integers of each of d columns, in two parts."""
 
-    def __init__(self, pivot: Float64, rows_per_line: int) -> None:
-        width = rows_per_line * len(pivot)
-        self._pivot = np.tile(pivot, rows_per_line)
-        self._room = np.empty(max(_BLOCK_NUMBERS, width))
-        self._total, self._square = np.zeros(width), np.zeros(width)
-        self._low, self._high = np.full(width, np.inf), np.full(width, -np.inf)
+    def __init__(self, d: int) -> None:
+        self._high, self._low = np.zeros(d, np.int64), np.zeros(d, np.int64)
 
-    def add(self, rows: Array) -> None:
-        """Add rows [m, d] of one block, m a multiple of those side by side."""
-        lines = np.ascontiguousarray(rows).reshape(-1, len(self._pivot))
-        wide = self._room[: lines.size].reshape(lines.shape)
-        np.subtract(lines, self._pivot, out=wide)
-        self._total += np.add.reduce(wide, axis=0)
-        np.square(wide, out=wide)
-        self._square += np.add.reduce(wide, axis=0)
-        np.minimum(self._low, np.minimum.reduce(lines, axis=0), out=self._low)
-        np.maximum(self._high, np.maximum.reduce(lines, axis=0), out=self._high)
+    def add(self, lines: Float64) -> None:
+        """Add numbers up to 2^45, rounded; rows of d columns may lie side by side."""
+        d = len(self._low)
+        self._low += _by_column(np.add, np.rint(lines).astype(np.int64), d)
+        self._high += self._low >> _CARRY_BITS
+        self._low &= 2**_CARRY_BITS - 1
 
-    def by_column(self, d: int) -> tuple[Float64, ...]:
-        """Sum, sum of squares, least and largest of each column, float64 [d]."""
-        sums = self._total, self._square, self._low, self._high
-        functions = np.add, np.add, np.minimum, np.maximum
-        return tuple(
-            function.reduce(each.reshape(-1, d), axis=0)
-            for function, each in zip(functions, sums, strict=True)
-        )
+    @classmethod
+    def join(cls, parts: Sequence["_ColumnSum"]) -> "_ColumnSum":
+        """The sum of the parts."""
+        whole = cls(len(parts[0]._low))
+        whole._high = np.sum([part._high for part in parts], axis=0)
+        whole._low = np.sum([part._low for part in parts], axis=0)
+        return whole
+
+    def value(self) -> Float64:
+        """The sum, in units of 2^45."""
+        high = np.ldexp(self._high.astype(np.float64), _CARRY_BITS - _BITS)
+        return high + np.ldexp(self._low.astype(np.float64), -_BITS)
 
 
-def _weighted_blocks(
-    points: Array, sample_weight: Float32, start: int, stop: int
-) -> Iterator[Array]:
-    """The rows of positive weight of each block of a range: blocks of whole lines."""
-    rows_per_line = rows_per_block(points.shape[1], _LINE_NUMBERS)
-    lines = rows_per_block(rows_per_line * points.shape[1], _BLOCK_NUMBERS)
-    block = lines * rows_per_line
-    for first, last in block_ranges(start, stop, block):
+def _lines(points: Array, sample_weight: Float32, start: int, stop: int) -> Iterator[Array]:
+    """The rows of positive weight of a range, block by block, several of them side by side."""
+    d = points.shape[1]
+    side_by_side = rows_per_block(d, _LINE_NUMBERS)
+    for first, last in block_ranges(start, stop, rows_per_block(d, _BLOCK_NUMBERS)):
         rows = select_weighted(points[first:last], sample_weight[first:last])
-        if len(rows):
-            yield rows
+        even = len(rows) // side_by_side * side_by_side
+        if even:
+            yield np.ascontiguousarray(rows[:even]).reshape(-1, side_by_side * d)
+        if even < len(rows):
+            yield rows[even:]
+
+
+def _by_column(function: np.ufunc, lines: Array, d: int) -> Array:
+    """The function over all numbers of each of d columns, of which several lie side by side."""
+    found: Array = function.reduce(function.reduce(lines, axis=0).reshape(-1, d), axis=0)
+    return found

@@ -3,19 +3,28 @@
 All draw rows with a probability in proportion to their weight, and every draw comes from one seed.
 A row of weight 0 has no mass, however far away it is: hence the products that take 0 for 0 times
 infinity.
+
+The draws are the same bits for any number of cores and any block: distances are summed from
+``x - c`` where they count, and masses are integers.
 """
 
 import math
 from collections.abc import Callable
 from typing import Final, Literal, NamedTuple, get_args
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
-from .array_types import Float32
-from .assignment import nearest_in_block
-from .blocks import Contribution, block_parts, loop_blocks, rows_per_block
-from .graphs import FLOATS, INT, INTS, graph
-from .rows import ROWS_SPEC, Rows, RowTensors, place_rows
+from .array_types import Float32, Float64
+from .blocks import Contribution, loop_blocks, rows_per_block
+from .cluster_sums import sum_by_cluster
+from .cores import core_ranges, run_in_parallel
+from .engines.hamerly_bounds import largest_norm, rounding_error
+from .engines.plain import nearest_rows
+from .graphs import FLOATS, INT, graph
+from .rows import ROWS_SPEC, RowTensors, as_numpy, place_rows
+from .weighted_rows import WeightedRows, weigh
 
 Initialization = Literal["k-means++", "k-means||", "random"]
 INITIALIZATIONS: Final[tuple[Initialization, ...]] = get_args(Initialization)
@@ -28,48 +37,44 @@ _OVERSAMPLING: Final = 2
 _SEED = tf.TensorSpec([2], tf.int32)
 
 
-def initial_centroids(
-    init: str, points: Rows, sample_weight: tf.Tensor, n_clusters: int, seed: tf.Tensor
-) -> Float32:
-    """Choose ``n_clusters`` of the points as centroids.
+def initial_centroids(init: str, rows: WeightedRows, n_clusters: int, seed: tf.Tensor) -> Float32:
+    """Choose ``n_clusters`` of the rows as centroids.
 
     Args:
         init: one of `INITIALIZATIONS`.
-        points: [n, d].
-        sample_weight: float32 [n].
-        n_clusters: k, at most the number of distinct points of positive weight.
+        rows: n of them.
+        n_clusters: k, at most the number of distinct rows of positive weight.
         seed: int32 [2].
 
     Returns:
         float32 [k, d].
     """
     if init == "k-means++":
-        chosen = _greedy_k_means_plus_plus(points, sample_weight, n_clusters, seed)
+        chosen = _greedy_k_means_plus_plus(rows, n_clusters, seed)
     elif init == "k-means||":
-        chosen = _k_means_parallel(points, sample_weight, n_clusters, seed)
+        chosen = _k_means_parallel(rows, n_clusters, seed)
     else:
-        chosen = _random_rows(sample_weight, n_clusters, seed)
-    return points.gather(chosen.numpy())
+        chosen = _random_rows(as_numpy(rows.weight), n_clusters, seed)
+    return rows.points.gather(chosen)
 
 
-@graph(FLOATS, INT, _SEED)
-def _random_rows(sample_weight: tf.Tensor, n_clusters: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """k rows without replacement, by the largest keys of ``log(weight) + Gumbel noise``.
+def _random_rows(mass: Float64, count: int, seed: tf.Tensor) -> NDArray[np.int32]:
+    """Rows without replacement, by the largest keys of ``log(mass) + Gumbel noise``.
 
-    Efraimidis and Spirakis 2006. Returns int32 [k]. O(n log n) time, O(n) memory.
+    Efraimidis and Spirakis 2006. Returns int32 [count]. O(n log n) time, O(n) memory.
     """
-    uniform = tf.random.stateless_uniform(
-        tf.shape(sample_weight), seed, minval=1e-300, dtype=tf.float64
-    )
-    gumbel = -tf.math.log(-tf.math.log(uniform))
-    keys = tf.math.log(tf.cast(sample_weight, tf.float64)) + gumbel
-    return tf.math.top_k(keys, n_clusters).indices
+    uniform = tf.random.stateless_uniform([len(mass)], seed, minval=1e-300, dtype=tf.float64)
+    with np.errstate(divide="ignore"):
+        keys = np.log(mass, dtype=np.float64) - np.log(-np.log(as_numpy(uniform)))
+    chosen: NDArray[np.int32] = tf.math.top_k(keys, count).indices.numpy()
+    return chosen
 
 
-@graph(ROWS_SPEC, FLOATS, INT, INT, _SEED)
+@graph(ROWS_SPEC, FLOATS, FLOATS, INT, INT, _SEED)
 def _draw_greedily(
     points: RowTensors,
     sample_weight: tf.Tensor,
+    norms: tf.Tensor,
     n_clusters: tf.Tensor,
     trials: tf.Tensor,
     seed: tf.Tensor,
@@ -79,8 +84,8 @@ def _draw_greedily(
     Arthur and Vassilvitskii 2007; of several draws the one that leaves the smallest inertia is
     kept (their "greedy" variant, and scikit-learn's).
 
-    The arguments are those of `initial_centroids`, and ``trials`` int32 [], t draws for each next
-    centroid.
+    The arguments are those of `WeightedRows` and of `initial_centroids`, and ``trials`` int32 [],
+    t draws for each next centroid.
 
     Returns:
         int32 [k], rows of ``points``. O(n d k t) time, the points read once for each centroid;
@@ -89,43 +94,42 @@ def _draw_greedily(
     seeds = tf.random.experimental.stateless_split(seed, 2)
     uniforms = tf.random.stateless_uniform([n_clusters, trials], seeds[1], dtype=tf.float64)
     uniform = tf.random.stateless_uniform([1], seeds[0], dtype=tf.float64)
-    blocks = _Blocks(points, sample_weight)
-    # The first draw is one, by weight alone: as if every row were at the distance 1.
-    closest = blocks.measure(lambda i: tf.ones_like(blocks.weight(i)))
-    uniforms = tf.concat([tf.fill([1, trials], uniform[0]), uniforms[1:]], 0)
-    chosen = tf.TensorArray(tf.int32, n_clusters)
+    blocks = _Blocks(points, sample_weight, norms)
+    # The first draw is by weight alone: as if every row were at the distance 1.
+    drawn = blocks.draw_rows(blocks.measure(blocks.fill(1.0)), uniform)
+    unknown = blocks.measure(blocks.fill(float("inf")))
+    closest = blocks.move_closer(unknown, blocks.try_rows(unknown, drawn), tf.constant(0))
+    chosen = tf.TensorArray(tf.int32, n_clusters).write(0, drawn[0])
 
     def draw_centroid(
         i: tf.Tensor, closest: _Closest, chosen: tf.TensorArray
     ) -> tuple[tf.Tensor, _Closest, tf.TensorArray]:
         candidates = blocks.draw_rows(closest, uniforms[i])
-        at_least = tf.where(i == 0, float("inf"), 0.0)
-        drawn, inertias = blocks.try_rows(closest, candidates, at_least)
-        best = tf.argmin(inertias, output_type=tf.int32)
-        closest = blocks.measure(lambda i: drawn.read(i)[best])
-        return i + 1, closest, chosen.write(i, candidates[best])
+        trials = blocks.try_rows(closest, candidates)
+        best = tf.argmax(trials.gains, output_type=tf.int32)
+        return i + 1, blocks.move_closer(closest, trials, best), chosen.write(i, candidates[best])
 
     *_, chosen = tf.while_loop(
         lambda i, *_: i < n_clusters,
         draw_centroid,
-        (tf.constant(0), closest, chosen),
+        (tf.constant(1), closest, chosen),
         parallel_iterations=1,
     )
     return chosen.stack()
 
 
 def _greedy_k_means_plus_plus(
-    points: Rows, sample_weight: tf.Tensor, n_clusters: int, seed: tf.Tensor
-) -> tf.Tensor:
+    rows: WeightedRows, n_clusters: int, seed: tf.Tensor
+) -> NDArray[np.int32]:
     """`_draw_greedily` with scikit-learn's number of trials."""
-    return _draw_greedily(
-        points.tensors, sample_weight, n_clusters, 2 + int(math.log(n_clusters)), seed
-    )
+    trials = 2 + int(math.log(n_clusters))
+    drawn: NDArray[np.int32] = _draw_greedily(
+        rows.points.tensors, rows.weight, rows.norms, n_clusters, trials, seed
+    ).numpy()
+    return drawn
 
 
-def _k_means_parallel(
-    points: Rows, sample_weight: tf.Tensor, n_clusters: int, seed: tf.Tensor
-) -> tf.Tensor:
+def _k_means_parallel(rows: WeightedRows, n_clusters: int, seed: tf.Tensor) -> NDArray[np.int32]:
     """k-means|| (Bahmani et al. 2012): a few rounds of many draws, then k-means++ among those.
 
     Each round draws 2 k rows at once, in proportion to their weighted squared distance to all that
@@ -134,29 +138,46 @@ def _k_means_parallel(
     those of `initial_centroids`.
 
     Returns:
-        int32 [k], rows of ``points``. O(10 n d k) time, the points read five times; memory
-        O(block) and a few numbers a row. Data of so few distinct rows that too few candidates
-        have a mass are left to k-means++.
+        int32 [k]. O(10 n d k) time, the points read five times; memory O(block) and a few numbers
+        a row. Data of so few distinct rows that too few candidates have a mass are left to
+        k-means++.
     """
-    n = sample_weight.shape[0]
+    weight = as_numpy(rows.weight)
     seeds = tf.random.experimental.stateless_split(seed, _ROUNDS + 2)
-    candidates = _random_rows(sample_weight, 1, seeds[0])
-    squared, nearest = _update_nearest(
-        points.tensors, tf.fill([n], float("inf")), tf.zeros([n], tf.int32), candidates, 0
-    )
+    candidates = _random_rows(weight, 1, seeds[0])
+    nearest = np.zeros(rows.n, np.int32)
+    squared = _squared_distances(rows, candidates, nearest)
     for number in range(1, _ROUNDS + 1):
-        count = min(_OVERSAMPLING * n_clusters, n)
-        drawn = _random_rows(tf.math.multiply_no_nan(squared, sample_weight), count, seeds[number])
-        squared, nearest = _update_nearest(points.tensors, squared, nearest, drawn, len(candidates))
-        candidates = tf.concat([candidates, drawn], 0)
-    mass = tf.math.unsorted_segment_sum(sample_weight, nearest, len(candidates))
-    weighted = tf.boolean_mask(candidates, mass > 0)
+        mass = np.where(weight > 0, squared * weight, 0)
+        drawn = _random_rows(mass, min(_OVERSAMPLING * n_clusters, rows.n), seeds[number])
+        among_drawn = nearest_rows(rows, rows.points.gather(drawn))
+        distance = _squared_distances(rows, drawn, among_drawn)
+        is_nearer = distance < squared
+        squared = np.where(is_nearer, distance, squared)
+        nearest = np.where(is_nearer, among_drawn + np.int32(len(candidates)), nearest)
+        candidates = np.concatenate([candidates, drawn])
+    wide = weight.astype(np.float64)[:, None]
+    masses = sum_by_cluster(wide, nearest, len(candidates), rows.scale.weight).value[:, 0]
+    weighted = candidates[masses > 0]
     if len(weighted) < n_clusters:
-        return _greedy_k_means_plus_plus(points, sample_weight, n_clusters, seeds[-1])
-    among = place_rows(points.gather(weighted.numpy()))
-    weight = tf.boolean_mask(mass, mass > 0)
-    chosen = _greedy_k_means_plus_plus(among, weight, n_clusters, seeds[-1])
-    return tf.gather(weighted, chosen)
+        return _greedy_k_means_plus_plus(rows, n_clusters, seeds[-1])
+    places = rows.points.gather(weighted)
+    largest = np.abs(places).max(axis=0).astype(np.float64)
+    among = weigh(place_rows(places), masses[masses > 0].astype(np.float32), largest)
+    chosen: NDArray[np.int32] = weighted[_greedy_k_means_plus_plus(among, n_clusters, seeds[-1])]
+    return chosen
+
+
+def _squared_distances(
+    rows: WeightedRows, drawn: NDArray[np.int32], nearest: NDArray[np.int32]
+) -> Float64:
+    """The squared distance of each row to the one of the drawn rows that it is nearest to."""
+    places = rows.points.gather(drawn)
+
+    def measure(start: int, stop: int) -> Float64:
+        return rows.points.squared_distances(start, stop, nearest[start:stop], places)
+
+    return np.concatenate(run_in_parallel(measure, core_ranges(rows.n)))
 
 
 class _Closest(NamedTuple):
@@ -164,150 +185,198 @@ class _Closest(NamedTuple):
 
     Attributes:
         squared: float32 [m] for each block of rows.
-        masses: float64 [blocks], their sums times the weights.
+        scale: float64 [], a power of two: a mass is the weight times the squared distance times
+            it, as an integer.
+        masses: int64 [blocks], of the blocks.
     """
 
     squared: tf.TensorArray
+    scale: tf.Tensor
     masses: tf.Tensor
 
 
-class _Blocks:
-    """Points [n, d] and their weights float32 [n] in blocks, to be drawn from greedily."""
+class _Trials(NamedTuple):
+    """Which rows would be nearer to each of t candidates.
 
-    def __init__(self, points: RowTensors, sample_weight: tf.Tensor) -> None:
-        self._points, self._sample_weight = points, sample_weight
+    Attributes:
+        nearer: int64 [p, 2] for each block, the numbers of a candidate and of a row in the block.
+        squared: float32 [p] for each block, their squared distances.
+        gains: int64 [t], by how much each candidate would lower the sum of the masses.
+    """
+
+    nearer: tf.TensorArray
+    squared: tf.TensorArray
+    gains: tf.Tensor
+
+
+class _Blocks:
+    """Points [n, d], their weights and norms float32 [n] in blocks, to be drawn from greedily."""
+
+    def __init__(self, points: RowTensors, sample_weight: tf.Tensor, norms: tf.Tensor) -> None:
+        self._points, self._sample_weight, self._norms = points, sample_weight, norms
+        self._n = tf.size(sample_weight)
         self._size = rows_per_block(tf.maximum(tf.size(points.shift), 16))
-        self._count = (tf.size(sample_weight) + self._size - 1) // self._size
-        (self._norms,), _ = loop_blocks(
-            lambda i: ([tf.reduce_sum(tf.square(self._rows(i)), 1)], []),
+        self._count = (self._n + self._size - 1) // self._size
+
+    def fill(self, value: float) -> tf.TensorArray:
+        """The value float32 [m] for each block of rows."""
+        return self._map(lambda i: [tf.fill([tf.size(self._part(self._norms, i))], value)])[0]
+
+    def measure(self, squared: tf.TensorArray) -> _Closest:
+        """The state with these squared distances, float32 [m] for each block."""
+        (largest,), _ = loop_blocks(
+            lambda i: ([tf.reduce_max(self._weighted(squared.read(i), i))], []),
             self._count,
-            [_block_array(self._count, 1)],
+            [tf.TensorArray(tf.float64, self._count)],
+            [],
+        )
+        scale = self._scale(tf.reduce_max(largest.stack()))
+        (masses,), _ = loop_blocks(
+            lambda i: ([tf.reduce_sum(self._masses(squared, scale, i))], []),
+            self._count,
+            [tf.TensorArray(tf.int64, self._count)],
             [],
             parallel_iterations=2,
         )
-
-    def measure(self, squared_of_block: Callable[[tf.Tensor], tf.Tensor]) -> _Closest:
-        """The state with these squared distances, float32 [m] for the number of a block."""
-
-        def measure_block(i: tf.Tensor) -> Contribution:
-            squared = squared_of_block(i)
-            mass = tf.cast(tf.math.multiply_no_nan(squared, self.weight(i)), tf.float64)
-            return (squared, tf.reduce_sum(mass, 0)), ()
-
-        parts = [_block_array(self._count, 1), tf.TensorArray(tf.float64, self._count)]
-        (squared, masses), _ = loop_blocks(
-            measure_block, self._count, parts, [], parallel_iterations=2
-        )
-        return _Closest(squared, masses.stack())
+        return _Closest(squared, scale, masses.stack())
 
     def draw_rows(self, closest: _Closest, uniforms: tf.Tensor) -> tf.Tensor:
         """Rows int32 [t] with a probability in proportion to weight times squared distance.
 
         First the block is drawn, then the row in it: no running sum over all rows is held.
         """
-        masses = closest.masses
-        until = tf.cumsum(masses)
+        until = tf.cumsum(closest.masses)
 
         def draw_row(uniform: tf.Tensor) -> tf.Tensor:
-            mass = uniform * until[-1]
+            mass = tf.cast(uniform * tf.cast(until[-1], tf.float64), tf.int64)
+            # Rounding may take it up to the sum.
+            mass = tf.minimum(mass, until[-1] - 1)
             # side="right": a block or a row without mass is never hit.
             number = tf.searchsorted(until, mass[None], side="right")[0]
-            number = tf.minimum(number, tf.size(masses) - 1)
-            mass_of_rows = tf.math.multiply_no_nan(
-                closest.squared.read(number), self.weight(number)
-            )
-            inside = tf.cumsum(tf.cast(mass_of_rows, tf.float64))
-            rest = mass - (until[number] - masses[number])
-            # Rounding may put the rest a hair outside its block.
-            rest = tf.clip_by_value(rest, 0.0, inside[-1] * (1 - 2.0**-52))
+            number = tf.minimum(number, self._count - 1)
+            inside = tf.cumsum(self._masses(closest.squared, closest.scale, number))
+            rest = mass - (until[number] - closest.masses[number])
             row = tf.searchsorted(inside, rest[None], side="right")[0]
             return number * self._size + tf.minimum(row, tf.size(inside) - 1)
 
         return tf.map_fn(draw_row, uniforms, fn_output_signature=tf.int32)
 
-    def try_rows(
-        self, closest: _Closest, candidates: tf.Tensor, at_least: tf.Tensor
-    ) -> tuple[tf.TensorArray, tf.Tensor]:
-        """With each of the rows int32 [t] drawn too: the squared distances, and their inertia.
-
-        A row counts as ``at_least`` so far from those drawn before: infinitely, if there were none.
-
-        Returns:
-            float32 [t, m] for each block of rows, and float64 [t].
-        """
-        places = self._points.gather(candidates)
+    def try_rows(self, closest: _Closest, candidates: tf.Tensor) -> _Trials:
+        """What the rows int32 [t] would bring nearer."""
+        places, t = self._points.gather(candidates), tf.size(candidates)
 
         def try_block(i: tf.Tensor) -> Contribution:
-            squared = squared_distances_to(places, self._rows(i), self._norms.read(i))
-            squared = tf.minimum(squared, tf.maximum(closest.squared.read(i), at_least))
-            left = tf.reduce_sum(tf.math.multiply_no_nan(squared, self.weight(i)), 1)
-            return [squared], [tf.cast(left, tf.float64)]
+            rows = self._points.block(i * self._size, tf.minimum((i + 1) * self._size, self._n))
+            before = closest.squared.read(i)
+            nearer, squared = nearer_rows(before, places, rows, self._part(self._norms, i))
+            place, row = nearer[:, 0], nearer[:, 1]
+            weight = tf.gather(self._part(self._sample_weight, i), row)
+            gain = _mass(tf.gather(before, row), weight, closest.scale)
+            gain -= _mass(squared, weight, closest.scale)
+            return [nearer, squared], [
+                tf.ensure_shape(tf.math.unsorted_segment_sum(gain, place, t), candidates.shape)
+            ]
 
-        parts = [_block_array(self._count, 2)]
-        inertias = tf.zeros([tf.size(candidates)], tf.float64)
-        (drawn,), (inertias,) = loop_blocks(
-            try_block, self._count, parts, [inertias], parallel_iterations=2
+        parts = [self._parts(tf.int64, 2), self._parts(tf.float32, 1)]
+        (nearer, squared), (gains,) = loop_blocks(
+            try_block, self._count, parts, [tf.zeros([t], tf.int64)], parallel_iterations=2
         )
-        return drawn, inertias
+        return _Trials(nearer, squared, gains)
 
-    def _rows(self, i: tf.Tensor) -> tf.Tensor:
-        return self._points.block(i * self._size, (i + 1) * self._size)
+    def move_closer(self, closest: _Closest, trials: _Trials, chosen: tf.Tensor) -> _Closest:
+        """The state with the chosen candidate, int32 [], drawn too."""
 
-    def weight(self, i: tf.Tensor) -> tf.Tensor:
-        """The weights of block i, float32 [m]."""
-        return self._sample_weight[i * self._size : (i + 1) * self._size]
+        def move_block(i: tf.Tensor) -> list[tf.Tensor]:
+            nearer = trials.nearer.read(i)
+            is_chosen = nearer[:, 0] == tf.cast(chosen, tf.int64)
+            row = tf.boolean_mask(nearer[:, 1:], is_chosen)
+            squared = tf.boolean_mask(trials.squared.read(i), is_chosen)
+            return [tf.tensor_scatter_nd_update(closest.squared.read(i), row, squared)]
+
+        return self.measure(self._map(move_block)[0])
+
+    def _masses(self, squared: tf.TensorArray, scale: tf.Tensor, i: tf.Tensor) -> tf.Tensor:
+        """The masses of the rows of block i: int64 [m]."""
+        return _mass(squared.read(i), self._part(self._sample_weight, i), scale)
+
+    def _weighted(self, squared: tf.Tensor, i: tf.Tensor) -> tf.Tensor:
+        """The weighted squared distances of block i: float64 [m]."""
+        return _weighted(squared, self._part(self._sample_weight, i))
+
+    def _scale(self, largest: tf.Tensor) -> tf.Tensor:
+        """A power of two by which n numbers up to the largest may be multiplied and added up.
+
+        The exponent is read off the bits: a logarithm may be rounded.
+        """
+        exponent, bits = (
+            tf.bitwise.right_shift(tf.bitcast(each, tf.int64), tf.constant(52, tf.int64)) - 1022
+            for each in (largest, tf.cast(self._n, tf.float64))
+        )
+        exponent = tf.clip_by_value(62 - exponent - bits, -1000, 1000)
+        power = tf.bitwise.left_shift(exponent + 1023, tf.constant(52, tf.int64))
+        return tf.bitcast(power, tf.float64)
+
+    def _map(self, function: Callable[[tf.Tensor], list[tf.Tensor]]) -> list[tf.TensorArray]:
+        """What the function gives for the number of each block: one float32 [m]."""
+        parts, _ = loop_blocks(
+            lambda i: (function(i), []),
+            self._count,
+            [self._parts(tf.float32, 1)],
+            [],
+            parallel_iterations=2,
+        )
+        return parts
+
+    def _parts(self, dtype: tf.DType, rank: int) -> tf.TensorArray:
+        """Room for a tensor of that rank for each block."""
+        return tf.TensorArray(
+            dtype,
+            self._count,
+            element_shape=[None, 2][:rank],
+            infer_shape=False,
+            clear_after_read=False,
+        )
+
+    def _part(self, values: tf.Tensor, i: tf.Tensor) -> tf.Tensor:
+        """Of numbers [n] those of block i."""
+        return values[i * self._size : (i + 1) * self._size]
 
 
-@graph(ROWS_SPEC, FLOATS, INTS, INTS, INT)
-def _update_nearest(
-    points: RowTensors, squared: tf.Tensor, nearest: tf.Tensor, drawn: tf.Tensor, number: tf.Tensor
+def _weighted(squared: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Squared distances float32 [m] times weights float32 [m], 0 for the weight 0: float64 [m]."""
+    return tf.math.multiply_no_nan(tf.cast(squared, tf.float64), tf.cast(weight, tf.float64))
+
+
+def _mass(squared: tf.Tensor, weight: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """`_weighted` as integers: int64 [m]."""
+    return tf.cast(_weighted(squared, weight) * scale, tf.int64)
+
+
+def nearer_rows(
+    before: tf.Tensor, places: tf.Tensor, rows: tf.Tensor, norms: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The squared distance to the nearest candidate, and its number, with those drawn now.
+    """The rows that are nearer to a place than before.
+
+    The distance is taken from ``x - c`` where the expanded form, with its rounding, says that it
+    may be less: so what is found is what ``x - c`` alone says.
 
     Args:
-        points: [n, d].
-        squared, nearest: float32 and int32 [n], before.
-        drawn: int32 [t], rows.
-        number: int32 [], the number of the first of them.
+        before: float32 [m], squared distances.
+        places: float32 [t, d].
+        rows: float32 [m, d].
+        norms: float32 [m], of the rows.
+
+    Returns:
+        int64 [p, 2], the numbers of a place and a row; and float32 [p], their squared distance.
     """
-    places = points.gather(drawn)
-    n, t = tf.size(squared), tf.size(drawn)
-    block = rows_per_block(tf.maximum(t, tf.size(points.shift)))
-    blocks = (n + block - 1) // block
-
-    def compare_block(i: tf.Tensor) -> Contribution:
-        part = slice(i * block, (i + 1) * block)
-        index, distance = nearest_in_block(points.block(part.start, part.stop), places)
-        is_nearer = distance < squared[part]
-        return (
-            tf.where(is_nearer, distance, squared[part]),
-            tf.where(is_nearer, index + number, nearest[part]),
-        ), ()
-
-    parts = block_parts(blocks, (tf.float32, tf.int32))
-    parts, _ = loop_blocks(compare_block, blocks, parts, [], parallel_iterations=2)
-    return tuple(part.concat() for part in parts)
-
-
-def squared_distances_to(places: tf.Tensor, rows: tf.Tensor, norms: tf.Tensor) -> tf.Tensor:
-    """Squared distances float32 [t, m] from places [t, d] to rows [m, d] of squared norms [m].
-
-    By the expanded form. Where it may be off by a quarter for rounding (`hamerly_bounds` has the
-    bound), the distance is taken from ``x - c``: a duplicate of a place is at 0, and every other
-    row is not.
-    """
-    reach = tf.reduce_sum(tf.square(places), 1, keepdims=True) + norms
-    squared = reach - 2.0 * tf.matmul(places, rows, transpose_b=True)
-    d = tf.cast(tf.shape(rows)[1], tf.float32)
-    doubtful = tf.where(squared <= (8 * 2.0**-24) * (3 * d + 16) * reach)
-    place, row = doubtful[:, 0], doubtful[:, 1]
-    exact = tf.reduce_sum(
-        tf.math.squared_difference(tf.gather(places, place), tf.gather(rows, row)), 1
-    )
-    return tf.tensor_scatter_nd_update(squared, doubtful, exact)
-
-
-def _block_array(blocks: tf.Tensor, rank: int) -> tf.TensorArray:
-    return tf.TensorArray(
-        tf.float32, blocks, element_shape=[None] * rank, infer_shape=False, clear_after_read=False
-    )
+    reach = tf.reduce_sum(tf.square(places), 1, keepdims=True) + tf.square(norms)
+    expanded = reach - 2.0 * tf.matmul(places, rows, transpose_b=True)
+    # Twice the bound, for the rounding of the norms.
+    error = 2.0 * rounding_error(norms, largest_norm(places), tf.shape(places)[1])
+    pairs = tf.where(tf.logical_not(expanded > before + error))
+    # With a pair more: a single one would be summed by several threads, in an order of theirs.
+    padded = tf.pad(pairs, [[0, 1], [0, 0]])
+    difference = tf.gather(rows, padded[:, 1]) - tf.gather(places, padded[:, 0])
+    squared = tf.reduce_sum(tf.square(difference), 1)[:-1]
+    is_nearer = squared < tf.gather(before, pairs[:, 1])
+    return tf.boolean_mask(pairs, is_nearer), tf.boolean_mask(squared, is_nearer)

@@ -6,17 +6,21 @@ once more, so that they match the returned centroids.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from .array_types import Float32, Float64
-from .engines.engine import Engine, StepSums
+from .cluster_sums import ClusterSums, sum_rows
+from .engines.engine import Engine
 from .graphs import TABLE, synchronized_cache, trace
 from .model_space import unit_rows
+
+#: Below this share of the norms, what is left of them has fewer than six right digits.
+_CANCELLED: Final = 1e-6
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class LloydResult:
 
 def move_centroids(
     centroids: tf.Tensor, sums: tf.Tensor, counts: tf.Tensor, on_sphere: bool = False
-) -> tuple[tf.Tensor, tf.Tensor]:
+) -> tf.Tensor:
     """The centroids at the means of their clusters; an empty cluster keeps its own.
 
     Args:
@@ -68,16 +72,14 @@ def move_centroids(
             sum of cosines (Dhillon and Modha 2001); where the points cancel out, it stays.
 
     Returns:
-        The moved centroids float32 [k, d], and the squared Frobenius norm of the move, float64 [].
+        float32 [k, d].
     """
     mean = tf.cast(tf.math.divide_no_nan(sums, counts[:, None]), tf.float32)
     has_mean = counts[:, None] > 0
     if on_sphere:
         mean = unit_rows(mean)
         has_mean &= tf.reduce_any(mean != 0, 1, keepdims=True)
-    moved = tf.where(has_mean, mean, centroids)
-    wide = tf.cast(moved, tf.float64) - tf.cast(centroids, tf.float64)
-    return moved, tf.reduce_sum(tf.square(wide))
+    return tf.where(has_mean, mean, centroids)
 
 
 def run(
@@ -102,19 +104,35 @@ def run(
     initial, history, converged = centroids, list[Iteration](), False
     while len(history) < max_iter and not converged:
         step = engine.step(centroids)
-        inertia = step.inertia(centroids)
+        inertia = _expanded_inertia(engine.squares, step.clusters, centroids)
         if inertia is None:
-            inertia = engine.finish(centroids).inertia
-        step = _relocate_empty(step, engine)
-        sums = tf.constant(centroids), tf.constant(step.sums), tf.constant(step.counts)
-        moved, shift = _move_graph(on_sphere=on_sphere)(*sums)
-        history.append(Iteration(inertia, float(shift), step.counts))
+            inertia = float(engine.finish(centroids).inertia.value)
+        clusters = _relocate_empty(step.clusters, engine)
+        sums, counts = clusters.points.value, clusters.weight.value[:, 0]
+        moved = _move_graph(on_sphere=on_sphere)(*map(tf.constant, (centroids, sums, counts)))
+        moved = moved.numpy()
+        shift = float(np.square(np.subtract(moved, centroids, dtype=np.float64)).sum())
+        history.append(Iteration(inertia, shift, counts))
         if on_iteration is not None:
             on_iteration(history[-1], len(history))
-        converged = not step.has_changed or float(shift) <= tolerance
-        centroids = moved.numpy()
-    inertia, assignments = engine.finish(centroids)
-    return LloydResult(initial, centroids, assignments, inertia, tuple(history), converged)
+        converged = not step.has_changed or shift <= tolerance
+        centroids = moved
+    last = engine.finish(centroids)
+    inertia = float(last.inertia.value)
+    return LloydResult(initial, centroids, last.assignments, inertia, tuple(history), converged)
+
+
+def _expanded_inertia(squares: float, clusters: ClusterSums, centroids: Float32) -> float | None:
+    """The weighted sum of squared distances to the centroids [k, d] of the step.
+
+    ``sum w |x - c|^2 = sum w |x|^2 - 2 c.S + W |c|^2``, in float64. None where so little is left of
+    the norms that rounding could show.
+    """
+    wide = centroids.astype(np.float64)
+    # Sums, no dot products: a BLAS library may share those out among its threads.
+    norms = squares + float((clusters.weight.value * np.square(wide)).sum())
+    inertia = norms - 2.0 * float((wide * clusters.points.value).sum())
+    return inertia if inertia > _CANCELLED * norms else None
 
 
 def best_of_starts(
@@ -130,28 +148,23 @@ def best_of_starts(
     return min(results, key=lambda result: result.inertia)
 
 
-def _relocate_empty(step: StepSums, engine: Engine) -> StepSums:
+def _relocate_empty(clusters: ClusterSums, engine: Engine) -> ClusterSums:
     """Give each empty cluster one of the points farthest from their centroids.
 
     As scikit-learn does it, but a point of weight 0 is never taken, and a cluster that loses its
-    last point becomes empty in its turn. The sums and counts change, not the assignments.
+    last point becomes empty in its turn. The sums change, not the assignments.
     """
-    (empty,) = np.nonzero(step.counts <= 0)
+    weight = clusters.weight.value[:, 0]
+    (empty,) = np.nonzero(weight <= 0)
     if not len(empty):
-        return step
+        return clusters
     far = engine.farthest(len(empty))
-    empty = empty[: len(far.numbers)]
-    sums, counts, members = step.sums.copy(), step.counts.copy(), far.members.copy()
-    points = far.points * far.weights[:, None]
-    np.subtract.at(sums, far.assignments, points)
-    np.subtract.at(counts, far.assignments, far.weights)
-    np.subtract.at(members, far.assignments, 1)
-    # Exactly empty, not what rounding leaves of a difference.
-    sums[members == 0] = 0
-    counts[members == 0] = 0
-    sums[empty] = points
-    counts[empty] = far.weights
-    return replace(step, sums=sums, counts=counts)
+    places = empty[: len(far.numbers)]
+    taken, given = (
+        sum_rows(far.points, far.weights, where, len(weight), engine.scale)
+        for where in (far.assignments, places)
+    )
+    return clusters.minus(taken).plus(given)
 
 
 @synchronized_cache

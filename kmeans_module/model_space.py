@@ -1,8 +1,10 @@
 """The model's space: raw points, shifted and scaled, in float32.
 
-``z = (x - shift) / scale``. The shift is the mean of each column, so that float32 keeps its digits
-for data far from the origin; the scale is 1, or each column's standard deviation. Distances and
-inertia are of this space, and the exported graph maps into it, so that a caller never has to.
+``z = (x - shift) / scale``. The shift is a number amid each column, so that float32 keeps its
+digits for data far from the origin: the mean, which is that of a sample unless columns are
+standardised; or where rows far out pull it away from nearly all others, the nearest number amid
+those. The scale is 1, or each column's standard deviation. Distances and inertia are of this space,
+and the exported graph maps into it, so that a caller never has to.
 
 For cosine distance the space is the unit sphere, ``z / |z|``, and the shift is 0 unless columns
 are standardised: the angle is that at the origin. The Euclidean distance of two rows there is the
@@ -17,13 +19,16 @@ import tensorflow as tf
 
 from .array_types import Array, Float32, Float64
 from .blocks import block_ranges, rows_per_block
-from .column_moments import column_moments
+from .column_moments import Extent, column_extent, column_moments
 from .errors import InvalidPoints, ZeroPoint
-from .rows import Rows, place_rows, select_weighted
+from .rows import Rows, place_rows, sample_rows
 from .validation import check_extent, check_finite
 
 Distance = Literal["euclidean", "cosine"]
 DISTANCES: Final[tuple[Distance, ...]] = get_args(Distance)
+
+#: A mean is amid the rows if this share of a column is on either side of it.
+_OUTSIDE: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -34,14 +39,18 @@ class ModelSpace:
         rows: the points, to be read in blocks.
         shift: float32 [d], in raw units.
         scale: float32 [d], in raw units; 1 for a constant column.
-        mean_variance: mean over the columns of their variance, in the model's space.
+        mean: float64 [d], of the rows in the model's space; 0 where that is where they were shifted
+            to.
+        largest: float64 [d], at least every magnitude in the model's space of a row of positive
+            weight.
         distance: "euclidean", or "cosine": the space is the unit sphere.
     """
 
     rows: Rows
     shift: Float32
     scale: Float32
-    mean_variance: float
+    mean: Float64
+    largest: Float64
     distance: Distance = "euclidean"
 
     def to_model(self, raw: Array) -> Float32:
@@ -84,17 +93,26 @@ def enter(
     if distance == "cosine" and not standardize:
         d = points.shape[1]
         return _enter_sphere(points, sample_weight, np.zeros(d, np.float32), np.ones(d, np.float32))
-    found = column_moments(points, sample_weight)
-    low, high = found.low, found.high
-    if not np.isfinite(found.mean).all() or not sample_weight.all():
+    extent = column_extent(points, sample_weight)
+    low, high = extent
+    if not (np.isfinite(low) & np.isfinite(high)).all() or not sample_weight.all():
         # Any row that is not finite is refused, also one of weight 0.
         check_finite(points)
-    # The nearest float32 of the mean, so that the served graph shifts by the very same number.
-    shift = _as_float32(np.clip(found.mean, low, high), "mean")
-    variance = np.where(high > low, found.variance, 0)
-    scale = np.ones_like(shift)
+    sample = points[sample_rows(sample_weight, points.shape[1])].astype(np.float64)
+    sample.sort(axis=0)
+    center = sample.mean(axis=0)
+    scale = np.ones(len(center), np.float32)
     if standardize:
+        found = column_moments(points, sample_weight, extent, sample[len(sample) // 2])
+        center = found.mean
+        variance = np.where(high > low, found.variance, 0)
         scale = _as_float32(np.where(variance > 0, np.sqrt(variance), 1), "spread")
+    if distance == "euclidean":
+        # Distances are the same about any number, and float32 keeps the most digits amid the rows.
+        outside = int(_OUTSIDE * (len(sample) - 1))
+        center = np.clip(center, sample[outside], sample[-1 - outside])
+    # The nearest float32, so that the served graph shifts by the very same number.
+    shift = _as_float32(np.clip(center, low, high), "mean")
     check_extent(high - low, scale)
     if distance == "cosine":
         return _enter_sphere(points, sample_weight, shift, scale)
@@ -102,7 +120,8 @@ def enter(
         rows=place_rows(points, shift, scale),
         shift=shift,
         scale=scale,
-        mean_variance=float(np.mean(variance / np.square(scale, dtype=np.float64))),
+        mean=np.zeros(len(shift)),
+        largest=np.maximum(high - shift, shift - low) / scale,
     )
 
 
@@ -138,7 +157,6 @@ def _enter_sphere(
     """The directions of the points, of which a copy is held."""
     n, d = points.shape
     directions = np.empty((n, d), np.float32)
-    total = np.zeros(d)
     check_finite(points)
     for start, stop in block_ranges(0, n, rows_per_block(2 * d)):
         directions[start:stop] = _to_model(points[start:stop], shift, scale, "cosine")
@@ -149,15 +167,13 @@ def _enter_sphere(
                 f"points hold zeros alone in row {row}, which has no direction for cosine "
                 "distance; leave such rows out, or use euclidean distance"
             )
-        counted = select_weighted(directions[start:stop], sample_weight[start:stop])
-        total += counted.sum(axis=0, dtype=np.float64)
-    mean = total / np.count_nonzero(sample_weight)
+    extent = Extent(np.full(d, -1.0), np.ones(d))
     return ModelSpace(
         rows=place_rows(directions),
         shift=shift,
         scale=scale,
-        # Every row has the length 1.
-        mean_variance=max(0.0, 1.0 - float(mean @ mean)) / d,
+        mean=column_moments(directions, sample_weight, extent, np.zeros(d)).mean,
+        largest=np.ones(d),
         distance="cosine",
     )
 

@@ -226,7 +226,9 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         _, _, sums, counts, inertia = assign_and_sum(
             lambda start, stop: rows[start:stop], weight, began
         )
-        moved, shift = move_centroids(began, sums, counts, on_sphere=self.distance == "cosine")
+        moved = move_centroids(began, sums, counts, on_sphere=self.distance == "cosine")
+        move = tf.cast(moved, tf.float64) - tf.cast(began, tf.float64)
+        shift = tf.reduce_sum(tf.square(move))
         # An empty cluster keeps its centroid to the bit, not by way of the model's space.
         raw = tf.where(counts[:, None] > 0, moved * self.scale + self.shift, centroids)
         return raw, *(tf.cast(each, tf.float32) for each in (counts, inertia, shift))

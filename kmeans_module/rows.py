@@ -5,19 +5,30 @@ What is read is ``(x - shift) / scale``, a row of the model's space.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from .array_types import Array, Float32
+from .array_types import Array, Float32, Float64
 from .blocks import block_ranges, map_array, rows_per_block
 from .graphs import FLOATS
 
 #: TensorFlow's kernels abort on a buffer that is not aligned to so many bytes.
 ALIGNMENT: Final = 64
 ALIGNED_NUMBERS: Final = ALIGNMENT // 4
+
+#: A sample has so many rows at most, and about so many numbers if its rows are wide.
+_SAMPLE_ROWS: Final = 4096
+_SAMPLE_NUMBERS: Final = 2**21
+
+#: Rows of fewer numbers are summed column by column.
+_NARROW: Final = 8
+
+#: Numbers of a wide row that are summed at once.
+_PIECE: Final = 8192
 
 
 class RowTensors(NamedTuple):
@@ -82,14 +93,23 @@ class Rows:
         rows /= self.scale
         return rows
 
-    def squared_norms(self, start: int, stop: int) -> Float32:
-        """The squared norms of m rows, ``start`` to ``stop``: float32 [m], summed in float64."""
-        return self._squares(start, stop, lambda rows, part: rows.astype(np.float64))
+    @cached_property
+    def _tiles(self) -> tuple[Float32, Float32]:
+        """Shift and scale for each row of a block, which with its temporaries fits a core's cache.
+
+        NumPy takes several times as long to go along each narrow row.
+        """
+        block = rows_per_block(len(self.shift), numbers=2**15)
+        return np.tile(self.shift, (block, 1)), np.tile(self.scale, (block, 1))
+
+    def squared_norms(self, start: int, stop: int) -> Float64:
+        """The squared norms of m rows, ``start`` to ``stop``: float64 [m]."""
+        return self._squared_lengths(start, stop, lambda rows, part: rows.astype(np.float64))
 
     def squared_distances(
         self, start: int, stop: int, assignments: NDArray[np.int32], centroids: Float32
-    ) -> Float32:
-        """The squared distance of each of m rows to its centroid, from ``x - c``: float32 [m].
+    ) -> Float64:
+        """The squared distance of each of m rows to its centroid, from ``x - c``: float64 [m].
 
         Args:
             start, stop: the m rows.
@@ -101,29 +121,46 @@ class Rows:
             rows -= np.take(centroids, assignments[part], axis=0, mode="clip")
             return rows
 
-        return self._squares(start, stop, subtract)
+        return self._squared_lengths(start, stop, subtract)
 
-    def _squares(
+    def _squared_lengths(
         self, start: int, stop: int, function: Callable[[Float32, slice], Array]
-    ) -> Float32:
+    ) -> Float64:
         """The squared norms of what the function gives for the rows of each block.
 
         The second argument of the function is where these rows are in the range.
         """
-        squares = np.empty(stop - start, np.float32)
-        # With its temporaries a block should stay in a core's own cache.
-        block = rows_per_block(len(self.shift), numbers=2**16)
-        # Whole blocks of them: NumPy takes several times as long to go along each narrow row.
-        shift, scale = (np.tile(each, (block, 1)) for each in (self.shift, self.scale))
+        values = np.empty(stop - start)
+        shift, scale = self._tiles
+        block = len(shift)
         # The square of a row of weight 0 may be beyond float32.
         with np.errstate(over="ignore", invalid="ignore"):
             for first, last in block_ranges(start, stop, block):
-                part = slice(first - start, last - start)
                 rows = self.array[first:last] - shift[: last - first]
                 rows /= scale[: last - first]
-                values = function(rows, part)
-                squares[part] = np.einsum("nd,nd->n", values, values)
-        return squares
+                part = slice(first - start, last - start)
+                values[part] = squared_lengths(function(rows, part))
+        return values
+
+
+def squared_lengths(rows: Array) -> Array:
+    """The squared norms of rows [m, d], summed in their own type: [m].
+
+    A row's bits depend on the row alone, not on how many there are or where they lie: hence no
+    ``einsum``, which may cut its work within a row, and pieces of wide rows, since a BLAS library
+    cuts those for its threads.
+    """
+    m, d = rows.shape
+    if d < _NARROW:
+        # NumPy takes several times as long to go along each narrow row.
+        columns = np.ascontiguousarray(rows.T)
+        squared: Array = np.square(columns, out=columns).sum(axis=0)
+        return squared
+    total = np.zeros(m, rows.dtype)
+    for first, last in block_ranges(0, d, _PIECE):
+        piece = rows[:, first:last]
+        total += np.matmul(piece[:, None, :], piece[:, :, None])[:, 0, 0]
+    return total
 
 
 def place_rows(points: Array, shift: ArrayLike = 0, scale: ArrayLike = 1) -> Rows:
@@ -161,3 +198,15 @@ def as_numpy(tensor: tf.Tensor) -> NDArray[Any]:
 def select_weighted(rows: Array, sample_weight: Float32) -> Array:
     """The rows [m, d] of positive weight."""
     return rows if sample_weight.all() else rows[sample_weight > 0]
+
+
+def sample_rows(sample_weight: Float32, d: int) -> NDArray[np.int64]:
+    """Some of the rows of positive weight, at even distances: int64 [m], m at most 4,096.
+
+    They depend on d and on the weights, not on a seed or on who holds which rows.
+    """
+    most = min(_SAMPLE_ROWS, rows_per_block(d, _SAMPLE_NUMBERS) + 255)
+    weighted = None if sample_weight.all() else np.flatnonzero(sample_weight)
+    n = len(sample_weight) if weighted is None else len(weighted)
+    chosen = np.arange(n) if n <= most else np.arange(most) * n // most
+    return chosen if weighted is None else weighted[chosen]

@@ -32,8 +32,9 @@ from .metrics import (
     simplified_silhouette,
 )
 from .model_space import DISTANCES, Distance, ModelSpace, enter
-from .rows import Rows, place_rows
+from .rows import place_rows
 from .validation import check_choice, check_distinct, check_points, check_whole
+from .weighted_rows import WeightedRows, weigh
 
 #: A k stands out when its silhouette is so far above that of noise, also in standard deviations of
 #: the noise's...
@@ -125,27 +126,30 @@ class _Problem:
     """Rows to be clustered for every k, and where the fits of them begin.
 
     Attributes:
-        rows: [n, d], which lie in the model's space.
+        rows: all of the weight 1, which lie in the model's space.
         seeds: float32 [k_max, d] for each start; its first k rows are a start for k, since a
             greedy k-means++ draw goes on from a shorter one.
         max_iter, tolerance, on_sphere: as `lloyd.run` takes them.
     """
 
-    rows: Rows
+    rows: WeightedRows
     seeds: tuple[Float32, ...]
     max_iter: int
     tolerance: float
     on_sphere: bool
 
+    @property
+    def points(self) -> Float32:
+        """The rows, [n, d]."""
+        return self.rows.points.array
+
     def fit(self, k: int, *more: Float32) -> LloydResult:
         """The best of the starts, and of those given beside them."""
-        n, d = self.rows.array.shape
-        weight = tf.ones(n)
-        engine = choose_engine(n, d, k)
+        engine = choose_engine(self.rows.n, self.points.shape[1], k)
         return best_of_starts(
             (*(seeds[:k] for seeds in self.seeds), *more),
             lambda number, centroids: lloyd.run(
-                new_engine(engine, self.rows, weight, k),
+                new_engine(engine, self.rows, k),
                 centroids,
                 max_iter=self.max_iter,
                 tolerance=self.tolerance,
@@ -286,20 +290,19 @@ class _Sweep:
         random = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0x5E1,)))
 
         def new_problem(points: Float32, starts: int) -> _Problem:
-            rows, n = place_rows(points), len(points)
+            n = len(points)
+            rows = weigh(place_rows(points), np.ones(n, np.float32), np.abs(points).max(axis=0))
             seeds = tuple(
                 initial_centroids(
                     "k-means++",
                     rows,
-                    tf.ones(n),
                     min(k_max, n),
                     random.integers(-(2**31), 2**31, 2).astype(np.int32),
                 )
                 for _ in range(starts)
             )
-            # The tolerance is that of all rows, also where only some are clustered: a little more
-            # or less is no matter there.
-            return _Problem(rows, seeds, max_iter, tol * space.mean_variance, on_sphere)
+            tolerance = tol * rows.mean_variance(points.mean(axis=0, dtype=np.float64))
+            return _Problem(rows, seeds, max_iter, tolerance, on_sphere)
 
         self._seed = seed
         # The one copy of the points that a sweep holds.
@@ -320,7 +323,7 @@ class _Sweep:
         report("fitting", 0.0)
         best = self._all.fit(k, *self._warm_start(before))
         report("measuring", 0.4)
-        points, labels = self._all.rows.array, best.assignments
+        points, labels = self._all.points, best.assignments
         mean = error = bouldin = harabasz = None
         # All of these are defined, or none is.
         with suppress(UndefinedMeasure):
@@ -356,7 +359,7 @@ class _Sweep:
         return (np.concatenate([before.centroids, farthest[None]]),)
 
     def _stability(self, k: int) -> float | None:
-        if any(len(half.rows.array) < k for half in self._halves):
+        if any(len(half.points) < k for half in self._halves):
             return None
         sample = tf.constant(self._sample)
         labels = [
@@ -366,11 +369,9 @@ class _Sweep:
         return float(np.mean([adjusted_rand_index(*pair) for pair in pairs]))
 
     def _noise_silhouettes(self, k: int) -> list[float]:
-        if any(len(noise.rows.array) <= k for noise in self._noises):
+        if any(len(noise.points) <= k for noise in self._noises):
             return []
-        return [
-            silhouette(noise.rows.array, noise.fit(k).assignments).mean for noise in self._noises
-        ]
+        return [silhouette(noise.points, noise.fit(k).assignments).mean for noise in self._noises]
 
 
 def _sample_rows(points: Float32, most: int, random: np.random.Generator) -> Float32:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from . import lloyd
@@ -27,6 +26,7 @@ from .validation import (
     check_weights,
     check_whole,
 )
+from .weighted_rows import weigh
 
 #: Up to so many rows, ten starts are quick enough to be the rule.
 _ROWS_OF_TEN_STARTS: Final = 100_000
@@ -151,8 +151,7 @@ def fit(
         seed: every random choice comes from it; the same seed gives the same bits. None is 0.
         random_state: scikit-learn's name for ``seed``; give one of the two.
         engine: "auto" chooses by the size of the problem (`engines.choice`); or one of
-            "plain", "unrolled", "matmul" and "bounds". All give the same clusters, but for ties
-            that rounding decides.
+            "plain", "unrolled", "matmul" and "bounds". All give the same bits.
         on_iteration: called after each iteration.
 
     Raises:
@@ -193,13 +192,13 @@ def fit(
     space = enter(array, weights, standardize=parameters.standardize, distance=parameters.distance)
     check_distinct(array, space.to_model, weights, k)
 
-    weight = tf.constant(weights)
+    rows = weigh(space.rows, weights, space.largest)
 
     def draw_start(start: int) -> Float32:
         # An independent seed for each start.
         sequence = np.random.SeedSequence(parameters.seed, spawn_key=(start,))
         seed = sequence.generate_state(2).astype(np.int32)
-        return initial_centroids(parameters.init, space.rows, weight, k, seed)
+        return initial_centroids(parameters.init, rows, k, seed)
 
     def run_start(start: int, centroids: Float32) -> LloydResult:
         def report(iteration: Iteration, number: int) -> None:
@@ -208,10 +207,10 @@ def fit(
                 on_iteration(Progress(*of_fit, **vars(iteration)))
 
         return lloyd.run(
-            new_engine(engine_name, space.rows, weight, k),
+            new_engine(engine_name, rows, k),
             centroids,
             max_iter=parameters.max_iter,
-            tolerance=parameters.tol * space.mean_variance,
+            tolerance=parameters.tol * rows.mean_variance(space.mean),
             on_sphere=space.distance == "cosine",
             on_iteration=report,
         )

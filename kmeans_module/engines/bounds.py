@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from ..blocks import Contribution, loop_padded_blocks, pad_rows
 from ..graphs import FLOATS, INTS, TABLE, synchronized_cache, trace
-from ..rows import Rows, as_numpy
+from ..rows import as_numpy
+from ..weighted_rows import WeightedRows
 from .hamerly_bounds import centroid_moves, tighten
 from .matmul import MatmulShard, search_by_matmul, search_graph
 
@@ -26,14 +27,11 @@ _LONGEST_PAUSE: Final = 8
 
 
 class BoundsShard(MatmulShard):
-    """The distances of rows that may have moved; 12 bytes a row, once few rows change cluster."""
+    """The distances of rows that may have moved; 8 bytes a row, once few rows change cluster."""
 
-    def __init__(
-        self, points: Rows, sample_weight: tf.Tensor, n_clusters: int, start: int, stop: int
-    ) -> None:
-        super().__init__(points, sample_weight, n_clusters, start, stop)
+    def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
+        super().__init__(rows, n_clusters, start, stop)
         self._pause, self._bounds_from = 1, 0
-        self._norms = tf.zeros([0])
         self._bounds: tuple[tf.Tensor, ...] = ()
 
     def _search(self, centroids: tf.Tensor) -> tf.Tensor:
@@ -46,18 +44,18 @@ class BoundsShard(MatmulShard):
         """The index of each row and its bounds, of which most are carried over."""
         moves = centroid_moves()(tf.constant(self._centroids), centroids)
         upper, lower, is_needed = _tighten_graph(*self._shape)(
-            *self._bounds, self._assignments, centroids, *moves
+            *self._bounds, tf.constant(self._assignments), centroids, *moves
         )
         (rows,) = np.nonzero(as_numpy(is_needed))
         if len(rows) > _ALL_ROWS * self._n:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             self._bounds_from = self._steps + self._pause
             return self._search_all(centroids)
-        columns = [np.array(each) for each in (self._assignments, upper, lower)]
+        columns = [self._assignments.copy(), *map(np.array, map(as_numpy, (upper, lower)))]
         search = search_by_matmul(self._m, *self._shape, with_bounds=True)
         for chosen, window in self._gather(rows):
-            squares = self._pad(as_numpy(self._norms)[chosen])
-            found = search(window, centroids, squares)
+            norms = self._pad(as_numpy(self._norms)[chosen])
+            found = search(window, centroids, norms)
             for column, values in zip(columns, found, strict=True):
                 column[chosen] = as_numpy(values)[: len(chosen)]
         return [tf.constant(column) for column in columns]
@@ -66,8 +64,6 @@ class BoundsShard(MatmulShard):
         """The index of each row, and its bounds where they are worth it."""
         few_changed = self._changed < _BOUNDS_FROM * self._n
         with_bounds = few_changed and self._steps >= self._bounds_from
-        if with_bounds and not len(self._norms):
-            self._norms = tf.constant(self._points.squared_norms(self._start, self._stop))
         search = search_graph(*self._shape, with_bounds=with_bounds)
         found: list[tf.Tensor] = search(self._points.tensors, self._norms, centroids, *self._range)
         return found

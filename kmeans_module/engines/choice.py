@@ -9,18 +9,16 @@ matmul   every distance, by matrix products                           k d < 512
 bounds   distances of rows that may have moved (`hamerly_bounds`)     otherwise
 ======== ============================================================ =======================
 
-All give the same assignments but for ties that rounding decides. A compiler pays, at one to two
+All give the same bits. A compiler pays, at one to two
 seconds, where there are more than 20,000 rows and n max(k d, 64) is at least 3e7.
 """
 
 import warnings
 from typing import Final, Literal
 
-import tensorflow as tf
-
 from ..cores import core_ranges
-from ..rows import Rows
 from ..validation import check_choice
+from ..weighted_rows import WeightedRows
 from .bounds import BoundsShard
 from .engine import Engine
 from .matmul import MatmulShard
@@ -74,10 +72,9 @@ def resolve_engine(engine: object, n: int, d: int, k: int) -> EngineName:
     return choose_engine(n, d, k) if chosen == "auto" else chosen
 
 
-def new_engine(name: EngineName, points: Rows, sample_weight: tf.Tensor, k: int) -> Engine:
-    """An engine for one start of k clusters on points [n, d] of weights float32 [n]."""
-    n = len(sample_weight)
+def new_engine(name: EngineName, rows: WeightedRows, k: int) -> Engine:
+    """An engine for one start of k clusters."""
     if name == "plain":
         # Stock TensorFlow brings threads of its own.
-        return PlainShard(points, sample_weight, k, 0, n)
-    return ShardedEngine([SHARDS[name](points, sample_weight, k, *part) for part in core_ranges(n)])
+        return PlainShard(rows, k, 0, rows.n)
+    return ShardedEngine([SHARDS[name](rows, k, *part) for part in core_ranges(rows.n)])

@@ -2,18 +2,21 @@
 
 An engine holds the points and the weights of all rows, or of a range of them. What the engines of
 several ranges give can be merged, so that one loop serves them all: `lloyd.run` knows no points.
+
+The bits are the same whoever takes the steps. A row's cluster is that of the least float64
+distance, however an engine finds it (`near_ties`); and all that is summed over rows is summed as
+integers (`fixed_point`).
 """
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..array_types import Float32, Float64
-
-#: A difference below this share of the norms has fewer than seven right digits in float64.
-_CANCELLED: Final = 1e-8
+from ..cluster_sums import ClusterSums, SumScale
+from ..fixed_point import FixedSum
 
 
 @dataclass(frozen=True)
@@ -21,35 +24,15 @@ class StepSums:
     """What one step sums over the rows; the sum of two is that of the rows of both.
 
     Attributes:
-        sums: float64 [k, d], of each cluster's weighted points.
-        counts: float64 [k], its weight; exactly 0 without a row of positive weight.
-        squares: the weighted sum of the points' squared norms, or NaN where it is not taken.
+        clusters: the sums of the clusters.
         has_changed: whether an assignment differs from that of the step before.
     """
 
-    sums: Float64
-    counts: Float64
-    squares: float
+    clusters: ClusterSums
     has_changed: bool
 
     def __add__(self, other: "StepSums") -> "StepSums":
-        return StepSums(
-            self.sums + other.sums,
-            self.counts + other.counts,
-            self.squares + other.squares,
-            self.has_changed or other.has_changed,
-        )
-
-    def inertia(self, centroids: Float32) -> float | None:
-        """The weighted sum of squared distances to the centroids [k, d] of the step.
-
-        ``sum w |x - c|^2 = sum w |x|^2 - 2 c.S + W |c|^2``, in float64. None where so little is
-        left of the norms that rounding could show, or where the squares were not taken.
-        """
-        wide = centroids.astype(np.float64)
-        norms = self.squares + float(self.counts @ np.square(wide).sum(1))
-        inertia = norms - 2.0 * float(np.vdot(wide, self.sums))
-        return inertia if inertia > _CANCELLED * norms else None
+        return StepSums(self.clusters.plus(other.clusters), self.has_changed or other.has_changed)
 
 
 class FarRows(NamedTuple):
@@ -57,19 +40,17 @@ class FarRows(NamedTuple):
 
     Attributes:
         numbers: int64 [m], of the rows.
-        squared_distances: float32 [m], above 0.
-        points: float64 [m, d], in the model's space.
+        squared_distances: float64 [m], above 0.
+        points: float32 [m, d], in the model's space.
         weights: float32 [m], above 0.
         assignments: int32 [m], the clusters that they are in.
-        members: int64 [k], how many rows of positive weight each cluster has.
     """
 
     numbers: NDArray[np.int64]
-    squared_distances: Float32
-    points: Float64
+    squared_distances: Float64
+    points: Float32
     weights: Float32
     assignments: NDArray[np.int32]
-    members: NDArray[np.int64]
 
     def merge(self, other: "FarRows", count: int) -> "FarRows":
         """The farthest of the rows of both, at most ``count``."""
@@ -82,19 +63,31 @@ class FarRows(NamedTuple):
             np.concatenate([self.points, other.points])[order],
             np.concatenate([self.weights, other.weights])[order],
             np.concatenate([self.assignments, other.assignments])[order],
-            self.members + other.members,
         )
 
 
 class FinalState(NamedTuple):
-    """Where a start ends: the inertia, summed from x - c, and the nearest centroids, int32 [n]."""
+    """Where a start ends.
 
-    inertia: float
+    Attributes:
+        inertia: the weighted sum of the squared distances, from x - c: its value is float64 [].
+        assignments: int32 [n], the nearest centroids.
+    """
+
+    inertia: FixedSum
     assignments: NDArray[np.int32]
 
 
 class Engine(Protocol):
-    """What takes the steps of one start; it may keep what it knows from one to the next."""
+    """What takes the steps of one start; it may keep what it knows from one to the next.
+
+    Attributes:
+        scale: that of the sums of clusters, the same for all ranges of the rows.
+        squares: the weighted sum of the squared norms of all rows.
+    """
+
+    scale: SumScale
+    squares: float
 
     def step(self, centroids: Float32) -> StepSums:
         """Assign each row to the nearest of the centroids [k, d], and sum the clusters."""

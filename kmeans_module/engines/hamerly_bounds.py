@@ -13,7 +13,7 @@ Algorithms, section 3.1). The score ``|c|^2 / 2 - x.c`` is one of d + 1 numbers,
 rounded norm itself, so that twice it has an error of at most ``2 gamma(d + 2) (|x| |c| + |c|^2)``;
 the points' norms are summed in float64, and they and the additions that follow cost
 ``4 u (|x| + |c|)^2``. A row is left out only if ``lower^2 - upper^2`` exceeds twice the sum of
-these: then the search would find the same centroid, ties included. What the bounds themselves lose
+these: then the search would find the same centroid. What the bounds themselves lose
 when they are updated is covered by widening them by 2^-20 each time.
 """
 
@@ -29,17 +29,17 @@ _NARROWER: Final = 1 - 2.0**-20
 
 
 def bounds_of_scores(
-    square: tf.Tensor, centroids: tf.Tensor, least: tf.Tensor, second: tf.Tensor
+    norm: tf.Tensor, error: tf.Tensor, least: tf.Tensor, second: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """The bounds that two scores give, float32 [m] each.
 
     Args:
-        square: float32 [m], the points' squared norms, in the model's space.
-        centroids: float32 [k, d], in the same space.
+        norm: float32 [m], the points' norms, in the model's space.
+        error: float32 [m], `rounding_error` of them.
         least: float32 [m], the least ``|c|^2 / 2 - x.c`` of each row.
         second: float32 [m], the next; infinity where k = 1.
     """
-    error = _rounding_error(tf.sqrt(square), centroids)
+    square = tf.square(norm)
     upper = tf.sqrt(tf.maximum(square + 2.0 * least, 0.0) + error) * _WIDER
     lower = tf.sqrt(tf.maximum(square + 2.0 * second - error, 0.0)) * _NARROWER
     return upper, lower
@@ -69,7 +69,8 @@ def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
         lower = (lower - tf.gather(others, cluster)) * _NARROWER
         lower = tf.maximum(lower, (tf.gather(apart, cluster) - upper) * _NARROWER)
         # |x| <= |x - c| + |c|
-        error = _rounding_error(upper + _largest_norm(centroids), centroids)
+        longest = largest_norm(centroids)
+        error = rounding_error(upper + longest, longest, d)
         gap = (lower - upper) * (lower + upper) * _NARROWER
         clear = (lower > upper) & (gap > 2.0 * error)
         return upper, lower, tf.logical_not(clear)
@@ -121,15 +122,23 @@ def centroid_moves() -> Callable[..., Any]:
     return trace(_centroid_moves, [TABLE, TABLE])
 
 
-def _largest_norm(centroids: tf.Tensor) -> tf.Tensor:
+def largest_norm(centroids: tf.Tensor) -> tf.Tensor:
     """The largest norm of the centroids, float32 []; overflow makes it infinity, and no bound."""
     return tf.sqrt(tf.reduce_max(tf.reduce_sum(tf.square(centroids), 1))) * _WIDER
 
 
-def _rounding_error(length: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
-    """At most the error of the squared distances of rows of such norms, float32 [m]."""
-    n = centroids.shape[1] + 2
+def rounding_error(length: tf.Tensor, longest: tf.Tensor, d: int | tf.Tensor) -> tf.Tensor:
+    """At most the error of squared distances that are computed in the expanded form: float32 [m].
+
+    Two scores, each half of a squared distance, that differ by more than it are in the order of the
+    distances.
+
+    Args:
+        length: float32 [m], the norms of the rows.
+        longest: float32 [], `largest_norm` of the centroids.
+        d: how many columns they have.
+    """
+    n = tf.cast(d + 2, tf.float32)
     gamma = n * 2.0**-24 / (1 - n * 2.0**-24)
-    longest = _largest_norm(centroids)
     error = 2 * gamma * (length * longest + tf.square(longest))
     return (error + 4 * 2.0**-24 * tf.square(length + longest)) * _WIDER

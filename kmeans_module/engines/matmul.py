@@ -1,7 +1,7 @@
 """Lloyd steps by matrix products: the engine ``matmul``.
 
-The sums of the clusters are kept in float64, and only rows that changed cluster are taken from one
-and added to another.
+The sums of the clusters are kept, and only rows that changed cluster are taken from one and added
+to another.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..aligned_window import RowGather, Window, read_window, window_spec
-from ..array_types import Float64
+from ..array_types import Float32
 from ..blocks import (
     Contribution,
     block_ranges,
@@ -22,19 +22,17 @@ from ..blocks import (
     pad_rows,
     power_of_two_rows,
 )
-from ..cluster_sums import cluster_sums, sums_shapes
+from ..cluster_sums import ClusterSums, cluster_sums, sums_shapes
 from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
-from ..rows import ROWS_SPEC, Rows, RowTensors, as_numpy
+from ..rows import ROWS_SPEC, RowTensors, as_numpy
+from ..weighted_rows import WeightedRows
 from .engine import StepSums
-from .hamerly_bounds import bounds_of_scores
+from .hamerly_bounds import bounds_of_scores, largest_norm, rounding_error
+from .near_ties import decide_all
 from .sharded import Shard
 
 #: Above this share of changed rows the sums are taken anew, by one reading in order.
 _NEW_SUMS: Final = 0.5
-
-#: After so many updates they are taken anew in any case: a far row leaves its rounding in the sum
-#: of a cluster that it has left.
-_RESUM_INTERVAL: Final = 64
 
 _DTYPES: Final = (tf.int32, tf.float32, tf.float32)
 
@@ -42,56 +40,51 @@ _DTYPES: Final = (tf.int32, tf.float32, tf.float32)
 class MatmulShard(Shard):
     """Computes every distance in every step, and updates the sums for the rows that changed."""
 
-    def __init__(
-        self, points: Rows, sample_weight: tf.Tensor, n_clusters: int, start: int, stop: int
-    ) -> None:
-        super().__init__(points, sample_weight, n_clusters, start, stop)
+    def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
+        super().__init__(rows, n_clusters, start, stop)
         self._n = stop - start
         self._range = tf.constant(start), tf.constant(self._n)
         self._steps, self._changed = 0, self._n
         self._m = kernel_rows(self._shape[0])
-        self._row_gather = RowGather(points, self._m)
-        self._sums: Float64
-        self._counts: Float64
-        self._squares: float
+        self._row_gather = RowGather(self._points, self._m)
+        self._sums: ClusterSums
 
-    def _assign(self, centroids: tf.Tensor) -> StepSums:
-        index = self._search(centroids)
-        (changed,) = np.nonzero(as_numpy(index) != as_numpy(self._assignments))
+    def _assign(self, centroids: Float32) -> StepSums:
+        found = self._search(tf.constant(centroids))
+        index = decide_all(self._points, found, centroids, self._start)
+        (changed,) = np.nonzero(index != self._assignments)
         self._changed = len(changed)
         self._update_sums(index, changed)
         self._assignments = index
         self._steps += 1
-        # Exactly empty, not what rounding leaves of a difference.
-        has_members = self._counts[:, 1] > 0
-        sums = np.where(has_members[:, None], self._sums, 0)
-        counts = np.where(has_members, self._counts[:, 0], 0)
-        return StepSums(sums, counts, self._squares, self._changed > 0)
+        return StepSums(self._sums, self._changed > 0)
 
     def _search(self, centroids: tf.Tensor) -> tf.Tensor:
-        """The nearest centroid of each row, int32 [rows]."""
+        """The nearest centroid of each row, -1 where it is undecided: int32 [rows]."""
         search = search_graph(*self._shape, with_bounds=False)
-        (index,) = search(self._points.tensors, tf.zeros([0]), centroids, *self._range)
+        (index,) = search(self._points.tensors, self._norms, centroids, *self._range)
         return index
 
-    def _update_sums(self, index: tf.Tensor, changed: NDArray[np.int64]) -> None:
+    def _update_sums(self, index: NDArray[np.int32], changed: NDArray[np.int64]) -> None:
         """Carry the sums over to the new index; ``changed`` are the rows where it differs."""
-        if len(changed) > _NEW_SUMS * self._n or self._steps % _RESUM_INTERVAL == 0:
-            sums, counts, squares = _sums_graph(*self._shape)(
-                self._points.tensors, self._weight, index, self._range[0]
+        if len(changed) > _NEW_SUMS * self._n or self._steps == 0:
+            limbs = _sums_graph(*self._shape, self.scale.limbs)(
+                self._points.tensors,
+                self._weight,
+                self._scale_tensor,
+                tf.constant(index),
+                self._range[0],
             )
-            self._sums, self._counts = sums.numpy(), counts.numpy()
-            self._squares = float(squares.numpy().sum())
+            self._sums = ClusterSums.of(limbs, self.scale)
             return
-        kernel = cluster_sums(self._m, *self._shape, is_move=True)
+        kernel = cluster_sums(self._m, *self._shape, self.scale.limbs, is_move=True)
         for chosen, window in self._gather(changed):
             weight, new, old = (
-                self._pad(as_numpy(each)[chosen])
-                for each in (self._weight, index, self._assignments)
+                self._pad(each[chosen])
+                for each in (as_numpy(self._weight), index, self._assignments)
             )
-            sums, counts = kernel(window, weight, new, old)
-            self._sums = self._sums + sums.numpy()
-            self._counts = self._counts + counts.numpy()
+            moved = kernel(window, weight, self._scale_tensor, new, old)
+            self._sums = self._sums.plus(ClusterSums.of(moved, self.scale))
 
     def _gather(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Window]]:
         """So many of its rows at a time, and the window that has them until the next."""
@@ -110,8 +103,8 @@ def search_graph(d: int, k: int, *, with_bounds: bool) -> Any:
     """`search_by_matmul` of a range of the rows.
 
     Returns:
-        A function from points; with bounds, the squared norms of the range float32 [n]; centroids
-        float32 [k, d]; its first row and n, int32 []. It gives the index int32 [n], and with
+        A function from points; the norms of the range float32 [n]; centroids float32 [k, d]; its
+        first row and n, int32 []. It gives the index int32 [n], -1 where it is undecided, and with
         bounds those, float32 [n] each.
     """
     m = kernel_rows(d)
@@ -123,9 +116,8 @@ def search_graph(d: int, k: int, *, with_bounds: bool) -> Any:
         centroids = tf.ensure_shape(centroids, [k, d])
 
         def block(i: tf.Tensor) -> Contribution:
-            squares = [pad_rows(norms[i * m : (i + 1) * m], m)] * with_bounds
             rows = _read_block(points, start, i, m, d, n)
-            return kernel(rows, centroids, *squares), ()
+            return kernel(rows, centroids, pad_rows(norms[i * m : (i + 1) * m], m)), ()
 
         dtypes = _DTYPES if with_bounds else _DTYPES[:1]
         return loop_padded_blocks(block, n, m, dtypes, [])[0]
@@ -134,23 +126,27 @@ def search_graph(d: int, k: int, *, with_bounds: bool) -> Any:
 
 
 @synchronized_cache
-def _sums_graph(d: int, k: int) -> Any:
+def _sums_graph(d: int, k: int, limbs: int) -> Any:
     m = kernel_rows(d)
-    kernel = cluster_sums(m, d, k)
+    kernel = cluster_sums(m, d, k, limbs)
 
     def sum_rows(
-        points: RowTensors, weight: tf.Tensor, index: tf.Tensor, start: tf.Tensor
+        points: RowTensors,
+        weight: tf.Tensor,
+        scale: tf.Tensor,
+        index: tf.Tensor,
+        start: tf.Tensor,
     ) -> list[tf.Tensor]:
         n = tf.size(index)
 
         def block(i: tf.Tensor) -> Contribution:
             part = slice(i * m, (i + 1) * m)
             rows = _read_block(points, start, i, m, d, n)
-            return (), kernel(rows, pad_rows(weight[part], m), pad_rows(index[part], m))
+            return (), kernel(rows, pad_rows(weight[part], m), scale, pad_rows(index[part], m))
 
-        return loop_padded_blocks(block, n, m, [], sums_shapes(m, d, k))[1]
+        return loop_padded_blocks(block, n, m, [], sums_shapes(d, k, limbs))[1]
 
-    return trace(sum_rows, [ROWS_SPEC, FLOATS, INTS, INT])
+    return trace(sum_rows, [ROWS_SPEC, FLOATS, tf.TensorSpec([d + 2], tf.float64), INTS, INT])
 
 
 def _read_block(
@@ -170,26 +166,38 @@ def search_by_matmul(m: int, d: int, k: int, *, with_bounds: bool) -> Callable[.
     rows in vector registers, where ``argmin`` over the last does not. The block is worked on in
     tiles whose scores stay in a core's own cache while they are read again.
 
+    Whether another score is so near to the least that rounding could tell them apart wrongly costs
+    no pass of its own: where exactly one score is, the sum of ``base + number`` over those that are
+    is below twice the base, and gives its number.
+
     Returns:
-        A function from a window of m rows; centroids float32 [k, d], in the model's space; and with
-        ``with_bounds`` the rows' squared norms float32 [m]. It gives the index int32 [m] of the
-        nearest centroid, of equally near ones the lowest. With ``with_bounds`` also float32 [m]
-        each: at least the distance to it, and at most the distance to any other. Beyond the
-        window's rows they are undefined. O(m k d) time, a temporary of [k, tile].
+        A function from a window of m rows; centroids float32 [k, d], in the model's space; the
+        rows' norms float32 [m]. It gives the index int32 [m] of the nearest centroid, -1 where it
+        is undecided. With ``with_bounds`` also float32 [m] each: at least the distance to it, and
+        at most the distance to any other. Beyond the window's rows they are undefined.
+        O(m k d) time, a temporary of [k, tile].
     """
 
-    def kernel(window: Window, centroids: tf.Tensor, *square: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def kernel(window: Window, centroids: tf.Tensor, norms: tf.Tensor) -> tuple[tf.Tensor, ...]:
         half_norm = 0.5 * tf.reduce_sum(tf.square(centroids), 1, keepdims=True)
         weights = tf.concat([-centroids, half_norm], 1)
+        # Of all rows before the loop: the compiler would compute them anew for each score.
+        errors = rounding_error(norms, largest_norm(centroids), d)
 
         def search_tile(i: tf.Tensor) -> Contribution:
             points = tf.concat([window.tile(i, tile), tf.ones([tile, 1])], 1)
-            index, least, second = _least_two(tf.matmul(weights, points, transpose_b=True))
-            results = [index]
-            if with_bounds:
-                norms = tf.slice(square[0], [i * tile], [tile])
-                results += bounds_of_scores(norms, centroids, least, second)
-            return results, []
+            scores = tf.matmul(weights, points, transpose_b=True)
+            error = tf.slice(errors, [i * tile], [tile])
+            least = tf.reduce_min(scores, 0)
+            index = _single(scores, least + error)
+            if not with_bounds:
+                return [index], []
+            others = tf.where(tf.range(k)[:, None] == index, float("inf"), scores)
+            second = tf.reduce_min(others, 0)
+            length = tf.slice(norms, [i * tile], [tile])
+            upper, lower = bounds_of_scores(length, error, least, second)
+            # An undecided row may be in a cluster of another score.
+            return [index, tf.where(index < 0, float("inf"), upper), lower], []
 
         dtypes = _DTYPES if with_bounds else _DTYPES[:1]
         parts = [tf.TensorArray(dtype, m // tile, element_shape=[tile]) for dtype in dtypes]
@@ -201,18 +209,19 @@ def search_by_matmul(m: int, d: int, k: int, *, with_bounds: bool) -> Callable[.
     signature = [
         window_spec(m, d),
         tf.TensorSpec([k, d], tf.float32),
-        *[tf.TensorSpec([m], tf.float32)] * with_bounds,
+        tf.TensorSpec([m], tf.float32),
     ]
     return trace(kernel, signature, is_compiled=True)
 
 
-def _least_two(scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Of each column of [k, m]: the place of the least, the lowest of equal ones; it; the next."""
+def _single(scores: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
+    """Of each column of [k, m] the place of the only score of at most that, or -1: int32 [m]."""
     k = scores.shape[0]
-    least = tf.reduce_min(scores, 0)
-    number = tf.range(k)[:, None]
-    index = tf.reduce_min(tf.where(scores == least, number, k), 0)
-    # A row whose square overflows (of weight 0) has NaN for a score: any index will do.
-    index = tf.minimum(index, k - 1)
-    second = tf.reduce_min(tf.where(number == index, float("inf"), scores), 0)
-    return index, least, second
+    base = 1 << (k - 1).bit_length()
+    # All k of them sum to less than 2 k base.
+    dtype = tf.int32 if 2 * k * base < 2**31 else tf.int64
+    number = base + tf.range(k, dtype=dtype)[:, None]
+    total = tf.reduce_sum(tf.where(scores <= most, number, 0), 0)
+    # None is, where a row's square overflows: it is of weight 0.
+    is_single = (total >= base) & (total < 2 * base)
+    return tf.where(is_single, tf.cast(total - base, tf.int32), -1)

@@ -1,45 +1,118 @@
-"""Lloyd steps by stock TensorFlow: the engine ``plain``, and the oracle of the others."""
+"""Lloyd steps by stock TensorFlow: the engine ``plain``."""
 
-import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from ..array_types import Float32
-from ..assignment import assign_and_sum
-from ..graphs import FLOATS, INT, TABLE, graph
+from ..assignment import closeness
+from ..blocks import Contribution, block_parts, loop_blocks, rows_per_block
+from ..cluster_sums import (
+    SCALE,
+    ClusterSums,
+    sums_by_cluster,
+    sums_shapes,
+)
+from ..graphs import FLOATS, INT, TABLE, graph, synchronized_cache, trace
 from ..rows import ROWS_SPEC, RowTensors, as_numpy
+from ..weighted_rows import WeightedRows
 from .engine import StepSums
+from .hamerly_bounds import largest_norm, rounding_error
+from .near_ties import decide_all, undecided_rows
 from .sharded import Shard
 
 
 class PlainShard(Shard):
-    """Every distance in every step, from ``x - c`` of the nearest centroid."""
+    """Every distance and every sum in every step."""
 
-    _distances: tf.Tensor
-    _summed_distances: tf.Tensor
-
-    def _assign(self, centroids: tf.Tensor) -> StepSums:
-        before = self._assignments
-        self._assignments, self._distances, sums, counts, self._summed_distances = _assign_and_sum(
-            self._points.tensors, self._weight, centroids, self._start, self._stop
+    def _assign(self, centroids: Float32) -> StepSums:
+        index, *limbs = _step_graph(self.scale.limbs)(
+            self._points.tensors,
+            self._weight,
+            self._norms,
+            self._scale_tensor,
+            tf.constant(centroids),
+            tf.constant(self._start),
         )
-        has_changed = not np.array_equal(as_numpy(before), as_numpy(self._assignments))
-        return StepSums(sums.numpy(), counts.numpy(), math.nan, has_changed)
+        assignments = decide_all(self._points, index, centroids, self._start)
+        sums = ClusterSums.of(limbs, self.scale)
+        undecided = undecided_rows(as_numpy(index))
+        if len(undecided):
+            sums = sums.plus(self._sum_rows(undecided, assignments[undecided]))
+        has_changed = not np.array_equal(assignments, self._assignments)
+        self._assignments = assignments
+        return StepSums(sums, has_changed)
 
-    def _inertia(self) -> float:
-        return float(self._summed_distances)
 
-    def _squared_distances(self) -> Float32:
-        distances: Float32 = as_numpy(self._distances)
-        return distances
+@synchronized_cache
+def _step_graph(limbs: int) -> Callable[..., Any]:
+    """The graph of a step.
+
+    Returns:
+        A function from points; weight and norms float32 [n]; the scale; centroids float32 [k, d];
+        its first row, int32 []. It gives the nearest centroid int32 [n], -1 where it is undecided,
+        and what `sums_by_cluster` gives of the others.
+    """
+
+    def step(
+        points: RowTensors,
+        weight: tf.Tensor,
+        norms: tf.Tensor,
+        scale: tf.Tensor,
+        centroids: tf.Tensor,
+        start: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        n, k, d = tf.size(weight), tf.shape(centroids)[0], tf.shape(centroids)[1]
+        block = rows_per_block(tf.maximum(k, d))
+        blocks = (n + block - 1) // block
+
+        def assign_block(i: tf.Tensor) -> Contribution:
+            first, last = i * block, tf.minimum((i + 1) * block, n)
+            rows = points.block(start + first, start + last)
+            index = _nearest(rows, norms[first:last], centroids)
+            sums = sums_by_cluster(rows, weight[first:last], scale, limbs, [index], k)
+            return [index], sums
+
+        zeros = [tf.zeros(shape, tf.int64) for shape in sums_shapes(d, k, limbs)]
+        parts, sums = loop_blocks(
+            assign_block, blocks, block_parts(blocks, [tf.int32]), zeros, parallel_iterations=2
+        )
+        return parts[0].concat(), *sums
+
+    signature = [ROWS_SPEC, FLOATS, FLOATS, SCALE, TABLE, INT]
+    return trace(step, signature)
 
 
-@graph(ROWS_SPEC, FLOATS, TABLE, INT, INT)
-def _assign_and_sum(
-    points: RowTensors, weight: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor, stop: tf.Tensor
-) -> tuple[tf.Tensor, ...]:
-    def block(first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-        return points.block(start + first, tf.minimum(start + last, stop))
+def nearest_rows(rows: WeightedRows, centroids: Float32) -> NDArray[np.int32]:
+    """The nearest of the centroids [k, d] for each row: int32 [n]."""
+    index = _search(rows.points.tensors, rows.norms, tf.constant(centroids))
+    return decide_all(rows.points, index, centroids)
 
-    return assign_and_sum(block, weight, centroids)
+
+@graph(ROWS_SPEC, FLOATS, TABLE)
+def _search(points: RowTensors, norms: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
+    """`_nearest` of all rows."""
+    n = tf.size(norms)
+    block = rows_per_block(tf.reduce_max(tf.shape(centroids)))
+    blocks = (n + block - 1) // block
+
+    def search_block(i: tf.Tensor) -> Contribution:
+        first, last = i * block, tf.minimum((i + 1) * block, n)
+        return [_nearest(points.block(first, last), norms[first:last], centroids)], []
+
+    parts, _ = loop_blocks(
+        search_block, blocks, block_parts(blocks, [tf.int32]), [], parallel_iterations=2
+    )
+    return parts[0].concat()
+
+
+def _nearest(rows: tf.Tensor, norms: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
+    """The nearest centroid of each row, -1 where rounding could show: int32 [m]."""
+    near = closeness(rows, centroids)
+    error = rounding_error(norms, largest_norm(centroids), tf.shape(centroids)[1])
+    least = tf.reduce_max(near, 1) - error
+    is_single = tf.math.count_nonzero(near >= least[:, None], 1, dtype=tf.int32) == 1
+    return tf.where(is_single, tf.argmax(near, 1, tf.int32), -1)

@@ -6,91 +6,99 @@ So the part of a step that NumPy does, too, runs on every core, not only the ker
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import reduce
+from operator import add
+from typing import Final
 
 import numpy as np
-import tensorflow as tf
+from numpy.typing import NDArray
 
-from ..array_types import Float32
+from ..array_types import Float32, Float64
+from ..blocks import block_ranges
+from ..cluster_sums import ClusterSums, sum_rows
 from ..cores import run_in_parallel
-from ..rows import Rows, as_numpy
+from ..fixed_point import sum_column
+from ..rows import as_numpy
+from ..weighted_rows import WeightedRows
 from .engine import Engine, FarRows, FinalState, StepSums
+
+_BLOCK_ROWS: Final = 16_384
 
 
 class Shard(Engine, ABC):
     """An engine of one range of the rows.
 
     Args:
-        points: [n, d].
-        sample_weight: float32 [n].
+        rows: all of them.
         n_clusters: k.
         start, stop: its rows, ``start`` a multiple of 16.
     """
 
-    def __init__(
-        self, points: Rows, sample_weight: tf.Tensor, n_clusters: int, start: int, stop: int
-    ) -> None:
-        self._points, self._weight = points, sample_weight[start:stop]
+    def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
+        self.scale, self.squares = rows.scale, rows.squares
+        self._rows, self._points = rows, rows.points
+        self._weight, self._norms = rows.weight[start:stop], rows.norms[start:stop]
+        self._scale_tensor = rows.scale.tensor()
         self._start, self._stop = start, stop
-        self._shape = len(points.shift), n_clusters
-        self._assignments = tf.fill([stop - start], -1)
+        self._shape = len(rows.points.shift), n_clusters
+        self._assignments: NDArray[np.int32] = np.full(stop - start, -1, np.int32)
         self._centroids: Float32 = np.empty((0, 0), np.float32)
 
     @abstractmethod
-    def _assign(self, centroids: tf.Tensor) -> StepSums:
+    def _assign(self, centroids: Float32) -> StepSums:
         """Take a step, and keep the assignments int32 [stop - start]."""
 
     def step(self, centroids: Float32) -> StepSums:
-        sums = self._assign(tf.constant(centroids))
+        sums = self._assign(centroids)
         self._centroids = centroids
         return sums
 
     def farthest(self, count: int) -> FarRows:
-        weight, assignments = as_numpy(self._weight), as_numpy(self._assignments)
-        squared = self._weighted_distances()
+        weight, squared = as_numpy(self._weight), self._weighted_distances(0, len(self._weight))
         # A stable order makes the choice among equally far rows the same on every machine.
         far = np.argsort(-squared, kind="stable")[:count]
         far = far[squared[far] > 0]
         return FarRows(
             numbers=far + self._start,
             squared_distances=squared[far],
-            points=self._points.gather(far + self._start).astype(np.float64),
+            points=self._points.gather(far + self._start),
             weights=weight[far],
-            assignments=assignments[far],
-            members=np.bincount(assignments[weight > 0], minlength=self._shape[1]),
+            assignments=self._assignments[far],
         )
 
     def finish(self, centroids: Float32) -> FinalState:
         if not np.array_equal(centroids, self._centroids):
             self.step(centroids)
-        return FinalState(self._inertia(), self._assignments.numpy())
+        scale, weight = self._rows.inertia_scale(centroids), as_numpy(self._weight)
+        parts = (
+            sum_column(self._weighted_distances(first, last) * weight[first:last], scale)
+            for first, last in block_ranges(0, len(weight), _BLOCK_ROWS)
+        )
+        return FinalState(reduce(add, parts), np.array(self._assignments))
 
-    def _inertia(self) -> float:
-        """The weighted sum of the squared distances of the last step."""
-        squared = self._weighted_distances()
-        return float(np.einsum("n,n->", squared, as_numpy(self._weight), dtype=np.float64))
-
-    def _weighted_distances(self) -> Float32:
+    def _weighted_distances(self, first: int, last: int) -> Float64:
         """The squared distances, and 0 for a row of weight 0: it may be infinitely far away."""
-        return np.where(as_numpy(self._weight) > 0, self._squared_distances(), np.float32(0))
+        squared = self._points.squared_distances(
+            self._start + first, self._start + last, self._assignments[first:last], self._centroids
+        )
+        return np.where(as_numpy(self._weight)[first:last] > 0, squared, 0)
 
-    def _squared_distances(self) -> Float32:
-        """To the assigned centroids of the last step, float32 [stop - start]."""
-        assignments = as_numpy(self._assignments)
-        return self._points.squared_distances(self._start, self._stop, assignments, self._centroids)
+    def _sum_rows(self, places: NDArray[np.int64], clusters: NDArray[np.int32]) -> ClusterSums:
+        """The sums of a few of its rows in their clusters, int32 [m]."""
+        weight = as_numpy(self._weight)[places]
+        points = self._points.gather(places + self._start)
+        return sum_rows(points, weight, clusters, self._shape[1], self.scale)
 
 
 class ShardedEngine(Engine):
-    """The engine that engines of successive ranges of the rows make together.
-
-    What they give is merged in their order, so that the bits are the same each time.
-    """
+    """The engine that engines of successive ranges of the rows make together."""
 
     def __init__(self, shards: Sequence[Engine]) -> None:
+        self.scale, self.squares = shards[0].scale, shards[0].squares
         self._shards = [(shard,) for shard in shards]
 
     def step(self, centroids: Float32) -> StepSums:
-        first, *others = run_in_parallel(lambda shard: shard.step(centroids), self._shards)
-        total: StepSums = sum(others, start=first)
+        parts = run_in_parallel(lambda shard: shard.step(centroids), self._shards)
+        total: StepSums = reduce(add, parts)
         return total
 
     def farthest(self, count: int) -> FarRows:
@@ -101,4 +109,4 @@ class ShardedEngine(Engine):
     def finish(self, centroids: Float32) -> FinalState:
         parts = run_in_parallel(lambda shard: shard.finish(centroids), self._shards)
         inertias, assignments = zip(*parts, strict=True)
-        return FinalState(sum(inertias), np.concatenate(assignments))
+        return FinalState(reduce(add, inertias), np.concatenate(assignments))

@@ -2,43 +2,106 @@
 
 Where k d is small a matrix product spends its time on packing. Here every centroid's score
 ``|c|^2 / 2 - x.c`` (Lloyd 1982) is written out, and the compiler makes one loop over the rows of
-it, with nothing held but the best so far. The sums are taken in the same block, in float64.
+it, with nothing held but the best two so far. The sums are taken in the same block.
 """
 
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from ..aligned_window import Window, read_window, window_spec
+from ..array_types import Float32
 from ..blocks import Contribution, kernel_rows, loop_padded_blocks, pad_rows
-from ..cluster_sums import partial_sums, partial_sums_size
+from ..cluster_sums import ClusterSums, sums_shapes
+from ..fixed_point import limb_tensors, without_subnormal_tensor
 from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
-from ..rows import ROWS_SPEC, RowTensors
-from .engine import StepSums
+from ..rows import ROWS_SPEC, RowTensors, as_numpy
+from ..weighted_rows import WeightedRows
+from .engine import FarRows, FinalState, StepSums
+from .hamerly_bounds import largest_norm, rounding_error
+from .near_ties import decide, undecided_rows
 from .sharded import Shard
 
 
 class UnrolledShard(Shard):
-    """Every distance and every sum in every step. k d is small."""
+    """Every distance and every sum in every step. k d is small.
 
-    def _assign(self, centroids: tf.Tensor) -> StepSums:
-        start = tf.constant(self._start)
-        self._assignments, sums, counts, squares, has_changed = _step_graph(*self._shape)(
-            self._points.tensors, self._weight, self._assignments, centroids, start
+    A step takes a few ns a row, so that the assignments are not copied to put in those that
+    `near_ties` decides: these are kept beside what the kernel found.
+    """
+
+    def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
+        super().__init__(rows, n_clusters, start, stop)
+        self._index = tf.fill([stop - start], -1)
+        self._undecided: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._decided: NDArray[np.int32] = np.zeros(0, np.int32)
+
+    def _assign(self, centroids: Float32) -> StepSums:
+        index, *limbs, has_changed = _step_graph(*self._shape, self.scale.limbs)(
+            self._points.tensors,
+            self._weight,
+            self._norms,
+            self._scale_tensor,
+            self._index,
+            tf.constant(centroids),
+            tf.constant(self._start),
         )
-        squares = float(squares.numpy().sum())
-        return StepSums(sums.numpy(), counts.numpy(), squares, bool(has_changed))
+        undecided = undecided_rows(as_numpy(index))
+        decided = decide(self._points, undecided + self._start, centroids)
+        sums = ClusterSums.of(limbs, self.scale)
+        if len(undecided):
+            sums = sums.plus(self._sum_rows(undecided, decided))
+        either = np.union1d(undecided, self._undecided)
+        before = self._look_up(either)
+        self._index, self._undecided, self._decided = index, undecided, decided
+        is_first = not self._centroids.size
+        differs = bool(has_changed) or not np.array_equal(before, self._look_up(either))
+        return StepSums(sums, is_first or differs)
+
+    def _look_up(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """The assignments of sorted rows, among which are all that were undecided."""
+        found: NDArray[np.int32] = as_numpy(self._index)[rows]
+        found[np.searchsorted(rows, self._undecided)] = self._decided
+        return found
+
+    def farthest(self, count: int) -> FarRows:
+        self._put_in()
+        return super().farthest(count)
+
+    def finish(self, centroids: Float32) -> FinalState:
+        if not np.array_equal(centroids, self._centroids):
+            self.step(centroids)
+        self._put_in()
+        return super().finish(centroids)
+
+    def _put_in(self) -> None:
+        """Keep all assignments in one array, with those that were decided."""
+        self._assignments = np.array(as_numpy(self._index))
+        self._assignments[self._undecided] = self._decided
 
 
 @synchronized_cache
-def _step_graph(d: int, k: int) -> Any:
+def _step_graph(d: int, k: int, limbs: int) -> Any:
+    """The graph of a step.
+
+    Returns:
+        A function from points; weight and norms float32 [n]; the scale; what it gave as the index
+        in the step before; centroids float32 [k, d]; its first row, int32 []. It gives the index
+        int32 [n] of the nearest centroid, -1 where it is undecided; of the decided rows the sums
+        int64 [limbs, k, d] and [limbs, k, 1]; and whether one of the rows that are decided both
+        times has another index.
+    """
     m = kernel_rows(d)
-    kernel = _assign_and_sum(m, d, k)
+    kernel = _assign_and_sum(m, d, k, limbs)
 
     def step(
         points: RowTensors,
         weight: tf.Tensor,
+        norms: tf.Tensor,
+        scale: tf.Tensor,
         before: tf.Tensor,
         centroids: tf.Tensor,
         start: tf.Tensor,
@@ -51,65 +114,81 @@ def _step_graph(d: int, k: int) -> Any:
             index, *sums = kernel(
                 read_window(points, start + first, start + last, m, d),
                 pad_rows(weight[first:last], m),
+                pad_rows(norms[first:last], m),
+                scale,
                 centroids,
             )
             return [index], sums
 
-        shapes = [[k, d], [k], [partial_sums_size(m, d)]]
+        shapes = sums_shapes(d, k, limbs)
         (index,), totals = loop_padded_blocks(block, n, m, [tf.int32], shapes)
-        return (index, *totals, tf.reduce_any(index != before))
+        has_changed = tf.reduce_any((index != before) & (tf.minimum(index, before) >= 0))
+        return index, *totals, has_changed
 
-    return trace(step, [ROWS_SPEC, FLOATS, INTS, TABLE, INT])
+    signature = [ROWS_SPEC, FLOATS, FLOATS, tf.TensorSpec([d + 2], tf.float64), INTS, TABLE, INT]
+    return trace(step, signature)
 
 
 @synchronized_cache
-def _assign_and_sum(m: int, d: int, k: int) -> Callable[..., Any]:
+def _assign_and_sum(m: int, d: int, k: int, limbs: int) -> Callable[..., Any]:
     """The compiled kernel for windows of m rows.
 
     Returns:
-        A function from a window of m rows; weight float32 [m], 0 where there is no row;
-        centroids float32 [k, d], in the model's space. It gives the index
-        int32 [m] of the nearest centroid, of equally near ones the lowest; float64 [k, d], the
-        sums of the weighted points of each cluster; float64 [k], its weight; and float64 numbers
-        (`partial_sums`) whose sum is the weighted sum of the squared norms. O(m k d) time,
-        O(m d) memory. Compiling takes time in proportion to k d too.
+        A function from a window of m rows; weight float32 [m], 0 where there is no row; their
+        norms float32 [m]; the scale; centroids float32 [k, d], in the model's space. It gives the
+        index int32 [m] of the nearest centroid, -1 where it is undecided; and of the decided rows
+        int64 [limbs, k, d], the sums of the weighted points of each cluster, and
+        int64 [limbs, k, 1], its weight. O(m k d) time, O(m d) memory. Compiling takes time in
+        proportion to k d too.
     """
 
-    def kernel(window: Window, weight: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def kernel(
+        window: Window,
+        weight: tf.Tensor,
+        norms: tf.Tensor,
+        scale: tf.Tensor,
+        centroids: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
         points = window.tile(tf.constant(0), m)
-        index = _nearest(points, centroids)
-        mass = tf.cast(weight, tf.float64)[:, None]
-        # A product with the weight 0 is 0, also where the row's square overflows.
-        wide = tf.cast(points, tf.float64)
-        weighted = tf.math.multiply_no_nan(wide, mass)
-        # Where the width is odd, each sum waits for the one before: it took 5 ns a row, not 3.
-        table = tf.concat([weighted, mass, mass][: 3 - d % 2], 1)
-        table = tf.math.unsorted_segment_sum(table, index, k)
-        square = partial_sums(tf.math.multiply_no_nan(tf.square(wide), mass))
-        return index, table[:, :d], table[:, d], square
+        index = _nearest(points, norms, centroids)
+        wide = tf.cast(weight, tf.float64)[:, None]
+        # One table. Where the width is odd, each sum waits for the one before: it took 5 ns a row,
+        # not 3.
+        spare = 1 - d % 2
+        columns = tf.concat([without_subnormal_tensor(points), tf.ones([m, 1 + spare])], 1)
+        inverse, finer = tf.concat([scale[:-1], scale[-2:-1]][: 1 + spare], 0), scale[-1]
+        table = tf.stack(
+            [
+                tf.math.unsorted_segment_sum(limb, index, k)
+                for limb in limb_tensors(columns, wide, inverse, finer, limbs)
+            ]
+        )
+        return index, table[:, :, :d], table[:, :, d : d + 1]
 
     signature = [
         window_spec(m, d),
         tf.TensorSpec([m], tf.float32),
+        tf.TensorSpec([m], tf.float32),
+        tf.TensorSpec([d + 2], tf.float64),
         tf.TensorSpec([k, d], tf.float32),
     ]
     return trace(kernel, signature, is_compiled=True)
 
 
-def _nearest(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
-    """The nearest centroid of each of the points: int32 [m]."""
+def _nearest(points: tf.Tensor, norms: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
+    """The nearest centroid of each of the points, -1 where rounding could show: int32 [m]."""
     k, d = centroids.shape
     columns = [points[:, j] for j in range(d)]
     half_norm = 0.5 * tf.reduce_sum(tf.square(centroids), 1)
-    best, index = None, tf.zeros([points.shape[0]], tf.int32)
+    infinity = tf.fill([points.shape[0]], float("inf"))
+    best, second, index = infinity, infinity, tf.zeros([points.shape[0]], tf.int32)
     for number in range(k):
         score = half_norm[number]
         for j in range(d):
             score -= columns[j] * centroids[number, j]
-        if best is None:
-            best = score
-        else:
-            nearer = score < best
-            best = tf.where(nearer, score, best)
-            index = tf.where(nearer, number, index)
-    return index
+        nearer = score < best
+        second = tf.minimum(second, tf.maximum(score, best))
+        best = tf.where(nearer, score, best)
+        index = tf.where(nearer, number, index)
+    error = rounding_error(norms, largest_norm(centroids), d)
+    return tf.where(second - best > error, index, -1)

@@ -7,9 +7,9 @@ import pytest
 import tensorflow as tf
 from sklearn.cluster import KMeans
 
-from kmeans_module import InvalidCentroids, InvalidPoints, fit
+from kmeans_module import FitResult, InvalidCentroids, InvalidPoints, fit
 
-from .problems import blobs, distinct_rows
+from .problems import Float32, blobs, distinct_rows
 
 
 def test_many_points_of_tight_clusters_are_summed_without_loss() -> None:
@@ -121,3 +121,51 @@ def test_transform_and_assign_agree_which_distances_there_are() -> None:
     row = tf.zeros([1, 2])
     assert float(module.assign(row)["distance"][0]) == 0
     np.testing.assert_array_equal(module.transform(row)["all_distances"], [[0, -1]])
+
+
+def float64_inertia(points: Float32, found: FitResult) -> float:
+    """The inertia that the centroids have in float64, by the nearest of them."""
+    wide, centroids = points.astype("f8"), found.centroids.astype("f8")
+    return float(((wide[:, None] - centroids[None]) ** 2).sum(-1).min(1).sum())
+
+
+@pytest.mark.parametrize("far", [1e7, 1e10, 1e12])
+@pytest.mark.parametrize("engine", ["plain", "unrolled"])
+def test_a_row_far_out_costs_the_others_no_digit(far: float, engine: str) -> None:
+    centres = np.array([[0, 0], [8, 0], [0, 8], [8, 8]])
+    rng = np.random.default_rng(0)
+    points = (centres[np.arange(400) % 4] + rng.standard_normal((400, 2))).astype("f4")
+    alone = KMeans(4, n_init=5, random_state=0).fit(points.astype("f8"))
+    points = np.vstack([points, np.full((1, 2), far, "f4")])
+    found = fit(points, 5, engine=engine)
+    assert found.inertia == pytest.approx(alone.inertia_, rel=1e-5)
+    assert found.inertia == pytest.approx(float64_inertia(points, found), rel=1e-5)
+    # The served graph says the same.
+    served = found.module.assign(points)["cluster_index"].numpy()
+    np.testing.assert_array_equal(served, found.assignments)
+
+
+def test_centroids_of_light_rows_are_exact_beside_heavy_ones() -> None:
+    points = blobs(2000, 3, 6, spread=0.3)
+    cluster = fit(points, 6).assignments
+    # Each cluster has a weight of its own, over sixty powers of ten, and varies by itself.
+    weight = 10.0 ** np.linspace(-30, 30, 6)[cluster]
+    weight *= np.random.default_rng(0).uniform(1, 3, 2000)
+    first_rows = [int(np.argmax(cluster == j)) for j in range(6)]
+    found = fit(points, 6, init=points[first_rows], sample_weight=weight)
+    wide = np.float32(weight).astype("f8")[:, None]
+    for j in range(6):
+        mine = found.assignments == j
+        mean = (points[mine].astype("f8") * wide[mine]).sum(0) / wide[mine].sum()
+        np.testing.assert_allclose(found.centroids[j], mean, rtol=1e-6, atol=1e-6)
+
+
+def test_a_cluster_of_one_light_row_is_not_empty() -> None:
+    points = blobs(500, 2, 2)
+    points[7] = [50, 50]
+    weight = np.full(500, 1e30)
+    weight[7] = 1e-30
+    found = fit(points, 3, init=points[[0, 1, 7]], sample_weight=weight, max_iter=5)
+    assert found.assignments[7] == 2
+    np.testing.assert_allclose(found.centroids[2], [50, 50], rtol=1e-6)
+    assert found.history[-1].cluster_sizes[2] == pytest.approx(1e-30, rel=1e-6)

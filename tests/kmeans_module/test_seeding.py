@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kmeans_module import FitResult, fit
-from kmeans_module.initialization import squared_distances_to
+from kmeans_module.initialization import nearer_rows
 
-from .problems import blobs
+from .problems import Float32, blobs
 
 pytestmark = pytest.mark.slow
 
@@ -62,14 +64,35 @@ def test_k_means_parallel_gives_the_same_bits_for_the_same_seed() -> None:
     assert first.initial_centroids.tobytes() != other.initial_centroids.tobytes()
 
 
+def nearest_of(before: Float32, places: Float32, rows: Float32) -> Float32:
+    """What is left of the distances before when rows move closer to each of the places."""
+    norms = np.linalg.norm(rows.astype("f8"), axis=1).astype("f4")
+    pairs, squared = nearer_rows(*map(tf.constant, (before, places, rows, norms)))
+    found = np.tile(before, (len(places), 1))
+    found[tuple(pairs.numpy().T)] = squared.numpy()
+    return found
+
+
 def test_the_distance_to_a_duplicate_is_0_and_to_its_neighbour_in_float32_is_not() -> None:
     places = np.random.default_rng(0).normal(0, 100, (4, 7)).astype("f4")
     next_to = places.copy()
     next_to[:, 3] = np.nextafter(places[:, 3], np.float32(np.inf))
-    rows = tf.constant(np.vstack([places, next_to]))
-    norms = tf.reduce_sum(tf.square(rows), 1)
-    squared = squared_distances_to(tf.constant(places), rows, norms).numpy()
-    exact = ((places[:, None].astype("f8") - rows.numpy()[None]) ** 2).sum(-1)
+    rows = np.vstack([places, next_to])
+    squared = nearest_of(np.full(8, np.inf, "f4"), places, rows)
+    exact = ((places[:, None].astype("f8") - rows[None]) ** 2).sum(-1)
     np.testing.assert_array_equal(np.diag(squared[:, :4]), 0)
     assert (np.diag(squared[:, 4:]) > 0).all()
-    np.testing.assert_allclose(squared, exact, rtol=1e-4)
+    np.testing.assert_allclose(squared, exact, rtol=1e-5)
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(st.integers(0, 2**16), st.sampled_from([1, 3, 9, 40]), st.sampled_from([0.0, 1e3]))
+def test_the_rows_that_are_nearer_are_all_found(seed: int, d: int, offset: float) -> None:
+    rng = np.random.default_rng(seed)
+    rows = (rng.standard_normal((200, d)) + offset).astype("f4")
+    places = rows[:5] + rng.choice([0, 1e-3], (5, d)).astype("f4")
+    alone = ((places[:, None] - rows[None]).astype("f8") ** 2).sum(-1)
+    before = (alone[0] * rng.choice([0.5, 1 - 1e-6, 1, 1 + 1e-6, 2], 200)).astype("f4")
+    found = nearest_of(before, places, rows)
+    np.testing.assert_allclose(found, np.minimum(alone, before), rtol=1e-5)
+    assert (found <= before).all()

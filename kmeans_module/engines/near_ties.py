@@ -1,0 +1,102 @@
+"""Rows that rounding could take from one centroid to another: float64 decides, the same everywhere.
+
+The kernels compare float32 scores whose rounding depends on the order of a dot product, and so on
+the kernel, the block and the processor. Where the two best scores of a row are farther apart than
+any rounding (`hamerly_bounds.rounding_error`), all kernels agree. They call the other rows
+undecided, by the cluster -1. Such a row goes to the centroid of the least float64 distance, which
+is summed from ``x - c`` in one order, of equal distances to the lowest index. So each row's cluster
+is defined without a kernel, and every kernel finds it.
+"""
+
+from typing import Final
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from ..array_types import Float32, Float64
+from ..blocks import block_ranges, rows_per_block
+from ..rows import Rows, as_numpy, squared_lengths
+
+#: Numbers of a block, [rows, k] and [pairs, d] in float64.
+_BLOCK_NUMBERS: Final = 2**18
+
+#: Up to so many multiplications NumPy's product is the quicker; for more, the BLAS library behind
+#: it would start threads of its own beside those of the cores.
+_SMALL_PRODUCT: Final = 2**18
+
+
+def undecided_rows(index: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The places int64 [r] of the rows that a kernel left undecided, of int32 [n]."""
+    return np.flatnonzero(index < 0)
+
+
+def decide_all(
+    points: Rows, index: tf.Tensor, centroids: Float32, start: int = 0
+) -> NDArray[np.int32]:
+    """What a kernel gives of the rows from ``start`` on, int32 [n], with the undecided decided."""
+    found: NDArray[np.int32] = as_numpy(index)
+    undecided = undecided_rows(found)
+    if len(undecided):
+        found = found.copy()
+        found[undecided] = decide(points, undecided + start, centroids)
+    return found
+
+
+def decide(points: Rows, numbers: NDArray[np.int64], centroids: Float32) -> NDArray[np.int32]:
+    """The nearest centroid of the rows int64 [r]: int32 [r].
+
+    O(r k d) time in float64, O(block) memory.
+    """
+    nearest = np.empty(len(numbers), np.int32)
+    block = rows_per_block(max(centroids.shape), _BLOCK_NUMBERS)
+    for first, last in block_ranges(0, len(numbers), block):
+        nearest[first:last] = _decide_block(points.gather(numbers[first:last]), centroids)
+    return nearest
+
+
+def _decide_block(rows: Float32, centroids: Float32) -> NDArray[np.int32]:
+    row, cluster = _candidates(rows, centroids)
+    counts = np.bincount(row, minlength=len(rows))
+    several = counts[row] > 1
+    nearest = np.empty(len(rows), np.int32)
+    nearest[row[~several]] = cluster[~several]
+    row, cluster = row[several], cluster[several]
+    squared = np.empty(len(row))
+    for first, last in block_ranges(0, len(row), rows_per_block(rows.shape[1], _BLOCK_NUMBERS)):
+        part = slice(first, last)
+        wide = rows[row[part]].astype(np.float64)
+        wide -= centroids[cluster[part]]
+        squared[part] = squared_lengths(wide)
+    order = np.lexsort((cluster, squared, row))
+    row, cluster = row[order], cluster[order]
+    is_first = np.diff(row, prepend=-1) > 0
+    nearest[row[is_first]] = cluster[is_first]
+    return nearest
+
+
+def _candidates(rows: Float32, centroids: Float32) -> tuple[NDArray[np.int64], ...]:
+    """Pairs of a row and a centroid that may be its nearest, by the expanded form in float64.
+
+    With unit roundoff u = 2^-53 the score ``|c|^2 / 2 - x.c`` has an error of at most
+    ``(d + 2) u (|x| + |c|)^2``, and half of a distance from ``x - c`` one of at most
+    ``(d + 3) u (|x| + |c|)^2 / 2``, to first order in u (Higham 2002, section 3.1). A centroid
+    whose computed distance is the least is therefore within twice the sum of both of the least
+    score; the factor below is more than that.
+    """
+    wide, wide_centroids = rows.astype(np.float64), centroids.astype(np.float64)
+    square = np.square(wide_centroids).sum(axis=1)
+    scores = square / 2 - _products(wide, wide_centroids)
+    reach = np.sqrt(np.square(wide).sum(axis=1)) + np.sqrt(square.max())
+    margin = 4 * (rows.shape[1] + 8) * 2.0**-53 * np.square(reach)
+    return np.nonzero(scores <= (scores.min(axis=1) + margin)[:, None])
+
+
+def _products(rows: Float64, centroids: Float64) -> Float64:
+    """The dot products of rows [m, d] and centroids [k, d]: float64 [m, k]."""
+    products: Float64
+    if rows.size * len(centroids) <= _SMALL_PRODUCT:
+        products = rows @ centroids.T
+    else:
+        products = tf.matmul(rows, centroids, transpose_b=True).numpy()
+    return products

@@ -1,0 +1,137 @@
+"""The rows of a fit with their weights, and what a fit must know of all of them at once.
+
+Who takes the steps of a part of the rows, a core or later a worker, takes it along: its sums are
+written in the scale of all rows, so that the sums of the parts add up.
+"""
+
+from dataclasses import dataclass
+from functools import reduce
+from itertools import chain
+from operator import add
+from typing import Final
+
+import numpy as np
+import tensorflow as tf
+
+from .array_types import Float32, Float64
+from .blocks import block_ranges
+from .cluster_sums import SumScale, sum_scale
+from .cores import core_ranges, run_in_parallel
+from .fixed_point import FixedPoint, FixedSum, fixed_point, sum_column
+from .rows import Rows, sample_rows
+
+#: This share of a column's numbers may be smaller than what is called typical.
+_SMALLER: Final = 0.01
+
+#: No rounding of a bound goes beyond it.
+_WIDER: Final = 1 + 2.0**-16
+
+_BLOCK_ROWS: Final = 16_384
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedRows:
+    """Points and weights, and what is known of all of them.
+
+    Attributes:
+        points: [n, d].
+        weight: float32 [n].
+        norms: float32 [n], of the points.
+        scale: of the sums of clusters.
+        squares: the weighted sum of the squared norms.
+        mean_square: of the numbers of the rows of positive weight.
+        heaviest: the largest weight.
+        longest: at least the largest squared norm of a row of positive weight.
+    """
+
+    points: Rows
+    weight: tf.Tensor
+    norms: tf.Tensor
+    scale: SumScale
+    squares: float
+    mean_square: float
+    heaviest: float
+    longest: float
+
+    @property
+    def n(self) -> int:
+        """How many rows there are."""
+        return int(self.weight.shape[0])
+
+    def mean_variance(self, mean: Float64) -> float:
+        """Mean over the columns of their variance, given their mean float64 [d]."""
+        return max(0.0, self.mean_square - float(np.square(mean).mean()))
+
+    def inertia_scale(self, centroids: Float32) -> FixedPoint:
+        """The scale of the weighted squared distances to centroids [k, d]."""
+        longest = float(np.square(centroids, dtype=np.float64).sum(axis=1).max())
+        # |x - c|^2 <= 2 |x|^2 + 2 |c|^2
+        largest = 2 * _WIDER * self.heaviest * (self.longest + longest)
+        return fixed_point(largest, self.n, limbs=2)
+
+
+def weigh(points: Rows, sample_weight: Float32, largest: Float64) -> WeightedRows:
+    """What is known of points [n, d] and weights [n], of which one at least is positive.
+
+    Args:
+        points: in the model's space.
+        sample_weight: not negative.
+        largest: float64 [d], at least every |x| of a row of positive weight.
+    """
+    n, d = len(sample_weight), len(points.shift)
+    largest = _WIDER * largest
+    light, heavy = _weight_range(sample_weight)
+    sample = points.gather(sample_rows(sample_weight, d))
+    scale = sum_scale(largest, _typical(sample), (light, heavy), n)
+    longest = float(np.square(largest).sum())
+    is_varied = float(sample_weight.min()) < heavy
+    plain = fixed_point(_WIDER * longest, n, limbs=2)
+    weighted = fixed_point(_WIDER * longest * heavy, n, limbs=2)
+    norms = np.empty(n, np.float32)
+
+    def measure(start: int, stop: int) -> list[tuple[FixedSum, ...]]:
+        sums: list[tuple[FixedSum, ...]] = []
+        for first, last in block_ranges(start, stop, _BLOCK_ROWS):
+            squared, weight = points.squared_norms(first, last), sample_weight[first:last]
+            with np.errstate(over="ignore"):
+                norms[first:last] = np.sqrt(squared)
+            if is_varied:
+                # A row of weight 0 may be beyond any scale.
+                squared = np.where(weight > 0, squared, 0)
+                sums.append((sum_column(squared, plain), sum_column(squared * weight, weighted)))
+            else:
+                sums.append((sum_column(squared, plain),))
+        return sums
+
+    totals = [
+        float(reduce(add, parts).value)
+        for parts in zip(*chain(*run_in_parallel(measure, core_ranges(n))), strict=True)
+    ]
+    return WeightedRows(
+        points=points,
+        weight=tf.constant(sample_weight),
+        norms=tf.constant(norms),
+        scale=scale,
+        squares=totals[-1] if is_varied else heavy * totals[0],
+        mean_square=totals[0] / np.count_nonzero(sample_weight) / d,
+        heaviest=heavy,
+        longest=longest,
+    )
+
+
+def _weight_range(sample_weight: Float32) -> tuple[float, float]:
+    """The smallest and the largest of the positive weights."""
+    light, heavy = float(sample_weight.min()), float(sample_weight.max())
+    if light == 0:
+        light = float(sample_weight[sample_weight > 0].min())
+    return light, heavy
+
+
+def _typical(rows: Float32) -> Float64:
+    """Of each column of rows [m, d] what nearly all |x| but the zeros reach; 0 without others."""
+    magnitude = np.sort(np.abs(rows), axis=0)
+    zeros = np.count_nonzero(magnitude == 0, axis=0)
+    place = zeros + (_SMALLER * (len(rows) - zeros)).astype(np.int64)
+    place = np.minimum(place, len(rows) - 1)
+    typical: Float64 = np.take_along_axis(magnitude, place[None], axis=0)[0].astype(np.float64)
+    return typical
