@@ -16,7 +16,6 @@ from typing import Final, Protocol
 from export.wire import serving_pb2
 
 from . import label_history, models_config
-from .addresses import model_name
 from .errors import MoveFailed, MoveRefused, VersionNotFound
 from .label_history import ROLLBACK, Move
 from .models_config import CANARY, STABLE, Entry, ModelsConfig
@@ -39,9 +38,8 @@ class Server(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """A model's entry before and after a move, with the steps between them and their effect."""
+    """An entry before and after a move, with the steps between them and their effect."""
 
-    name: str
     before: Entry
     after: Entry
     by: str
@@ -167,13 +165,14 @@ def _plan_labels(base: Path, entry: Entry, labels: Mapping[str, int], stable: in
     }
     loaded = tuple(sorted({*settled.values(), stable}))
     after = Entry(entry.base_path, loaded, settled)
-    return Plan(model_name(base), entry, after, by)
+    return Plan(entry, after, by)
 
 
 def carry_out(
     base: Path,
     decide: Callable[[Entry], Plan],
     *,
+    name: str | None = None,
     server: Server | None = None,
     served_at: str | None = None,
     poll_interval: float = POLL_INTERVAL,
@@ -188,6 +187,7 @@ def carry_out(
     Args:
       base: the folder of the model.
       decide: ``promote``, ``canary`` or ``rollback`` of an entry.
+      name: the name that the model is served under, where its entry does not tell it.
       server: follows each step before the next; without it, they are ``poll_interval`` apart.
       served_at: the folder of the model as the server sees it, when the entry is first written.
       poll_interval: seconds.
@@ -202,21 +202,23 @@ def carry_out(
       HistoryNotWritten: all is done but the line in ``history.jsonl``.
     """
     if dry_run:
-        return decide(ModelsConfig.read(base).entry_at(served_at))
+        return decide(ModelsConfig.read(base, name).entry_at(served_at))
     versions(base)  # before a lock is made beside a folder that is not there
     with models_config.move_lock(base, tell):
-        with models_config.edit_lock(base, tell) as config:
+        with models_config.edit_lock(base, tell, name=name) as config:
             plan = decide(config.entry_at(served_at))
             if server is not None:
                 _write_followed(config, plan, server, tell)
         if server is None:
-            _write_apart(base, plan, poll_interval, tell)
+            _write_apart(base, config.model, plan, poll_interval, tell)
         for move in plan.moves:
             label_history.append(base, move)
     return plan
 
 
-def _write_apart(base: Path, plan: Plan, seconds: float, tell: Callable[[str], None]) -> None:
+def _write_apart(
+    base: Path, name: str, plan: Plan, seconds: float, tell: Callable[[str], None]
+) -> None:
     # Of a model that no server has yet, nothing has to be loaded first.
     steps = plan.steps if plan.before.versions else plan.steps[-1:]
     now = plan.before
@@ -225,21 +227,21 @@ def _write_apart(base: Path, plan: Plan, seconds: float, tell: Callable[[str], N
             if now != plan.before:
                 tell(f"waiting {seconds:g} s for the servers to load {_version_list(now.versions)}")
                 time.sleep(seconds)
-            _write_step(base, now, entry)
+            _write_step(base, name, now, entry)
             now = entry
     except BaseException:
         if now != plan.before:
-            _write_step(base, now, plan.before)
+            _write_step(base, name, now, plan.before)
             tell(f"broken off: {models_config.path_of(base)} has the entry that it had before")
         raise
 
 
-def _write_step(base: Path, now: Entry, entry: Entry) -> None:
+def _write_step(base: Path, name: str, now: Entry, entry: Entry) -> None:
     """Write an entry in the place of the one that is ``now`` there, with other entries as they are.
 
     Raises MoveRefused when it is another one.
     """
-    with models_config.edit_lock(base) as config:
+    with models_config.edit_lock(base, name=name) as config:
         there = config.entry or Entry(now.base_path)
         if {*there.versions} != {*now.versions} or there.labels != now.labels:
             raise MoveRefused(
@@ -259,7 +261,7 @@ def _write_followed(
             message = step.message()
             step.write()
             tell(f"waiting for the server to load {_version_list(entry.versions)}")
-            server.follow(message, plan.name, entry)
+            server.follow(message, config.model, entry)
     except BaseException as error:
         config.write()
         is_refused, is_interrupted = isinstance(error, MoveFailed), not isinstance(error, Exception)
@@ -268,7 +270,7 @@ def _write_followed(
             if is_interrupted:
                 tell(f"broken off: {undone}, and the server is sent back to it")
             try:
-                server.follow(config.message(), plan.name, plan.before)
+                server.follow(config.message(), config.model, plan.before)
             except MoveFailed as second:
                 first = error if is_refused else "interrupted"
                 raise MoveFailed(

@@ -6,12 +6,14 @@ models are in it; an edit changes the policy and the labels of one model and lea
 as it was, comments included. Imports no TensorFlow.
 """
 
+import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -78,13 +80,18 @@ class Entry:
 
 @dataclass(frozen=True)
 class ModelsConfig:
-    """The text of the config that the model in ``base`` is in, to read and edit its entry."""
+    """The text of the config that the model in ``base`` is in, to read and edit its entry.
+
+    The entry is that of ``name``, the name that the model is served under. Without a name it is
+    the one entry whose name is that of the folder, or whose ``base_path`` is the folder.
+    """
 
     base: Path
     text: str
+    name: str | None = None
 
     @classmethod
-    def read(cls, base: Path) -> "ModelsConfig":
+    def read(cls, base: Path, name: str | None = None) -> "ModelsConfig":
         """The config as it is in its file; one without models when there is no file.
 
         Raises InvalidModelsConfig when it cannot be read or is none.
@@ -94,7 +101,7 @@ class ModelsConfig:
             with path.open(encoding="utf-8", newline="") as file:  # line ends stay as they are
                 text = file.read()
         except FileNotFoundError:
-            return cls(base, _HEAD)
+            return cls(base, _HEAD, name)
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidModelsConfig(f"{path}: cannot be read: {error}") from None
         if text.startswith("\ufeff"):
@@ -112,11 +119,11 @@ class ModelsConfig:
                     "edited"
                 )
         names = Counter(model.name for model in config.model_config_list.config)
-        for name in (name for name, times in names.items() if times > 1):
+        for twice in (each for each, times in names.items() if times > 1):
             raise InvalidModelsConfig(
-                f"{path}: lists the model {name} more than once, which no server takes; leave one"
+                f"{path}: lists the model {twice} more than once, which no server takes; leave one"
             )
-        return cls(base, text)
+        return cls(base, text, name)
 
     @property
     def path(self) -> Path:
@@ -124,8 +131,9 @@ class ModelsConfig:
 
     @property
     def model(self) -> str:
-        """The name of the model."""
-        return model_name(self.base)
+        """The name of the entry of the model, or that which its entry will have."""
+        config = self._config
+        return config.name if config is not None else self.name or model_name(self.base)
 
     @property
     def entry(self) -> Entry | None:
@@ -133,17 +141,64 @@ class ModelsConfig:
 
         Raises InvalidModelsConfig for one that is not ours to edit.
         """
-        models = _parse(self.text, serving_pb2.ModelServerConfig()).model_config_list.config
-        config = next((each for each in models if each.name == self.model), None)
+        config = self._config
         if config is None:
             return None
-        policy = config.model_version_policy
-        if policy.WhichOneof("policy_choice") != "specific":
+        if not _lists_versions(config):
             raise InvalidModelsConfig(
                 f"{self.path}: the entry of {self.model} does not load `specific` versions, so no "
                 "label can be moved; write model_version_policy { specific { versions: N } } there"
             )
-        return Entry(config.base_path, tuple(policy.specific.versions), dict(config.version_labels))
+        return _entry_of(config)
+
+    @property
+    def labels(self) -> Mapping[str, int]:
+        """The labels of the entry, whatever its policy is; none without an entry."""
+        return {} if self._config is None else dict(self._config.version_labels)
+
+    def live_version(self, there: Collection[int]) -> int | None:
+        """The version that the entry makes the live one, of a model that has those ``there``.
+
+        None without an entry, and for an entry that lists no versions, unless it loads the version
+        that has the label ``stable``: then the highest is.
+        """
+        config = self._config
+        if config is None:
+            return None
+        if _lists_versions(config):
+            return _entry_of(config).stable
+        policy = config.model_version_policy
+        # A server takes 0 for 1.
+        latest = sorted(there)[-(policy.latest.num_versions or 1) :]
+        loaded = there if policy.WhichOneof("policy_choice") == "all" else latest
+        stable: int | None = config.version_labels.get(STABLE)
+        return stable if stable in loaded else None
+
+    @cached_property
+    def _configs(self) -> list[serving_pb2.ModelConfig]:
+        """What the file says of each model."""
+        return list(_parse(self.text, serving_pb2.ModelServerConfig()).model_config_list.config)
+
+    @cached_property
+    def _config(self) -> serving_pb2.ModelConfig | None:
+        """What the file says of this model.
+
+        Raises InvalidModelsConfig where several entries are the model's and no name tells which.
+        """
+        own = model_name(self.base)
+        found = []
+        for each in self._configs:
+            is_ours = _is_folder(each.base_path, self.base)
+            if each.name == self.name and (is_ours or not os.path.isdir(each.base_path)):
+                return each
+            if is_ours or each.name == own:
+                found.append(each)
+        if len(found) > 1:
+            raise InvalidModelsConfig(
+                f"{self.path}: the entries {' and '.join(each.name for each in found)} are both "
+                f"of {self.base}; choose one by --name NAME, or leave one"
+            )
+        return found[0] if found else None
 
     def entry_at(self, served_at: str | None) -> Entry:
         """The entry, or an empty one for the folder of the model as the server sees it.
@@ -156,9 +211,19 @@ class ModelsConfig:
                 f"{served_at}: a server takes an absolute path or an address only; name the folder "
                 "of the model as the server sees it"
             )
+        if self.name not in (None, self.model):
+            raise InvalidModelsConfig(
+                f"{self.path}: {self.base} is served as {self.model} there, and not as "
+                f"{self.name}; give that name, or change it there"
+            )
         entry = self.entry
         if entry is None:
-            return Entry(served_at or str(self.path.with_name(self.model)))
+            if taken := next((each for each in self._configs if each.name == self.model), None):
+                raise InvalidModelsConfig(
+                    f"{self.path}: {self.model} is the model in {taken.base_path}; give another "
+                    "name"
+                )
+            return Entry(served_at or str(self.path.with_name(model_name(self.base))))
         if served_at not in (None, entry.base_path):
             raise InvalidModelsConfig(
                 f"{self.path}: the entry of {self.model} has base_path {entry.base_path}, not "
@@ -222,9 +287,25 @@ def is_servable(folder: str) -> bool:
     return folder.startswith("/") or is_address(folder)
 
 
+def _is_folder(base_path: str, base: Path) -> bool:
+    """Whether an entry's folder, as the server sees it, is this one here."""
+    is_path = base_path.startswith("/")
+    return is_path and os.path.realpath(base_path) == os.path.realpath(base)
+
+
+def _lists_versions(config: serving_pb2.ModelConfig) -> bool:
+    policy: str | None = config.model_version_policy.WhichOneof("policy_choice")
+    return policy == "specific"
+
+
+def _entry_of(config: serving_pb2.ModelConfig) -> Entry:
+    listed = tuple(config.model_version_policy.specific.versions)
+    return Entry(config.base_path, listed, dict(config.version_labels))
+
+
 @contextmanager
 def edit_lock(
-    base: Path, tell: Callable[[str], None] = lambda _said: None
+    base: Path, tell: Callable[[str], None] = lambda _said: None, *, name: str | None = None
 ) -> Iterator[ModelsConfig]:
     """Keep everybody else from editing the config of a model; gives the config.
 
@@ -234,7 +315,7 @@ def edit_lock(
     path = path_of(base)
     lock = path.with_name(_LOCK_FILE)
     with _lock(lock, f"edits {path}", f"{path}: cannot be edited", tell):
-        yield ModelsConfig.read(base)
+        yield ModelsConfig.read(base, name)
 
 
 def move_lock(

@@ -122,12 +122,15 @@ class PublishedVersion:
         return result(**outputs, version=self.version)
 
 
-def load(base: str | Path, version: int | None = None) -> PublishedVersion:
+def load(
+    base: str | Path, version: int | None = None, *, label: str | None = None
+) -> PublishedVersion:
     """A version of a model, by default the live one.
 
-    The live version is what ``models.config`` has as ``stable``; of a model without an entry there,
-    and in an object store, the highest. The model itself is loaded by the first call, which
-    needs TensorFlow. ::
+    The live version is what ``models.config`` has as ``stable``, and without that label the highest
+    version listed there; of a model without an entry there or with one whose policy lists no
+    versions, and in an object store, the highest. The model itself is loaded by the first call,
+    which needs TensorFlow. ::
 
         version = load("models/customers")
         version.version, version.card.feature_names
@@ -136,15 +139,18 @@ def load(base: str | Path, version: int | None = None) -> PublishedVersion:
     Args:
       base: the folder of the model, or its address as a string, ``gs://bucket/models/customers``.
       version: its number.
+      label: its label in ``models.config``, in place of the number.
 
     Raises:
       NotAModel: ``base`` holds no version.
-      VersionNotFound: it does not hold that one.
+      VersionNotFound: it does not hold that one, or has no such label.
       InvalidCandidate: the version has no card that can be read.
-      InvalidModelsConfig: ``models.config`` cannot be read.
+      InvalidModelsConfig: ``models.config`` cannot be read, and no number was given.
     """
     if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
         raise VersionNotFound(f"{version!r} is no version of {base}; give its number")
-    found = PublishedVersion(open_storage(base).version_directory(version))
+    if version is not None and label is not None:
+        raise VersionNotFound(f"version {version} and label {label!r} of {base}: give one of them")
+    found = PublishedVersion(open_storage(base).version_directory(version, label))
     _ = found.card
     return found

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from .durable_files import explain
-from .errors import NotAModel, VersionNotFound
-from .models_config import Entry, ModelsConfig
+from .errors import InvalidModelsConfig, NotAModel, VersionNotFound
+from .models_config import CONFIG_FILE, Entry, ModelsConfig
 
 SAVED_MODEL: Final = "saved_model.pb"
 #: TensorFlow Serving's versions are int64.
@@ -47,19 +47,44 @@ def versions(base: str | Path) -> tuple[int, ...]:
     return tuple(sorted(_directories(Path(base))))
 
 
-def version_directory(base: str | Path, version: int | None = None) -> Path:
-    """The directory of a version, by default of the highest.
+def existing_versions(base: str | Path) -> tuple[int, ...]:
+    """The versions in the folder of a model, ascending; at least one. Raises NotAModel."""
+    return tuple(sorted(_existing_directories(Path(base))))
+
+
+def version_directory(
+    base: str | Path,
+    version: int | None = None,
+    *,
+    label: str | None = None,
+    name: str | None = None,
+) -> Path:
+    """The directory of a version: by its number, by its label, or the live one.
+
+    The live version is what ``models.config`` has as ``stable``, and without that label the highest
+    version listed there. Of a model without an entry there, or with one whose policy lists no
+    versions, it is the highest version in the folder.
+
+    Args:
+      base: the folder of the model.
+      version: the number.
+      label: a label in ``models.config``, in place of the number.
+      name: the name that the model has in ``models.config``, where that is not its folder's.
 
     Raises:
       NotAModel: ``base`` is no folder, or holds no version.
-      VersionNotFound: it does not hold that one.
+      VersionNotFound: it does not hold that one, or has no such label.
+      InvalidModelsConfig: ``models.config`` cannot be read, and no number was given.
     """
     base = Path(base)
-    directories = _directories(base)
-    if not directories and (base / SAVED_MODEL).exists():
-        raise NotAModel(
-            f"{base}: is one version; name the folder above it, {base.absolute().parent}"
-        )
+    directories = _existing_directories(base)
+    if version is None:
+        version = version_by_config(base, label, name=name)
+        if version is not None and version not in directories:
+            raise VersionNotFound(
+                f"{base}: version {version} is {label or 'live'} by {CONFIG_FILE}, and is not "
+                f"there; there is {_list_numbers(directories)}: name one by --version N"
+            )
     return choose_version(base, directories, version)
 
 
@@ -71,33 +96,58 @@ def choose_version(
     Raises NotAModel, VersionNotFound.
     """
     if not directories:
-        raise NotAModel(f"{base}: holds no version folder (1, 2, ...); name the folder of a model")
+        raise _no_version(base)
     if version is None:
         return directories[max(directories)]
     if version not in directories:
-        there = ", ".join(str(number) for number in sorted(directories))
-        raise VersionNotFound(f"{base}: has no version {version}; there is {there}")
+        raise VersionNotFound(
+            f"{base}: has no version {version}; there is {_list_numbers(directories)}"
+        )
     return directories[version]
 
 
-def live_version(base: str | Path) -> int | None:
-    """The version that answers by default: what ``models.config`` has as ``stable``.
-
-    Of a model without an entry there, the highest; None when there is none.
+def live_version(base: str | Path, *, name: str | None = None) -> int | None:
+    """The version that answers by default, as ``version_directory`` says; None when there is none.
 
     Raises NotAModel, InvalidModelsConfig.
     """
     base = Path(base)
-    entry = config_entry(base)
-    if entry is not None and entry.stable is not None:
-        return entry.stable
     there = [number for number, path in entries(base) if (path / SAVED_MODEL).is_file()]
-    return max(there, default=None)
+    live = ModelsConfig.read(base, name).live_version(there)
+    return max(there, default=None) if live is None else live
 
 
-def config_entry(base: Path) -> Entry | None:
+def version_by_config(
+    base: str | Path, label: str | None = None, *, name: str | None = None
+) -> int | None:
+    """The number of the version that has a label in ``models.config``, or of the live one.
+
+    None when there is no version. Raises NotAModel, VersionNotFound; InvalidModelsConfig, which
+    says that a version can be named.
+    """
+    base = Path(base)
+    try:
+        if label is None:
+            return live_version(base, name=name)
+        config = ModelsConfig.read(base, name)
+        labels = config.labels
+    except InvalidModelsConfig as error:
+        raise InvalidModelsConfig(
+            f"{error}; so it is not known which version is {label or 'live'}: name one by "
+            "--version N"
+        ) from error
+    if label not in labels:
+        known = ", ".join(f"{each} ({on})" for each, on in sorted(labels.items())) or "none"
+        raise VersionNotFound(
+            f"{config.path}: {config.model} has no label {label}; it has {known}: give one of "
+            "them, or --version N"
+        )
+    return labels[label]
+
+
+def config_entry(base: Path, name: str | None = None) -> Entry | None:
     """The entry of a model in ``models.config``; None when it has none yet."""
-    return ModelsConfig.read(base).entry
+    return ModelsConfig.read(base, name).entry
 
 
 def entries(base: Path) -> list[tuple[int, Path]]:
@@ -111,6 +161,26 @@ def entries(base: Path) -> list[tuple[int, Path]]:
     except OSError as error:
         raise NotAModel(f"{base}: cannot be read: {explain(error)}") from None
     return [(number, base / name) for number, name in parse_names(names)]
+
+
+def _existing_directories(base: Path) -> dict[int, Path]:
+    """The directories of the versions by their numbers, at least one. Raises NotAModel."""
+    directories = _directories(base)
+    if not directories and (base / SAVED_MODEL).exists():
+        raise NotAModel(
+            f"{base}: is one version; name the folder above it, {base.absolute().parent}"
+        )
+    if not directories:
+        raise _no_version(base)
+    return directories
+
+
+def _no_version(base: str | Path) -> NotAModel:
+    return NotAModel(f"{base}: holds no version folder (1, 2, ...); name the folder of a model")
+
+
+def _list_numbers(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(numbers)))
 
 
 def _directories(base: Path) -> dict[int, Path]:

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 from . import label_history, repository
 from .addresses import is_address
 from .durable_files import explain, lock_file, make_folders, sync, sync_tree, try_lock
-from .errors import ExportError, HistoryNotWritten, NotAModel, PublishFailed
+from .errors import ExportError, HistoryNotWritten, NotAModel, PublishFailed, VersionNotFound
 from .label_history import Move
 from .models_config import CONFIG_FILE, STABLE, Entry, ModelsConfig, edit_lock
 from .repository import HIGHEST_VERSION, SAVED_MODEL
@@ -54,8 +54,11 @@ class Storage(Protocol):
     def _highest_number(self) -> int:
         """The highest number that is taken; 0 when there is none."""
 
-    def version_directory(self, version: int | None) -> str | Path:
-        """The place of a version, by default of the live one. Raises NotAModel, VersionNotFound."""
+    def version_directory(self, version: int | None, label: str | None = None) -> str | Path:
+        """The place of a version, by default of the live one.
+
+        Raises NotAModel, VersionNotFound, InvalidModelsConfig.
+        """
 
     def live_version(self) -> AbstractContextManager[Path | None]:
         """The live version, where a process of its own can load it; None when there is none."""
@@ -140,9 +143,8 @@ class LocalStorage(Storage):
                 f"{base}: cannot publish: {there} cannot be written to; name a folder that can be"
             )
 
-    def version_directory(self, version: int | None) -> Path:
-        chosen = repository.live_version(self.base) if version is None else version
-        return repository.version_directory(self.base, chosen)
+    def version_directory(self, version: int | None, label: str | None = None) -> Path:
+        return repository.version_directory(self.base, version, label=label)
 
     @contextmanager
     def live_version(self) -> Iterator[Path | None]:
@@ -280,7 +282,12 @@ class GFileStorage(Storage):
         """The highest number of a folder or file there, whole version or not."""
         return max((number for number, _ in repository.parse_names(self._names())), default=0)
 
-    def version_directory(self, version: int | None) -> str:
+    def version_directory(self, version: int | None, label: str | None = None) -> str:
+        if label is not None:
+            raise VersionNotFound(
+                f"{self.base}: has no label {label}, for an object store has no {CONFIG_FILE}; "
+                "give the number of a version"
+            )
         return repository.choose_version(self.base, self._versions(), version)
 
     @contextmanager

@@ -17,7 +17,7 @@ from export import golden_requests
 from export.errors import InvalidCandidate
 from export.golden_requests import GoldenRequest
 from export.model_card import ModelCard
-from export.repository import version_directory, versions
+from export.repository import existing_versions, version_directory
 from kmeans_module.contract import ASSIGN, FIT_STEP, SIGNATURES
 
 from .clients.client import Client
@@ -84,13 +84,13 @@ def check_server(grpc_address: str, rest_address: str, base: Path, name: str) ->
     """
     from .clients.rest_client import RestClient  # a probe, which has no time, does without it
 
-    highest = int(version_directory(base).name)
+    highest = existing_versions(base)[-1]
     with (
         GrpcClient(grpc_address, name, timeout=_TIMEOUT) as grpc_client,
         RestClient(rest_address, name, timeout=_TIMEOUT) as rest_client,
     ):
         wires: dict[str, Client] = {"gRPC": grpc_client, "REST": rest_client}
-        available = set(versions(base))
+        available = set(existing_versions(base))
         for wire, client in wires.items():
             subject, expected = f"{wire} status", f"model {name!r} AVAILABLE"
             check = _run_check(subject, expected, _check_status, client, available, highest)
@@ -106,6 +106,7 @@ def probe(
     requests: Callable[[int], Sequence[GoldenRequest]],
     *,
     among: Collection[int] | None = None,
+    live: int | None = None,
     version: int | None = None,
     label: str | None = None,
 ) -> Check:
@@ -113,7 +114,9 @@ def probe(
 
     Args:
         requests: the golden requests of a version, by its number.
-        among: the versions that may answer; None is any. The highest that is AVAILABLE is asked.
+        among: the versions that may answer; None is any.
+        live: the version that is asked where it is AVAILABLE; else, or without one, the highest of
+            those that are.
         version: the one version that may answer.
         label: the label that it must have.
 
@@ -123,10 +126,15 @@ def probe(
     def check() -> str:
         states = client.status(version=version, label=label)
         wanted = {each.version for each in states} if among is None else among
-        number = max(_select_available(states, wanted))
+        available = _select_available(states, wanted)
+        number = live if live in available else max(available)
         chosen = _largest_request(requests(number))
         _check_answers(client, number, [chosen])
-        return f"version {number} is AVAILABLE; golden request {chosen[0]} answered as recorded"
+        behind = "" if live in (None, number) else f", and {live}, which is live, is not"
+        return (
+            f"version {number} is AVAILABLE{behind}; "
+            f"golden request {chosen[0]} answered as recorded"
+        )
 
     return _run_check("probe", "a version AVAILABLE that answers", check)
 
