@@ -8,8 +8,6 @@ from typing import Annotated, Final
 import typer
 
 from export.addresses import is_address
-from export.model_card import ModelCard
-from export.repository import version_directory
 
 from .errors import UserMistake
 
@@ -73,25 +71,7 @@ ModelOrPlace = Annotated[Path | None, _MODEL]
 #: A path may not stand for it: one slash of an address would be lost.
 AddressOrPlace = Annotated[str | None, _MODEL]
 LocalModelOrPlace = Annotated[Path | None, _LOCAL_MODEL]
-VersionOption = Annotated[
-    int | None,
-    typer.Option(
-        "--version",
-        parser=integer(0),
-        metavar="N",
-        help="Version of the model; the highest when not given.",
-    ),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-
-
-def read_version(base: Path, version: int | None) -> tuple[Path, int, ModelCard]:
-    """Directory, number and card of a version, the highest when None.
-
-    Raises NotAModel, VersionNotFound, InvalidCandidate.
-    """
-    directory = version_directory(base, version)
-    return directory, int(directory.name), ModelCard.read(directory)
 
 
 def examples(*lines: tuple[str, str]) -> str:

@@ -4,20 +4,23 @@ import json as json_text
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from export.addresses import model_name
 from kmeans_module.contract import BAD_ROW
 from serving.tables.messages import format_count
 
-from .arguments import JsonOption, ModelOption, VersionOption, examples, read_version
+from .arguments import JsonOption, ModelOption, examples
+from .client_options import ConnectionOptions, ScoringServerOption, TimeoutOption
 from .errors import UserMistake
 from .input_tables import FILES_HELP, note_unused_columns, open_tables
+from .option_groups import flat_options
 from .tensorflow_import import load_tensorflow
 from .terminal import note, progress
+from .version_options import VersionOptions
 
 if TYPE_CHECKING:
     from serving.batch.assignments import Assign
@@ -34,13 +37,14 @@ EXAMPLES: Final = examples(
 )
 
 
+@flat_options
 def assign(
     model: ModelOption,
     files: Annotated[
         list[Path] | None,
         typer.Argument(metavar="FILE", help=FILES_HELP),
     ] = None,
-    version: VersionOption = None,
+    version: VersionOptions = VersionOptions(),
     points: Annotated[
         list[str] | None,
         typer.Option(
@@ -49,26 +53,35 @@ def assign(
             help="A row, in place of a file: its values in the order of the model's columns.",
         ),
     ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Ask this server by gRPC, without TensorFlow here."),
-    ] = None,
+    server: ScoringServerOption = None,
+    timeout: TimeoutOption = 5.0,
+    connection: ConnectionOptions = ConnectionOptions(),
     json: JsonOption = False,
 ) -> None:
     """Print cluster_index,distance of each row as CSV, or as one JSON object a line.
 
-    A row with a missing value has -1 in both.
+    A row with a missing value has -1 in both. The version that answers is named on stderr.
     """
     if bool(files) == bool(points):
         raise UserMistake("give the rows either as FILE... or as --point X,Y,...")
-    directory, number, card = read_version(model, version)
+    connection.check_server(server)
+    directory, number, card = version.read(model, name=connection.name)
     rows = [_parse_point(point, card.feature_names) for point in points or []]
     with ExitStack() as stack:
         tables = stack.enter_context(_open_model_tables(files or [], card.feature_names))
         # On one terminal, the bar and the answers would write over each other.
         if not sys.stdout.isatty():
             stack.enter_context(progress("assigning"))
-        assign_points = stack.enter_context(_open_scorer(directory, number, model, server))
+        if server is None:
+            load_tensorflow("train")
+            from serving.batch.scorer import LocalScorer
+
+            assign_points: Assign = LocalScorer(directory).assign
+        else:
+            name = connection.served_name(model)
+            client = stack.enter_context(connection.client(server, name, timeout))
+            # The columns are those of this version's card, so no other version may answer.
+            assign_points = partial(client.assign, version=number)
         if files:
             from serving.batch.assignments import assign_rows
 
@@ -79,7 +92,7 @@ def assign(
             from serving.tables.columns import to_float32
 
             answers = [assign_points(to_float32(np.array(rows)))]
-        _print(answers, as_json=json)
+        _print(answers, f"answered by version {number} of {model}", as_json=json)
 
 
 def _parse_point(point: str, names: Sequence[str]) -> list[float]:
@@ -114,25 +127,7 @@ def _open_model_tables(
         yield given.tables
 
 
-@contextmanager
-def _open_scorer(
-    directory: Path, version: int, base: Path, server: str | None
-) -> Iterator["Assign"]:
-    """How points are assigned: by the version, loaded here, or by a server that has it."""
-    if server is None:
-        load_tensorflow("train")
-        from serving.batch.scorer import LocalScorer
-
-        yield LocalScorer(directory).assign
-        return
-    from serving.clients.grpc_client import GrpcClient
-
-    # The columns are those of this version's card, so no other version may answer.
-    with GrpcClient(server, model_name(base), version=version) as client:
-        yield client.assign
-
-
-def _print(answers: Iterable["Assignment"], *, as_json: bool) -> None:
+def _print(answers: Iterable["Assignment"], answered_by: str, *, as_json: bool) -> None:
     not_scored = 0
     # Not before there is an answer: what fails at once prints nothing.
     header = "" if as_json else "cluster_index,distance\n"
@@ -151,6 +146,7 @@ def _print(answers: Iterable["Assignment"], *, as_json: bool) -> None:
             lines = (f"{index},{distance}\n" for index, distance in pairs)
         sys.stdout.writelines(lines)
     sys.stdout.write(header)
+    note(answered_by)
     if not_scored:
         rows = format_count(not_scored, "row")
         note(f"{rows} not scored (missing, infinite or too far to measure)")

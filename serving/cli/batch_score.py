@@ -20,17 +20,12 @@ from serving.tables.messages import format_count
 from .arguments import (
     JsonOption,
     ModelOrPlace,
-    VersionOption,
     examples,
     integer,
     parse_amount,
-    read_version,
 )
 from .beam_log import short_beam_log
-from .client_options import (
-    ConnectionOptions,
-    NameOption,
-)
+from .client_options import ConnectionOptions, ScoringServerOption, TimeoutOption
 from .errors import UserMistake
 from .exit_codes import REFUSED
 from .extras import needs_extra
@@ -45,6 +40,7 @@ from .option_groups import flat_options
 from .scoring_progress import ScoringProgress
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
+from .version_options import VersionOptions
 
 if TYPE_CHECKING:
     from serving.batch.output_folder import OutputFolder, PartRecord
@@ -93,7 +89,9 @@ class _Server:
     """The server that scores the rows, and how it is asked."""
 
     address: str
+    name: str
     connection: ConnectionOptions
+    timeout: float
     patience: float
     in_flight: int
 
@@ -103,7 +101,7 @@ def batch_score(
     inputs: Annotated[list[Path], typer.Argument(metavar="IN", help=FILES_HELP)],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
     model: ModelOrPlace = None,
-    version: VersionOption = None,
+    version: VersionOptions = VersionOptions(),
     keep: Annotated[
         str | None,
         typer.Option(metavar="A,B,...", help="Columns of the inputs to carry along."),
@@ -153,10 +151,7 @@ def batch_score(
             help="An option of Beam's pipeline, as in runner=FlinkRunner; may be repeated.",
         ),
     ] = None,
-    server: Annotated[
-        str | None,
-        typer.Option(metavar="HOST:PORT", help="Ask this server by gRPC, without TensorFlow here."),
-    ] = None,
+    server: ScoringServerOption = None,
     card: Annotated[
         Path | None,
         typer.Option(
@@ -164,7 +159,6 @@ def batch_score(
             help="With --server, in place of --model: the card of the version that answers.",
         ),
     ] = None,
-    name: NameOption = None,
     in_flight: Annotated[
         int, typer.Option(parser=integer(1), metavar="N", help="Requests under way at a time.")
     ] = 4,
@@ -176,7 +170,8 @@ def batch_score(
             help="Seconds that rows wait for a server that restarts.",
         ),
     ] = 120.0,
-    connection: ConnectionOptions = ConnectionOptions(timeout=30.0),
+    timeout: TimeoutOption = 30.0,
+    connection: ConnectionOptions = ConnectionOptions(),
     json: JsonOption = False,
 ) -> None:
     """Write the cluster and the distance of each row of the inputs to the folder OUT.
@@ -186,10 +181,12 @@ def batch_score(
     goes on with the same command.
     """
     _check_flags(server, card, runner, beam_option, limit)
-    target = _find_target(model, version, card, name)
+    connection.check_server(server)
+    target = _find_target(model, version, card, connection)
     target_server = None
     if server is not None:
-        target_server = _Server(server, connection, patience, in_flight)
+        served_as = target.model.name if model is None else connection.served_name(model)
+        target_server = _Server(server, served_as, connection, timeout, patience, in_flight)
     with open_tables(inputs, "batch", output) as given:
         from serving.batch.job_plan import plan_job
         from serving.batch.output_folder import OutputFolder
@@ -243,27 +240,32 @@ def _check_flags(
 
 
 def _find_target(
-    base: Path | None, version: int | None, card_file: Path | None, name: str | None
+    base: Path | None,
+    version: VersionOptions,
+    card_file: Path | None,
+    connection: ConnectionOptions,
 ) -> _Target:
     """The version that is to answer. Raises UserMistake, ExportError."""
     if (base is None) == (card_file is None):
         raise UserMistake("give --model BASE; or, with --server, --card FILE in place of it")
     if base is not None:
-        directory, number, card = read_version(base, version)
-        served = name or model_name(base)
-        return _Target(directory, card, ScoredModel(served, number, _sha256(directory / CARD_FILE)))
+        directory, number, card = version.read(base, name=connection.name)
+        called = connection.name or model_name(base)
+        return _Target(directory, card, ScoredModel(called, number, _sha256(directory / CARD_FILE)))
     assert card_file is not None
+    if version.label is not None:
+        raise UserMistake(f"--label {version.label}: is for --model; give --version N")
     try:
         card = ModelCard.from_json(card_file.read_text(encoding="utf-8"), origin=str(card_file))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidCandidate(f"--card {card_file}: cannot be read: {error}") from None
     number_of_folder = card_file.absolute().parent.parent.name
-    if version is None and not number_of_folder.isdecimal():
+    if version.version is None and not number_of_folder.isdecimal():
         raise UserMistake(f"--card {card_file}: does not tell its version; add --version N")
-    served_name = name or card.model
+    served_name = connection.name or card.model
     if served_name is None:
         raise UserMistake(f"--card {card_file}: does not tell the model's name; add --name NAME")
-    number = int(number_of_folder) if version is None else version
+    number = int(number_of_folder) if version.version is None else version.version
     return _Target(None, card, ScoredModel(served_name, number, _sha256(card_file)))
 
 
@@ -315,7 +317,7 @@ def _open_scorer(target: _Target, server: _Server | None) -> Iterator["Scorer"]:
     from export import golden_requests
     from serving.batch.server_scorer import ServerScorer, extract_cause
 
-    with server.connection.client(server.address, target.model.name) as client:
+    with server.connection.client(server.address, server.name, server.timeout) as client:
         scorer = ServerScorer(
             client,
             target.model.version,

@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from .arguments import JsonOption, examples, integer
+from .client_options import ConnectionOptions
 from .errors import UserMistake
 from .label_options import BaseArgument, DryRunOption, StepOptions, show_move
 from .option_groups import flat_options
@@ -27,6 +28,7 @@ def canary(
     ] = None,
     off: Annotated[bool, typer.Option("--off", help="Take the label canary away.")] = False,
     steps: StepOptions = StepOptions(),
+    connection: ConnectionOptions = ConnectionOptions(),
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -42,6 +44,7 @@ def canary(
     plan = steps.move(
         base,
         lambda entry: label_moves.canary(base, entry, version),
+        connection,
         dry_run=dry_run,
     )
     show_move(base, plan, server=steps.server, dry_run=dry_run, as_json=json)

@@ -1,19 +1,24 @@
 """The options of commands that ask a running server."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from export.addresses import model_name
+from export.errors import InvalidModelsConfig
+from export.models_config import ModelsConfig
 
 from .arguments import parse_amount
 from .errors import UserMistake
+from .terminal import note
 
 if TYPE_CHECKING:
     from serving.clients.grpc_client import GrpcClient
+    from serving.clients.options import Tls
+    from serving.clients.reload_client import ReloadClient
 
 RequiredServerOption = Annotated[
     str,
@@ -23,26 +28,42 @@ RequiredServerOption = Annotated[
         help="The server, by gRPC; several with commas between them take turns.",
     ),
 ]
-NameOption = Annotated[
+ServerOption = Annotated[
+    str | None, typer.Option("--server", metavar="HOST:PORT", help="Ask this server by gRPC too.")
+]
+#: For commands that score rows here otherwise.
+ScoringServerOption = Annotated[
     str | None,
     typer.Option(
-        "--name", metavar="NAME", help="Name of the model on the server; BASE's when not given."
+        "--server",
+        metavar="HOST:PORT",
+        help="Ask this server by gRPC, without TensorFlow here.",
     ),
 ]
-LabelOption = Annotated[
+TimeoutOption = Annotated[
+    float,
+    typer.Option(
+        "--timeout", parser=parse_amount, metavar="X", help="Seconds that a call may take."
+    ),
+]
+ServedLabelOption = Annotated[
     str | None,
-    typer.Option(metavar="LABEL", help="Ask the version with this label, as in stable."),
+    typer.Option("--label", metavar="LABEL", help="Ask the version with this label on the server."),
 ]
 
 
 @dataclass(frozen=True)
 class ConnectionOptions:
-    """The time limit, the headers and the TLS files of a connection."""
+    """How every command with --server reaches it: the model's name there, headers, TLS."""
 
-    timeout: Annotated[
-        float,
-        typer.Option(parser=parse_amount, metavar="X", help="Seconds that a call may take."),
-    ] = 5.0
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Name of the model on the server and in models.config; by default that of its "
+            "entry there, or else BASE's.",
+        ),
+    ] = None
     headers: Annotated[
         list[str] | None,
         typer.Option(
@@ -68,36 +89,73 @@ class ConnectionOptions:
     tls_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The private key to --tls-certificate, PEM.")
     ] = None
+    tls_server_name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Encrypt; the name on the server's certificate, where it is not HOST.",
+        ),
+    ] = None
 
-    def client(self, server: str, name: str) -> "GrpcClient":
-        """A client of the model on the server. Raises UserMistake, InvalidInput."""
+    def check_server(self, server: str | None) -> None:
+        """Raise UserMistake for an option of a connection without a server to connect to."""
+        for field in fields(self):
+            if server is None and field.name != "name" and getattr(self, field.name):
+                option = "header" if field.name == "headers" else field.name.replace("_", "-")
+                raise UserMistake(f"--{option}: is for --server; add --server HOST:PORT")
+
+    def client(self, server: str, name: str, timeout: float) -> "GrpcClient":
+        """A client of the model of that name; several servers, with commas, take turns.
+
+        Raises UserMistake, InvalidInput.
+        """
         from serving.clients.grpc_client import GrpcClient
-        from serving.clients.options import Tls
 
-        files = self.tls_ca, self.tls_certificate, self.tls_key
-        options: dict[str, Any] = {}
-        if self.tls or any(file is not None for file in files):
-            options["tls"] = Tls(self.tls_ca, self.tls_certificate, self.tls_key)
         return GrpcClient(
             server.split(",") if "," in server else server,
             name,
-            timeout=self.timeout,
-            headers=_headers(self.headers or ()),
-            **options,
+            timeout=timeout,
+            tls=self._tls(),
+            headers=self._headers(),
         )
 
+    def reload_client(self, server: str, timeout: float) -> "ReloadClient":
+        """What sends the server a new config. Raises UserMistake, InvalidInput."""
+        from serving.clients.reload_client import ReloadClient
 
-def name_on_server(model: Path | None, name: str | None) -> str:
-    """The model's name on the server. Raises UserMistake when neither is given."""
-    if name is not None:
-        return name
-    if model is None:
-        raise UserMistake("give --model BASE or --name NAME")
-    return model_name(model)
+        if "," in server:
+            raise UserMistake(
+                f"--server {server}: a move waits for one server; without --server all servers "
+                "that read models.config follow it"
+            )
+        return ReloadClient(server, timeout=timeout, tls=self._tls(), headers=self._headers())
 
+    def _tls(self) -> "Tls | None":
+        from serving.clients.options import Tls
 
-def _headers(lines: Sequence[str]) -> Mapping[str, str]:
-    pairs = [line.partition(":") for line in lines]
-    if not all(colon for _, colon, _ in pairs):
-        raise UserMistake("--header: give NAME:VALUE, as in authorization:'Bearer ...'")
-    return {name.strip(): value.strip() for name, _, value in pairs}
+        given = self.tls_ca, self.tls_certificate, self.tls_key, self.tls_server_name
+        return Tls(*given) if self.tls or any(each is not None for each in given) else None
+
+    def _headers(self) -> Mapping[str, str]:
+        pairs = [line.partition(":") for line in self.headers or ()]
+        if not all(colon for _, colon, _ in pairs):
+            raise UserMistake("--header: give NAME:VALUE, as in authorization:'Bearer ...'")
+        return {name.strip(): value.strip() for name, _, value in pairs}
+
+    def served_name(self, model: Path | None) -> str:
+        """The model's name on the server.
+
+        Raises UserMistake when neither it nor a model is given; InvalidModelsConfig.
+        """
+        if self.name is not None:
+            return self.name
+        if model is None:
+            raise UserMistake("give --model BASE or --name NAME")
+        try:
+            config = ModelsConfig.read(model)
+        except InvalidModelsConfig as error:
+            # Who names a version can do without the file; that the name may be another is said.
+            own = model_name(model)
+            note(f"warning: {error}; the server is asked for {own}, unless you give --name NAME")
+            return own
+        return config.model

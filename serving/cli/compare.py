@@ -7,32 +7,41 @@ import typer
 
 from export.addresses import model_name
 from export.model_card import ModelCard
-from export.repository import version_directory
+from export.repository import SAVED_MODEL
 
 from .arguments import JsonOption, examples
+from .errors import UserMistake
 from .extras import needs_extra
+from .option_groups import flat_options
 from .report import check_page
 from .tensorflow_import import load_tensorflow
 from .terminal import print_fields, print_json, print_table, progress
 from .training_input import read_model_rows
+from .version_options import VersionOptions
 
 if TYPE_CHECKING:
     from serving.report.version_comparison import VersionComparison
 
 EXAMPLES: Final = examples(
     ("Two versions of a model", "tfkmeans compare models/customers/1 models/customers/2"),
+    ("The live version and the canary", "tfkmeans compare models/customers --label canary"),
     (
         "Two models on rows of your own, as a page too",
         "tfkmeans compare models/a models/b --rows new.parquet --report both.html",
     ),
 )
 
-_Place = Annotated[Path, typer.Argument(metavar="A", help="A version, or a model: its highest.")]
 
-
+@flat_options
 def compare(
-    before: _Place,
-    after: Annotated[Path, typer.Argument(metavar="B", help="The other one.")],
+    before: Annotated[
+        Path, typer.Argument(metavar="A", help="A version, or a model: its live one.")
+    ],
+    after: Annotated[
+        Path | None,
+        typer.Argument(metavar="B", help="The other one; another version of A when not given."),
+    ] = None,
+    version: VersionOptions = VersionOptions(),
     rows: Annotated[
         list[Path] | None,
         typer.Option(
@@ -49,9 +58,14 @@ def compare(
 ) -> None:
     """Show two versions side by side: matched clusters, who moved where, and measures.
 
-    Clusters are matched one to one by their centroids, in the space of A.
+    Clusters are matched one to one by their centroids, in the space of A. --version and --label
+    are of B, where that is a model.
     """
-    one, other = _version(before), _version(after)
+    if after is None and not version.is_given:
+        raise UserMistake("with what? name a version or a model, B, or give --version or --label")
+    if after is None:
+        after = before.absolute().parent if _is_version(before) else before
+    one, other = _version(before), _version(after, version)
     if report is not None:
         check_page(report, "--report")
     with progress("comparing") as tell:
@@ -85,13 +99,19 @@ def compare(
     _show(found, report)
 
 
-def _version(place: Path) -> tuple[Path, str]:
-    """The directory of a version, and what to call it. Raises NotAModel, VersionNotFound."""
-    if (place / "saved_model.pb").exists() and place.name.isdigit():
-        directory, base = place, place.absolute().parent
+def _version(place: Path, version: VersionOptions = VersionOptions()) -> tuple[Path, str]:
+    """The directory of a version, and what to call it. Raises as ``VersionOptions.directory``."""
+    if not _is_version(place):
+        directory, base = version.directory(place), place
+    elif version.is_given:
+        raise UserMistake(f"{place}: is a version itself; leave out --version and --label")
     else:
-        directory, base = version_directory(place, None), place
+        directory, base = place, place.absolute().parent
     return directory, f"{model_name(base)} {int(directory.name)}"
+
+
+def _is_version(place: Path) -> bool:
+    return (place / SAVED_MODEL).exists() and place.name.isdigit()
 
 
 def _show(found: "VersionComparison", report: Path | None) -> None:

@@ -9,33 +9,37 @@ import typer
 from export.repository import versions
 from kmeans_module.contract import SIGNATURES, TensorContract
 
-from .arguments import JsonOption, LocalModelOrPlace, examples, local_folder, read_version
+from .arguments import JsonOption, LocalModelOrPlace, examples, local_folder
 from .errors import UserMistake
+from .option_groups import flat_options
 from .terminal import print_fields, print_json
+from .version_options import VersionOptions
 
 if TYPE_CHECKING:
     from export.model_card import ModelCard
 
 EXAMPLES: Final = examples(
-    ("The versions of a model, and what the highest is", "tfkmeans inspect models/customers"),
+    ("The versions of a model, and what the live one is", "tfkmeans inspect models/customers"),
     ("Another version, for a program", "tfkmeans inspect models/customers 2 --json"),
 )
 
 
+@flat_options
 def inspect_model(
     place: Annotated[
         str | None, typer.Argument(metavar="BASE", help="Folder of the model.")
     ] = None,
-    version: Annotated[
+    second: Annotated[
         str | None,
-        typer.Argument(metavar="VERSION", help="A version; the highest when not given."),
+        typer.Argument(metavar="VERSION", help="A version; the live one when not given."),
     ] = None,
+    version: VersionOptions = VersionOptions(),
     model: LocalModelOrPlace = None,
     json: JsonOption = False,
 ) -> None:
     """Show the versions of a model, and the signatures and the card of one."""
-    base, number = _base_and_version(place, version, model)
-    directory, number, card = read_version(base, number)
+    base, number = _base_and_version(place, second, model)
+    directory, number, card = version.or_place(number).read(base)
     if json:
         print_json(
             {

@@ -10,6 +10,7 @@ import typer
 from export.models_config import is_servable
 
 from .arguments import integer, local_folder, parse_amount
+from .client_options import ConnectionOptions
 from .terminal import note, print_json, progress
 
 if TYPE_CHECKING:
@@ -34,12 +35,6 @@ VersionArgument = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
 ]
-ServerOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="HOST:PORT", help="A running server, by gRPC: it follows each step before the next."
-    ),
-]
 ServedAtOption = Annotated[
     str | None,
     typer.Option(
@@ -55,7 +50,13 @@ ServedAtOption = Annotated[
 class StepOptions:
     """How the servers are made to follow each step of a move."""
 
-    server: ServerOption = None
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="A running server, by gRPC: it follows each step before the next.",
+        ),
+    ] = None
     timeout: Annotated[
         float,
         typer.Option(
@@ -76,6 +77,7 @@ class StepOptions:
         self,
         base: Path,
         decide: "Callable[[Entry], Plan]",
+        connection: ConnectionOptions,
         *,
         served_at: str | None = None,
         dry_run: bool = False,
@@ -83,11 +85,10 @@ class StepOptions:
         """Carry out a move, saying what is being waited for."""
         from export.label_moves import carry_out
 
+        connection.check_server(self.server)
         client = None
         if self.server is not None:
-            from serving.clients.reload_client import ReloadClient
-
-            client = ReloadClient(self.server, timeout=self.timeout)
+            client = connection.reload_client(self.server, self.timeout)
         with progress("moving") as tell:
 
             def report_step(said: str) -> None:
@@ -99,6 +100,7 @@ class StepOptions:
             return carry_out(
                 base,
                 decide,
+                name=connection.name,
                 server=client,
                 served_at=served_at,
                 poll_interval=self.poll_interval,

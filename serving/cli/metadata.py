@@ -8,16 +8,16 @@ import typer
 
 from serving.clients.results import Tensor
 
-from .arguments import JsonOption, ModelOrPlace, VersionOption, examples
+from .arguments import JsonOption, ModelOrPlace, examples
 from .client_options import (
     ConnectionOptions,
-    LabelOption,
-    NameOption,
     RequiredServerOption,
-    name_on_server,
+    ServedLabelOption,
+    TimeoutOption,
 )
 from .option_groups import flat_options
 from .terminal import print_json
+from .version_options import ServedVersionOption
 
 EXAMPLES: Final = examples(
     (
@@ -35,15 +35,15 @@ EXAMPLES: Final = examples(
 def metadata(
     server: RequiredServerOption,
     model: ModelOrPlace = None,
-    name: NameOption = None,
-    version: VersionOption = None,
-    label: LabelOption = None,
+    version: ServedVersionOption = None,
+    label: ServedLabelOption = None,
+    timeout: TimeoutOption = 5.0,
     connection: ConnectionOptions = ConnectionOptions(),
     json: JsonOption = False,
 ) -> None:
     """Print the state of every version that the server knows, and a version's signatures."""
-    asked = name_on_server(model, name)
-    client = connection.client(server, asked)
+    asked = connection.served_name(model)
+    client = connection.client(server, asked, timeout)
     with client:
         states = client.status()
         found = client.metadata(version=version, label=label)

@@ -8,29 +8,17 @@ import typer
 
 from export.drift import Drift, DriftThresholds, largest_changes, measure_drift
 from export.model_card import ModelCard
-from export.repository import live_version
 from serving.tables.messages import format_count
 
-from .arguments import (
-    JsonOption,
-    ModelOption,
-    examples,
-    integer,
-    parse_amount,
-    read_version,
-)
-from .client_options import (
-    ConnectionOptions,
-    LabelOption,
-    NameOption,
-    name_on_server,
-)
+from .arguments import JsonOption, ModelOption, examples, parse_amount
+from .client_options import ConnectionOptions, TimeoutOption
 from .errors import UserMistake
 from .exit_codes import REFUSED
 from .extras import needs_extra
 from .input_tables import count_rows, open_tables
 from .option_groups import flat_options
 from .terminal import note, print_json, print_table, progress
+from .version_options import VersionOptions
 
 if TYPE_CHECKING:
     from export.drift import RecentAnswers
@@ -61,18 +49,11 @@ def monitor(
         ),
     ],
     model: ModelOption,
-    version: Annotated[
-        int | None,
-        typer.Option(
-            parser=integer(0), metavar="N", help="The version that answered, or is asked."
-        ),
-    ] = None,
+    version: VersionOptions = VersionOptions(),
     server: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Ask this server by gRPC about the rows of FILE."),
     ] = None,
-    name: NameOption = None,
-    label: LabelOption = None,
     max_psi: Annotated[
         float,
         typer.Option(
@@ -100,24 +81,22 @@ def monitor(
             help="Drift when the share of rows without an answer is higher by more than this.",
         ),
     ] = DriftThresholds.max_rejected_rise,
-    connection: ConnectionOptions = ConnectionOptions(timeout=30.0),
+    timeout: TimeoutOption = 30.0,
+    connection: ConnectionOptions = ConnectionOptions(),
     json: JsonOption = False,
 ) -> None:
     """Compare recent answers with the card of the version that gave them; exit code 3 on drift.
 
-    The version is the one that FILE says, or --version, or the one that is live. A figure is drift
-    only when it is beyond its threshold and beyond what chance does to so few rows.
+    The version is --version or --label, or else the one that FILE says, or the live one. A figure
+    is drift only when it is beyond its threshold and beyond what chance does to so few rows.
     """
-    if server is None and (label is not None or name is not None):
-        raise UserMistake("--label and --name are of a server; add --server HOST:PORT")
-    if version is not None and label is not None:
-        raise UserMistake("give either --version or --label")
+    connection.check_server(server)
     if server is None:
-        number, card, recent = _read(files, model, version)
+        number, card, recent = _read(files, model, version, connection.name)
     else:
-        client = connection.client(server, name_on_server(model, name))
-        with client:
-            number, card, recent = _ask(client, files, model, version, label)
+        _, number, card = version.read(model, name=connection.name)
+        with connection.client(server, connection.served_name(model), timeout) as client:
+            recent = _ask(client, files, number, card)
     found = measure_drift(card, recent)
     thresholds = DriftThresholds(max_psi, max_distance_change, max_rejected_rise)
     beyond = found.beyond(thresholds)
@@ -134,44 +113,40 @@ def monitor(
 
 
 def _read(
-    files: list[Path], model: Path, version: int | None
+    files: list[Path], model: Path, version: VersionOptions, name: str | None
 ) -> tuple[int, ModelCard, "RecentAnswers"]:
     with needs_extra("batch"):
         from serving.batch.drift_input import find_version, open_output, read_outputs
 
         outputs = [open_output(path) for path in files]
     said = find_version(outputs)
-    if said is not None and version is not None and said != version:
-        raise UserMistake(f"--version {version}: the output is of version {said}")
-    _, number, card = read_version(model, _first(version, said, live_version(model)))
+    if said is not None and not version.is_given:
+        version = VersionOptions(said)
+    _, number, card = version.read(model, name=name)
+    if said not in (None, number):
+        asked = f"--version {number}"
+        if version.label is not None:
+            asked = f"--label {version.label} (version {number})"
+        raise UserMistake(f"{asked}: the output is of version {said}")
     with progress("reading") as tell, needs_extra("batch"):
         recent = read_outputs(outputs, card.n_clusters, on_rows=count_rows(tell))
     return number, card, recent
 
 
-def _ask(
-    client: "GrpcClient", files: list[Path], model: Path, version: int | None, label: str | None
-) -> tuple[int, ModelCard, "RecentAnswers"]:
+def _ask(client: "GrpcClient", files: list[Path], version: int, card: ModelCard) -> "RecentAnswers":
+    """One version gives all answers, and its card is the baseline."""
     with open_tables(files, "batch") as given:
         from serving.batch.drift_input import ask_server
 
-        # One version gives all answers, and its card is the baseline.
-        number = version if version is not None else client.metadata(label=label).version
-        _, number, card = read_version(model, number)
         with progress("asking") as tell, needs_extra("batch"):
-            recent = ask_server(
+            return ask_server(
                 client,
                 given.tables,
                 card.feature_names,
                 card.n_clusters,
-                number,
+                version,
                 on_rows=count_rows(tell),
             )
-    return number, card, recent
-
-
-def _first(*numbers: int | None) -> int | None:
-    return next((number for number in numbers if number is not None), None)
 
 
 def _as_json(

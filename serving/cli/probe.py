@@ -5,13 +5,12 @@ from typing import Annotated, Final
 
 import typer
 
-from .arguments import JsonOption, ModelOrPlace, VersionOption, examples
+from .arguments import JsonOption, ModelOrPlace, examples, integer
 from .client_options import (
     ConnectionOptions,
-    LabelOption,
-    NameOption,
     RequiredServerOption,
-    name_on_server,
+    ServedLabelOption,
+    TimeoutOption,
 )
 from .errors import UserMistake
 from .exit_codes import REFUSED
@@ -34,7 +33,6 @@ EXAMPLES: Final = examples(
 def probe(
     server: RequiredServerOption,
     model: ModelOrPlace = None,
-    name: NameOption = None,
     golden: Annotated[
         Path | None,
         typer.Option(
@@ -42,20 +40,30 @@ def probe(
             help="Golden requests, in place of BASE: a version's assets.extra/golden_requests.npz.",
         ),
     ] = None,
-    version: VersionOption = None,
-    label: LabelOption = None,
-    connection: ConnectionOptions = ConnectionOptions(timeout=1.0),
+    version: Annotated[
+        int | None,
+        typer.Option(
+            parser=integer(0),
+            metavar="N",
+            help="Version of the model; the live one when not given, or where the server has not "
+            "loaded that, the highest that it has and BASE holds.",
+        ),
+    ] = None,
+    label: ServedLabelOption = None,
+    timeout: TimeoutOption = 1.0,
+    connection: ConnectionOptions = ConnectionOptions(),
     json: JsonOption = False,
 ) -> None:
     """Check that a version of the model is AVAILABLE and answers a golden request as recorded.
 
-    It asks the highest version that the server has and BASE holds, or the one that is given. A
-    server that does not answer in --timeout (1 second unless given) is exit code 2.
+    It asks the live version, or where the server has not loaded that, the highest that it has and
+    BASE holds; or the one that is given. A server that does not answer in --timeout (1 second
+    unless given) is exit code 2.
     """
     if (model is None) == (golden is None):
         raise UserMistake("give either --model BASE, or --name NAME and --golden FILE")
     from export import golden_requests
-    from export.repository import version_directory, versions
+    from export.repository import existing_versions, version_by_config, version_directory
     from serving import golden_check
 
     def requests(number: int) -> list[golden_requests.GoldenRequest]:
@@ -65,13 +73,17 @@ def probe(
 
     # The files here are checked before the server is asked.
     recorded = [] if golden is None else golden_requests.read(golden)
-    among = None
+    among = live = None
     if model is not None:
-        version_directory(model, version)  # that there is one
-        among = versions(model)
-    client = connection.client(server, name_on_server(model, name))
-    with client:
-        check = golden_check.probe(client, requests, among=among, version=version, label=label)
+        among = existing_versions(model)
+        if version is not None:
+            version_directory(model, version)  # that it is there
+        elif label is None:
+            live = version_by_config(model, name=connection.name)
+    with connection.client(server, connection.served_name(model), timeout) as client:
+        check = golden_check.probe(
+            client, requests, among=among, live=live, version=version, label=label
+        )
     if json:
         print_json({"server": server, "ok": check.passed, "detail": check.detail})
     elif check.passed:

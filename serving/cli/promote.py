@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from .arguments import JsonOption, examples
+from .client_options import ConnectionOptions
 from .label_options import (
     BaseArgument,
     DryRunOption,
@@ -33,6 +34,7 @@ def promote(
     version: VersionArgument,
     label: Annotated[str, typer.Option(help="The label to put on it.")] = "stable",
     steps: StepOptions = StepOptions(),
+    connection: ConnectionOptions = ConnectionOptions(),
     served_at: ServedAtOption = None,
     dry_run: DryRunOption = False,
     json: JsonOption = False,
@@ -43,6 +45,7 @@ def promote(
     plan = steps.move(
         base,
         lambda entry: label_moves.promote(base, entry, version, label),
+        connection,
         dry_run=dry_run,
         served_at=served_at,
     )

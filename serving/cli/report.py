@@ -7,19 +7,21 @@ import typer
 
 from export.addresses import model_name
 
-from .arguments import JsonOption, examples, integer, read_version
+from .arguments import JsonOption, examples, integer
 from .errors import UserMistake
 from .extras import needs_extra, require
 from .label_options import BaseArgument
+from .option_groups import flat_options
 from .tensorflow_import import load_tensorflow
 from .terminal import print_json, progress
+from .version_options import VersionOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
 EXAMPLES: Final = examples(
-    ("A page about the highest version", "tfkmeans report models/customers"),
+    ("A page about the live version", "tfkmeans report models/customers"),
     (
         "About another one, with the curves of select-k",
         "tfkmeans report models/customers 2 --out two.html --select-k curves.json",
@@ -36,14 +38,16 @@ CurvesOption = Annotated[
 ]
 
 
+@flat_options
 def report(
     base: BaseArgument,
-    version: Annotated[
+    place: Annotated[
         int | None,
         typer.Argument(
-            parser=integer(0), metavar="VERSION", help="A version; the highest when not given."
+            parser=integer(0), metavar="VERSION", help="A version; the live one when not given."
         ),
     ] = None,
+    version: VersionOptions = VersionOptions(),
     out: Annotated[
         Path | None,
         typer.Option(
@@ -59,7 +63,7 @@ def report(
 
     It needs no network, and follows the reader's light or dark scheme.
     """
-    directory, number, _ = read_version(base, version)
+    directory, number, _ = version.or_place(place).read(base)
     path = out or Path(f"{model_name(base)}-{number}.html")
     check_page(path, "--out")
     curves = read_curves(select_k)
@@ -71,7 +75,7 @@ def report(
     if json:
         print_json({"model": str(base), "version": number, "report": str(path)})
     else:
-        typer.echo(f"wrote {path}")
+        typer.echo(f"wrote {path}, about version {number}")
 
 
 def check_page(path: Path, option: str) -> None:

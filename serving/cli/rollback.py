@@ -5,6 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from .arguments import JsonOption, examples, integer
+from .client_options import ConnectionOptions
 from .label_options import BaseArgument, DryRunOption, StepOptions, show_move
 from .option_groups import flat_options
 
@@ -27,6 +28,7 @@ def rollback(
         ),
     ] = None,
     steps: StepOptions = StepOptions(),
+    connection: ConnectionOptions = ConnectionOptions(),
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -36,6 +38,7 @@ def rollback(
     plan = steps.move(
         base,
         lambda entry: label_moves.rollback(base, entry, to),
+        connection,
         dry_run=dry_run,
     )
     show_move(base, plan, server=steps.server, dry_run=dry_run, as_json=json)

@@ -17,6 +17,7 @@ from export.repository import config_entry, versions
 from serving.tables.messages import format_count
 
 from .arguments import AddressOrPlace, JsonOption, examples, integer
+from .client_options import ConnectionOptions
 from .errors import UserMistake
 from .extras import needs_extra, require
 from .gate_options import GateOptions, comparison_as_json, format_comparison, note_force
@@ -105,6 +106,7 @@ def train(
         bool, typer.Option("--promote", help="Make the new version stable: it goes live.")
     ] = False,
     steps: StepOptions = StepOptions(),
+    connection: ConnectionOptions = ConnectionOptions(),
     report: Annotated[
         Path | None,
         typer.Option(
@@ -131,6 +133,7 @@ def train(
     """
     began = time.monotonic()
     base = _check_target(model, candidate, promote=promote, server=steps.server)
+    connection.check_server(steps.server)
     curves = _check_views(report, select_k, tensorboard)
     notes: list[str] = []
     names, rows = row_options.read(files, notes)
@@ -156,7 +159,7 @@ def train(
         outcome = replace(outcome, comparisons=comparisons)
         note_force(outcome.card.forced)
         if promote:
-            outcome = _promote(outcome, base, steps)
+            outcome = _promote(outcome, base, steps, connection)
     if report is not None:
         with progress("reporting"):
             name = (
@@ -334,15 +337,17 @@ def _publish(
     return _Outcome(base / str(number), published.card, number, effect=effect)
 
 
-def _promote(outcome: _Outcome, base: Path, steps: StepOptions) -> _Outcome:
+def _promote(
+    outcome: _Outcome, base: Path, steps: StepOptions, connection: ConnectionOptions
+) -> _Outcome:
     from export import label_moves
 
     version = outcome.version
     assert version is not None
-    entry = config_entry(base)
+    entry = config_entry(base, connection.name)
     if steps.server is None and entry is not None and entry.stable == version:
         return outcome  # the first version
-    plan = steps.move(base, lambda entry: label_moves.promote(base, entry, version))
+    plan = steps.move(base, lambda entry: label_moves.promote(base, entry, version), connection)
     return replace(outcome, effect=describe_effect(base, plan, server=steps.server, dry_run=False))
 
 

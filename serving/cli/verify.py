@@ -1,19 +1,25 @@
 """``tfkmeans verify``: are the versions what was exported, and do they answer as they did?"""
 
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from export.addresses import model_name
 from export.errors import PublishRefused
-from export.repository import version_directory, versions
+from export.repository import existing_versions, version_directory
 
 from .arguments import JsonOption, examples, integer
+from .client_options import ConnectionOptions, ServerOption, TimeoutOption
 from .exit_codes import REFUSED
-from .label_options import BaseArgument, DryRunOption, ServerOption
+from .label_options import BaseArgument, DryRunOption
+from .option_groups import flat_options
 from .tensorflow_import import require_tensorflow
 from .terminal import note, print_json, progress
+
+if TYPE_CHECKING:
+    from serving.clients.grpc_client import GrpcClient
 
 EXAMPLES: Final = examples(
     ("Every version of a model", "tfkmeans verify models/customers"),
@@ -24,6 +30,7 @@ EXAMPLES: Final = examples(
 )
 
 
+@flat_options
 def verify(
     base: BaseArgument,
     version: Annotated[
@@ -33,6 +40,8 @@ def verify(
         ),
     ] = None,
     server: ServerOption = None,
+    timeout: TimeoutOption = 30.0,
+    connection: ConnectionOptions = ConnectionOptions(),
     dry_run: DryRunOption = False,  # it never changes anything
     json: JsonOption = False,
 ) -> None:
@@ -40,12 +49,18 @@ def verify(
 
     With --server, the server is asked the golden requests of the versions that it has loaded.
     """
-    directory = version_directory(base, version)
-    chosen = versions(base) if version is None else (int(directory.name),)
+    connection.check_server(server)
+    chosen = existing_versions(base)
+    if version is not None:
+        chosen = (int(version_directory(base, version).name),)
     results: list[dict[str, Any]] = []
     not_loaded: list[int] = []
-    with progress("verifying") as tell:
-        loaded = None if server is None else _loaded_versions(server, model_name(base))
+    with progress("verifying") as tell, ExitStack() as stack:
+        client = loaded = None
+        if server is not None:
+            name = connection.served_name(base)
+            client = stack.enter_context(connection.client(server, name, timeout))
+            loaded = {each.version for each in client.status() if each.state == "AVAILABLE"}
         for number in chosen:
             if version is None and loaded is not None and number not in loaded:
                 not_loaded.append(number)
@@ -55,28 +70,13 @@ def verify(
                 found = [f"{server} has not loaded version {number}"]
             else:
                 found = _findings(version_directory(base, number))
-            if server is not None and not found:
-                found = _server_findings(server, base, number)
+            if client is not None and not found:
+                found = _server_findings(client, str(server), version_directory(base, number))
             results.append({"version": number, "ok": not found, "findings": found})
     if not results:
         note(f"error: {server} has none of the versions {', '.join(map(str, chosen))} loaded")
         raise typer.Exit(REFUSED)
-    if json:
-        print_json(
-            {
-                "model": str(base),
-                "ok": all(each["ok"] for each in results),
-                "versions": results,
-                "not_loaded": not_loaded,
-                "server": _EFFECT,
-            }
-        )
-    else:
-        for each in results:
-            typer.echo(f"version {each['version']}: {'; '.join(each['findings']) or 'ok'}")
-        for number in not_loaded:
-            typer.echo(f"version {number}: not verified, {server} has not loaded it")
-        typer.echo(_EFFECT)
+    _show(base, results, not_loaded, server, as_json=json)
     if not all(each["ok"] for each in results):
         raise typer.Exit(REFUSED)
 
@@ -99,17 +99,34 @@ def _findings(directory: Path) -> list[str]:
     return []
 
 
-def _loaded_versions(server: str, model: str) -> set[int]:
-    from serving.clients.grpc_client import GrpcClient
-
-    with GrpcClient(server, model) as client:
-        return {each.version for each in client.status() if each.state == "AVAILABLE"}
-
-
-def _server_findings(server: str, base: Path, version: int) -> list[str]:
-    from serving.clients.grpc_client import GrpcClient
+def _server_findings(client: "GrpcClient", server: str, directory: Path) -> list[str]:
     from serving.golden_check import check_version
 
-    with GrpcClient(server, model_name(base), timeout=30.0) as client:
-        checks = check_version({server: client}, version_directory(base, version), version)
-        return [f"{check.subject}: {check.detail}" for check in checks if not check.passed]
+    checks = check_version({server: client}, directory, int(directory.name))
+    return [f"{check.subject}: {check.detail}" for check in checks if not check.passed]
+
+
+def _show(
+    base: Path,
+    results: Sequence[Mapping[str, Any]],
+    not_loaded: Sequence[int],
+    server: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    if as_json:
+        print_json(
+            {
+                "model": str(base),
+                "ok": all(each["ok"] for each in results),
+                "versions": results,
+                "not_loaded": not_loaded,
+                "server": _EFFECT,
+            }
+        )
+        return
+    for each in results:
+        typer.echo(f"version {each['version']}: {'; '.join(each['findings']) or 'ok'}")
+    for number in not_loaded:
+        typer.echo(f"version {number}: not verified, {server} has not loaded it")
+    typer.echo(_EFFECT)

@@ -5,17 +5,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
-from export.addresses import model_name
 from export.errors import InvalidCandidate
 from export.model_card import ModelCard
-from export.repository import config_entry, version_directory, versions
+from export.repository import config_entry, existing_versions, version_directory
 
 from .arguments import JsonOption, examples
-from .label_options import BaseArgument, DryRunOption, ServerOption
+from .client_options import ConnectionOptions, ServerOption, TimeoutOption
+from .label_options import BaseArgument, DryRunOption
+from .option_groups import flat_options
 from .terminal import print_json, print_table
 
 if TYPE_CHECKING:
     from export.models_config import Entry
+    from serving.clients.results import VersionStatus
 
 EXAMPLES: Final = examples(
     ("The versions of a model, and their labels", "tfkmeans versions models/customers"),
@@ -26,17 +28,24 @@ EXAMPLES: Final = examples(
 )
 
 
+@flat_options
 def list_versions(
     base: BaseArgument,
     server: ServerOption = None,
+    timeout: TimeoutOption = 5.0,
+    connection: ConnectionOptions = ConnectionOptions(),
     dry_run: DryRunOption = False,  # it never changes anything
     json: JsonOption = False,
 ) -> None:
     """Show the versions of a model: labels, when, clusters, inertia, and state on a server."""
-    version_directory(base)  # a folder without versions is no model
-    entry = config_entry(base)
-    states = {} if server is None else _states(server, model_name(base))
-    rows = [_row(base, version, entry, states) for version in versions(base)]
+    connection.check_server(server)
+    there = existing_versions(base)
+    entry = config_entry(base, connection.name)
+    states: dict[int, str] = {}
+    if server is not None:
+        with connection.client(server, connection.served_name(base), timeout) as client:
+            states = {each.version: _describe_state(each) for each in client.status()}
+    rows = [_row(base, version, entry, states) for version in there]
     if json:
         if server is None:
             for row in rows:
@@ -48,15 +57,10 @@ def list_versions(
     typer.echo(_describe_effect(entry))
 
 
-def _states(server: str, model: str) -> dict[int, str]:
-    from serving.clients.grpc_client import GrpcClient
-
-    with GrpcClient(server, model) as client:
-        return {
-            each.version: each.state
-            + (f" ({' '.join(each.error_message.split())})" if each.error_code != "OK" else "")
-            for each in client.status()
-        }
+def _describe_state(status: "VersionStatus") -> str:
+    if status.error_code == "OK":
+        return status.state
+    return f"{status.state} ({' '.join(status.error_message.split())})"
 
 
 def _row(base: Path, version: int, entry: "Entry | None", states: dict[int, str]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ TensorFlow.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import grpc
@@ -15,8 +15,10 @@ from export.models_config import Entry
 from export.wire import serving_pb2
 
 from ..errors import DeadlineExceeded, ModelNotFound, ServerUnavailable, ServingError
+from .grpc_channel import channel_options, channel_target
 from .grpc_client import GrpcClient
 from .grpc_messages import error_of
+from .options import Limits, Tls, parse_headers
 from .target import Target
 
 _RELOAD: Final = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
@@ -30,11 +32,21 @@ class ReloadClient:
     Args:
         address: ``host:port`` of its gRPC.
         timeout: seconds that a config may take to be followed.
+        tls, headers: as of every client.
     """
 
-    def __init__(self, address: str, *, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout: float = 60.0,
+        tls: Tls | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self._address = address
         self._timeout = timeout
+        self._tls = tls
+        self._headers = headers
 
     def follow(self, config: serving_pb2.ModelServerConfig, model: str, entry: Entry) -> None:
         """Send the config; return when the server has the model as ``entry`` says.
@@ -45,21 +57,24 @@ class ReloadClient:
         """
         end = time.monotonic() + self._timeout
         self._reload(config, model)
-        with GrpcClient(self._address, model, timeout=_CALL) as client:
+        with GrpcClient(
+            self._address, model, timeout=_CALL, tls=self._tls, headers=self._headers
+        ) as client:
             self._wait(lambda: self._missing_version(client, entry), end)
             for label, version in sorted(entry.labels.items()):
                 self._wait(lambda: _missing_label(client, label, version), end)  # noqa: B023
 
     def _reload(self, config: serving_pb2.ModelServerConfig, model: str) -> None:
         request = serving_pb2.ReloadConfigRequest(config=config)
-        with grpc.insecure_channel(self._address) as channel:
+        headers = parse_headers(self._headers)
+        with self._open_channel(Target(self._address, model)) as channel:
             call: Any = channel.unary_unary(
                 _RELOAD,
                 request_serializer=serving_pb2.ReloadConfigRequest.SerializeToString,
                 response_deserializer=serving_pb2.ReloadConfigResponse.FromString,
             )
             try:
-                status = call(request, timeout=self._timeout).status
+                status = call(request, timeout=self._timeout, metadata=headers).status
             except grpc.RpcError as failure:
                 error = error_of(failure, Target(self._address, model))
                 if isinstance(error, ServerUnavailable):
@@ -67,6 +82,14 @@ class ReloadClient:
                 raise self._move_failed(error.message) from failure
         if status.error_code:
             raise self._move_failed(status.error_message)
+
+    def _open_channel(self, target: Target) -> grpc.Channel:
+        place = channel_target([self._address], target)
+        options = channel_options([self._address], self._tls, Limits())
+        if self._tls is None:
+            return grpc.insecure_channel(place, options)
+        credentials = grpc.ssl_channel_credentials(*self._tls.pem())
+        return grpc.secure_channel(place, credentials, options)
 
     def _wait(self, find_missing: Callable[[], str], end: float) -> None:
         """Repeat ``find_missing`` until it finds nothing; it raises what waiting cannot mend."""

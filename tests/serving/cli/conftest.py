@@ -52,6 +52,7 @@ def assigned(trained: Trained) -> str:
     assert process.returncode == 0, process.stderr
     assert process.stderr.splitlines() == [
         "ignored 1 column: name",
+        f"answered by version 1 of {trained.base}",
         "2 rows not scored (missing, infinite or too far to measure)",
     ]
     return process.stdout

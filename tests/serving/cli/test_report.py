@@ -52,7 +52,7 @@ def test_a_report_shows_the_clusters_in_raw_units_and_the_curves(
     curves.write_text(json.dumps(CURVES))
     command = ["report", str(trained.base), "1", "--out", str(out), "--select-k", str(curves)]
     assert main(command) == 0
-    assert capsys.readouterr().out == f"wrote {out}\n"
+    assert capsys.readouterr().out == f"wrote {out}, about version 1\n"
     page = out.read_text()
     seen = texts(page)
     card = ModelCard.read(trained.base / "1")
