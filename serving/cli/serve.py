@@ -11,7 +11,9 @@ from typing import Annotated, Final, Literal, NoReturn
 
 import typer
 
-from export.addresses import model_name
+from export.addresses import is_address, model_name
+from export.errors import InvalidModelsConfig
+from export.models_config import ModelsConfig, path_of
 
 from .arguments import AddressOrPlace, JsonOption, examples, integer, parse_amount
 from .errors import UserMistake
@@ -99,7 +101,9 @@ def serve(
     place: Annotated[
         str | None,
         typer.Argument(
-            metavar="BASE", help="Folder or address (gs://…) of one model, served under its name."
+            metavar="BASE",
+            help="Folder of one model, served as models.config beside it says, labels included; or "
+            "the address (gs://…) of one, whose highest version is served.",
         ),
     ] = None,
     model: AddressOrPlace = None,
@@ -111,11 +115,15 @@ def serve(
     ] = "0",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     name: Annotated[
-        str | None, typer.Option("--model-name", help="Name to serve the model under.")
+        str | None, typer.Option("--model-name", "--name", help="Name to serve the model under.")
     ] = None,
     base_path: Annotated[
         str | None,
-        typer.Option("--model-base-path", metavar="BASE", help="Folder of the model, as BASE."),
+        typer.Option(
+            "--model-base-path",
+            metavar="BASE",
+            help="Folder of the model, as of TensorFlow Serving: its highest version is served.",
+        ),
     ] = None,
     config_file: Annotated[
         Path | None,
@@ -126,10 +134,17 @@ def serve(
 ) -> None:
     """Serve a model by TensorFlow Serving's protocol until Ctrl-C or SIGTERM.
 
-    The addresses are printed when all models are loaded. Loads, unloads and requests that fail
-    are logged on stderr, a line each; as JSON with --json.
+    BASE is served as its entry in models.config says, and without one its highest version; the
+    file is looked at as often as the folder, and a move of labels is followed. The addresses are
+    printed when all models are loaded. Loads, unloads and requests that fail are logged on
+    stderr, a line each; as JSON with --json.
     """
     base, served_as = _one_model(place, model, base_path, name, config_file)
+    options = asdict(flags)
+    if base is not None and base_path is None and not is_address(base):
+        served_as = _name_of_entry(Path(base), name)
+        options["entry_config_file"] = path_of(Path(base))
+        options["allow_version_labels_for_unavailable_models"] = True
     # Raised wherever it arrives, so that a server that is still starting ends as well.
     signal.signal(signal.SIGTERM, _exit_on_sigterm)
     with ExitStack() as stack:
@@ -145,7 +160,7 @@ def serve(
                 host=host,
                 port=_port(port),
                 rest_api_port=_port(rest_api_port),
-                **asdict(flags),
+                **options,
             )
             tell("loading the models")
             stack.enter_context(log_to_stderr(as_json=json))
@@ -180,6 +195,24 @@ def _one_model(
     # A base path without a name is called so by TensorFlow Serving.
     default = "default" if base_path is not None else model_name(given[0])
     return given[0], name or default
+
+
+def _name_of_entry(base: Path, name: str | None) -> str:
+    """The name that BASE is served under: that of its entry, so that a move reaches it.
+
+    Raises UserMistake, InvalidModelsConfig.
+    """
+    otherwise = f"--model-base-path {base} serves its highest version whatever is there"
+    try:
+        served_as = ModelsConfig.read(base, name).model
+    except InvalidModelsConfig as error:
+        raise InvalidModelsConfig(f"{error}; {otherwise}") from error
+    if name not in (None, served_as):
+        raise UserMistake(
+            f"--model-name {name}: the entry of {base} in {path_of(base)} is {served_as}; leave "
+            f"the name out, or: {otherwise}"
+        )
+    return served_as
 
 
 def _show(grpc_address: str | None, rest_address: str | None, *, as_json: bool) -> None:

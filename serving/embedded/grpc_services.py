@@ -93,8 +93,9 @@ def _reload_config(models: ServedModels, request: Request, message: Any) -> Any:
             "ServerModelConfig type not supported by HandleReloadConfigRequest. "
             "Only ModelConfigList is currently supported"
         )
-    check_model_config_list(message.config.model_config_list, models.names())
-    models.reconfigure(message.config.model_config_list, request.abandoned)
+    config = models.select(message.config.model_config_list)
+    check_model_config_list(config, models.names())
+    models.reconfigure(config, request.abandoned)
     return model_management_pb2.ReloadConfigResponse(status={})
 
 

@@ -88,6 +88,7 @@ class ServedModels:
         max_retries: int,
         retry_interval: float,
         allow_version_labels_for_unavailable_models: bool = False,
+        select: Callable[[Any], Any] | None = None,
     ) -> None:
         """No model yet.
 
@@ -97,11 +98,13 @@ class ServedModels:
             retry_interval: the time before each of these tries, seconds.
             allow_version_labels_for_unavailable_models: let a new label name a version that is not
                 loaded.
+            select: what of a config that a request brings is for this server; all when None.
         """
         self._load_servable = load
         self._max_retries = max_retries
         self._retry_interval = retry_interval
         self._allow_early_labels = allow_version_labels_for_unavailable_models
+        self._select = select
         self._stopping: Future[None] = Future()
         self._round = threading.Lock()  # held over a whole round: disk, loading
         self._lock = threading.Lock()  # held for a moment: guards all that follows
@@ -186,6 +189,10 @@ class ServedModels:
         """
         with self._round:
             self._set_config(models)
+
+    def select(self, models: Any) -> Any:
+        """What of a config is for this server. Raises StatusError when nothing is."""
+        return models if self._select is None else self._select(models)
 
     def reconfigure(self, models: Any, abandoned: "Future[None] | None" = None) -> None:
         """Replace the config of a running server, and wait until its new models serve.

@@ -25,6 +25,7 @@ from serving.embedded.metrics import ServingMetrics
 from serving.embedded.model_config import read_model_config, single_model
 from serving.embedded.option_messages import MonitoringConfig, read_text_message
 from serving.embedded.options import check_base_path, check_sources
+from serving.embedded.own_entry import OwnEntry, step_towards
 from serving.embedded.request_monitor import RequestMonitor
 from serving.embedded.rest import RestApplication
 from serving.embedded.rest_listener import RestListener
@@ -47,7 +48,8 @@ class EmbeddedServer:
     """Serves SavedModels over gRPC and REST as TF Serving does, on a loop in a thread of its own.
 
     Either ``model_name`` and ``model_base_path`` or ``model_config_file`` say what is served; the
-    options are TF Serving's flags of the same names::
+    options are TF Serving's flags of the same names. With ``entry_config_file`` the one model is
+    served as its entry there says::
 
         with EmbeddedServer(model_name="penguins", model_base_path="models/penguins") as server:
             client = GrpcClient(server.grpc_address, "penguins")
@@ -64,6 +66,7 @@ class EmbeddedServer:
         model_name: str | None = None,
         model_base_path: str | PathLike[str] | None = None,
         model_config_file: str | PathLike[str] | None = None,
+        entry_config_file: str | PathLike[str] | None = None,
         host: str = "127.0.0.1",
         port: Port = "auto",
         rest_api_port: Port = "auto",
@@ -84,6 +87,10 @@ class EmbeddedServer:
             model_base_path: the folder that holds its version folders, or its address where
                 ``tf.io.gfile`` reaches it.
             model_config_file: a ModelServerConfig in text format, instead of the two above.
+            entry_config_file: a ModelServerConfig in text format whose entry of ``model_name`` says
+                which versions of ``model_base_path`` are served, and with which labels. It is
+                followed at every look for new versions; while it has no such entry the latest
+                version is served. Other entries, there and in a reload, are logged and ignored.
             host: the name or address to listen on.
             port: the gRPC port; 0 is off, ``"auto"`` takes a free one.
             rest_api_port: the REST port; likewise.
@@ -129,11 +136,18 @@ class EmbeddedServer:
         self._model_name = model_name
         self._base_path = None if model_base_path is None else fspath(model_base_path)
         self._config_file = None if model_config_file is None else Path(model_config_file)
+        self._own_entry: OwnEntry | None = None
+        if entry_config_file is not None:
+            if self._model_name is None or self._base_path is None:
+                raise InvalidOptions("entry_config_file needs model_name and model_base_path")
+            self._own_entry = OwnEntry(self._model_name, self._base_path, Path(entry_config_file))
         self._host = host
         self._port = port
         self._rest_api_port = rest_api_port
         self._poll_wait = file_system_poll_wait_seconds
         self._config_poll_wait = model_config_file_poll_wait_seconds
+        if self._own_entry is not None:
+            self._config_poll_wait = file_system_poll_wait_seconds
         self._config: Any = None
         self._rest_timeout = rest_api_timeout_in_ms / 1000 or None
         self._ssl_config_file = None if ssl_config_file is None else Path(ssl_config_file)
@@ -150,6 +164,7 @@ class EmbeddedServer:
             max_retries=max_num_load_retries,
             retry_interval=load_retry_interval_micros / 1e6,
             allow_version_labels_for_unavailable_models=allow_version_labels_for_unavailable_models,
+            select=None if self._own_entry is None else self._own_entry.select,
         )
         self._threads: list[threading.Thread] = []
         self._stop_polling = threading.Event()
@@ -235,7 +250,9 @@ class EmbeddedServer:
         return Servable(model, version, directory)
 
     def _load(self) -> None:
-        if self._config_file is not None:
+        if self._own_entry is not None:
+            self._config = self._own_entry.read(None)
+        elif self._config_file is not None:
             self._config = read_model_config(self._config_file)
         else:
             assert self._model_name is not None
@@ -268,15 +285,29 @@ class EmbeddedServer:
                 return
             self._models.poll()
 
-    def _poll_config(self) -> None:
+    def _read_config(self) -> Any:
+        if self._own_entry is not None:
+            return self._own_entry.read(self._config)
         assert self._config_file is not None
+        return read_model_config(self._config_file, self._models.names())
+
+    def _follow_config(self, config: Any) -> None:
+        try:
+            self._models.reconfigure(config)
+        except StatusError:
+            if self._own_entry is None:  # TensorFlow Serving leaves both steps to who writes
+                raise
+            self._models.reconfigure(step_towards(self._config, config))
+            self._models.reconfigure(config)
+
+    def _poll_config(self) -> None:
         last_error = ""
         while not self._stop_polling.wait(self._config_poll_wait):
             try:
-                config = read_model_config(self._config_file, self._models.names())
+                config = self._read_config()
                 if config != self._config:
                     # What is refused now may be right later, as a label is once its version serves.
-                    self._models.reconfigure(config)
+                    self._follow_config(config)
                     self._config = config
                 last_error = ""
             except (InvalidModelConfig, StatusError) as error:
@@ -285,7 +316,7 @@ class EmbeddedServer:
                     reason = " ".join(last_error.split())
                     _logger.error(
                         "config_failed %s: %s",
-                        self._config_file,
+                        self._config_file or self._model_name,
                         reason,
                         extra={
                             "event": "config_failed",
