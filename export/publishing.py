@@ -227,9 +227,9 @@ def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOpti
         holdout=options.get("holdout"),
     )
     # Only a new version must have every kind: `validate` takes older ones too.
-    clusters = ModelCard.read(version).n_clusters
-    refuse_for(golden_requests.find_missing(golden_requests.read(version), clusters), name)
-    if comparison is None:
+    card = ModelCard.read(version)
+    refuse_for(golden_requests.find_missing(golden_requests.read(version), card.n_clusters), name)
+    if comparison is None or live is None:
         return []
     if isinstance(comparison, str):
         found = [f"cannot be compared with the live version: {comparison}"]
@@ -238,5 +238,25 @@ def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOpti
             on_comparison(comparison)
         found = comparison.beyond(options.get("thresholds", Thresholds()))
     if not options.get("force", False):
-        refuse_for(found, name, mend="; --force publishes it all the same")
+        mend = f"{_describe_changes(card, live)}; --force publishes it all the same"
+        refuse_for(found, name, mend=mend)
     return found
+
+
+def _describe_changes(card: ModelCard, live: Path) -> str:
+    """The parameters that differ from the live version's, which may be why it is so far from it.
+
+    Of the columns the comparison has said it already.
+    """
+    try:
+        before = ModelCard.read(live)
+    except InvalidCandidate:  # the comparison has said that too
+        return ""
+    scaling = {True: "standardized", False: "not standardized"}
+    pairs = [
+        (f"k = {card.n_clusters}", f"k = {before.n_clusters}"),
+        (scaling[card.standardize], scaling[before.standardize]),
+        (f"{card.distance} distance", f"{before.distance} distance"),
+    ]
+    changes = [f"{mine} (version {int(live.name)}: {its})" for mine, its in pairs if mine != its]
+    return f"; other parameters: {', '.join(changes)}" if changes else ""
