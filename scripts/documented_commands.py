@@ -1,26 +1,34 @@
-"""The commands of a page of docs/, and running them as they stand there.
+"""The commands of README.md and of a page of docs/, and running them as they stand there.
 
-A fenced block ``sh`` is run, line by line; one that says ``sh docker`` or ``sh kubectl`` is for a
-machine that has these. ``# exit code N`` behind a command says that N is right, and not 0.
+A fenced block ``sh`` is run, line by line; one that says ``sh docker``, ``sh kubectl`` or
+``sh make`` is for a machine that has these, or a checkout. ``# exit code N`` behind a command says
+that N is right, and not 0; any other comment there is for people.
 """
 
 import io
+import json
+import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+import sys
+from collections.abc import Iterator
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from serving.cli import main
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 _FENCE: Final = re.compile(r"^```(?:sh(?: (\w+))?)?$")
-_EXIT_CODE: Final = re.compile(r"\s+# exit code (\d+)$")
+_EXIT_CODE: Final = re.compile(r"# exit code (\d+)$")
+_COMMENT: Final = re.compile(r"\s+# .*$")
 _WORDS_OF_A_SHELL: Final = re.compile(r"[|<>&;]")
+#: What the commands take from the repository.
+_CARRIED: Final = ("docker", "examples", "scripts")
+_PORTS: Final = {"--port": "8500", "--rest-api-port": "0"}
 
 
 @dataclass(frozen=True)
@@ -60,31 +68,95 @@ def parse_commands(page: Path) -> Iterator[Command]:
         text, begun = begun + line.strip(), ""
         code = _EXIT_CODE.search(text)
         yield Command(
-            section, number, needs, _EXIT_CODE.sub("", text), int(code.group(1)) if code else 0
+            section, number, needs, _COMMENT.sub("", text), int(code.group(1)) if code else 0
         )
 
 
-def run(command: Command, folder: Path, places: Mapping[str, str]) -> Outcome:
-    """Run a command in ``folder``, with the ``places`` of its text replaced.
+class Reader:
+    """Somebody who types the commands of pages in a folder, and starts servers beside.
 
-    ``tfkmeans`` runs in this process, which spares the time of loading TensorFlow each time; all
-    else runs by bash.
+    The folder has what the commands take from the repository. A server listens on free ports, and
+    the commands that come after it find it by those that the page gives it.
     """
-    text = command.text
-    for place, here in places.items():
-        text = text.replace(place, here)
-    if text.startswith("tfkmeans ") and not _WORDS_OF_A_SHELL.search(text):
-        said = io.StringIO()
-        with redirect_stdout(said), redirect_stderr(said):
-            code = main(shlex.split(text)[1:])
-        return Outcome(said.getvalue(), code)
-    process = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", text.replace("scripts/", f"{ROOT}/scripts/")],
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    return Outcome(process.stdout, process.returncode)
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._servers: list[subprocess.Popen[str]] = []
+        self._addresses: dict[str, str] = {}
+        for name in _CARRIED:
+            (folder / name).symlink_to(ROOT / name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self._servers:
+            server.terminate()
+        for server in self._servers:
+            server.communicate(timeout=60)
+
+    def run(self, command: Command) -> Outcome:
+        """Run a command. ``tfkmeans`` runs in this process, which spares loading TensorFlow."""
+        text = self._with_addresses(command.text)
+        if text.startswith("tfkmeans serve "):
+            return self._serve(shlex.split(text)[2:])
+        if text.startswith("tfkmeans ") and not _WORDS_OF_A_SHELL.search(text):
+            said = io.StringIO()
+            with chdir(self._folder), redirect_stdout(said), redirect_stderr(said):
+                code = main(shlex.split(text)[1:])
+            return Outcome(said.getvalue(), code)
+        programs = str(Path(sys.executable).parent)
+        process = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", text],
+            cwd=self._folder,
+            env={**os.environ, "PATH": f"{programs}:{os.environ.get('PATH', '')}"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Outcome(process.stdout, process.returncode)
+
+    def _with_addresses(self, text: str) -> str:
+        for place, here in self._addresses.items():
+            text = text.replace(place, here)
+        # The smoke check takes the ports as words.
+        grpc, rest = (self._addresses.get(f"localhost:{port}", "") for port in (8500, 8501))
+        ports = f"127.0.0.1 {grpc.rpartition(':')[2]} {rest.rpartition(':')[2]}"
+        return text.replace("localhost 8500 8501", ports)
+
+    def _serve(self, words: list[str]) -> Outcome:
+        """Start a server in the background; it has begun when it prints its addresses."""
+        ports = dict(_PORTS)
+        for option in ports:
+            if option in words:
+                at = words.index(option)
+                ports[option] = words[at + 1]
+                del words[at : at + 2]
+        chosen = [
+            word
+            for option, port in ports.items()
+            for word in (option, "0" if port == "0" else "auto")
+        ]
+        log = self._folder / f"server-{len(self._servers)}.log"
+        with log.open("w") as file:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "serving", "serve", *words, *chosen, "--json"],
+                cwd=self._folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+            )
+        self._servers.append(server)
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        if not line:
+            code = server.wait(60)
+            return Outcome(log.read_text(), code)
+        addresses = json.loads(line)
+        for option, kind in (("--port", "grpc_address"), ("--rest-api-port", "rest_address")):
+            if addresses[kind] is not None:
+                self._addresses[f"localhost:{ports[option]}"] = addresses[kind]
+        return Outcome(line, 0)
