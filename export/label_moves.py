@@ -202,11 +202,11 @@ def carry_out(
       HistoryNotWritten: all is done but the line in ``history.jsonl``.
     """
     if dry_run:
-        return decide(ModelsConfig.read(base, name).entry_at(served_at))
+        return decide(_entry_to_move(ModelsConfig.read(base, name), served_at))
     versions(base)  # before a lock is made beside a folder that is not there
     with models_config.move_lock(base, tell):
         with models_config.edit_lock(base, tell, name=name) as config:
-            plan = decide(config.entry_at(served_at))
+            plan = decide(_entry_to_move(config, served_at))
             if server is not None:
                 _write_followed(config, plan, server, tell)
         if server is None:
@@ -214,6 +214,12 @@ def carry_out(
         for move in plan.moves:
             label_history.append(base, move)
     return plan
+
+
+def _entry_to_move(config: ModelsConfig, served_at: str | None) -> Entry:
+    # Of two entries of one folder, no move may go to the one that is not served.
+    config.check_one_entry()
+    return config.entry_at(served_at)
 
 
 def _write_apart(

@@ -82,8 +82,8 @@ class Entry:
 class ModelsConfig:
     """The text of the config that the model in ``base`` is in, to read and edit its entry.
 
-    The entry is that of ``name``, the name that the model is served under. Without a name it is
-    the one entry whose name is that of the folder, or whose ``base_path`` is the folder.
+    The entry is that of ``name``, the name that the model is served under; else that of the
+    folder's name; else the one whose ``base_path`` is the folder.
     """
 
     base: Path
@@ -179,26 +179,35 @@ class ModelsConfig:
         """What the file says of each model."""
         return list(_parse(self.text, serving_pb2.ModelServerConfig()).model_config_list.config)
 
-    @cached_property
+    @property
     def _config(self) -> serving_pb2.ModelConfig | None:
-        """What the file says of this model.
+        """What the file says of this model. Raises InvalidModelsConfig as ``check_one_entry``."""
+        by_name = {each.name: each for each in self._own_configs}
+        for name in (self.name, model_name(self.base)):
+            if name in by_name:
+                return by_name[name]
+        self.check_one_entry()
+        return next(iter(self._own_configs), None)
 
-        Raises InvalidModelsConfig where several entries are the model's and no name tells which.
-        """
-        own = model_name(self.base)
-        found = []
-        for each in self._configs:
-            is_ours = _is_folder(each.base_path, self.base)
-            if each.name == self.name and (is_ours or not os.path.isdir(each.base_path)):
-                return each
-            if is_ours or each.name == own:
-                found.append(each)
-        if len(found) > 1:
+    @cached_property
+    def _own_configs(self) -> list[serving_pb2.ModelConfig]:
+        """The entries that may be the model's: by its name, or by the folder."""
+        return [
+            each
+            for each in self._configs
+            if _is_folder(each.base_path, self.base)
+            or each.name == model_name(self.base)
+            or (each.name == self.name and not os.path.isdir(each.base_path))
+        ]
+
+    def check_one_entry(self) -> None:
+        """Raise InvalidModelsConfig where several entries are the model's, and no name tells."""
+        names = [each.name for each in self._own_configs]
+        if len(names) > 1 and self.name not in names:
             raise InvalidModelsConfig(
-                f"{self.path}: the entries {' and '.join(each.name for each in found)} are both "
-                f"of {self.base}; choose one by --name NAME, or leave one"
+                f"{self.path}: the entries {' and '.join(names)} are all of {self.base}; choose "
+                "one by --name NAME, or leave one"
             )
-        return found[0] if found else None
 
     def entry_at(self, served_at: str | None) -> Entry:
         """The entry, or an empty one for the folder of the model as the server sees it.

@@ -229,7 +229,7 @@ def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOpti
     # Only a new version must have every kind: `validate` takes older ones too.
     card = ModelCard.read(version)
     refuse_for(golden_requests.find_missing(golden_requests.read(version), card.n_clusters), name)
-    if comparison is None or live is None:
+    if comparison is None:
         return []
     if isinstance(comparison, str):
         found = [f"cannot be compared with the live version: {comparison}"]
@@ -238,7 +238,8 @@ def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOpti
             on_comparison(comparison)
         found = comparison.beyond(options.get("thresholds", Thresholds()))
     if not options.get("force", False):
-        mend = f"{_describe_changes(card, live)}; --force publishes it all the same"
+        changes = "" if live is None else _describe_changes(card, live)
+        mend = f"{changes}; --force publishes it all the same"
         refuse_for(found, name, mend=mend)
     return found
 

@@ -78,8 +78,9 @@ def test_a_config_that_does_not_tell_is_one_line(
     path = base.parent / "models.config"
     if config == "twice":
         own = path.read_text().partition("model_config_list {")[2].strip().removesuffix("}")
-        other = own.replace('"people"', '"clients"').replace("/models/people", str(base))
-        path.write_text(f"model_config_list {{ {own} {other} }}")
+        others = (own.replace('"people"', f'"{name}"') for name in ("clients", "staff"))
+        text = " ".join(each.replace("/models/people", str(base)) for each in others)
+        path.write_text(f"model_config_list {{ {text} }}")
     elif config is not None:
         path.write_text(config)
     assert main(["serve", str(base), "--port", "auto", *arguments]) == 2

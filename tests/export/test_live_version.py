@@ -82,14 +82,16 @@ def test_an_entry_of_another_name_is_found_by_its_folder(base: Path) -> None:
 
 def test_of_two_entries_of_one_folder_a_name_or_a_version_decides(base: Path) -> None:
     write_config(base, listed(1), STABLE % 1, name="clients", base_path=str(base))
-    write_config(base, listed(2), STABLE % 2, base_path=str(base))
+    write_config(base, listed(2), STABLE % 2, name="people", base_path=str(base))
     with pytest.raises(
-        InvalidModelsConfig, match=r"entries clients and customers are both of .*--name.*--version"
+        InvalidModelsConfig, match=r"entries clients and people are all of .*--name.*--version"
     ):
         version_directory(base)
     assert version_directory(base, name="clients") == base / "1"
-    assert version_directory(base, name="customers") == base / "2"
+    assert version_directory(base, name="people") == base / "2"
     assert version_directory(base, 3) == base / "3"
+    write_config(base, listed(3), STABLE % 3)  # its own name is nearer
+    assert version_directory(base) == base / "3"
 
 
 def test_the_name_of_another_folders_entry_does_not_decide(base: Path, tmp_path: Path) -> None:

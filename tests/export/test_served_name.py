@@ -57,7 +57,7 @@ def test_the_entry_of_the_folder_is_moved_and_none_is_added(base: Path) -> None:
 
 def test_two_entries_of_the_folder_ask_for_a_name(base: Path) -> None:
     add_entry(base, "customers", "/models/customers")  # as a container has it
-    with pytest.raises(InvalidModelsConfig, match="entries clients and customers are both of"):
+    with pytest.raises(InvalidModelsConfig, match="entries clients and customers are all of"):
         promote(base, 2)
     promote(base, 2, "customers")
     assert stable_versions(base) == {"clients": 1, "customers": 2}
