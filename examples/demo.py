@@ -124,9 +124,12 @@ def main(folder: Path) -> None:
         *("train", rows, "--model", model, "--clusters", "3", "--standardize"),
         *("--columns", ",".join(COLUMNS), "--n-init", "10", "--report", page),
     )
-    scored = run("batch-score", rows, clusters, "--model", model, "--overwrite")
+    number = str(trained["version"])  # of a second demo it is not live yet
+    scored = run(
+        *("batch-score", rows, clusters, "--model", model, "--version", number, "--overwrite")
+    )
     points, species = read_penguins()
-    version = load(model, int(str(trained["version"])))
+    version = load(model, int(number))
     answers = {
         "in process": version.assign(points),
         **ask_server(model, points),
