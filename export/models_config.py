@@ -191,14 +191,26 @@ class ModelsConfig:
 
     @cached_property
     def _own_configs(self) -> list[serving_pb2.ModelConfig]:
-        """The entries that may be the model's: by its name, or by the folder."""
-        return [
+        """The entries that may be the model's: by its folder, by that one's name, or by ``name``.
+
+        A ``base_path`` that is not here is a container's, and may be any folder; the name alone
+        makes it this one only where no other entry is.
+        """
+        own = model_name(self.base)
+        found = [
             each
             for each in self._configs
-            if _is_folder(each.base_path, self.base)
-            or each.name == model_name(self.base)
-            or (each.name == self.name and not os.path.isdir(each.base_path))
+            if each.name == own or _is_folder(each.base_path, self.base)
         ]
+        named = [
+            each
+            for each in self._configs
+            if each.name == self.name
+            and each not in found
+            and not os.path.isdir(each.base_path)
+            and (not found or model_name(each.base_path) == own)
+        ]
+        return [*found, *named]
 
     def check_one_entry(self) -> None:
         """Raise InvalidModelsConfig where several entries are the model's, and no name tells."""

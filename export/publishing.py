@@ -40,6 +40,7 @@ class PublishOptions(TypedDict, total=False):
         as recorded is refused all the same.
       served_at: the folder of the model as the server sees it, when the entry in ``models.config``
         is first written; by default the absolute path of the folder.
+      served_as: the name that the model is served under, in that entry; by default the folder's.
       on_comparison: is told the figures, before they are held against the thresholds.
       tell: is told that somebody else is being waited for.
     """
@@ -49,6 +50,7 @@ class PublishOptions(TypedDict, total=False):
     holdout: str | Path | None
     force: bool
     served_at: str | None
+    served_as: str | None
     on_comparison: Callable[[Comparison], None]
     tell: Callable[[str], None]
 
@@ -193,7 +195,12 @@ def _check_options(function: str, options: PublishOptions) -> None:
 def _open(base: str | Path, options: PublishOptions) -> Iterator[Storage]:
     """The storage that ``base`` is in. Its errors in the block become PublishFailed."""
     tell = options.get("tell", lambda _said: None)
-    storage = open_storage(base, served_at=options.get("served_at"), tell=tell)
+    storage = open_storage(
+        base,
+        served_at=options.get("served_at"),
+        served_as=options.get("served_as"),
+        tell=tell,
+    )
     try:
         yield storage
     except storage.errors as error:

@@ -74,6 +74,7 @@ def open_storage(
     base: str | Path,
     *,
     served_at: str | None = None,
+    served_as: str | None = None,
     tell: Callable[[str], None] = lambda _said: None,
 ) -> Storage:
     """The storage that ``base`` is in: an address is given as a string, for a Path loses a slash.
@@ -81,6 +82,7 @@ def open_storage(
     Args:
       base: the folder or the address of the model.
       served_at: the folder of the model as a server sees it, for ``models.config``.
+      served_as: the name that the model is served under, where that is not its folder's.
       tell: is told that somebody else is being waited for.
 
     Raises NotAModel for an address that was a Path.
@@ -88,10 +90,10 @@ def open_storage(
     if not str(base):
         raise NotAModel("the folder of the model is empty text; name a folder")
     if is_address(base):
-        return GFileStorage(str(base), served_at)
+        return GFileStorage(str(base), served_at, served_as)
     if _PATH_OF_ADDRESS.match(str(base)):
         raise NotAModel(f"{base}: lacks a slash of an address; give it as a string, gs://...")
-    return LocalStorage(Path(base), served_at, tell)
+    return LocalStorage(Path(base), served_at, tell, served_as)
 
 
 def explain_failure(error: Exception) -> str:
@@ -121,6 +123,7 @@ class LocalStorage(Storage):
     base: Path
     served_at: str | None = None
     tell: Callable[[str], None] = lambda _said: None
+    served_as: str | None = None
 
     def check(self, candidate: Path | None) -> None:
         base = self.base
@@ -132,8 +135,8 @@ class LocalStorage(Storage):
             candidate.absolute().resolve()
         ):
             raise PublishFailed(f"{base}: lies inside of the candidate {candidate}; name another")
-        if self.served_at is not None:
-            ModelsConfig.read(base).entry_at(self.served_at)
+        if (self.served_at, self.served_as) != (None, None):
+            ModelsConfig.read(base, self.served_as).entry_at(self.served_at)
 
     def check_writable(self) -> None:
         base = self.base
@@ -148,14 +151,17 @@ class LocalStorage(Storage):
 
     @contextmanager
     def live_version(self) -> Iterator[Path | None]:
-        live = repository.live_version(self.base) if self.base.is_dir() else None
+        is_there = self.base.is_dir()
+        live = repository.live_version(self.base, name=self.served_as) if is_there else None
         yield None if live is None else dict(repository.entries(self.base)).get(live)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
         base = self.base
         make_folders(base)
-        with edit_lock(base, self.tell) as config:  # before the work: can it be edited at all?
+        with edit_lock(
+            base, self.tell, name=self.served_as
+        ) as config:  # before the work: can it be edited at all?
             _ = config.entry
         incoming = base / f"{_INCOMING}{secrets.token_hex(4)}"
         with ExitStack() as stack:
@@ -184,7 +190,7 @@ class LocalStorage(Storage):
         """Enter a model's first version in the config."""
         base = self.base
         try:
-            with edit_lock(base, self.tell) as config:
+            with edit_lock(base, self.tell, name=self.served_as) as config:
                 if config.entry is None:
                     folder = config.entry_at(self.served_at).base_path
                     config.with_entry(Entry(folder, (number,), {STABLE: number})).write()
@@ -263,20 +269,23 @@ class GFileStorage(Storage):
     publisher knows what one that died has left, and removes it.
     """
 
-    def __init__(self, base: str, served_at: str | None = None) -> None:
+    def __init__(
+        self, base: str, served_at: str | None = None, served_as: str | None = None
+    ) -> None:
         import tensorflow as tf
 
         self.errors = (tf.errors.OpError, OSError)
         self._gfile = tf.io.gfile
         self.base = base.rstrip("/")  # to a store, m//1 is another place than m/1
-        self._served_at = served_at
+        self._for_config = {"served_at": served_at, "served_as": served_as}
 
     def check(self, candidate: Path | None) -> None:
-        if self._served_at is not None:
-            raise PublishFailed(
-                f"served_at {self._served_at}: no {CONFIG_FILE} is written beside {self.base}; "
-                "leave it out"
-            )
+        for option, given in self._for_config.items():
+            if given is not None:
+                raise PublishFailed(
+                    f"{option} {given}: no {CONFIG_FILE} is written beside {self.base}; leave it "
+                    "out"
+                )
 
     def _highest_number(self) -> int:
         """The highest number of a folder or file there, whole version or not."""

@@ -69,7 +69,13 @@ class GateOptions:
 
     @contextmanager
     def for_publishing(
-        self, base: str, names: Sequence[str], comparisons: "list[Comparison]", *, as_json: bool
+        self,
+        base: str,
+        names: Sequence[str],
+        comparisons: "list[Comparison]",
+        *,
+        served_as: str | None = None,
+        as_json: bool,
     ) -> Iterator["PublishOptions"]:
         """What ``export.publish`` is told; its refusal is printed as JSON too, if it is asked for.
 
@@ -84,6 +90,7 @@ class GateOptions:
                     "holdout": holdout,
                     "force": self.force,
                     "served_at": self.served_at,
+                    "served_as": served_as,
                     "on_comparison": comparisons.append,
                     "tell": note,
                 }

@@ -66,13 +66,15 @@ def publish_candidate(
     _show(base, version, comparisons, forced, effect, dry_run=dry_run, as_json=json)
 
 
-def describe_publish(base: str | Path, version: int, *, dry_run: bool) -> str:
+def describe_publish(
+    base: str | Path, version: int, *, served_as: str | None = None, dry_run: bool
+) -> str:
     """One line: what the server does about a version that was published."""
     if is_address(base):
         would = "would load" if dry_run else "loads"
         return f"a server that serves the latest version of {base} {would} it"
     base = Path(base)
-    entry = config_entry(base)
+    entry = config_entry(base, served_as)
     if dry_run:
         return f"dry run, nothing changed; it would be version {version}"
     if entry is None or version in entry.versions:

@@ -152,7 +152,9 @@ def train(
         comparisons: list[Comparison] = []
         with (
             progress("publishing") as tell,
-            gate.for_publishing(str(base), names, comparisons, as_json=json) as options,
+            gate.for_publishing(
+                str(base), names, comparisons, served_as=connection.name, as_json=json
+            ) as options,
         ):
             tell("measuring the clusters, writing and validating")
             outcome = _publish(result, rows, names, files, base, options)
@@ -333,7 +335,7 @@ def _publish(
         **options,
     )
     number = published.version
-    effect = describe_publish(base, number, dry_run=False)
+    effect = describe_publish(base, number, served_as=options.get("served_as"), dry_run=False)
     return _Outcome(base / str(number), published.card, number, effect=effect)
 
 

@@ -89,3 +89,15 @@ def test_the_first_entry_of_a_model_takes_the_name(base: Path) -> None:
     assert stable_versions(base) == {"people": 2}
     assert (entry := config_entry(base)) is not None
     assert entry.base_path == str(base)
+
+
+def test_the_first_version_is_entered_under_the_name_that_it_is_served_as(
+    base: Path, tmp_path: Path, make_stand_in: Callable[[str], Path]
+) -> None:
+    other = tmp_path / "models" / "visitors"
+    publish(make_stand_in("third"), other, served_as="guests", served_at="/models/visitors")
+    assert stable_versions(base) == {"clients": 1, "guests": 1}
+    publish(make_stand_in("fourth"), other, served_as="guests")
+    assert stable_versions(base) == {"clients": 1, "guests": 1}
+    with pytest.raises(InvalidModelsConfig, match="served as clients there, and not as guests"):
+        publish(make_stand_in("fifth"), base, served_as="guests")
