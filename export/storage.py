@@ -159,9 +159,8 @@ class LocalStorage(Storage):
     def staging(self) -> Iterator[Path]:
         base = self.base
         make_folders(base)
-        with edit_lock(
-            base, self.tell, name=self.served_as
-        ) as config:  # before the work: can it be edited at all?
+        # Before the work: can it be edited at all?
+        with edit_lock(base, self.tell, name=self.served_as) as config:
             _ = config.entry
         incoming = base / f"{_INCOMING}{secrets.token_hex(4)}"
         with ExitStack() as stack:

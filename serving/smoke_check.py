@@ -5,7 +5,8 @@
     python -m serving.smoke_check
         fit a small model, publish it, start the embedded server, and check that; the same each time
     python -m serving.smoke_check HOST GRPC_PORT REST_PORT BASE
-        check the server at HOST against the model folder BASE, by whose name it serves the model
+        check the server at HOST against the model folder BASE, served by the name of its entry in
+        models.config, or else of the folder
 
 One line a check, ``ok`` or ``FAIL`` with what was expected and what came. Exit code 0: all passed;
 3: a check failed; 2: a mistake in the call, or nothing answers.
@@ -20,8 +21,8 @@ from typing import Final
 
 import typer
 
-from export.addresses import model_name
 from export.errors import ExportError
+from export.models_config import ModelsConfig
 
 from .cli.errors import UserMistake
 from .cli.exit_codes import DONE, INTERRUPTED, MISTAKE, REFUSED, exit_code
@@ -62,7 +63,7 @@ def _check_running_server(arguments: Sequence[str]) -> int:
             address_of(host, _port("GRPC_PORT", grpc_port)),
             address_of(host, _port("REST_PORT", rest_port)),
             base,
-            model_name(base),
+            ModelsConfig.read(base).model,
         )
     )
 
