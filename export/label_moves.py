@@ -19,7 +19,7 @@ from . import label_history, models_config
 from .errors import MoveFailed, MoveRefused, VersionNotFound
 from .label_history import ROLLBACK, Move
 from .models_config import CANARY, STABLE, Entry, ModelsConfig
-from .repository import config_entry, version_directory, versions
+from .repository import version_directory, versions
 from .storage import LocalStorage
 
 #: Seconds between the two steps where no server says that it has made the first.
@@ -287,17 +287,16 @@ def _write_followed(
         raise
 
 
-def find_prunable(base: Path, entry: Entry | None, keep: int) -> tuple[int, ...]:
+def find_prunable(base: Path, config: ModelsConfig, keep: int) -> tuple[int, ...]:
     """The versions that may be removed, but not the highest ``keep``, ascending.
 
-    Needed is what carries a label, is loaded, or is where a rollback would go. Raises NotAModel.
+    Needed is what carries a label or is loaded, by any entry of the folder, or is where a rollback
+    would go. Raises NotAModel, InvalidModelsConfig.
     """
     there = versions(base)
-    kept: set[int | None] = {*there[max(0, len(there) - keep) :]}
-    if entry is None:
-        kept |= {*there[-1:]}
-    else:
-        kept |= {*entry.versions, *entry.labels.values(), rollback_target(base, entry)}
+    entry = config.entry
+    kept: set[int | None] = {*there[max(0, len(there) - keep) :], *config.versions_in_use}
+    kept.add(there[-1] if entry is None and there else rollback_target(base, entry))
     return tuple(version for version in there if version not in kept)
 
 
@@ -308,9 +307,9 @@ def prune(base: Path, keep: int, *, dry_run: bool = False) -> tuple[int, ...]:
     """
     versions(base)
     if dry_run:
-        return find_prunable(base, config_entry(base), keep)
+        return find_prunable(base, ModelsConfig.read(base), keep)
     with models_config.move_lock(base), models_config.edit_lock(base) as config:
-        removed = find_prunable(base, config.entry, keep)
+        removed = find_prunable(base, config, keep)
         for version in removed:
             with suppress(VersionNotFound):  # somebody else has removed it
                 LocalStorage(base).remove(version)

@@ -156,6 +156,18 @@ class ModelsConfig:
         """The labels of the entry, whatever its policy is; none without an entry."""
         return {} if self._config is None else dict(self._config.version_labels)
 
+    @property
+    def versions_in_use(self) -> set[int]:
+        """The versions that any entry of the folder lists or has a label on."""
+        return {
+            version
+            for each in self._own_configs
+            for version in (
+                *each.model_version_policy.specific.versions,
+                *each.version_labels.values(),
+            )
+        }
+
     def live_version(self, there: Collection[int]) -> int | None:
         """The version that the entry makes the live one, of a model that has those ``there``.
 

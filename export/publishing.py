@@ -152,7 +152,7 @@ def publish_fit(
         result,
         rows,
         feature_names=names,
-        model=model_name(base),
+        model=options.get("served_as") or model_name(base),
         files=[str(file) for file in files],
         rows_left_out=rows_left_out,
     )

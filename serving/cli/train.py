@@ -134,6 +134,10 @@ def train(
     began = time.monotonic()
     base = _check_target(model, candidate, promote=promote, server=steps.server)
     connection.check_server(steps.server)
+    if base is None and connection.name is not None:
+        raise UserMistake(
+            f"--name {connection.name}: a candidate is served under no name yet; leave it out"
+        )
     curves = _check_views(report, select_k, tensorboard)
     notes: list[str] = []
     names, rows = row_options.read(files, notes)

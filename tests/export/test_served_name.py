@@ -8,7 +8,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from export import label_moves, publish, publishing
+from export import label_moves, publish, publishing, versions
 from export.errors import InvalidModelsConfig
 from export.label_moves import carry_out
 from export.repository import config_entry
@@ -101,3 +101,15 @@ def test_the_first_version_is_entered_under_the_name_that_it_is_served_as(
     assert stable_versions(base) == {"clients": 1, "guests": 1}
     with pytest.raises(InvalidModelsConfig, match="served as clients there, and not as guests"):
         publish(make_stand_in("fifth"), base, served_as="guests")
+
+
+def test_prune_keeps_what_any_entry_of_the_folder_needs(
+    base: Path, make_stand_in: Callable[[str], Path]
+) -> None:
+    add_entry(base, "customers", str(base))
+    promote(base, 2, "customers")  # clients stays on 1
+    for number in (3, 4):
+        publish(make_stand_in(f"later{number}"), base)
+    assert label_moves.prune(base, 1, dry_run=True) == (3,)
+    assert label_moves.prune(base, 1) == (3,)
+    assert versions(base) == (1, 2, 4)

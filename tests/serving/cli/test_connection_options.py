@@ -162,6 +162,10 @@ def test_a_header_and_another_name_reach_the_server(
         (["assign", "{rows}", "--model", "{base}", "--header", "a:b"], "--header: is for --server"),
         (["promote", "{base}", "1", "--server", "a:1,b:2"], "a move waits for one server"),
         (["promote", "{base}", "1", "--name", "others"], "is served as clients there"),
+        (
+            ["train", "{rows}", "--clusters", "2", "--candidate", "c", "--name", "people"],
+            "--name people: a candidate is served under no name yet",
+        ),
         (["verify", "{base}", "--server", "a:1", "--tls-key", "k"], "certificate is missing"),
     ],
 )
