@@ -3,6 +3,7 @@
 Imports TensorFlow only to read from such a place.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,20 @@ def model_name(base: str | Path) -> str:
     if is_address(base):
         return str(base).rstrip("/").rpartition("/")[2]
     return Path(base).absolute().resolve().name
+
+
+def as_named(folder: Path) -> Path:
+    """The absolute path of a folder, with the links by which the user has named it.
+
+    A link such as those of git-sync is moved to a new target, and its path stays right; that of the
+    target does not.
+    """
+    here = Path(os.environ.get("PWD", ""))  # a shell keeps in it by which links it has come here
+    is_here = here.is_absolute() and here.exists() and here.samefile(Path.cwd())
+    named = (here if is_here else Path.cwd()) / folder
+    plain = Path(os.path.normpath(named))
+    # Without its `..` a path may lead elsewhere, where a link stands before them.
+    return plain if plain.resolve() == named.resolve() else named.resolve()
 
 
 def read_text(place: str | Path) -> str:

@@ -209,6 +209,8 @@ def carry_out(
             plan = decide(_entry_to_move(config, served_at))
             if server is not None:
                 _write_followed(config, plan, server, tell)
+            elif lost := config.find_lost_model():
+                tell(f"warning: {lost}")
         if server is None:
             _write_apart(base, config.model, plan, poll_interval, tell)
         for move in plan.moves:
@@ -233,16 +235,18 @@ def _write_apart(
             if now != plan.before:
                 tell(f"waiting {seconds:g} s for the servers to load {_version_list(now.versions)}")
                 time.sleep(seconds)
-            _write_step(base, name, now, entry)
+            _write_step(base, name, now, entry, tell)
             now = entry
     except BaseException:
         if now != plan.before:
-            _write_step(base, name, now, plan.before)
+            _write_step(base, name, now, plan.before, tell)
             tell(f"broken off: {models_config.path_of(base)} has the entry that it had before")
         raise
 
 
-def _write_step(base: Path, name: str, now: Entry, entry: Entry) -> None:
+def _write_step(
+    base: Path, name: str, now: Entry, entry: Entry, tell: Callable[[str], None]
+) -> None:
     """Write an entry in the place of the one that is ``now`` there, with other entries as they are.
 
     Raises MoveRefused when it is another one.
@@ -254,7 +258,7 @@ def _write_step(base: Path, name: str, now: Entry, entry: Entry) -> None:
                 f"{config.path}: somebody has edited the entry of {config.model} meanwhile, and it "
                 f"stays so; look at: tfkmeans versions {base}"
             )
-        config.with_entry(entry).write()
+        config.with_entry(entry).write(tell)
 
 
 def _write_followed(
@@ -265,13 +269,13 @@ def _write_followed(
         for entry in plan.steps or (plan.after,):
             step = config.with_entry(entry)
             message = step.message()
-            step.write()
+            step.write(tell)
             tell(f"waiting for the server to load {_version_list(entry.versions)}")
             server.follow(message, config.model, entry)
     except BaseException as error:
         config.write()
         is_refused, is_interrupted = isinstance(error, MoveFailed), not isinstance(error, Exception)
-        undone = f"{config.path} is as before"
+        undone, lost = f"{config.path} is as before", config.find_lost_model()
         if plan.before.versions and (is_refused or is_interrupted):
             if is_interrupted:
                 tell(f"broken off: {undone}, and the server is sent back to it")
@@ -279,12 +283,15 @@ def _write_followed(
                 server.follow(config.message(), config.model, plan.before)
             except MoveFailed as second:
                 first = error if is_refused else "interrupted"
-                raise MoveFailed(
-                    f"{first}; {undone}, but the server did not go back to it: {second}"
-                ) from second
+                undone += f", but the server did not go back to it: {second}"
+                raise MoveFailed(_join(first, undone, lost)) from second
         if is_refused:
-            raise MoveFailed(f"{error}; {undone}") from error
+            raise MoveFailed(_join(error, undone, lost)) from error
         raise
+
+
+def _join(*parts: object) -> str:
+    return "; ".join(str(part) for part in parts if part is not None)
 
 
 def find_prunable(base: Path, config: ModelsConfig, keep: int) -> tuple[int, ...]:

@@ -21,9 +21,10 @@ from google.protobuf import message, text_format
 
 from export.wire import serving_pb2
 
-from .addresses import is_address, model_name
+from .addresses import as_named, is_address, model_name
 from .durable_files import explain, lock_file, write_atomically
 from .errors import InvalidModelsConfig
+from .reading_rights import find_unreadable
 
 CONFIG_FILE: Final = "models.config"
 _LOCK_FILE: Final = ".models.config.lock"
@@ -233,6 +234,28 @@ class ModelsConfig:
                 "one by --name NAME, or leave one"
             )
 
+    def find_lost_model(self) -> str | None:
+        """What to tell of another model whose folder is not there; None when all are there.
+
+        A server that misses one folder loads and unloads nothing, of no model. Folders are looked
+        for where this model's own ``base_path`` leads to ``base``; others are the server's alone.
+        """
+        own = next((each.base_path for each in self._configs if each.name == self.model), "")
+        if not own.startswith("/"):
+            return None
+        for model in self._configs:
+            place = Path(model.base_path)
+            if place.is_relative_to(Path(own).parent):
+                place = self.base.absolute().parent / place.relative_to(Path(own).parent)
+            elif not Path(own).exists() or not place.is_absolute():
+                continue
+            if not place.exists():
+                return (
+                    f"{self.path} also names the model {model.name}, and its folder {place} is not "
+                    "there: until it is, or its entry goes, a server changes nothing of any model"
+                )
+        return None
+
     def entry_at(self, served_at: str | None) -> Entry:
         """The entry, or an empty one for the folder of the model as the server sees it.
 
@@ -256,7 +279,7 @@ class ModelsConfig:
                     f"{self.path}: {self.model} is the model in {taken.base_path}; give another "
                     "name"
                 )
-            return Entry(served_at or str(self.path.with_name(model_name(self.base))))
+            return Entry(served_at or str(as_named(self.base)))
         if served_at not in (None, entry.base_path):
             raise InvalidModelsConfig(
                 f"{self.path}: the entry of {self.model} has base_path {entry.base_path}, not "
@@ -305,14 +328,38 @@ class ModelsConfig:
             ) from None
         return config
 
-    def write(self) -> None:
-        """Replace the file: a server finds the old one or the new one. Raises OSError."""
-        write_atomically(self.path, self.text)
+    def write(self, tell: Callable[[str], None] = lambda _said: None) -> None:
+        """Replace the file: a server finds the old one or the new one. Raises OSError.
+
+        ``tell`` is told when this makes it one that a server of another user cannot read.
+        """
+        path = self.path
+        before = _reading_rights(path)
+        write_atomically(path, self.text)
+        unreadable = find_unreadable([path.resolve(), path.parent])
+        if unreadable and _reading_rights(path) != before:
+            tell(
+                f"warning: a server that runs as another user cannot read {unreadable}; mend it: "
+                f"chmod a+rX {path.parent} {path}"
+            )
+
+
+def _reading_rights(path: Path) -> tuple[int, int, int] | None:
+    """Mode, owner and group of a file; None when there is none."""
+    if not path.exists():
+        return None
+    now = path.stat()
+    return now.st_mode, now.st_uid, now.st_gid
 
 
 def path_of(base: Path) -> Path:
-    """The config that the model in ``base`` is in."""
-    return base.absolute().resolve().parent / CONFIG_FILE
+    """The config that the model in ``base`` is in: the one beside the folder as it is named.
+
+    Where ``base`` is a link and there is none, the one beside the folder that it leads to.
+    """
+    beside = as_named(base).parent / CONFIG_FILE
+    beside_target = base.absolute().resolve().parent / CONFIG_FILE
+    return beside_target if beside_target.exists() and not beside.exists() else beside
 
 
 def is_servable(folder: str) -> bool:

@@ -42,7 +42,8 @@ class PublishOptions(TypedDict, total=False):
         is first written; by default the absolute path of the folder.
       served_as: the name that the model is served under, in that entry; by default the folder's.
       on_comparison: is told the figures, before they are held against the thresholds.
-      tell: is told that somebody else is being waited for.
+      tell: is told that somebody else is being waited for, and what is published and cannot be read
+        by a server that runs as another user.
     """
 
     timeout: float

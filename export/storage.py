@@ -12,15 +12,25 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from errno import EACCES
 from pathlib import Path
 from typing import Final, Protocol
 
 from . import label_history, repository
 from .addresses import is_address
-from .durable_files import explain, lock_file, make_folders, sync, sync_tree, try_lock
+from .durable_files import (
+    explain,
+    lock_file,
+    make_folders,
+    remove_tree,
+    sync_folder,
+    sync_tree,
+    try_lock,
+)
 from .errors import ExportError, HistoryNotWritten, NotAModel, PublishFailed, VersionNotFound
 from .label_history import Move
 from .models_config import CONFIG_FILE, STABLE, Entry, ModelsConfig, edit_lock
+from .reading_rights import find_unreadable
 from .repository import HIGHEST_VERSION, SAVED_MODEL
 
 _PUBLISH_LOCK: Final = ".publish.lock"
@@ -177,13 +187,22 @@ class LocalStorage(Storage):
         with lock_file(self.base / _PUBLISH_LOCK) as lock:
             number = self.next_number()
             version.rename(self.base / str(number))
-            sync(self.base)
+            sync_folder(self.base)
             # A full disk does not take the number, nor does it have to: while the version is there
             # its folder tells it, and `remove` writes it before the folder goes.
             with suppress(OSError):
                 _remember(lock, number)
         self._enter(number)
+        self._warn_of_unreadable(self.base / str(number))
         return number
+
+    def _warn_of_unreadable(self, version: Path) -> None:
+        with suppress(OSError):  # it is published; somebody may have removed it meanwhile
+            if unreadable := find_unreadable([self.base, version, *sorted(version.rglob("*"))]):
+                self.tell(
+                    f"warning: a server that runs as another user cannot read {unreadable}, nor "
+                    f"load version {version.name}; mend it: chmod -R a+rX {self.base}"
+                )
 
     def _enter(self, number: int) -> None:
         """Enter a model's first version in the config."""
@@ -192,7 +211,7 @@ class LocalStorage(Storage):
             with edit_lock(base, self.tell, name=self.served_as) as config:
                 if config.entry is None:
                     folder = config.entry_at(self.served_at).base_path
-                    config.with_entry(Entry(folder, (number,), {STABLE: number})).write()
+                    config.with_entry(Entry(folder, (number,), {STABLE: number})).write(self.tell)
                     label_history.append(base, Move(STABLE, None, number, "publish"))
         except HistoryNotWritten as error:
             raise PublishFailed(
@@ -213,11 +232,13 @@ class LocalStorage(Storage):
         directory = repository.version_directory(base, version)
         try:
             with lock_file(base / _PUBLISH_LOCK) as lock:
+                if not os.access(base / _PUBLISH_LOCK, os.W_OK):  # of another user, and not shared
+                    raise PermissionError(EACCES, os.strerror(EACCES), str(base / _PUBLISH_LOCK))
                 _remember(lock, self._highest_number())
                 removed = base / f"{_REMOVED}{secrets.token_hex(4)}"
                 directory.rename(removed)
-                sync(base)
-            shutil.rmtree(removed)
+                sync_folder(base)
+            remove_tree(removed)
         except OSError as error:
             raise PublishFailed(
                 f"{base}: cannot remove version {version}: {explain(error)}"
@@ -239,7 +260,8 @@ class LocalStorage(Storage):
         A dead publisher is one whose lock nobody holds.
         """
         for removed in self.base.glob(f"{_REMOVED}*"):
-            shutil.rmtree(removed, ignore_errors=True)
+            with suppress(OSError):
+                remove_tree(removed)
         for incoming in self.base.glob(f"{_INCOMING}*"):
             lock = try_lock(incoming / "lock")
             if lock is not None:

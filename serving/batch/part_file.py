@@ -19,7 +19,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from export.durable_files import explain, sync
+from export.durable_files import explain, sync_file, sync_folder
 
 from .errors import OutputNotWritten
 from .job import Format
@@ -41,9 +41,9 @@ def part_file(path: Path, form: Format, schema: pa.Schema) -> Iterator[Write]:
     try:
         with _WRITERS[form](partial, schema) as write:
             yield write
-        sync(partial)
+        sync_file(partial)
         partial.replace(path)
-        sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise OutputNotWritten(f"{path}: cannot be written: {explain(error)}") from error
     finally:

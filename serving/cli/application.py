@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Before TensorFlow is imported by any command: its news of the processor are no error.
     os.environ.setdefault(LOG_LEVEL, "2")
     try:
-        with _catch_sigterm():
+        with _catch_signals():
             code = get_command(app).main(
                 args=sys.argv[1:] if arguments is None else list(arguments),
                 prog_name=_NAME,
@@ -153,17 +153,26 @@ def _leave_broken_pipe() -> int:
 
 
 @contextmanager
-def _catch_sigterm() -> Iterator[None]:
-    """SIGTERM unwinds the stack as Ctrl-C does, so that what was begun is cleaned up."""
+def _catch_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that what was begun is cleaned up.
+
+    A signal that is ignored stays so: under nohup, SIGHUP is.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, _raise_on_sigterm)
+    caught = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    before = {number: signal.signal(number, _raise_on_signal) for number in caught}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _raise_on_sigterm(number: int, _frame: FrameType | None) -> NoReturn:
+def _raise_on_signal(number: int, _frame: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
