@@ -22,6 +22,7 @@ from kmeans_module.validation import check_finite, check_points
 
 from .errors import InvalidCandidate
 from .model_card import (
+    MOST_PROFILES,
     QUANTILES,
     CardIteration,
     ClusterProfile,
@@ -200,6 +201,11 @@ def _profiles(
     cluster_index: NDArray[np.int32], distance: NDArray[np.float32], n_clusters: int
 ) -> tuple[ClusterProfile, ...]:
     sizes = np.bincount(cluster_index, minlength=n_clusters)
+    if n_clusters > MOST_PROFILES:
+        return tuple(
+            ClusterProfile(index, int(size), float(size / len(distance)), {})
+            for index, size in enumerate(sizes)
+        )
     by_cluster = np.split(distance[np.argsort(cluster_index, kind="stable")], np.cumsum(sizes)[:-1])
     return tuple(
         ClusterProfile(index, int(size), float(size / len(distance)), _quantiles(distances))

@@ -34,8 +34,15 @@ Answer = Callable[[str, Mapping[str, Array]], Mapping[str, Array]]
 _ROW_SIGNATURES: Final = (SERVING_DEFAULT, ASSIGN, SCORE, TRANSFORM)
 _SMALLEST_MARGIN: Final = 1e-4
 _MOST_ROWS: Final = 256
-# The widest answer is [rows, k]: at most 4 MiB of it in a file that travels with the version.
+# Rows are chosen by their distances to every centroid, [rows, k]: at most 8 MiB at once.
 _MOST_DISTANCES: Final = 2**20
+# The answer of transform is as wide as there are clusters: 256 KiB of it in a file that travels
+# with the version, or one row.
+_MOST_RECORDED_DISTANCES: Final = 2**16
+#: Up to here all clusters are decoded and moved by the fit step; of more, some.
+_MOST_CLUSTERS: Final = 1024
+_DECODED_CLUSTERS: Final = 256
+_MOVED_CLUSTERS: Final = 16
 _OUTLIER_RANGES: Final = 1e3
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
@@ -93,27 +100,44 @@ def choose(points: Array, n_clusters: int, answer: Answer, *, seed: int = 0) -> 
 
     No row, one row, many rows of ``points`` ([n, d], raw units), rows with NaN and
     infinity among others, and rows a thousand ranges away, to every signature that takes rows;
-    then all centroids, and one fit step from them. The same arguments choose the same requests. A
-    request whose rows all fall between two centroids is left out.
+    then all centroids, and one fit step from them. Of more than 1,024 clusters, 256 are decoded
+    and 16 moved, and ``transform`` is asked fewer rows. The same arguments choose the same
+    requests. A request whose rows all fall between two centroids is left out.
     """
     rng = np.random.default_rng(seed)
     most_rows = max(1, min(_MOST_ROWS, _MOST_DISTANCES // n_clusters))
     rows = _unambiguous_rows(draw(points, 2 * most_rows, rng), answer)[:most_rows]
     outliers = _unambiguous_rows(_outliers(points, rng), answer)
-    batches = [rows[:1], rows, _add_bad_rows(rows, points), outliers]
+    most_wide = max(1, _MOST_RECORDED_DISTANCES // n_clusters)
+    narrow = _batches(points, rows, outliers)
+    wide = _batches(points, rows[:most_wide], outliers[:most_wide])
     asked: list[tuple[str, dict[str, Array]]] = [
-        (signature, {"points": batch})
-        for batch in [rows[:0], *filter(len, batches)]
+        (signature, {"points": fewer if signature == TRANSFORM else batch})
+        for batch, fewer in zip(narrow, wide, strict=True)
         for signature in _ROW_SIGNATURES
     ]
-    every_cluster = {"cluster_index": np.arange(n_clusters, dtype=np.int32)}
-    asked += [(DECODE, {"cluster_index": np.zeros(0, np.int32)}), (DECODE, every_cluster)]
+    decoded = _spread(n_clusters, _DECODED_CLUSTERS)
+    asked += [(DECODE, {"cluster_index": index}) for index in (decoded[:0], decoded)]
     if len(rows):
-        asked.append((FIT_STEP, _fit_step(rows, answer(DECODE, every_cluster)["centroid"])))
+        moved = {"cluster_index": _spread(n_clusters, _MOVED_CLUSTERS)}
+        asked.append((FIT_STEP, _fit_step(rows, answer(DECODE, moved)["centroid"])))
     return [
         GoldenRequest(signature, inputs, dict(answer(signature, inputs)))
         for signature, inputs in asked
     ]
+
+
+def _batches(points: Array, rows: Array, outliers: Array) -> list[Array]:
+    """No row, one, many, bad ones among others, and outliers; those that there are."""
+    batches = [rows[:1], rows, _add_bad_rows(rows, points), outliers]
+    return [rows[:0], *filter(len, batches)]
+
+
+def _spread(n_clusters: int, most: int) -> NDArray[np.int32]:
+    """All clusters where there are few; of many, ``most`` from the first to the last."""
+    if n_clusters <= _MOST_CLUSTERS:
+        return np.arange(n_clusters, dtype=np.int32)
+    return np.linspace(0, n_clusters - 1, most).astype(np.int32)
 
 
 def find_missing(requests: Sequence[GoldenRequest], n_clusters: int) -> list[str]:
@@ -123,8 +147,10 @@ def find_missing(requests: Sequence[GoldenRequest], n_clusters: int) -> list[str
     asked: it needs no row. Outliers are never needed, as float32 does not always hold them.
     """
     decoded = [r for r in requests if r.signature == DECODE]
-    every = [r for r in decoded if r.inputs["cluster_index"].tolist() == list(range(n_clusters))]
-    found = [] if every else [f"{DECODE} of every cluster"]
+    wanted = _spread(n_clusters, _DECODED_CLUSTERS)
+    every = [r for r in decoded if np.isin(wanted, r.inputs["cluster_index"]).all()]
+    many = "every cluster" if len(wanted) == n_clusters else f"{len(wanted)} clusters spread evenly"
+    found = [] if every else [f"{DECODE} of {many}"]
     has_clear_rows = not every or n_clusters == 1 or np.ptp(every[0].outputs["centroid"], 0).any()
     for signature in _ROW_SIGNATURES:
         batches = [r.inputs["points"] for r in requests if r.signature == signature]

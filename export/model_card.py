@@ -32,6 +32,9 @@ _COSINE_SPACE: Final = (
 _NO_SHA256: Final = "0" * 64
 _CARD_SHA256: Final = re.compile(r'("card_sha256": ")([0-9a-f]{64})(")')
 
+#: Of more clusters than these a card has the sizes alone, as ``cluster_sizes``.
+MOST_PROFILES: Final = 4096
+
 #: The quantiles of distances that a card holds, by the name they have in it.
 QUANTILES: Final[Mapping[str, float]] = {
     name: float(name) for name in ("0", "0.25", "0.5", "0.75", "0.95", "1")
@@ -90,7 +93,7 @@ class Silhouette:
 class ClusterProfile:
     """One cluster: its rows, their share of all, and quantiles of their distances to the centroid.
 
-    ``distance_quantiles`` is empty when the cluster is.
+    ``distance_quantiles`` is empty when the cluster is, and in a card of more than 4,096 clusters.
     """
 
     index: int
@@ -152,9 +155,13 @@ class ModelCard:
     def to_json(self) -> str:
         """The card as strict JSON: ``format`` first, then in the order of the fields.
 
-        Raises InvalidCandidate when a number is not finite.
+        Of more than 4,096 clusters it has the sizes alone. Raises InvalidCandidate when a number is
+        not finite.
         """
-        values = asdict(self)
+        is_large = len(self.clusters) > MOST_PROFILES
+        values = asdict(replace(self, clusters=()) if is_large else self)
+        if is_large:
+            values["cluster_sizes"] = [cluster.size for cluster in self.clusters]
         try:
             return json.dumps({"format": values.pop("format"), **values}, indent=2, allow_nan=False)
         except ValueError as error:
@@ -178,6 +185,9 @@ class ModelCard:
             )
         try:
             card: Self = _decode(cls, values, "the card")
+            if "cluster_sizes" in values:
+                sizes = _decode(tuple[int, ...], values["cluster_sizes"], "cluster_sizes")
+                card = replace(card, clusters=_profiles(sizes))
         except _Mismatch as error:
             raise InvalidCandidate(f"{origin}: {error}") from None
         return card
@@ -220,6 +230,11 @@ def _sha256_of(text: str) -> str:
 
 def _add_sha256(text: str, sha256: str) -> str:
     return _CARD_SHA256.sub(rf"\g<1>{sha256}\g<3>", text)
+
+
+def _profiles(sizes: tuple[int, ...]) -> tuple[ClusterProfile, ...]:
+    rows = max(1, sum(sizes))
+    return tuple(ClusterProfile(index, size, size / rows, {}) for index, size in enumerate(sizes))
 
 
 class _Mismatch(ValueError):

@@ -18,6 +18,8 @@ from .version_options import VersionOptions
 if TYPE_CHECKING:
     from export.model_card import ModelCard
 
+_SHOWN_CLUSTERS: Final = 100
+
 EXAMPLES: Final = examples(
     ("The versions of a model, and what the live one is", "tfkmeans inspect models/customers"),
     ("Another version, for a program", "tfkmeans inspect models/customers 2 --json"),
@@ -123,10 +125,12 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
         ],
     )
     typer.echo("\n  cluster  rows  share  median distance")
-    for cluster in card.clusters:
+    for cluster in card.clusters[:_SHOWN_CLUSTERS]:
         median = cluster.distance_quantiles.get("0.5")
         shown = "" if median is None else f"{median:.4g}"
         typer.echo(f"  {cluster.index:>7}  {cluster.size:>4}  {cluster.share:>5.1%}  {shown:>15}")
+    if (more := len(card.clusters) - _SHOWN_CLUSTERS) > 0:
+        typer.echo(f"  and {more:,} more; --json has them all")
     typer.echo("\n  signatures")
     for name, signature in SIGNATURES.items():
         taken = ", ".join(_describe(tensor, card) for tensor in signature.inputs)

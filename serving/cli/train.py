@@ -64,6 +64,10 @@ class Init(StrEnum):
     RANDOM = "random"
 
 
+#: Clusters whose sizes are printed for people; ``inspect`` has more, and ``--json`` all.
+_SHOWN_SIZES: Final = 100
+
+
 @dataclass(frozen=True)
 class _Outcome:
     """What became of a candidate, and what the server does about it."""
@@ -405,7 +409,7 @@ def _show(
             ("iterations", f"{card.n_iter} ({stopped})"),
             ("inertia", f"{card.inertia:.6g}"),
             ("silhouette", "undefined" if silhouette is None else f"{silhouette:.4f}"),
-            ("cluster sizes", ", ".join(f"{cluster.size:,}" for cluster in card.clusters)),
+            ("cluster sizes", _format_sizes([cluster.size for cluster in card.clusters])),
             *(
                 (f"against version {each.live_version}", format_comparison(each))
                 for each in outcome.comparisons
@@ -414,3 +418,9 @@ def _show(
             *((name, commands[name].format(place)) for name, place in views.items()),
         ],
     )
+
+
+def _format_sizes(sizes: Sequence[int]) -> str:
+    shown = ", ".join(f"{size:,}" for size in sizes[:_SHOWN_SIZES])
+    more = len(sizes) - _SHOWN_SIZES
+    return f"{shown} and {more:,} more" if more > 0 else shown

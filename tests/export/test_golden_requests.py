@@ -3,6 +3,7 @@
 import io
 import zipfile
 from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -158,16 +159,91 @@ def test_the_same_seed_chooses_the_same_requests_and_another_seed_others() -> No
     assert first != other
 
 
-def test_the_widest_answer_is_bounded_when_there_are_many_clusters() -> None:
+class _ManyCentroids:
+    """65,536 centroids of 128 features, asked without TensorFlow."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(3)
+        self.places = rng.normal(size=(2**16, 128)).astype(np.float32)
+        self.points = self.places[:1000] + rng.normal(scale=0.1, size=(1000, 128))
+        self._squares = np.square(self.places).sum(axis=1)
+
+    def __call__(self, signature: str, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        if signature == "decode":
+            return {"centroid": self.places[inputs["cluster_index"]]}
+        if signature == "fit_step":
+            return {"centroids": inputs["centroids"]}
+        rows = inputs["points"].astype(np.float32)
+        if signature != "transform":
+            return {"cluster_index": np.zeros(len(rows), np.int32)}
+        good = np.isfinite(rows).all(axis=1)
+        known = rows[good].astype(np.float32)
+        squares = np.square(known).sum(axis=1)[:, None] + self._squares - 2 * known @ self.places.T
+        distances = np.full((len(rows), len(self.places)), -1, np.float32)
+        distances[good] = np.sqrt(np.maximum(squares, 0))
+        return {"all_distances": distances}
+
+
+@pytest.fixture(scope="module")
+def many_centroids() -> _ManyCentroids:
+    return _ManyCentroids()
+
+
+@pytest.fixture(scope="module")
+def requests_of_many(many_centroids: _ManyCentroids) -> list[GoldenRequest]:
+    return golden_requests.choose(many_centroids.points, 2**16, many_centroids)
+
+
+def test_of_65536_clusters_the_file_stays_below_2_megabytes(
+    requests_of_many: list[GoldenRequest], tmp_path: Path
+) -> None:
+    golden_requests.write(tmp_path, requests_of_many)
+    assert (tmp_path / GOLDEN_FILE).stat().st_size < 2_000_000
+    # Nor is much more needed to read it.
+    tensors = [[*each.inputs.values(), *each.outputs.values()] for each in requests_of_many]
+    assert sum(array.nbytes for array in chain(*tensors)) < 5_000_000
+
+
+def test_of_many_clusters_some_from_the_first_to_the_last_are_decoded_and_moved(
+    requests_of_many: list[GoldenRequest], many_centroids: _ManyCentroids
+) -> None:
+    none, decoded = (
+        each.inputs["cluster_index"] for each in requests_of_many if each.signature == "decode"
+    )
+    assert (len(none), len(decoded)) == (0, 256)
+    assert decoded[[0, -1]].tolist() == [0, 2**16 - 1]
+    assert np.ptp(np.diff(decoded)) <= 1
+    (step,) = (each for each in requests_of_many if each.signature == "fit_step")
+    assert step.inputs["centroids"].shape == (2, 16, 128)
+    np.testing.assert_array_equal(step.inputs["centroids"][0, -1], many_centroids.places[-1])
+
+
+def test_of_many_clusters_every_kind_is_asked_and_less_is_found_to_lack(
+    requests_of_many: list[GoldenRequest],
+) -> None:
+    assert [len(batch) for batch in _batches(requests_of_many, "transform")] == [0, 1, 1, 5]
+    assert [len(batch) for batch in _batches(requests_of_many, "assign")][:3] == [0, 1, 16]
+    assert golden_requests.find_missing(requests_of_many, 2**16) == []
+    without = [each for each in requests_of_many if len(each.inputs.get("cluster_index", [])) == 0]
+    assert golden_requests.find_missing(without, 2**16) == [
+        "the golden requests lack decode of 256 clusters spread evenly"
+    ]
+
+
+def test_up_to_1024_clusters_all_are_decoded_and_moved() -> None:
     def answer(signature: str, inputs: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
         if signature == "decode":
             return {"centroid": np.zeros((len(inputs["cluster_index"]), 1), np.float32)}
-        distances = np.ones((len(inputs["points"]), 2**17), np.float32)
+        distances = np.ones((len(inputs["points"]), 1024), np.float32)
         distances[:, 0] = 0
         return {"all_distances": distances}
 
-    chosen = golden_requests.choose(np.arange(100.0)[:, None], 2**17, answer)
-    assert len(_batches(chosen, "transform")[2]) == 8
+    chosen = golden_requests.choose(np.arange(1000.0)[:, None], 1024, answer)
+    assert len(_batches(chosen, "transform")[2]) == 64
+    assert len(_batches(chosen, "assign")[2]) == 256
+    assert max(len(each.inputs.get("cluster_index", [])) for each in chosen) == 1024
+    (step,) = (each for each in chosen if each.signature == "fit_step")
+    assert step.inputs["centroids"].shape == (2, 1024, 1)
 
 
 def test_the_file_has_the_documented_keys_and_reads_without_pickle(tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from export import InvalidCandidate, ModelCard
-from export.model_card import CARD_FILE, FORMAT
+from export.model_card import CARD_FILE, FORMAT, ClusterProfile, is_unchanged
 
 
 def test_a_card_comes_back_as_it_was_written(plain_card: ModelCard, tmp_path: Path) -> None:
@@ -30,6 +31,45 @@ def test_the_file_is_strict_json_and_begins_with_its_format(
     assert values["data"]["rows_left_out"] == 2
     assert values["history"][1] == {"inertia": 7.25, "shift": 0.0}
     assert values["clusters"][1] == {"index": 1, "size": 0, "share": 0.0, "distance_quantiles": {}}
+
+
+def test_of_65536_clusters_the_card_has_the_sizes_and_stays_below_a_megabyte(
+    plain_card: ModelCard, tmp_path: Path
+) -> None:
+    sizes = np.random.default_rng(0).poisson(1000, 2**16)
+    clusters = tuple(
+        ClusterProfile(index, int(size), int(size) / int(sizes.sum()), {})
+        for index, size in enumerate(sizes)
+    )
+    names = tuple(f"feature_{number}" for number in range(128))
+    card = dataclasses.replace(
+        plain_card,
+        n_clusters=2**16,
+        n_features=128,
+        feature_names=names,
+        shift=tuple(np.linspace(0.1, 7, 128).tolist()),
+        scale=tuple(np.linspace(0.1, 7, 128).tolist()),
+        history=plain_card.history * 150,
+        clusters=clusters,
+    )
+    card.write(tmp_path)
+    assert (tmp_path / CARD_FILE).stat().st_size < 1_000_000
+    assert ModelCard.read(tmp_path) == card
+    assert is_unchanged((tmp_path / CARD_FILE).read_bytes())
+
+
+@pytest.mark.parametrize("clusters", [4096, 4097])
+def test_above_4096_clusters_the_quantiles_of_each_leave_the_card(
+    plain_card: ModelCard, clusters: int
+) -> None:
+    profiles = tuple(
+        ClusterProfile(index, 2, 2 / (2 * clusters), {"0.5": 1.0}) for index in range(clusters)
+    )
+    again = ModelCard.from_json(dataclasses.replace(plain_card, clusters=profiles).to_json())
+    assert [each.size for each in again.clusters] == [2] * clusters
+    assert [each.share for each in again.clusters] == [each.share for each in profiles]
+    kept = {"0.5": 1.0} if clusters == 4096 else {}
+    assert again.clusters[-1].distance_quantiles == kept
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
@@ -66,6 +106,8 @@ def _without(name: str) -> Any:
         (_with(data={"files": []}), "data lacks 'fingerprint'"),
         (_with(distance_quantiles={"0.5": "far"}), r"distance_quantiles\['0.5'\] should be float"),
         (_with(inertia=float("nan")), "NaN is no JSON number"),
+        (_with(cluster_sizes=[1, "2"]), r"cluster_sizes\[1\] should be int"),
+        (_with(cluster_sizes={}), "cluster_sizes should be "),
         (_with(format=FORMAT + 1), "update tfkmeans"),
         (lambda _values: [], r"the card should be ModelCard, and is \[\]"),
     ],
