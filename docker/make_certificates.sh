@@ -6,10 +6,13 @@
 #   docker/make_certificates.sh DIR [NAME...]      NAME: how clients call the server; by default
 #                                                  localhost, 127.0.0.1 and serving-tls
 #
+# ssl.config holds the server's key. It becomes the file of the server's user (TFS_USER, as in
+# compose.yaml) where this user may give it away, as root may; else the server is started as this one.
+#
 # Clients are given DIR/ca.pem: tfkmeans probe --server localhost:8510 --tls-ca DIR/ca.pem ...
 set -euo pipefail
 if [ $# -eq 0 ] || [ "$1" = --help ] || [ "$1" = -h ]; then
-  sed -n '2,10s/^# \{0,1\}//p' "$0"
+  sed -n '2,13s/^# \{0,1\}//p' "$0"
   [ $# -gt 0 ] && exit 0
   exit 2
 fi
@@ -27,7 +30,7 @@ for name in "$@"; do
     *) names+=${names:+,}IP:$name ;;
   esac
 done
-# Nobody else enters the folder; the server's user reads ssl.config through its mount.
+# Nobody else enters the folder; the server's user reads ssl.config, a file of its own, by a mount.
 mkdir -p "$folder"
 chmod 700 "$folder"
 cd "$folder"
@@ -50,5 +53,9 @@ quoted() { sed 's/.*/  "&\\n"/' "$1"; }
   echo 'server_cert:'
   quoted server.pem
 } >ssl.config
-chmod 644 ssl.config
+chmod 600 ssl.config
 echo "wrote $PWD/ssl.config for $*; clients trust $PWD/ca.pem"
+server=${TFS_USER:-65534:65534}
+if [ "$(id -u):$(id -g)" != "$server" ] && ! chown "$server" ssl.config 2>/dev/null; then
+  echo "only this user can read it: start the server as TFS_USER=$(id -u):$(id -g)"
+fi

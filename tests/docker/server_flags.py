@@ -16,6 +16,7 @@ _KINDS: Final[Mapping[str, re.Pattern[str]]] = {
     "enable_batching": _SWITCH,
     "enable_per_model_batching_parameters": _SWITCH,
     "file_system_poll_wait_seconds": _NUMBER,
+    "grpc_max_threads": _NUMBER,
     "load_retry_interval_micros": _NUMBER,
     "max_num_load_retries": _NUMBER,
     "model_config_file": _PATH,

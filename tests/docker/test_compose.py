@@ -116,19 +116,41 @@ def test_without_any_setting_it_serves_the_published_models_on_loopback(
     assert mounts(service)["/models"] == str(docker_folder.parent / "models")
 
 
-def test_every_source_of_a_mount_but_the_models_and_the_secret_is_there(resolve: Resolve) -> None:
+def test_every_source_of_a_mount_but_the_models_and_the_key_is_there(resolve: Resolve) -> None:
     services = resolve(profiles=("monitoring", "tls"))
+    made = {"/models", "/host/models", "/host/root/models", "/run/secrets/ssl.config"}
     for service in services.values():
         for target, source in mounts(service).items():
-            assert Path(source).exists() or target in ("/models", "/host/models")
+            assert Path(source).exists() or target in made
 
 
-def test_entries_of_the_default_folder_are_found_at_their_own_path(
-    resolve: Resolve, docker_folder: Path
+@pytest.mark.parametrize("name", ["serving", "serving-tls"])
+@pytest.mark.parametrize("called_in", ["docker", "."])
+@pytest.mark.parametrize("through_a_link", [False, True])
+def test_entries_of_the_default_folder_are_found_at_the_path_by_which_they_were_named(
+    resolve: Resolve,
+    docker_folder: Path,
+    tmp_path: Path,
+    name: str,
+    called_in: str,
+    through_a_link: bool,
 ) -> None:
-    """What ``publish`` writes as base_path is the path on the host."""
-    models = str(docker_folder.parent / "models")
-    assert mounts(resolve(PWD=str(docker_folder))["serving"])[models] == models
+    """What ``publish`` writes as base_path is the path on the host, as the shell has it."""
+    root = docker_folder.parent
+    if through_a_link:
+        root = tmp_path / "link"
+        root.symlink_to(docker_folder.parent)
+    found = mounts(resolve(profiles=("tls",), PWD=os.path.normpath(root / called_in))[name])
+    assert found[str(root / "models")] == str(docker_folder.parent / "models")
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"PWD": "/srv/tfkmeans"}, {"PWD": "/srv/tfkmeans/docker"}]
+)
+def test_no_two_mounts_have_the_same_place(resolve: Resolve, variables: dict[str, str]) -> None:
+    for service in resolve(profiles=("tls", "monitoring"), **variables).values():
+        binds = [each for each in service["volumes"] if isinstance(each, dict)]
+        assert len(mounts(service)) == len(binds)
 
 
 def test_folder_image_limits_and_ports_can_be_chosen(resolve: Resolve, tmp_path: Path) -> None:
@@ -166,6 +188,8 @@ def test_the_server_may_do_no_more_than_it_must(resolve: Resolve, name: str) -> 
     assert float(service["cpus"]) > 0
     assert service["restart"] == "unless-stopped"
     assert service["init"] is True
+    # The most threads that were seen, on 192 cores, is 1,413.
+    assert service["pids_limit"] == 4096
 
 
 def test_the_flags_are_the_servers_and_follow_the_published_labels(resolve: Resolve) -> None:
@@ -176,6 +200,8 @@ def test_the_flags_are_the_servers_and_follow_the_published_labels(resolve: Reso
     assert int(flags["model_config_file_poll_wait_seconds"]) > 0
     assert flags["allow_version_labels_for_unavailable_models"] == "true"
     assert flags["enable_batching"] == "false"
+    # 64 callers in a closed loop lost most of their calls at the default, and none at this.
+    assert int(flags["grpc_max_threads"]) == 512
     assert flags["monitoring_config_file"] == "/config/monitoring.config"
 
 
@@ -190,19 +216,39 @@ def test_each_flag_has_a_comment_that_says_why() -> None:
             assert lines[first - 1].strip().startswith("#"), lines[first]
 
 
-def test_the_tls_server_has_the_same_flags_and_a_secret(
+def test_the_tls_server_has_the_same_flags_and_mounts_and_its_key(
     resolve: Resolve, docker_folder: Path
 ) -> None:
     services = resolve(profiles=("tls",))
     plain, tls = services["serving"], services["serving-tls"]
     assert tls["entrypoint"] == plain["entrypoint"]
     flags = checked_flags([*tls["entrypoint"][1:], *tls["command"]])
-    (secret,) = tls["secrets"]
-    source = secret if isinstance(secret, str) else secret["source"]
-    assert flags["ssl_config_file"] == f"/run/secrets/{source}"
+    place = flags["ssl_config_file"]
+    key = {place: str(docker_folder / "tls" / "ssl.config")}
+    assert mounts(tls) == mounts(plain) | key
+    assert mounts(resolve(profiles=("tls",), TLS_DIR="/etc/keys")["serving-tls"])[place] == (
+        "/etc/keys/ssl.config"
+    )
     # REST, which has no TLS, is not published.
     assert published_ports(tls) == {8500: ("127.0.0.1", 8510)}
-    assert "secrets" not in plain
+
+
+def test_no_file_has_a_secret_of_which_compose_1_29_warns_on_every_command() -> None:
+    for file in DOCKER.glob("compose*.yaml"):
+        assert "secrets" not in yaml.safe_load(file.read_text())
+
+
+def test_an_image_can_be_pinned_by_its_digest(resolve: Resolve) -> None:
+    digest = f"@sha256:{'0f' * 32}"
+    services = resolve(
+        profiles=("monitoring", "tls"),
+        TFS_TAG=f"2.20.0{digest}",
+        PROMETHEUS_TAG=f"v3.5.0{digest}",
+        GRAFANA_TAG=f"12.0.0{digest}",
+    )
+    assert all(service["image"].endswith(digest) for service in services.values())
+    pinned = resolve(files=FILES[1], TFS_GPU_TAG=f"2.20.0-gpu{digest}")["serving"]["image"]
+    assert pinned == f"tensorflow/serving:2.20.0-gpu{digest}"
 
 
 def test_the_gpu_override_changes_the_image_and_asks_for_a_gpu(resolve: Resolve) -> None:

@@ -1,11 +1,13 @@
 """The config files of docker/ and what its scripts write, by TensorFlow Serving's messages."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -65,6 +67,46 @@ def test_the_made_ssl_config_holds_key_and_certificate_themselves(certificates: 
 def test_nobody_else_can_enter_the_folder_of_the_keys(certificates: Path) -> None:
     assert certificates.stat().st_mode & 0o777 == 0o700
     assert (certificates / "ca-key.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_servers_user_alone_reads_the_ssl_config(certificates: Path, tmp_path: Path) -> None:
+    config = (certificates / "ssl.config").stat()
+    assert config.st_mode & 0o777 == 0o600
+    services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
+    assert services["serving-tls"]["user"] == "${TFS_USER:-65534:65534}"
+    if os.geteuid() == 0:
+        assert (config.st_uid, config.st_gid) == (65534, 65534)
+    else:
+        run = _script("make_certificates.sh", tmp_path / "tls")
+        assert f"TFS_USER={os.getuid()}:{os.getgid()}" in run.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_who_may_not_give_the_ssl_config_away_is_told_to_start_the_server_as_this_user(
+    tmp_path: Path,
+) -> None:
+    script = tmp_path / "make_certificates.sh"
+    shutil.copy(DOCKER / script.name, script)
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(folder.stat().st_mode | 0o001)
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 4713, 4713)
+    run = subprocess.run(
+        ["bash", script, home / "tls"],
+        user=4713,
+        group=4713,
+        extra_groups=[],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines()[1:] == [
+        "only this user can read it: start the server as TFS_USER=4713:4713"
+    ]
+    config = (home / "tls" / "ssl.config").stat()
+    assert (config.st_uid, config.st_mode & 0o777) == (4713, 0o600)
 
 
 def test_a_client_that_trusts_the_made_authority_is_answered(

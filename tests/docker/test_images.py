@@ -4,9 +4,11 @@ import fnmatch
 import json
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import tensorflow
 from packaging.requirements import Requirement
 
 from ..debian_programs import require_program
@@ -107,3 +109,22 @@ def test_the_baked_server_has_the_flags_of_compose_and_polls_nothing() -> None:
     written = (DOCKER / "compose.yaml").read_text()
     for name, value in flags.items():
         assert name == "file_system_poll_wait_seconds" or f"- --{name}={value}\n" in written
+
+
+def test_the_baked_server_ends_as_soon_as_it_is_stopped() -> None:
+    # As process 1 it has no handler of SIGTERM, and the kernel then passes SIGTERM over.
+    text = (DOCKER / "serving.Dockerfile").read_text()
+    assert re.findall(r"^STOPSIGNAL (.*)$", text, re.MULTILINE) == ["SIGKILL"]
+
+
+def test_what_the_scorer_lets_go_is_there_to_be_let_go_and_imported_by_nothing() -> None:
+    text = (DOCKER / "Dockerfile").read_text().replace("\\\n", "")
+    (removed,) = re.findall(r"^RUN rm -rf (.*)$", text, re.MULTILINE)
+    places = [each.partition("/site-packages/")[2] for each in removed.split()]
+    installed = Path(tensorflow.__file__).parent.parent
+    assert len(places) == 2
+    for place in places:
+        assert (installed / place).is_dir()
+    imported = {str(getattr(module, "__file__", None)) for module in sys.modules.values()}
+    for place in places:
+        assert not [file for file in imported if file.startswith(f"{installed / place}/")]

@@ -131,11 +131,9 @@ def test_a_right_server_passes_from_any_folder_with_a_relative_base(
     assert (run.code, run.complaint) == (0, "")
     assert len(run.lines) == 2 * (2 + len(SIGNATURES))
     assert "ok   gRPC status: version 1 is AVAILABLE" in run.lines
-    assert "ok   gRPC assign: 5 golden requests answered as recorded" in run.lines
-    assert (
-        "ok   REST assign: 4 golden requests answered as recorded; "
-        "1 without rows skipped, as JSON has none" in run.lines
-    )
+    for wire in ("gRPC", "REST"):
+        said = "4 golden requests answered as recorded; 1 without rows not asked"
+        assert f"ok   {wire} assign: {said}" in run.lines
 
 
 def test_a_server_is_asked_without_tensorflow(
