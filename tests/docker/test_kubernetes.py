@@ -5,11 +5,15 @@ name.
 """
 
 import copy
+import shutil
 import subprocess
+import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import httpx
 import kubernetes_validate
 import pytest
 import yaml
@@ -76,11 +80,28 @@ def container(manifests: list[Manifest], name: str) -> Manifest:
     return next(each for each in containers if each["name"] == name)
 
 
+def pods(manifests: list[Manifest]) -> list[Manifest]:
+    """The template of each pod that the manifests make."""
+    job = only(manifests, "CronJob")["spec"]["jobTemplate"]
+    return [each["spec"]["template"] for each in (only(manifests, "Deployment"), job)]
+
+
+def golden_check(manifests: list[Manifest]) -> Manifest:
+    """The container that asks a golden request."""
+    _, pod = pods(manifests)
+    (container,) = pod["spec"]["containers"]
+    found: Manifest = container
+    return found
+
+
 def test_an_overlay_has_every_kind_once(manifests: list[Manifest]) -> None:
     assert sorted(each["kind"] for each in manifests) == [
         "ConfigMap",
+        "CronJob",
         "Deployment",
         "HorizontalPodAutoscaler",
+        "Namespace",
+        "NetworkPolicy",
         "PersistentVolumeClaim",
         "PodDisruptionBudget",
         "Service",
@@ -109,7 +130,10 @@ def test_the_overlays_differ_where_they_should(build: Callable[[str], list[Manif
     found = {}
     for overlay in OVERLAYS:
         manifests = build(overlay)
-        (namespace,) = {each["metadata"]["namespace"] for each in manifests}
+        (namespace,) = {
+            each["metadata"]["namespace"] for each in manifests if each["kind"] != "Namespace"
+        }
+        assert only(manifests, "Namespace")["metadata"]["name"] == namespace
         scaler = only(manifests, "HorizontalPodAutoscaler")["spec"]
         memory = container(manifests, "server")["resources"]["limits"]["memory"]
         found[overlay] = (namespace, scaler["minReplicas"], scaler["maxReplicas"], memory)
@@ -142,45 +166,154 @@ def test_the_server_has_the_flags_of_compose(manifests: list[Manifest]) -> None:
     assert monitoring.path == only(manifests, "ServiceMonitor")["spec"]["endpoints"][0]["path"]
 
 
-def test_the_server_is_probed_by_its_port_and_the_pod_by_its_answers(
+def test_the_server_lives_by_its_port_and_is_ready_by_the_state_of_its_model(
     manifests: list[Manifest],
 ) -> None:
-    server, probe = container(manifests, "server"), container(manifests, "probe")
+    server = container(manifests, "server")
     assert server["startupProbe"]["tcpSocket"] == server["livenessProbe"]["tcpSocket"]
     assert server["livenessProbe"]["tcpSocket"] == {"port": "grpc"}
-    assert "readinessProbe" not in server
-    assert "livenessProbe" not in probe
-    assert "tfkmeans probe" in probe["readinessProbe"]["exec"]["command"][-1]
+    model = only(manifests, "ConfigMap")["data"]["MODEL_NAME"]
+    assert server["readinessProbe"]["httpGet"] == {
+        "port": "rest",
+        "path": f"/v1/models/{model}/labels/stable/metadata",
+    }
+    # No program is started every few seconds, and no golden answer takes a pod out.
+    assert [each["name"] for each in pods(manifests)[0]["spec"]["containers"]] == ["server"]
+
+
+def test_a_pod_is_ready_as_long_as_the_version_of_the_label_is_loaded(
+    build: Callable[[str], list[Manifest]], server: EmbeddedServer, published: Path, tmp_path: Path
+) -> None:
+    path = container(build("staging"), "server")["readinessProbe"]["httpGet"]["path"]
+    with httpx.Client(base_url=f"http://{server.rest_address}") as client:
+
+        def status(model: str, label: str = "stable") -> int:
+            place = path.replace("/customers/", f"/{model}/").replace("/stable/", f"/{label}/")
+            return client.get(place).status_code
+
+        # The node takes 200 to 399 for a yes.
+        assert status("people") == 200
+        assert status("people", "canary") >= 400
+        assert status("nobody") >= 400
+        (published / "1").rename(tmp_path / "gone")
+        try:
+            wait_until(lambda: status("people") >= 400)
+            assert client.get("/v1/models/people").status_code == 200
+        finally:
+            (tmp_path / "gone").rename(published / "1")
+        wait_until(lambda: status("people") == 200)
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(("model", "code"), [("people", 0), ("nobody", 2)])
-def test_the_readiness_command_is_one_that_tfkmeans_takes(
+def test_the_golden_check_is_a_command_that_tfkmeans_takes(
     build: Callable[[str], list[Manifest]],
     server: EmbeddedServer,
     published: Path,
     model: str,
     code: int,
 ) -> None:
-    shell, option, line = container(build("staging"), "probe")["readinessProbe"]["exec"]["command"]
-    assert (shell, option) == ("sh", "-c")
-    expanded = subprocess.run(
-        [shell, option, line.replace("exec tfkmeans", "printf '%s\\n'")],
-        env={"MODEL_NAME": model},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
     address, models = str(server.grpc_address), str(published.parent)
-    words = expanded.replace("localhost:8500", address).replace("/models", models).splitlines()
+    words = [
+        word.replace("$(MODEL_NAME)", model)
+        .replace("tfkmeans-serving:8500", address)
+        .replace("/models", models)
+        for word in golden_check(build("staging"))["args"]
+    ]
+    assert words[0] == "probe"
+    assert address in words[1]
     assert main(words) == code
 
 
+def test_the_golden_check_calls_the_service_and_its_failure_stays_to_be_seen(
+    manifests: list[Manifest],
+) -> None:
+    job = only(manifests, "CronJob")["spec"]
+    assert job["jobTemplate"]["spec"]["backoffLimit"] == 0
+    assert job["failedJobsHistoryLimit"] > 0
+    assert job["concurrencyPolicy"] == "Forbid"
+    (server,) = [each for each in golden_check(manifests)["args"] if each.startswith("--server=")]
+    service = only(manifests, "Service", server.removeprefix("--server=").partition(":")[0])
+    assert int(server.rpartition(":")[2]) in {each["port"] for each in service["spec"]["ports"]}
+
+
+def test_only_callers_and_prometheus_reach_the_server(manifests: list[Manifest]) -> None:
+    policy = only(manifests, "NetworkPolicy")["spec"]
+    labels = pods(manifests)[0]["metadata"]["labels"].items()
+    assert policy["podSelector"]["matchLabels"].items() <= labels
+    # What is named here and has no rule below is refused: all that goes out.
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert "egress" not in policy
+    callers, prometheus = policy["ingress"]
+    assert {"podSelector": {}} in callers["from"]  # of its own namespace, the golden check too
+    assert [each["port"] for each in callers["ports"]] == ["grpc", "rest"]
+    assert [each["port"] for each in prometheus["ports"]] == ["rest"]
+
+
+@pytest.fixture(scope="module")
+def with_tls(tmp_path_factory: pytest.TempPathFactory) -> list[Manifest]:
+    """The overlay staging, with the line of the component taken in."""
+    copied = tmp_path_factory.mktemp("kubernetes") / "kubernetes"
+    shutil.copytree(KUBERNETES, copied)
+    kustomization = copied / "overlays" / "staging" / "kustomization.yaml"
+    text = kustomization.read_text()
+    assert text.count("\n# components: ") == 1
+    kustomization.write_text(text.replace("\n# components: ", "\ncomponents: "))
+    process = subprocess.run(
+        [packaged_program("kubectl"), "kustomize", kustomization.parent],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.returncode, process.stderr) == (0, "")
+    return list(yaml.safe_load_all(process.stdout))
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_with_tls_every_kind_is_valid_too(with_tls: list[Manifest], cluster: str) -> None:
+    for each in with_tls:
+        if each["kind"] not in CUSTOM:
+            kubernetes_validate.validate(each, cluster, strict=True)
+
+
+def test_with_tls_the_key_is_for_the_server_and_the_authority_for_the_golden_check(
+    with_tls: list[Manifest],
+) -> None:
+    server, check = container(with_tls, "server"), golden_check(with_tls)
+    assert checked_flags(server["args"])["ssl_config_file"] == "/tls/ssl.config"
+    assert "--tls-ca=/tls/ca.pem" in check["args"]
+    for pod, used, file in zip(
+        pods(with_tls), (server, check), ("ssl.config", "ca.pem"), strict=True
+    ):
+        (volume,) = [each for each in pod["spec"]["volumes"] if each["name"] == "tls"]
+        assert volume["secret"]["secretName"] == "serving-tls"
+        assert volume["secret"]["items"] == [{"key": file, "path": file}]
+        (mount,) = [each for each in used["volumeMounts"] if each["name"] == "tls"]
+        assert mount == {"name": "tls", "mountPath": "/tls", "readOnly": True}
+    server_pod = pods(with_tls)[0]["spec"]
+    (volume,) = [each for each in server_pod["volumes"] if each["name"] == "tls"]
+    assert volume["secret"]["defaultMode"] == 0o400
+    assert server_pod["securityContext"]["fsGroup"] == server_pod["securityContext"]["runAsGroup"]
+    # REST, which has no TLS, is Prometheus's alone.
+    callers, prometheus = only(with_tls, "NetworkPolicy")["spec"]["ingress"]
+    assert [each["port"] for each in callers["ports"]] == ["grpc"]
+    assert [each["port"] for each in prometheus["ports"]] == ["rest"]
+
+
 def test_no_container_may_do_more_than_it_must(manifests: list[Manifest]) -> None:
-    pod = only(manifests, "Deployment")["spec"]["template"]["spec"]
-    assert pod["securityContext"]["runAsNonRoot"] is True
-    assert pod["securityContext"]["runAsUser"] > 0
-    assert pod["automountServiceAccountToken"] is False
-    for each in pod["containers"]:
+    specs = [pod["spec"] for pod in pods(manifests)]
+    for pod in specs:
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+    for each in chain(*(pod["containers"] for pod in specs)):
         assert each["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -215,15 +348,17 @@ def test_every_reference_leads_somewhere(manifests: list[Manifest]) -> None:
     (metric,) = scaler["metrics"]
     assert container(manifests, metric["containerResource"]["container"])["resources"]["requests"]
 
-    volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
-    claim = volumes["models"]["persistentVolumeClaim"]["claimName"]
-    assert claim == only(manifests, "PersistentVolumeClaim")["metadata"]["name"]
     config = only(manifests, "ConfigMap")
-    assert volumes["config"]["configMap"]["name"] == config["metadata"]["name"]
-    (variable,) = container(manifests, "probe")["env"]
+    for each in pods(manifests):
+        volumes = {volume["name"]: volume for volume in each["spec"]["volumes"]}
+        claim = volumes["models"]["persistentVolumeClaim"]["claimName"]
+        assert claim == only(manifests, "PersistentVolumeClaim")["metadata"]["name"]
+        for one in each["spec"]["containers"]:
+            assert {mount["name"] for mount in one["volumeMounts"]} <= set(volumes)
+        if "config" in volumes:
+            assert volumes["config"]["configMap"]["name"] == config["metadata"]["name"]
+    (variable,) = golden_check(manifests)["env"]
     assert variable["valueFrom"]["configMapKeyRef"]["name"] == config["metadata"]["name"]
-    for each in pod["spec"]["containers"]:
-        assert {mount["name"] for mount in each["volumeMounts"]} <= set(volumes)
 
 
 def test_the_service_monitor_finds_one_service_under_the_jobs_name(
