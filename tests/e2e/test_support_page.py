@@ -17,7 +17,7 @@ READS = (
     r"LOG_LEVEL: Final = \"(\w+)\"",
     r"\$\{([A-Z][A-Z_]+):-",
     r"^([A-Z]+) \?=",
-    r"\$([A-Z]+_NAME)\b",
+    r"\$\(([A-Z]+_NAME)\)",
 )
 
 
