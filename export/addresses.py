@@ -23,6 +23,14 @@ def model_name(base: str | Path) -> str:
     return Path(base).absolute().resolve().name
 
 
+def is_name(text: str) -> bool:
+    """Whether a client can ask for a model or a label of this name.
+
+    It is sent as UTF-8 and as a part of a path; the server parts a path at ``/`` and ``:``.
+    """
+    return text not in ("", ".", "..") and text.isprintable() and not {"/", ":"} & {*text}
+
+
 def as_named(folder: Path) -> Path:
     """The absolute path of a folder, with the links by which the user has named it.
 

@@ -9,8 +9,6 @@ The rows are such that their two nearest distances differ by 1e-4 relative or mo
 rounding of another machine moves a row to another cluster.
 """
 
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from kmeans_module.contract import ASSIGN, DECODE, FIT_STEP, SCORE, SERVING_DEFAULT, TRANSFORM
 
+from .array_files import read_npz
 from .errors import InvalidCandidate
 from .sample_rows import draw
 
@@ -79,16 +78,13 @@ def read(place: Path) -> list[GoldenRequest]:
         path, trouble = place / GOLDEN_FILE, f"no golden requests at {GOLDEN_FILE}"
     requests: dict[int, GoldenRequest] = {}
     try:
-        # NumPy leaves a path's file open when it holds no archive; this one is ours to close.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            for key in arrays.files:
-                index, signature, side, name = key.split("/")
-                request = requests.setdefault(int(index), GoldenRequest(signature))
-                {"in": request.inputs, "out": request.outputs}[side][name] = arrays[key]
+        for key, array in read_npz(path):
+            index, signature, side, name = key.split("/")
+            request = requests.setdefault(int(index), GoldenRequest(signature))
+            {"in": request.inputs, "out": request.outputs}[side][name] = array
     except FileNotFoundError:
         raise InvalidCandidate(f"{place}: {trouble}") from None
-    # NumPy's readers raise what the broken part of the archive makes them raise.
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.error, zlib.error) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise InvalidCandidate(f"{path}: no golden requests can be read: {error}") from None
     if not requests:
         raise InvalidCandidate(f"{path}: holds no golden request")

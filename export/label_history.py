@@ -13,6 +13,7 @@ from typing import Final
 
 from .durable_files import append_line, explain
 from .errors import HistoryNotWritten
+from .json_text import parse_json
 
 HISTORY_FILE: Final = "history.jsonl"
 
@@ -41,7 +42,7 @@ def read(base: Path) -> list[Move]:
     moves = []
     for line in lines:
         try:
-            moves.append(Move(*_VALUES(json.loads(line))))
+            moves.append(Move(*_VALUES(parse_json(line))))
         except (ValueError, KeyError, TypeError):
             continue
     return moves

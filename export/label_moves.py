@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from export.wire import serving_pb2
 
 from . import label_history, models_config
+from .addresses import is_name
 from .errors import MoveFailed, MoveRefused, VersionNotFound
 from .label_history import ROLLBACK, Move
 from .models_config import CANARY, STABLE, Entry, ModelsConfig
@@ -96,8 +97,10 @@ def _version_list(numbers: Sequence[int]) -> str:
 def promote(base: Path, entry: Entry, version: int, label: str = STABLE) -> Plan:
     """Put a label on a version. Raises VersionNotFound, NotAModel, MoveRefused."""
     version_directory(base, version)
-    if not label or "/" in label or ":" in label:
-        raise MoveRefused(f"label {label!r}: a server takes no such label; leave out / and :")
+    if not is_name(label):
+        raise MoveRefused(
+            f"label {label!r}: no client can ask for it; use printable characters without / and :"
+        )
     if label == CANARY:
         return canary(base, entry, version)
     stable = version if label == STABLE or entry.stable is None else entry.stable

@@ -6,7 +6,7 @@ It lies in the version as ``assets.extra/model_card.json``, and is read without 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from .addresses import read_text
 from .errors import InvalidCandidate
+from .json_text import parse_json
 
 #: Where the card lies, relative to its version directory.
 CARD_FILE: Final = Path("assets.extra", "model_card.json")
@@ -174,7 +175,7 @@ class ModelCard:
     def from_json(cls, text: str, *, origin: str = "model card") -> Self:
         """The card that ``text`` holds. Raises InvalidCandidate, its message led by ``origin``."""
         try:
-            values = json.loads(text, parse_constant=_refuse_constant)
+            values = parse_json(text, parse_constant=_refuse_constant)
         except ValueError as error:
             raise InvalidCandidate(f"{origin}: not JSON: {error}") from None
         written_in = values.get("format") if isinstance(values, dict) else None
@@ -185,6 +186,9 @@ class ModelCard:
             )
         try:
             card: Self = _decode(cls, values, "the card")
+            for quantiles in (card.distance_quantiles, *_quantiles_of_clusters(card)):
+                if quantiles and not quantiles.keys() >= QUANTILES.keys():
+                    raise _Mismatch(f"distance_quantiles lack one of {', '.join(QUANTILES)}")
             if "cluster_sizes" in values:
                 sizes = _decode(tuple[int, ...], values["cluster_sizes"], "cluster_sizes")
                 card = replace(card, clusters=_profiles(sizes))
@@ -230,6 +234,10 @@ def _sha256_of(text: str) -> str:
 
 def _add_sha256(text: str, sha256: str) -> str:
     return _CARD_SHA256.sub(rf"\g<1>{sha256}\g<3>", text)
+
+
+def _quantiles_of_clusters(card: ModelCard) -> Iterator[Mapping[str, float]]:
+    return (cluster.distance_quantiles for cluster in card.clusters)
 
 
 def _profiles(sizes: tuple[int, ...]) -> tuple[ClusterProfile, ...]:

@@ -113,6 +113,8 @@ class ModelsConfig:
             config = _parse(text, serving_pb2.ModelServerConfig())
         except text_format.ParseError as error:
             raise InvalidModelsConfig(f"{path}:{error}; mend the file there") from None
+        except RecursionError:
+            raise InvalidModelsConfig(f"{path}: is nested too deeply; mend the file") from None
         for other in _fields(text):
             if other.name != _LIST:
                 raise InvalidModelsConfig(

@@ -30,6 +30,7 @@ from kmeans_module.contract import (
 )
 
 from . import comparison, golden_requests, sample_rows, warmup
+from .array_files import InvalidArray, read_npy
 from .errors import InvalidCandidate
 from .golden_requests import GoldenRequest
 from .model_card import ModelCard
@@ -83,7 +84,10 @@ def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[st
 
 
 def _holdout(path: Path, card: ModelCard) -> Array:
-    rows = np.load(path, allow_pickle=False)
+    try:
+        rows = read_npy(path)
+    except (OSError, InvalidArray) as error:
+        raise InvalidCandidate(f"{path}: no rows can be read: {error}") from None
     if rows.ndim != 2 or rows.shape[1] != card.n_features or rows.dtype.kind not in "fiu":
         raise InvalidCandidate(
             f"{path}: holds {rows.dtype} {rows.shape}, not rows of {card.n_features} features"

@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from .array_files import InvalidArray, read_npy
 from .errors import InvalidCandidate
 
 #: Where the rows lie, relative to their version directory.
@@ -40,13 +41,12 @@ def read(version_directory: Path) -> NDArray[np.float32]:
     """The rows of a version. Raises InvalidCandidate when there are none."""
     path = version_directory / SAMPLE_FILE
     try:
-        with path.open("rb") as file:
-            rows = np.load(file, allow_pickle=False)
+        rows = read_npy(path)
     except FileNotFoundError:
         raise InvalidCandidate(
             f"{version_directory}: no rows to compare on at {SAMPLE_FILE}; give some by --holdout"
         ) from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, InvalidArray) as error:
         raise InvalidCandidate(f"{path}: no rows can be read: {error}") from None
     if rows.ndim != 2 or rows.dtype != np.float32:
         raise InvalidCandidate(f"{path}: holds {rows.dtype} {rows.shape}, not rows of float32")

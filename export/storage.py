@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from . import label_history, repository
-from .addresses import is_address
+from .addresses import is_address, is_name, model_name
 from .durable_files import (
     explain,
     lock_file,
@@ -141,6 +141,7 @@ class LocalStorage(Storage):
             raise PublishFailed(f"{base}: is a file; name a folder")
         if (base / SAVED_MODEL).exists():
             raise PublishFailed(f"{base}: is a version; name the folder of a model")
+        _check_name(base, self.served_as)
         if candidate is not None and base.absolute().resolve().is_relative_to(
             candidate.absolute().resolve()
         ):
@@ -269,6 +270,16 @@ class LocalStorage(Storage):
                 os.close(lock)
 
 
+def _check_name(base: str | Path, served_as: str | None = None) -> None:
+    """Raise PublishFailed where the name is none that a model can be served by."""
+    name = served_as or model_name(base)
+    if not is_name(name):
+        raise PublishFailed(
+            f"{str(base)!r}: no client can ask for a model called {name!r}; give a name in "
+            "printable characters without :"
+        )
+
+
 def _remember(lock: int, number: int) -> None:
     """Write the highest number into the lock's file: it only grows, so it is never torn."""
     os.pwrite(lock, f"{number}\n".encode(), 0)
@@ -301,6 +312,7 @@ class GFileStorage(Storage):
         self._for_config = {"served_at": served_at, "served_as": served_as}
 
     def check(self, candidate: Path | None) -> None:
+        _check_name(self.base)
         for option, given in self._for_config.items():
             if given is not None:
                 raise PublishFailed(

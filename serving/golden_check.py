@@ -126,6 +126,8 @@ def probe(
     def check() -> str:
         states = client.status(version=version, label=label)
         wanted = {each.version for each in states} if among is None else among
+        if version is not None:
+            wanted = {version}
         available = _select_available(states, wanted)
         number = live if live in available else max(available)
         chosen = _largest_request(requests(number))

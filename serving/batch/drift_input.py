@@ -5,7 +5,6 @@ scored has -1; or a folder with such files in ``scored/`` and the number of the 
 ``summary.json``. Memory is bounded in the number of rows.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from export.drift import RecentAnswers
+from export.json_text import parse_json
 from kmeans_module.contract import BAD_ROW
 from serving.clients.client import Client
 from serving.clients.results import Assignment
@@ -28,6 +28,7 @@ from .tally import Tally
 _COLUMNS: Final = ("cluster_index", "distance")
 _SUMMARY: Final = "summary.json"
 _SCORED: Final = "scored"
+_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def open_output(path: Path) -> ScoredOutput:
         return ScoredOutput((path,), 0, None)
     summary = path / _SUMMARY
     try:
-        said: Any = json.loads(summary.read_text(encoding="utf-8"))
+        said: Any = parse_json(summary.read_text(encoding="utf-8"))
         rejected, version = int(said["rejected"]), int(said["model"]["version"])
     except FileNotFoundError:
         raise UnreadableFile(
@@ -111,7 +112,11 @@ def _read_assignments(table: Table, n_clusters: int) -> Iterator[Assignment]:
     for block in table.blocks(_COLUMNS):
         index, distance = block[:, 0], block[:, 1]
         valid = (index == BAD_ROW) | (
-            (index >= 0) & (index < n_clusters) & (index == np.floor(index)) & (distance >= 0)
+            (index >= 0)
+            & (index < n_clusters)
+            & (index == np.floor(index))
+            & (distance >= 0)
+            & (distance <= _FLOAT32_MAX)
         )
         if not valid.all():
             first = int(np.argmin(valid))
@@ -121,7 +126,8 @@ def _read_assignments(table: Table, n_clusters: int) -> Iterator[Assignment]:
                 "clusters; name the version that answered with --version"
             )
         row += len(block)
-        yield Assignment(index.astype(np.int32), distance.astype(np.float32), None)
+        with np.errstate(over="ignore"):  # a bad row may be at any distance
+            yield Assignment(index.astype(np.int32), distance.astype(np.float32), None)
 
 
 def find_version(outputs: Iterable[ScoredOutput]) -> int | None:

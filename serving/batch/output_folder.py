@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from export.durable_files import explain, try_lock, write_atomically
+from export.json_text import parse_json
 
 from ..tables.table import Table
 from .errors import DamagedJob, OtherJob, OutputInUse, OutputNotWritten
@@ -172,7 +173,7 @@ class OutputFolder:
     def summary(self) -> dict[str, Any] | None:
         """The summary that is there; None when there is none, or it is no JSON object."""
         try:
-            found = json.loads((self.path / "summary.json").read_bytes())
+            found = parse_json((self.path / "summary.json").read_bytes())
         except (FileNotFoundError, ValueError):
             return None
         return found if isinstance(found, dict) else None
@@ -309,7 +310,7 @@ def _seal(value: Mapping[str, Any]) -> dict[str, Any]:
 def _unseal(text: bytes) -> dict[str, Any] | None:
     """The value that was sealed; None when it is damaged."""
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError:
         return None
     if not isinstance(value, dict) or value.pop("sha256", None) != _digest(value):

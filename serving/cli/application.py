@@ -42,6 +42,9 @@ from .terminal import note
 
 _NAME: Final = "tfkmeans"
 
+#: Characters of an error's line.
+_LONGEST_LINE: Final = 1500
+
 
 def _show_version(asked: bool) -> None:
     if asked:
@@ -99,6 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; gives the exit code."""
     # Before TensorFlow is imported by any command: its news of the processor are no error.
     os.environ.setdefault(LOG_LEVEL, "2")
+    if sys.stdout is None:  # closed by whoever started this, as by >&-
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+        note("warning: standard output is closed: nothing is printed there")
     try:
         with _catch_signals():
             code = get_command(app).main(
@@ -137,7 +143,9 @@ def _format_error(error: Exception) -> str:
         text = f"{error.filename}: {error.strerror}"
     else:
         text = str(error)
-    return " ".join(text.split()) or type(error).__name__
+    line = " ".join(text.split()) or type(error).__name__
+    # What a file holds may be quoted, and be as long as it likes; place and mend are at the ends.
+    return line if len(line) <= _LONGEST_LINE else f"{line[:600]} ... {line[-400:]}"
 
 
 def _format_usage_error(error: Any) -> str:

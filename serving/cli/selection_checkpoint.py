@@ -13,6 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from export.json_text import parse_json
+
 from .terminal import note
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ class SelectionCheckpoint:
     def read(self) -> tuple["MeasuredK", ...]:
         """What was measured, from the least k on; nothing where there is nothing to read."""
         try:
-            rows = json.loads(self.path.read_text(encoding="utf-8"))
+            rows = parse_json(self.path.read_text(encoding="utf-8"))
             return tuple(_from_json(row) for row in rows)
         except FileNotFoundError:
             return ()

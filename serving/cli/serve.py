@@ -1,5 +1,6 @@
 """``tfkmeans serve``: the embedded server, with the flags of TensorFlow Serving."""
 
+import os
 import signal
 import socket
 import sys
@@ -216,13 +217,17 @@ def _name_of_entry(base: Path, name: str | None) -> str:
 
 
 def _show(grpc_address: str | None, rest_address: str | None, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"grpc_address": grpc_address, "rest_address": rest_address})
-    else:
-        typer.echo(f"gRPC  {grpc_address or 'off'}")
-        typer.echo(f"REST  {f'http://{rest_address}' if rest_address else 'off'}")
-    # Whoever started this may be reading a pipe, to learn the ports.
-    sys.stdout.flush()
+    try:
+        if as_json:
+            print_json({"grpc_address": grpc_address, "rest_address": rest_address})
+        else:
+            typer.echo(f"gRPC  {grpc_address or 'off'}")
+            typer.echo(f"REST  {f'http://{rest_address}' if rest_address else 'off'}")
+        # Whoever started this may be reading a pipe, to learn the ports.
+        sys.stdout.flush()
+    except OSError as error:  # a pipe that nobody reads any more is no reason not to serve
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        note(f"warning: the addresses cannot be printed: {error.strerror}")
 
 
 def _wait_for_a_signal() -> None:

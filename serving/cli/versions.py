@@ -92,6 +92,8 @@ def _describe_effect(entry: "Entry | None") -> str:
     """One line: what a server does with this model."""
     if entry is None:
         return "no entry in models.config: a server that is given the folder serves the highest"
+    if not entry.versions:
+        return "by models.config a server loads no version of it"
     loaded = ", ".join(map(str, entry.versions))
     return (
         f"by models.config a server loads {loaded}; requests without version or label go to "

@@ -67,4 +67,6 @@ def read_text_message(what: str, path: Path, message: M, refusal: type[ServerSta
             f"Error parsing text-format {message.DESCRIPTOR.full_name}: {path}:{error}; "
             "mend the file there"
         ) from error
+    except RecursionError:
+        raise refusal(f"{what} {path} is nested too deeply; mend the file") from None
     return message

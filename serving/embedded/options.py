@@ -42,15 +42,20 @@ def check_base_path(model: Any) -> None:
         NoModel: there is no such folder, or no version in it to serve.
     """
     base_path = model.base_path
-    if not tf.io.gfile.isdir(base_path):
-        what = "is not a folder" if tf.io.gfile.exists(base_path) else "does not exist"
-        raise NoModel(
-            f"base path {base_path} of model {model.name} {what}; give the folder that holds the "
-            "version folders"
-        )
     try:
+        if not tf.io.gfile.isdir(base_path):
+            what = "is not a folder" if tf.io.gfile.exists(base_path) else "does not exist"
+            raise NoModel(
+                f"base path {base_path} of model {model.name} {what}; give the folder that holds "
+                "the version folders"
+            )
         present = version_directories(base_path)
-    except OSError as error:
+    except tf.errors.UnimplementedError as error:
+        raise NoModel(
+            f"base path {base_path} of model {model.name} can't be read: this TensorFlow has no "
+            "file system for such addresses; mount the store as a folder, or copy the versions"
+        ) from error
+    except (OSError, tf.errors.OpError) as error:
         raise NoModel(
             f"base path {base_path} of model {model.name} can't be read: {error}"
         ) from error

@@ -5,10 +5,11 @@ Imports no TensorFlow.
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from export.json_text import parse_json
 
 from .errors import InvalidCurves
 
@@ -47,7 +48,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 def read(path: Path) -> dict[str, Any]:
     """What ``select-k --out`` wrote as JSON. Raises InvalidCurves."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InvalidCurves(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError:

@@ -53,9 +53,9 @@ class ArrowTable(Table):
         self.name = str(path)
         try:
             schema, self.rows = self._read_schema()
-        except (pa.ArrowException, OSError) as error:
+            self.columns = tuple(schema.names)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._unreadable_error(error) from None
-        self.columns = tuple(schema.names)
         require_unique_names(self)
         self._types = {
             name: kind.value_type if isinstance(kind, pa.DictionaryType) else kind

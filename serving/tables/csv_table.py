@@ -10,10 +10,12 @@ import csv
 import gzip
 import io
 import itertools
+import re
+import sys
 import zlib
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -49,6 +51,9 @@ _NUMBER: Final = (
     r"^[ \t]*[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
     r"|(?i:inf|infinity|nan))[ \t]*$"
 )
+
+#: What pyarrow says of a row for which it could not ask.
+_RAGGED: Final = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
 #: Number (from 0) and length of a row that is longer or shorter than the header.
 _RaggedRow = tuple[int, int]
@@ -233,6 +238,7 @@ class CsvTable(Table):
             source: Any = QuoteWatcher(pa.input_stream(str(self._path)), self._check_quotes)
             with (
                 closing(source) as file,
+                _keep_quiet_about(on_ragged),
                 pacsv.open_csv(
                     file,
                     # One thread, so that the rows that are left out have numbers.
@@ -259,6 +265,12 @@ class CsvTable(Table):
             if "Empty CSV" in str(error):  # a header alone
                 return
             self._check_quotes()  # says more of one that is not closed
+            if isinstance(error, pa.ArrowInvalid) and (row := _RAGGED.search(str(error))):
+                raise UnreadableFile(
+                    f"{self.name}: row {int(row[1]) - 1} has {row[3]} cells, the header has "
+                    f"{row[2]}, and what is in it is not UTF-8 text; quote cells that hold a "
+                    "comma, and save the file as CSV in UTF-8"
+                ) from None
             raise UnreadableFile(f"{self.name}: cannot be read: {error}") from None
 
     def _check_quotes(self) -> None:
@@ -286,6 +298,26 @@ class CsvTable(Table):
     def _unreadable_error(self, error: Exception) -> UnreadableFile:
         reason = getattr(error, "strerror", None) or error
         return UnreadableFile(f"{self.name}: cannot be read: {reason}")
+
+
+@contextmanager
+def _keep_quiet_about(on_ragged: object) -> Iterator[None]:
+    """No traceback on stderr where pyarrow cannot call the handler of a ragged row.
+
+    It decodes the row as UTF-8 first, and prints what that raises when it is none; the row is then
+    an error of the file.
+    """
+    before = sys.unraisablehook
+
+    def pass_on(unraisable: Any) -> None:
+        if on_ragged is None or unraisable.object is not on_ragged:
+            before(unraisable)
+
+    sys.unraisablehook = pass_on
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _is_missing(cells: "pa.Array[Any]") -> "pa.Array[Any]":

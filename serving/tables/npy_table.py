@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from export.array_files import check_npy
+
 from .columns import NUMBERS, ColumnKind
 from .errors import UnreadableFile
 from .table import Chunk, Table
@@ -82,6 +84,7 @@ class NpyTable(Table):
 
     def _open(self) -> NDArray[Any]:
         try:
+            check_npy(self._path)
             array: NDArray[Any] = np.load(self._path, mmap_mode="r", allow_pickle=False)
         except OSError as error:
             raise UnreadableFile(f"{self.name}: cannot be read: {error.strerror}") from None

@@ -552,3 +552,25 @@ def test_an_entry_that_loads_no_specific_versions_is_refused(base: Path, policy:
     with pytest.raises(InvalidModelsConfig, match="does not load `specific` versions"):
         move(base, label_moves.promote, 2)
     assert path.read_text() == before
+
+
+@pytest.mark.parametrize("label", ["", ".", "..", "a/b", "a:b", "two\nlines", "half\ud800", "\x7f"])
+def test_a_label_that_no_client_can_ask_for_is_refused(base: Path, label: str) -> None:
+    with pytest.raises(MoveRefused, match="no client can ask for it; use printable characters"):
+        move(base, label_moves.promote, 1, label)
+
+
+def test_lines_of_the_history_that_are_nested_too_deeply_are_passed_over(base: Path) -> None:
+    move(base, label_moves.promote, 2)
+    with (base / "history.jsonl").open("a") as file:
+        file.write("[" * 10**6 + "\n")
+    move(base, label_moves.rollback)
+    assert state(base) == ((1,), {"stable": 1})
+
+
+def test_a_config_that_is_nested_too_deeply_is_one_line(base: Path) -> None:
+    config = base.parent / "models.config"
+    config.write_text("model_config_list { config " + "{ a " * 10**5)
+    with pytest.raises(InvalidModelsConfig) as refused:
+        move(base, label_moves.promote, 2)
+    assert str(refused.value) == f"{config}: is nested too deeply; mend the file"

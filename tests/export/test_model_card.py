@@ -62,13 +62,14 @@ def test_of_65536_clusters_the_card_has_the_sizes_and_stays_below_a_megabyte(
 def test_above_4096_clusters_the_quantiles_of_each_leave_the_card(
     plain_card: ModelCard, clusters: int
 ) -> None:
+    quantiles = plain_card.distance_quantiles
     profiles = tuple(
-        ClusterProfile(index, 2, 2 / (2 * clusters), {"0.5": 1.0}) for index in range(clusters)
+        ClusterProfile(index, 2, 2 / (2 * clusters), quantiles) for index in range(clusters)
     )
     again = ModelCard.from_json(dataclasses.replace(plain_card, clusters=profiles).to_json())
     assert [each.size for each in again.clusters] == [2] * clusters
     assert [each.share for each in again.clusters] == [each.share for each in profiles]
-    kept = {"0.5": 1.0} if clusters == 4096 else {}
+    kept = quantiles if clusters == 4096 else {}
     assert again.clusters[-1].distance_quantiles == kept
 
 
@@ -105,6 +106,7 @@ def _without(name: str) -> Any:
         (_with(feature_names=["a", 1]), r"feature_names\[1\] should be str, and is 1"),
         (_with(data={"files": []}), "data lacks 'fingerprint'"),
         (_with(distance_quantiles={"0.5": "far"}), r"distance_quantiles\['0.5'\] should be float"),
+        (_with(distance_quantiles={"0.5": 1.0}), "distance_quantiles lack one of 0, 0.25, 0.5,"),
         (_with(inertia=float("nan")), "NaN is no JSON number"),
         (_with(cluster_sizes=[1, "2"]), r"cluster_sizes\[1\] should be int"),
         (_with(cluster_sizes={}), "cluster_sizes should be "),
@@ -124,7 +126,7 @@ def test_a_corrupt_card_is_one_line_that_names_the_file_and_the_field(
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 10**6, b'{"a":' * 10**5])
 def test_a_card_that_is_no_json_is_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / CARD_FILE
     path.parent.mkdir()

@@ -572,3 +572,18 @@ def test_the_folder_of_a_publisher_that_lives_is_not_cleaned_up(
     assert seen == [_digest(slow)]
     assert _digest(base / "2") == _digest(slow)
     assert _entries(base) == ["1", "2"]
+
+
+@pytest.mark.usefixtures("unvalidated")
+@pytest.mark.parametrize("name", ["line\nbreak", "a:b", "\x7f"])
+def test_a_folder_by_whose_name_no_client_can_ask_takes_no_version(
+    make_stand_in: MakeStandIn, tmp_path: Path, name: str
+) -> None:
+    base = tmp_path / "models" / name
+    with pytest.raises(PublishFailed) as refused:
+        publish(make_stand_in("first"), base)
+    assert str(refused.value) == (
+        f"{str(base)!r}: no client can ask for a model called {name!r}; name a folder in "
+        "printable characters without :"
+    )
+    assert not base.parent.exists()

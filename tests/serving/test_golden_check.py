@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from export import golden_requests
 from kmeans_module.contract import SIGNATURES
-from serving import ModelMetadata, Prediction
+from serving import ModelMetadata, Prediction, VersionStatus
 from serving.clients.client import Client
-from serving.golden_check import check_version
+from serving.golden_check import check_version, probe
 from tests.published_models import publish_unvalidated
 
 
@@ -48,3 +48,17 @@ def test_a_server_is_never_asked_a_golden_request_without_rows(tmp_path: Path) -
     assert set(answered) == set(SIGNATURES)
     assert set(client.asked) == set(SIGNATURES)
     assert answered["assign"].detail.endswith("; 1 without rows not asked")
+
+
+class _Unloaded:
+    """A client whose server has unloaded version 2."""
+
+    def status(self, *, version: int | None, label: str | None) -> list[VersionStatus]:
+        assert (version, label) == (2, None)
+        return [VersionStatus(2, "END", "OK", "")]
+
+
+def test_a_probe_of_a_version_that_is_unloaded_says_so() -> None:
+    check = probe(cast(Client, _Unloaded()), lambda _: [], among=(1, 2, 3), version=2)
+    assert not check.passed
+    assert check.detail == "expected version 2 AVAILABLE, got version 2 END"

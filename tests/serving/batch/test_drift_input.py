@@ -151,3 +151,11 @@ def test_a_server_is_asked_for_one_version_alone(tmp_path: Path) -> None:
     assert set(asked) == {7}
     assert found.cluster_counts.tolist() == [0, 2]
     assert found.rejected == 1
+
+
+@pytest.mark.parametrize("distance", [float("inf"), 1e39])
+def test_a_distance_that_no_version_answers_is_told(tmp_path: Path, distance: float) -> None:
+    path = output(tmp_path / "a.csv", [0, 1], [1.0, distance])
+    with pytest.raises(BadCell, match="is no answer of a version with 3 clusters"):
+        read(path)
+    assert read(output(tmp_path / "b.csv", [0, -1], [1.0, 1e39])).rejected == 1

@@ -115,3 +115,18 @@ def test_a_reader_that_leaves_early_is_told_nothing(trained: Trained) -> None:
     process.stdout.close()
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (1, b"")
+
+
+@pytest.mark.parametrize("command", ["inspect", "versions"])
+def test_a_closed_standard_output_is_a_line(trained: Trained, command: str) -> None:
+    process = subprocess.run(
+        ["bash", "-c", 'exec "$@" >&-', "bash", *COMMAND, command, str(trained.base)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.returncode, process.stderr) == (
+        0,
+        "warning: standard output is closed: nothing is printed there\n",
+    )

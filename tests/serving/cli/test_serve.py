@@ -1,8 +1,10 @@
 """``serve`` as a user runs it: its log, its flags, and how it ends."""
 
 import json
+import os
 import signal
 import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from tests.serving.embedded.tiny_models import (
     write_multiplier,
 )
 
+from .command import COMMAND, environment
 from .serve_process import ServeProcess, serve_process
 
 pytestmark = pytest.mark.slow
@@ -127,6 +130,53 @@ def test_the_address_of_a_model_is_served_as_its_folder_is(base: Path) -> None:
 def test_an_address_where_nothing_is_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     line = _refusal(capsys, "ram://models/m")
     assert "base path ram://models/m of model m does not exist" in line
+
+
+@pytest.mark.parametrize("place", ["s3://bucket/models/m", "nowhere://bucket/models/m"])
+def test_an_address_that_tensorflow_cannot_reach_is_one_line(
+    capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    line = _refusal(capsys, place)
+    assert line == (
+        f"error: base path {place} of model m can't be read: this TensorFlow has no file system "
+        "for such addresses; mount the store as a folder, or copy the versions"
+    )
+
+
+@pytest.mark.parametrize("output", ["closed", "a pipe that nobody reads"])
+def test_a_server_whose_output_nobody_takes_says_so_and_serves(
+    base: Path, tmp_path: Path, output: str
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    ports = ["--port", "0", "--rest-api-port", address.rpartition(":")[2]]
+    close = ">&-" if output == "closed" else ""
+    serve = ["bash", "-c", f'exec "$@" {close}', "bash", *COMMAND, "serve", str(base), *ports]
+    reading, writing = os.pipe()
+    os.close(reading)
+    log = tmp_path / "log"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(serve, env=environment(), stdout=writing, stderr=stderr) as process,
+    ):
+        os.close(writing)
+        try:
+            eventually(lambda: _is_served(address) or process.poll() is not None, bool)
+            assert predict(address, "m") == 1
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+    said = log.read_text()
+    assert "Traceback" not in said
+    assert ("standard output is closed" if close else "Broken pipe") in said
+
+
+def _is_served(address: str) -> bool:
+    try:
+        return ask(address, "GET", "/v1/models/m")[0] == 200
+    except OSError:
+        return False
 
 
 def _refusal(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import re
+from collections import deque
 from pathlib import Path
 from typing import Final
 
@@ -298,3 +299,17 @@ def test_a_bad_cell_of_a_csv_file_is_a_fault_of_its_row_alone(
             assert at not in faults
             values = [np.nan if cell in ("", "NA") else float(cell) for cell in row]
             np.testing.assert_array_equal(found.points[at], values)
+
+
+def test_a_ragged_row_that_is_not_utf8_is_one_line_and_prints_nothing_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_bytes(b"a,b\n1,2\n3,M\xfcller,5\n")
+    with pytest.raises(UnreadableFile) as refused:
+        deque(CsvTable(file).chunks(["a"]), maxlen=0)
+    assert str(refused.value) == (
+        f"{file}: row 2 has 3 cells, the header has 2, and what is in it is not UTF-8 text; "
+        "quote cells that hold a comma, and save the file as CSV in UTF-8"
+    )
+    assert capfd.readouterr().err == ""

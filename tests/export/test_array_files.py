@@ -1,0 +1,96 @@
+"""Arrays of NumPy whose headers are not believed."""
+
+import io
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from export import InvalidCandidate, golden_requests, sample_rows
+from export.array_files import InvalidArray, check_npy, read_npy, read_npz
+from export.golden_requests import GOLDEN_FILE
+from export.sample_rows import SAMPLE_FILE
+
+
+def _npy(shape: tuple[int, ...], dtype: str = "<f4", data: bytes = b"") -> bytes:
+    file = io.BytesIO()
+    header = {"descr": dtype, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    return file.getvalue() + data
+
+
+def _npz(path: Path, **entries: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, entry in entries.items():
+            archive.writestr(f"{name}.npy", entry)
+    return path
+
+
+CLAIMS = {
+    "four terabytes": (_npy((10**9, 1000)), "claims 4,000,000,000,000 bytes, and there are 0"),
+    "more than an integer of C": (_npy((10**25,)), "claims 40,000,000,000,000,000,000,000,000"),
+    "a negative length": (_npy((-3, 2), data=bytes(64)), "claims -24 bytes"),
+    "one number too many": (_npy((3,), data=bytes(8)), "claims 12 bytes, and there are 8"),
+    "objects": (_npy((1,), "|O", bytes(8)), "holds objects of Python"),
+    "another version": (b"\x93NUMPY\x09\x00" + bytes(64), "another version of NumPy's format"),
+    "no header": (b"\x93NUMPY\x01\x00\x10\x00{{{{{{{{{{{{{{{{", "has no header of NumPy"),
+    "nothing": (b"", "has no header of NumPy"),
+}
+
+
+@pytest.mark.parametrize(("content", "message"), CLAIMS.values(), ids=CLAIMS)
+def test_what_a_header_claims_and_is_not_there_is_not_read(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    path = tmp_path / "any.npy"
+    path.write_bytes(content)
+    readers: list[Callable[[], Any]] = [
+        lambda: read_npy(path),
+        lambda: check_npy(path),
+        lambda: list(read_npz(_npz(tmp_path / "any.npz", any=content))),
+    ]
+    for read in readers:
+        with pytest.raises(InvalidArray, match=message):
+            read()
+
+
+def test_arrays_come_back_as_numpy_wrote_them(tmp_path: Path) -> None:
+    arrays = {
+        "0/assign/in/points": np.arange(6, dtype=np.float32).reshape(2, 3),
+        "empty": np.zeros((0, 3), np.int32),
+        "scalar": np.array(7.5),
+        "columns": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    }
+    written: Any = arrays
+    np.savez_compressed(tmp_path / "any.npz", **written)
+    found = dict(read_npz(tmp_path / "any.npz"))
+    assert list(found) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert found[name].dtype == array.dtype
+    np.save(tmp_path / "any.npy", arrays["columns"])
+    np.testing.assert_array_equal(read_npy(tmp_path / "any.npy"), arrays["columns"])
+
+
+def test_an_archive_that_claims_more_than_a_gigabyte_is_not_read(tmp_path: Path) -> None:
+    path = _npz(tmp_path / "any.npz", any=_npy((2,), data=bytes(8)))
+    whole = path.read_bytes()
+    size = len(_npy((2,), data=bytes(8)))
+    claimed = whole.replace(size.to_bytes(4, "little"), (2**31 - 1).to_bytes(4, "little"))
+    path.write_bytes(claimed)
+    with pytest.raises(InvalidArray, match="claims to hold 2,147,483,647 bytes"):
+        list(read_npz(path))
+
+
+def test_golden_requests_and_rows_that_claim_terabytes_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "assets.extra").mkdir()
+    huge = _npy((10**9, 1000))
+    _npz(tmp_path / GOLDEN_FILE, any=huge)
+    (tmp_path / SAMPLE_FILE).write_bytes(huge)
+    for read in (golden_requests.read, sample_rows.read):
+        with pytest.raises(InvalidCandidate, match="its header claims") as refused:
+            read(tmp_path)
+        assert "\n" not in str(refused.value)
