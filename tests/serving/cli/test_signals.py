@@ -11,6 +11,8 @@ from tests.published_models import publish_unvalidated
 
 from .command import COMMAND, environment
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_move_that_is_ended_while_it_waits_is_taken_back(
