@@ -20,7 +20,7 @@ def model_name(base: str | Path) -> str:
     """The name that a model is served under: that of its folder."""
     if is_address(base):
         return str(base).rstrip("/").rpartition("/")[2]
-    return Path(base).absolute().resolve().name
+    return os.path.basename(os.path.realpath(base))
 
 
 def is_name(text: str) -> bool:
@@ -42,7 +42,8 @@ def as_named(folder: Path) -> Path:
     named = (here if is_here else Path.cwd()) / folder
     plain = Path(os.path.normpath(named))
     # Without its `..` a path may lead elsewhere, where a link stands before them.
-    return plain if plain.resolve() == named.resolve() else named.resolve()
+    target = os.path.realpath(named)
+    return plain if os.path.realpath(plain) == target else Path(target)
 
 
 def read_text(place: str | Path) -> str:

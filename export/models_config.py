@@ -338,7 +338,7 @@ class ModelsConfig:
         path = self.path
         before = _reading_rights(path)
         write_atomically(path, self.text)
-        unreadable = find_unreadable([path.resolve(), path.parent])
+        unreadable = find_unreadable([Path(os.path.realpath(path)), path.parent])
         if unreadable and _reading_rights(path) != before:
             tell(
                 f"warning: a server that runs as another user cannot read {unreadable}; mend it: "
@@ -360,7 +360,7 @@ def path_of(base: Path) -> Path:
     Where ``base`` is a link and there is none, the one beside the folder that it leads to.
     """
     beside = as_named(base).parent / CONFIG_FILE
-    beside_target = base.absolute().resolve().parent / CONFIG_FILE
+    beside_target = Path(os.path.realpath(base)).parent / CONFIG_FILE
     return beside_target if beside_target.exists() and not beside.exists() else beside
 
 

@@ -142,8 +142,8 @@ class LocalStorage(Storage):
         if (base / SAVED_MODEL).exists():
             raise PublishFailed(f"{base}: is a version; name the folder of a model")
         _check_name(base, self.served_as)
-        if candidate is not None and base.absolute().resolve().is_relative_to(
-            candidate.absolute().resolve()
+        if candidate is not None and Path(os.path.realpath(base)).is_relative_to(
+            os.path.realpath(candidate)
         ):
             raise PublishFailed(f"{base}: lies inside of the candidate {candidate}; name another")
         if (self.served_at, self.served_as) != (None, None):

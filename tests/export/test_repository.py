@@ -583,7 +583,7 @@ def test_a_folder_by_whose_name_no_client_can_ask_takes_no_version(
     with pytest.raises(PublishFailed) as refused:
         publish(make_stand_in("first"), base)
     assert str(refused.value) == (
-        f"{str(base)!r}: no client can ask for a model called {name!r}; name a folder in "
+        f"{str(base)!r}: no client can ask for a model called {name!r}; give a name in "
         "printable characters without :"
     )
     assert not base.parent.exists()

@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn
 import pytest
 
 from export import label_moves, models_config, publish, publishing, versions
-from export.errors import InvalidModelsConfig, MoveFailed
+from export.errors import InvalidModelsConfig, MoveFailed, PublishFailed
 from export.label_moves import carry_out, prune
 from export.models_config import Entry, ModelsConfig
 from export.repository import config_entry
@@ -198,6 +198,16 @@ def test_the_config_beside_a_linked_model_is_the_one_that_is_there(
     assert models_config.path_of(link) == base.parent / "models.config"
     (link.parent / "models.config").write_text("model_config_list {}\n")
     assert models_config.path_of(link) == link.parent / "models.config"
+
+
+def test_a_link_that_leads_to_itself_is_one_line(
+    tmp_path: Path, make_stand_in: MakeStandIn
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    candidate = make_stand_in("candidate")
+    for base in (tmp_path / "loop", tmp_path / "loop" / "customers"):
+        with pytest.raises(PublishFailed, match=f"{base}: cannot publish: "):
+            publish(candidate, base)
 
 
 def test_of_a_linked_version_prune_removes_the_link_alone(base: Path, tmp_path: Path) -> None:
