@@ -113,7 +113,7 @@ def weigh(points: Rows, sample_weight: Float32, largest: Float64) -> WeightedRow
         norms=tf.constant(norms),
         scale=scale,
         squares=totals[-1] if is_varied else heavy * totals[0],
-        mean_square=totals[0] / np.count_nonzero(sample_weight) / d,
+        mean_square=totals[0] / int(np.count_nonzero(sample_weight)) / d,
         heaviest=heavy,
         longest=longest,
     )

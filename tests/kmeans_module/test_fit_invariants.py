@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kmeans_module import FitResult, fit
+from kmeans_module.engines.choice import ENGINES
 
 from .problems import Float32, blobs, decided_by_rounding, distinct_rows, two_nearest_distances
 
@@ -124,3 +125,15 @@ def test_k_means_plus_plus_finds_every_place_when_k_is_the_number_of_places() ->
     result = fit(points, 30)
     assert len(np.unique(result.initial_centroids, axis=0)) == 30
     assert result.inertia == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_result_holds_pythons_own_numbers(engine: str) -> None:
+    found = fit(blobs(500, 2, 2), 6, engine=engine, tol=0.1)
+    assert found.converged
+    assert [type(each) for each in (found.converged, found.inertia, found.n_iter)] == [
+        bool,
+        float,
+        int,
+    ]
+    assert {type(each) for step in found.history for each in (step.inertia, step.shift)} == {float}
