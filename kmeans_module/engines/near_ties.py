@@ -57,21 +57,20 @@ def decide(points: Rows, numbers: NDArray[np.int64], centroids: Float32) -> NDAr
 
 def _decide_block(rows: Float32, centroids: Float32) -> NDArray[np.int32]:
     row, cluster = _candidates(rows, centroids)
-    counts = np.bincount(row, minlength=len(rows))
-    several = counts[row] > 1
-    nearest = np.empty(len(rows), np.int32)
-    nearest[row[~several]] = cluster[~several]
-    row, cluster = row[several], cluster[several]
+    if len(row) == len(rows):
+        return cluster.astype(np.int32)
     squared = np.empty(len(row))
     for first, last in block_ranges(0, len(row), rows_per_block(rows.shape[1], _BLOCK_NUMBERS)):
-        part = slice(first, last)
-        wide = rows[row[part]].astype(np.float64)
-        wide -= centroids[cluster[part]]
-        squared[part] = squared_lengths(wide)
-    order = np.lexsort((cluster, squared, row))
-    row, cluster = row[order], cluster[order]
-    is_first = np.diff(row, prepend=-1) > 0
-    nearest[row[is_first]] = cluster[is_first]
+        wide = rows[row[first:last]].astype(np.float64)
+        wide -= centroids[cluster[first:last]]
+        squared[first:last] = squared_lengths(wide)
+    # The pairs of a row lie together, the lower cluster first.
+    starts = np.flatnonzero(np.diff(row, prepend=-1))
+    least = np.repeat(np.minimum.reduceat(squared, starts), np.diff(starts, append=len(row)))
+    is_nearest = np.flatnonzero(squared == least)
+    # From the last on, so that of equally near ones the first is written last.
+    nearest = np.empty(len(rows), np.int32)
+    nearest[row[is_nearest[::-1]]] = cluster[is_nearest[::-1]]
     return nearest
 
 
@@ -82,14 +81,15 @@ def _candidates(rows: Float32, centroids: Float32) -> tuple[NDArray[np.int64], .
     ``(d + 2) u (|x| + |c|)^2``, and half of a distance from ``x - c`` one of at most
     ``(d + 3) u (|x| + |c|)^2 / 2``, to first order in u (Higham 2002, section 3.1). A centroid
     whose computed distance is the least is therefore within twice the sum of both of the least
-    score; the factor below is more than that.
+    score; the margin below is more than that.
     """
     wide, wide_centroids = rows.astype(np.float64), centroids.astype(np.float64)
-    square = np.square(wide_centroids).sum(axis=1)
+    square = np.einsum("kd,kd->k", wide_centroids, wide_centroids)
     scores = square / 2 - _products(wide, wide_centroids)
-    reach = np.sqrt(np.square(wide).sum(axis=1)) + np.sqrt(square.max())
-    margin = 4 * (rows.shape[1] + 8) * 2.0**-53 * np.square(reach)
-    return np.nonzero(scores <= (scores.min(axis=1) + margin)[:, None])
+    # (|x| + |c|)^2 <= 2 |x|^2 + 2 |c|^2
+    reach = 2 * (np.einsum("rd,rd->r", wide, wide) + square.max())
+    most = scores.min(axis=1) + 4 * (rows.shape[1] + 8) * 2.0**-53 * reach
+    return np.nonzero(scores <= most[:, None])
 
 
 def _products(rows: Float64, centroids: Float64) -> Float64:
