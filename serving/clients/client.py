@@ -20,6 +20,7 @@ from ..errors import (
     ServerUnavailable,
     ServingError,
 )
+from .no_rows import cut_padding, empty_outputs, pad_rows
 from .operations import Deadline, GetMetadata, GetStatus, Operation, Predict
 from .options import (
     DEFAULT_TIMEOUT,
@@ -40,7 +41,7 @@ from .results import (
     VersionStatus,
 )
 from .target import Address, Target, parse_addresses
-from .tensor_sizes import Arrays, declared_sizes, empty_outputs, input_sizes, row_bytes
+from .tensor_sizes import Arrays, declared_sizes, input_sizes, row_bytes
 from .validation import (
     check_declared_inputs,
     convert_inputs,
@@ -95,11 +96,6 @@ class Client:
         self._closed = False
         # What the server told; None where it does not tell.
         self._known: dict[Target, ModelMetadata | None] = {}
-
-    @property
-    def has_empty_arrays(self) -> bool:
-        """Whether the server is asked when there are no rows; over REST the client answers."""
-        return self._wire.has_empty_arrays
 
     def assign(self, points: ArrayLike, **call: Unpack[CallOptions]) -> Assignment:
         """The nearest cluster of each row, and the distance to it; ``points`` are [n, d]."""
@@ -161,22 +157,23 @@ class Client:
         arrays = convert_inputs(contract, inputs, target)
         if self._on_bad_row == "raise":
             refuse_bad_rows(arrays, target)
-        sizes = input_sizes(contract, arrays)
-        empty = None if target in self._known else self._answer_empty(contract, sizes)
-        if empty is None:
-            metadata = self._check_by_metadata(contract, arrays, target, deadline)
-            if metadata is not None:
-                sizes = {**declared_sizes(contract, metadata), **sizes}
-            empty = self._answer_empty(contract, sizes)
-        if empty is not None:
-            return Prediction(empty, target.version)
+        if not len(arrays[contract.inputs[0].name]):
+            told = self._predict_no_rows(target, contract, arrays, deadline)
+            if told is not None:
+                return told
+        metadata = self._check_by_metadata(contract, arrays, target, deadline)
+        padded = pad_rows(contract, arrays)
+        sizes = input_sizes(contract, padded)
+        if metadata is not None:
+            sizes = {**declared_sizes(contract, metadata), **sizes}
         rows = self._limits.rows_per_message(row_bytes(contract, sizes, self._wire.value_bytes))
         try:
-            return self._predict_parts(target, contract, arrays, rows, deadline)
+            answer = self._predict_parts(target, contract, padded, rows, deadline)
         except (InvalidInput, ModelNotFound):
             # The model may have changed: the next call asks for the metadata again.
             self._known.pop(target, None)
             raise
+        return Prediction(cut_padding(contract, arrays, answer.outputs), answer.version)
 
     def status(self, **call: Unpack[CallOptions]) -> list[VersionStatus]:
         """The versions of the model that the server knows, as it lists them: newest first.
@@ -264,10 +261,30 @@ class Client:
         prediction = self.predict(result.signature, inputs, **call)
         return result(**prediction.outputs, version=prediction.version)
 
-    def _answer_empty(
-        self, signature: SignatureContract, sizes: Mapping[str, int]
-    ) -> Arrays | None:
-        return None if self._wire.has_empty_arrays else empty_outputs(signature, sizes)
+    def _predict_no_rows(
+        self, target: Target, signature: SignatureContract, inputs: Arrays, deadline: Deadline
+    ) -> Prediction | None:
+        """The answer to a call without rows, by the contract and the metadata; None where these
+        are needed and the server does not tell them.
+        """
+        sizes = input_sizes(signature, inputs)
+        version = target.version
+        is_version_wanted = self._wire.tells_version and version is None
+        if is_version_wanted:
+            self._known.pop(target, None)  # by now it may be another version that answers
+        elif target not in self._known:
+            outputs = empty_outputs(signature, sizes)
+            if outputs is not None:
+                return Prediction(outputs, version)
+        metadata = self._check_by_metadata(signature, inputs, target, deadline)
+        if metadata is not None:
+            sizes = {**declared_sizes(signature, metadata), **sizes}
+        if is_version_wanted:
+            if metadata is None:
+                return None
+            version = metadata.version
+        outputs = empty_outputs(signature, sizes)
+        return None if outputs is None else Prediction(outputs, version)
 
     def _status(self, target: Target, deadline: Deadline) -> list[VersionStatus]:
         """The status; a server gives all versions for a label, so that it is resolved first."""

@@ -30,7 +30,7 @@ GET_MODEL_STATUS: Final = "/tensorflow.serving.ModelService/GetModelStatus"
 
 #: Every dtype of the contract has four bytes.
 WIRE_FORMAT: Final = WireFormat(
-    "gRPC", ClientOptions.__optional_keys__, value_bytes=4, has_empty_arrays=True
+    "gRPC", ClientOptions.__optional_keys__, value_bytes=4, tells_version=True
 )
 
 _CODE_NAMES: Final[Mapping[int, str]] = MappingProxyType(

@@ -177,15 +177,13 @@ class WireFormat:
         name: gRPC or REST.
         options: the names of the options that its clients take.
         value_bytes: the bytes that a number of a request takes, about.
-        has_empty_arrays: whether it carries arrays without elements. Where it does not, a call
-            without rows is answered by the client, by the contract: ``assign`` and ``score``
-            without a request, ``transform`` and ``decode`` by what the metadata tell.
+        tells_version: whether an answer tells the version that computed it.
     """
 
     name: str
     options: Set[str]
     value_bytes: int
-    has_empty_arrays: bool
+    tells_version: bool
 
 
 def check_options(options: ClientOptions, wire: WireFormat) -> None:

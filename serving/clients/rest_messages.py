@@ -4,9 +4,6 @@ Values go as columns (``inputs``, answered by ``outputs``): one list a tensor, w
 it is, where rows of several outputs would repeat every name in every row. A signature of one output
 goes as rows (``instances``, answered by ``predictions``): the same lists there, and the server
 writes a row of them on a line, where it writes a column one number a line.
-
-JSON cannot carry the shape of an array without elements: ``pad_rows`` adds a row to a request, and
-``cut_padding`` removes its answer.
 """
 
 import json
@@ -34,7 +31,7 @@ from .validation import check_output
 
 #: A float32 is a decimal number of up to 20 digits.
 WIRE_FORMAT: Final = WireFormat(
-    "REST", RestOptions.__optional_keys__, value_bytes=22, has_empty_arrays=False
+    "REST", RestOptions.__optional_keys__, value_bytes=22, tells_version=False
 )
 
 
@@ -87,7 +84,7 @@ def build_request(operation: Operation) -> HttpRequest:
     target = operation.target
     match operation:
         case Predict(target, signature, inputs):
-            body = predict_body(signature, pad_rows(signature, inputs))
+            body = predict_body(signature, inputs)
             return HttpRequest("POST", request_path(target, ":predict"), body, target)
         case GetStatus():
             return HttpRequest("GET", request_path(target), None, target)
@@ -104,7 +101,7 @@ def read_answer(operation: Operation, body: bytes) -> Any:
     target = operation.target
     match operation:
         case Predict(target, signature, inputs):
-            outputs = cut_padding(signature, inputs, read_prediction(signature, body, target))
+            outputs = read_prediction(signature, body, target)
             known = input_sizes(signature, inputs)
             for tensor in signature.outputs:
                 array = outputs[tensor.name]
@@ -166,32 +163,6 @@ def _read_array(tensor: TensorContract, values: Any) -> NDArray[Any]:
 
 def _has_row_format(signature: SignatureContract) -> bool:
     return len(signature.inputs) == len(signature.outputs) == 1
-
-
-def pad_rows(signature: SignatureContract, inputs: Arrays) -> Arrays:
-    """The inputs with one row of zeros where they have none, so that JSON carries their shape.
-
-    In ``fit_step`` it is a row of weight 0, which changes nothing; elsewhere ``cut_padding``
-    removes its answer.
-    """
-    if input_sizes(signature, inputs).get("n") != 0:
-        return inputs
-    return {
-        tensor.name: np.pad(
-            inputs[tensor.name], [(0, 1 if letter == "n" else 0) for letter in tensor.shape]
-        )
-        for tensor in signature.inputs
-    }
-
-
-def cut_padding(signature: SignatureContract, inputs: Arrays, outputs: Arrays) -> Arrays:
-    """The outputs for the inputs as they were before ``pad_rows``."""
-    if input_sizes(signature, inputs).get("n") != 0:
-        return outputs
-    return {
-        tensor.name: outputs[tensor.name][:0] if tensor.shape[0] == "n" else outputs[tensor.name]
-        for tensor in signature.outputs
-    }
 
 
 def read_status(body: bytes, target: Target) -> list[VersionStatus]:

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_module.contract import SignatureContract, TensorContract
@@ -44,20 +43,6 @@ def declared_sizes(signature: SignatureContract, metadata: ModelMetadata) -> dic
         if found is not None and found.shape is not None and len(found.shape) == len(tensor.shape)
         for letter, size in zip(tensor.shape, found.shape, strict=True)
         if size is not None
-    }
-
-
-def empty_outputs(signature: SignatureContract, sizes: Mapping[str, int]) -> Arrays | None:
-    """The empty outputs of a call without rows; None where it has some, or a size is not known.
-
-    The k of ``transform`` and the d of ``decode`` are not among the sizes of the inputs.
-    """
-    letters = {letter for tensor in signature.outputs for letter in tensor.shape}
-    if sizes[signature.inputs[0].shape[0]] > 0 or not letters <= sizes.keys():
-        return None
-    return {
-        tensor.name: np.empty([sizes[letter] for letter in tensor.shape], tensor.dtype)
-        for tensor in signature.outputs
     }
 
 

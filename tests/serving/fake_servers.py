@@ -157,6 +157,8 @@ def _lloyd(points: Any, weight: Any, centroids: Any) -> tuple[Any, Any, float, f
 class FakeServer:
     """What both servers have: a script of failures, a gate, and a count of the calls.
 
+    As TensorFlow Serving with ``--enable_batching``, they do not answer a request without rows.
+
     Attributes:
         failures: each call takes one from the left and fails with it, until none is left.
         gate: calls wait until it is set.
@@ -174,6 +176,7 @@ class FakeServer:
         self.failures: deque[Failure] = deque()
         self.gate = threading.Event()
         self.gate.set()
+        self._end = threading.Event()
         self.calls: list[str] = []
         self.change_answer: Callable[[Arrays], Arrays] = lambda outputs: outputs
         self.address = ""
@@ -211,6 +214,8 @@ class FakeServer:
         self.versions.append(version)
         self.rows.append(len(next(iter(inputs.values()))))
         self.request_bytes.append(size)
+        if not self.rows[-1]:
+            self._end.wait()
 
     def wait_until(self, condition: Callable[[], bool]) -> None:
         end = time.monotonic() + 30
@@ -228,6 +233,7 @@ class FakeServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end.set()
         self.gate.set()
         self.stop()
 
@@ -471,6 +477,7 @@ class FakeRestServer(FakeServer):
 
 def signature_def_map(width: int, points: tensor_pb2.DataType) -> tensor_pb2.SignatureDefMap:
     """The signatures of the contract as a server tells them, its own bookkeeping among them."""
+    sizes = {"transform": {"d": width, "k": len(NumpyModel.centroids)}}
     found = tensor_pb2.SignatureDefMap()
     for signature in SIGNATURES.values():
         each = found.signature_def[signature.name]
@@ -484,7 +491,9 @@ def signature_def_map(width: int, points: tensor_pb2.DataType) -> tensor_pb2.Sig
                     tensor_pb2.DT_FLOAT if tensor.dtype == "float32" else tensor_pb2.DT_INT32
                 )
                 for letter in tensor.shape:
-                    declared[tensor.name].tensor_shape.dim.add(size=width if letter == "d" else -1)
+                    declared[tensor.name].tensor_shape.dim.add(
+                        size=sizes.get(signature.name, {"d": width}).get(letter, -1)
+                    )
         if "points" in each.inputs:
             each.inputs["points"].dtype = points
     init = found.signature_def["__saved_model_init_op"].outputs["__saved_model_init_op"]

@@ -206,6 +206,38 @@ def test_an_empty_list_names_no_clusters(client: Client) -> None:
     assert client.decode([]).centroid.shape == (0, 2)
 
 
+def test_no_rows_over_grpc_have_the_version_that_is_live_now(grpc_wire: Wire) -> None:
+    nothing = np.zeros((0, 2))
+    with FakeGrpcServer() as server, grpc_wire.client(server.address, "customers") as client:
+        assert client.assign(nothing).version == 2
+        server.model.states[3] = "AVAILABLE"
+        assert client.transform(nothing).version == 3
+        assert client.score(nothing, label="stable").version == 1
+        assert client.assign(nothing, version=7).version == 7
+        assert client.predict("assign", {"points": nothing}).version == 3
+        assert server.predicts() == 0
+        assert len(server.calls) == 4  # none where the caller said which version
+        with pytest.raises(InvalidInput, match="takes float32"):
+            client.assign(np.zeros((0, 3)))
+        with pytest.raises(ModelNotFound):
+            client.assign(nothing, label="nope")
+
+
+def test_where_the_metadata_are_not_told_no_rows_are_asked_as_one(
+    wire: Wire, server: FakeServer
+) -> None:
+    for signature, inputs, output, width in (
+        ("transform", {"points": np.zeros((0, 2))}, "all_distances", 3),
+        ("decode", {"cluster_index": []}, "centroid", 2),
+    ):
+        with wire.client(server.address, "customers") as client:
+            server.failures.append(Failure("PERMISSION_DENIED", "only Predict may pass"))
+            answer = client.predict(signature, inputs)
+        assert answer.outputs[output].shape == (0, width)
+        assert answer.version == (2 if wire.tells_version else None)
+    assert server.rows == [1, 1]
+
+
 def test_rest_answers_no_rows_without_a_call(rest_wire: Wire) -> None:
     with FakeRestServer() as server, rest_wire.client(server.address, "customers") as client:
         nothing = client.assign(np.zeros((0, 2)))
