@@ -24,11 +24,12 @@ SOURCES: Final = ("async_client.py", "async_grpc_client.py", "async_rest_client.
 #: Patterns and what stands for them, in this order.
 _REPLACEMENTS: Final = (
     (
-        r"A client belongs to one event loop, and to the process that made it\.",
+        r"Event loops may share a client, each on connections of its own; a process that is forked "
+        r"later\s+must not use it\.",
         "Threads may share a client; a process that is forked later must not use it.",
     ),
     (
-        r"A client belongs to one event loop\.",
+        r"Event loops may share a client, each on connections of its own\.",
         "Threads may share a client; a forked process goes on with it, on connections of its own.",
     ),
     (r"that awaits its answers", "that waits for its answers"),

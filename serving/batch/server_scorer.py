@@ -1,6 +1,5 @@
 """A running server as the scorer of a job: waits for it, and takes only the right version."""
 
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,12 +32,6 @@ Result = TypeVar("Result", Assignment, Score, Distances)
 
 #: Errors that pass: a server restarts, loads, or has too much to do.
 _TEMPORARY: Final = (ServerUnavailable, DeadlineExceeded, ResourceExhausted, ModelNotFound)
-
-#: What gRPC writes before the cause of a failed connection.
-_GRPC_PREFIX: Final = re.compile(
-    r"(?s)^(?:connections to all backends failing|failed to connect to all addresses"
-    r"|errors resolving|DNS resolution failed).*: "
-)
 
 #: How often a batch may meet a fault of the server: one that goes down cancels what is under way.
 _MAX_FAULTS: Final = 3
@@ -107,7 +100,7 @@ class ServerScorer:
             raise OtherModel(str(error)) from None
         except (ServerUnavailable, DeadlineExceeded) as error:
             raise NoAnswer(
-                f"{self._server}: no server answers: {extract_cause(error)}; "
+                f"{self._server}: no server answers: {one_line(error)}; "
                 "start it, or name another with --server HOST:PORT"
             ) from None
 
@@ -188,7 +181,7 @@ class ServerScorer:
                 return  # it answers, if only that it has too much to do
             return
         raise NoAnswer(
-            f"{self._server}: has not answered for {self._patience:g} s: {extract_cause(error)}; "
+            f"{self._server}: has not answered for {self._patience:g} s: {one_line(error)}; "
             "the same command goes on when it does, and --patience lets it wait longer"
         )
 
@@ -205,6 +198,6 @@ class ServerScorer:
         )
 
 
-def extract_cause(error: ServingError) -> str:
-    """The cause of an error, as the server, or gRPC for its connection, gives it."""
-    return _GRPC_PREFIX.sub("", " ".join(error.message.split())).rstrip("]")
+def one_line(error: ServingError) -> str:
+    """What an error says, on a line, without the model and the address."""
+    return " ".join(error.message.split())

@@ -315,7 +315,7 @@ def _open_scorer(target: _Target, server: _Server | None) -> Iterator["Scorer"]:
         yield LocalScorer(target.directory)
         return
     from export import golden_requests
-    from serving.batch.server_scorer import ServerScorer, extract_cause
+    from serving.batch.server_scorer import ServerScorer, one_line
 
     with server.connection.client(server.address, server.name, server.timeout) as client:
         scorer = ServerScorer(
@@ -323,7 +323,7 @@ def _open_scorer(target: _Target, server: _Server | None) -> Iterator["Scorer"]:
             target.model.version,
             server.address,
             patience=server.patience,
-            on_trouble=lambda error: note(f"waiting for the server: {extract_cause(error)}"),
+            on_trouble=lambda error: note(f"waiting for the server: {one_line(error)}"),
         )
         directory = target.directory
         scorer.check(target.card, () if directory is None else golden_requests.read(directory))

@@ -12,8 +12,10 @@ from .target import Address
 class AsyncGrpcClient(AsyncClient):
     """Asks a model over gRPC; NumPy in and out.
 
-    A call that finds the server unavailable is repeated, up to five attempts, within its deadline.
-    A client belongs to one event loop, and to the process that made it.
+    A call that finds the server unavailable is repeated, up to five attempts, within its deadline;
+    one that finds it too busy until the deadline.
+    Event loops may share a client, each on connections of its own; a process that is forked later
+    must not use it.
 
         async with AsyncGrpcClient("localhost:8500", "customers") as client:
             await client.wait_until_ready()
@@ -21,16 +23,15 @@ class AsyncGrpcClient(AsyncClient):
         answer.cluster_index
 
     Args:
-        address: ``host:port``, or several, which take turns.
+        address: ``host:port``, ``dns:///host:port`` or ``unix:///path``, or several, which take
+            turns.
         model: the model's name on the server.
         options: version, label, timeout, tls, headers, limits and on_bad_row, as
             ``serving.ClientOptions`` has them.
 
     Raises:
-        InvalidInput: an option that there is not, an address of another kind, version and label at
-            once, files of ``tls`` that cannot be used, or encrypted servers of several hosts
-            without ``server_name``.
-        ServerUnavailable: the names of several addresses are all unknown.
+        InvalidInput: an option that there is not, an address of another kind or without a port,
+            version and label at once, or files of ``tls`` that cannot be used.
     """
 
     def __init__(self, address: Address, model: str, **options: Unpack[ClientOptions]) -> None:

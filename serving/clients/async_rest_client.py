@@ -12,8 +12,9 @@ from .target import Address
 class AsyncRestClient(AsyncClient):
     """Asks a model over REST; NumPy in and out.
 
-    A call that finds the server unavailable is repeated, up to five attempts, within its deadline.
-    A client belongs to one event loop.
+    A call that finds the server unavailable is repeated, up to five attempts, within its deadline;
+    one that is refused until later (429 with Retry-After), until the deadline.
+    Event loops may share a client, each on connections of its own.
     An answer does not tell its version: ``version`` of a result is the version that was asked for,
     or None. gRPC is several times faster on many rows.
 
@@ -26,7 +27,7 @@ class AsyncRestClient(AsyncClient):
         address: ``host:port``, ``http://host:port`` or ``https://host:port``, or several, which
             take turns.
         model: the model's name on the server.
-        options: version, label, timeout, tls, headers, limits, on_bad_row and gzip, as
+        options: version, label, timeout, tls, headers, limits, on_bad_row, gzip and proxy, as
             ``serving.RestOptions`` has them.
 
     Raises:

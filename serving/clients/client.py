@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar, Unpack
 
@@ -40,7 +41,7 @@ from .results import (
     Score,
     VersionStatus,
 )
-from .target import Address, Target, parse_addresses
+from .target import Address, Target, parse_addresses, without_password
 from .tensor_sizes import Arrays, declared_sizes, input_sizes, row_bytes
 from .validation import (
     check_declared_inputs,
@@ -75,6 +76,8 @@ class Client:
     Points are anything ``np.asarray`` takes. They travel as float32: a number beyond float32 counts
     as infinity, and a row with NaN or infinity is answered with -1 and fails no other row, unless
     the client was told to refuse it. More rows than the limits allow go in parts, several at once.
+
+    A client that is copied or pickled is made anew, of the same address, model and options.
     """
 
     _connection: Connection
@@ -82,8 +85,10 @@ class Client:
     def __init__(
         self, address: Address, model: str, options: ClientOptions, wire: WireFormat
     ) -> None:
-        place = ", ".join(parse_addresses(address))
+        # A name and a password before the host may go to a server, and into no error.
+        place = ", ".join(map(without_password, parse_addresses(address)))
         check_options(options, wire)
+        self._made_of = address, model, options
         self._target = Target.parse(place, model, options.get("version"), options.get("label"))
         self._limits = options.get("limits") or Limits()
         self._on_bad_row = options.get("on_bad_row", "answer")
@@ -224,6 +229,11 @@ class Client:
         if not self._closed:
             self._closed = True
             self._connection.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        address, model, options = self._made_of
+        kind: Any = type(self)
+        return partial(kind, address, model, **options), ()
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,8 @@ from .target import Address
 class GrpcClient(Client):
     """Asks a model over gRPC; NumPy in and out.
 
-    A call that finds the server unavailable is repeated, up to five attempts, within its deadline.
+    A call that finds the server unavailable is repeated, up to five attempts, within its deadline;
+    one that finds it too busy until the deadline.
     Threads may share a client; a process that is forked later must not use it.
 
         with GrpcClient("localhost:8500", "customers") as client:
@@ -22,16 +23,15 @@ class GrpcClient(Client):
         answer.cluster_index
 
     Args:
-        address: ``host:port``, or several, which take turns.
+        address: ``host:port``, ``dns:///host:port`` or ``unix:///path``, or several, which take
+            turns.
         model: the model's name on the server.
         options: version, label, timeout, tls, headers, limits and on_bad_row, as
             ``serving.ClientOptions`` has them.
 
     Raises:
-        InvalidInput: an option that there is not, an address of another kind, version and label at
-            once, files of ``tls`` that cannot be used, or encrypted servers of several hosts
-            without ``server_name``.
-        ServerUnavailable: the names of several addresses are all unknown.
+        InvalidInput: an option that there is not, an address of another kind or without a port,
+            version and label at once, or files of ``tls`` that cannot be used.
     """
 
     def __init__(self, address: Address, model: str, **options: Unpack[ClientOptions]) -> None:

@@ -1,134 +1,265 @@
 """Connections to a model's servers over gRPC, async and sync."""
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import Any
 
 import grpc
 
+from ..errors import DeadlineExceeded, ServerUnavailable, ServingError
 from . import grpc_messages
+from .call_slots import CallSlots, slots_of
 from .concurrency import gather_in_order
-from .grpc_channel import channel_options, channel_target
+from .connection_failures import describe_failure, grpc_cause
+from .connection_per_loop import ConnectionPerLoop
+from .grpc_channel import channel_options, check_address
 from .operations import Deadline, Operation
 from .options import ClientOptions, Limits, parse_headers
+from .retries import Retries
+from .rotation import REFUSED_SECONDS, SILENT_SECONDS, Rotation
 from .target import Address, Target, parse_addresses
 
 
+@dataclass(frozen=True, eq=False)
+class _Server:
+    """One address: its channel, the channel's methods by path, and the calls under way to it."""
+
+    address: str
+    channel: Any
+    methods: dict[str, Any]
+    slots: CallSlots
+
+
 class _ChannelSettings:
-    """What a channel to the servers needs, whichever of gRPC's two libraries opens it."""
+    """What channels to the servers need, whichever of gRPC's two libraries opens them."""
 
     def __init__(
         self, address: Address, target: Target, limits: Limits, options: ClientOptions
     ) -> None:
-        addresses, tls = parse_addresses(address), options.get("tls")
-        self._in_flight = limits.in_flight
-        self._headers = parse_headers(options.get("headers"))
-        self._place = channel_target(addresses, target)
-        self._options = channel_options(addresses, tls, limits)
-        self._credentials = tls and grpc.ssl_channel_credentials(*tls.pem())
+        self.addresses = parse_addresses(address)
+        for each in self.addresses:
+            check_address(each, target)
+        self.limits = limits
+        self.headers = parse_headers(options.get("headers"))
+        self.tls = options.get("tls")
+        self._options = channel_options(self.tls, limits)
+        self._credentials = self.tls and grpc.ssl_channel_credentials(*self.tls.pem())
 
-    def _open(self, library: Any) -> tuple[Any, dict[str, Any]]:
-        """A channel of ``grpc`` or ``grpc.aio``, and its methods by path."""
+    def open(self, library: Any) -> list[_Server]:
+        """A channel of ``grpc`` or ``grpc.aio`` for each address.
+
+        One for all would take addresses, not names, so that nobody would resolve these again.
+        """
+        return [self._open_one(library, each) for each in self.addresses]
+
+    def _open_one(self, library: Any, address: str) -> _Server:
         channel = (
-            library.insecure_channel(self._place, self._options)
+            library.insecure_channel(address, self._options)
             if self._credentials is None
-            else library.secure_channel(self._place, self._credentials, self._options)
+            else library.secure_channel(address, self._credentials, self._options)
         )
-        return channel, {
+        methods = {
             path: channel.unary_unary(path, response_deserializer=read)
             for path, read in grpc_messages.METHODS.items()
         }
+        return _Server(address, channel, methods, slots_of(address))
 
 
-class AsyncGrpcConnection(_ChannelSettings):
-    """A channel for one event loop."""
+class _Attempts:
+    """The attempts of one call, at servers that take turns."""
 
-    # A channel belongs to the loop that runs when it is made, and a client may be made before.
-    _channel: Any = None
-    _methods: dict[str, Any]
+    def __init__(
+        self,
+        settings: _ChannelSettings,
+        rotation: Rotation[_Server],
+        operation: Operation,
+        deadline: Deadline,
+    ) -> None:
+        self._settings = settings
+        self._rotation = rotation
+        self._target = operation.target
+        self._deadline = deadline
+        self._retries = Retries(deadline)
+        self._last: ServingError | None = None
+
+    def next_pause(self, failure: grpc.RpcError, server: _Server) -> float:
+        """Seconds to wait before the next attempt; raises where there is none."""
+        error = self._error_of(failure, server)
+        if isinstance(error, DeadlineExceeded):
+            self._rotation.skip(server, SILENT_SECONDS)
+        pause = self._retries.next_pause(error)
+        self._last = error
+        return pause
+
+    def _error_of(self, failure: grpc.RpcError, server: _Server) -> ServingError:
+        error = grpc_messages.error_of(failure, self._target)
+        error.__cause__ = failure
+        if isinstance(error, ServerUnavailable):
+            cause = grpc_cause(error.message)
+            if cause is None:
+                return error
+            self._rotation.skip(server, REFUSED_SECONDS)
+            message = describe_failure(server.address, self._settings.tls, cause)
+        elif error.message == grpc_messages.DEADLINE_EXCEEDED:
+            message = f"no answer in {self._deadline.seconds:g} s"
+            if self._last is not None:
+                message += f"; last: {self._last.message}"
+        else:
+            return error
+        described = self._target.error(type(error), message)
+        described.__cause__ = failure
+        return described
+
+
+class _LoopConnection:
+    """Channels for one event loop."""
+
+    def __init__(self, settings: _ChannelSettings) -> None:
+        self._settings = settings
+        self._servers = settings.open(grpc.aio)
+        self._rotation = Rotation(self._servers)
 
     async def send(self, operations: Sequence[Operation], deadline: Deadline) -> list[Any]:
         """The answers to the operations, in their order, within the deadline."""
-        if self._channel is None:
-            self._channel, self._methods = self._open(grpc.aio)
         return await gather_in_order(
-            partial(self._call, deadline=deadline), operations, self._in_flight
+            partial(self._call, deadline=deadline), operations, self._settings.limits.in_flight
         )
 
     async def _call(self, operation: Operation, deadline: Deadline) -> Any:
+        attempts = _Attempts(self._settings, self._rotation, operation, deadline)
+        while True:
+            server = self._rotation.next()
+            try:
+                answer = await self._attempt(server, operation, deadline)
+            except grpc.RpcError as failure:
+                pause = attempts.next_pause(failure, server)
+            else:
+                return grpc_messages.read_answer(operation, answer)
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, server: _Server, operation: Operation, deadline: Deadline) -> Any:
+        target, limit = operation.target, self._settings.limits.connection_in_flight
         path, request = grpc_messages.build_request(operation)
-        seconds = deadline.remaining(operation.target)
-        try:
-            answer = await self._methods[path](request, timeout=seconds, metadata=self._headers)
-        except grpc.RpcError as failure:
-            raise grpc_messages.error_of(failure, operation.target) from failure
-        except grpc.aio.UsageError as failure:
-            raise operation.target.closed_error() from failure
-        except asyncio.CancelledError as failure:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise operation.target.closed_error() from failure
-        return grpc_messages.read_answer(operation, answer)
+        async with server.slots.held_by_task(limit, deadline, target):
+            try:
+                return await server.methods[path](
+                    request, timeout=deadline.remaining(target), metadata=self._settings.headers
+                )
+            except grpc.aio.UsageError as failure:
+                raise target.closed_error() from failure
+            except asyncio.CancelledError as failure:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise
+                raise target.closed_error() from failure
 
     async def close(self) -> None:
-        """Close the channel; a call under way ends with ServerError."""
-        if self._channel is not None:
-            await self._channel.close()
+        """Close the channels; a call under way ends with ServerError."""
+        for server in self._servers:
+            await server.channel.close()
 
 
-class GrpcConnection(_ChannelSettings):
-    """A channel that threads share."""
+class AsyncGrpcConnection(ConnectionPerLoop):
+    """Channels for each event loop that asks."""
 
     def __init__(
         self, address: Address, target: Target, limits: Limits, options: ClientOptions
     ) -> None:
-        super().__init__(address, target, limits, options)
-        self._channel, self._methods = self._open(grpc)
+        super().__init__(
+            partial(_LoopConnection, _ChannelSettings(address, target, limits, options))
+        )
+
+
+class GrpcConnection:
+    """Channels that threads share."""
+
+    def __init__(
+        self, address: Address, target: Target, limits: Limits, options: ClientOptions
+    ) -> None:
+        self._settings = _ChannelSettings(address, target, limits, options)
+        self._servers = self._settings.open(grpc)
+        self._rotation = Rotation(self._servers)
+        self._closed = threading.Event()
 
     def send(self, operations: Sequence[Operation], deadline: Deadline) -> list[Any]:
         """The answers to the operations, in their order, within the deadline."""
         if len(operations) == 1:
             # Without a future: gRPC answers in the thread that waits, and that is quicker.
-            (operation,) = operations
-            return [_read_result(operation, partial(self._call, operation, deadline))]
+            return [self._call(operations[0], deadline)]
         answers: list[Any] = []
-        waiting: deque[tuple[Operation, Any]] = deque()
+        waiting: deque[tuple[Operation, _Server, Any]] = deque()
         rest = iter(operations)
         try:
             while len(answers) < len(operations):
-                for operation in islice(rest, self._in_flight - len(waiting)):
-                    waiting.append((operation, self._call(operation, deadline, future=True)))
-                operation, call = waiting[0]
-                answers.append(_read_result(operation, call.result))
+                for operation in islice(rest, self._settings.limits.in_flight - len(waiting)):
+                    waiting.append((operation, *self._start(operation, deadline)))
+                operation, server, call = waiting[0]
+                answers.append(self._call(operation, deadline, server, call.result))
                 waiting.popleft()
         finally:
-            for _, call in waiting:
+            for _, _, call in waiting:
                 call.cancel()
         return answers
 
-    def _call(self, operation: Operation, deadline: Deadline, *, future: bool = False) -> Any:
-        path, request = grpc_messages.build_request(operation)
-        call = self._methods[path].future if future else self._methods[path]
-        seconds = deadline.remaining(operation.target)
+    def _call(
+        self,
+        operation: Operation,
+        deadline: Deadline,
+        server: _Server | None = None,
+        first: Callable[[], Any] | None = None,
+    ) -> Any:
+        """The answer to an operation, whose first attempt may have been started at a server."""
+        attempts = _Attempts(self._settings, self._rotation, operation, deadline)
+        while True:
+            server = server or self._rotation.next()
+            try:
+                answer = first() if first else self._attempt(server, operation, deadline)
+            except grpc.FutureCancelledError as failure:
+                raise operation.target.closed_error() from failure
+            except grpc.RpcError as failure:
+                pause = attempts.next_pause(failure, server)
+            else:
+                return grpc_messages.read_answer(operation, answer)
+            self._closed.wait(pause)
+            server = first = None
+
+    def _attempt(self, server: _Server, operation: Operation, deadline: Deadline) -> Any:
+        target, limit = operation.target, self._settings.limits.connection_in_flight
+        with server.slots.held(limit, deadline, target):
+            path, request = grpc_messages.build_request(operation)
+            return self._send(server.methods[path], request, target, deadline)
+
+    def _start(self, operation: Operation, deadline: Deadline) -> tuple[_Server, Any]:
+        """The first attempt of an operation, as the future of its answer."""
+        server = self._rotation.next()
+        target, limit = operation.target, self._settings.limits.connection_in_flight
+        server.slots.take(limit, deadline, target)
         try:
-            return call(request, timeout=seconds, metadata=self._headers)
+            path, request = grpc_messages.build_request(operation)
+            call = self._send(server.methods[path].future, request, target, deadline)
+        except BaseException:
+            server.slots.release()
+            raise
+        call.add_done_callback(lambda _: server.slots.release())
+        return server, call
+
+    def _send(
+        self, method: Callable[..., Any], request: bytes, target: Target, deadline: Deadline
+    ) -> Any:
+        try:
+            return method(
+                request, timeout=deadline.remaining(target), metadata=self._settings.headers
+            )
         except ValueError as error:  # gRPC's word for a channel that is closed
-            raise operation.target.closed_error() from error
+            raise target.closed_error() from error
 
     def close(self) -> None:
-        """Close the channel; a call under way ends with ServerError."""
-        self._channel.close()
-
-
-def _read_result(operation: Operation, result: Callable[[], Any]) -> Any:
-    try:
-        answer = result()
-    except grpc.FutureCancelledError as failure:
-        raise operation.target.closed_error() from failure
-    except grpc.RpcError as failure:
-        raise grpc_messages.error_of(failure, operation.target) from failure
-    return grpc_messages.read_answer(operation, answer)
+        """Close the channels; a call under way ends with ServerError."""
+        self._closed.set()
+        for server in self._servers:
+            server.channel.close()

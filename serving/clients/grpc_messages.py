@@ -38,6 +38,8 @@ _CODE_NAMES: Final[Mapping[int, str]] = MappingProxyType(
 )
 #: What gRPC says here of an answer above its limit, which has another name there.
 _TOO_LARGE: Final = "CLIENT: Received message larger than max"
+#: What gRPC says here of a call whose time is over.
+DEADLINE_EXCEEDED: Final = "Deadline Exceeded"
 #: SavedModel's own bookkeeping, which a server lists among the signatures and nobody can call.
 _INIT_OP: Final = "__saved_model_init_op"
 

@@ -48,9 +48,13 @@ class Deadline:
         self.seconds = seconds
         self._end = time.monotonic() + seconds
 
+    def left(self) -> float:
+        """The seconds that are left; below zero when it is over."""
+        return self._end - time.monotonic()
+
     def remaining(self, target: Target) -> float:
         """The seconds that are left. Raises DeadlineExceeded when none is."""
-        seconds = self._end - time.monotonic()
+        seconds = self.left()
         if seconds <= 0:
             raise target.error(DeadlineExceeded, f"no answer in {self.seconds:g} s")
         return seconds

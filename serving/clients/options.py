@@ -1,8 +1,10 @@
 """The options of a client: version and time limit of its calls, sizes of messages, TLS, headers."""
 
 import math
+import os
 import ssl
 from collections.abc import Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypedDict
@@ -20,6 +22,9 @@ MAX_MESSAGE_BYTES: Final = 2**31 - 1
 
 #: Headers by which HTTP finds the end of a body, and what is in it.
 _RESERVED_HEADERS: Final = frozenset({"content-length", "content-encoding", "transfer-encoding"})
+
+#: Files of certificates in a folder, as OpenSSL finds them: a hash, and a number.
+_HASHED_NAME: Final = "????????.[0-9]"
 
 #: Room in a message for the names, the shapes and the model's name.
 _OVERHEAD_BYTES: Final = 4096
@@ -42,17 +47,20 @@ class Limits:
             default every gRPC server and proxy takes them.
         answer_bytes: the largest answer that is read, in bytes; a larger one is ResourceExhausted.
         in_flight: the most requests of one call that are under way at a time.
+        connection_in_flight: the most requests to one address that are under way at a time, of all
+            calls, clients, threads and tasks of the process; the others wait their turn. TensorFlow
+            Serving refuses what is above ``--grpc_max_threads``, four a core unless set.
     """
 
     rows: int = 65_536
     message_bytes: int = 4 * 2**20
     answer_bytes: int = MAX_MESSAGE_BYTES
     in_flight: int = 4
+    connection_in_flight: int = 8
 
     def __post_init__(self) -> None:
         least = {"message_bytes": 2 * _OVERHEAD_BYTES}
-        for name in ("rows", "message_bytes", "answer_bytes", "in_flight"):
-            value = getattr(self, name)
+        for name, value in vars(self).items():
             most = math.inf if name == "rows" else MAX_MESSAGE_BYTES
             is_number = isinstance(value, int) and not isinstance(value, bool)
             if not is_number or not least.get(name, 1) <= value <= most:
@@ -78,7 +86,9 @@ class Tls:
         Tls(ca="ca.pem", certificate="me.pem", key="me.key")  # the server asks who we are
 
     Attributes:
-        ca: certificates of the authorities that may vouch for the server.
+        ca: certificates of the authorities that may vouch for the server. None, the default, is
+            those that Python's ``ssl`` trusts: of the files that ``SSL_CERT_FILE`` and
+            ``SSL_CERT_DIR`` name, else the system's.
         certificate: what we show when the server asks who we are, with its chain.
         key: the private key to it.
         server_name: the name on the server's certificate, where it is not that of the address.
@@ -110,17 +120,36 @@ class Tls:
         return context
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
-        """The contents of ``ca``, ``key`` and ``certificate``.
+        """The contents of ``ca``, ``key`` and ``certificate``, for gRPC.
 
         Raises:
-            InvalidInput: a file cannot be read, or is not PEM.
+            InvalidInput: a file cannot be read, or is not PEM, or there is no authority to trust.
         """
-        self.context()  # gRPC would only log that a file is no PEM
-        ca, key, certificate = (
+        context = self.context()  # gRPC would only log that a file is no PEM
+        key, certificate = (
             None if file is None else Path(file).read_bytes()
-            for file in (self.ca, self.key, self.certificate)
+            for file in (self.key, self.certificate)
         )
+        # Of itself, gRPC trusts a list of its own.
+        ca = _trusted(context) if self.ca is None else Path(self.ca).read_bytes()
         return ca, key, certificate
+
+
+def _trusted(context: ssl.SSLContext) -> bytes:
+    """The authorities that a context of Python's trusts by default, as PEM."""
+    found = dict.fromkeys(context.get_ca_certs(binary_form=True))
+    # OpenSSL reads those in folders only when a server shows a certificate of theirs.
+    paths = ssl.get_default_verify_paths()
+    folders = os.environ.get(paths.openssl_capath_env, paths.openssl_capath)
+    for folder in filter(None, folders.split(os.pathsep)):
+        for file in sorted(Path(folder).glob(_HASHED_NAME)):
+            with suppress(OSError, ValueError):  # as OpenSSL passes over them
+                found[ssl.PEM_cert_to_DER_cert(file.read_text("ascii"))] = None
+    if not found:
+        raise InvalidInput(
+            "neither SSL_CERT_FILE nor the system has an authority to trust; give Tls(ca=...)"
+        )
+    return "".join(map(ssl.DER_cert_to_PEM_cert, found)).encode()
 
 
 class CallOptions(TypedDict, total=False):
@@ -160,13 +189,17 @@ class ClientOptions(CallOptions, total=False):
 
 
 class RestOptions(ClientOptions, total=False):
-    """What a client over REST takes: ``ClientOptions``, and one more.
+    """What a client over REST takes: ``ClientOptions``, and two more.
 
     Attributes:
         gzip: send bodies compressed; worth it where the network is slower than the processor.
+        proxy: the proxy that every request goes through, as ``http://host:port`` or
+            ``http://user:password@host:port``. None, the default, is none: no proxy is taken from
+            the environment.
     """
 
     gzip: bool
+    proxy: str | None
 
 
 @dataclass(frozen=True)

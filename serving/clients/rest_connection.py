@@ -2,13 +2,9 @@
 
 import asyncio
 import gzip
-import itertools
-import math
 import os
-import random
 import socket
 import ssl
-import time
 import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import CancelledError
@@ -23,18 +19,19 @@ from ..errors import (
     ResourceExhausted,
     ServerError,
     ServerUnavailable,
+    ServingError,
 )
 from . import rest_messages
+from .call_slots import slots_of
 from .concurrency import LoopThread, gather_in_order
+from .connection_failures import describe_failure, exception_cause
+from .connection_per_loop import ConnectionPerLoop
 from .operations import Deadline, Operation, Predict
 from .options import Limits, RestOptions, Tls, parse_headers
 from .rest_messages import HttpRequest
-from .target import Address, Target, parse_addresses
-
-#: Seconds before the second attempt, the third, …: the rule of the gRPC client. Retries that were
-#: in step would hit a server that has trouble all at once, so that each is varied by a fifth.
-PAUSES: Final = (0.1, 0.2, 0.4, 0.8)
-_JITTER: Final = 0.2
+from .retries import Retries
+from .rotation import REFUSED_SECONDS, SILENT_SECONDS, Rotation
+from .target import Address, Target, parse_addresses, without_password
 
 #: ssl.SSLError: what the other end complains of after the handshake comes through httpx as it is.
 _CONNECTION_ERRORS: Final = (
@@ -63,64 +60,71 @@ _SMALLEST_COMPRESSED: Final = 1024
 #: The fastest: what gzip is to save is mostly digits, where more effort saves little more.
 _GZIP_LEVEL: Final = 1
 
-#: Seconds that a server which did not answer is passed over, where there are others.
-_SKIP_SECONDS: Final = 10.0
-
 #: Bytes of values, or of JSON, that are written or read in less time than a thread takes to start.
 _SMALLEST_IN_THREAD: Final = 4096
 
 _T = TypeVar("_T")
 
 
-class _Rotation:
-    """Servers that take turns; one that did not answer is passed over while others do."""
-
-    def __init__(self, urls: Sequence[str]) -> None:
-        self._last = dict.fromkeys(urls, -math.inf)  # when it did not answer
-        self._cycle = itertools.cycle(self._last)
-
-    def __len__(self) -> int:
-        return len(self._last)
-
-    def next(self) -> str:
-        since = time.monotonic() - _SKIP_SECONDS
-        turn = itertools.islice(self._cycle, len(self))
-        return next((url for url in turn if self._last[url] <= since), None) or next(self._cycle)
-
-    def skip(self, url: str) -> None:
-        self._last[url] = time.monotonic()
-
-
-class AsyncRestConnection:
-    """Connections to servers that take turns, for an event loop."""
+class _RestSettings:
+    """What connections to the servers need, of whichever event loop they are."""
 
     def __init__(
         self, address: Address, target: Target, limits: Limits, options: RestOptions
     ) -> None:
-        tls = options.get("tls")
-        headers = parse_headers(options.get("headers"))
-        scheme = "http" if tls is None else "https"
-        urls = [rest_messages.base_url(each, scheme, target) for each in parse_addresses(address)]
-        self._rotation = _Rotation(urls)
-        self._limits = limits
-        self._gzip_bodies = options.get("gzip", False)
-        self._extensions = (
-            {} if tls is None or tls.server_name is None else {"sni_hostname": tls.server_name}
-        )
-        https = any(url.startswith("https:") for url in urls)
+        self.limits = limits
+        self.tls = options.get("tls")
+        self.gzip_bodies = options.get("gzip", False)
+        self.headers = parse_headers(options.get("headers"))
+        self.proxy = rest_messages.parse_proxy(options.get("proxy"), target)
+        scheme = "http" if self.tls is None else "https"
+        self.urls = [
+            rest_messages.base_url(each, scheme, target) for each in parse_addresses(address)
+        ]
+        self.is_encrypted = any(url.startswith("https:") for url in self.urls)
+        # Reading the authorities that the system trusts takes a while; plain HTTP needs none.
+        self._verify = (self.tls or Tls()).context() if self.is_encrypted else False
+
+    def open(self) -> httpx.AsyncClient:
+        """A client of HTTP, without a connection yet."""
         transport = httpx.AsyncHTTPTransport(
-            # Reading the authorities that the system trusts takes a while; plain HTTP needs none.
-            verify=(tls or Tls()).context() if https else False,
+            verify=self._verify,
+            proxy=self.proxy,
             socket_options=_KEEPALIVE,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
         )
+        # The deadline is around a whole exchange. httpx has time limits for each step of it only,
+        # and a server that sends a byte now and then would never meet them.
+        return httpx.AsyncClient(transport=transport, headers=self.headers, timeout=None)
+
+    def place(self, url: str) -> tuple[str, Tls | None]:
+        """How errors name a server and the way to it, and its TLS."""
+        place = without_password(url)
+        if self.proxy is not None:
+            place += f" by the proxy {self.proxy.url}"  # without its password
+        return place, (self.tls or Tls()) if url.startswith("https:") else None
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """What httpx is told with each request besides."""
+        if self.tls is None or self.tls.server_name is None:
+            return {}
+        return {"sni_hostname": self.tls.server_name}
+
+
+class _LoopConnection:
+    """Connections to servers that take turns, for one event loop."""
+
+    def __init__(self, settings: _RestSettings) -> None:
+        self._settings = settings
+        self._limits = settings.limits
+        self._rotation = Rotation(settings.urls)
+        self._slots = {url: slots_of(url) for url in settings.urls}
         self._under_way: set[asyncio.Timeout] = set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
-        # The deadline is around a whole exchange. httpx has time limits for each step of it only,
-        # and a server that sends a byte now and then would never meet them.
-        self._http = httpx.AsyncClient(transport=transport, headers=headers, timeout=None)
+        self._http = settings.open()
 
     async def send(self, operations: Sequence[Operation], deadline: Deadline) -> list[Any]:
         """The answers to the operations, in their order, within the deadline."""
@@ -140,39 +144,39 @@ class AsyncRestConnection:
         if self._closed:
             raise target.closed_error()
         asked: str | None = None  # the server that has not answered yet
-        failure: ServerUnavailable | None = None
+        failure: ServingError | None = None
+        retries = Retries(deadline)
         try:
             async with self._timeout(deadline.remaining(target)):
                 size = operation.size if isinstance(operation, Predict) else 0
                 request = await _run_in_thread(rest_messages.build_request, operation, size=size)
-                for pause in (0.0, *PAUSES):
-                    await asyncio.sleep(pause * random.uniform(1 - _JITTER, 1 + _JITTER))
-                    # Leaves time for the other servers when one takes no connection. The limit of
-                    # httpx comes before ours: a handshake that we cancel leaves its socket open.
-                    connect = min(
-                        deadline.seconds / len(self._rotation),
-                        _CONNECT_SHARE * deadline.remaining(target),
-                    )
+                while True:
                     asked = self._rotation.next()
                     try:
-                        body = await self._attempt(request, asked, connect)
+                        response, body = await self._attempt(request, asked, deadline)
                     except ServerUnavailable as error:
-                        asked, failure = None, error
-                        continue
-                    return await _run_in_thread(
-                        rest_messages.read_answer, operation, body, size=len(body)
-                    )
+                        failure, pause = error, retries.next_pause(error)
+                    else:
+                        if response.is_success:
+                            return await _run_in_thread(
+                                rest_messages.read_answer, operation, body, size=len(body)
+                            )
+                        failure = rest_messages.error_of(
+                            response.status_code, response.reason_phrase, body, target
+                        )
+                        seconds = rest_messages.retry_after(response.headers)
+                        pause = retries.next_pause(failure, asked=seconds)
+                    asked = None
+                    await asyncio.sleep(pause)
         except TimeoutError:
             if self._closed:
                 raise target.closed_error() from None
             if asked is not None:
-                self._rotation.skip(asked)
+                self._rotation.skip(asked, SILENT_SECONDS)
             message = f"no answer in {deadline.seconds:g} s"
             if failure is not None:
                 message += f"; last: {failure.message}"
             raise target.error(DeadlineExceeded, message) from failure
-        assert failure is not None
-        raise failure
 
     @asynccontextmanager
     async def _timeout(self, seconds: float) -> AsyncIterator[None]:
@@ -187,36 +191,49 @@ class AsyncRestConnection:
                 if not self._under_way:
                     self._idle.set()
 
-    async def _attempt(self, request: HttpRequest, url: str, connect: float) -> bytes:
+    async def _attempt(
+        self, request: HttpRequest, url: str, deadline: Deadline
+    ) -> tuple[httpx.Response, bytes]:
+        """What a server answers, and the body."""
         target = request.target
         headers, body = {}, request.body
         if body is not None:
             headers["Content-Type"] = "application/json"
-            if self._gzip_bodies and len(body) >= _SMALLEST_COMPRESSED:
+            if self._settings.gzip_bodies and len(body) >= _SMALLEST_COMPRESSED:
                 headers["Content-Encoding"] = "gzip"
                 body = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL)
+        slots, limit = self._slots[url], self._limits.connection_in_flight
         try:
-            async with self._http.stream(
-                request.method,
-                url + request.path,
-                content=body,
-                headers=headers,
-                extensions=self._extensions,
-                timeout=httpx.Timeout(None, connect=connect),
-            ) as response:
-                content = await self._read(response, target)
+            async with (
+                slots.held_by_task(limit, deadline, target),
+                self._http.stream(
+                    request.method,
+                    url + request.path,
+                    content=body,
+                    headers=headers,
+                    extensions=self._settings.extensions,
+                    timeout=httpx.Timeout(None, connect=self._connect_seconds(deadline, target)),
+                ) as response,
+            ):
+                return response, await self._read(response, target)
         except _CONNECTION_ERRORS as error:
-            self._rotation.skip(url)
-            message = f"{type(error).__name__}: {error}"
+            is_silent = isinstance(error, httpx.ConnectTimeout)
+            self._rotation.skip(url, SILENT_SECONDS if is_silent else REFUSED_SECONDS)
+            message = describe_failure(*self._settings.place(url), exception_cause(error))
             raise target.error(ServerUnavailable, message) from error
         except httpx.HTTPError as error:
             message = f"{type(error).__name__}: {error}"
             raise target.error(ServerError, message) from error
-        if not response.is_success:
-            raise rest_messages.error_of(
-                response.status_code, response.reason_phrase, content, target
-            )
-        return content
+
+    def _connect_seconds(self, deadline: Deadline, target: Target) -> float:
+        """The seconds that a connection may take to be made.
+
+        Leaves time for the other servers when one takes no connection. The limit of httpx comes
+        before ours: a handshake that we cancel leaves its socket open.
+        """
+        return min(
+            deadline.seconds / len(self._rotation), _CONNECT_SHARE * deadline.remaining(target)
+        )
 
     async def _read(self, response: httpx.Response, target: Target) -> bytes:
         blocks, size = [], 0
@@ -241,6 +258,15 @@ class AsyncRestConnection:
         await self._http.aclose()
 
 
+class AsyncRestConnection(ConnectionPerLoop):
+    """Connections for each event loop that asks."""
+
+    def __init__(
+        self, address: Address, target: Target, limits: Limits, options: RestOptions
+    ) -> None:
+        super().__init__(partial(_LoopConnection, _RestSettings(address, target, limits, options)))
+
+
 class RestConnection:
     """The same for threads, which share it: an event loop in a thread of its own.
 
@@ -250,13 +276,13 @@ class RestConnection:
     def __init__(
         self, address: Address, target: Target, limits: Limits, options: RestOptions
     ) -> None:
-        self._connect = partial(AsyncRestConnection, address, target, limits, options)
+        self._settings = _RestSettings(address, target, limits, options)
         self.open()
         _CONNECTIONS.add(self)
 
     def open(self) -> None:
         """A loop and connections, of this process."""
-        self._connection = self._connect()
+        self._connection = _LoopConnection(self._settings)
         self.loop = LoopThread("RestClient")
 
     def send(self, operations: Sequence[Operation], deadline: Deadline) -> list[Any]:

@@ -7,7 +7,10 @@ writes a row of them on a line, where it writes a column one number a line.
 """
 
 import json
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from itertools import chain
 from typing import Any, Final
 from urllib.parse import quote
@@ -25,7 +28,7 @@ from .grpc_messages import read_signatures
 from .operations import GetMetadata, GetStatus, Operation, Predict
 from .options import RestOptions, WireFormat
 from .results import ModelMetadata, Prediction, VersionStatus
-from .target import Target
+from .target import Target, without_password
 from .tensor_sizes import Arrays, input_sizes
 from .validation import check_output
 
@@ -61,6 +64,7 @@ def base_url(address: str, scheme: str, target: Target) -> str:
         InvalidInput: the address is of another kind, or has another scheme than is meant.
     """
     url = address if "://" in address else f"{scheme}://{address}"
+    shown = without_password(address)
     try:
         parts = httpx.URL(url)
         in_range = parts.port is None or 0 < parts.port < 65536
@@ -70,13 +74,33 @@ def base_url(address: str, scheme: str, target: Target) -> str:
     if not valid or parts.query or parts.fragment:
         raise target.error(
             InvalidInput,
-            f"{address!r} is no address of a REST server; give host:port or http://host:port",
+            f"{shown!r} is no address of a REST server; give host:port or http://host:port",
         )
     if scheme == "https" and parts.scheme == "http":
         raise target.error(
-            InvalidInput, f"{address!r} is in plain text, and tls= was given; give host:port"
+            InvalidInput, f"{shown!r} is in plain text, and tls= was given; give host:port"
         )
     return url.rstrip("/")
+
+
+def parse_proxy(proxy: str | None, target: Target) -> httpx.Proxy | None:
+    """The proxy of an address ``http://host:port`` or ``https://host:port``.
+
+    Raises:
+        InvalidInput: it is of another kind.
+    """
+    if proxy is None:
+        return None
+    try:
+        url = httpx.URL(proxy)
+        if url.scheme in ("http", "https") and url.host:
+            return httpx.Proxy(url)
+    except (TypeError, httpx.InvalidURL):
+        pass
+    shown = without_password(proxy) if isinstance(proxy, str) else proxy
+    raise target.error(
+        InvalidInput, f"proxy={shown!r} is no proxy; give http://host:port or https://host:port"
+    )
 
 
 def build_request(operation: Operation) -> HttpRequest:
@@ -205,6 +229,20 @@ def error_of(status: int, reason: str, body: bytes, target: Target) -> ServingEr
     if not isinstance(message, str) or not message:
         message = f"HTTP {status} {reason}".rstrip()
     return target.error(error_of_status(status, message), message)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds that a server asks to wait before the next attempt; None where it does not."""
+    asked = headers.get("retry-after", "")
+    try:
+        seconds = int(asked) if asked.isdecimal() else _seconds_until(asked)
+    except ValueError:  # neither a number nor a date
+        return None
+    return max(0.0, seconds)
+
+
+def _seconds_until(date: str) -> float:
+    return parsedate_to_datetime(date).timestamp() - time.time()
 
 
 def _parse_object(body: bytes, target: Target) -> dict[str, Any]:

@@ -82,6 +82,12 @@ def _is_name(text: str) -> bool:
     return bool(text) and text not in (".", "..") and text.isprintable()
 
 
+def without_password(address: str) -> str:
+    """The address as an error may show it: of ``http://user:password@host`` the host alone."""
+    scheme, separator, place = address.rpartition("://")
+    return scheme + separator + place.rpartition("@")[2]
+
+
 def parse_addresses(address: Address) -> tuple[str, ...]:
     """One address or several, as a list of at least one. Raises InvalidInput."""
     try:
@@ -94,5 +100,6 @@ def parse_addresses(address: Address) -> tuple[str, ...]:
         # gRPC takes a port modulo 65536, and would ask whoever listens there.
         port = each.rpartition(":")[2].rstrip("/")
         if port.isdecimal() and not 0 < int(port) <= _HIGHEST_PORT:
-            raise InvalidInput(f"{each!r} has no port from 1 to {_HIGHEST_PORT}; give HOST:PORT")
+            shown = without_password(each)
+            raise InvalidInput(f"{shown!r} has no port from 1 to {_HIGHEST_PORT}; give HOST:PORT")
     return addresses

@@ -169,6 +169,9 @@ class FakeServer:
         sent_headers: the headers of each call.
         rows, versions, request_bytes: of each call of Predict, what it asked.
         most_at_once: the most calls that were under way at a time.
+        allowed_at_once: above it, calls are refused as TensorFlow Serving refuses what is above
+            ``--grpc_max_threads``; None is no limit. gRPC alone; a call counts until it is over.
+        refused: the number of calls that were.
     """
 
     def __init__(self) -> None:
@@ -186,7 +189,8 @@ class FakeServer:
         self.rows: list[int] = []
         self.versions: list[int] = []
         self.request_bytes: list[int] = []
-        self.at_once = self.most_at_once = 0
+        self.at_once = self.most_at_once = self.refused = self._threads = 0
+        self.allowed_at_once: int | None = None
         self._lock = threading.Lock()
 
     def predicts(self) -> int:
@@ -195,7 +199,7 @@ class FakeServer:
 
     @contextlib.contextmanager
     def under_way(self, call: str) -> Iterator[None]:
-        """One call, from its start to its end."""
+        """One call, until it is answered."""
         with self._lock:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
@@ -208,6 +212,18 @@ class FakeServer:
         finally:
             with self._lock:
                 self.at_once -= 1
+
+    def take_thread(self) -> bool:
+        """Whether a call may begin; then it has a thread until ``give_thread``."""
+        with self._lock:
+            may_begin = self.allowed_at_once is None or self._threads < self.allowed_at_once
+            self._threads += may_begin
+            self.refused += not may_begin
+        return may_begin
+
+    def give_thread(self) -> None:
+        with self._lock:
+            self._threads -= 1
 
     def asked(self, version: int, inputs: Arrays, size: int) -> None:
         """Keep what a call of Predict asked."""
@@ -239,10 +255,16 @@ class FakeServer:
 
 
 class FakeGrpcServer(FakeServer):
-    def __init__(self, port: int = 0, credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(
+        self,
+        port: int = 0,
+        credentials: grpc.ServerCredentials | None = None,
+        host: str = "127.0.0.1",
+        threads: int = 8,
+    ) -> None:
         super().__init__()
         self._server = grpc.server(
-            ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", -1)]
+            ThreadPoolExecutor(threads), options=[("grpc.max_receive_message_length", -1)]
         )
         services: dict[str, dict[str, tuple[Callable[[Any], Any], Any]]] = {
             "tensorflow.serving.PredictionService": {
@@ -265,17 +287,21 @@ class FakeGrpcServer(FakeServer):
             self._server.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(service, handlers),)
             )
-        place = f"127.0.0.1:{port}"
+        place = host if host.startswith("unix:") else f"{host}:{port}"
         if credentials is None:
             port = self._server.add_insecure_port(place)
         else:
             port = self._server.add_secure_port(place, credentials)
-        self.address = f"127.0.0.1:{port}"
+        self.address = host if host.startswith("unix:") else f"{host}:{port}"
         self.tensor_content = False
         self._server.start()
 
     def _guarded(self, name: str, method: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
         def handle(request: Any, context: grpc.ServicerContext) -> Any:
+            if not self.take_thread():
+                context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Server Threadpool Exhausted")
+            if not context.add_callback(self.give_thread):
+                self.give_thread()  # the client is gone already
             try:
                 self.sent_headers.append(
                     {name: str(value) for name, value in context.invocation_metadata()}
@@ -367,6 +393,8 @@ class FakeRestServer(FakeServer):
                 self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(content)))
+                for name, value in owner.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)
 
@@ -389,6 +417,7 @@ class FakeRestServer(FakeServer):
             )
         self.address = f"127.0.0.1:{self._server.server_port}"
         self.bodies: list[bytes] = []
+        self.headers: dict[str, str] = {}  # of each answer besides
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
 

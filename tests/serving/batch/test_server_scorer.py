@@ -19,7 +19,7 @@ from export.golden_requests import GoldenRequest
 from serving.batch import assignments, score_files
 from serving.batch.errors import NoAnswer, OtherModel
 from serving.batch.output_folder import OutputFolder
-from serving.batch.server_scorer import ServerScorer, extract_cause
+from serving.batch.server_scorer import ServerScorer
 from serving.clients.grpc_client import GrpcClient
 from serving.errors import ServingError
 from tests.serving.cli.command import COMMAND, environment
@@ -109,32 +109,9 @@ def test_where_nothing_answers_one_line_says_so_and_what_to_do(address: str) -> 
         with pytest.raises(NoAnswer) as caught:
             scorer.check(CARD, ())
     assert str(caught.value) == (
-        f"{address}: no server answers: Connection refused; "
-        "start it, or name another with --server HOST:PORT"
+        f"{address}: no server answers: no connection to 127.0.0.1:1: connection refused; nothing "
+        "listens there; start it, or name another with --server HOST:PORT"
     )
-
-
-@pytest.mark.parametrize(
-    ("message", "words"),
-    [
-        (
-            "failed to connect to all addresses; last error: UNKNOWN: ipv4:10.0.0.1:8500: "
-            "Failed to connect to remote host: connect: Connection refused (111)",
-            "Connection refused (111)",
-        ),
-        (
-            "errors resolving models:8500: [field:hostname lookup error:address lookup failed for "
-            "models:8500: Domain name not found]",
-            "Domain name not found",
-        ),
-        ("Servable not found for request: Specific(customers, 2)", None),
-        ("Socket closed", None),
-    ],
-)
-def test_of_what_grpc_says_of_a_connection_the_cause_is_told(
-    message: str, words: str | None
-) -> None:
-    assert extract_cause(ServingError(message)) == (words or message)
 
 
 def test_another_version_another_model_or_another_size_stops_before_any_row(
@@ -268,6 +245,20 @@ def test_a_server_that_restarts_in_the_middle_loses_no_row_and_repeats_none(
     assert found["cluster_index"].to_pylist() == wanted.cluster_index.tolist()
     np.testing.assert_array_equal(found["distance"].to_numpy(), wanted.distance)
     assert first.most_at_once <= 4
+
+
+def test_a_server_that_refuses_what_is_above_its_threads_scores_every_row(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", POINTS)
+    job, tables = job_of([tmp_path / "rows.npy"], tmp_path / "out", part_rows=10)
+    told: list[ServingError] = []
+    with FakeGrpcServer(threads=32) as server:
+        server.allowed_at_once = 2
+        scorer = scorer_of(server, on_trouble=told.append)
+        assert score_files(job, tables, scorer, at_a_time=8)["rows"] == 400
+        assert server.refused > 0
+    assert told == []
+    found = pq.read_table(tmp_path / "out" / "scored")
+    assert found["cluster_index"].to_pylist() == expected(POINTS).cluster_index.tolist()
 
 
 def test_the_command_asks_a_server_without_tensorflow_by_a_card_alone(

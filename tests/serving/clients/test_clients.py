@@ -367,7 +367,8 @@ def test_an_option_that_there_is_not_is_refused(connect: Callable[..., Client]) 
     text = str(raised.value)
     assert text.startswith("a client over ")
     assert "has no option time_out; its options are " in text
-    assert "label, limits, on_bad_row, timeout, tls, version" in text
+    assert "label, limits, on_bad_row, " in text
+    assert "timeout, tls, version" in text
     assert "\n" not in text
 
 
@@ -422,14 +423,31 @@ def test_what_lies_under_a_mask_is_no_value(client: Client) -> None:
     [
         (GrpcClient, "http://localhost:8501"),
         (GrpcClient, "localhost"),
+        (GrpcClient, "::1"),
+        (GrpcClient, "[::1]"),
+        (GrpcClient, "dns:///models"),
+        (GrpcClient, "ipv4:10.0.0.1"),
+        (GrpcClient, "me:SECRET@models:8500"),
+        (GrpcClient, "ftp://me:SECRET@models:8500"),
+        (GrpcClient, "me:SECRET@models"),
+        (RestClient, "grpc://me:SECRET@models:8501"),
+        (RestClient, "http://me:SECRET@models:8501?x"),
         (RestClient, "grpc://localhost:8500"),
         (RestClient, "localhost:port"),
         (RestClient, ""),
     ],
 )
 def test_an_address_of_another_kind_is_refused(kind: type[Client], address: str) -> None:
-    with pytest.raises(InvalidInput, match="is no address of a"):
+    with pytest.raises(InvalidInput, match="is no address of a") as raised:
         kind(address, "customers")
+    assert "SECRET" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["localhost", "[::1]", "dns:///models", "models"])
+def test_a_port_is_asked_for_where_none_is_given(address: str) -> None:
+    with pytest.raises(InvalidInput, match="as it has no port; give") as raised:
+        GrpcClient(address, "customers")
+    assert f"give host:port, as in {address}:8500" in str(raised.value)
 
 
 def test_a_model_without_a_name_is_refused(wire: Wire) -> None:

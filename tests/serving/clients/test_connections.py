@@ -4,7 +4,7 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from serving import (
     DeadlineExceeded,
     GrpcClient,
     InvalidInput,
+    ModelNotFound,
     RestClient,
     ServerUnavailable,
     Tls,
@@ -26,6 +27,8 @@ from serving import (
 
 from ..fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
 from .conftest import Wire
+from .name_server import NameServer
+from .tunnel import Tunnel
 
 pytestmark = pytest.mark.slow
 
@@ -36,10 +39,13 @@ POINTS = np.ones((4, 2), np.float32)
 
 @dataclass
 class Papers:
-    """An authority, the server's certificate for 127.0.0.1 and ``models.internal``, a client's."""
+    """An authority, the certificates of servers, one for 127.0.0.1 and ``models.internal`` and one
+    for ``localhost``, and a client's.
+    """
 
     folder: Path
     server: trustme.LeafCert
+    local: trustme.LeafCert
 
     @property
     def ca(self) -> Path:
@@ -59,19 +65,26 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
     me.private_key_pem.write_to_path(folder / "me.key")
     (folder / "me.pem").write_bytes(b"".join(blob.bytes() for blob in me.cert_chain_pems))
     trustme.CA().cert_pem.write_to_path(folder / "other.pem")
-    return Papers(folder, authority.issue_cert("127.0.0.1", "models.internal"))
+    certificates = (
+        authority.issue_cert("127.0.0.1", "models.internal"),
+        authority.issue_cert("localhost"),
+    )
+    return Papers(folder, *certificates)
 
 
-def secure_server(wire: Wire, papers: Papers, *, mutual: bool = False) -> FakeServer:
+def secure_server(
+    wire: Wire, papers: Papers, *, mutual: bool = False, certificate: Any = None
+) -> FakeServer:
     """A server of that protocol which shows its certificate, and if asked wants to see one."""
     ca = papers.ca.read_bytes()
+    certificate = certificate or papers.server
     if wire.start_server is FakeGrpcServer:
-        chain = b"".join(blob.bytes() for blob in papers.server.cert_chain_pems)
-        pair = (papers.server.private_key_pem.bytes(), chain)
+        chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+        pair = (certificate.private_key_pem.bytes(), chain)
         credentials = grpc.ssl_server_credentials([pair], ca if mutual else None, mutual)
         return FakeGrpcServer(credentials=credentials)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    papers.server.configure_cert(context)
+    certificate.configure_cert(context)
     if mutual:
         context.load_verify_locations(cadata=ca.decode())
         context.verify_mode = ssl.CERT_REQUIRED
@@ -95,14 +108,27 @@ def test_a_server_that_asks_who_we_are_is_shown(wire: Wire, papers: Papers) -> N
             assert client.assign(POINTS).cluster_index.shape == (4,)
         with (
             wire.client(server.address, "customers", tls=Tls(ca=papers.ca)) as client,
-            pytest.raises((ServerUnavailable, DeadlineExceeded)),
+            pytest.raises(
+                ServerUnavailable, match=r"asks who we are, give Tls\(certificate=..., key=...\)"
+            ),
         ):
             client.assign(POINTS, timeout=2)
 
 
-@pytest.mark.parametrize("doubt", ["authority", "name", "plain text"])
-def test_a_server_that_cannot_be_trusted_is_not_asked(
-    wire: Wire, papers: Papers, doubt: str
+@pytest.mark.parametrize(
+    ("doubt", "said"),
+    [
+        (
+            "authority",
+            r"TLS: the server's certificate is not trusted; give its authority as Tls\(ca",
+        ),
+        ("name", r"TLS: the server's certificate is for another name; .* Tls\(server_name=...\)"),
+        ("plain text", r"the server closed it; where it speaks TLS only, give tls=Tls\(\)"),
+    ],
+)
+@pytest.mark.parametrize("timeout", [0.5, 2])
+def test_a_server_that_cannot_be_trusted_is_not_asked_and_the_error_says_why(
+    wire: Wire, papers: Papers, doubt: str, said: str, timeout: float
 ) -> None:
     tls = {
         "authority": Tls(ca=papers.folder / "other.pem"),
@@ -112,10 +138,47 @@ def test_a_server_that_cannot_be_trusted_is_not_asked(
     with (
         secure_server(wire, papers) as server,
         wire.client(server.address, "customers", tls=tls) as client,
-        pytest.raises((ServerUnavailable, DeadlineExceeded)),
+        pytest.raises(ServerUnavailable, match=said) as raised,
     ):
-        client.assign(POINTS, timeout=2)
+        client.assign(POINTS, timeout=timeout)
+    assert f"{server.address}: " in raised.value.message
     assert server.calls == []
+
+
+def test_a_server_in_plain_text_does_not_speak_tls(wire: Wire, server: FakeServer) -> None:
+    with (
+        wire.client(server.address, "customers", tls=Tls()) as client,
+        pytest.raises(ServerUnavailable, match="TLS: the server does not speak it; leave tls out"),
+    ):
+        client.assign(POINTS)
+
+
+def test_without_a_file_those_are_trusted_whom_python_trusts(
+    wire: Wire, papers: Papers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_DIR", str(papers.folder / "none"))
+    for ca, is_trusted in ((papers.folder / "other.pem", False), (papers.ca, True)):
+        monkeypatch.setenv("SSL_CERT_FILE", str(ca))
+        with (
+            secure_server(wire, papers) as server,
+            wire.client(server.address, "customers", tls=Tls()) as client,
+            nullcontext() if is_trusted else pytest.raises(ServerUnavailable, match="not trusted"),
+        ):
+            client.assign(POINTS)
+
+
+def test_grpc_trusts_a_folder_of_authorities_as_python_does(
+    grpc_wire: Wire, papers: Papers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("SSL_CERT_DIR", f"{tmp_path / 'none'}:{tmp_path}")
+    with secure_server(grpc_wire, papers) as server:
+        with pytest.raises(InvalidInput, match=r"has an authority to trust; give Tls\(ca=...\)"):
+            grpc_wire.client(server.address, "customers", tls=Tls())
+        (tmp_path / "0123abcd.0").write_bytes(papers.ca.read_bytes())
+        (tmp_path / "0123abcd.1").write_text("no certificate")
+        with grpc_wire.client(server.address, "customers", tls=Tls()) as client:
+            assert client.assign(POINTS).cluster_index.shape == (4,)
 
 
 def test_the_certificate_may_be_for_a_name_that_is_told(wire: Wire, papers: Papers) -> None:
@@ -134,13 +197,16 @@ def test_several_encrypted_servers_take_turns(wire: Wire, papers: Papers) -> Non
             _ask_until(client, lambda: bool(one.predicts() and two.predicts()))
 
 
-def test_grpc_is_told_the_one_name_of_encrypted_servers_of_several_hosts(
-    grpc_wire: Wire, papers: Papers
+def test_encrypted_servers_of_several_hosts_show_each_its_own_name(
+    wire: Wire, papers: Papers
 ) -> None:
-    addresses = ["127.0.0.1:1", "localhost:1"]
-    with pytest.raises(InvalidInput, match=r"127.0.0.1, localhost: .* Tls\(server_name=...\)"):
-        grpc_wire.client(addresses, "customers", tls=Tls(ca=papers.ca))
-    grpc_wire.client(addresses, "customers", tls=Tls(ca=papers.ca, server_name="models.internal"))
+    with (
+        secure_server(wire, papers) as one,
+        secure_server(wire, papers, certificate=papers.local) as two,
+    ):
+        addresses = [one.address, two.address.replace("127.0.0.1", "localhost")]
+        with wire.client(addresses, "customers", tls=Tls(ca=papers.ca)) as client:
+            _ask_until(client, lambda: bool(one.predicts() and two.predicts()))
 
 
 def test_files_that_are_no_certificates_are_refused(wire: Wire, papers: Papers) -> None:
@@ -268,23 +334,154 @@ def test_names_are_resolved_where_there_are_several(wire: Wire) -> None:
             _ask_until(client, lambda: bool(one.predicts() and two.predicts()))
 
 
-def test_a_name_that_is_unknown_leaves_the_others(
-    wire: Wire, server: FakeServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    resolve = socket.getaddrinfo
-
-    def resolved(host: Any, *args: Any, **options: Any) -> Any:
-        if "nowhere" in str(host):
-            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-        return resolve(host, *args, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolved)
-    with wire.client(["nowhere:1", server.address], "customers") as client:
+def test_a_name_that_is_unknown_leaves_the_others(wire: Wire, server: FakeServer) -> None:
+    unknown = "nowhere.invalid:1"
+    with wire.client([unknown, server.address], "customers") as client:
         for _ in range(3):
             assert client.assign(POINTS).cluster_index.shape == (4,)
-    if wire.start_server is FakeGrpcServer:
-        with pytest.raises(ServerUnavailable, match="nowhere:2 has no address"):
-            wire.client(["nowhere:1", "nowhere:2"], "customers")
+    with (
+        wire.client(unknown, "customers") as client,
+        pytest.raises(ServerUnavailable, match=f"{unknown}: the name has no address"),
+    ):
+        client.assign(POINTS, timeout=1)
+
+
+@pytest.mark.parametrize("timeout", [0.1, 1, 30])
+def test_where_nothing_listens_the_server_is_unavailable_whatever_the_deadline(
+    wire: Wire, timeout: float
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    with (
+        wire.client(address, "customers") as client,
+        pytest.raises(ServerUnavailable, match=f"{address}: connection refused; nothing listens"),
+    ):
+        client.assign(POINTS, timeout=timeout)
+
+
+@pytest.mark.parametrize("is_list", [False, True], ids=["one name", "a list"])
+def test_a_name_that_gets_another_address_is_followed_within_five_seconds(
+    grpc_wire: Wire, is_list: bool
+) -> None:
+    with NameServer(["127.0.0.1"]) as names, FakeGrpcServer() as first:
+        port = first.address.rpartition(":")[2]
+        named = f"dns://{names.place}/models.test:{port}"
+        unknown = "nowhere.invalid:1"
+        addresses = [named, unknown] if is_list else named
+        with grpc_wire.client(addresses, "customers") as client:
+            client.assign(POINTS)
+            names.addresses = ["127.0.0.2"]
+            first.stop()
+            with FakeGrpcServer(int(port), host="127.0.0.2") as second:
+                client.assign(POINTS, timeout=5)
+                assert second.predicts() == 1
+
+
+def test_a_list_whose_name_gets_other_addresses_while_the_other_answers_is_followed(
+    grpc_wire: Wire,
+) -> None:
+    with NameServer(["127.0.0.1"]) as names, FakeGrpcServer() as first, FakeGrpcServer() as other:
+        port = first.address.rpartition(":")[2]
+        addresses = [f"dns://{names.place}/models.test:{port}", other.address]
+        with grpc_wire.client(addresses, "customers") as client:
+            _ask_until(client, lambda: bool(first.predicts() and other.predicts()))
+            names.addresses = ["127.0.0.2"]
+            first.stop()
+            with FakeGrpcServer(int(port), host="127.0.0.2") as second:
+                other.wait_until(lambda: bool(client.assign(POINTS) and second.predicts()))
+
+
+@pytest.mark.parametrize("form", ["unix:{}", "unix://{}"])
+def test_grpc_asks_a_server_at_a_path(grpc_wire: Wire, tmp_path: Path, form: str) -> None:
+    with FakeGrpcServer(host=f"unix:{tmp_path}/models.sock") as server:
+        place = form.format(tmp_path / "models.sock")
+        with grpc_wire.client(place, "customers") as client:
+            assert client.assign(POINTS).cluster_index.shape == (4,)
+    assert server.predicts() == 1
+
+
+@pytest.mark.parametrize("form", ["dns:///{}", "dns:{}", "ipv4:{}"])
+def test_grpc_takes_addresses_as_grpc_spells_them(grpc_wire: Wire, form: str) -> None:
+    with (
+        FakeGrpcServer() as server,
+        grpc_wire.client(form.format(server.address), "customers") as client,
+    ):
+        assert client.assign(POINTS).cluster_index.shape == (4,)
+
+
+def test_a_password_in_an_address_goes_to_the_server_and_into_no_error(rest_wire: Wire) -> None:
+    with FakeRestServer() as server:
+        address = f"http://me:SECRET@{server.address}"
+        with rest_wire.client(address, "customers") as client:
+            client.assign(POINTS)
+            server.failures.append(Failure("INVALID_ARGUMENT", "broken"))
+            with pytest.raises(InvalidInput) as told:
+                client.assign(POINTS)
+            with pytest.raises(ModelNotFound) as missing:
+                client.assign(POINTS, version=9)
+    assert server.sent_headers[0]["authorization"] == "Basic bWU6U0VDUkVU"
+    with rest_wire.client(address, "customers") as client:
+        with pytest.raises(ServerUnavailable) as gone:
+            client.assign(POINTS, timeout=1)
+        with pytest.raises(InvalidInput) as mistaken:
+            client.assign(POINTS, timeout=-1)
+    with pytest.raises(InvalidInput) as refused:
+        rest_wire.client("http://me:SECRET@localhost:99999", "customers")
+    for raised in (told, missing, gone, mistaken, refused):
+        assert "SECRET" not in f"{raised.value!r} {raised.value}"
+
+
+def test_rest_goes_through_a_proxy_that_is_given(rest_wire: Wire) -> None:
+    with FakeRestServer() as proxy:
+        handle, paths = proxy.handle, []
+
+        def pass_on(path: str, body: bytes | None) -> tuple[int, bytes]:
+            paths.append(path)
+            return handle(path.removeprefix("http://models.test:8501"), body)
+
+        proxy.handle = pass_on  # type: ignore[method-assign]
+        with rest_wire.client(
+            "models.test:8501", "customers", proxy=f"http://me:SECRET@{proxy.address}"
+        ) as client:
+            assert client.assign(POINTS).cluster_index.shape == (4,)
+    assert all(path.startswith("http://models.test:8501/v1/models/customers") for path in paths)
+    assert proxy.sent_headers[-1]["proxy-authorization"] == "Basic bWU6U0VDUkVU"
+    with (
+        rest_wire.client(
+            "models.test:8501", "customers", proxy=f"http://me:SECRET@{proxy.address}"
+        ) as client,
+        pytest.raises(ServerUnavailable, match=r"by the proxy .*connection refused") as raised,
+    ):
+        client.assign(POINTS)
+    assert "SECRET" not in str(raised.value)
+
+
+def test_rest_goes_encrypted_through_a_proxy(rest_wire: Wire, papers: Papers) -> None:
+    with secure_server(rest_wire, papers) as server, Tunnel() as proxy:
+        tls = Tls(ca=papers.ca)
+        with rest_wire.client(server.address, "customers", tls=tls, proxy=proxy.address) as client:
+            assert client.assign(POINTS).cluster_index.shape == (4,)
+        assert proxy.requests[0].startswith(f"CONNECT {server.address} HTTP/1.1")
+
+
+def test_a_proxy_that_does_not_let_us_pass_is_named(rest_wire: Wire) -> None:
+    with (
+        Tunnel("407 Proxy Authentication Required") as proxy,
+        rest_wire.client("models.test:8501", "m", tls=Tls(), proxy=proxy.address) as client,
+        pytest.raises(ServerUnavailable, match=f"by the proxy {proxy.address}: 407 Proxy Auth"),
+    ):
+        client.status()
+
+
+@pytest.mark.parametrize(
+    "proxy", ["ftp://me:SECRET@proxy:1", "me:SECRET@proxy:1", "", 5, "http://"]
+)
+def test_a_proxy_of_another_kind_is_refused(rest_wire: Wire, proxy: Any) -> None:
+    with pytest.raises(
+        InvalidInput, match=r"proxy=.* is no proxy; give http://host:port"
+    ) as raised:
+        rest_wire.client("localhost:1", "customers", proxy=proxy)
+    assert "SECRET" not in str(raised.value)
 
 
 @pytest.mark.parametrize("addresses", [[], [1], None, 5, b"localhost:1"])
@@ -293,9 +490,10 @@ def test_a_list_without_addresses_is_refused(wire: Wire, addresses: Any) -> None
         wire.client(addresses, "customers")
 
 
-def test_grpc_does_not_mix_kinds_of_addresses() -> None:
-    with pytest.raises(InvalidInput, match="some addresses are IPv4 and others IPv6"):
-        GrpcClient(["127.0.0.1:1", "[::1]:1"], "customers")
+def test_addresses_of_both_kinds_of_ip_take_turns(wire: Wire, server: FakeServer) -> None:
+    with wire.client(["[::1]:1", server.address], "customers") as client:
+        for _ in range(3):
+            assert client.assign(POINTS).cluster_index.shape == (4,)
 
 
 def _ask_until(client: Any, condition: Callable[[], bool]) -> None:

@@ -76,7 +76,7 @@ def test_both_have_the_same_methods_with_the_same_signatures_and_docstrings(
 def test_the_docstring_of_a_class_speaks_of_its_own_way_to_wait(
     written: Any, generated: Any
 ) -> None:
-    assert "belongs to one event loop" in written.__doc__
+    assert "Event loops may share a client" in written.__doc__
     assert "await client.assign(points)" in written.__doc__
     assert "Threads may share a client" in generated.__doc__
     for word in ("await", "sync", "Async"):

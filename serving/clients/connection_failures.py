@@ -1,0 +1,71 @@
+"""What a connection that cannot be made, or broke, tells a caller."""
+
+import os
+import re
+import ssl
+from typing import Final
+
+from .options import Tls
+
+#: What gRPC writes before the cause of a failed connection.
+_GRPC_PREFIX: Final = re.compile(
+    r"^(?:connections to all backends failing|failed to connect to all addresses"
+    r"|errors resolving|DNS resolution failed)\b.*?: (?:last error: )?"
+)
+#: What gRPC, Python and OpenSSL call the causes, in lower case, and what a caller can do.
+_MEANINGS: Final = (
+    (r"connection refused", "connection refused; nothing listens there"),
+    (
+        r"domain name not found|name or service not known|nodename nor servname|no address assoc"
+        r"|name resolution|name does not resolve|misformatted domain name|lookup failed",
+        "the name has no address",
+    ),
+    (
+        r"hostname verification|mismatch, certificate is not valid",
+        "TLS: the server's certificate is for another name; give that as Tls(server_name=...)",
+    ),
+    (
+        r"certificate_verify_failed\W*(?:certificate verify failed: )?(?P<reason>[^:(]*)",
+        "TLS: the server's certificate is not trusted; give its authority as Tls(ca=...)",
+    ),
+    (r"wrong_version_number", "TLS: the server does not speak it; leave tls out"),
+)
+_CLOSED: Final = re.compile(r"socket closed|disconnected|broken pipe|reset by peer|certificate req")
+
+
+def describe_failure(place: str, tls: Tls | None, cause: str) -> str:
+    """One line that says what is wrong with the connection to a place."""
+    said = f"no connection to {place}: "
+    for pattern, meaning in _MEANINGS:
+        if found := re.search(pattern, cause.lower()):
+            reason = found.groupdict().get("reason")
+            return said + meaning + (f" ({reason.strip()})" if reason else "")
+    if not _CLOSED.search(cause.lower()):
+        return said + cause
+    if tls is None:
+        return f"{said}the server closed it; where it speaks TLS only, give tls=Tls() ({cause})"
+    if tls.certificate is None:
+        said += "TLS: the server closed it; where it asks who we are, give "
+        return f"{said}Tls(certificate=..., key=...) ({cause})"
+    return f"{said}the server closed it ({cause})"
+
+
+def grpc_cause(details: str) -> str | None:
+    """The cause of a failed connection in gRPC's own words; None where the server itself spoke."""
+    text, found = _GRPC_PREFIX.subn("", " ".join(details.split()))
+    return text if found else None
+
+
+def exception_cause(error: BaseException) -> str:
+    """The cause of a failed connection: the earliest of a chain of exceptions."""
+    cause, earlier = error, error.__cause__ or error.__context__
+    while earlier is not None:
+        if isinstance(earlier, BaseExceptionGroup):  # one for each address of a name
+            earlier = earlier.exceptions[0]
+        if str(earlier):
+            cause = earlier
+        earlier = earlier.__cause__ or earlier.__context__
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.strerror:
+        # asyncio puts words of its own, with the address, in place of the system's.
+        return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror
+    return str(cause) or type(cause).__name__
