@@ -41,10 +41,15 @@ def test_the_official_messages_read_each_signature_at_each_batch_size(
         assert set(map(tuple, rows.tolist())) <= training_rows
         seen.add((request.model_spec.signature_name, len(rows)))
     assert seen == {
-        (signature, size)
-        for signature in ("assign", "score", "transform")
-        for size in (1, 32, 1024)
+        (signature, size) for signature in ("assign", "score", "transform") for size in (1, 32, 512)
     }
+
+
+def test_a_server_with_batching_and_no_parameters_takes_every_record(logs: list[Any]) -> None:
+    default_max_batch_size = 1000  # of TensorFlow Serving's session_bundle_config
+    for log in logs:
+        (points,) = log.predict_log.request.inputs.values()
+        assert points.tensor_shape.dim[0].size <= default_max_batch_size
 
 
 def test_every_record_runs_on_the_model(logs: list[Any], candidate: Path) -> None:
@@ -64,5 +69,5 @@ def test_few_rows_are_repeated_and_a_nameless_model_has_an_empty_name(tmp_path: 
     largest = _official(tmp_path)[-1].predict_log.request
     assert largest.model_spec.name == ""
     sent = tf.make_ndarray(largest.inputs["points"])
-    assert sent.shape == (1024, 1)
+    assert sent.shape == (512, 1)
     assert set(sent.ravel().tolist()) == {1.0, 2.0}
