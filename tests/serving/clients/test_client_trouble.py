@@ -246,6 +246,32 @@ def test_an_answer_that_is_cut_is_asked_for_again() -> None:
     assert answers == []
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_QUICKACK"), reason="Linux has it")
+def test_what_comes_of_an_answer_is_acknowledged_before_the_rest_is_waited_for(
+    rest_wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acknowledged = threading.Event()
+    set_option = socket.socket.setsockopt
+
+    def spy(self: socket.socket, level: int, option: int, value: Any) -> None:
+        set_option(self, level, option, value)
+        if (level, option, value) == (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1):
+            acknowledged.set()
+
+    def answer(connection: socket.socket) -> None:
+        whole = b'{"model_version_status": []}'
+        connection.recv(1 << 16)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(whole))
+        for start in range(0, len(whole), 10):  # as Nagle's algorithm holds the next piece back
+            assert acknowledged.wait(LIMIT)
+            acknowledged.clear()
+            connection.sendall(whole[start : start + 10])
+
+    monkeypatch.setattr(socket.socket, "setsockopt", spy)
+    with raw_server(answer) as address, rest_wire.client(address, "customers") as client:
+        assert client.status(timeout=LIMIT) == []
+
+
 @pytest.mark.parametrize(
     ("status", "body", "expected", "said"),
     [
