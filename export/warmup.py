@@ -20,8 +20,8 @@ from kmeans_module.contract import ASSIGN, SCORE, TRANSFORM
 WARMUP_FILE: Final = Path("assets.extra", "tf_serving_warmup_requests")
 
 SIGNATURES: Final = (ASSIGN, SCORE, TRANSFORM)
-#: A server with ``--enable_batching`` and no parameters takes 1,000 rows at most, and loads no version
-#: with a larger record.
+#: A server with ``--enable_batching`` and no parameters takes 1,000 rows at most: it does not load
+#: a version with a larger record.
 BATCH_SIZES: Final = (1, 32, 512)
 
 #: A server refuses a file with more records than this.
