@@ -51,6 +51,7 @@ from .validation import (
 
 _R = TypeVar("_R", Assignment, Score, Distances, Centroids, FitStepResult)
 
+_MOST_CHECKED: Final = 64  # shapes that a client remembers
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between two polls of a model that is not ready
 _NOT_READY: Final = (ModelNotFound, ServerUnavailable, DeadlineExceeded)
 
@@ -95,11 +96,14 @@ class AsyncClient:
             raise self._target.error(
                 InvalidInput, f"on_bad_row={self._on_bad_row!r} is neither 'answer' nor 'raise'"
             )
-        self._timeout = parse_timeout(options.get("timeout"), DEFAULT_TIMEOUT, self._target)
+        timeout = options.get("timeout")
+        self._timeout = DEFAULT_TIMEOUT if timeout is None else parse_timeout(timeout, self._target)
         self._wire = wire
         self._closed = False
         # What the server told; None where it does not tell.
         self._known: dict[Target, ModelMetadata | None] = {}
+        # How many rows go in one request, of inputs of a shape that was checked against it.
+        self._checked: dict[tuple[object, ...], int] = {}
 
     async def assign(self, points: ArrayLike, **call: Unpack[CallOptions]) -> Assignment:
         """The nearest cluster of each row, and the distance to it; ``points`` are [n, d]."""
@@ -161,23 +165,9 @@ class AsyncClient:
         arrays = convert_inputs(contract, inputs, target)
         if self._on_bad_row == "raise":
             refuse_bad_rows(arrays, target)
-        if not len(arrays[contract.inputs[0].name]):
-            told = await self._predict_no_rows(target, contract, arrays, deadline)
-            if told is not None:
-                return told
-        metadata = await self._check_by_metadata(contract, arrays, target, deadline)
-        padded = pad_rows(contract, arrays)
-        sizes = input_sizes(contract, padded)
-        if metadata is not None:
-            sizes = {**declared_sizes(contract, metadata), **sizes}
-        rows = self._limits.rows_per_message(row_bytes(contract, sizes, self._wire.value_bytes))
-        try:
-            answer = await self._predict_parts(target, contract, padded, rows, deadline)
-        except (InvalidInput, ModelNotFound):
-            # The model may have changed: the next call asks for the metadata again.
-            self._known.pop(target, None)
-            raise
-        return Prediction(cut_padding(contract, arrays, answer.outputs), answer.version)
+        if not all(array.size for array in arrays.values()):
+            return await self._predict_no_rows(target, contract, arrays, deadline)
+        return await self._predict_rows(target, contract, arrays, deadline)
 
     async def status(self, **call: Unpack[CallOptions]) -> list[VersionStatus]:
         """The versions of the model that the server knows, as it lists them: newest first.
@@ -259,8 +249,11 @@ class AsyncClient:
             )
         if self._closed:
             raise self._target.error(InvalidInput, "this client is closed; make a new one")
-        target = self._target.choose(version, label)
-        return target, Deadline(parse_timeout(timeout, self._timeout, target))
+        target = self._target
+        if version is not None or label is not None:
+            target = target.at(version, label)
+        seconds = self._timeout if timeout is None else parse_timeout(timeout, target)
+        return target, Deadline(seconds)
 
     async def _ask(self, operation: Operation, deadline: Deadline) -> Any:
         (answer,) = await self._connection.send([operation], deadline)
@@ -272,17 +265,58 @@ class AsyncClient:
         prediction = await self.predict(result.signature, inputs, **call)
         return result(**prediction.outputs, version=prediction.version)
 
+    async def _predict_rows(
+        self, target: Target, signature: SignatureContract, inputs: Arrays, deadline: Deadline
+    ) -> Prediction:
+        shapes = [array.shape[1:] for array in inputs.values()]
+        key = (target, signature.name, *shapes)
+        try:
+            rows = self._checked.get(key)
+            if rows is None:
+                rows = await self._rows_per_message(target, signature, inputs, deadline)
+                if len(self._checked) >= _MOST_CHECKED:
+                    self._checked.clear()
+                self._checked[key] = rows
+            return await self._predict_parts(target, signature, inputs, rows, deadline)
+        except (InvalidInput, ModelNotFound):
+            # The model may have changed: the next call asks for the metadata again.
+            self._forget(target)
+            raise
+
+    async def _rows_per_message(
+        self, target: Target, signature: SignatureContract, inputs: Arrays, deadline: Deadline
+    ) -> int:
+        """How many rows go in one request, of inputs that are first checked by the metadata."""
+        metadata = await self._check_by_metadata(signature, inputs, target, deadline)
+        sizes = input_sizes(signature, inputs)
+        if metadata is not None:
+            sizes = {**declared_sizes(signature, metadata), **sizes}
+        return self._limits.rows_per_message(row_bytes(signature, sizes, self._wire.value_bytes))
+
     async def _predict_no_rows(
         self, target: Target, signature: SignatureContract, inputs: Arrays, deadline: Deadline
-    ) -> Prediction | None:
-        """The answer to a call without rows, by the contract and the metadata; None where these
-        are needed and the server does not tell them.
+    ) -> Prediction:
+        """The answer to a call without rows: what the contract and the metadata tell, else what is
+        left of the answer to a row of zeros. Other inputs without elements go as they are.
         """
+        told = await self._tell_no_rows(target, signature, inputs, deadline)
+        if told is not None:
+            return told
+        padded = pad_rows(signature, inputs)
+        answer = await self._predict_rows(target, signature, padded, deadline)
+        return Prediction(cut_padding(signature, inputs, answer.outputs), answer.version)
+
+    async def _tell_no_rows(
+        self, target: Target, signature: SignatureContract, inputs: Arrays, deadline: Deadline
+    ) -> Prediction | None:
+        """What the contract and the metadata tell; None where that is no whole answer."""
         sizes = input_sizes(signature, inputs)
+        if sizes[signature.inputs[0].shape[0]]:  # problems without rows have an answer of the model
+            return None
         version = target.version
         is_version_wanted = self._wire.tells_version and version is None
         if is_version_wanted:
-            self._known.pop(target, None)  # by now it may be another version that answers
+            self._forget(target)  # by now it may be another version that answers
         elif target not in self._known:
             outputs = empty_outputs(signature, sizes)
             if outputs is not None:
@@ -307,8 +341,14 @@ class AsyncClient:
 
     async def _metadata(self, target: Target, deadline: Deadline) -> ModelMetadata:
         metadata: ModelMetadata = await self._ask(GetMetadata(target), deadline)
-        self._known[target] = metadata
+        if self._known.get(target) != metadata:
+            self._forget(target)
+            self._known[target] = metadata
         return metadata
+
+    def _forget(self, target: Target) -> None:
+        self._known.pop(target, None)
+        self._checked.clear()
 
     async def _check_by_metadata(
         self, signature: SignatureContract, inputs: Arrays, target: Target, deadline: Deadline
@@ -349,8 +389,9 @@ class AsyncClient:
         """The outputs for all rows, of which so many go in one request, all of one version."""
         count = len(next(iter(inputs.values())))
         if count <= rows:
-            answer: Prediction = await self._ask(Predict(target, signature, inputs), deadline)
-            return answer
+            whole = [Predict(target, signature, inputs)]
+            answers: list[Prediction] = await self._connection.send(whole, deadline)
+            return answers[0]
         parts = [
             {name: array[start : start + rows] for name, array in inputs.items()}
             for start in range(0, count, rows)
@@ -363,7 +404,7 @@ class AsyncClient:
                 metadata = await self._metadata(target, deadline)
                 pinned_target = target.at_version(metadata.version)
             try:
-                answers: list[Prediction] = await self._connection.send(
+                answers = await self._connection.send(
                     [Predict(pinned_target, signature, part) for part in parts], deadline
                 )
                 break

@@ -214,7 +214,7 @@ class GrpcConnection:
         first: Callable[[], Any] | None = None,
     ) -> Any:
         """The answer to an operation, whose first attempt may have been started at a server."""
-        attempts = _Attempts(self._settings, self._rotation, operation, deadline)
+        attempts: _Attempts | None = None
         while True:
             server = server or self._rotation.next()
             try:
@@ -222,6 +222,7 @@ class GrpcConnection:
             except grpc.FutureCancelledError as failure:
                 raise operation.target.closed_error() from failure
             except grpc.RpcError as failure:
+                attempts = attempts or self._attempts(operation, deadline)
                 pause = attempts.next_pause(failure, server)
             else:
                 return grpc_messages.read_answer(operation, answer)
@@ -230,9 +231,15 @@ class GrpcConnection:
 
     def _attempt(self, server: _Server, operation: Operation, deadline: Deadline) -> Any:
         target, limit = operation.target, self._settings.limits.connection_in_flight
-        with server.slots.held(limit, deadline, target):
-            path, request = grpc_messages.build_request(operation)
+        path, request = grpc_messages.build_request(operation)
+        server.slots.take(limit, deadline, target)
+        try:
             return self._send(server.methods[path], request, target, deadline)
+        finally:
+            server.slots.release()
+
+    def _attempts(self, operation: Operation, deadline: Deadline) -> _Attempts:
+        return _Attempts(self._settings, self._rotation, operation, deadline)
 
     def _start(self, operation: Operation, deadline: Deadline) -> tuple[_Server, Any]:
         """The first attempt of an operation, as the future of its answer."""

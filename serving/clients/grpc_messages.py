@@ -3,14 +3,12 @@
 import math
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from itertools import chain
 from types import MappingProxyType
 from typing import Any, Final
 
 import grpc
 import numpy as np
 from google.protobuf.message import DecodeError, Message
-from numpy.typing import NDArray
 
 from export.wire import packed_pb2, serving_pb2, tensor_pb2
 from kmeans_module.contract import SignatureContract
@@ -100,25 +98,21 @@ def _model_spec(target: Target, signature_name: str = "") -> serving_pb2.ModelSp
 
 def _predict_request(signature: SignatureContract, inputs: Arrays, target: Target) -> bytes:
     """The request for all outputs of a signature, as the bytes of a PredictRequest."""
+    pieces: list[Any] = [_model_spec_bytes(target, signature.name)]
     try:
-        entries = [_input_entry(name, array) for name, array in inputs.items()]
+        for name, array in inputs.items():
+            # The array's own bytes are not copied before they are joined; protobuf would copy them
+            # twice, into the message and out of it.
+            pieces += _input_header(name, array.dtype, array.shape), tensor_bytes(array)
     except ValueError as error:
         raise target.error(InvalidInput, str(error)) from None
-    return b"".join([_model_spec_bytes(target, signature.name), *chain(*entries)])
+    return b"".join(pieces)
 
 
 @lru_cache
 def _model_spec_bytes(target: Target, signature_name: str) -> bytes:
     spec = _model_spec(target, signature_name)
     return serving_pb2.PredictRequest(model_spec=spec).SerializeToString()
-
-
-def _input_entry(name: str, array: NDArray[Any]) -> list[bytes | memoryview]:
-    """The bytes of an entry of ``inputs``, of which the array's own are not copied.
-
-    protobuf would copy them twice, into the message and out of it.
-    """
-    return [_input_header(name, array.dtype, array.shape), tensor_bytes(array)]
 
 
 @lru_cache
@@ -167,13 +161,13 @@ def read_prediction(answer: bytes, operation: Predict) -> Prediction:
     # A field that was written in several pieces has lost all but the last one.
     whole = packed.ByteSize() == len(answer)
     known = input_sizes(signature, operation.inputs)
-    outputs = {}
+    outputs, tensors = {}, packed.outputs
     for declared in signature.outputs:
         name = declared.name
-        if name not in packed.outputs:
+        if name not in tensors:
             message = f"the answer to {signature.name} has no output {name}"
             raise target.error(ServerError, message)
-        tensor = packed.outputs[name]
+        tensor = tensors[name]
         # Before it is filled: a few bytes may claim any size.
         shape = [dim.size for dim in tensor.tensor_shape.dim]
         check_output(signature, declared, dtype_name(tensor.dtype), shape, known, target)

@@ -54,7 +54,7 @@ class Deadline:
 
     def remaining(self, target: Target) -> float:
         """The seconds that are left. Raises DeadlineExceeded when none is."""
-        seconds = self.left()
+        seconds = self._end - time.monotonic()
         if seconds <= 0:
             raise target.error(DeadlineExceeded, f"no answer in {self.seconds:g} s")
         return seconds

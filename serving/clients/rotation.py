@@ -26,6 +26,8 @@ class Rotation(Generic[_S]):
 
     def next(self) -> _S:
         """The server whose turn it is."""
+        if len(self._skipped_until) == 1:
+            return next(self._cycle)
         now = time.monotonic()
         turn = itertools.islice(self._cycle, len(self))
         asked = next((each for each in turn if self._skipped_until[each] <= now), None)

@@ -58,10 +58,12 @@ class Target:
             raise InvalidInput(f"label={label!r} is no label; it is a text", model, address)
         return cls(address, model, number, label)
 
-    def choose(self, version: int | None, label: str | None) -> "Target":
-        """The target of one call: its own version or label goes before the client's."""
-        if version is None and label is None:
-            return self
+    def at(self, version: int | None, label: str | None) -> "Target":
+        """The same model, of another version or label.
+
+        Raises:
+            InvalidInput: no such version, or version and label at once.
+        """
         return self.parse(self.address, self.model, version, label)
 
     def at_version(self, version: int) -> "Target":

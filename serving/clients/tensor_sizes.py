@@ -15,11 +15,10 @@ Arrays = dict[str, NDArray[Any]]
 
 def input_sizes(signature: SignatureContract, inputs: Arrays) -> dict[str, int]:
     """The sizes that the inputs of a call have."""
-    return {
-        letter: size
-        for tensor in signature.inputs
-        for letter, size in zip(tensor.shape, inputs[tensor.name].shape, strict=True)
-    }
+    sizes: dict[str, int] = {}
+    for tensor in signature.inputs:
+        sizes.update(zip(tensor.shape, inputs[tensor.name].shape, strict=True))
+    return sizes
 
 
 def pair_tensors(

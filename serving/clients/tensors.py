@@ -1,6 +1,7 @@
 """NumPy arrays as tensors on the wire, and back. Imports no TensorFlow."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -22,9 +23,11 @@ _DTYPES: Final[Mapping[tensor_pb2.DataType, tuple[np.dtype[Any], str]]] = Mappin
         tensor_pb2.DT_BOOL: (np.dtype("bool"), "bool_val"),
     }
 )
+_NATIVE: Final = MappingProxyType({d: d.newbyteorder("=") for d, _ in _DTYPES.values()})
 # By kind and size, as in "f4": a dtype's name takes NumPy longer than the rest of a small tensor.
 _ENUMS: Final = MappingProxyType({dtype.str[1:]: enum for enum, (dtype, _) in _DTYPES.items()})
 _NAMES: Final = MappingProxyType({enum: dtype.name for enum, (dtype, _) in _DTYPES.items()})
+_IS_LITTLE: Final = sys.byteorder == "little"
 #: Of 64 bits, seven in a byte.
 _LONGEST_VARINT: Final = 10
 
@@ -51,8 +54,13 @@ def tensor_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tensor_pb2.Te
     return tensor
 
 
-def tensor_bytes(array: NDArray[Any]) -> memoryview:
-    """The content of a tensor: the elements, row by row, low bytes first; copied only if not so."""
+def tensor_bytes(array: NDArray[Any]) -> memoryview | NDArray[Any]:
+    """The content of a tensor as a buffer: the elements, row by row, low bytes first.
+
+    They are copied only where they are not so; else the buffer is the array itself.
+    """
+    if _IS_LITTLE and array.dtype.isnative and array.flags.c_contiguous:
+        return array
     dtype = _DTYPES[_ENUMS[array.dtype.str[1:]]][0]
     return np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8).data
 
@@ -99,18 +107,19 @@ def packed_array(tensor: packed_pb2.PackedTensor, shape: Sequence[int]) -> NDArr
         ValueError: it is no shape.
     """
     dtype, field = _DTYPES[tensor.dtype]
-    native = dtype.newbyteorder("=")
     content = tensor.tensor_content
     if not content:
         content = getattr(tensor, field)
         if dtype.kind != "f":
-            numbers = _varints(np.frombuffer(content, np.uint8))
-            if numbers is None or numbers.size != math.prod(shape):
+            # Numbers below 128 have a byte each, and bytes tell that sooner than NumPy.
+            numbers = np.frombuffer(content, np.uint8)
+            found = numbers if content.isascii() else _varints(numbers)
+            if found is None or found.size != math.prod(shape):
                 return None
-            return numbers.astype(native).reshape(shape)
+            return found.astype(_NATIVE[dtype]).reshape(shape)
     if len(content) != math.prod(shape) * dtype.itemsize:
         return None
-    return np.frombuffer(content, dtype).astype(native).reshape(shape)
+    return np.frombuffer(content, dtype).astype(_NATIVE[dtype]).reshape(shape)
 
 
 def _varints(content: NDArray[np.uint8]) -> NDArray[Any] | None:
@@ -119,8 +128,6 @@ def _varints(content: NDArray[np.uint8]) -> NDArray[Any] | None:
     Of each byte seven bits count, the lowest come first, and the eighth says that more follow.
     """
     ends = np.flatnonzero(content < 0x80)
-    if ends.size == content.size:
-        return content
     if not ends.size or ends[-1] != content.size - 1:
         return None
     starts = np.append(0, ends[:-1] + 1)
