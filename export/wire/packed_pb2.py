@@ -26,7 +26,7 @@ from export.wire import serving_pb2 as export_dot_wire_dot_serving__pb2
 from export.wire import tensor_pb2 as export_dot_wire_dot_tensor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65xport/wire/packed.proto\x12\rtfkmeans.wire\x1a\x19\x65xport/wire/serving.proto\x1a\x18\x65xport/wire/tensor.proto\"\xe2\x01\n\x0cPackedTensor\x12&\n\x05\x64type\x18\x01 \x01(\x0e\x32\x17.tfkmeans.wire.DataType\x12\x35\n\x0ctensor_shape\x18\x02 \x01(\x0b\x32\x1f.tfkmeans.wire.TensorShapeProto\x12\x16\n\x0etensor_content\x18\x04 \x01(\x0c\x12\x11\n\tfloat_val\x18\x05 \x01(\x0c\x12\x12\n\ndouble_val\x18\x06 \x01(\x0c\x12\x0f\n\x07int_val\x18\x07 \x01(\x0c\x12\x11\n\tint64_val\x18\n \x01(\x0c\x12\x10\n\x08\x62ool_val\x18\x0b \x01(\x0c\"\xd6\x01\n\x15PackedPredictResponse\x12,\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x18.tfkmeans.wire.ModelSpec\x12\x42\n\x07outputs\x18\x01 \x03(\x0b\x32\x31.tfkmeans.wire.PackedPredictResponse.OutputsEntry\x1aK\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.tfkmeans.wire.PackedTensor:\x02\x38\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x65xport/wire/packed.proto\x12\rtfkmeans.wire\x1a\x19\x65xport/wire/serving.proto\x1a\x18\x65xport/wire/tensor.proto\"\xc1\x01\n\x0cPackedTensor\x12&\n\x05\x64type\x18\x01 \x01(\x0e\x32\x17.tfkmeans.wire.DataType\x12\x14\n\x0ctensor_shape\x18\x02 \x01(\x0c\x12\x16\n\x0etensor_content\x18\x04 \x01(\x0c\x12\x11\n\tfloat_val\x18\x05 \x01(\x0c\x12\x12\n\ndouble_val\x18\x06 \x01(\x0c\x12\x0f\n\x07int_val\x18\x07 \x01(\x0c\x12\x11\n\tint64_val\x18\n \x01(\x0c\x12\x10\n\x08\x62ool_val\x18\x0b \x01(\x0c\"\xd6\x01\n\x15PackedPredictResponse\x12,\n\nmodel_spec\x18\x02 \x01(\x0b\x32\x18.tfkmeans.wire.ModelSpec\x12\x42\n\x07outputs\x18\x01 \x03(\x0b\x32\x31.tfkmeans.wire.PackedPredictResponse.OutputsEntry\x1aK\n\x0cOutputsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12*\n\x05value\x18\x02 \x01(\x0b\x32\x1b.tfkmeans.wire.PackedTensor:\x02\x38\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PACKEDPREDICTRESPONSE_OUTPUTSENTRY']._loaded_options = None
   _globals['_PACKEDPREDICTRESPONSE_OUTPUTSENTRY']._serialized_options = b'8\001'
   _globals['_PACKEDTENSOR']._serialized_start=97
-  _globals['_PACKEDTENSOR']._serialized_end=323
-  _globals['_PACKEDPREDICTRESPONSE']._serialized_start=326
-  _globals['_PACKEDPREDICTRESPONSE']._serialized_end=540
-  _globals['_PACKEDPREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=465
-  _globals['_PACKEDPREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=540
+  _globals['_PACKEDTENSOR']._serialized_end=290
+  _globals['_PACKEDPREDICTRESPONSE']._serialized_start=293
+  _globals['_PACKEDPREDICTRESPONSE']._serialized_end=507
+  _globals['_PACKEDPREDICTRESPONSE_OUTPUTSENTRY']._serialized_start=432
+  _globals['_PACKEDPREDICTRESPONSE_OUTPUTSENTRY']._serialized_end=507
 # @@protoc_insertion_point(module_scope)

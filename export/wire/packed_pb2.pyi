@@ -18,14 +18,14 @@ class PackedTensor(_message.Message):
     INT64_VAL_FIELD_NUMBER: _ClassVar[int]
     BOOL_VAL_FIELD_NUMBER: _ClassVar[int]
     dtype: _tensor_pb2.DataType
-    tensor_shape: _tensor_pb2.TensorShapeProto
+    tensor_shape: bytes
     tensor_content: bytes
     float_val: bytes
     double_val: bytes
     int_val: bytes
     int64_val: bytes
     bool_val: bytes
-    def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DataType, str]] = ..., tensor_shape: _Optional[_Union[_tensor_pb2.TensorShapeProto, _Mapping]] = ..., tensor_content: _Optional[bytes] = ..., float_val: _Optional[bytes] = ..., double_val: _Optional[bytes] = ..., int_val: _Optional[bytes] = ..., int64_val: _Optional[bytes] = ..., bool_val: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, dtype: _Optional[_Union[_tensor_pb2.DataType, str]] = ..., tensor_shape: _Optional[bytes] = ..., tensor_content: _Optional[bytes] = ..., float_val: _Optional[bytes] = ..., double_val: _Optional[bytes] = ..., int_val: _Optional[bytes] = ..., int64_val: _Optional[bytes] = ..., bool_val: _Optional[bytes] = ...) -> None: ...
 
 class PackedPredictResponse(_message.Message):
     __slots__ = ("model_spec", "outputs")

@@ -19,7 +19,14 @@ from .options import ClientOptions, WireFormat
 from .results import ModelMetadata, Prediction, Signature, Tensor, VersionStatus
 from .target import Target
 from .tensor_sizes import Arrays, input_sizes
-from .tensors import dtype_name, packed_array, tensor_bytes, tensor_header, to_array
+from .tensors import (
+    dtype_name,
+    packed_array,
+    read_sizes,
+    tensor_bytes,
+    tensor_header,
+    to_array,
+)
 from .validation import check_output
 
 PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
@@ -164,14 +171,14 @@ def read_prediction(answer: bytes, operation: Predict) -> Prediction:
     outputs, tensors = {}, packed.outputs
     for declared in signature.outputs:
         name = declared.name
-        if name not in tensors:
+        tensor = tensors.get(name)
+        if tensor is None:
             message = f"the answer to {signature.name} has no output {name}"
             raise target.error(ServerError, message)
-        tensor = tensors[name]
-        # Before it is filled: a few bytes may claim any size.
-        shape = [dim.size for dim in tensor.tensor_shape.dim]
-        check_output(signature, declared, dtype_name(tensor.dtype), shape, known, target)
         try:
+            # Before it is filled: a few bytes may claim any size.
+            shape = read_sizes(tensor.tensor_shape)
+            check_output(signature, declared, dtype_name(tensor.dtype), shape, known, target)
             array = packed_array(tensor, shape) if whole else None
             if array is None:
                 array = to_array(serving_pb2.PredictResponse.FromString(answer).outputs[name])

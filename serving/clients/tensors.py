@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -96,6 +97,12 @@ def to_array(tensor: tensor_pb2.TensorProto) -> NDArray[Any]:
         raise ValueError(f"{values.size} values do not fill a tensor of shape {list(shape)}")
     # A copy where the bytes are protobuf's: what a caller gets is the caller's to write into.
     return values.reshape(shape).astype(dtype.newbyteorder("="), copy=not values.flags.writeable)
+
+
+@lru_cache
+def read_sizes(shape: bytes) -> tuple[int, ...]:
+    """The sizes of a shape, of the bytes of its message. Raises DecodeError."""
+    return tuple(dim.size for dim in tensor_pb2.TensorShapeProto.FromString(shape).dim)
 
 
 def packed_array(tensor: packed_pb2.PackedTensor, shape: Sequence[int]) -> NDArray[Any] | None:

@@ -53,7 +53,7 @@ def convert_inputs(
             not fit each other.
     """
     names = [tensor.name for tensor in signature.inputs]
-    if not isinstance(values, Mapping) or set(values) != set(names):
+    if not isinstance(values, Mapping) or (list(values) != names and set(values) != set(names)):
         given = type(values).__name__
         if isinstance(values, Mapping):
             given = ", ".join(map(str, values)) or "none"
@@ -184,6 +184,8 @@ def check_output(
     Raises:
         ServerError: they do not fit.
     """
+    if dtype == tensor.dtype and shape == tuple(map(known.get, tensor.shape)):
+        return
     if (
         dtype == tensor.dtype
         and len(shape) == len(tensor.shape)
