@@ -317,7 +317,9 @@ def _open_scorer(target: _Target, server: _Server | None) -> Iterator["Scorer"]:
     from export import golden_requests
     from serving.batch.server_scorer import ServerScorer, one_line
 
-    with server.connection.client(server.address, server.name, server.timeout) as client:
+    with server.connection.client(
+        server.address, server.name, server.timeout, in_flight=server.in_flight
+    ) as client:
         scorer = ServerScorer(
             client,
             target.model.version,

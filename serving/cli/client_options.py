@@ -104,12 +104,15 @@ class ConnectionOptions:
                 option = "header" if field.name == "headers" else field.name.replace("_", "-")
                 raise UserMistake(f"--{option}: is for --server; add --server HOST:PORT")
 
-    def client(self, server: str, name: str, timeout: float) -> "GrpcClient":
-        """A client of the model of that name; several servers, with commas, take turns.
+    def client(
+        self, server: str, name: str, timeout: float, *, in_flight: int = 1
+    ) -> "GrpcClient":
+        """A client of the model of that name, for so many calls at a time at least.
 
-        Raises UserMistake, InvalidInput.
+        Several servers, with commas, take turns. Raises UserMistake, InvalidInput.
         """
         from serving.clients.grpc_client import GrpcClient
+        from serving.clients.options import Limits
 
         return GrpcClient(
             server.split(",") if "," in server else server,
@@ -117,6 +120,7 @@ class ConnectionOptions:
             timeout=timeout,
             tls=self._tls(),
             headers=self._headers(),
+            limits=Limits(connection_in_flight=max(in_flight, Limits().connection_in_flight)),
         )
 
     def reload_client(self, server: str, timeout: float) -> "ReloadClient":

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from serving.batch import assignments, score_files
 from serving.batch.errors import NoAnswer, OtherModel
 from serving.batch.output_folder import OutputFolder
 from serving.batch.server_scorer import ServerScorer
+from serving.cli.client_options import ConnectionOptions
 from serving.clients.grpc_client import GrpcClient
 from serving.errors import ServingError
 from tests.serving.cli.command import COMMAND, environment
@@ -253,12 +255,33 @@ def test_a_server_that_refuses_what_is_above_its_threads_scores_every_row(tmp_pa
     told: list[ServingError] = []
     with FakeGrpcServer(threads=32) as server:
         server.allowed_at_once = 2
+
+        def hold_until_one_is_refused(outputs: dict[str, Any]) -> dict[str, Any]:
+            server.wait_until(lambda: server.refused > 0)
+            return outputs
+
+        server.change_answer = hold_until_one_is_refused
         scorer = scorer_of(server, on_trouble=told.append)
         assert score_files(job, tables, scorer, at_a_time=8)["rows"] == 400
-        assert server.refused > 0
     assert told == []
     found = pq.read_table(tmp_path / "out" / "scored")
     assert found["cluster_index"].to_pylist() == expected(POINTS).cluster_index.tolist()
+
+
+def test_as_many_requests_are_under_way_as_the_command_is_told() -> None:
+    with (
+        FakeGrpcServer(threads=32) as server,
+        ConnectionOptions().client(server.address, "customers", 60, in_flight=12) as client,
+        ThreadPoolExecutor(16) as callers,
+    ):
+        client.assign(POINTS)
+        server.gate.clear()
+        answers = [callers.submit(client.assign, POINTS) for _ in range(16)]
+        server.wait_until(lambda: server.at_once == 12)
+        server.gate.set()
+        for each in answers:
+            each.result(60)
+        assert server.most_at_once == 12
 
 
 def test_the_command_asks_a_server_without_tensorflow_by_a_card_alone(
