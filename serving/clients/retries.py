@@ -10,8 +10,8 @@ from .operations import Deadline
 _PAUSES: Final = (0.1, 0.2, 0.4, 0.8)
 
 #: Seconds before the second attempt at a server that has too much to do; they double from one
-#: attempt to the next, up to the longest. A thread is free again soon, and a call that waited longer
-#: than others would have fewer attempts than they until its deadline.
+#: attempt to the next, up to the longest. A thread is free again soon, and with longer pauses a
+#: call that was refused often would have fewer attempts than the others until its deadline.
 _FIRST_BUSY_PAUSE, _LONGEST_BUSY_PAUSE = 0.01, 0.25
 
 #: Attempts that were in step would hit a server that has trouble all at once.
