@@ -104,9 +104,7 @@ class ConnectionOptions:
                 option = "header" if field.name == "headers" else field.name.replace("_", "-")
                 raise UserMistake(f"--{option}: is for --server; add --server HOST:PORT")
 
-    def client(
-        self, server: str, name: str, timeout: float, *, in_flight: int = 1
-    ) -> "GrpcClient":
+    def client(self, server: str, name: str, timeout: float, *, in_flight: int = 1) -> "GrpcClient":
         """A client of the model of that name, for so many calls at a time at least.
 
         Several servers, with commas, take turns. Raises UserMistake, InvalidInput.

@@ -15,10 +15,13 @@ from export.models_config import Entry
 from export.wire import serving_pb2
 
 from ..errors import DeadlineExceeded, ModelNotFound, ServerUnavailable, ServingError
-from .grpc_channel import channel_options, channel_target
+from .connection_failures import describe_failure, grpc_cause
+from .grpc_channel import channel_options, check_address
 from .grpc_client import GrpcClient
 from .grpc_messages import error_of
+from .operations import Deadline
 from .options import Limits, Tls, parse_headers
+from .retries import Retries
 from .target import Target
 
 _RELOAD: Final = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
@@ -66,30 +69,44 @@ class ReloadClient:
 
     def _reload(self, config: serving_pb2.ModelServerConfig, model: str) -> None:
         request = serving_pb2.ReloadConfigRequest(config=config)
-        headers = parse_headers(self._headers)
-        with self._open_channel(Target(self._address, model)) as channel:
+        target, headers = Target(self._address, model), parse_headers(self._headers)
+        deadline = Deadline(self._timeout)
+        retries = Retries(deadline)
+        with self._open_channel(target) as channel:
             call: Any = channel.unary_unary(
                 _RELOAD,
                 request_serializer=serving_pb2.ReloadConfigRequest.SerializeToString,
                 response_deserializer=serving_pb2.ReloadConfigResponse.FromString,
             )
-            try:
-                status = call(request, timeout=self._timeout, metadata=headers).status
-            except grpc.RpcError as failure:
-                error = error_of(failure, Target(self._address, model))
-                if isinstance(error, ServerUnavailable):
-                    raise error from failure
-                raise self._move_failed(error.message) from failure
+            while True:
+                try:
+                    left = deadline.remaining(target)
+                    status = call(request, timeout=left, metadata=headers).status
+                    break
+                except grpc.RpcError as failure:
+                    error = self._error_of(failure, target)
+                    if not isinstance(error, ServerUnavailable):
+                        raise self._move_failed(error.message) from failure
+                time.sleep(retries.next_pause(error))
         if status.error_code:
             raise self._move_failed(status.error_message)
 
+    def _error_of(self, failure: grpc.RpcError, target: Target) -> ServingError:
+        error = error_of(failure, target)
+        cause = grpc_cause(error.message)
+        if isinstance(error, ServerUnavailable) and cause is not None:
+            message = describe_failure(self._address, self._tls, cause)
+            error = target.error(ServerUnavailable, message)
+        error.__cause__ = failure
+        return error
+
     def _open_channel(self, target: Target) -> grpc.Channel:
-        place = channel_target([self._address], target)
-        options = channel_options([self._address], self._tls, Limits())
+        check_address(self._address, target)
+        options = channel_options(self._tls, Limits())
         if self._tls is None:
-            return grpc.insecure_channel(place, options)
+            return grpc.insecure_channel(self._address, options)
         credentials = grpc.ssl_channel_credentials(*self._tls.pem())
-        return grpc.secure_channel(place, credentials, options)
+        return grpc.secure_channel(self._address, credentials, options)
 
     def _wait(self, find_missing: Callable[[], str], end: float) -> None:
         """Repeat ``find_missing`` until it finds nothing; it raises what waiting cannot mend."""
