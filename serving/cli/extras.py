@@ -11,7 +11,8 @@ from .errors import MissingExtra
 _OPTIONAL: Final = frozenset(
     {
         *("tensorflow", "tensorflow_serving", "pyarrow", "scipy", "apache_beam"),
-        *("starlette", "uvicorn", "h11"),
+        *("starlette", "uvicorn", "httptools", "rapidjson", "prometheus_client"),
+        *("grpc_health", "grpc_reflection"),
         *("jinja2", "matplotlib", "tensorboard"),
     }
 )

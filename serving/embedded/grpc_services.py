@@ -119,6 +119,25 @@ def _model_spec(servable: Servable, signature_name: str) -> Any:
     return spec
 
 
+class _NotParsed(StatusError):
+    """A request that is no message of its method; gRPC itself refuses it, without a word."""
+
+    @property
+    def grpc_message(self) -> str:
+        return ""
+
+
+class _UnknownMethods(grpc.GenericRpcHandler):
+    """Refuses every method, without a word, as gRPC in C++ does."""
+
+    def service(self, handler_call_details: Any) -> Any:
+        return grpc.unary_unary_rpc_method_handler(self._refuse)
+
+    async def _refuse(self, raw: bytes, context: Context) -> bytes:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED)
+        raise AssertionError("abort raises")
+
+
 def add_services(
     server: grpc.aio.Server,
     models: ServedModels,
@@ -126,7 +145,7 @@ def add_services(
     pool: Executor,
     reloading: Executor,
 ) -> None:
-    """Let a server answer for the models.
+    """Let a server answer for the models; services that are added later are not reached.
 
     The threads of ``reloading`` wait for the models of a new config; ``pool`` does all else.
     """
@@ -143,6 +162,7 @@ def add_services(
                 handlers[method.name] = grpc.unary_unary_rpc_method_handler(handle)
         generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
         server.add_generic_rpc_handlers((generic,))
+    server.add_generic_rpc_handlers((_UnknownMethods(),))
 
 
 async def _handle(
@@ -175,7 +195,7 @@ def _answer(
             message: Any = GetMessageClass(method.input_type).FromString(raw)
         except DecodeError as error:
             reason = f"The request is no {method.input_type.full_name}"
-            raise StatusError(Code.INTERNAL, reason) from error
+            raise _NotParsed(Code.INTERNAL, reason) from error
         if "model_spec" in method.input_type.fields_by_name:
             if not message.HasField("model_spec"):
                 raise invalid_argument("Missing ModelSpec")

@@ -2,9 +2,7 @@
 
 ``python-rapidjson`` has a newer RapidJSON than the 1.1 of TF Serving, and asks more of a text: a
 root without anything behind it, UTF-8 without a byte order mark, and no more nesting than Python's
-stack allows. What is between the two is here. Three things stay different: ``NInf`` and ``NaN.5``,
-which 1.1 takes, a low surrogate that is alone, and a number just above the largest double, which
-1.1 takes for infinity, are errors.
+stack allows. What is between the two is here, and in ``json_rewriting``.
 
 Values: ``None``, ``bool``, ``int`` (from -2**63 to 2**64-1), ``float``, ``str`` (bytes that are not
 UTF-8 are surrogate escapes), ``list``, and ``JsonObject``.
@@ -17,6 +15,8 @@ from itertools import count
 from typing import Any, Final
 
 import rapidjson
+
+from serving.embedded.json_rewriting import rewrite_for_newer
 
 JsonValue = Any
 
@@ -115,17 +115,30 @@ def read_json(text: bytes, pause: Callable[[], None] = lambda: None) -> JsonValu
     start = mark.end()
     body = text[start:].partition(b"\0")[0]
     try:
+        return _read_bytes(body, pause)
+    except RapidJsonError as error:
+        refusal = error
+    rewriting = rewrite_for_newer(body)
+    try:
+        if rewriting.text != body:
+            return _read_bytes(rewriting.text, pause)
+    except RapidJsonError as error:
+        refusal = RapidJsonError(str(error), rewriting.original_offset(error.offset))
+    raise RapidJsonError(str(refusal), start + refusal.offset)
+
+
+def _read_bytes(body: bytes, pause: Callable[[], None]) -> JsonValue:
+    """The value that ``body`` begins with; what is not UTF-8 goes as private characters."""
+    try:
         return _read(body, _decoder, pause)
     except UnicodeDecodeError:
         private = body.decode("utf-8", "surrogateescape").translate(_PRIVATE_OF_ESCAPE)
         body = private.encode()
-    except RapidJsonError as error:
-        raise RapidJsonError(str(error), start + error.offset) from None
     try:
         return _read(body, _escaping_decoder, pause)
     except RapidJsonError as error:
         added = 3 * len(_PRIVATE.findall(body[: error.offset].decode()))
-        raise RapidJsonError(str(error), start + error.offset - added) from None
+        raise RapidJsonError(str(error), error.offset - added) from None
 
 
 def _read(body: bytes, decoder: _Decoder, pause: Callable[[], None]) -> JsonValue:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from serving.embedded.double_text import double_text
 from serving.embedded.json_parser import JsonObject, JsonValue
 from serving.embedded.status import StatusError, invalid_argument
 
@@ -193,13 +194,9 @@ def _scalar_text(value: JsonValue) -> str:
         case str():
             return string_text(value)
         case float():
-            return _double_text(value) if math.isfinite(value) else ""
+            return _double_text(value)
     return str(value)
 
 
 def _double_text(value: float) -> str:
-    """A double as RapidJSON writes it: the shortest digits, exponents from 1e21 and below 1e-6."""
-    value = float(flush_subnormals(np.array(value)))
-    if value == 0 or 1e-6 <= abs(value) < 1e21:
-        return np.format_float_positional(value, trim="0")
-    return np.format_float_scientific(value, trim="-", exp_digits=1).replace("+", "")
+    return double_text(float(flush_subnormals(np.array(value)))) if math.isfinite(value) else ""

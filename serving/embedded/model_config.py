@@ -87,14 +87,15 @@ def check_model_config_list(models: Any, served: Set[str] = frozenset()) -> None
 
 
 def _platform(model: Any) -> str:
+    which = f"model name is {model.name}"
     if model.model_type != model_server_config_pb2.ModelType.MODEL_TYPE_UNSPECIFIED:
         if model.model_platform:
-            raise invalid_argument(f"Illegal setting both {_TYPE} and {_PLATFORM_FIELD}.")
+            raise invalid_argument(f"Illegal setting both {_TYPE} and {_PLATFORM_FIELD}, {which}")
         if model.model_type != model_server_config_pb2.ModelType.TENSORFLOW:
             raise invalid_argument(
                 f"ModelServerConfig::model_type choice {model.model_type} not supported."
             )
         return _PLATFORM
     if not model.model_platform:
-        raise invalid_argument(f"Illegal setting neither {_TYPE} nor {_PLATFORM_FIELD}.")
+        raise invalid_argument(f"Illegal setting neither {_TYPE} nor {_PLATFORM_FIELD}, {which}")
     return str(model.model_platform)

@@ -41,6 +41,7 @@ _JSON = "application/json"
 #: What libevent says of an answer whose handler did not.
 _DEFAULT_TYPE = "text/html; charset=ISO-8859-1"
 _METHODS = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"}
+_CONTINUE = "100-continue"
 #: How much of a compressed body is inflated at most.
 _MAX_INFLATED = 100 * 2**20
 #: What a URI may begin with before its path; libevent takes it off.
@@ -76,6 +77,10 @@ class RestApplication:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = HttpRequest(scope, receive)
+        if request.headers.get("expect", _CONTINUE).lower() != _CONTINUE:
+            refusal = _refuse(HTTPStatus.EXPECTATION_FAILED, request.method, _target(scope))
+            await refusal(scope, receive, send)
+            return
         abandoned: Future[None] = Future()
         try:
             body = await request.body()

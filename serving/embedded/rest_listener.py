@@ -1,14 +1,15 @@
 """The HTTP server under the REST API."""
 
 import asyncio
+import re
 import socket
 from http import HTTPStatus
 from typing import Any
 
-import h11
+import httptools
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serving.embedded.http_responses import RAW_TARGET, error_page
 from serving.embedded.request_monitor import log_refusal, request_line
@@ -18,6 +19,11 @@ _KEEP_ALIVE = 3600
 #: How long a stopping server waits for the rest of a body, seconds: such a request is not accepted
 #: yet. One that was told to go on (100 Continue) is, and has the whole grace.
 _BODY_GRACE = 3.0
+#: What the parser would make a request of, and TF Serving does not: no method, or a wrong space.
+_NO_REQUEST_LINE = re.compile(rb"(?![!#$%&'*+.^_`|~0-9A-Za-z]+ [^ ]+ [^ ]+\n)[^\n]*\n")
+_UPGRADE = re.compile(rb"\nupgrade:", re.IGNORECASE)
+#: How long a request's line and headers may be, bytes.
+_MAX_HEAD = 64 * 2**10
 
 
 class _Server(uvicorn.Server):
@@ -32,34 +38,92 @@ class _Server(uvicorn.Server):
         self.accepts.set()
 
 
-class _Connection(h11.Connection):
-    """h11's side of a connection, which remembers the target of the last request."""
-
-    target = b""
-
-    def next_event(self) -> Any:
-        event = super().next_event()
-        if isinstance(event, h11.Request):
-            self.target = event.target
-        return event
-
-
-class _Protocol(H11Protocol):
+class _Protocol(HttpToolsProtocol):
     """uvicorn's protocol, with the raw target in the scope and the error page of TF Serving."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.conn: _Connection = _Connection(h11.SERVER, self.conn._max_incomplete_event_size)
+        self._is_reading_head = False
+        self._head_size = 0
+        # HTTP/1.2 is read as 1.1. What follows the last request of a connection is passed over.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True, lenient_version=True)
 
-    @property
-    def scope(self) -> Any:
-        return self._scope
+    # Parser callbacks
 
-    @scope.setter
-    def scope(self, scope: Any) -> None:
-        self._scope = scope
-        if scope is not None:
-            scope[RAW_TARGET] = self.conn.target
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._is_reading_head = True
+        self._head_size = 0
+
+    def on_headers_complete(self) -> None:
+        self._is_reading_head = False
+        scope: Any = self.scope
+        scope[RAW_TARGET] = self.url
+        # The application routes by the raw target, which may be more than uvicorn can parse.
+        self.url = b"/"
+        super().on_headers_complete()
+        if self.parser.should_upgrade():
+            # The parser reads nothing behind CONNECT.
+            self.cycle.keep_alive = False
+
+    # Transport callbacks
+
+    def data_received(self, data: bytes) -> None:
+        self._unset_keepalive_if_required()
+        if not self._is_in_body():
+            if not self._is_reading_head and _NO_REQUEST_LINE.match(data):
+                self._refuse(HTTPStatus.BAD_REQUEST, "no HTTP request line")
+                return
+            data = _without_upgrade(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            return
+        except httptools.HttpParserInvalidMethodError:
+            self._refuse(HTTPStatus.NOT_IMPLEMENTED, "a method that HTTP does not have")
+            return
+        except httptools.HttpParserError as error:
+            is_relative = "in url schema" in str(error)
+            status = HTTPStatus.NOT_FOUND if is_relative else HTTPStatus.BAD_REQUEST
+            self._refuse(status, f"no HTTP request: {error}")
+            return
+        self._head_size += len(data)
+        if self._is_reading_head and self._head_size > _MAX_HEAD:
+            self._refuse(HTTPStatus.BAD_REQUEST, f"a request head of more than {_MAX_HEAD} bytes")
+
+    def _is_in_body(self) -> bool:
+        return not self._is_reading_head and self.cycle is not None and self.cycle.more_body
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio keeps the transport for True
+        """Answer a whole request though its sender has closed his side; then close ours."""
+        cycle = self.cycle
+        is_owed = cycle is not None and not cycle.more_body and not cycle.response_complete
+        if is_owed:
+            cycle.keep_alive = False
+        return is_owed
+
+    def _refuse(self, status: HTTPStatus, reason: str) -> None:
+        """Answer what is no HTTP, and close the connection."""
+        log_refusal(reason, status)
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            if not cycle.more_body:
+                # It came behind a request that is still owed its answer.
+                cycle.keep_alive = False
+                self.flow.pause_reading()
+                return
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.transport.close()
+                return
+        page = error_page(status)
+        head = [f"HTTP/1.1 {status.value} {status.phrase}".encode()]
+        head += [name + b": " + value for name, value in page.raw_headers]
+        self.transport.write(b"\r\n".join([*head, b"connection: close", b"", bytes(page.body)]))
+        self.transport.close()
+
+    # uvicorn's server
 
     def shutdown(self) -> None:
         """Let the answer under way be the last one, and wait for no body for long."""
@@ -72,24 +136,21 @@ class _Protocol(H11Protocol):
 
     def _drop_without_body(self, cycle: RequestResponseCycle) -> None:
         if cycle.more_body and not cycle.disconnected:
-            line = request_line(cycle.scope["method"], self.conn.target)
+            scope: Any = cycle.scope
+            line = request_line(scope["method"], scope[RAW_TARGET])
             log_refusal(f"{line} was not whole when the server stopped", HTTPStatus.REQUEST_TIMEOUT)
             self.transport.abort()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, and close the connection."""
-        log_refusal(msg, HTTPStatus.BAD_REQUEST)
-        page = error_page(HTTPStatus.BAD_REQUEST)
-        headers = [*page.raw_headers, (b"connection", b"close")]
-        if self.conn.our_state in {h11.IDLE, h11.SEND_RESPONSE}:
-            events: list[Any] = [
-                h11.Response(status_code=page.status_code, headers=headers, reason=b"Bad Request"),
-                h11.Data(data=bytes(page.body)),
-                h11.EndOfMessage(),
-            ]
-            for event in events:
-                self.transport.write(self.conn.send(event) or b"")
-        self.transport.close()
+
+def _without_upgrade(data: bytes) -> bytes:
+    """What was received, the request for another protocol in its head made one for nothing.
+
+    It is no fault, and no more than a wish: Java's client has it in its first request. The parser
+    would read no body behind it.
+    """
+    end = data.find(b"\r\n\r\n")
+    head = data if end < 0 else data[:end]
+    return _UPGRADE.sub(b"\nIgnored:", head) + data[len(head) :]
 
 
 class RestListener:

@@ -1,6 +1,7 @@
 """A server for the recorded requests."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,14 +22,20 @@ model_config_list {
 """
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """The embedded server with the models and the config of the recording."""
-    root: Path = tmp_path_factory.mktemp("conformance")
+@contextmanager
+def serve_fixture_models(root: Path) -> Iterator[EmbeddedServer]:
+    """A server of the recording's models, written to ``root``, under its config."""
     write_fixture_models(root)
     config = root / "models.config"
     config.write_text(_MODELS_CONFIG % {"root": root})
     with EmbeddedServer(
         model_config_file=config, allow_version_labels_for_unavailable_models=True
     ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """The embedded server with the models and the config of the recording."""
+    with serve_fixture_models(tmp_path_factory.mktemp("conformance")) as running:
         yield running

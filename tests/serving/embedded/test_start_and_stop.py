@@ -192,13 +192,13 @@ def test_a_corrupt_saved_model_is_named(tmp_path: Path) -> None:
         (
             'model_config_list { config { name: "m" base_path: "/m" } }',
             "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
-            "ModelServerConfig::model_platform.",
+            "ModelServerConfig::model_platform, model name is m",
         ),
         (
             'model_config_list { config { name: "m" base_path: "/m" model_type: TENSORFLOW '
             'model_platform: "tensorflow" } }',
             "Illegal setting both ModelServerConfig::model_type (deprecated) and "
-            "ModelServerConfig::model_platform.",
+            "ModelServerConfig::model_platform, model name is m",
         ),
         (
             'model_config_list { config { name: "m" base_path: "/m" model_type: OTHER } }',
