@@ -95,6 +95,59 @@ class ServerFlags:
     monitoring_config_file: Annotated[
         Path | None, typer.Option(help="MonitoringConfig as text: turns on the metrics.")
     ] = None
+    enable_grpc_healthcheck_service: Annotated[
+        bool, typer.Option(help="Answer grpc.health.v1.Health over gRPC.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class LimitFlags:
+    """The fields of ``ServerLimits``, which TensorFlow Serving does not have."""
+
+    rest_api_max_connections: Annotated[
+        int,
+        typer.Option(
+            parser=integer(0),
+            metavar="N",
+            help="REST connections at once; 0 is a third of the descriptors.",
+        ),
+    ] = 0
+    grpc_max_connections: Annotated[
+        int,
+        typer.Option(
+            parser=integer(0),
+            metavar="N",
+            help="gRPC connections at once; 0 is a third of the descriptors.",
+        ),
+    ] = 0
+    rest_api_max_body_bytes: Annotated[
+        int, typer.Option(parser=integer(1), metavar="N", help="Bytes of a REST body as sent.")
+    ] = 256 * 2**20
+    rest_api_max_inflated_bytes: Annotated[
+        int, typer.Option(parser=integer(1), metavar="N", help="Bytes of a gzip body, inflated.")
+    ] = 16 * 2**20
+    rest_api_max_nested_bytes: Annotated[
+        int,
+        typer.Option(
+            parser=integer(1),
+            metavar="N",
+            help="Bytes of JSON that is nested hundreds of levels deep.",
+        ),
+    ] = 2**20
+    max_unknown_models_in_metrics: Annotated[
+        int,
+        typer.Option(
+            parser=integer(0),
+            metavar="N",
+            help="Models that are not served and have metrics of their own.",
+        ),
+    ] = 100
+    max_log_text_characters: Annotated[
+        int,
+        typer.Option(
+            parser=integer(1), metavar="N", help="Characters of a reason or a name in the log."
+        ),
+    ] = 1000
 
 
 @flat_options
@@ -131,6 +184,7 @@ def serve(
         typer.Option("--model-config-file", help="ModelServerConfig as text: many models."),
     ] = None,
     flags: ServerFlags = ServerFlags(),
+    limits: LimitFlags = LimitFlags(),
     json: JsonOption = False,
 ) -> None:
     """Serve a model by TensorFlow Serving's protocol until Ctrl-C or SIGTERM.
@@ -153,7 +207,7 @@ def serve(
             tell("loading TensorFlow")
             load_tensorflow("serve")
             with needs_extra("serve"):
-                from serving.embedded import EmbeddedServer
+                from serving.embedded import EmbeddedServer, ServerLimits
             server = EmbeddedServer(
                 model_name=served_as,
                 model_base_path=base,
@@ -161,6 +215,7 @@ def serve(
                 host=host,
                 port=_port(port),
                 rest_api_port=_port(rest_api_port),
+                limits=ServerLimits(**asdict(limits)),
                 **options,
             )
             tell("loading the models")

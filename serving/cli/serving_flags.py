@@ -14,7 +14,6 @@ _NOT_SERVED: Final = frozenset(
         "batching-parameters-file",
         "enable-batching",
         "enable-forward-compatibility",
-        "enable-grpc-healthcheck-service",
         "enable-per-model-batching-parameters",
         "enable-profiler",
         "enable-serialization-as-tensor-content",
@@ -47,7 +46,13 @@ _NOT_SERVED: Final = frozenset(
         "xla-gpu-compilation-enabled",
     }
 )
-_SWITCHES: Final = frozenset({"allow-version-labels-for-unavailable-models", "enable-model-warmup"})
+_SWITCHES: Final = frozenset(
+    {
+        "allow-version-labels-for-unavailable-models",
+        "enable-grpc-healthcheck-service",
+        "enable-model-warmup",
+    }
+)
 
 
 class ServeCommand(TyperCommand):

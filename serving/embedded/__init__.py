@@ -5,9 +5,10 @@ The modules:
 - served models: ``version_discovery``, ``model_config``, ``served_models``, ``model_reference``
 - running them: ``servable``, ``prediction``, ``examples``, ``warmup``
 - tensors in JSON and in protobuf: ``json_*``, ``base64_strings``, ``tensor_proto``
-- REST: ``rest``, ``rest_paths``, ``rest_listener``, ``http_responses``
-- gRPC: ``grpc_services``, ``grpc_listener``
-- what requests have in common: ``request_monitor`` (deadline, log), ``metrics``
+- REST: ``rest``, ``rest_bodies``, ``rest_paths``, ``rest_listener``, ``http_responses``
+- gRPC: ``grpc_services``, ``grpc_probing`` (health, reflection), ``grpc_listener``
+- what requests have in common: ``limits``, ``request_monitor`` (deadline, log), ``throttled_log``,
+  ``metrics``
 - options: ``options``, ``option_messages``; ``server`` puts all together
 
 TensorFlow is imported when ``EmbeddedServer`` is first asked for.

@@ -7,4 +7,5 @@ from .errors import ModelLoadFailed as ModelLoadFailed
 from .errors import NoModel as NoModel
 from .errors import PortInUse as PortInUse
 from .errors import ServerStartError as ServerStartError
+from .limits import ServerLimits as ServerLimits
 from .server import EmbeddedServer as EmbeddedServer

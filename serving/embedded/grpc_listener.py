@@ -8,6 +8,7 @@ import grpc
 import grpc.aio
 
 from serving.embedded.errors import AddressUnavailable, InvalidSslConfig
+from serving.embedded.grpc_probing import add_health_service, add_reflection, serve_health
 from serving.embedded.grpc_services import add_services
 from serving.embedded.option_messages import SSLConfig, read_text_message
 from serving.embedded.request_monitor import RequestMonitor
@@ -60,6 +61,9 @@ class GrpcListener:
         monitor: RequestMonitor,
         pool: Executor,
         reloading: Executor,
+        *,
+        max_connections: int,
+        has_health_service: bool,
     ) -> None:
         """Bind the port; without credentials it is not encrypted.
 
@@ -69,7 +73,10 @@ class GrpcListener:
         # gRPC says in many lines of its own log why it cannot bind; a socket says it by number.
         with bind_socket("port", host, port) as probe:
             self.address = address_of(host, probe.getsockname()[1])
-        self._server = grpc.aio.server(options=_OPTIONS)
+        options = (*_OPTIONS, ("grpc.max_allowed_incoming_connections", max_connections))
+        self._server = grpc.aio.server(options=options)
+        self._health = add_health_service(self._server) if has_health_service else None
+        add_reflection(self._server, has_health_service=has_health_service)
         add_services(self._server, models, monitor, pool, reloading)
         try:
             if credentials is None:
@@ -85,7 +92,11 @@ class GrpcListener:
     async def start(self) -> None:
         """Begin to accept connections."""
         await self._server.start()
+        if self._health is not None:
+            await serve_health(self._health)
 
     async def stop(self, grace: float) -> None:
         """Accept nothing more, and wait up to ``grace`` seconds for the answers under way."""
+        if self._health is not None:
+            await self._health.enter_graceful_shutdown()
         await self._server.stop(grace)

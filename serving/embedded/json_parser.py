@@ -33,6 +33,18 @@ class RapidJsonError(ValueError):
         self.offset = offset
 
 
+class NestedTooBig(ValueError):
+    """The text is nested deeper than Python's stack allows, and too long to be read in spite of it.
+
+    Attributes:
+        size: its bytes.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"{size} bytes of JSON are nested too deep")
+        self.size = size
+
+
 @dataclass(frozen=True, slots=True)
 class JsonObject:
     """The members of an object in the order of the text, repeated names included."""
@@ -99,55 +111,61 @@ _decoder = _Decoder(number_mode=_NUMBERS)
 _escaping_decoder = _EscapingDecoder(number_mode=_NUMBERS)
 
 
-def read_json(text: bytes, pause: Callable[[], None] = lambda: None) -> JsonValue:
+def read_json(
+    text: bytes, pause: Callable[[], None] = lambda: None, max_nested: int = 2**63
+) -> JsonValue:
     """The value that ``text`` begins with; what follows it is ignored.
 
     Args:
         text: JSON, UTF-8 with or without a byte order mark; a zero byte ends it.
         pause: called now and then while a text is read that is nested deeper than Python's stack
             allows; what it raises ends the reading.
+        max_nested: how many bytes such a text may have: it takes a microsecond for each.
 
     Raises:
         RapidJsonError: ``text`` is no JSON.
+        NestedTooBig: it is nested so, and longer.
     """
     mark = _BYTE_ORDER_MARK.match(text)
     assert mark is not None
     start = mark.end()
     body = text[start:].partition(b"\0")[0]
     try:
-        return _read_bytes(body, pause)
+        return _read_bytes(body, pause, max_nested)
     except RapidJsonError as error:
         refusal = error
     rewriting = rewrite_for_newer(body)
     try:
         if rewriting.text != body:
-            return _read_bytes(rewriting.text, pause)
+            return _read_bytes(rewriting.text, pause, max_nested)
     except RapidJsonError as error:
         refusal = RapidJsonError(str(error), rewriting.original_offset(error.offset))
     raise RapidJsonError(str(refusal), start + refusal.offset)
 
 
-def _read_bytes(body: bytes, pause: Callable[[], None]) -> JsonValue:
+def _read_bytes(body: bytes, pause: Callable[[], None], max_nested: int) -> JsonValue:
     """The value that ``body`` begins with; what is not UTF-8 goes as private characters."""
     try:
-        return _read(body, _decoder, pause)
+        return _read(body, _decoder, pause, max_nested)
     except UnicodeDecodeError:
         private = body.decode("utf-8", "surrogateescape").translate(_PRIVATE_OF_ESCAPE)
         body = private.encode()
     try:
-        return _read(body, _escaping_decoder, pause)
+        return _read(body, _escaping_decoder, pause, max_nested)
     except RapidJsonError as error:
         added = 3 * len(_PRIVATE.findall(body[: error.offset].decode()))
         raise RapidJsonError(str(error), error.offset - added) from None
 
 
-def _read(body: bytes, decoder: _Decoder, pause: Callable[[], None]) -> JsonValue:
+def _read(body: bytes, decoder: _Decoder, pause: Callable[[], None], max_nested: int) -> JsonValue:
     first = len(body) - len(body.lstrip(b" \n\r\t"))
     if body[first : first + 1] in _NO_VALUE:
         raise RapidJsonError("The document is empty.", first)
     try:
         return _decode(decoder, body)[0]
     except RecursionError:
+        if len(body) > max_nested:
+            raise NestedTooBig(len(body)) from None
         return _NestedReader(body, decoder, pause).read()
 
 

@@ -25,10 +25,13 @@ _EXAMPLES = tuple(float(2**power) for power in range(15))
 #: The metrics in the order of their names: the labels of each, and a histogram's limits.
 _METRICS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "model_warmup_latency": (("model_path", "status"), _MICROSECONDS),
+    "model_warmup_records_read": (("model_path", "status"), ()),
+    "request_count": (("model_name", "status"), ()),
     "request_example_count_total": (("model",), ()),
     "request_example_counts": (("model",), _EXAMPLES),
-    "request_count": (("model_name", "status"), ()),
     "request_latency": (("model_name", "API", "entrypoint"), _MICROSECONDS),
+    # There without a sample, as in TF Serving, which has nothing to log requests to.
+    "request_log_count": ((), ()),
     "runtime_latency": (("model_name", "API", "runtime"), _MICROSECONDS),
 }
 
@@ -61,9 +64,10 @@ class ServingMetrics(Collector):
         self._observe("request_example_counts", model, value=number)
         self._count("request_example_count_total", model, by=number)
 
-    def warmup(self, path: str, status: str, seconds: float) -> None:
-        """Measure the warm-up of a version."""
+    def warmup(self, path: str, status: str, seconds: float, records: int) -> None:
+        """Measure the warm-up of a version, and count the records that it read."""
         self._observe("model_warmup_latency", path, status, value=_micros(seconds))
+        self._count("model_warmup_records_read", path, status, by=records)
 
     def _count(self, name: str, *values: str, by: int = 1) -> None:
         with self._lock:

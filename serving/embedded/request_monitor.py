@@ -6,8 +6,9 @@ a fault of this server is an INTERNAL error of one request and nothing worse.
 
 import logging
 import re
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from serving.embedded.limits import ServerLimits
 from serving.embedded.metrics import ServingMetrics
 from serving.embedded.model_reference import ModelReference
 from serving.embedded.servable import Servable
@@ -23,6 +25,9 @@ from serving.embedded.status import Code, StatusError
 
 #: What a terminal might obey: C0, DEL and C1.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+#: What the models that are not served are called in the metrics once there are too many.
+_OTHER_MODELS = "(other)"
 
 _logger = logging.getLogger("serving.embedded")
 
@@ -81,8 +86,21 @@ class Request:
 class RequestMonitor:
     """Counts and measures requests, and logs those that fail, a line each."""
 
-    def __init__(self, metrics: ServingMetrics) -> None:
+    def __init__(
+        self, metrics: ServingMetrics, is_served: Callable[[str], bool], limits: ServerLimits
+    ) -> None:
+        """A monitor of requests about any model.
+
+        Args:
+            metrics: where they are counted.
+            is_served: whether a model of that name is configured.
+            limits: how much callers can bring into the metrics and the log.
+        """
         self._metrics = metrics
+        self._is_served = is_served
+        self._limits = limits
+        self._unknown: set[str] = {""}
+        self._lock = threading.Lock()
 
     @contextmanager
     def observe(
@@ -117,8 +135,8 @@ class RequestMonitor:
         finally:
             if failure is not None:
                 version = request.model.version if request.version is None else request.version
-                _log(entrypoint, failure.code.name, str(failure), request.model.name, version)
-            name = request.model.name
+                self._log(entrypoint, failure.code.name, str(failure), request.model.name, version)
+            name = self._name_in_metrics(request.model.name)
             if is_counted:
                 code = Code.OK if failure is None else failure.code
                 seconds = time.monotonic() - began
@@ -129,31 +147,47 @@ class RequestMonitor:
                 self._metrics.examples(name, request.examples)
             del failure  # its traceback holds this frame, and so the request's arrays
 
+    def log_refusal(self, what: str, status: HTTPStatus) -> None:
+        """Log what got no further than the HTTP server, in one line."""
+        self._log("REST", status.phrase, f"{self._cut(what)}: {status.value} {status.phrase}")
 
-def log_refusal(what: str, status: HTTPStatus) -> None:
-    """Log what got no further than the HTTP server, in one line."""
-    _log("REST", status.phrase, f"{_one_line(what)}: {status.value} {status.phrase}")
+    def _log(
+        self,
+        entrypoint: str,
+        code: str,
+        reason: str,
+        model: str = "",
+        version: int | None = None,
+    ) -> None:
+        reason, model = _one_line(self._cut(reason)), _one_line(self._cut(model)) or "-"
+        _logger.warning(
+            "request_failed model=%s version=%s %s %s",
+            model,
+            "-" if version is None else version,
+            entrypoint,
+            reason,
+            extra={
+                "event": "request_failed",
+                "model": model,
+                "version": version,
+                "entrypoint": entrypoint,
+                "code": code,
+                "reason": reason,
+            },
+        )
 
+    def _cut(self, text: str) -> str:
+        limit = self._limits.max_log_text_characters
+        return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 
-def _log(
-    entrypoint: str, code: str, reason: str, model: str = "", version: int | None = None
-) -> None:
-    reason, model = _one_line(reason), _one_line(model) or "-"
-    _logger.warning(
-        "request_failed model=%s version=%s %s %s",
-        model,
-        "-" if version is None else version,
-        entrypoint,
-        reason,
-        extra={
-            "event": "request_failed",
-            "model": model,
-            "version": version,
-            "entrypoint": entrypoint,
-            "code": code,
-            "reason": reason,
-        },
-    )
+    def _name_in_metrics(self, model: str) -> str:
+        """The name under which a model is counted: whoever asks can make up names."""
+        if self._is_served(model):
+            return model
+        with self._lock:
+            if len(self._unknown) <= self._limits.max_unknown_models_in_metrics:
+                self._unknown.add(model)
+            return model if model in self._unknown else _OTHER_MODELS
 
 
 def request_line(method: str, target: bytes) -> str:

@@ -7,8 +7,8 @@ the answer, so that the event loop is free for the sockets.
 import asyncio
 import re
 import time
-import zlib
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any
@@ -27,23 +27,22 @@ from serving.embedded.json_examples import (
     read_examples_body,
     regression_text,
 )
-from serving.embedded.json_parser import JsonObject, RapidJsonError, read_json
+from serving.embedded.json_parser import JsonObject
 from serving.embedded.json_predict import predict_text, read_predict_body, read_signature_name
-from serving.embedded.json_writer import object_text, string_text, value_error
+from serving.embedded.json_writer import object_text, string_text
+from serving.embedded.limits import ServerLimits
 from serving.embedded.model_info import SIGNATURE_DEF, model_metadata, model_status
 from serving.embedded.prediction import DEFAULT_SIGNATURE, predict
-from serving.embedded.request_monitor import Request, RequestMonitor, log_refusal, request_line
+from serving.embedded.request_monitor import Request, RequestMonitor, request_line
+from serving.embedded.rest_bodies import BodyRefused, inflate, read_document, receive_body
 from serving.embedded.rest_paths import VersionNotNumeric, is_api, is_uri, route
 from serving.embedded.served_models import ServedModels
-from serving.embedded.status import StatusError, invalid_argument
+from serving.embedded.status import Code, StatusError, invalid_argument
 
 _JSON = "application/json"
 #: What libevent says of an answer whose handler did not.
 _DEFAULT_TYPE = "text/html; charset=ISO-8859-1"
 _METHODS = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"}
-_CONTINUE = "100-continue"
-#: How much of a compressed body is inflated at most.
-_MAX_INFLATED = 100 * 2**20
 #: What a URI may begin with before its path; libevent takes it off.
 _BEFORE_PATH = re.compile(rb"(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?")
 
@@ -58,6 +57,7 @@ class RestApplication:
         pool: Executor,
         *,
         timeout: float | None,
+        limits: ServerLimits,
         metrics_page: MetricsPage | None,
     ) -> None:
         """An application that answers for the models.
@@ -67,31 +67,32 @@ class RestApplication:
             monitor: what sees every request.
             pool: the threads that do the work.
             timeout: the seconds after which a request's run is stopped; None is never.
+            limits: how big a body may be.
             metrics_page: the page of metrics; None when it is off.
         """
         self._models = models
         self._monitor = monitor
         self._pool = pool
         self._timeout = timeout
+        self._limits = limits
         self._metrics_page = metrics_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = HttpRequest(scope, receive)
-        if request.headers.get("expect", _CONTINUE).lower() != _CONTINUE:
-            refusal = _refuse(HTTPStatus.EXPECTATION_FAILED, request.method, _target(scope))
-            await refusal(scope, receive, send)
-            return
         abandoned: Future[None] = Future()
         try:
-            body = await request.body()
+            body = await receive_body(request, self._limits)
             # The sender's time is not the server's.
             deadline = None if self._timeout is None else time.monotonic() + self._timeout
             answer = await self._answer(request, body, deadline, abandoned)
         except ClientDisconnect:
             return
+        except BodyRefused as refused:
+            answer = self._refuse(refused.status, request)
+            answer.headers["connection"] = "close"  # the body is not read
         except asyncio.CancelledError:
             abandoned.set_result(None)
-            answer = _refuse_at_stop(request)
+            answer = self._refuse_at_stop(request)
         await answer(scope, receive, send)
 
     async def _answer(
@@ -104,15 +105,15 @@ class RestApplication:
         target = _target(request.scope)
         page = self._metrics_page
         if request.method not in _METHODS:
-            return _refuse(HTTPStatus.NOT_IMPLEMENTED, request.method, target)
+            return self._refuse(HTTPStatus.NOT_IMPLEMENTED, request)
         if not is_uri(target):
-            return _refuse(HTTPStatus.BAD_REQUEST, request.method, target)
+            return self._refuse(HTTPStatus.BAD_REQUEST, request)
         if page is not None and page.is_at(target):
             return page.answer(target)
         if not is_api(target):
-            return _refuse(HTTPStatus.NOT_FOUND, request.method, target)
+            return self._refuse(HTTPStatus.NOT_FOUND, request)
         if request.method == "OPTIONS":
-            return _preflight(request.headers.get("origin", ""))
+            return self._preflight(request.headers.get("origin", ""))
         encoding = request.headers.get("content-encoding", "")
         work = Request("", deadline=deadline, abandoned=abandoned)
         process = partial(self._process, work, request.method, target, body, encoding)
@@ -138,7 +139,9 @@ class RestApplication:
         if action == "metadata":
             return _metadata_text(model_metadata(self._models, request.model, [SIGNATURE_DEF]))
         request.api = action
-        document = _document(request, _inflate(body, encoding))
+        document = read_document(
+            inflate(body, encoding, self._limits), request.check_time, self._limits
+        )
         name = read_signature_name(document)
         if action == "predict":
             return self._predict(request, document, name)
@@ -165,56 +168,34 @@ class RestApplication:
                 return classification_text(classify(request, servable, name, examples))
             return regression_text(regress(request, servable, name, examples))
 
+    def _preflight(self, origin: str) -> Response:
+        """The answer to OPTIONS, which is counted as a request about no model."""
+        with suppress(StatusError), self._monitor.observe("REST", Request("")):
+            if "http://" not in origin and "https://" not in origin:
+                reason = "OPTIONS without an Origin of http:// or https://"
+                raise StatusError(Code.FAILED_PRECONDITION, reason)
+            return response(HTTPStatus.OK, b"", _DEFAULT_TYPE)
+        return response(HTTPStatus.BAD_REQUEST, b"", _DEFAULT_TYPE)
+
+    def _refuse(self, status: HTTPStatus, request: HttpRequest) -> Response:
+        """The answer to a request that gets no further than the HTTP server."""
+        self._monitor.log_refusal(request_line(request.method, _target(request.scope)), status)
+        return error_page(status)
+
+    def _refuse_at_stop(self, request: HttpRequest) -> Response:
+        """The answer to a request that was not done with when the grace of a stop had ended."""
+        status = HTTPStatus.SERVICE_UNAVAILABLE
+        self._monitor.log_refusal(request_line(request.method, _target(request.scope)), status)
+        return _json(status, object_text("error", string_text("The server is stopping")))
+
 
 def _target(scope: Scope) -> bytes:
     """Path and query as they were sent; of an absolute URI only those."""
     return _BEFORE_PATH.sub(b"", scope[RAW_TARGET], count=1)
 
 
-def _document(request: Request, body: bytes) -> JsonObject:
-    if not body:
-        raise invalid_argument("JSON Parse error: The document is empty")
-    try:
-        document = read_json(body, request.check_time)
-    except RapidJsonError as error:
-        raise invalid_argument(f"JSON Parse error: {error} at offset: {error.offset}") from error
-    if not isinstance(document, JsonObject):
-        raise value_error(document, "Is not object")
-    return document
-
-
-def _inflate(body: bytes, encoding: str) -> bytes:
-    """The body as it was before compression; one that cannot be inflated is an empty one."""
-    if "gzip" not in encoding:
-        return body
-    inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    try:
-        inflated = inflater.decompress(body, _MAX_INFLATED)
-    except zlib.error:
-        return b""
-    return inflated if inflater.eof and not inflater.unused_data else b""
-
-
 def _json(status: int, text: str) -> Response:
     return response(status, text.encode("utf-8", "surrogateescape"), _JSON)
-
-
-def _refuse(status: HTTPStatus, method: str, target: bytes) -> Response:
-    """The answer to a request that gets no further than the HTTP server."""
-    log_refusal(request_line(method, target), status)
-    return error_page(status)
-
-
-def _refuse_at_stop(request: HttpRequest) -> Response:
-    """The answer to a request that was not done with when the grace of a stop had ended."""
-    status = HTTPStatus.SERVICE_UNAVAILABLE
-    log_refusal(request_line(request.method, _target(request.scope)), status)
-    return _json(status, object_text("error", string_text("The server is stopping")))
-
-
-def _preflight(origin: str) -> Response:
-    is_web = "http://" in origin or "https://" in origin
-    return response(HTTPStatus.OK if is_web else HTTPStatus.BAD_REQUEST, b"", _DEFAULT_TYPE)
 
 
 def _message_text(message: Any) -> str:

@@ -1,8 +1,10 @@
 """The HTTP server under the REST API."""
 
 import asyncio
+import errno
 import re
 import socket
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -12,7 +14,8 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from serving.embedded.http_responses import RAW_TARGET, error_page
-from serving.embedded.request_monitor import log_refusal, request_line
+from serving.embedded.request_monitor import RequestMonitor, request_line
+from serving.embedded.throttled_log import ThrottledLog
 
 #: TF Serving closes no idle connection; uvicorn's default of 5 s would surprise pooling clients.
 _KEEP_ALIVE = 3600
@@ -22,6 +25,10 @@ _BODY_GRACE = 3.0
 #: What the parser would make a request of, and TF Serving does not: no method, or a wrong space.
 _NO_REQUEST_LINE = re.compile(rb"(?![!#$%&'*+.^_`|~0-9A-Za-z]+ [^ ]+ [^ ]+\n)[^\n]*\n")
 _UPGRADE = re.compile(rb"\nupgrade:", re.IGNORECASE)
+#: How many connections the kernel keeps, and how many of them the loop accepts in one go. Out of
+#: descriptors it fails as often as that, each second.
+_BACKLOG, _ACCEPTS_AT_ONCE = 2048, 16
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 #: How long a request's line and headers may be, bytes.
 _MAX_HEAD = 64 * 2**10
 
@@ -41,8 +48,18 @@ class _Server(uvicorn.Server):
 class _Protocol(HttpToolsProtocol):
     """uvicorn's protocol, with the raw target in the scope and the error page of TF Serving."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        monitor: RequestMonitor,
+        max_connections: int,
+        too_many: ThrottledLog,
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, **options)
+        self._monitor = monitor
+        self._max_connections = max_connections
+        self._too_many = too_many
         self._is_reading_head = False
         self._head_size = 0
         # HTTP/1.2 is read as 1.1. What follows the last request of a connection is passed over.
@@ -67,6 +84,12 @@ class _Protocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     # Transport callbacks
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._max_connections:
+            self._too_many.tell(f"more than {self._max_connections} connections")
+            self._close_with_page(HTTPStatus.SERVICE_UNAVAILABLE)
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
@@ -104,7 +127,7 @@ class _Protocol(HttpToolsProtocol):
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
         """Answer what is no HTTP, and close the connection."""
-        log_refusal(reason, status)
+        self._monitor.log_refusal(reason, status)
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if not cycle.more_body:
@@ -117,6 +140,9 @@ class _Protocol(HttpToolsProtocol):
             if cycle.response_started:
                 self.transport.close()
                 return
+        self._close_with_page(status)
+
+    def _close_with_page(self, status: HTTPStatus) -> None:
         page = error_page(status)
         head = [f"HTTP/1.1 {status.value} {status.phrase}".encode()]
         head += [name + b": " + value for name, value in page.raw_headers]
@@ -138,7 +164,8 @@ class _Protocol(HttpToolsProtocol):
         if cycle.more_body and not cycle.disconnected:
             scope: Any = cycle.scope
             line = request_line(scope["method"], scope[RAW_TARGET])
-            log_refusal(f"{line} was not whole when the server stopped", HTTPStatus.REQUEST_TIMEOUT)
+            reason = f"{line} was not whole when the server stopped"
+            self._monitor.log_refusal(reason, HTTPStatus.REQUEST_TIMEOUT)
             self.transport.abort()
 
 
@@ -156,10 +183,30 @@ def _without_upgrade(data: bytes) -> bytes:
 class RestListener:
     """Serves an ASGI application on a bound socket, within a running event loop."""
 
-    def __init__(self, application: ASGIApp, listening: socket.socket) -> None:
+    def __init__(
+        self,
+        application: ASGIApp,
+        listening: socket.socket,
+        monitor: RequestMonitor,
+        max_connections: int,
+    ) -> None:
+        """A listener that accepts nothing before ``start``.
+
+        Args:
+            application: what answers.
+            listening: the bound socket.
+            monitor: what is told of requests that get no further.
+            max_connections: the connections at once.
+        """
+        self._throttled = ThrottledLog(
+            lambda reason: monitor.log_refusal(reason, HTTPStatus.SERVICE_UNAVAILABLE)
+        )
+        protocol: Any = partial(
+            _Protocol, monitor=monitor, max_connections=max_connections, too_many=self._throttled
+        )
         config = uvicorn.Config(
             application,
-            http=_Protocol,
+            http=protocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -169,6 +216,7 @@ class RestListener:
             proxy_headers=False,
             server_header=False,
             timeout_keep_alive=_KEEP_ALIVE,
+            backlog=_ACCEPTS_AT_ONCE,
         )
         self._server = _Server(config)
         self._socket = listening
@@ -176,12 +224,22 @@ class RestListener:
 
     async def start(self) -> None:
         """Begin to accept connections."""
+        asyncio.get_running_loop().set_exception_handler(self._handle_loop_error)
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         accepts = asyncio.create_task(self._server.accepts.wait())
         await asyncio.wait({self._task, accepts}, return_when=asyncio.FIRST_COMPLETED)
         accepts.cancel()
         if self._task.done():
             self._task.result()  # raises what went wrong
+        self._socket.listen(_BACKLOG)
+
+    def _handle_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
+            self._throttled.tell(f"a connection can't be accepted: {error.strerror}")
+        elif not (self._server.should_exit and "_start_serving" in context["message"]):
+            # That one was to try again to accept, and has found the socket closed.
+            loop.default_exception_handler(context)
 
     async def stop(self, grace: float) -> None:
         """Accept nothing more, and wait up to ``grace`` seconds for the answers under way."""

@@ -139,6 +139,11 @@ class ServedModels:
         with self._lock:
             return set(self._models)
 
+    def has(self, name: str) -> bool:
+        """Whether a model of that name is configured."""
+        with self._lock:
+            return name in self._models
+
     def states(self, model: str, version: int | None = None) -> list[VersionState]:
         """The states of a model's versions, the newest first, or that of one version.
 

@@ -21,6 +21,7 @@ from serving.embedded.errors import (
 )
 from serving.embedded.grpc_listener import GrpcListener, read_server_credentials
 from serving.embedded.http_responses import MetricsPage
+from serving.embedded.limits import ServerLimits, connections
 from serving.embedded.metrics import ServingMetrics
 from serving.embedded.model_config import read_model_config, single_model
 from serving.embedded.option_messages import MonitoringConfig, read_text_message
@@ -79,6 +80,8 @@ class EmbeddedServer:
         rest_api_timeout_in_ms: int = 30_000,
         ssl_config_file: str | PathLike[str] | None = None,
         monitoring_config_file: str | PathLike[str] | None = None,
+        enable_grpc_healthcheck_service: bool = False,
+        limits: ServerLimits | None = None,
     ) -> None:
         """Check the options; nothing is read or opened before ``start``.
 
@@ -108,6 +111,8 @@ class EmbeddedServer:
             ssl_config_file: an SSLConfig in text format; gRPC is then TLS. REST never is.
             monitoring_config_file: a MonitoringConfig in text format, which turns on the page of
                 metrics.
+            enable_grpc_healthcheck_service: answer ``grpc.health.v1.Health`` over gRPC.
+            limits: how much of each thing the server takes; None is the defaults.
 
         Raises:
             InvalidOptions: the options contradict each other, or one is out of its range.
@@ -158,7 +163,8 @@ class EmbeddedServer:
         self._metrics_page: MetricsPage | None = None
         self._is_warmup_enabled = enable_model_warmup
         self.metrics = ServingMetrics()
-        self._monitor = RequestMonitor(self.metrics)
+        self._limits = limits or ServerLimits()
+        self._has_health_service = enable_grpc_healthcheck_service
         self._models = ServedModels(
             self._load_version,
             max_retries=max_num_load_retries,
@@ -166,6 +172,7 @@ class EmbeddedServer:
             allow_version_labels_for_unavailable_models=allow_version_labels_for_unavailable_models,
             select=None if self._own_entry is None else self._own_entry.select,
         )
+        self._monitor = RequestMonitor(self.metrics, self._models.has, self._limits)
         self._threads: list[threading.Thread] = []
         self._stop_polling = threading.Event()
         self._stop_listening: Future[None] = Future()
@@ -363,11 +370,13 @@ class EmbeddedServer:
             self._monitor,
             threads.enter_context(_pool("rest", _THREADS_PER_CPU * (cpu_count() or 1))),
             timeout=self._rest_timeout,
+            limits=self._limits,
             metrics_page=self._metrics_page,
         )
         listening = bind_socket("rest_api_port", self._host, self._rest_api_port)
         self.rest_address = address_of(self._host, listening.getsockname()[1])
-        return RestListener(application, listening)
+        most = connections(self._limits.rest_api_max_connections)
+        return RestListener(application, listening, self._monitor, most)
 
     def _grpc_listener(self, threads: ExitStack) -> GrpcListener:
         listener = GrpcListener(
@@ -378,6 +387,8 @@ class EmbeddedServer:
             self._monitor,
             threads.enter_context(_pool("grpc", _THREADS_PER_CPU * (cpu_count() or 1))),
             threads.enter_context(_pool("reloading", _RELOADING_THREADS)),
+            max_connections=connections(self._limits.grpc_max_connections),
+            has_health_service=self._has_health_service,
         )
         self.grpc_address = listener.address
         return listener

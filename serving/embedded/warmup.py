@@ -23,20 +23,29 @@ def load_and_warm_up(model: str, version: int, directory: str, metrics: ServingM
     """Load a version and replay its warm-up requests; a failing request fails the load."""
     servable = Servable(model, version, directory)
     began = time.monotonic()
+    warmup = Request("warmup")  # nobody's: it has no deadline, and only its runs are measured
     try:
-        number = replay_warmup(servable, directory)
+        number = replay_warmup(servable, directory, warmup)
     except BaseException as error:
         if isinstance(error, StatusError) and error.code is Code.DATA_LOSS:
-            metrics.warmup(directory, str(error), time.monotonic() - began)
+            metrics.warmup(directory, str(error), time.monotonic() - began, len(warmup.runs))
         servable.close()
         raise
+    finally:
+        for api, seconds in warmup.runs:
+            metrics.run(model, api, seconds)
     if number:
-        metrics.warmup(directory, "OK", time.monotonic() - began)
+        metrics.warmup(directory, "OK", time.monotonic() - began, number)
     return servable
 
 
-def replay_warmup(servable: Servable, directory: str) -> int:
+def replay_warmup(servable: Servable, directory: str, warmup: Request) -> int:
     """Run every record of the version's warm-up file, if it has one, and give their number.
+
+    Args:
+        servable: the version.
+        directory: its folder.
+        warmup: the request that all records are run as.
 
     Raises:
         StatusError: a record fails, is of a kind that has no warm-up, or the file is broken or too
@@ -52,7 +61,7 @@ def replay_warmup(servable: Servable, directory: str) -> int:
                 raise invalid_argument(
                     f"Number of warmup records exceeds the maximum ({_MAX_RECORDS}) at {path}"
                 )
-            _run(servable, _parse_record(record, path))
+            _run(warmup, servable, _parse_record(record, path))
     except tf.errors.DataLossError as error:
         raise StatusError(
             Code.DATA_LOSS, f"{error.message}. Please verify your data is TFRecord format: {path}"
@@ -67,8 +76,7 @@ def _parse_record(record: bytes, path: str) -> Any:
         raise invalid_argument(f"Failed to parse warmup record from {path}") from error
 
 
-def _run(servable: Servable, log: Any) -> None:
-    warmup = Request("warmup")  # nobody's: it has no deadline, and is not counted
+def _run(warmup: Request, servable: Servable, log: Any) -> None:
     match log.WhichOneof("log_type"):
         case "predict_log":
             request = log.predict_log.request

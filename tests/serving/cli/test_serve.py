@@ -7,8 +7,10 @@ import socket
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 
 from serving.cli import main
@@ -265,3 +267,41 @@ def test_metrics_are_served_and_warm_up_is_left_out_as_asked(base: Path, tmp_pat
         assert predict(served.rest_address, "m") == 1
         _, page = ask(served.rest_address, "GET", "/monitoring/prometheus/metrics")
     assert ':tensorflow:serving:request_count{model_name="m",status="OK"} 1' in page.splitlines()
+
+
+def test_a_server_out_of_descriptors_says_so_in_few_lines_and_recovers(base: Path) -> None:
+    flags = (*_PORTS, "--rest-api-max-connections", 100_000, "--file-system-poll-wait-seconds", 0)
+    with serve_process(base, *flags) as served, ExitStack() as stack:
+        assert predict(served.rest_address, "m") == 1
+        served_as = psutil.Process(served.process.pid)
+        few = served_as.num_fds() + 20
+        served_as.rlimit(psutil.RLIMIT_NOFILE, (few, few))
+        host, port = str(served.rest_address).split(":")
+        for _ in range(100):
+            connection = socket.create_connection((host, int(port)), timeout=60)
+            stack.enter_context(connection)
+        assert eventually(lambda: _lines_about(served, "can't be accepted"), bool)
+        stack.close()
+        assert predict(served.rest_address, "m") == 1
+        assert served.end() == 0
+    assert len(_lines_about(served, "can't be accepted: Too many open files")) == 1
+    assert not _lines_about(served, "Traceback")
+
+
+def _lines_about(served: ServeProcess, text: str) -> list[str]:
+    return [line for line in served.lines if text in line]
+
+
+def test_a_crowd_of_connections_leaves_descriptors_for_the_rest(base: Path) -> None:
+    flags = (*_PORTS, "--rest-api-max-connections", 20, "--enable-grpc-healthcheck-service")
+    with serve_process(base, *flags) as served, ExitStack() as stack:
+        host, port = str(served.rest_address).split(":")
+        held = [
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=60))
+            for _ in range(200)
+        ]
+        assert held[-1].recv(12) == b"HTTP/1.1 503"
+        stack.close()
+        assert predict(served.rest_address, "m") == 1
+        assert served.end() == 0
+    assert len(_lines_about(served, "more than 20 connections")) == 1

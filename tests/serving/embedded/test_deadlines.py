@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from serving.embedded import EmbeddedServer
+from serving.embedded import EmbeddedServer, ServerLimits
 from serving.embedded.request_monitor import Request
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError
@@ -33,9 +33,10 @@ def base(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def server(base: Path) -> Iterator[EmbeddedServer]:
-    """A server that stops a REST request's run after 0.3 s."""
+    """A server that stops a REST request's run after 0.3 s, and reads what is nested deep."""
+    limits = ServerLimits(rest_api_max_nested_bytes=10_000_000)
     with EmbeddedServer(
-        model_name="m", model_base_path=base, rest_api_timeout_in_ms=300
+        model_name="m", model_base_path=base, rest_api_timeout_in_ms=300, limits=limits
     ) as running:
         yield running
 

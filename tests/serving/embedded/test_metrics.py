@@ -9,16 +9,19 @@ from typing import Any
 import grpc
 import numpy as np
 import pytest
+import tensorflow as tf
 from prometheus_client import CollectorRegistry
 from tensorflow_serving.apis import (
     classification_pb2,
     inference_pb2,
     predict_pb2,
+    prediction_log_pb2,
     prediction_service_pb2_grpc,
 )
 
 from serving.embedded import EmbeddedServer, InvalidMonitoringConfig
 from serving.embedded.tensor_proto import proto_of
+from serving.embedded.warmup import WARMUP_FILE
 from tests.conformance.fixture_models import write_fixture_models
 from tests.serving.embedded.tiny_models import ask, predict, write_multiplier
 
@@ -65,10 +68,12 @@ def test_the_types_are_tf_servings_and_there_are_no_comments(server: EmbeddedSer
     _, text = ask(server.rest_address, "GET", _PAGE)
     assert [line for line in text.splitlines() if line.startswith("#")] == [
         "# TYPE :tensorflow:serving:model_warmup_latency histogram",
+        "# TYPE :tensorflow:serving:model_warmup_records_read counter",
+        "# TYPE :tensorflow:serving:request_count counter",
         "# TYPE :tensorflow:serving:request_example_count_total counter",
         "# TYPE :tensorflow:serving:request_example_counts histogram",
-        "# TYPE :tensorflow:serving:request_count counter",
         "# TYPE :tensorflow:serving:request_latency histogram",
+        "# TYPE :tensorflow:serving:request_log_count counter",
         "# TYPE :tensorflow:serving:runtime_latency histogram",
     ]
 
@@ -220,3 +225,29 @@ def test_the_examples_of_several_tasks_are_counted_once(server: EmbeddedServer) 
         prediction_service_pb2_grpc.PredictionServiceStub(channel).MultiInference(asked, timeout=20)
     samples = _samples(server)
     assert samples[':tensorflow:serving:request_example_count_total{model="types"}'] == 1
+
+
+def test_the_warm_up_counts_its_records_and_measures_their_runs(tmp_path: Path) -> None:
+    base = tmp_path / "m"
+    base.mkdir()
+    warmup = write_multiplier(base, 1) / WARMUP_FILE
+    warmup.parent.mkdir(exist_ok=True)
+    log = prediction_log_pb2.PredictionLog()
+    log.predict_log.request.inputs["x"].CopyFrom(proto_of(np.ones(2, np.float32)))
+    with tf.io.TFRecordWriter(str(warmup)) as writer:
+        for _ in range(3):
+            writer.write(log.SerializeToString())
+    monitoring = tmp_path / "monitoring.config"
+    monitoring.write_text("prometheus_config { enable: true }")
+    with EmbeddedServer(
+        model_name="m", model_base_path=base, monitoring_config_file=monitoring
+    ) as server:
+        predict(server.rest_address, "m")
+        samples = _samples(server)
+    path = f'model_path="{base}/1",status="OK"'
+    assert samples[f":tensorflow:serving:model_warmup_records_read{{{path}}}"] == 3
+    assert samples[f":tensorflow:serving:model_warmup_latency_count{{{path}}}"] == 1
+    runs = 'model_name="m",API="Predict",runtime="TF1"'
+    assert samples[f":tensorflow:serving:runtime_latency_count{{{runs}}}"] == 3 + 1
+    # Nobody asked for them.
+    assert samples[':tensorflow:serving:request_count{model_name="m",status="OK"}'] == 1

@@ -6,7 +6,6 @@ import socket
 import struct
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -108,15 +107,6 @@ def test_a_body_of_100_mb_is_answered(server: EmbeddedServer) -> None:
     body = b'{"instances": [3], "more": "' + b"x" * 100_000_000 + b'"}'
     status, text = ask(server.rest_address, "POST", _PATH, body)
     assert (status, json.loads(text)) == (200, {"predictions": [3.0]})
-
-
-def test_a_bomb_of_gzip_is_an_empty_body(server: EmbeddedServer) -> None:
-    compressor = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS)
-    block = b" " * 2**20
-    bomb = b"".join(compressor.compress(block) for _ in range(101)) + compressor.flush()
-    status, text = ask(server.rest_address, "POST", _PATH, bomb, {"Content-Encoding": "gzip"})
-    assert status == 400
-    assert "The document is empty" in text
 
 
 @pytest.mark.parametrize("levels", [2_000, 20_000])

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.embedded import EmbeddedServer, ModelLoadFailed
+from serving.embedded.request_monitor import Request
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError
 from serving.embedded.tensor_proto import proto_of
@@ -43,9 +44,9 @@ def version(tmp_path: Path) -> Path:
 
 def test_every_record_runs(version: Path) -> None:
     servable = Servable("m", 1, str(version))
-    assert replay_warmup(servable, str(version)) == 0
+    assert replay_warmup(servable, str(version), Request("warmup")) == 0
     _write(version, _log(), prediction_log_pb2.PredictionLog(), _log())
-    assert replay_warmup(servable, str(version)) == 3
+    assert replay_warmup(servable, str(version), Request("warmup")) == 3
     servable.close()
 
 
@@ -86,7 +87,7 @@ def _refusal(version: Path) -> StatusError:
     servable = Servable("m", 1, str(version))
     try:
         with pytest.raises(StatusError) as caught:
-            replay_warmup(servable, str(version))
+            replay_warmup(servable, str(version), Request("warmup"))
         return caught.value
     finally:
         servable.close()

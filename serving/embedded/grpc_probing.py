@@ -1,0 +1,33 @@
+"""What tools find of the server over gRPC: its health and its services.
+
+``grpc_health_probe``, the probes of Kubernetes and ``grpcurl`` ask these services.
+"""
+
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+#: What TF Serving calls healthy: not the full names of its services; none is the server.
+_HEALTHY = ("", "ModelService", "PredictionService")
+_SERVICES = ("tensorflow.serving.ModelService", "tensorflow.serving.PredictionService")
+
+
+def add_health_service(server: grpc.aio.Server) -> health.aio.HealthServicer:
+    """Add ``grpc.health.v1.Health``, which answers nothing as healthy yet."""
+    servicer = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    return servicer
+
+
+async def serve_health(servicer: health.aio.HealthServicer) -> None:
+    """Call the server healthy, as TF Serving does once its first models are loaded."""
+    for name in _HEALTHY:
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+
+def add_reflection(server: grpc.aio.Server, *, has_health_service: bool) -> None:
+    """Add ``grpc.reflection.v1alpha.ServerReflection``."""
+    names = [*_SERVICES, reflection.SERVICE_NAME]
+    if has_health_service:
+        names.append(health.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
