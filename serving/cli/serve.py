@@ -1,5 +1,6 @@
 """``tfkmeans serve``: the embedded server, with the flags of TensorFlow Serving."""
 
+import gc
 import os
 import signal
 import socket
@@ -34,6 +35,8 @@ EXAMPLES: Final = examples(
 )
 
 Port = int | Literal["auto"]
+#: A request of a thousand rows makes thousands of lists, none of which is in a cycle.
+_ALLOCATIONS_BETWEEN_COLLECTIONS: Final = 50_000
 
 
 def _port(text: str) -> Port:
@@ -208,6 +211,7 @@ def serve(
             load_tensorflow("serve")
             with needs_extra("serve"):
                 from serving.embedded import EmbeddedServer, ServerLimits
+            _spare_what_stays()
             server = EmbeddedServer(
                 model_name=served_as,
                 model_base_path=base,
@@ -226,6 +230,17 @@ def serve(
             note(f"serving {what}; Ctrl-C ends it")
         _show(server.grpc_address, server.rest_address, as_json=json)
         _wait_for_a_signal()
+
+
+def _spare_what_stays() -> None:
+    """Keep the garbage collector from what is imported, which stays as long as the process.
+
+    TensorFlow has hundreds of thousands of objects. To look through them takes half a second, and
+    the lists of a few hundred requests are enough to make it happen.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS)
 
 
 def _one_model(

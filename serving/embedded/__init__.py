@@ -3,7 +3,7 @@
 The modules:
 
 - served models: ``version_discovery``, ``model_config``, ``served_models``, ``model_reference``
-- running them: ``servable``, ``prediction``, ``examples``, ``warmup``
+- running them: ``servable``, ``signature``, ``prediction``, ``examples``, ``warmup``
 - tensors in JSON and in protobuf: ``json_*``, ``base64_strings``, ``tensor_proto``
 - REST: ``rest``, ``rest_bodies``, ``rest_paths``, ``rest_listener``, ``http_responses``
 - gRPC: ``grpc_services``, ``grpc_probing`` (health, reflection), ``grpc_listener``

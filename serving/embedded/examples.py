@@ -12,7 +12,8 @@ from tensorflow_serving.apis import classification_pb2, inference_pb2, regressio
 
 from serving.embedded.prediction import DEFAULT_SIGNATURE
 from serving.embedded.request_monitor import Request
-from serving.embedded.servable import Servable
+from serving.embedded.servable import Servable, check_inputs
+from serving.embedded.signature import Signature
 from serving.embedded.status import Code, StatusError, invalid_argument
 from serving.embedded.tensor_proto import shape_text
 
@@ -87,7 +88,7 @@ def _check_task(task: Any, model: str, seen: set[str]) -> None:
     seen.add(name)
 
 
-def _check_signature(method: str, signature: Any) -> list[str]:
+def _check_signature(method: str, signature: Signature) -> list[str]:
     """The outputs of a signature that a method runs; the signature must be of its kind."""
     if method not in {CLASSIFY_METHOD, REGRESS_METHOD}:
         raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {method}")
@@ -115,9 +116,9 @@ def _check_signature(method: str, signature: Any) -> list[str]:
     )
 
 
-def _precondition(text: str, signature: Any) -> StatusError:
+def _precondition(text: str, signature: Signature) -> StatusError:
     # The words before the fields are protobuf's mark of a text that is no format to parse.
-    fields = text_format.MessageToString(signature)
+    fields = text_format.MessageToString(signature.message)
     return invalid_argument(f"{text}goo.gle/debugonly  \n{fields}")
 
 
@@ -147,9 +148,10 @@ def _run(
     servable: Servable,
     examples: npt.NDArray[Any],
     method: str,
-    signature: Any,
+    signature: Signature,
     outputs: list[str],
 ) -> Any:
+    check_inputs(signature, {_INPUTS: types_pb2.DT_STRING})
     arrays = request.run(api, servable, signature, {_INPUTS: examples}, outputs)
     request.examples = len(examples)  # once, for however many tasks
     read = _classification if method == CLASSIFY_METHOD else _regression

@@ -1,14 +1,14 @@
 """The gRPC server under the services."""
 
-from concurrent.futures import Executor
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import grpc
-import grpc.aio
 
 from serving.embedded.errors import AddressUnavailable, InvalidSslConfig
-from serving.embedded.grpc_probing import add_health_service, add_reflection, serve_health
+from serving.embedded.grpc_probing import add_health_service, add_reflection
 from serving.embedded.grpc_services import add_services
 from serving.embedded.option_messages import SSLConfig, read_text_message
 from serving.embedded.request_monitor import RequestMonitor
@@ -59,8 +59,8 @@ class GrpcListener:
         credentials: grpc.ServerCredentials | None,
         models: ServedModels,
         monitor: RequestMonitor,
-        pool: Executor,
-        reloading: Executor,
+        pool: ThreadPoolExecutor,
+        reloading: ThreadPoolExecutor,
         *,
         max_connections: int,
         has_health_service: bool,
@@ -74,10 +74,10 @@ class GrpcListener:
         with bind_socket("port", host, port) as probe:
             self.address = address_of(host, probe.getsockname()[1])
         options = (*_OPTIONS, ("grpc.max_allowed_incoming_connections", max_connections))
-        self._server = grpc.aio.server(options=options)
+        self._server = grpc.server(pool, options=options)
         self._health = add_health_service(self._server) if has_health_service else None
         add_reflection(self._server, has_health_service=has_health_service)
-        add_services(self._server, models, monitor, pool, reloading)
+        add_services(self._server, models, monitor, reloading)
         try:
             if credentials is None:
                 self._server.add_insecure_port(self.address)
@@ -91,12 +91,11 @@ class GrpcListener:
 
     async def start(self) -> None:
         """Begin to accept connections."""
-        await self._server.start()
-        if self._health is not None:
-            await serve_health(self._health)
+        self._server.start()
 
     async def stop(self, grace: float) -> None:
         """Accept nothing more, and wait up to ``grace`` seconds for the answers under way."""
         if self._health is not None:
-            await self._health.enter_graceful_shutdown()
-        await self._server.stop(grace)
+            self._health.enter_graceful_shutdown()
+        ended = self._server.stop(grace)
+        await asyncio.get_running_loop().run_in_executor(None, ended.wait)

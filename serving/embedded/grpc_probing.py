@@ -3,7 +3,7 @@
 ``grpc_health_probe``, the probes of Kubernetes and ``grpcurl`` ask these services.
 """
 
-import grpc.aio
+import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
@@ -12,20 +12,16 @@ _HEALTHY = ("", "ModelService", "PredictionService")
 _SERVICES = ("tensorflow.serving.ModelService", "tensorflow.serving.PredictionService")
 
 
-def add_health_service(server: grpc.aio.Server) -> health.aio.HealthServicer:
-    """Add ``grpc.health.v1.Health``, which answers nothing as healthy yet."""
-    servicer = health.aio.HealthServicer()
+def add_health_service(server: grpc.Server) -> health.HealthServicer:
+    """Add ``grpc.health.v1.Health``, which calls the server healthy as long as it serves."""
+    servicer = health.HealthServicer()
+    for name in _HEALTHY:
+        servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     return servicer
 
 
-async def serve_health(servicer: health.aio.HealthServicer) -> None:
-    """Call the server healthy, as TF Serving does once its first models are loaded."""
-    for name in _HEALTHY:
-        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-
-
-def add_reflection(server: grpc.aio.Server, *, has_health_service: bool) -> None:
+def add_reflection(server: grpc.Server, *, has_health_service: bool) -> None:
     """Add ``grpc.reflection.v1alpha.ServerReflection``."""
     names = [*_SERVICES, reflection.SERVICE_NAME]
     if has_health_service:

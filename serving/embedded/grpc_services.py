@@ -1,17 +1,17 @@
 """The gRPC services: PredictionService and ModelService.
 
-A thread of the pool does the work of a call, from the parsing of the request to the bytes of the
-answer, so that the event loop is free for the sockets.
+A thread of the server's pool does the work of a call, from the parsing of the request to the bytes
+of the answer.
 """
 
-import asyncio
+import math
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-import grpc.aio
+import grpc
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from tensorflow_serving.apis import (
@@ -36,7 +36,7 @@ from serving.embedded.served_models import ServedModels
 from serving.embedded.status import Code, StatusError, invalid_argument
 from serving.embedded.tensor_proto import proto_of
 
-Context = grpc.aio.ServicerContext[Any, Any]
+Context = grpc.ServicerContext
 
 #: The calls that TF Serving counts in its metrics.
 _METHODS_IN_METRICS = {"Predict", "Classify", "Regress"}
@@ -133,21 +133,20 @@ class _UnknownMethods(grpc.GenericRpcHandler):
     def service(self, handler_call_details: Any) -> Any:
         return grpc.unary_unary_rpc_method_handler(self._refuse)
 
-    async def _refuse(self, raw: bytes, context: Context) -> bytes:
-        await context.abort(grpc.StatusCode.UNIMPLEMENTED)
+    def _refuse(self, raw: bytes, context: Context) -> bytes:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "")
         raise AssertionError("abort raises")
 
 
 def add_services(
-    server: grpc.aio.Server,
+    server: grpc.Server,
     models: ServedModels,
     monitor: RequestMonitor,
-    pool: Executor,
-    reloading: Executor,
+    reloading: ThreadPoolExecutor,
 ) -> None:
     """Let a server answer for the models; services that are added later are not reached.
 
-    The threads of ``reloading`` wait for the models of a new config; ``pool`` does all else.
+    The threads of ``reloading`` wait for the models of a new config; the server's do all else.
     """
     for service in (
         prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
@@ -157,33 +156,28 @@ def add_services(
         for method in service.methods:
             if method.name in _METHODS:
                 answer = partial(_answer, method, models, monitor)
-                threads = reloading if method.name == _RELOAD else pool
-                handle = partial(_handle, method.name, answer, threads)
+                handle: Any = partial(_handle, method.name, answer)
+                if method.name == _RELOAD:
+                    handle.experimental_thread_pool = reloading
                 handlers[method.name] = grpc.unary_unary_rpc_method_handler(handle)
         generic = grpc.method_handlers_generic_handler(service.full_name, handlers)
         server.add_generic_rpc_handlers((generic,))
     server.add_generic_rpc_handlers((_UnknownMethods(),))
 
 
-async def _handle(
-    name: str,
-    answer: Callable[[Request, bytes], bytes],
-    pool: Executor,
-    raw: bytes,
-    context: Context,
+def _handle(
+    name: str, answer: Callable[[Request, bytes], bytes], raw: bytes, context: Context
 ) -> bytes:
-    """Answer a call in a thread of the pool; an error is the call's status."""
+    """Answer a call; an error is the call's status."""
     left = context.time_remaining()
-    deadline = None if left is None else time.monotonic() + left
+    deadline = None if left is None or math.isinf(left) else time.monotonic() + left
     abandoned: Future[None] = Future()
-    request = Request(name, deadline=deadline, abandoned=abandoned)
+    context.add_callback(partial(abandoned.set_result, None))
     try:
-        return await asyncio.get_running_loop().run_in_executor(pool, answer, request, raw)
-    except asyncio.CancelledError:
-        abandoned.set_result(None)
-        raise
+        return answer(Request(name, deadline=deadline, abandoned=abandoned), raw)
     except StatusError as error:
-        await context.abort(error.code.grpc_code, error.grpc_message)
+        code, message = error.code.grpc_code, error.grpc_message
+    context.abort(code, message)
     raise AssertionError("abort raises")
 
 

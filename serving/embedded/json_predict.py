@@ -404,8 +404,9 @@ def _row_text(outputs: Mapping[str, npt.NDArray[Any]]) -> str:
         return object_text("predictions", "[]")
     if len(outputs) == 1:
         return object_text("predictions", f"[{', '.join(columns[0])}{indent(1)}]")
-    rows = [f"{indent(2)}{{{','.join(row)}{indent(2)}}}" for row in zip(*columns, strict=True)]
-    return object_text("predictions", f"[{','.join(rows)}{indent(1)}]")
+    opening, closing = f"{indent(2)}{{", f"{indent(2)}}}"
+    rows = f"{closing},{opening}".join(map(",".join, zip(*columns, strict=True)))
+    return object_text("predictions", f"[{opening}{rows}{closing}{indent(1)}]")
 
 
 def _batch_size(outputs: Mapping[str, npt.NDArray[Any]]) -> int:

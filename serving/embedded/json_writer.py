@@ -69,12 +69,10 @@ def float_texts(values: npt.NDArray[Any]) -> list[str]:
         again = np.array(texts, np.float64).astype(values.dtype)
     for index in np.flatnonzero(again != values).tolist():
         texts[index] = f"{numbers[index]:.{digits}g}"
-    return [_complete_number(text) for text in texts]
+    return [text if "." in text or "e" in text else _complete_number(text) for text in texts]
 
 
 def _complete_number(text: str) -> str:
-    if "." in text or "e" in text:
-        return text
     if text[-1].isdigit():
         return text + ".0"
     return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}.get(text, "NaN")

@@ -48,7 +48,7 @@ def model_metadata(models: ServedModels, reference: ModelReference, fields: Sequ
     response = get_model_metadata_pb2.GetModelMetadataResponse()
     with models.servable(reference) as servable:
         for name, signature in servable.signatures.items():
-            signatures.signature_def[name].CopyFrom(signature)
+            signatures.signature_def[name].CopyFrom(signature.message)
             signatures.signature_def[name].ClearField("defaults")
         response.model_spec.name = servable.model
         response.model_spec.version.value = servable.version

@@ -8,15 +8,16 @@ import numpy.typing as npt
 
 from serving.embedded.request_monitor import Request
 from serving.embedded.servable import Servable, check_inputs
+from serving.embedded.signature import Signature
 from serving.embedded.status import Code, StatusError, invalid_argument
 from serving.embedded.tensor_proto import (
     BeyondNumpy,
     InvalidTensor,
     TooBig,
     UnsupportedDtype,
+    array_of_checked,
     check_proto,
     dtype_of,
-    ndarray_of,
     shape_text,
 )
 
@@ -56,8 +57,10 @@ def predict(
     return request.run("Predict", servable, signature, arrays, names)
 
 
-def _check_number_of_inputs(signature: Any, inputs: Mapping[str, Any]) -> None:
+def _check_number_of_inputs(signature: Signature, inputs: Mapping[str, Any]) -> None:
     given, wanted = set(inputs), set(signature.inputs)
+    if given == wanted:
+        return
     missing = wanted - given - set(signature.defaults)
     extra = given - wanted
     if len(missing) == len(extra):
@@ -69,7 +72,7 @@ def _check_number_of_inputs(signature: Any, inputs: Mapping[str, Any]) -> None:
     )
 
 
-def _dtypes(signature: Any, inputs: Mapping[str, Any]) -> dict[str, int]:
+def _dtypes(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, int]:
     """The inputs' dtypes; each input is a tensor."""
     dtypes = {}
     for alias, value in sorted(inputs.items()):
@@ -84,11 +87,11 @@ def _dtypes(signature: Any, inputs: Mapping[str, Any]) -> dict[str, int]:
     return dtypes
 
 
-def _array_of(signature: Any, alias: str, value: Any) -> npt.NDArray[Any]:
+def _array_of(signature: Signature, alias: str, value: Any) -> npt.NDArray[Any]:
     if isinstance(value, np.ndarray):
         return value
     try:
-        return ndarray_of(value)
+        return array_of_checked(value)
     except InvalidTensor as error:
         raise tensor_error(signature.inputs, alias, error) from error
 
@@ -123,7 +126,7 @@ def _fits(declared: Any, shape: Sequence[int]) -> bool:
     )
 
 
-def _outputs(signature: Any, output_filter: Sequence[str]) -> list[str]:
+def _outputs(signature: Signature, output_filter: Sequence[str]) -> list[str]:
     seen: set[str] = set()
     for alias in output_filter:
         if alias not in signature.outputs:
@@ -134,7 +137,7 @@ def _outputs(signature: Any, output_filter: Sequence[str]) -> list[str]:
         if alias in seen:
             raise invalid_argument(f"duplicate output tensor alias: {alias}")
         seen.add(alias)
-    return list(output_filter) or sorted(signature.outputs)
+    return list(output_filter or signature.outputs)
 
 
 def _set(names: Iterable[str]) -> str:

@@ -21,6 +21,7 @@ from serving.embedded.limits import ServerLimits
 from serving.embedded.metrics import ServingMetrics
 from serving.embedded.model_reference import ModelReference
 from serving.embedded.servable import Servable
+from serving.embedded.signature import Signature
 from serving.embedded.status import Code, StatusError
 
 #: What a terminal might obey: C0, DEL and C1.
@@ -58,7 +59,7 @@ class Request:
         self,
         api: str,
         servable: Servable,
-        signature: Any,
+        signature: Signature,
         inputs: Mapping[str, npt.NDArray[Any]],
         outputs: Sequence[str],
     ) -> dict[str, npt.NDArray[Any]]:

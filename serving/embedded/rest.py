@@ -156,7 +156,7 @@ class RestApplication:
                     f'Serving signature name: "{name or DEFAULT_SIGNATURE}" '
                     "not found in signature def"
                 )
-            arrays, is_row = read_predict_body(document, name, dict(signature.inputs))
+            arrays, is_row = read_predict_body(document, name, signature.inputs)
             outputs = predict(request, servable, name, arrays)
         return predict_text(outputs, is_row=is_row)
 

@@ -45,6 +45,33 @@ class _Server(uvicorn.Server):
         self.accepts.set()
 
 
+class _JoiningTransport:
+    """A connection's transport, which sends the head of an answer together with its body.
+
+    uvicorn writes them one after the other: two packets, for which the client wakes up twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
+        self._transport = transport
+        self._cycle = cycle
+        self._head = b""
+        self._has_head = False
+
+    def write(self, data: bytes) -> None:
+        """Send the data, unless it is a head that a body follows."""
+        cycle = self._cycle
+        is_head = cycle.response_started and not self._has_head
+        self._has_head = cycle.response_started
+        if is_head and cycle.expected_content_length and cycle.scope["method"] != "HEAD":
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class _Protocol(HttpToolsProtocol):
     """uvicorn's protocol, with the raw target in the scope and the error page of TF Serving."""
 
@@ -79,6 +106,8 @@ class _Protocol(HttpToolsProtocol):
         # The application routes by the raw target, which may be more than uvicorn can parse.
         self.url = b"/"
         super().on_headers_complete()
+        joining: Any = _JoiningTransport(self.transport, self.cycle)
+        self.cycle.transport = joining
         if self.parser.should_upgrade():
             # The parser reads nothing behind CONNECT.
             self.cycle.keep_alive = False

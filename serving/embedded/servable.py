@@ -16,8 +16,15 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session
 
+from serving.embedded.signature import Signature
 from serving.embedded.status import Code, StatusError, code_of, invalid_argument
-from serving.embedded.tensor_proto import InvalidTensor, dtype_name, dtype_of, ndarray_of
+from serving.embedded.tensor_proto import InvalidTensor, dtype_name, ndarray_of
+
+#: Threads that wait for work do not spin: on few cores that costs more than it saves. TensorFlow
+#: makes these threads once a process, for its first session.
+_CONFIG = config_pb2.ConfigProto(
+    experimental=config_pb2.ConfigProto.Experimental(disable_thread_spinning=True)
+)
 
 
 class Servable:
@@ -26,7 +33,7 @@ class Servable:
     Attributes:
         model: the model's name.
         version: the version's number.
-        signatures: the SignatureDefs of the SavedModel by name.
+        signatures: the signatures of the SavedModel by name.
     """
 
     def __init__(self, model: str, version: int, directory: str) -> None:
@@ -35,7 +42,7 @@ class Servable:
         self.version = version
         self._edges: dict[str, Any] = {}
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph)
+        self._session = tf.compat.v1.Session(graph=graph, config=_CONFIG)
         try:
             with graph.as_default(), _mute_loading_notices():
                 meta_graph = tf.compat.v1.saved_model.load(
@@ -44,7 +51,9 @@ class Servable:
         except BaseException:
             self._session.close()
             raise
-        self.signatures: Mapping[str, Any] = dict(meta_graph.signature_def)
+        self.signatures: Mapping[str, Signature] = {
+            name: Signature.of(message) for name, message in meta_graph.signature_def.items()
+        }
 
     def close(self) -> None:
         """Free the model. The caller sees to it that no request is running."""
@@ -53,7 +62,7 @@ class Servable:
 
     def run(
         self,
-        signature: Any,
+        signature: Signature,
         inputs: Mapping[str, npt.NDArray[Any]],
         outputs: Sequence[str],
         *,
@@ -63,17 +72,16 @@ class Servable:
 
         Args:
             signature: one of ``signatures``' values.
-            inputs: an array per input of the signature; those with a default may be absent.
+            inputs: an array per input of the signature, as ``check_inputs`` wants them.
             outputs: the outputs to compute.
             timeout_in_ms: the time after which the run is stopped; 0 is never.
 
         Raises:
-            StatusError: an input of another dtype, DEADLINE_EXCEEDED, or the graph's own error.
+            StatusError: DEADLINE_EXCEEDED, or the graph's own error.
         """
-        check_inputs(signature, {alias: dtype_of(array) for alias, array in inputs.items()})
         feeds = {
             self._edge(info.name): inputs[alias] if alias in inputs else _default(signature, alias)
-            for alias, info in sorted(signature.inputs.items())
+            for alias, info in signature.inputs.items()
         }
         names = sorted({signature.outputs[alias].name for alias in outputs})
         try:
@@ -110,25 +118,25 @@ def _as_array(result: Any) -> npt.NDArray[Any]:
     return np.asarray(result, np.object_ if isinstance(result, bytes) else None)
 
 
-def check_inputs(signature: Any, dtypes: Mapping[str, int]) -> None:
+def check_inputs(signature: Signature, dtypes: Mapping[str, int]) -> None:
     """Hold inputs against a signature: those that it needs are there, each of its dtype.
 
     Args:
-        signature: a SignatureDef.
+        signature: what takes them.
         dtypes: the inputs' dtypes by name.
 
     Raises:
         StatusError: INVALID_ARGUMENT; one is missing, or of another dtype.
     """
-    for alias, info in sorted(signature.inputs.items()):
+    for alias, info in signature.inputs.items():
         if alias not in dtypes and alias not in signature.defaults:
             raise invalid_argument(
                 f"Signature input alias: {alias}(feed name: {info.name}) not found in "
                 "request and no default value provided. Inputs expected to be in the request "
                 f"{{{','.join(sorted(dtypes))}}}, or default input alias set: "
-                f"{','.join(sorted(signature.defaults))}"
+                f"{','.join(signature.defaults)}"
             )
-    for index, (alias, info) in enumerate(sorted(signature.inputs.items())):
+    for index, (alias, info) in enumerate(signature.inputs.items()):
         given = dtypes[alias] if alias in dtypes else signature.defaults[alias].dtype
         if given != info.dtype:
             raise invalid_argument(
@@ -137,7 +145,7 @@ def check_inputs(signature: Any, dtypes: Mapping[str, int]) -> None:
             )
 
 
-def _default(signature: Any, alias: str) -> npt.NDArray[Any]:
+def _default(signature: Signature, alias: str) -> npt.NDArray[Any]:
     try:
         return ndarray_of(signature.defaults[alias])
     except InvalidTensor as error:

@@ -1,7 +1,6 @@
 """The embedded server: TF Serving's protocol in this process."""
 
 import asyncio
-import gc
 import logging
 import threading
 from collections.abc import Callable
@@ -210,14 +209,10 @@ class EmbeddedServer:
         self._models.give_up_retries()
         if not self._stop_listening.done():
             self._stop_listening.set_result(None)
-        had_loop = bool(self._threads)
         for thread in self._threads:
             thread.join()
         self._threads.clear()
         self._models.unload_all()
-        if had_loop:
-            # A call that grpc.aio aborted is a cycle, which keeps the server and gRPC's thread.
-            gc.collect()
         self.grpc_address = self.rest_address = None
 
     def __enter__(self) -> Self:

@@ -5,6 +5,7 @@ request, and a request that one server takes must not fail on the other.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from math import prod
 from typing import Any
 
@@ -90,7 +91,18 @@ def dtype_name(dtype: int) -> str:
 
 def dtype_of(array: npt.NDArray[Any]) -> int:
     """TensorFlow's number of an array's dtype."""
-    return int(tf.as_dtype(array.dtype).as_datatype_enum)
+    return _number_of_dtype(array.dtype)
+
+
+@cache
+def _number_of_dtype(dtype: np.dtype[Any]) -> int:
+    return int(tf.as_dtype(dtype).as_datatype_enum)
+
+
+@cache
+def _numpy_dtype(number: int) -> np.dtype[Any]:
+    dtype: np.dtype[Any] = np.dtype(tf.as_dtype(number).as_numpy_dtype)
+    return dtype
 
 
 def shape_text(shape: Sequence[int]) -> str:
@@ -127,6 +139,11 @@ def ndarray_of(proto: Any) -> npt.NDArray[Any]:
         TooBig: there are too few values for so big a shape.
     """
     check_proto(proto)
+    return array_of_checked(proto)
+
+
+def array_of_checked(proto: Any) -> npt.NDArray[Any]:
+    """As ``ndarray_of``, of a TensorProto that ``check_proto`` has passed."""
     if proto.dtype not in _FIELDS:
         raise UnsupportedDtype(f"the dtype {dtype_name(proto.dtype)}")
     shape = tuple(int(dim.size) for dim in proto.tensor_shape.dim)
@@ -134,7 +151,7 @@ def ndarray_of(proto: Any) -> npt.NDArray[Any]:
     # NumPy counts so for a shape without elements as well: [0, 2**62, 2] is none of its arrays.
     if prod(filter(None, shape)) > _MAX_ELEMENTS:
         raise BeyondNumpy(shape, "dimensions that are too big for this server")
-    dtype = tf.as_dtype(proto.dtype).as_numpy_dtype
+    dtype = _numpy_dtype(proto.dtype)
     if proto.tensor_content and 0 not in shape:
         if proto.dtype in _ENCODED_DTYPES:
             strings = np.array(tf.io.parse_tensor(proto.SerializeToString(), tf.string), np.object_)
@@ -202,16 +219,14 @@ def _number_of_elements(shape: Any) -> int:
 def _check_content(proto: Any, elements: int) -> None:
     """Hold ``tensor_content`` against the number of elements."""
     content = proto.tensor_content
-    dtype = tf.as_dtype(proto.dtype)
     if proto.dtype in _ENCODED_DTYPES:
         # Each element takes a byte at least: a small message cannot ask for much.
         if elements > len(content) or not _is_parsable(proto):
             raise InvalidTensor(f"tensor_content does not hold {elements} strings")
         return
-    if len(content) != elements * dtype.size:
-        raise InvalidTensor(
-            f"tensor_content has {len(content)} bytes; the shape needs {elements * dtype.size}"
-        )
+    size = elements * tf.as_dtype(proto.dtype).size
+    if len(content) != size:
+        raise InvalidTensor(f"tensor_content has {len(content)} bytes; the shape needs {size}")
     if proto.dtype == types_pb2.DT_BOOL and content.strip(b"\0\1"):
         raise InvalidTensor("tensor_content has a bool that is neither 0 nor 1")
 
