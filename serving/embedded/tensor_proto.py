@@ -23,6 +23,10 @@ _MAX_FILL_BYTES = 2**31
 #: What fits an allocation at all; a shape of more elements is a broken tensor.
 _MAX_ELEMENTS = 2**40
 _MAX_INT64 = 2**63 - 1
+#: Below so many values nothing is gained by looking at them first.
+_FEW = 32
+#: The numbers below it are one byte on the wire.
+_MAX_BYTE = 128
 
 
 class InvalidTensor(ValueError):
@@ -250,6 +254,10 @@ def proto_of(array: npt.NDArray[Any]) -> Any:
     if flat.size and proto.dtype in _PACKED_DTYPES:
         proto.MergeFromString(_encode_packed(field, flat))
         return proto
+    if flat.size > _FEW and flat.dtype.kind in "iu" and flat.min() >= 0 and flat.max() < _MAX_BYTE:
+        # As a varint such a number is the one byte that it is.
+        proto.MergeFromString(_encode_packed(field, flat.astype(np.uint8)))
+        return proto
     if proto.dtype in _HALF_DTYPES:
         flat = flat.view(np.uint16)
     getattr(proto, field).extend(flat.tolist())
@@ -261,6 +269,9 @@ def _encode_packed(field: str, values: npt.NDArray[Any]) -> bytes:
 
     To extend the field by a list takes many times longer.
     """
-    number = tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number
+    tag = tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number << 3 | 2
+    encoded_tag = bytes(
+        [tag] if tag < _MAX_BYTE else [tag % _MAX_BYTE + _MAX_BYTE, tag // _MAX_BYTE]
+    )
     as_content: bytes = tensor_pb2.TensorProto(tensor_content=values.tobytes()).SerializeToString()
-    return bytes([number << 3 | 2]) + as_content[1:]
+    return encoded_tag + as_content[1:]

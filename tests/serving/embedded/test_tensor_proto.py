@@ -37,6 +37,10 @@ _ARRAYS = [
     np.array([1 + 2j], np.complex64),
     np.array([1 - 2j], np.complex128),
     np.zeros((0, 3), np.float32),
+    # Many small numbers, all of them a byte on the wire, and all but one.
+    *(np.arange(128).reshape(2, 64).astype(kind) for kind in (np.int8, np.int32, np.uint64)),
+    np.arange(-1, 127, dtype=np.int32),
+    np.arange(1, 129, dtype=np.int64),
 ]
 
 
