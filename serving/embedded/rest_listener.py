@@ -25,6 +25,7 @@ _BODY_GRACE = 3.0
 #: What the parser would make a request of, and TF Serving does not: no method, or a wrong space.
 _NO_REQUEST_LINE = re.compile(rb"(?![!#$%&'*+.^_`|~0-9A-Za-z]+ [^ ]+ [^ ]+\n)[^\n]*\n")
 _UPGRADE = re.compile(rb"\nupgrade:", re.IGNORECASE)
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)(?=\r\n|$)", re.IGNORECASE)
 #: How many connections the kernel keeps, and how many of them the loop accepts in one go. Out of
 #: descriptors it fails as often as that, each second.
 _BACKLOG, _ACCEPTS_AT_ONCE = 2048, 16
@@ -123,9 +124,11 @@ class _Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         if not self._is_in_body():
-            if not self._is_reading_head and _NO_REQUEST_LINE.match(data):
-                self._refuse(HTTPStatus.BAD_REQUEST, "no HTTP request line")
-                return
+            if not self._is_reading_head:
+                if _NO_REQUEST_LINE.match(data):
+                    self._refuse(HTTPStatus.BAD_REQUEST, "no HTTP request line")
+                    return
+                data = _as_one_reads_it(data)
             data = _without_upgrade(data)
         try:
             self.parser.feed_data(data)
@@ -207,6 +210,24 @@ def _without_upgrade(data: bytes) -> bytes:
     end = data.find(b"\r\n\r\n")
     head = data if end < 0 else data[:end]
     return _UPGRADE.sub(b"\nIgnored:", head) + data[len(head) :]
+
+
+def _as_one_reads_it(data: bytes) -> bytes:
+    """The beginning of a request, as the parser takes it where it can be read in one way only.
+
+    Lines may all end without a carriage return, and the length be there twice, the same.
+    """
+    line_end = data.find(b"\n")
+    if line_end > 0 and data[line_end - 1 : line_end] != b"\r":
+        head, blank, body = data.partition(b"\n\n")
+        if blank and b"\r" not in head:
+            data = head.replace(b"\n", b"\r\n") + b"\r\n\r\n" + body
+    head, blank, body = data.partition(b"\r\n\r\n")
+    lengths = list(_LENGTH.finditer(head)) if blank else []
+    if len(lengths) > 1 and len({length[1] for length in lengths}) == 1:
+        kept = lengths[0].end()
+        head = head[:kept] + _LENGTH.sub(b"", head[kept:])
+    return head + blank + body
 
 
 class RestListener:

@@ -43,9 +43,7 @@ _DIFFERENT: dict[str, int | str] = {
     # CONNECT; there no answer ever comes.
     **dict.fromkeys([f"REST method {number:03}" for number in (49, 50, 51, 54, 55, 56)], 501),
     "REST http 002": 200,  # an extension of a chunk; 413 there
-    "REST http 006": 400,  # Content-Length twice, the same
     "REST http 011": 400,  # Content-Length: +34
-    "REST http 019": 400,  # lines that end without a carriage return
     "REST http 035": 400,  # a header without a name
     "REST http 036": 400,  # a header with a space in its name
     # More than 64 dimensions.
@@ -121,4 +119,4 @@ def test_what_differs_on_purpose_has_an_answer_of_its_own(
 
 def test_99_of_100_recorded_answers_agree() -> None:
     assert len(_CASES) == 1663
-    assert len(_DIFFERENT) / len(_CASES) < 0.0141
+    assert len(_DIFFERENT) / len(_CASES) < 0.013

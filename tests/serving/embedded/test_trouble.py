@@ -289,6 +289,38 @@ def test_a_request_is_answered_though_its_sender_has_closed_his_side(tmp_path: P
     assert answer.startswith(b"HTTP/1.1 200 OK")  # and then the connection was closed
 
 
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        b"Content-Length: 19\r\nContent-Length: 18",
+        b"Content-Length: 18\r\nContent-Length: 018",
+        b"Content-Length: 18\r\nTransfer-Encoding: chunked",
+        b"Content-Length: 18\nContent-Length: 18",
+        b"X: y\nTransfer-Encoding: chunked\r\nContent-Length: 18",
+    ],
+)
+def test_a_request_that_can_be_read_in_two_ways_is_refused(
+    server: EmbeddedServer, lengths: bytes
+) -> None:
+    request = _post(b'{"instances": [5]}').replace(b"Content-Length: 18", lengths)
+    with _connect(server) as connection:
+        connection.sendall(request)
+        assert _status(connection) == 400
+
+
+@pytest.mark.parametrize("lengths", [1, 2, 3])
+@pytest.mark.parametrize("end", [b"\r\n", b"\n"])
+def test_a_length_that_is_there_again_and_lines_without_carriage_return_are_taken(
+    server: EmbeddedServer, lengths: int, end: bytes
+) -> None:
+    length = b"\r\ncontent-LENGTH:  22" * lengths
+    head = b"POST %b HTTP/1.1%b\r\nHost: h\r\n\r\n" % (_PATH.encode(), length)
+    with _connect(server) as connection:
+        connection.sendall(head.replace(b"\r\n", end) + b'{"instances": [5]\r\n\r\n}')
+        stream = connection.makefile("rb")
+        assert json.loads(_next_body(stream))["predictions"] == [5]
+
+
 def test_half_a_request_is_dropped_with_its_sender(server: EmbeddedServer) -> None:
     for sent in (b"", b"GET /v1/models/m HTT", _post(b"{", 100)):
         with _connect(server) as connection:
