@@ -4,7 +4,7 @@ The modules:
 
 - served models: ``version_discovery``, ``model_config``, ``served_models``, ``model_reference``
 - running them: ``servable``, ``signature``, ``prediction``, ``examples``, ``warmup``
-- tensors in JSON and in protobuf: ``json_*``, ``base64_strings``, ``tensor_proto``
+- tensors in JSON and in protobuf: ``json_*``, ``base64_strings``, ``tensor_proto``, ``flat_tensor``
 - REST: ``rest``, ``rest_bodies``, ``rest_paths``, ``rest_listener``, ``http_responses``
 - gRPC: ``grpc_services``, ``grpc_probing`` (health, reflection), ``grpc_listener``
 - what requests have in common: ``limits``, ``request_monitor`` (deadline, log), ``throttled_log``,

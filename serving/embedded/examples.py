@@ -152,7 +152,7 @@ def _run(
     outputs: list[str],
 ) -> Any:
     check_inputs(signature, {_INPUTS: types_pb2.DT_STRING})
-    arrays = request.run(api, servable, signature, {_INPUTS: examples}, outputs)
+    arrays: dict[str, Any] = request.run(api, servable, signature, {_INPUTS: examples}, outputs)
     request.examples = len(examples)  # once, for however many tasks
     read = _classification if method == CLASSIFY_METHOD else _regression
     return read(arrays, len(examples))

@@ -16,6 +16,7 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
 from serving.embedded.base64_strings import is_base64_object, read_base64_object
+from serving.embedded.flat_tensor import Tensor, in_shape
 from serving.embedded.json_parser import MISSING, JsonObject, JsonValue
 from serving.embedded.json_writer import (
     flush_subnormals,
@@ -82,7 +83,7 @@ def read_signature_name(document: JsonObject) -> str:
 
 def read_predict_body(
     document: JsonObject, signature_name: str, inputs: Mapping[str, Any]
-) -> tuple[dict[str, npt.NDArray[Any]], bool]:
+) -> tuple[dict[str, Tensor], bool]:
     """The arrays of a body by input name, and whether it is of row format, as its answer is.
 
     Args:
@@ -114,7 +115,7 @@ def read_predict_body(
     return _read_rows(instances, inputs), True
 
 
-def _read_columns(columns: JsonValue, inputs: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:
+def _read_columns(columns: JsonValue, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
     if not isinstance(columns, JsonObject) or is_base64_object(columns):
         if len(inputs) > 1:
             raise invalid_argument(
@@ -132,7 +133,7 @@ def _read_columns(columns: JsonValue, inputs: Mapping[str, Any]) -> dict[str, np
     return arrays
 
 
-def _read_tensor(inputs: Mapping[str, Any], name: str, value: JsonValue) -> npt.NDArray[Any]:
+def _read_tensor(inputs: Mapping[str, Any], name: str, value: JsonValue) -> Tensor:
     regular = _regular_array(value, inputs[name].dtype)
     if regular is not None:
         return regular
@@ -141,16 +142,14 @@ def _read_tensor(inputs: Mapping[str, Any], name: str, value: JsonValue) -> npt.
     return tensor.array(inputs, name, tensor.shape)
 
 
-def _read_rows(
-    instances: list[JsonValue], inputs: Mapping[str, Any]
-) -> dict[str, npt.NDArray[Any]]:
+def _read_rows(instances: list[JsonValue], inputs: Mapping[str, Any]) -> dict[str, Tensor]:
     first = instances[0]
     if not isinstance(first, JsonObject) and len(inputs) > 1:
         raise invalid_argument(
             "instances is a plain list, but expecting list of objects as multiple input tensors "
             "required as per tensorinfo_map"
         )
-    arrays: dict[str, npt.NDArray[Any]] = {}
+    arrays: dict[str, Tensor] = {}
     for name, values in _row_columns(instances, inputs).items():
         regular = _regular_array(values, inputs[name].dtype)
         if regular is None:
@@ -179,7 +178,7 @@ def _row_columns(
     return {name: instances}
 
 
-def _regular_array(value: JsonValue, dtype: int) -> npt.NDArray[Any] | None:
+def _regular_array(value: JsonValue, dtype: int) -> Tensor | None:
     """The array of nested lists of one shape whose values the dtype takes; else None."""
     shape: list[int] = []
     level = [value]
@@ -192,7 +191,7 @@ def _regular_array(value: JsonValue, dtype: int) -> npt.NDArray[Any] | None:
         check_rank(shape)
     except InvalidTensor:
         return None
-    return _array_of(level, dtype).reshape(shape) if _are_all_of(level, dtype) else None
+    return in_shape(_array_of(level, dtype), shape) if _are_all_of(level, dtype) else None
 
 
 def _are_all_of(values: list[JsonValue], dtype: int) -> bool:
@@ -288,9 +287,7 @@ class _Tensor:
             )
         self.values.append(_leaf(leaf, self.dtype))
 
-    def array(
-        self, inputs: Mapping[str, Any], name: str, shape: tuple[int, ...]
-    ) -> npt.NDArray[Any]:
+    def array(self, inputs: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Tensor:
         """The values in ``shape``; those of a name that a row repeats are too many, and cut."""
         try:
             check_rank(shape)
@@ -342,7 +339,7 @@ def type_name(value: JsonValue) -> str:
 
 def _read_irregular_rows(
     instances: list[JsonValue], inputs: Mapping[str, Any]
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, Tensor]:
     are_objects = _is_named(instances[0])
     tensors: dict[str, _Tensor] = {}
     for index, element in enumerate(instances):
@@ -380,7 +377,7 @@ def _is_named(element: JsonValue) -> bool:
 # Arrays to body
 
 
-def predict_text(outputs: Mapping[str, npt.NDArray[Any]], *, is_row: bool) -> str:
+def predict_text(outputs: Mapping[str, Tensor], *, is_row: bool) -> str:
     """The answer to a predict body: ``predictions`` of row format, else ``outputs``.
 
     Raises:
@@ -392,7 +389,7 @@ def predict_text(outputs: Mapping[str, npt.NDArray[Any]], *, is_row: bool) -> st
     return _row_text(outputs) if is_row else _column_text(outputs)
 
 
-def _row_text(outputs: Mapping[str, npt.NDArray[Any]]) -> str:
+def _row_text(outputs: Mapping[str, Tensor]) -> str:
     count = _batch_size(outputs)
     level = 3 if len(outputs) > 1 else 2
     columns = []
@@ -409,7 +406,7 @@ def _row_text(outputs: Mapping[str, npt.NDArray[Any]]) -> str:
     return object_text("predictions", f"[{opening}{rows}{closing}{indent(1)}]")
 
 
-def _batch_size(outputs: Mapping[str, npt.NDArray[Any]]) -> int:
+def _batch_size(outputs: Mapping[str, Tensor]) -> int:
     count = None
     for name, array in outputs.items():
         if not array.ndim:
@@ -422,7 +419,7 @@ def _batch_size(outputs: Mapping[str, npt.NDArray[Any]]) -> int:
     return count or 0
 
 
-def _column_text(outputs: Mapping[str, npt.NDArray[Any]]) -> str:
+def _column_text(outputs: Mapping[str, Tensor]) -> str:
     level = 2 if len(outputs) > 1 else 1
     members = []
     for name, array in outputs.items():
@@ -434,7 +431,7 @@ def _column_text(outputs: Mapping[str, npt.NDArray[Any]]) -> str:
     return object_text("outputs", f"{{{indent(2)}{inner}{indent(1)}}}")
 
 
-def _leaves(name: str, array: npt.NDArray[Any], level: int) -> list[str]:
+def _leaves(name: str, array: Tensor, level: int) -> list[str]:
     as_bytes = array.dtype == np.object_ and name.endswith(_BYTES_SUFFIX)
     texts = leaf_texts(array, as_bytes=as_bytes, level=level)
     if texts is None:

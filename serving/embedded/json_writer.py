@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.embedded.double_text import double_text
+from serving.embedded.flat_tensor import Tensor
 from serving.embedded.json_parser import JsonObject, JsonValue
 from serving.embedded.status import StatusError, invalid_argument
 
@@ -81,7 +82,7 @@ def _complete_number(text: str) -> str:
 # Tensors
 
 
-def leaf_texts(array: npt.NDArray[Any], *, as_bytes: bool, level: int) -> list[str] | None:
+def leaf_texts(array: Tensor, *, as_bytes: bool, level: int) -> list[str] | None:
     """The texts of an array's values in row-major order; None for values that JSON has not.
 
     An array without values has no such one, whatever its dtype.

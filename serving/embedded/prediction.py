@@ -4,14 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from serving.embedded.flat_tensor import MAX_RANK, FlatTensor, Tensor
 from serving.embedded.request_monitor import Request
 from serving.embedded.servable import Servable, check_inputs
 from serving.embedded.signature import Signature
 from serving.embedded.status import Code, StatusError, invalid_argument
 from serving.embedded.tensor_proto import (
-    BeyondNumpy,
     InvalidTensor,
     TooBig,
     UnsupportedDtype,
@@ -30,7 +29,7 @@ def predict(
     signature_name: str,
     inputs: Mapping[str, Any],
     output_filter: Sequence[str] = (),
-) -> dict[str, npt.NDArray[Any]]:
+) -> dict[str, Tensor]:
     """Run a signature by name; an empty name is the default signature.
 
     Args:
@@ -54,6 +53,7 @@ def predict(
     # No array is made of what the signature does not take: it may be big.
     check_inputs(signature, dtypes)
     arrays = {alias: _array_of(signature, alias, value) for alias, value in inputs.items()}
+    _check_flat_tensors(signature, arrays)
     return request.run("Predict", servable, signature, arrays, names)
 
 
@@ -76,7 +76,7 @@ def _dtypes(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, int]:
     """The inputs' dtypes; each input is a tensor."""
     dtypes = {}
     for alias, value in sorted(inputs.items()):
-        if isinstance(value, np.ndarray):
+        if isinstance(value, np.ndarray | FlatTensor):
             dtypes[alias] = dtype_of(value)
             continue
         try:
@@ -87,8 +87,8 @@ def _dtypes(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, int]:
     return dtypes
 
 
-def _array_of(signature: Signature, alias: str, value: Any) -> npt.NDArray[Any]:
-    if isinstance(value, np.ndarray):
+def _array_of(signature: Signature, alias: str, value: Any) -> Tensor:
+    if isinstance(value, np.ndarray | FlatTensor):
         return value
     try:
         return array_of_checked(value)
@@ -97,25 +97,34 @@ def _array_of(signature: Signature, alias: str, value: Any) -> npt.NDArray[Any]:
 
 
 def tensor_error(inputs: Mapping[str, Any], alias: str, error: InvalidTensor) -> StatusError:
-    """What the caller is told of an input that is no tensor here.
-
-    A tensor that NumPy has not would reach the graph in TF Serving. A graph whose
-    signature declares a shape refuses it there, and so it is refused here, in its words.
-    """
-    info = inputs.get(alias)
+    """What the caller is told of an input that is no tensor here."""
     if isinstance(error, TooBig):
         return StatusError(Code.RESOURCE_EXHAUSTED, str(error))
-    if not isinstance(error, BeyondNumpy | UnsupportedDtype) or info is None:
-        return invalid_argument(f"tensor parsing error: {alias}")
-    if isinstance(error, UnsupportedDtype) or _fits(info.tensor_shape, error.shape):
+    if isinstance(error, UnsupportedDtype) and alias in inputs:
         return StatusError(Code.UNIMPLEMENTED, f"Input {alias} has {error}")
-    feed = info.name.replace(":", "_")
-    declared = ",".join("?" if d.size < 0 else str(d.size) for d in info.tensor_shape.dim)
-    index = sorted(inputs).index(alias)
-    return invalid_argument(
-        f"Shape of tensor _arg_{feed}_{index} {shape_text(error.shape)} is not compatible with "
-        f"expected shape [{declared}]."
-    )
+    return invalid_argument(f"tensor parsing error: {alias}")
+
+
+def _check_flat_tensors(signature: Signature, tensors: Mapping[str, Tensor]) -> None:
+    """Hold the shapes that NumPy has not against the declared ones, in the graph's words.
+
+    The graph would hold them too, but on the way around NumPy it would call them otherwise.
+    """
+    for index, (alias, info) in enumerate(signature.inputs.items()):
+        tensor = tensors.get(alias)
+        if not isinstance(tensor, FlatTensor):
+            continue
+        if _fits(info.tensor_shape, tensor.shape):
+            if tensor.ndim > MAX_RANK:
+                limit = f"{tensor.ndim} dimensions; this server has {MAX_RANK} at most"
+                raise StatusError(Code.UNIMPLEMENTED, f"Input {alias} has {limit}")
+            continue
+        feed = info.name.replace(":", "_")
+        declared = ",".join("?" if d.size < 0 else str(d.size) for d in info.tensor_shape.dim)
+        raise invalid_argument(
+            f"Shape of tensor _arg_{feed}_{index} {shape_text(tensor.shape)} is not compatible "
+            f"with expected shape [{declared}]."
+        )
 
 
 def _fits(declared: Any, shape: Sequence[int]) -> bool:

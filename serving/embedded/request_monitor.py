@@ -13,10 +13,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
 
-import numpy.typing as npt
-
+from serving.embedded.flat_tensor import Tensor
 from serving.embedded.limits import ServerLimits
 from serving.embedded.metrics import ServingMetrics
 from serving.embedded.model_reference import ModelReference
@@ -60,9 +58,9 @@ class Request:
         api: str,
         servable: Servable,
         signature: Signature,
-        inputs: Mapping[str, npt.NDArray[Any]],
+        inputs: Mapping[str, Tensor],
         outputs: Sequence[str],
-    ) -> dict[str, npt.NDArray[Any]]:
+    ) -> dict[str, Tensor]:
         """Run a signature within what is left of the time; as ``Servable.run``."""
         self.check_time()
         began = time.monotonic()

@@ -6,16 +6,17 @@ TensorFlow generation loads, a run may have a time limit, and it costs less than
 """
 
 import logging
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 from tensorflow.python.client import pywrap_tf_session
 
+from serving.embedded.flat_tensor import Detour, FlatTensor, Tensor
 from serving.embedded.signature import Signature
 from serving.embedded.status import Code, StatusError, code_of, invalid_argument
 from serving.embedded.tensor_proto import InvalidTensor, dtype_name, ndarray_of
@@ -41,6 +42,9 @@ class Servable:
         self.model = model
         self.version = version
         self._edges: dict[str, Any] = {}
+        self._graph_def: Any = None
+        self._detours: dict[int, Detour] = {}
+        self._detours_lock = threading.Lock()
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=_CONFIG)
         try:
@@ -58,16 +62,17 @@ class Servable:
     def close(self) -> None:
         """Free the model. The caller sees to it that no request is running."""
         self._edges.clear()
+        self._detours.clear()
         self._session.close()
 
     def run(
         self,
         signature: Signature,
-        inputs: Mapping[str, npt.NDArray[Any]],
+        inputs: Mapping[str, Tensor],
         outputs: Sequence[str],
         *,
         timeout_in_ms: int = 0,
-    ) -> dict[str, npt.NDArray[Any]]:
+    ) -> dict[str, Tensor]:
         """Run a signature of this servable.
 
         Args:
@@ -79,13 +84,18 @@ class Servable:
         Raises:
             StatusError: DEADLINE_EXCEEDED, or the graph's own error.
         """
-        feeds = {
-            self._edge(info.name): inputs[alias] if alias in inputs else _default(signature, alias)
-            for alias, info in signature.inputs.items()
+        given = {
+            alias: inputs[alias] if alias in inputs else _default(signature, alias)
+            for alias in signature.inputs
         }
         names = sorted({signature.outputs[alias].name for alias in outputs})
         try:
-            results = self._run(feeds, [self._edge(name) for name in names], timeout_in_ms)
+            if any(isinstance(tensor, FlatTensor) for tensor in given.values()):
+                results = self._run_around_numpy(signature, given, names, timeout_in_ms)
+            else:
+                infos = signature.inputs
+                feeds = {self._edge(infos[alias].name): given[alias] for alias in given}
+                results = self._run(feeds, [self._edge(name) for name in names], timeout_in_ms)
         except tf.errors.OpError as error:
             raise StatusError(code_of(error.error_code), error.message) from error
         by_name = dict(zip(names, results, strict=True))
@@ -105,6 +115,24 @@ class Servable:
             pywrap_tf_session.TF_DeleteBuffer(buffer)
         return results
 
+    def _run_around_numpy(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, Tensor],
+        names: list[str],
+        timeout_in_ms: int,
+    ) -> list[Tensor]:
+        with self._detours_lock:
+            if self._graph_def is None:
+                self._graph_def = self._session.graph.as_graph_def()
+            detour = self._detours.get(id(signature))
+            if detour is None:
+                detour = Detour(self._session.graph, self._graph_def, signature)
+                self._session._extend_graph()
+                self._detours[id(signature)] = detour
+        fetched = self._run(detour.feeds(inputs), detour.fetches(names), timeout_in_ms)
+        return detour.results(fetched)
+
     def _edge(self, name: str) -> Any:
         """A tensor of the graph, as the session's C interface names it."""
         edge = self._edges.get(name)
@@ -113,7 +141,9 @@ class Servable:
         return edge
 
 
-def _as_array(result: Any) -> npt.NDArray[Any]:
+def _as_array(result: Any) -> Tensor:
+    if isinstance(result, FlatTensor):
+        return result
     # Of a scalar string NumPy's own string type would cut zero bytes.
     return np.asarray(result, np.object_ if isinstance(result, bytes) else None)
 
@@ -145,7 +175,7 @@ def check_inputs(signature: Signature, dtypes: Mapping[str, int]) -> None:
             )
 
 
-def _default(signature: Signature, alias: str) -> npt.NDArray[Any]:
+def _default(signature: Signature, alias: str) -> Tensor:
     try:
         return ndarray_of(signature.defaults[alias])
     except InvalidTensor as error:

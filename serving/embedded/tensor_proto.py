@@ -14,10 +14,10 @@ import numpy.typing as npt
 import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
+from serving.embedded.flat_tensor import Tensor, in_shape
+
 #: TensorFlow's limit on the number of dimensions.
 _MAX_RANK = 254
-#: NumPy's limit on the number of dimensions.
-_MAX_NUMPY_RANK = 64
 #: What a message can hold, 2 GiB, is also what one value may be repeated to, in bytes.
 _MAX_FILL_BYTES = 2**31
 #: What fits an allocation at all; a shape of more elements is a broken tensor.
@@ -35,18 +35,6 @@ class InvalidTensor(ValueError):
 
 class TooBig(InvalidTensor):
     """A tensor that a few values would be repeated to fill, and that would take too much memory."""
-
-
-class BeyondNumpy(InvalidTensor):
-    """A tensor that TensorFlow has and NumPy has not: of too many dimensions, or too big in them.
-
-    Attributes:
-        shape: its shape.
-    """
-
-    def __init__(self, shape: Sequence[int], reason: str) -> None:
-        super().__init__(reason)
-        self.shape = tuple(shape)
 
 
 class UnsupportedDtype(InvalidTensor):
@@ -93,7 +81,7 @@ def dtype_name(dtype: int) -> str:
     return names.get(dtype) or str(tf.as_dtype(dtype).name)
 
 
-def dtype_of(array: npt.NDArray[Any]) -> int:
+def dtype_of(array: Tensor) -> int:
     """TensorFlow's number of an array's dtype."""
     return _number_of_dtype(array.dtype)
 
@@ -129,8 +117,8 @@ def check_proto(proto: Any) -> None:
         raise InvalidTensor("the shape has too many elements")
 
 
-def ndarray_of(proto: Any) -> npt.NDArray[Any]:
-    """The array of a TensorProto.
+def ndarray_of(proto: Any) -> Tensor:
+    """The array of a TensorProto, or its flat tensor where NumPy has no such shape.
 
     Too few values are filled up with the last one, too many are cut; no value at all is zeros.
     ``tensor_content`` must have the exact length.
@@ -138,7 +126,6 @@ def ndarray_of(proto: Any) -> npt.NDArray[Any]:
     Raises:
         InvalidTensor: no dtype, a shape that is none, or content of another length than the shape
             asks for.
-        BeyondNumpy: NumPy has no such shape.
         UnsupportedDtype: a dtype that is no input of a model here.
         TooBig: there are too few values for so big a shape.
     """
@@ -146,21 +133,18 @@ def ndarray_of(proto: Any) -> npt.NDArray[Any]:
     return array_of_checked(proto)
 
 
-def array_of_checked(proto: Any) -> npt.NDArray[Any]:
+def array_of_checked(proto: Any) -> Tensor:
     """As ``ndarray_of``, of a TensorProto that ``check_proto`` has passed."""
     if proto.dtype not in _FIELDS:
         raise UnsupportedDtype(f"the dtype {dtype_name(proto.dtype)}")
     shape = tuple(int(dim.size) for dim in proto.tensor_shape.dim)
     check_rank(shape)
-    # NumPy counts so for a shape without elements as well: [0, 2**62, 2] is none of its arrays.
-    if prod(filter(None, shape)) > _MAX_ELEMENTS:
-        raise BeyondNumpy(shape, "dimensions that are too big for this server")
     dtype = _numpy_dtype(proto.dtype)
     if proto.tensor_content and 0 not in shape:
         if proto.dtype in _ENCODED_DTYPES:
             strings = np.array(tf.io.parse_tensor(proto.SerializeToString(), tf.string), np.object_)
-            return strings.reshape(shape)
-        return np.frombuffer(proto.tensor_content, dtype).reshape(shape)
+            return in_shape(strings.ravel(), shape)
+        return in_shape(np.frombuffer(proto.tensor_content, dtype), shape)
     field, stored_dtype = _FIELDS[proto.dtype]
     stored = np.array(getattr(proto, field), stored_dtype)
     if proto.dtype in _HALF_DTYPES:
@@ -170,7 +154,7 @@ def array_of_checked(proto: Any) -> npt.NDArray[Any]:
     return fill_shape(stored.astype(dtype, copy=False), shape)
 
 
-def fill_shape(values: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[Any]:
+def fill_shape(values: npt.NDArray[Any], shape: Sequence[int]) -> Tensor:
     """``values``, one-dimensional, in ``shape``: cut, or filled up with the last one (or zero).
 
     Raises:
@@ -187,30 +171,22 @@ def fill_shape(values: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[An
         array[: len(values)] = values
         array[len(values) :] = values[-1] if len(values) else empty
         values = array
-    return values[:wanted].reshape(shape)
+    return in_shape(values[:wanted], shape)
 
 
-def check_rank(shape: Sequence[int]) -> None:
-    """Hold a shape's number of dimensions against TensorFlow's limit, then NumPy's.
+def check_rank(shape: Sequence[Any]) -> None:
+    """Hold a shape's number of dimensions against TensorFlow's limit.
 
     Raises:
-        InvalidTensor: TensorFlow has no such tensor.
-        BeyondNumpy: NumPy has not.
+        InvalidTensor: there is no such tensor.
     """
-    _check_tensor_rank(shape)
-    if len(shape) > _MAX_NUMPY_RANK:
-        limit = f"{len(shape)} dimensions; this server has {_MAX_NUMPY_RANK} at most"
-        raise BeyondNumpy(shape, limit)
-
-
-def _check_tensor_rank(shape: Sequence[Any]) -> None:
     if len(shape) > _MAX_RANK:
         raise InvalidTensor(f"{len(shape)} dimensions; a tensor has {_MAX_RANK} at most")
 
 
 def _number_of_elements(shape: Any) -> int:
     """The number of a shape's elements; ``unknown_rank`` is not looked at, as in TensorFlow."""
-    _check_tensor_rank(shape.dim)
+    check_rank(shape.dim)
     elements = 1
     for dim in shape.dim:
         # A later dimension of 0 does not mend an earlier product that is too big.
@@ -243,7 +219,7 @@ def _is_parsable(proto: Any) -> bool:
     return True
 
 
-def proto_of(array: npt.NDArray[Any]) -> Any:
+def proto_of(array: Tensor) -> Any:
     """The TensorProto of an array, its values in the typed field of the dtype as TF Serving's."""
     proto = tensor_pb2.TensorProto(dtype=dtype_of(array))
     proto.tensor_shape.SetInParent()  # there for a scalar too

@@ -46,13 +46,9 @@ _DIFFERENT: dict[str, int | str] = {
     "REST http 011": 400,  # Content-Length: +34
     "REST http 035": 400,  # a header without a name
     "REST http 036": 400,  # a header with a space in its name
-    # More than 64 dimensions.
-    **dict.fromkeys([f"REST structure {number}" for number in (200, 201, 214, 219)], 501),
-    **dict.fromkeys(
-        [f"gRPC tensor {number:03}" for number in (39, 186, 239, 257)], "UNIMPLEMENTED"
-    ),
-    # [0, 2**62] of two bytes each; and of one.
-    **dict.fromkeys(["gRPC tensor 255", "gRPC tensor 273"], "UNIMPLEMENTED"),
+    # 254 dimensions.
+    "REST structure 219": 501,
+    **dict.fromkeys(["gRPC tensor 039", "gRPC tensor 257"], "UNIMPLEMENTED"),
 }
 
 
@@ -119,4 +115,4 @@ def test_what_differs_on_purpose_has_an_answer_of_its_own(
 
 def test_99_of_100_recorded_answers_agree() -> None:
     assert len(_CASES) == 1663
-    assert len(_DIFFERENT) / len(_CASES) < 0.013
+    assert len(_DIFFERENT) / len(_CASES) < 0.01

@@ -30,7 +30,7 @@ def _inputs(**dtypes: str) -> dict[str, Any]:
     }
 
 
-def _read(body: Any, **dtypes: str) -> dict[str, npt.NDArray[Any]]:
+def _read(body: Any, **dtypes: str) -> dict[str, Any]:
     text = body if isinstance(body, bytes) else json.dumps(body).encode()
     return read_predict_body(read_json(text), "", _inputs(**dtypes))[0]
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
+from serving.embedded.flat_tensor import FlatTensor
 from serving.embedded.tensor_proto import (
-    BeyondNumpy,
     InvalidTensor,
     TooBig,
     UnsupportedDtype,
@@ -19,6 +19,12 @@ from serving.embedded.tensor_proto import (
     ndarray_of,
     proto_of,
 )
+
+
+def _read(proto: Any) -> Any:
+    """The array of a TensorProto, or its flat tensor."""
+    return ndarray_of(proto)
+
 
 _ARRAYS = [
     np.array([[1.5, -2], [np.nan, np.inf]], np.float32),
@@ -48,7 +54,7 @@ _ARRAYS = [
 def test_an_array_comes_back_from_its_proto(array: npt.NDArray[Any]) -> None:
     proto = proto_of(array)
     assert not proto.tensor_content
-    for read in (ndarray_of(proto), tf.make_ndarray(proto)):
+    for read in (_read(proto), tf.make_ndarray(proto)):
         assert read.dtype == array.dtype
         np.testing.assert_array_equal(read, array)
 
@@ -56,7 +62,7 @@ def test_an_array_comes_back_from_its_proto(array: npt.NDArray[Any]) -> None:
 @pytest.mark.parametrize("array", _ARRAYS, ids=lambda array: str(array.dtype))
 def test_protos_of_tensorflow_are_read(array: npt.NDArray[Any]) -> None:
     """TensorFlow packs numbers into ``tensor_content`` and leaves repeated last values out."""
-    np.testing.assert_array_equal(ndarray_of(tf.make_tensor_proto(array)), array)
+    np.testing.assert_array_equal(_read(tf.make_tensor_proto(array)), array)
 
 
 def _floats(values: list[float], *shape: int) -> Any:
@@ -68,12 +74,12 @@ def _floats(values: list[float], *shape: int) -> Any:
 
 
 def test_missing_values_repeat_the_last_and_no_value_is_zero() -> None:
-    assert ndarray_of(_floats([1, 2], 2, 2)).tolist() == [[1, 2], [2, 2]]
-    assert ndarray_of(_floats([], 2)).tolist() == [0, 0]
+    assert _read(_floats([1, 2], 2, 2)).tolist() == [[1, 2], [2, 2]]
+    assert _read(_floats([], 2)).tolist() == [0, 0]
 
 
 def test_values_too_many_are_cut() -> None:
-    assert ndarray_of(_floats([1, 2, 3], 1, 2)).tolist() == [[1, 2]]
+    assert _read(_floats([1, 2, 3], 1, 2)).tolist() == [[1, 2]]
 
 
 def test_content_must_have_the_exact_length() -> None:
@@ -81,7 +87,7 @@ def test_content_must_have_the_exact_length() -> None:
         proto = _floats([], 2)
         proto.tensor_content = bytes(size)
         with pytest.raises(InvalidTensor, match=f"{size} bytes; the shape needs 8"):
-            ndarray_of(proto)
+            _read(proto)
 
 
 def test_what_is_no_tensor_is_refused() -> None:
@@ -90,14 +96,15 @@ def test_what_is_no_tensor_is_refused() -> None:
     huge = _floats([1], 2**31, 2**31)
     for proto in (without_dtype, huge, _floats([1], -1), _floats([1], *[1] * 255)):
         with pytest.raises(InvalidTensor):
-            ndarray_of(proto)
+            _read(proto)
 
 
 def test_a_shape_without_elements_may_be_beyond_numpy() -> None:
     proto = _floats([1], 0, 2**62, 2**62)
     check_proto(proto)
-    with pytest.raises(BeyondNumpy):
-        ndarray_of(proto)
+    tensor = _read(proto)
+    assert isinstance(tensor, FlatTensor)
+    assert (tensor.shape, len(tensor.values)) == ((0, 2**62, 2**62), 0)
 
 
 def _tensor(dtype: int, shape: list[int], **fields: Any) -> Any:
@@ -131,13 +138,13 @@ def _is_tensor(proto: Any) -> bool:
 
 def test_strings_in_content_are_lengths_and_then_bytes() -> None:
     proto = _tensor(types_pb2.DT_STRING, [2], tensor_content=b"\1\2abb")
-    assert ndarray_of(proto).tolist() == [b"a", b"bb"]
+    assert _read(proto).tolist() == [b"a", b"bb"]
     scalar = _tensor(types_pb2.DT_STRING, [], tensor_content=b"\1a")
-    assert ndarray_of(scalar).shape == ()
-    assert ndarray_of(scalar).item() == b"a"
+    assert _read(scalar).shape == ()
+    assert _read(scalar).item() == b"a"
     # As many bytes as pointers would take: these are never taken for pointers.
     ended = _tensor(types_pb2.DT_STRING, [1], tensor_content=b"\7aaaaaaa")
-    assert ndarray_of(ended).tolist() == [b"a" * 7]
+    assert _read(ended).tolist() == [b"a" * 7]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +184,7 @@ def test_every_dtype_is_a_tensor_where_tensorflow_says_so(dtype: int) -> None:
 
 def test_a_dtype_that_numpy_has_not_is_a_tensor_all_the_same() -> None:
     with pytest.raises(UnsupportedDtype):
-        ndarray_of(_tensor(types_pb2.DT_QINT8, [1]))
+        _read(_tensor(types_pb2.DT_QINT8, [1]))
 
 
 @given(
@@ -198,15 +205,16 @@ def test_content_is_read_as_tensorflow_reads_it(
     read = _tensorflow_reads(proto)
     assert _is_tensor(proto) == (read is not None)
     if read is not None:
-        np.testing.assert_array_equal(ndarray_of(proto), read.numpy())
+        np.testing.assert_array_equal(_read(proto), read.numpy())
 
 
-def test_more_dimensions_than_numpy_has_are_told_apart() -> None:
-    with pytest.raises(BeyondNumpy) as caught:
-        ndarray_of(_floats([1], *[1] * 100))
-    assert caught.value.shape == (1,) * 100
+def test_more_dimensions_than_numpy_has_are_kept_beside_the_values() -> None:
+    tensor = _read(_floats([5, 6], *[1] * 99, 2))
+    assert isinstance(tensor, FlatTensor)
+    assert tensor.shape == (*[1] * 99, 2)
+    assert tensor.values.tolist() == [5, 6]
 
 
 def test_a_value_is_not_repeated_until_memory_is_full() -> None:
     with pytest.raises(TooBig, match=r"OOM when allocating tensor with shape\[536870913\]"):
-        ndarray_of(_floats([1], 2**29 + 1))
+        _read(_floats([1], 2**29 + 1))

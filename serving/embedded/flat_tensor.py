@@ -1,0 +1,106 @@
+"""Tensors of shapes that NumPy has not: their values, and the shape beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from serving.embedded.signature import Signature
+
+#: NumPy's limit on the number of dimensions.
+_MAX_NUMPY_RANK = 64
+#: What fits an allocation at all.
+_MAX_ELEMENTS = 2**40
+#: The reshaping in the graph takes one dimension less than tensors can have.
+MAX_RANK = 253
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class FlatTensor:
+    """A tensor that has what is asked of an array here.
+
+    Attributes:
+        values: its values in row-major order, of shape [n].
+        shape: its shape.
+    """
+
+    values: npt.NDArray[Any]
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype of the values."""
+        return self.values.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return len(self.shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def ravel(self) -> npt.NDArray[Any]:
+        """The values in row-major order."""
+        return self.values
+
+
+Tensor = npt.NDArray[Any] | FlatTensor
+
+
+def in_shape(values: npt.NDArray[Any], shape: Sequence[int]) -> Tensor:
+    """As many values, of shape [n], as a shape has, in that shape."""
+    # NumPy counts so for a shape without elements as well: [0, 2**62, 2] is none of its arrays.
+    if len(shape) > _MAX_NUMPY_RANK or prod(filter(None, shape)) > _MAX_ELEMENTS:
+        return FlatTensor(values, tuple(shape))
+    return values.reshape(shape)
+
+
+class Detour:
+    """A way around NumPy: the signature's graph once more, between reshapings in the graph."""
+
+    def __init__(self, graph: tf.Graph, model: Any, signature: Signature) -> None:
+        """Add the nodes to the graph; the session has to be told.
+
+        Args:
+            graph: the graph of the session.
+            model: the GraphDef of the model.
+            signature: the signature.
+        """
+        names = sorted({info.name for info in signature.outputs.values()})
+        self._inputs: dict[str, tuple[Any, Any]] = {}
+        given = {}
+        with graph.as_default():
+            for alias, info in signature.inputs.items():
+                flat = tf.compat.v1.placeholder(info.dtype, [None])
+                shape = tf.compat.v1.placeholder(tf.int64, [None])
+                self._inputs[alias] = flat._as_tf_output(), shape._as_tf_output()
+                given[info.name] = tf.reshape(flat, shape)
+            computed = tf.import_graph_def(
+                model, input_map=given, return_elements=names, name="detour"
+            )
+            pairs = [(tf.reshape(each, [-1]), tf.shape(each, tf.int64)) for each in computed]
+        edges = [(flat._as_tf_output(), shape._as_tf_output()) for flat, shape in pairs]
+        self._outputs = dict(zip(names, edges, strict=True))
+
+    def feeds(self, inputs: Mapping[str, Tensor]) -> dict[Any, npt.NDArray[Any]]:
+        """What the session is fed."""
+        feeds = {}
+        for alias, tensor in inputs.items():
+            flat, shape = self._inputs[alias]
+            feeds[flat] = tensor.ravel()
+            feeds[shape] = np.array(tensor.shape, np.int64)
+        return feeds
+
+    def fetches(self, names: Sequence[str]) -> list[Any]:
+        """What the session has to compute for these tensors."""
+        return [edge for name in names for edge in self._outputs[name]]
+
+    def results(self, fetched: Sequence[npt.NDArray[Any]]) -> list[Tensor]:
+        """The tensors that the session has computed."""
+        pairs = zip(fetched[::2], fetched[1::2], strict=True)
+        return [in_shape(values, shape.tolist()) for values, shape in pairs]
