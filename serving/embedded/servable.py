@@ -21,12 +21,6 @@ from serving.embedded.signature import Signature
 from serving.embedded.status import Code, StatusError, code_of, invalid_argument
 from serving.embedded.tensor_proto import InvalidTensor, dtype_name, ndarray_of
 
-#: Threads that wait for work do not spin: on few cores that costs more than it saves. TensorFlow
-#: makes these threads once a process, for its first session.
-_CONFIG = config_pb2.ConfigProto(
-    experimental=config_pb2.ConfigProto.Experimental(disable_thread_spinning=True)
-)
-
 
 class Servable:
     """A loaded version of a model; every method is safe to call from several threads.
@@ -46,7 +40,7 @@ class Servable:
         self._detours: dict[int, Detour] = {}
         self._detours_lock = threading.Lock()
         graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph, config=_CONFIG)
+        self._session = tf.compat.v1.Session(graph=graph)
         try:
             with graph.as_default(), _mute_loading_notices():
                 meta_graph = tf.compat.v1.saved_model.load(
