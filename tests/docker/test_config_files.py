@@ -14,6 +14,7 @@ from tensorflow_serving.config import model_server_config_pb2
 from serving import DeadlineExceeded, GrpcClient, ServerUnavailable, Tls
 from serving.embedded import EmbeddedServer
 from serving.embedded.option_messages import MonitoringConfig, SSLConfig
+from tests.other_users import let_others_pass
 
 from ..debian_programs import require_program
 from .conftest import DOCKER
@@ -87,8 +88,7 @@ def test_who_may_not_give_the_ssl_config_away_is_told_to_start_the_server_as_thi
 ) -> None:
     script = tmp_path / "make_certificates.sh"
     shutil.copy(DOCKER / script.name, script)
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o001)
+    let_others_pass(tmp_path)
     home = tmp_path / "home"
     home.mkdir()
     os.chown(home, 4713, 4713)

@@ -16,6 +16,7 @@ from export.errors import InvalidModelsConfig, MoveFailed, PublishFailed
 from export.label_moves import carry_out, prune
 from export.models_config import Entry, ModelsConfig
 from export.repository import config_entry
+from tests.other_users import let_others_pass
 
 MakeStandIn = Callable[[str], Path]
 
@@ -266,8 +267,7 @@ def test_two_users_of_one_group_publish_and_promote_in_turn(
     make_stand_in: MakeStandIn, tmp_path: Path
 ) -> None:
     shared, group = tmp_path / "shared", 4712
-    for folder in (tmp_path, *tmp_path.parents[:2]):  # they are for their owner alone
-        folder.chmod(folder.stat().st_mode | stat.S_IXOTH)
+    let_others_pass(tmp_path)
     (shared / "customers").mkdir(parents=True)
     for folder in (shared, shared / "customers"):
         os.chown(folder, -1, group)
