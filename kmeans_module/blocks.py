@@ -53,8 +53,10 @@ def block_ranges(start: int, stop: int, block: int) -> Iterator[tuple[int, int]]
 def map_array(function: Callable[[Array], Array], points: Array) -> Float32:
     """The function of points [n, d], taken block by block: float32 [n, d]."""
     mapped = np.empty(points.shape, np.float32)
-    for start, stop in block_ranges(0, len(points), rows_per_block(2 * points.shape[1])):
-        mapped[start:stop] = function(points[start:stop])
+    # A row of weight 0 may be beyond float32.
+    with np.errstate(over="ignore"):
+        for start, stop in block_ranges(0, len(points), rows_per_block(2 * points.shape[1])):
+            mapped[start:stop] = function(points[start:stop])
     return mapped
 
 

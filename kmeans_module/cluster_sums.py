@@ -10,7 +10,8 @@ limb, and its weight is at least m times the smallest weight: so the mean moves 
 worth over twice the smallest weight. There are as many limbs as keep this below half an ulp of
 float32 at the typical |x| of the column, ``2^-25`` of it: one for most data, two where a row is far
 out or weights differ much, more for weights that differ by more than 2^60. Typical is what 99 of
-100 rows of a sample exceed; a row at the mean adds next to nothing, and is no measure.
+100 rows of a sample exceed, or where all of the sample are 0, the least of the others; a row amid
+the column adds next to nothing, and is no measure.
 
 A cluster with a positive weight is never empty by rounding: each weight is at least ``2^25`` times
 the worth of 1 in the last limb.
@@ -129,7 +130,7 @@ def sum_rows(
     """
     wide = weight.astype(np.float64)[:, None]
     # A row of weight 0 may be infinitely far away.
-    weighted = np.where(wide > 0, without_subnormal(points) * wide, 0)
+    weighted = np.where(wide > 0, without_subnormal(points), 0) * wide
     return ClusterSums(
         sum_by_cluster(weighted, clusters, k, scale.points),
         sum_by_cluster(wide, clusters, k, scale.weight),

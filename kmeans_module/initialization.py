@@ -20,8 +20,8 @@ from .array_types import Float32, Float64
 from .blocks import Contribution, loop_blocks, rows_per_block
 from .cluster_sums import sum_by_cluster
 from .cores import core_ranges, run_in_parallel
-from .engines.hamerly_bounds import largest_norm, rounding_error
 from .engines.plain import nearest_rows
+from .engines.score_rounding import score_errors
 from .graphs import FLOATS, INT, graph
 from .rows import ROWS_SPEC, RowTensors, as_numpy, place_rows
 from .weighted_rows import WeightedRows, weigh
@@ -33,6 +33,9 @@ INITIALIZATIONS: Final[tuple[Initialization, ...]] = get_args(Initialization)
 #: rounds enough, and two a cluster as good as more.
 _ROUNDS: Final = 5
 _OVERSAMPLING: Final = 2
+
+#: Of a candidate, relative to the largest; float32 holds it.
+_LEAST_MASS: Final = 2.0**-100
 
 _SEED = tf.TensorSpec([2], tf.int32)
 
@@ -163,7 +166,9 @@ def _k_means_parallel(rows: WeightedRows, n_clusters: int, seed: tf.Tensor) -> N
         return _greedy_k_means_plus_plus(rows, n_clusters, seeds[-1])
     places = rows.points.gather(weighted)
     largest = np.abs(places).max(axis=0).astype(np.float64)
-    among = weigh(place_rows(places), masses[masses > 0].astype(np.float32), largest)
+    # By a power of two, so that float32 holds the largest.
+    masses = np.ldexp(masses[masses > 0], -np.frexp(masses.max())[1])
+    among = weigh(place_rows(places), np.maximum(masses, _LEAST_MASS).astype(np.float32), largest)
     chosen: NDArray[np.int32] = weighted[_greedy_k_means_plus_plus(among, n_clusters, seeds[-1])]
     return chosen
 
@@ -371,9 +376,9 @@ def nearer_rows(
     """
     reach = tf.reduce_sum(tf.square(places), 1, keepdims=True) + tf.square(norms)
     expanded = reach - 2.0 * tf.matmul(places, rows, transpose_b=True)
+    errors, spreads = score_errors(norms, places, tf.shape(places)[1])
     # Twice the bound, for the rounding of the norms.
-    error = 2.0 * rounding_error(norms, largest_norm(places), tf.shape(places)[1])
-    pairs = tf.where(tf.logical_not(expanded > before + error))
+    pairs = tf.where(tf.logical_not(expanded - 2.0 * spreads[:, None] > before + 2.0 * errors))
     # With a pair more: a single one would be summed by several threads, in an order of theirs.
     padded = tf.pad(pairs, [[0, 1], [0, 0]])
     difference = tf.gather(rows, padded[:, 1]) - tf.gather(places, padded[:, 0])

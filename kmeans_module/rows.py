@@ -201,12 +201,17 @@ def select_weighted(rows: Array, sample_weight: Float32) -> Array:
 
 
 def sample_rows(sample_weight: Float32, d: int) -> NDArray[np.int64]:
-    """Some of the rows of positive weight, at even distances: int64 [m], m at most 4,096.
+    """Some of the rows of positive weight, one of each stretch: int64 [m], m at most 4,096.
 
-    They depend on d and on the weights, not on a seed or on who holds which rows.
+    They depend on d and on the weights, not on a seed or on who holds which rows. Where in its
+    stretch a row lies is drawn, always alike: in data that repeats every other row, rows at even
+    distances would all be the same.
     """
     most = min(_SAMPLE_ROWS, rows_per_block(d, _SAMPLE_NUMBERS) + 255)
     weighted = None if sample_weight.all() else np.flatnonzero(sample_weight)
     n = len(sample_weight) if weighted is None else len(weighted)
-    chosen = np.arange(n) if n <= most else np.arange(most) * n // most
+    chosen = np.arange(n)
+    if n > most:
+        ends = np.arange(most + 1) * n // most
+        chosen = np.random.Generator(np.random.Philox(0)).integers(ends[:-1], ends[1:])
     return chosen if weighted is None else weighted[chosen]

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from .array_types import Float32, Float64
 from .blocks import block_ranges
@@ -25,6 +26,9 @@ _SMALLER: Final = 0.01
 
 #: No rounding of a bound goes beyond it.
 _WIDER: Final = 1 + 2.0**-16
+
+#: Half an ulp of float32, relative.
+_ROUNDING: Final = 2.0**-25
 
 _BLOCK_ROWS: Final = 16_384
 
@@ -42,6 +46,8 @@ class WeightedRows:
         mean_square: of the numbers of the rows of positive weight.
         heaviest: the largest weight.
         longest: at least the largest squared norm of a row of positive weight.
+        resolution: what may be lost of a weighted squared distance: a rounding error of float32 in
+            a typical number, squared, of the smallest weight.
     """
 
     points: Rows
@@ -52,6 +58,7 @@ class WeightedRows:
     mean_square: float
     heaviest: float
     longest: float
+    resolution: float
 
     @property
     def n(self) -> int:
@@ -67,7 +74,7 @@ class WeightedRows:
         longest = float(np.square(centroids, dtype=np.float64).sum(axis=1).max())
         # |x - c|^2 <= 2 |x|^2 + 2 |c|^2
         largest = 2 * _WIDER * self.heaviest * (self.longest + longest)
-        return fixed_point(largest, self.n, limbs=2)
+        return fixed_point(largest, self.n, limbs=2, resolution=self.resolution)
 
 
 def weigh(points: Rows, sample_weight: Float32, largest: Float64) -> WeightedRows:
@@ -81,12 +88,13 @@ def weigh(points: Rows, sample_weight: Float32, largest: Float64) -> WeightedRow
     n, d = len(sample_weight), len(points.shift)
     largest = _WIDER * largest
     light, heavy = _weight_range(sample_weight)
-    sample = points.gather(sample_rows(sample_weight, d))
-    scale = sum_scale(largest, _typical(sample), (light, heavy), n)
+    typical = _typical(points, sample_weight, largest)
+    lost = (_ROUNDING * float(typical[typical > 0].min(initial=np.inf))) ** 2
+    scale = sum_scale(largest, typical, (light, heavy), n)
     longest = float(np.square(largest).sum())
     is_varied = float(sample_weight.min()) < heavy
-    plain = fixed_point(_WIDER * longest, n, limbs=2)
-    weighted = fixed_point(_WIDER * longest * heavy, n, limbs=2)
+    plain = fixed_point(_WIDER * longest, n, limbs=2, resolution=lost)
+    weighted = fixed_point(_WIDER * longest * heavy, n, limbs=2, resolution=light * lost)
     norms = np.empty(n, np.float32)
 
     def measure(start: int, stop: int) -> list[tuple[FixedSum, ...]]:
@@ -116,6 +124,7 @@ def weigh(points: Rows, sample_weight: Float32, largest: Float64) -> WeightedRow
         mean_square=totals[0] / int(np.count_nonzero(sample_weight)) / d,
         heaviest=heavy,
         longest=longest,
+        resolution=light * lost,
     )
 
 
@@ -127,11 +136,31 @@ def _weight_range(sample_weight: Float32) -> tuple[float, float]:
     return light, heavy
 
 
-def _typical(rows: Float32) -> Float64:
-    """Of each column of rows [m, d] what nearly all |x| but the zeros reach; 0 without others."""
-    magnitude = np.sort(np.abs(rows), axis=0)
-    zeros = np.count_nonzero(magnitude == 0, axis=0)
-    place = zeros + (_SMALLER * (len(rows) - zeros)).astype(np.int64)
-    place = np.minimum(place, len(rows) - 1)
-    typical: Float64 = np.take_along_axis(magnitude, place[None], axis=0)[0].astype(np.float64)
+def _typical(points: Rows, sample_weight: Float32, largest: Float64) -> Float64:
+    """Of each column of points [n, d] what nearly all |x| but the zeros reach; 0 without others."""
+    sample = np.abs(points.gather(sample_rows(sample_weight, len(points.shift))))
+    sample.sort(axis=0)
+    zeros = np.count_nonzero(sample == 0, axis=0)
+    place = zeros + (_SMALLER * (len(sample) - zeros)).astype(np.int64)
+    place = np.minimum(place, len(sample) - 1)
+    typical: Float64 = np.take_along_axis(sample, place[None], axis=0)[0].astype(np.float64)
+    unknown = (typical == 0) & (largest > 0)
+    if unknown.any():
+        typical[unknown] = _least(points, sample_weight, unknown)
     return typical
+
+
+def _least(points: Rows, sample_weight: Float32, columns: NDArray[np.bool_]) -> Float64:
+    """Of each of the columns the least |x| that is not 0; 0 without others."""
+
+    def find_least(start: int, stop: int) -> Float64:
+        least = np.full(np.count_nonzero(columns), np.inf)
+        for first, last in block_ranges(start, stop, _BLOCK_ROWS):
+            weighted = first + np.flatnonzero(sample_weight[first:last])
+            magnitude = np.abs(points.gather(weighted)[:, columns]).astype(np.float64)
+            magnitude[magnitude == 0] = np.inf
+            np.minimum(least, magnitude.min(axis=0, initial=np.inf), out=least)
+        return least
+
+    least: Float64 = np.min(run_in_parallel(find_least, core_ranges(len(sample_weight))), axis=0)
+    return np.where(np.isfinite(least), least, 0)

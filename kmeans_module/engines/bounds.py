@@ -52,7 +52,7 @@ class BoundsShard(MatmulShard):
             self._bounds_from = self._steps + self._pause
             return self._search_all(centroids)
         columns = [self._assignments.copy(), *map(np.array, map(as_numpy, (upper, lower)))]
-        search = search_by_matmul(self._m, *self._shape, with_bounds=True)
+        search = search_by_matmul(self._m, *self._shape, with_bounds=True, has_far=self._has_far)
         for chosen, window in self._gather(rows):
             norms = self._pad(as_numpy(self._norms)[chosen])
             found = search(window, centroids, norms)
@@ -64,7 +64,7 @@ class BoundsShard(MatmulShard):
         """The index of each row, and its bounds where they are worth it."""
         few_changed = self._changed < _BOUNDS_FROM * self._n
         with_bounds = few_changed and self._steps >= self._bounds_from
-        search = search_graph(*self._shape, with_bounds=with_bounds)
+        search = search_graph(*self._shape, with_bounds=with_bounds, has_far=self._has_far)
         found: list[tf.Tensor] = search(self._points.tensors, self._norms, centroids, *self._range)
         return found
 

@@ -6,15 +6,11 @@ grows by its centroid's move and the other shrinks by the largest move of the ot
 centroid is nearer than the distance between the two centroids less ``upper``. While
 ``upper < lower`` the row needs no distance.
 
-Rounding: the kernel that searches compares scores that it rounded. With unit roundoff u = 2^-24 a
-dot product of n numbers has an error of at most ``gamma(n) = n u / (1 - n u)`` times the product of
-the norms, in whatever order it is summed (Higham 2002, Accuracy and Stability of Numerical
-Algorithms, section 3.1). The score ``|c|^2 / 2 - x.c`` is one of d + 1 numbers, one of which is a
-rounded norm itself, so that twice it has an error of at most ``2 gamma(d + 2) (|x| |c| + |c|^2)``;
-the points' norms are summed in float64, and they and the additions that follow cost
-``4 u (|x| + |c|)^2``. A row is left out only if ``lower^2 - upper^2`` exceeds twice the sum of
-these: then the search would find the same centroid. What the bounds themselves lose
-when they are updated is covered by widening them by 2^-20 each time.
+Rounding: the bounds are those of the true distances, since they are widened by the errors of the
+scores that they come from (`score_rounding`), and by 2^-20 with every update, more than that may
+lose. So where ``upper < lower`` the two distances differ by 2^-20 of them at least, and float64,
+which decides (`near_ties`), has their order right: a squared distance from ``x - c`` has a relative
+error of at most ``(d + 3) 2^-53``.
 """
 
 from collections.abc import Callable
@@ -35,12 +31,13 @@ def bounds_of_scores(
 
     Args:
         norm: float32 [m], the points' norms, in the model's space.
-        error: float32 [m], `rounding_error` of them.
-        least: float32 [m], the least ``|c|^2 / 2 - x.c`` of each row.
-        second: float32 [m], the next; infinity where k = 1.
+        error: float32 [m], the errors of the rows by `score_errors`.
+        least: float32 [m], the least score, with half of its centroid's error.
+        second: float32 [m], the least of the others, less half of its centroid's error; infinity
+            where k = 1.
     """
     square = tf.square(norm)
-    upper = tf.sqrt(tf.maximum(square + 2.0 * least, 0.0) + error) * _WIDER
+    upper = tf.sqrt(tf.maximum(square + 2.0 * least + error, 0.0)) * _WIDER
     lower = tf.sqrt(tf.maximum(square + 2.0 * second - error, 0.0)) * _NARROWER
     return upper, lower
 
@@ -68,11 +65,7 @@ def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
         upper = (upper + tf.gather(own, cluster)) * _WIDER
         lower = (lower - tf.gather(others, cluster)) * _NARROWER
         lower = tf.maximum(lower, (tf.gather(apart, cluster) - upper) * _NARROWER)
-        # |x| <= |x - c| + |c|
-        longest = largest_norm(centroids)
-        error = rounding_error(upper + longest, longest, d)
-        gap = (lower - upper) * (lower + upper) * _NARROWER
-        clear = (lower > upper) & (gap > 2.0 * error)
+        clear = lower > upper
         return upper, lower, tf.logical_not(clear)
 
     vector, numbers = tf.TensorSpec([m], tf.float32), tf.TensorSpec([k], tf.float32)
@@ -120,25 +113,3 @@ def _centroid_moves(before: tf.Tensor, after: tf.Tensor) -> tuple[tf.Tensor, tf.
 def centroid_moves() -> Callable[..., Any]:
     """The graph of `_centroid_moves`."""
     return trace(_centroid_moves, [TABLE, TABLE])
-
-
-def largest_norm(centroids: tf.Tensor) -> tf.Tensor:
-    """The largest norm of the centroids, float32 []; overflow makes it infinity, and no bound."""
-    return tf.sqrt(tf.reduce_max(tf.reduce_sum(tf.square(centroids), 1))) * _WIDER
-
-
-def rounding_error(length: tf.Tensor, longest: tf.Tensor, d: int | tf.Tensor) -> tf.Tensor:
-    """At most the error of squared distances that are computed in the expanded form: float32 [m].
-
-    Two scores, each half of a squared distance, that differ by more than it are in the order of the
-    distances.
-
-    Args:
-        length: float32 [m], the norms of the rows.
-        longest: float32 [], `largest_norm` of the centroids.
-        d: how many columns they have.
-    """
-    n = tf.cast(d + 2, tf.float32)
-    gamma = n * 2.0**-24 / (1 - n * 2.0**-24)
-    error = 2 * gamma * (length * longest + tf.square(longest))
-    return (error + 4 * 2.0**-24 * tf.square(length + longest)) * _WIDER

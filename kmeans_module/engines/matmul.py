@@ -27,8 +27,9 @@ from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
 from ..rows import ROWS_SPEC, RowTensors, as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import StepSums
-from .hamerly_bounds import bounds_of_scores, largest_norm, rounding_error
+from .hamerly_bounds import bounds_of_scores
 from .near_ties import decide_all
+from .score_rounding import has_far_centroid, score_errors
 from .sharded import Shard
 
 #: Above this share of changed rows the sums are taken anew, by one reading in order.
@@ -48,8 +49,10 @@ class MatmulShard(Shard):
         self._m = kernel_rows(self._shape[0])
         self._row_gather = RowGather(self._points, self._m)
         self._sums: ClusterSums
+        self._has_far = False
 
     def _assign(self, centroids: Float32) -> StepSums:
+        self._has_far = has_far_centroid(centroids)
         found = self._search(tf.constant(centroids))
         index = decide_all(self._points, found, centroids, self._start)
         (changed,) = np.nonzero(index != self._assignments)
@@ -61,7 +64,7 @@ class MatmulShard(Shard):
 
     def _search(self, centroids: tf.Tensor) -> tf.Tensor:
         """The nearest centroid of each row, -1 where it is undecided: int32 [rows]."""
-        search = search_graph(*self._shape, with_bounds=False)
+        search = search_graph(*self._shape, with_bounds=False, has_far=self._has_far)
         (index,) = search(self._points.tensors, self._norms, centroids, *self._range)
         return index
 
@@ -99,7 +102,7 @@ class MatmulShard(Shard):
 
 
 @synchronized_cache
-def search_graph(d: int, k: int, *, with_bounds: bool) -> Any:
+def search_graph(d: int, k: int, *, with_bounds: bool, has_far: bool) -> Any:
     """`search_by_matmul` of a range of the rows.
 
     Returns:
@@ -108,7 +111,7 @@ def search_graph(d: int, k: int, *, with_bounds: bool) -> Any:
         bounds those, float32 [n] each.
     """
     m = kernel_rows(d)
-    kernel = search_by_matmul(m, d, k, with_bounds=with_bounds)
+    kernel = search_by_matmul(m, d, k, with_bounds=with_bounds, has_far=has_far)
 
     def search(
         points: RowTensors, norms: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor, n: tf.Tensor
@@ -157,7 +160,9 @@ def _read_block(
 
 
 @synchronized_cache
-def search_by_matmul(m: int, d: int, k: int, *, with_bounds: bool) -> Callable[..., Any]:
+def search_by_matmul(
+    m: int, d: int, k: int, *, with_bounds: bool, has_far: bool
+) -> Callable[..., Any]:
     """The compiled kernel: the nearest centroid of each of m rows, by one matrix product.
 
     Lloyd 1982 in the expanded form, ``|x - c|^2 = |x|^2 + 2 (|c|^2 / 2 - x.c)``: the bracket, here
@@ -170,6 +175,9 @@ def search_by_matmul(m: int, d: int, k: int, *, with_bounds: bool) -> Callable[.
     no pass of its own: where exactly one score is, the sum of ``base + number`` over those that are
     is below twice the base, and gives its number.
 
+    With ``has_far`` each centroid has an error of its own, so that one far out does not leave all
+    rows undecided: that takes an addition for each score, a third more where rows are narrow.
+
     Returns:
         A function from a window of m rows; centroids float32 [k, d], in the model's space; the
         rows' norms float32 [m]. It gives the index int32 [m] of the nearest centroid, -1 where it
@@ -180,19 +188,25 @@ def search_by_matmul(m: int, d: int, k: int, *, with_bounds: bool) -> Callable[.
 
     def kernel(window: Window, centroids: tf.Tensor, norms: tf.Tensor) -> tuple[tf.Tensor, ...]:
         half_norm = 0.5 * tf.reduce_sum(tf.square(centroids), 1, keepdims=True)
-        weights = tf.concat([-centroids, half_norm], 1)
         # Of all rows before the loop: the compiler would compute them anew for each score.
-        errors = rounding_error(norms, largest_norm(centroids), d)
+        errors, spreads = score_errors(norms, centroids, d)
+        spreads = spreads[:, None]
+        if has_far:
+            half_norm += 0.5 * spreads
+        else:
+            errors += tf.reduce_max(spreads)
+        weights = tf.concat([-centroids, half_norm], 1)
 
         def search_tile(i: tf.Tensor) -> Contribution:
             points = tf.concat([window.tile(i, tile), tf.ones([tile, 1])], 1)
             scores = tf.matmul(weights, points, transpose_b=True)
             error = tf.slice(errors, [i * tile], [tile])
             least = tf.reduce_min(scores, 0)
-            index = _single(scores, least + error)
+            lowest = scores - spreads if has_far else scores
+            index = _single(lowest, least + error)
             if not with_bounds:
                 return [index], []
-            others = tf.where(tf.range(k)[:, None] == index, float("inf"), scores)
+            others = tf.where(tf.range(k)[:, None] == index, float("inf"), lowest)
             second = tf.reduce_min(others, 0)
             length = tf.slice(norms, [i * tile], [tile])
             upper, lower = bounds_of_scores(length, error, least, second)

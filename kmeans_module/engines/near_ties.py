@@ -2,10 +2,11 @@
 
 The kernels compare float32 scores whose rounding depends on the order of a dot product, and so on
 the kernel, the block and the processor. Where the two best scores of a row are farther apart than
-any rounding (`hamerly_bounds.rounding_error`), all kernels agree. They call the other rows
+any rounding (`score_rounding`), all kernels agree. They call the other rows
 undecided, by the cluster -1. Such a row goes to the centroid of the least float64 distance, which
 is summed from ``x - c`` in one order, of equal distances to the lowest index. So each row's cluster
-is defined without a kernel, and every kernel finds it.
+is defined without a kernel, and every kernel finds it. (A row of weight 0 that float32 cannot hold
+goes where the origin would.)
 """
 
 from typing import Final
@@ -56,6 +57,7 @@ def decide(points: Rows, numbers: NDArray[np.int64], centroids: Float32) -> NDAr
 
 
 def _decide_block(rows: Float32, centroids: Float32) -> NDArray[np.int32]:
+    rows = np.where(np.isfinite(rows), rows, np.float32(0))
     row, cluster = _candidates(rows, centroids)
     if len(row) == len(rows):
         return cluster.astype(np.int32)

@@ -20,8 +20,8 @@ from ..graphs import FLOATS, INT, TABLE, graph, synchronized_cache, trace
 from ..rows import ROWS_SPEC, RowTensors, as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import StepSums
-from .hamerly_bounds import largest_norm, rounding_error
 from .near_ties import decide_all, undecided_rows
+from .score_rounding import score_errors
 from .sharded import Shard
 
 
@@ -112,7 +112,8 @@ def _search(points: RowTensors, norms: tf.Tensor, centroids: tf.Tensor) -> tf.Te
 def _nearest(rows: tf.Tensor, norms: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     """The nearest centroid of each row, -1 where rounding could show: int32 [m]."""
     near = closeness(rows, centroids)
-    error = rounding_error(norms, largest_norm(centroids), tf.shape(centroids)[1])
-    least = tf.reduce_max(near, 1) - error
-    is_single = tf.math.count_nonzero(near >= least[:, None], 1, dtype=tf.int32) == 1
-    return tf.where(is_single, tf.argmax(near, 1, tf.int32), -1)
+    errors, spreads = score_errors(norms, centroids, tf.shape(centroids)[1])
+    least = tf.reduce_max(near - 0.5 * spreads, 1) - errors
+    may_be = near + 0.5 * spreads >= least[:, None]
+    is_single = tf.math.count_nonzero(may_be, 1, dtype=tf.int32) == 1
+    return tf.where(is_single, tf.argmax(may_be, 1, tf.int32), -1)

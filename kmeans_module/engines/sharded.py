@@ -53,7 +53,7 @@ class Shard(Engine, ABC):
         return sums
 
     def farthest(self, count: int) -> FarRows:
-        weight, squared = as_numpy(self._weight), self._weighted_distances(0, len(self._weight))
+        weight, squared = as_numpy(self._weight), self._distances(0, len(self._weight))
         # A stable order makes the choice among equally far rows the same on every machine.
         far = np.argsort(-squared, kind="stable")[:count]
         far = far[squared[far] > 0]
@@ -70,12 +70,12 @@ class Shard(Engine, ABC):
             self.step(centroids)
         scale, weight = self._rows.inertia_scale(centroids), as_numpy(self._weight)
         parts = (
-            sum_column(self._weighted_distances(first, last) * weight[first:last], scale)
+            sum_column(self._distances(first, last) * weight[first:last], scale)
             for first, last in block_ranges(0, len(weight), _BLOCK_ROWS)
         )
         return FinalState(reduce(add, parts), np.array(self._assignments))
 
-    def _weighted_distances(self, first: int, last: int) -> Float64:
+    def _distances(self, first: int, last: int) -> Float64:
         """The squared distances, and 0 for a row of weight 0: it may be infinitely far away."""
         squared = self._points.squared_distances(
             self._start + first, self._start + last, self._assignments[first:last], self._centroids

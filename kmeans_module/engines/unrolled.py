@@ -21,8 +21,8 @@ from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
 from ..rows import ROWS_SPEC, RowTensors, as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import FarRows, FinalState, StepSums
-from .hamerly_bounds import largest_norm, rounding_error
 from .near_ties import decide, undecided_rows
+from .score_rounding import is_apart
 from .sharded import Shard
 
 
@@ -190,5 +190,4 @@ def _nearest(points: tf.Tensor, norms: tf.Tensor, centroids: tf.Tensor) -> tf.Te
         second = tf.minimum(second, tf.maximum(score, best))
         best = tf.where(nearer, score, best)
         index = tf.where(nearer, number, index)
-    error = rounding_error(norms, largest_norm(centroids), d)
-    return tf.where(second - best > error, index, -1)
+    return tf.where(is_apart(norms, centroids, d, best, second), index, -1)

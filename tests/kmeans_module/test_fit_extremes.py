@@ -5,9 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from numpy.typing import NDArray
 from sklearn.cluster import KMeans
 
 from kmeans_module import FitResult, InvalidCentroids, InvalidPoints, fit
+from kmeans_module.engines.choice import ENGINES
 
 from .problems import Float32, blobs, distinct_rows
 
@@ -169,3 +171,74 @@ def test_a_cluster_of_one_light_row_is_not_empty() -> None:
     assert found.assignments[7] == 2
     np.testing.assert_allclose(found.centroids[2], [50, 50], rtol=1e-6)
     assert found.history[-1].cluster_sizes[2] == pytest.approx(1e-30, rel=1e-6)
+
+
+def inertia_of(points: Float32, weight: NDArray[np.float64], found: FitResult) -> float:
+    """The weighted sum of the squared distances to the assigned centroids, in float64."""
+    difference = points.astype("f8") - found.centroids.astype("f8")[found.assignments]
+    return float((difference**2).sum(1) @ weight)
+
+
+@pytest.mark.parametrize(("far", "n"), [(1e12, 20_000), (1e14, 20_000), (1e16, 400)])
+def test_the_inertia_of_rows_beside_one_far_out_keeps_its_digits(far: float, n: int) -> None:
+    points = np.vstack([blobs(n, 2, 4), np.full((1, 2), far, "f4")])
+    found = fit(points, 5, n_init=1)
+    expected = inertia_of(points, np.ones(n + 1), found)
+    assert found.inertia == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("light", "heavy"), [(1.0, 1e30), (1e-30, 1e30)])
+def test_the_inertia_of_light_rows_beside_a_heavy_one_keeps_its_digits(
+    light: float, heavy: float
+) -> None:
+    points = np.vstack([blobs(1000, 2, 2), np.full((1, 2), 50, "f4")])
+    weight = np.r_[np.full(1000, light), heavy]
+    found = fit(points, 3, init=points[[0, 1, 1000]], sample_weight=weight)
+    assert found.inertia == pytest.approx(inertia_of(points, weight, found), rel=1e-6)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_rows_of_weight_zero_that_float32_cannot_hold_are_in_some_cluster(engine: str) -> None:
+    points = blobs(3000, 2, 3).astype("f8")
+    points[:3] = 1e300
+    weight = np.r_[np.zeros(3), np.ones(2997)]
+    found = fit(points, 3, sample_weight=weight, n_init=1, engine=engine)
+    assert set(found.assignments) == {0, 1, 2}
+    alone = fit(points[3:], 3, init=found.initial_centroids)
+    assert found.inertia == pytest.approx(alone.inertia, rel=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_products_below_float32s_smallest_number_do_not_decide(engine: str) -> None:
+    points = np.random.default_rng(0).normal(0, 2e-19, (5000, 2))
+    points = np.vstack([points, np.full((1, 2), 1e-14)]).astype("f4")
+    found = fit(points, 4, init=points[:4], max_iter=1, engine=engine)
+    squared = (points[:, None].astype("f8") - found.centroids.astype("f8")[None]) ** 2
+    np.testing.assert_array_equal(found.assignments, squared.sum(-1).argmin(1))
+
+
+@pytest.mark.parametrize("far", [1e12, 1e16])
+def test_a_column_that_every_other_row_has_keeps_its_digits_beside_a_row_far_out(
+    far: float,
+) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(8192, 2))
+    points[:, 1] = 0
+    points[1::2, 1] = 30 + rng.random(4096)
+    points = np.vstack([points, [[0, far]]]).astype("f4")
+    found = fit(points, 3, n_init=1)
+    mine = found.assignments == found.assignments[1]
+    np.testing.assert_allclose(
+        found.centroids[found.assignments[1]],
+        points[mine].astype("f8").mean(0),
+        rtol=1e-6,
+        atol=1e-7,
+    )
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_k_means_parallel_draws_among_the_heaviest_weights_that_float32_holds() -> None:
+    found = fit(blobs(500, 2, 5), 5, init="k-means||", sample_weight=np.full(500, 3e38))
+    alone = fit(blobs(500, 2, 5), 5, init="k-means||")
+    np.testing.assert_allclose(found.centroids, alone.centroids, rtol=1e-6)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kmeans_module.engines.hamerly_bounds import centroid_moves
+from kmeans_module.engines.score_rounding import score_errors
 
 
 @pytest.mark.parametrize("k", [1, 2, 9])
@@ -28,3 +29,21 @@ def test_moves_bound_how_far_centroids_went_and_are_apart(k: int) -> None:
     else:
         np.testing.assert_allclose(apart, between.min(1), rtol=1e-5)
         assert (apart <= between.min(1)).all()
+
+
+@pytest.mark.parametrize("far", [None, 1e5])
+@pytest.mark.parametrize("d", [2, 30])
+def test_a_score_is_off_by_less_than_its_error(d: int, far: float | None) -> None:
+    rng = np.random.default_rng(d)
+    rows = (rng.standard_normal((3000, d)) * 10.0 ** rng.uniform(-2, 2, (3000, 1))).astype("f4")
+    centroids = rng.standard_normal((9, d)).astype("f4")
+    if far is not None:
+        centroids[4] *= np.float32(far)
+    norms = np.linalg.norm(rows.astype("f8"), axis=1).astype("f4")
+    row, centroid = (each.numpy() for each in score_errors(norms, tf.constant(centroids), d))
+    scores = np.float32(0.5) * (centroids**2).sum(1) - rows @ centroids.T
+    wide = 0.5 * (centroids.astype("f8") ** 2).sum(1) - rows.astype("f8") @ centroids.astype("f8").T
+    assert (2 * np.abs(scores - wide) < row[:, None] + centroid).all()
+    # One centroid far out takes nothing from the others.
+    near = np.delete(centroid, 4)
+    assert np.median(row) + near.max() < 1e-3 * d
