@@ -4,7 +4,6 @@ A thread of the server's pool does the work of a call, from the parsing of the r
 of the answer.
 """
 
-import math
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,6 +40,9 @@ Context = grpc.ServicerContext
 #: The calls that TF Serving counts in its metrics.
 _METHODS_IN_METRICS = {"Predict", "Classify", "Regress"}
 _RELOAD = "HandleReloadConfigRequest"
+#: 68 years. What is further off is no deadline, which gRPC tells as one in billions of years, and
+#: is more than TensorFlow counts.
+_MAX_SECONDS_LEFT = 2**31
 
 
 def _predict(models: ServedModels, request: Request, message: Any) -> Any:
@@ -170,7 +172,7 @@ def _handle(
 ) -> bytes:
     """Answer a call; an error is the call's status."""
     left = context.time_remaining()
-    deadline = None if left is None or math.isinf(left) else time.monotonic() + left
+    deadline = None if left is None or left >= _MAX_SECONDS_LEFT else time.monotonic() + left
     abandoned: Future[None] = Future()
     context.add_callback(partial(abandoned.set_result, None))
     try:
