@@ -134,7 +134,7 @@ class LimitFlags:
         typer.Option(
             parser=integer(1),
             metavar="N",
-            help="Bytes of JSON that is nested hundreds of levels deep.",
+            help="Bytes of JSON that is nested more than 16 levels deep.",
         ),
     ] = 2**20
     max_unknown_models_in_metrics: Annotated[

@@ -16,9 +16,13 @@ from typing import Any, Final
 
 import rapidjson
 
+from serving.embedded.json_nesting import is_nested_deeper
 from serving.embedded.json_rewriting import rewrite_for_newer
 
 JsonValue = Any
+
+#: What is nested deeper has no use but to be slow: a byte of it may cost ten times that of numbers.
+MAX_LEVELS: Final = 16
 
 
 class RapidJsonError(ValueError):
@@ -34,14 +38,14 @@ class RapidJsonError(ValueError):
 
 
 class NestedTooBig(ValueError):
-    """The text is nested deeper than Python's stack allows, and too long to be read in spite of it.
+    """The text is nested more than ``MAX_LEVELS`` deep, and too long to be read in spite of it.
 
     Attributes:
         size: its bytes.
     """
 
     def __init__(self, size: int) -> None:
-        super().__init__(f"{size} bytes of JSON are nested too deep")
+        super().__init__(f"{size} bytes of JSON are nested more than {MAX_LEVELS} levels deep")
         self.size = size
 
 
@@ -120,7 +124,7 @@ def read_json(
         text: JSON, UTF-8 with or without a byte order mark; a zero byte ends it.
         pause: called now and then while a text is read that is nested deeper than Python's stack
             allows; what it raises ends the reading.
-        max_nested: how many bytes such a text may have: it takes a microsecond for each.
+        max_nested: how many bytes a text may have that is nested more than ``MAX_LEVELS`` deep.
 
     Raises:
         RapidJsonError: ``text`` is no JSON.
@@ -130,42 +134,42 @@ def read_json(
     assert mark is not None
     start = mark.end()
     body = text[start:].partition(b"\0")[0]
+    if len(body) > max_nested and is_nested_deeper(body, MAX_LEVELS):
+        raise NestedTooBig(len(body))
     try:
-        return _read_bytes(body, pause, max_nested)
+        return _read_bytes(body, pause)
     except RapidJsonError as error:
         refusal = error
     rewriting = rewrite_for_newer(body)
     try:
         if rewriting.text != body:
-            return _read_bytes(rewriting.text, pause, max_nested)
+            return _read_bytes(rewriting.text, pause)
     except RapidJsonError as error:
         refusal = RapidJsonError(str(error), rewriting.original_offset(error.offset))
     raise RapidJsonError(str(refusal), start + refusal.offset)
 
 
-def _read_bytes(body: bytes, pause: Callable[[], None], max_nested: int) -> JsonValue:
+def _read_bytes(body: bytes, pause: Callable[[], None]) -> JsonValue:
     """The value that ``body`` begins with; what is not UTF-8 goes as private characters."""
     try:
-        return _read(body, _decoder, pause, max_nested)
+        return _read(body, _decoder, pause)
     except UnicodeDecodeError:
         private = body.decode("utf-8", "surrogateescape").translate(_PRIVATE_OF_ESCAPE)
         body = private.encode()
     try:
-        return _read(body, _escaping_decoder, pause, max_nested)
+        return _read(body, _escaping_decoder, pause)
     except RapidJsonError as error:
         added = 3 * len(_PRIVATE.findall(body[: error.offset].decode()))
         raise RapidJsonError(str(error), error.offset - added) from None
 
 
-def _read(body: bytes, decoder: _Decoder, pause: Callable[[], None], max_nested: int) -> JsonValue:
+def _read(body: bytes, decoder: _Decoder, pause: Callable[[], None]) -> JsonValue:
     first = len(body) - len(body.lstrip(b" \n\r\t"))
     if body[first : first + 1] in _NO_VALUE:
         raise RapidJsonError("The document is empty.", first)
     try:
         return _decode(decoder, body)[0]
     except RecursionError:
-        if len(body) > max_nested:
-            raise NestedTooBig(len(body)) from None
         return _NestedReader(body, decoder, pause).read()
 
 

@@ -21,8 +21,8 @@ class ServerLimits:
         grpc_max_connections: the gRPC connections at once; likewise. One more is closed.
         rest_api_max_body_bytes: the bytes of a REST body as it is sent. A longer one is 413.
         rest_api_max_inflated_bytes: the bytes of a gzip body as it was before compression.
-        rest_api_max_nested_bytes: the bytes of a JSON body that is nested deeper than Python's
-            stack allows, which is read slowly.
+        rest_api_max_nested_bytes: the bytes of a JSON body, inflated, that is nested more than 16
+            levels deep, which is read slowly.
         max_unknown_models_in_metrics: the names of models that are not served, and have series of
             their own in the metrics. The rest is counted under ``(other)``.
         max_log_text_characters: the characters of a model's name, and of a reason, in a line of the

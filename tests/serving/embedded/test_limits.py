@@ -143,10 +143,30 @@ def test_a_long_body_that_is_nested_deep_is_refused(
 ) -> None:
     opening = b"[" if brackets == b"[]" else b'{"a":'
     nested = b'{"instances": %s1%s}' % (opening * 2_000, brackets[1:] * 2_000)
-    assert "nested too deep" not in _post(server, nested)[1]
+    assert "levels deep" not in _post(server, nested)[1]
     status, text = _post(server, nested.replace(b"}", b" " * 20_000 + b"}", 1))
     assert status == 400
-    assert "nested too deep; a body that is so may have 20000" in text
+    assert "nested more than 16 levels deep; a body that is so may have 20000" in text
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"":'])
+def test_a_long_body_may_be_nested_16_levels_deep(server: EmbeddedServer, opening: bytes) -> None:
+    """The body itself and its list are the first two."""
+    closing = bytes([opening[0] + 2])
+
+    def body(levels: int) -> bytes:
+        element = opening * (levels - 2) + b"1" + closing * (levels - 2)
+        return b'{"instances": [%s]}' % b",".join([element] * (30_000 // len(element)))
+
+    encoding = {"Content-Encoding": "gzip"}
+    for levels in (16, 17, 199, 900):
+        status, text = _post(server, gzip.compress(body(levels)), **encoding)
+        assert (status == 400 and "more than 16 levels deep" in text) == (levels > 16)
+
+
+def test_brackets_in_strings_are_no_levels(server: EmbeddedServer) -> None:
+    body = b'{"instances": [3], "more": "%s"}' % (b"[" * 30_000)
+    assert _post(server, body)[0] == 200
 
 
 def test_made_up_models_share_a_series_once_there_are_many(server: EmbeddedServer) -> None:
