@@ -12,16 +12,17 @@ from export.addresses import is_address
 from .errors import UserMistake
 
 
-def integer(least: int) -> Callable[[object], int]:
+def integer(least: int, most: int | None = None) -> Callable[[object], int]:
     """A parser of whole numbers; unlike typer's own, its complaint names the value."""
+    allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def parse(text: object) -> int:
         try:
             value = int(str(text))
         except ValueError:
             value = least - 1
-        if value < least:
-            raise typer.BadParameter(f"{text} is not a whole number of at least {least}")
+        if value < least or (most is not None and value > most):
+            raise typer.BadParameter(f"{text} is not a whole number {allowed}")
         return value
 
     return parse
@@ -44,6 +45,18 @@ def parse_amount(text: object) -> float:
     if not 0 <= value < math.inf:
         raise typer.BadParameter(f"{text} is not a finite number of at least 0")
     return value
+
+
+def amount(most: float) -> Callable[[object], float]:
+    """A parser of numbers from 0 to ``most``."""
+
+    def parse(text: object) -> float:
+        value = parse_amount(text)
+        if value > most:
+            raise typer.BadParameter(f"{text} is not a number from 0 to {most}")
+        return value
+
+    return parse
 
 
 def local_folder(text: object) -> Path:

@@ -16,8 +16,9 @@ import typer
 from export.addresses import is_address, model_name
 from export.errors import InvalidModelsConfig
 from export.models_config import ModelsConfig, path_of
+from serving.embedded.option_ranges import MAX_COUNT, MAX_LARGE
 
-from .arguments import AddressOrPlace, JsonOption, examples, integer, parse_amount
+from .arguments import AddressOrPlace, JsonOption, amount, examples, integer
 from .errors import UserMistake
 from .exit_codes import DONE
 from .extras import needs_extra
@@ -57,7 +58,7 @@ class ServerFlags:
     file_system_poll_wait_seconds: Annotated[
         float,
         typer.Option(
-            parser=parse_amount,
+            parser=amount(MAX_COUNT),
             metavar="X",
             help="Seconds between looks for new versions; 0 looks once.",
         ),
@@ -65,7 +66,7 @@ class ServerFlags:
     model_config_file_poll_wait_seconds: Annotated[
         float,
         typer.Option(
-            parser=parse_amount,
+            parser=amount(MAX_COUNT),
             metavar="X",
             help="Seconds between looks for a new config file; 0 looks once.",
         ),
@@ -73,13 +74,16 @@ class ServerFlags:
     max_num_load_retries: Annotated[
         int,
         typer.Option(
-            parser=integer(0),
+            parser=integer(0, MAX_COUNT),
             metavar="N",
             help="How often a version that does not load is tried again.",
         ),
     ] = 5
     load_retry_interval_micros: Annotated[
-        int, typer.Option(parser=integer(0), metavar="N", help="Microseconds between two tries.")
+        int,
+        typer.Option(
+            parser=integer(0, MAX_LARGE), metavar="N", help="Microseconds between two tries."
+        ),
     ] = 60_000_000
     enable_model_warmup: Annotated[
         bool, typer.Option(help="Replay a version's warm-up requests before it serves.")
@@ -87,7 +91,7 @@ class ServerFlags:
     rest_api_timeout_in_ms: Annotated[
         int,
         typer.Option(
-            parser=integer(0),
+            parser=integer(0, MAX_COUNT),
             metavar="N",
             help="Milliseconds after which a REST request is stopped; 0 is never.",
         ),
@@ -110,7 +114,7 @@ class LimitFlags:
     rest_api_max_connections: Annotated[
         int,
         typer.Option(
-            parser=integer(0),
+            parser=integer(0, MAX_COUNT),
             metavar="N",
             help="REST connections at once; 0 is a third of the descriptors.",
         ),
@@ -118,21 +122,27 @@ class LimitFlags:
     grpc_max_connections: Annotated[
         int,
         typer.Option(
-            parser=integer(0),
+            parser=integer(0, MAX_COUNT),
             metavar="N",
             help="gRPC connections at once; 0 is a third of the descriptors.",
         ),
     ] = 0
     rest_api_max_body_bytes: Annotated[
-        int, typer.Option(parser=integer(1), metavar="N", help="Bytes of a REST body as sent.")
+        int,
+        typer.Option(
+            parser=integer(1, MAX_LARGE), metavar="N", help="Bytes of a REST body as sent."
+        ),
     ] = 256 * 2**20
     rest_api_max_inflated_bytes: Annotated[
-        int, typer.Option(parser=integer(1), metavar="N", help="Bytes of a gzip body, inflated.")
+        int,
+        typer.Option(
+            parser=integer(1, MAX_LARGE), metavar="N", help="Bytes of a gzip body, inflated."
+        ),
     ] = 16 * 2**20
     rest_api_max_nested_bytes: Annotated[
         int,
         typer.Option(
-            parser=integer(1),
+            parser=integer(1, MAX_LARGE),
             metavar="N",
             help="Bytes of JSON that is nested more than 16 levels deep.",
         ),
@@ -140,7 +150,7 @@ class LimitFlags:
     max_unknown_models_in_metrics: Annotated[
         int,
         typer.Option(
-            parser=integer(0),
+            parser=integer(0, MAX_COUNT),
             metavar="N",
             help="Models that are not served and have metrics of their own.",
         ),
@@ -148,7 +158,9 @@ class LimitFlags:
     max_log_text_characters: Annotated[
         int,
         typer.Option(
-            parser=integer(1), metavar="N", help="Characters of a reason or a name in the log."
+            parser=integer(1, MAX_COUNT),
+            metavar="N",
+            help="Characters of a reason or a name in the log.",
         ),
     ] = 1000
 

@@ -9,7 +9,7 @@ The modules:
 - gRPC: ``grpc_services``, ``grpc_probing`` (health, reflection), ``grpc_listener``
 - what requests have in common: ``limits``, ``request_monitor`` (deadline, log), ``throttled_log``,
   ``metrics``
-- options: ``options``, ``option_messages``; ``server`` puts all together
+- options: ``options``, ``option_messages``, ``option_ranges``; ``server`` puts all together
 
 TensorFlow is imported when ``EmbeddedServer`` is first asked for.
 """

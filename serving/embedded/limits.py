@@ -4,6 +4,7 @@ import resource
 from dataclasses import dataclass, fields
 
 from serving.embedded.errors import InvalidOptions
+from serving.embedded.option_ranges import MAX_COUNT, MAX_LARGE
 
 _MIB = 2**20
 #: REST and gRPC have a third of the descriptors each; the rest is for models, logs and the program.
@@ -41,8 +42,11 @@ class ServerLimits:
         for each in fields(self):
             value = getattr(self, each.name)
             least = 0 if each.name.endswith(("_connections", "_in_metrics")) else 1
-            if not (isinstance(value, int) and value >= least):
-                raise InvalidOptions(f"{each.name} {value!r} is not a whole number from {least} on")
+            most = MAX_LARGE if each.name.endswith("_bytes") else MAX_COUNT
+            if not (isinstance(value, int) and least <= value <= most):
+                raise InvalidOptions(
+                    f"{each.name} {value!r} is not a whole number from {least} to {most}"
+                )
 
 
 def connections(limit: int) -> int:

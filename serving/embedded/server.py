@@ -24,6 +24,7 @@ from serving.embedded.limits import ServerLimits, connections
 from serving.embedded.metrics import ServingMetrics
 from serving.embedded.model_config import read_model_config, single_model
 from serving.embedded.option_messages import MonitoringConfig, read_text_message
+from serving.embedded.option_ranges import MAX_COUNT, MAX_LARGE
 from serving.embedded.options import check_base_path, check_sources
 from serving.embedded.own_entry import OwnEntry, step_towards
 from serving.embedded.request_monitor import RequestMonitor
@@ -132,8 +133,9 @@ class EmbeddedServer:
             "rest_api_timeout_in_ms": rest_api_timeout_in_ms,
         }
         for name, value in numbers.items():
-            if not value >= 0:
-                raise InvalidOptions(f"{name} {value} is not 0 or more")
+            most = MAX_LARGE if name.endswith("_micros") else MAX_COUNT
+            if not 0 <= value <= most:
+                raise InvalidOptions(f"{name} {value} is not from 0 to {most}")
         check_sources(
             model_name, model_base_path, model_config_file, model_config_file_poll_wait_seconds
         )

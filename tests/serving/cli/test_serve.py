@@ -8,12 +8,14 @@ import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
 
 import psutil
 import pytest
 
 from serving.cli import main
+from serving.cli.serve import LimitFlags, ServerFlags
 from tests.serving.embedded.tiny_models import (
     ask,
     eventually,
@@ -254,6 +256,23 @@ def test_a_flag_with_a_bad_value_is_one_line(
     tmp_path: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert said in _refusal(capsys, str(tmp_path), *arguments)
+
+
+_NUMBER_FLAGS = [
+    f"--{field.name.replace('_', '-')}"
+    for field in (*fields(ServerFlags), *fields(LimitFlags))
+    if type(field.default) in {int, float}
+]
+
+
+@pytest.mark.parametrize("flag", _NUMBER_FLAGS)
+@pytest.mark.parametrize("number", ["-1", "99999999999999999999"])
+def test_a_number_that_is_out_of_range_is_refused_by_its_flag(
+    tmp_path: Path, flag: str, number: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = _refusal(capsys, str(tmp_path), flag, number)
+    assert flag in line
+    assert f"{number} is not a" in line
 
 
 def test_metrics_are_served_and_warm_up_is_left_out_as_asked(base: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
 
 from serving.embedded import EmbeddedServer, InvalidOptions, ServerLimits
+from serving.embedded.option_ranges import MAX_COUNT, MAX_LARGE
 from tests.serving.embedded.tiny_models import ask, eventually, predict, write_multiplier
 
 pytestmark = pytest.mark.slow
@@ -202,11 +204,53 @@ def test_a_line_of_the_log_has_a_bounded_length(
         ("rest_api_max_connections", -1),
         ("rest_api_max_body_bytes", 0),
         ("max_log_text_characters", 1.5),
+        ("grpc_max_connections", MAX_COUNT + 1),
+        ("rest_api_max_inflated_bytes", MAX_LARGE + 1),
     ],
 )
 def test_a_limit_that_is_none_is_named(name: str, value: Any) -> None:
     with pytest.raises(InvalidOptions, match=f"{name} {value} is not a whole number"):
         ServerLimits(**{name: value})
+
+
+def test_the_greatest_limits_and_options_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    write_multiplier(tmp_path / "m", 1)
+    limits = ServerLimits(
+        **{
+            each.name: MAX_LARGE if each.name.endswith("_bytes") else MAX_COUNT
+            for each in fields(ServerLimits)
+        }
+    )
+    with EmbeddedServer(
+        model_name="m",
+        model_base_path=tmp_path / "m",
+        file_system_poll_wait_seconds=MAX_COUNT,
+        max_num_load_retries=MAX_COUNT,
+        load_retry_interval_micros=MAX_LARGE,
+        rest_api_timeout_in_ms=MAX_COUNT,
+        limits=limits,
+    ) as server:
+        body = gzip.compress(b'{"instances": [3]}')
+        assert _post(server, body, **{"Content-Encoding": "gzip"})[0] == 200
+        request = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "m"})
+        with grpc.insecure_channel(str(server.grpc_address)) as channel:
+            stub = model_service_pb2_grpc.ModelServiceStub(channel)
+            assert stub.GetModelStatus(request, timeout=_TIMEOUT).model_version_status
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rest_api_timeout_in_ms", 10**20),
+        ("load_retry_interval_micros", MAX_LARGE + 1),
+        ("file_system_poll_wait_seconds", float("inf")),
+        ("file_system_poll_wait_seconds", float("nan")),
+    ],
+)
+def test_an_option_that_is_out_of_range_is_named(tmp_path: Path, name: str, value: Any) -> None:
+    with pytest.raises(InvalidOptions, match=f"{name} {value} is not from 0 to"):
+        EmbeddedServer(model_name="m", model_base_path=tmp_path, **{name: value})
 
 
 def test_a_refused_request_is_counted_as_what_it_is(server: EmbeddedServer) -> None:
@@ -224,8 +268,6 @@ def test_a_refused_request_is_counted_as_what_it_is(server: EmbeddedServer) -> N
 
 
 def test_the_limits_and_flags_have_the_same_defaults() -> None:
-    from dataclasses import asdict
-
     from serving.cli.serve import LimitFlags
 
     assert asdict(LimitFlags()) == asdict(ServerLimits())
