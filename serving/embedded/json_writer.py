@@ -147,7 +147,10 @@ def value_error(value: JsonValue, text: str) -> StatusError:
 
 
 def quote_value(value: JsonValue) -> str:
-    """A value as messages quote it: pretty, arrays in one line, cut near 256 bytes."""
+    """A value as messages quote it: pretty, arrays in one line.
+
+    It is cut behind the token that reaches 256 bytes; a string is a token, and whole.
+    """
     pieces = []
     size = 0
     for piece in _pieces(value):

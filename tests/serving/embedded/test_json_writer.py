@@ -98,6 +98,11 @@ def test_quoted_values_are_cut_near_256_bytes() -> None:
     assert said.startswith("[12345678, 12345678, ")
 
 
+def test_a_string_in_a_quoted_value_is_never_cut() -> None:
+    long = "x" * 5_000_000
+    assert quote_value(["a", long, "b"]) == f'["a", "{long}"'
+
+
 def test_quoting_a_deep_value_needs_no_stack() -> None:
     assert len(quote_value(read_json(b"[" * 100_000 + b"]" * 100_000))) == 256
 
