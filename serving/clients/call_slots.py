@@ -8,18 +8,41 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..errors import DeadlineExceeded
 from .operations import Deadline
 from .target import Target
 
+#: Seconds after which a call that waits looks for event loops that were closed. Nothing tells that
+#: a loop was.
+_LOOK_SECONDS: Final = 0.25
+
+
+@dataclass(eq=False)
+class _Waiter:
+    """A call that waits for its turn: of a task of a loop, or of a thread."""
+
+    limit: int
+    loop: asyncio.AbstractEventLoop | None
+    closed: threading.Event | None
+    #: Ends with True when a slot was taken for the call, with False when its client was closed.
+    turn: Future[bool] = field(default_factory=Future)
+
+    def end(self, *, has_slot: bool) -> bool:
+        """Give the outcome; False where the call does not wait any more."""
+        if not self.turn.set_running_or_notify_cancel():
+            return False
+        self.turn.set_result(has_slot)
+        return True
+
 
 class CallSlots:
     """The calls of this process that are under way to one address, of all threads and tasks.
 
     Each call says how many it lets be under way with itself among them; those that wait are served
-    in the order in which they came.
+    in the order in which they came. A call of an event loop that was closed is under way no more.
     """
 
     def __init__(self) -> None:
@@ -29,34 +52,47 @@ class CallSlots:
         """Forget all calls, in a process that was forked and has none of them."""
         self._lock = threading.Lock()
         self._taken = 0
-        self._waiting: deque[tuple[int, Future[None]]] = deque()
+        # Of each loop, and of all threads under None.
+        self._taken_of: dict[asyncio.AbstractEventLoop | None, int] = {}
+        self._waiting: deque[_Waiter] = deque()
 
-    def take(self, limit: int, deadline: Deadline, target: Target) -> None:
+    def take(
+        self,
+        limit: int,
+        deadline: Deadline,
+        target: Target,
+        closed: threading.Event | None = None,
+    ) -> None:
         """Wait until fewer than ``limit`` calls are under way, and count one more.
+
+        Args:
+            limit: the most calls, this one among them.
+            deadline: the end of the call.
+            target: the model and the address, for errors.
+            closed: is set when the client is closed; ``end_waits`` then ends the wait.
 
         Raises:
             DeadlineExceeded: there were so many until the deadline.
+            ServerError: the client was closed.
         """
-        turn = self._queue(limit)
-        if turn is None:
+        waiter = self._enter(limit, target, None, closed)
+        if waiter is None:
             return
         try:
-            turn.result(deadline.remaining(target))
-        except BaseException as error:
-            self._leave(turn)
-            if isinstance(error, TimeoutError):
-                raise _full_error(limit, deadline, target) from None
+            while not waiter.turn.done():
+                try:
+                    waiter.turn.result(_seconds_to_look(limit, deadline, target))
+                except TimeoutError:
+                    self._free_closed_loops()
+            if not waiter.turn.result():
+                raise target.closed_error()
+        except BaseException:
+            self._leave(waiter)
             raise
 
     def release(self) -> None:
-        """Count one call less."""
-        with self._lock:
-            self._taken -= 1
-            while self._waiting and self._taken < self._waiting[0][0]:
-                _, turn = self._waiting.popleft()
-                if turn.set_running_or_notify_cancel():
-                    self._taken += 1
-                    turn.set_result(None)
+        """Count one call of a thread less."""
+        self._release(None)
 
     @contextmanager
     def held(self, limit: int, deadline: Deadline, target: Target) -> Iterator[None]:
@@ -69,46 +105,115 @@ class CallSlots:
 
     @asynccontextmanager
     async def held_by_task(
-        self, limit: int, deadline: Deadline, target: Target
+        self,
+        limit: int,
+        deadline: Deadline,
+        target: Target,
+        closed: threading.Event | None = None,
     ) -> AsyncIterator[None]:
         """One call, for a task of an event loop; as ``take`` and ``release``."""
-        turn = self._queue(limit)
-        if turn is not None:
+        loop = asyncio.get_running_loop()
+        waiter = self._enter(limit, target, loop, closed)
+        if waiter is not None:
             try:
-                async with asyncio.timeout(deadline.remaining(target)):
-                    await asyncio.wrap_future(turn)
-            except BaseException as error:
-                self._leave(turn)
-                if isinstance(error, TimeoutError):
-                    raise _full_error(limit, deadline, target) from None
+                turn = asyncio.wrap_future(waiter.turn)
+                while not turn.done():
+                    await asyncio.wait([turn], timeout=_seconds_to_look(limit, deadline, target))
+                    self._free_closed_loops()
+                if not turn.result():
+                    raise target.closed_error()
+            except BaseException:
+                self._leave(waiter)
                 raise
         try:
             yield
         finally:
-            self.release()
+            # Of a closed loop, the garbage collector may end the task in a thread that has the
+            # lock. Whoever waits frees the slots of such loops.
+            if not loop.is_closed():
+                self._release(loop)
 
-    def _queue(self, limit: int) -> Future[None] | None:
-        """Take a slot that is free, or give the future that ends when one was taken."""
+    def end_waits(self, closed: threading.Event) -> None:
+        """End the waits of a client that was closed, whose event is set."""
         with self._lock:
+            ended = [each for each in self._waiting if each.closed is closed]
+            for each in ended:
+                self._waiting.remove(each)
+                each.end(has_slot=False)
+            self._serve()
+
+    def _enter(
+        self,
+        limit: int,
+        target: Target,
+        loop: asyncio.AbstractEventLoop | None,
+        closed: threading.Event | None,
+    ) -> _Waiter | None:
+        """Take a slot that is free, or give the place among those that wait for one."""
+        with self._lock:
+            if closed is not None and closed.is_set():
+                raise target.closed_error()
             if self._taken < limit and not self._waiting:
-                self._taken += 1
+                self._count(loop, 1)
                 return None
-            turn: Future[None] = Future()
-            self._waiting.append((limit, turn))
-            return turn
+            waiter = _Waiter(limit, loop, closed)
+            self._waiting.append(waiter)
+        self._free_closed_loops()
+        return waiter
 
-    def _leave(self, turn: Future[None]) -> None:
+    def _leave(self, waiter: _Waiter) -> None:
         """Wait no longer; the turn may have come in this moment."""
-        if not turn.cancel():
-            self.release()
+        with self._lock:
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
+            if not waiter.turn.cancel() and waiter.turn.result():
+                self._count(waiter.loop, -1)
+            self._serve()
+
+    def _release(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        with self._lock:
+            self._count(loop, -1)
+            self._serve()
+
+    def _free_closed_loops(self) -> None:
+        """Count the calls of loops that were closed no more: nobody ends these calls."""
+        with self._lock:
+            for loop in [each for each in self._taken_of if each is not None and each.is_closed()]:
+                self._count(loop, -self._taken_of[loop])
+            self._serve()
+
+    def _serve(self) -> None:
+        """Give what is free to those that wait, in their order; the lock is held."""
+        while self._waiting:
+            first = self._waiting[0]
+            is_gone = first.loop is not None and first.loop.is_closed()
+            if not is_gone and self._taken >= first.limit:
+                return
+            self._waiting.popleft()
+            if not is_gone and first.end(has_slot=True):
+                self._count(first.loop, 1)
+
+    def _count(self, loop: asyncio.AbstractEventLoop | None, calls: int) -> None:
+        """Count so many calls of a loop more; the lock is held."""
+        self._taken += calls
+        self._taken_of[loop] = self._taken_of.get(loop, 0) + calls
+        if not self._taken_of[loop]:
+            del self._taken_of[loop]
 
 
-def _full_error(limit: int, deadline: Deadline, target: Target) -> Exception:
-    return target.error(
-        DeadlineExceeded,
-        f"no answer in {deadline.seconds:g} s; all of connection_in_flight={limit} calls to the "
-        "server were under way",
-    )
+def _seconds_to_look(limit: int, deadline: Deadline, target: Target) -> float:
+    """Seconds until a call that waits looks again. Raises DeadlineExceeded when none is left."""
+    left = deadline.left()
+    if left <= 0:
+        raise target.error(
+            DeadlineExceeded, f"no answer in {deadline.seconds:g} s; {full_message(limit)}"
+        )
+    return min(left, _LOOK_SECONDS)
+
+
+def full_message(limit: int) -> str:
+    """What a call says that got no slot until its deadline."""
+    return f"all of connection_in_flight={limit} calls to the server were under way"
 
 
 _SLOTS: Final[weakref.WeakValueDictionary[str, CallSlots]] = weakref.WeakValueDictionary()

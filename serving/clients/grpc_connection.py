@@ -123,6 +123,7 @@ class _LoopConnection:
         self._settings = settings
         self._servers = settings.open(grpc.aio)
         self._rotation = Rotation(self._servers)
+        self._closed = threading.Event()
 
     async def send(self, operations: Sequence[Operation], deadline: Deadline) -> list[Any]:
         """The answers to the operations, in their order, within the deadline."""
@@ -137,6 +138,8 @@ class _LoopConnection:
             try:
                 answer = await self._attempt(server, operation, deadline)
             except grpc.RpcError as failure:
+                if self._closed.is_set():
+                    raise operation.target.closed_error() from failure
                 pause = attempts.next_pause(failure, server)
             else:
                 return grpc_messages.read_answer(operation, answer)
@@ -145,7 +148,7 @@ class _LoopConnection:
     async def _attempt(self, server: _Server, operation: Operation, deadline: Deadline) -> Any:
         target, limit = operation.target, self._settings.limits.connection_in_flight
         path, request = grpc_messages.build_request(operation)
-        async with server.slots.held_by_task(limit, deadline, target):
+        async with server.slots.held_by_task(limit, deadline, target, self._closed):
             try:
                 return await server.methods[path](
                     request, timeout=deadline.remaining(target), metadata=self._settings.headers
@@ -160,7 +163,9 @@ class _LoopConnection:
 
     async def close(self) -> None:
         """Close the channels; a call under way ends with ServerError."""
+        self._closed.set()
         for server in self._servers:
+            server.slots.end_waits(self._closed)
             await server.channel.close()
 
 
@@ -222,6 +227,8 @@ class GrpcConnection:
             except grpc.FutureCancelledError as failure:
                 raise operation.target.closed_error() from failure
             except grpc.RpcError as failure:
+                if self._closed.is_set():
+                    raise operation.target.closed_error() from failure
                 attempts = attempts or self._attempts(operation, deadline)
                 pause = attempts.next_pause(failure, server)
             else:
@@ -232,7 +239,7 @@ class GrpcConnection:
     def _attempt(self, server: _Server, operation: Operation, deadline: Deadline) -> Any:
         target, limit = operation.target, self._settings.limits.connection_in_flight
         path, request = grpc_messages.build_request(operation)
-        server.slots.take(limit, deadline, target)
+        server.slots.take(limit, deadline, target, self._closed)
         try:
             return self._send(server.methods[path], request, target, deadline)
         finally:
@@ -245,7 +252,7 @@ class GrpcConnection:
         """The first attempt of an operation, as the future of its answer."""
         server = self._rotation.next()
         target, limit = operation.target, self._settings.limits.connection_in_flight
-        server.slots.take(limit, deadline, target)
+        server.slots.take(limit, deadline, target, self._closed)
         try:
             path, request = grpc_messages.build_request(operation)
             call = self._send(server.methods[path].future, request, target, deadline)
@@ -269,4 +276,5 @@ class GrpcConnection:
         """Close the channels; a call under way ends with ServerError."""
         self._closed.set()
         for server in self._servers:
+            server.slots.end_waits(self._closed)
             server.channel.close()

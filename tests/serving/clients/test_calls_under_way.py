@@ -14,13 +14,16 @@ import pytest
 
 from serving import (
     AsyncGrpcClient,
+    AsyncRestClient,
     DeadlineExceeded,
     GrpcClient,
     InvalidInput,
     Limits,
     ResourceExhausted,
     RestClient,
+    ServerError,
 )
+from serving.clients import call_slots
 from serving.clients.call_slots import CallSlots
 from serving.clients.operations import Deadline
 from serving.clients.target import Target
@@ -213,7 +216,7 @@ def test_those_who_wait_are_served_in_their_order_and_none_twice() -> None:
     for number in range(5):
         threads.append(threading.Thread(target=wait, args=(number,)))
         threads[-1].start()
-        while len(slots._waiting) <= number + 1:  # the one that gave up is among them
+        while len(slots._waiting) <= number:
             assert threads[-1].is_alive()
     slots.release()
     for thread in threads:
@@ -243,6 +246,139 @@ def test_a_task_that_is_cancelled_while_it_waits_takes_no_turn() -> None:
         slots.take(1, Deadline(0.01), TARGET)
 
     asyncio.run(cancel_one())
+
+
+def test_a_call_that_gave_up_its_wait_does_not_hold_up_those_behind_it() -> None:
+    slots = CallSlots()
+    slots.take(2, Deadline(9), TARGET)
+    gave_up = threading.Event()
+
+    def give_up() -> None:
+        with pytest.raises(DeadlineExceeded):
+            slots.take(1, Deadline(0.3), TARGET)
+        gave_up.set()
+
+    thread = threading.Thread(target=give_up)
+    thread.start()
+    while not slots._waiting:
+        assert thread.is_alive()
+    slots.take(2, Deadline(20), TARGET)  # waits behind the other one, and not for the first call
+    assert gave_up.wait(20)
+    thread.join()
+
+
+def test_a_task_that_is_cancelled_does_not_hold_up_those_behind_it() -> None:
+    async def take(slots: CallSlots, limit: int) -> None:
+        async with slots.held_by_task(limit, Deadline(20), TARGET):
+            pass
+
+    async def cancel_the_first() -> None:
+        slots = CallSlots()
+        slots.take(2, Deadline(9), TARGET)
+        first, second = (asyncio.create_task(take(slots, limit)) for limit in (1, 2))
+        await asyncio.sleep(0)
+        assert len(slots._waiting) == 2
+        first.cancel()
+        await second
+
+    asyncio.run(cancel_the_first())
+
+
+@pytest.mark.parametrize("state", ["holds a slot", "waits for one", "was given one"])
+def test_a_loop_that_is_closed_in_a_call_keeps_no_slot(state: str) -> None:
+    slots = CallSlots()
+    loop = asyncio.new_event_loop()
+
+    async def hold() -> None:
+        async with slots.held_by_task(1, Deadline(60), TARGET):
+            await asyncio.Event().wait()
+
+    if state != "holds a slot":
+        slots.take(1, Deadline(9), TARGET)
+    task = loop.create_task(hold())
+    loop.run_until_complete(asyncio.sleep(0))
+    if state == "was given one":
+        slots.release()
+    loop.close()
+    if state == "waits for one":
+        slots.release()
+    slots.take(1, Deadline(20), TARGET)
+    task.get_coro().close()  # nobody else ends it
+    with pytest.raises(DeadlineExceeded):  # and what it held is not free twice
+        slots.take(1, Deadline(0.01), TARGET)
+
+
+def test_a_call_that_waits_for_a_loop_is_served_when_that_is_closed() -> None:
+    slots = CallSlots()
+    loop = asyncio.new_event_loop()
+    holding = slots.held_by_task(1, Deadline(60), TARGET)
+    loop.run_until_complete(holding.__aenter__())
+    served = threading.Event()
+
+    def wait() -> None:
+        slots.take(1, Deadline(20), TARGET)
+        served.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    while not slots._waiting:
+        assert thread.is_alive()
+    loop.close()
+    thread.join()
+    assert served.is_set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "start_server"),
+    [(AsyncGrpcClient, FakeGrpcServer), (AsyncRestClient, FakeRestServer)],
+)
+def test_a_call_of_a_loop_that_was_closed_does_not_hold_up_later_ones(
+    kind: Callable[..., Any], start_server: Callable[[], FakeServer]
+) -> None:
+    with start_server() as server:
+        client = kind(server.address, "customers", limits=Limits(connection_in_flight=1))
+        server.gate.clear()
+        loop = asyncio.new_event_loop()
+        task = loop.create_task(client.assign(POINTS, timeout=60))
+        while not server.calls:
+            loop.run_until_complete(asyncio.sleep(0.01))
+        loop.close()
+        server.gate.set()
+        assert asyncio.run(client.assign(POINTS)).cluster_index.shape == (4,)
+        asyncio.run(client.close())
+        assert not task.done()
+
+
+def test_a_call_that_waits_for_others_ends_when_its_client_is_closed(
+    wire: Wire, server: FakeServer
+) -> None:
+    limits = Limits(connection_in_flight=1)
+    raised: list[ServerError] = []
+    with wire.client(server.address, "customers", limits=limits) as other:
+        client = wire.client(server.address, "customers", limits=limits)
+        for each in (client, other):
+            each.assign(POINTS)
+        server.gate.clear()
+        server.calls.clear()
+        first = threading.Thread(target=other.assign, args=(POINTS,), kwargs={"timeout": 60})
+        first.start()
+        server.wait_until(lambda: server.predicts() == 1)
+
+        def wait() -> None:
+            with pytest.raises(ServerError, match="the client was closed during the call") as error:
+                client.assign(POINTS, timeout=60)
+            raised.append(error.value)
+
+        second = threading.Thread(target=wait)
+        second.start()
+        (slots,) = (each for each in list(call_slots._SLOTS.values()) if each._taken)
+        server.wait_until(lambda: len(slots._waiting) == 1)
+        client.close()
+        second.join(30)
+        assert not server.gate.is_set()  # the first call is under way still
+        assert len(raised) == 1
+        server.gate.set()
+        first.join(30)
 
 
 @pytest.mark.parametrize("value", [0, True, 1.5])
