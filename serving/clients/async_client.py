@@ -88,6 +88,9 @@ class AsyncClient:
         # A name and a password before the host may go to a server, and into no error.
         place = ", ".join(map(without_password, parse_addresses(address)))
         check_options(options, wire)
+        if options.get("headers") is not None:
+            # Not every mapping can be pickled.
+            options = {**options, "headers": dict(options["headers"] or {})}
         self._made_of = address, model, options
         self._target = Target.parse(place, model, options.get("version"), options.get("label"))
         self._limits = options.get("limits") or Limits()

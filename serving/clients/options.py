@@ -103,6 +103,13 @@ class Tls:
         if (self.certificate is None) != (self.key is None):
             missing = "key" if self.key is None else "certificate"
             raise InvalidInput(f"{missing} is missing; a certificate and its key go together")
+        for name in ("ca", "certificate", "key"):
+            if not isinstance(getattr(self, name), str | Path | None):
+                kind = type(getattr(self, name)).__name__
+                raise InvalidInput(f"{name} is a {kind}; give the path of a PEM file")
+        if not isinstance(self.server_name, str | None):
+            kind = type(self.server_name).__name__
+            raise InvalidInput(f"server_name is a {kind}; give a name as text")
 
     def context(self) -> ssl.SSLContext:
         """The same for Python's TLS.

@@ -97,9 +97,10 @@ def parse_proxy(proxy: str | None, target: Target) -> httpx.Proxy | None:
             return httpx.Proxy(url)
     except (TypeError, httpx.InvalidURL):
         pass
-    shown = without_password(proxy) if isinstance(proxy, str) else proxy
+    # Not the value where it is no text: there may be a password in it.
+    shown = repr(without_password(proxy)) if isinstance(proxy, str) else type(proxy).__name__
     raise target.error(
-        InvalidInput, f"proxy={shown!r} is no proxy; give http://host:port or https://host:port"
+        InvalidInput, f"proxy={shown} is no proxy; give http://host:port or https://host:port"
     )
 
 

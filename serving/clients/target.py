@@ -1,6 +1,7 @@
 """The target of a call: the servers, the model, and its version or label."""
 
 import operator
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Self
@@ -85,19 +86,31 @@ def _is_name(text: str) -> bool:
 
 
 def without_password(address: str) -> str:
-    """The address as an error may show it: of ``http://user:password@host`` the host alone."""
-    scheme, separator, place = address.rpartition("://")
-    return scheme + separator + place.rpartition("@")[2]
+    """The address as an error may show it: of ``http://user:password@host/?token=...`` the host."""
+    scheme, separator, place = address.partition("://")
+    if not separator:
+        scheme, place = "", address
+    user, _, host = place.rpartition("@")
+    if re.search("[?#]", user):  # the @ may be in the query
+        host = "..."
+    return scheme + separator + re.split("[?#]", host, maxsplit=1)[0]
 
 
 def parse_addresses(address: Address) -> tuple[str, ...]:
     """One address or several, as a list of at least one. Raises InvalidInput."""
     try:
+        if isinstance(address, bytes):
+            raise TypeError
         addresses = (address,) if isinstance(address, str) else tuple(address)
     except TypeError:
         addresses = ()
     if not addresses or not all(isinstance(each, str) for each in addresses):
-        raise InvalidInput(f"{address!r} is no address; give one as text, or a list of them")
+        # Not the value: there may be a password in it.
+        kinds = sorted({type(each).__name__ for each in addresses})
+        given = f"a {type(address).__name__}" + (f" of {', '.join(kinds)}" if kinds else "")
+        if address in ([], ()):
+            given = f"an empty {type(address).__name__}"
+        raise InvalidInput(f"{given} is no address; give one as text, or a list of them")
     for each in addresses:
         # gRPC takes a port modulo 65536, and would ask whoever listens there.
         port = each.rpartition(":")[2].rstrip("/")

@@ -526,3 +526,39 @@ def test_a_port_that_there_is_not_is_refused_before_it_wraps(
 ) -> None:
     with pytest.raises(InvalidInput, match="no port from 1 to 65535"):
         wire.client(address, "m")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        b"http://u:hidden@h:1",
+        ["http://u:hidden@h:1", 5],
+        [["http://u:hidden@h:1"]],
+        {"http://u:hidden@h:1": 5}.items(),
+        "http://h/?token=hidden",
+        "http://u:hidden@h:1/?token=hidden",
+        "http://u:hid://hidden@h:99999",
+        "h:1?token=hidden",
+        "http://h/?token=hid@hidden",
+    ],
+)
+def test_an_address_that_is_none_is_refused_without_what_is_secret_in_it(
+    wire: Wire, address: Any
+) -> None:
+    with pytest.raises(InvalidInput, match=r"is no address|has no port") as raised:
+        wire.client(address, "customers")
+    assert "hid" not in str(raised.value)
+
+
+@pytest.mark.parametrize("proxy", [b"http://u:hidden@h:1", "ftp://u:hidden@h:1/?token=hidden"])
+def test_a_proxy_that_is_none_is_refused_without_its_password(rest_wire: Wire, proxy: Any) -> None:
+    with pytest.raises(InvalidInput, match="is no proxy") as raised:
+        rest_wire.client("h:1", "customers", proxy=proxy)
+    assert "hidden" not in str(raised.value)
+
+
+@pytest.mark.parametrize("option", ["ca", "certificate", "key", "server_name"])
+def test_a_path_for_tls_that_is_none_is_refused(option: str) -> None:
+    others: dict[str, Any] = {"certificate": "me.pem", "key": "me.key", option: 5}
+    with pytest.raises(InvalidInput, match=f"{option} is a int; give"):
+        Tls(**others)

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def test_a_client_that_is_pickled_or_copied_is_made_anew_of_what_it_was_made_of(
             label="stable",
             timeout=7,
             limits=Limits(rows=3),
-            headers={"x-team": "blue"},
+            headers=MappingProxyType({"x-team": "blue"}),
         )
         _assign(client)
         copies = [pickle.loads(pickle.dumps(client)), copy.deepcopy(client), copy.copy(client)]
