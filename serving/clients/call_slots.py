@@ -122,8 +122,10 @@ class CallSlots:
                     self._free_closed_loops()
                 if not turn.result():
                     raise target.closed_error()
-            except BaseException:
+            except BaseException as error:
                 self._leave(waiter)
+                # A time limit around the call may end the wait first, and knows not what for.
+                error.add_note(full_message(limit))
                 raise
         try:
             yield

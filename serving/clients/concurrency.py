@@ -4,7 +4,7 @@ import asyncio
 import threading
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import CancelledError
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 _T = TypeVar("_T")
@@ -39,6 +39,13 @@ async def gather_in_order(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+class _UnwaitedThreads(ThreadPoolExecutor):
+    """Threads that the end of a loop does not wait for: to resolve a name can take long."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=cancel_futures)
+
+
 class LoopThread:
     """Runs coroutines for callers of any thread.
 
@@ -71,6 +78,7 @@ class LoopThread:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.new_event_loop()
+        self._loop.set_default_executor(_UnwaitedThreads(thread_name_prefix=self._name))
         # A daemon: a client that nobody closed must not keep the program from ending.
         thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
         thread.start()

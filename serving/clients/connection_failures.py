@@ -3,6 +3,7 @@
 import os
 import re
 import ssl
+import traceback
 from typing import Final
 
 from .options import Tls
@@ -69,3 +70,20 @@ def exception_cause(error: BaseException) -> str:
         # asyncio puts words of its own, with the address, in place of the system's.
         return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror
     return str(cause) or type(cause).__name__
+
+
+def timeout_cause(error: BaseException) -> str:
+    """What a connection waited for that was not made in time.
+
+    The libraries do not tell; the functions that the wait went through do.
+    """
+    functions: set[str] = set()
+    each: BaseException | None = error
+    while each is not None:
+        functions |= {frame.f_code.co_name for frame, _ in traceback.walk_tb(each.__traceback__)}
+        each = each.__cause__ or each.__context__
+    if "getaddrinfo" in functions:
+        return "the name was not resolved"
+    if "start_tls" in functions:
+        return "TLS: no answer to the handshake"
+    return "the address did not answer"

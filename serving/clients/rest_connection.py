@@ -24,7 +24,7 @@ from ..errors import (
 from . import rest_messages
 from .call_slots import slots_of
 from .concurrency import LoopThread, gather_in_order
-from .connection_failures import describe_failure, exception_cause
+from .connection_failures import describe_failure, exception_cause, timeout_cause
 from .connection_per_loop import ConnectionPerLoop
 from .operations import Deadline, Operation, Predict
 from .options import Limits, RestOptions, Tls, parse_headers
@@ -168,12 +168,13 @@ class _LoopConnection:
                         pause = retries.next_pause(failure, asked=seconds)
                     asked = None
                     await asyncio.sleep(pause)
-        except TimeoutError:
+        except TimeoutError as late:
             if self._closed:
                 raise target.closed_error() from None
-            if asked is not None:
+            waits = getattr(late.__cause__, "__notes__", [])  # for a slot
+            if asked is not None and not waits:
                 self._rotation.skip(asked, SILENT_SECONDS)
-            message = f"no answer in {deadline.seconds:g} s"
+            message = "; ".join([f"no answer in {deadline.seconds:g} s", *waits])
             if failure is not None:
                 message += f"; last: {failure.message}"
             raise target.error(DeadlineExceeded, message) from failure
@@ -203,6 +204,7 @@ class _LoopConnection:
                 headers["Content-Encoding"] = "gzip"
                 body = await asyncio.to_thread(gzip.compress, body, _GZIP_LEVEL)
         slots, limit = self._slots[url], self._limits.connection_in_flight
+        seconds = self._connect_seconds(deadline, target)
         try:
             async with (
                 slots.held_by_task(limit, deadline, target),
@@ -212,14 +214,18 @@ class _LoopConnection:
                     content=body,
                     headers=headers,
                     extensions=self._settings.extensions,
-                    timeout=httpx.Timeout(None, connect=self._connect_seconds(deadline, target)),
+                    timeout=httpx.Timeout(None, connect=seconds),
                 ) as response,
             ):
                 return response, await self._read(response, target)
         except _CONNECTION_ERRORS as error:
             is_silent = isinstance(error, httpx.ConnectTimeout)
             self._rotation.skip(url, SILENT_SECONDS if is_silent else REFUSED_SECONDS)
-            message = describe_failure(*self._settings.place(url), exception_cause(error))
+            place, tls = self._settings.place(url)
+            cause = exception_cause(error)
+            if is_silent:
+                cause = f"{timeout_cause(error)} in {seconds:.2g} s"
+            message = describe_failure(place, tls, cause)
             raise target.error(ServerUnavailable, message) from error
         except httpx.HTTPError as error:
             message = f"{type(error).__name__}: {error}"

@@ -57,7 +57,10 @@ class Retries:
             raise error
         pause = max(pause, asked or 0.0)
         if pause >= self._deadline.left():
-            raise error
+            if asked is None or pause > asked:
+                raise error
+            message = f"{error.message}; the server asks to wait {asked:.3g} s"
+            raise type(error)(message, error.model, error.address) from error
         return pause
 
 

@@ -642,3 +642,51 @@ def _in_thread(call: Callable[[], object]) -> Callable[[], list[BaseException]]:
         return raised
 
     return ended
+
+
+@pytest.fixture
+def slow_names(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Names whose resolver gives no answer before the event is set."""
+    answer, asked = threading.Event(), threading.Event()
+
+    def resolve(*_: Any, **__: Any) -> Any:
+        asked.set()
+        assert answer.wait(LIMIT + 10)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    yield asked
+    answer.set()
+
+
+@pytest.mark.usefixtures("slow_names")
+def test_a_name_that_is_not_resolved_in_time_is_told_so(rest_wire: Wire) -> None:
+    client = rest_wire.client("models.test:8501", "customers")
+    with pytest.raises(
+        (ServerUnavailable, DeadlineExceeded), match=r"the name was not resolved in 0\.\d+ s"
+    ):
+        client.status(timeout=1)
+
+
+def test_closing_a_client_does_not_wait_for_a_name(slow_names: threading.Event) -> None:
+    client = RestClient("models.test:8501", "customers")
+    raised = _in_thread(lambda: client.status(timeout=60))
+    assert slow_names.wait(LIMIT)
+    with within(LIMIT):
+        client.close()
+    assert [type(each) for each in raised()] == [ServerError]
+
+
+def test_a_handshake_without_an_answer_is_told_so(rest_wire: Wire) -> None:
+    def listen(connection: socket.socket) -> None:
+        while connection.recv(1 << 16):
+            pass
+
+    with (
+        raw_server(listen) as address,
+        rest_wire.client(f"https://{address}", "customers") as client,
+        pytest.raises(
+            (ServerUnavailable, DeadlineExceeded), match="TLS: no answer to the handshake in"
+        ),
+    ):
+        client.status(timeout=0.5)
