@@ -110,6 +110,8 @@ def test_a_large_request_is_asked_again_too(client: Client, server: FakeServer) 
 
 
 def test_after_five_attempts_the_server_is_unavailable(client: Client, server: FakeServer) -> None:
+    client.assign(POINTS)  # connected: a first attempt could end before the server sees it
+    server.calls.clear()
     server.failures.extend([Failure("UNAVAILABLE", "the queue is full")] * 9)
     with pytest.raises(ServerUnavailable, match="the queue is full"):
         client.assign(POINTS)
