@@ -39,11 +39,15 @@ class Server(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """An entry before and after a move, with the steps between them and their effect."""
+    """An entry before and after a move, with the steps between them and their effect.
+
+    ``there`` are the versions that have a folder: no server loads another one.
+    """
 
     before: Entry
     after: Entry
     by: str
+    there: frozenset[int]
 
     @property
     def moves(self) -> tuple[Move, ...]:
@@ -64,8 +68,17 @@ class Plan:
     def steps(self) -> tuple[Entry, ...]:
         """The entries to write, one after the other; none when all is as it should be."""
         both = tuple(sorted({*self.before.versions, *self.after.versions}))
-        entries = [self.before, replace(self.before, versions=both), self.after]
+        first = self.loadable(replace(self.before, versions=both))
+        entries = [self.before, first, self.after]
         return tuple(new for old, new in pairwise(entries) if new != old)
+
+    def loadable(self, entry: Entry) -> Entry:
+        """The entry without versions whose folder is gone, and without the labels on them."""
+        return replace(
+            entry,
+            versions=tuple(version for version in entry.versions if version in self.there),
+            labels={label: on for label, on in entry.labels.items() if on in self.there},
+        )
 
     @property
     def effect(self) -> str:
@@ -160,15 +173,21 @@ def rollback_target(base: Path, entry: Entry | None) -> int | None:
 
 
 def _plan_labels(base: Path, entry: Entry, labels: Mapping[str, int], stable: int, by: str) -> Plan:
-    """What is loaded is what carries a label, and no label but the canary's is above stable."""
+    """What is loaded is what carries a label, and no label but the canary's is above stable.
+
+    A label other than stable goes with the folder of its version: a server takes none on a version
+    that it cannot load.
+    """
+    there = frozenset(versions(base))
     settled = {
         label: on if label == CANARY else min(on, stable)
         for label, on in labels.items()
         if (label, on) != (CANARY, stable)
     }
+    settled = {label: on for label, on in settled.items() if label == STABLE or on in there}
     loaded = tuple(sorted({*settled.values(), stable}))
     after = Entry(entry.base_path, loaded, settled)
-    return Plan(entry, after, by)
+    return Plan(entry, after, by, there)
 
 
 def carry_out(
@@ -283,7 +302,7 @@ def _write_followed(
             if is_interrupted:
                 tell(f"broken off: {undone}, and the server is sent back to it")
             try:
-                server.follow(config.message(), config.model, plan.before)
+                _send_back(config, plan, server)
             except MoveFailed as second:
                 first = error if is_refused else "interrupted"
                 undone += f", but the server did not go back to it: {second}"
@@ -291,6 +310,16 @@ def _write_followed(
         if is_refused:
             raise MoveFailed(_join(error, undone, lost)) from error
         raise
+
+
+def _send_back(config: ModelsConfig, plan: Plan, server: Server) -> None:
+    """Send the server back to what it had: to as much of that as still has a folder."""
+    entry = plan.loadable(plan.before)
+    if not entry.versions:
+        gone = _version_list(plan.before.versions)
+        verb = "are" if len(plan.before.versions) > 1 else "is"
+        raise MoveFailed(f"{gone} {verb} not there any more")
+    server.follow(config.with_entry(entry).message(), config.model, entry)
 
 
 def _join(*parts: object) -> str:

@@ -405,6 +405,45 @@ def test_a_rollback_that_the_history_lacks_is_not_undone_by_the_next(base: Path)
         assert state(base) == ((place,), {"stable": place})
 
 
+@pytest.mark.parametrize("what", [label_moves.promote, label_moves.rollback])
+def test_a_live_version_whose_folder_is_gone_is_neither_loaded_nor_waited_for(
+    base: Path, what: Any
+) -> None:
+    move(base, label_moves.promote, 2)
+    (base / "2").rename(base.parent / "moved away")
+    server = RecordedServer(broken=2)
+    move(base, what, 1, server=server)
+    assert [(each.versions, dict(each.labels)) for each in server.told] == [
+        ((1,), {}),
+        ((1,), {"stable": 1}),
+    ]
+    assert state(base) == ((1,), {"stable": 1})
+
+
+def test_the_way_back_is_to_what_still_has_a_folder(base: Path) -> None:
+    before = (base.parent / "models.config").read_text()
+    both = before.replace("versions: 1", "versions: [1, 2]")
+    (base.parent / "models.config").write_text(both)
+    (base / "2").rename(base.parent / "moved away")
+    server = RecordedServer(broken=3)
+    with pytest.raises(MoveFailed, match=r"version 3 does not load; .* is as before$"):
+        move(base, label_moves.promote, 3, server=server)
+    assert [each.versions for each in server.told] == [(1, 3), (1,)]
+    assert (base.parent / "models.config").read_text() == both
+    (base / "1").rename(base.parent / "moved away too")
+    with pytest.raises(MoveFailed, match=r"go back to it: versions 1, 2 are not there any more$"):
+        move(base, label_moves.promote, 3, server=server)
+
+
+def test_another_label_goes_with_the_folder_of_its_version(base: Path) -> None:
+    move(base, label_moves.promote, 3)
+    move(base, label_moves.promote, 1, "old")
+    (base / "1").rename(base.parent / "moved away")
+    plan = move(base, label_moves.promote, 4, server=RecordedServer(broken=1))
+    assert "knows label old no more" in plan.effect
+    assert state(base) == ((4,), {"stable": 4})
+
+
 OTHERS = """\
 # Ours { and theirs }
 model_config_list: {
