@@ -44,6 +44,10 @@ class HistoryNotWritten(ExportError):
     """A label has moved in ``models.config``, and ``history.jsonl`` does not take the line."""
 
 
+class UnreadableHistory(ExportError):
+    """``history.jsonl``, or a line of it, cannot be read, so that the way back is not known."""
+
+
 class MoveRefused(ExportError):
     """A label cannot be moved as was asked."""
 

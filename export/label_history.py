@@ -5,6 +5,7 @@
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from .durable_files import append_line, explain
-from .errors import HistoryNotWritten
+from .errors import HistoryNotWritten, UnreadableHistory
 from .json_text import parse_json
 
 HISTORY_FILE: Final = "history.jsonl"
@@ -33,19 +34,53 @@ class Move:
     when: str = ""
 
 
-def read(base: Path) -> list[Move]:
-    """The moves, the oldest first; without what a crash left of a line. Raises OSError."""
+@dataclass(frozen=True)
+class History:
+    """The moves that can be read, the oldest first, and the numbers of the lines that cannot."""
+
+    path: Path
+    moves: tuple[Move, ...] = ()
+    damaged: tuple[int, ...] = ()
+
+    @property
+    def damage(self) -> str | None:
+        """What to say of the lines that cannot be read; None when there are none."""
+        if not self.damaged:
+            return None
+        more = f" and {len(self.damaged) - 1} more cannot" if len(self.damaged) > 1 else " cannot"
+        return f"{self.path}: line {self.damaged[0]}{more} be read"
+
+
+def read(base: Path) -> History:
+    """What the file holds; nothing when there is none. Raises UnreadableHistory."""
+    path = base / HISTORY_FILE
     try:
-        lines = (base / HISTORY_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
-        return []
-    moves = []
-    for line in lines:
-        try:
-            moves.append(Move(*_VALUES(parse_json(line))))
-        except (ValueError, KeyError, TypeError):
+        return History(path)
+    except OSError as error:
+        raise UnreadableHistory(
+            f"{path}: cannot be read: {error.strerror}; make it readable, or name the version to "
+            "go back to: tfkmeans rollback BASE --to N"
+        ) from error
+    moves, damaged = [], []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
             continue
-    return moves
+        try:
+            moves.append(_parse_move(line))
+        except (ValueError, KeyError, TypeError):
+            damaged.append(number)
+    return History(path, tuple(moves), tuple(damaged))
+
+
+def _parse_move(line: str) -> Move:
+    """Raises ValueError, KeyError, TypeError."""
+    move = Move(*_VALUES(parse_json(line)))
+    for version in (move.source, move.target):
+        if version is not None and type(version) is not int:
+            raise TypeError
+    return move
 
 
 def append(base: Path, move: Move) -> None:
@@ -61,13 +96,19 @@ def append(base: Path, move: Move) -> None:
         append_line(base / HISTORY_FILE, json.dumps(line))
     except OSError as error:
         place = "gone" if move.target is None else f"on version {move.target}"
+        path = base / HISTORY_FILE
+        # Of a file that is there, it is the file that has to change, and not the folder.
+        is_kept_out = isinstance(error, PermissionError) and path.exists()
+        reason = (
+            f"{error.strerror}; make it readable and writable" if is_kept_out else explain(error)
+        )
         raise HistoryNotWritten(
-            f"{base / HISTORY_FILE}: cannot be written to: {explain(error)}; the move is made "
+            f"{path}: cannot be written to: {reason}; the move is made "
             f"all the same: label {move.label} is {place}"
         ) from error
 
 
-def previous_versions(moves: list[Move], label: str, now: int) -> list[int]:
+def previous_versions(moves: Sequence[Move], label: str, now: int) -> list[int]:
     """Where a label was before it came to version ``now``, the latest first.
 
     A rollback takes its steps back with it: after 1, 2, 3 and a rollback to 2, before it is 1. A

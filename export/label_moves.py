@@ -17,7 +17,7 @@ from export.wire import serving_pb2
 
 from . import label_history, models_config
 from .addresses import is_name
-from .errors import MoveFailed, MoveRefused, VersionNotFound
+from .errors import MoveFailed, MoveRefused, UnreadableHistory, VersionNotFound
 from .label_history import ROLLBACK, Move
 from .models_config import CANARY, STABLE, Entry, ModelsConfig
 from .repository import version_directory, versions
@@ -142,15 +142,31 @@ def canary(base: Path, entry: Entry, version: int | None) -> Plan:
     return _plan_labels(base, entry, labels, entry.stable, "canary")
 
 
-def rollback(base: Path, entry: Entry, to: int | None = None) -> Plan:
+def rollback(
+    base: Path,
+    entry: Entry,
+    to: int | None = None,
+    tell: Callable[[str], None] = lambda _said: None,
+) -> Plan:
     """Put ``stable`` back on the version that had it before, or on ``to``.
 
-    Raises MoveRefused when there is none before; VersionNotFound, NotAModel.
+    ``tell`` is told of lines of the history that cannot be read, where the others name a version.
+
+    Raises MoveRefused when there is none before; UnreadableHistory where that is not known;
+    VersionNotFound, NotAModel.
     """
     if entry.stable is None:
         raise MoveRefused(f"{base}: no version is stable, so there is none to roll back from")
     if to is None:
         to = rollback_target(base, entry)
+        damage = label_history.read(base).damage
+        if damage and to is not None:
+            tell(f"warning: {damage}; by the other lines, version {to} was stable before")
+        if damage and to is None:
+            raise UnreadableHistory(
+                f"{damage}, so it is not known which version was stable before {entry.stable}; "
+                f"name it: tfkmeans rollback {base} --to N"
+            )
         if to is None:
             raise MoveRefused(
                 f"{base}: there is no version before {entry.stable} to roll back to; "
@@ -163,12 +179,12 @@ def rollback(base: Path, entry: Entry, to: int | None = None) -> Plan:
 def rollback_target(base: Path, entry: Entry | None) -> int | None:
     """Where a rollback would go: the version that was stable before, of those that are there.
 
-    None when there is none. Raises NotAModel.
+    None when there is none. Raises NotAModel, UnreadableHistory.
     """
     if entry is None or entry.stable is None:
         return None
     there = versions(base)
-    places = label_history.previous_versions(label_history.read(base), STABLE, entry.stable)
+    places = label_history.previous_versions(label_history.read(base).moves, STABLE, entry.stable)
     return next((place for place in places if place in there and place != entry.stable), None)
 
 
@@ -330,9 +346,14 @@ def find_prunable(base: Path, config: ModelsConfig, keep: int) -> tuple[int, ...
     """The versions that may be removed, but not the highest ``keep``, ascending.
 
     Needed is what carries a label or is loaded, by any entry of the folder, or is where a rollback
-    would go. Raises NotAModel, InvalidModelsConfig.
+    would go. Raises NotAModel, InvalidModelsConfig, UnreadableHistory.
     """
     there = versions(base)
+    if damage := label_history.read(base).damage:
+        raise UnreadableHistory(
+            f"{damage}, and may name the version to go back to, so that nothing is removed; mend "
+            "it, or remove it from the file"
+        )
     entry = config.entry
     kept: set[int | None] = {*there[max(0, len(there) - keep) :], *config.versions_in_use}
     kept.add(there[-1] if entry is None and there else rollback_target(base, entry))
@@ -342,7 +363,7 @@ def find_prunable(base: Path, config: ModelsConfig, keep: int) -> tuple[int, ...
 def prune(base: Path, keep: int, *, dry_run: bool = False) -> tuple[int, ...]:
     """Remove the versions that ``find_prunable`` gives, and return them.
 
-    Raises NotAModel, InvalidModelsConfig, PublishFailed.
+    Raises NotAModel, InvalidModelsConfig, UnreadableHistory, PublishFailed.
     """
     versions(base)
     if dry_run:

@@ -8,6 +8,7 @@ from .arguments import JsonOption, examples, integer
 from .client_options import ConnectionOptions
 from .label_options import BaseArgument, DryRunOption, StepOptions, show_move
 from .option_groups import flat_options
+from .terminal import note
 
 EXAMPLES: Final = examples(
     (
@@ -37,7 +38,7 @@ def rollback(
 
     plan = steps.move(
         base,
-        lambda entry: label_moves.rollback(base, entry, to),
+        lambda entry: label_moves.rollback(base, entry, to, note),
         connection,
         dry_run=dry_run,
     )

@@ -19,6 +19,7 @@ from export.errors import (
     InvalidModelsConfig,
     MoveFailed,
     MoveRefused,
+    UnreadableHistory,
     VersionNotFound,
 )
 from export.label_moves import Plan, carry_out
@@ -352,7 +353,11 @@ def test_a_history_that_a_crash_cut_short_still_leads_back(base: Path) -> None:
     move(base, label_moves.promote, 3)
     path = base / "history.jsonl"
     path.write_bytes(path.read_bytes()[:-30])  # the move to 3
-    move(base, label_moves.rollback)
+    told: list[str] = []
+    move(base, label_moves.rollback, None, told.append)
+    assert told == [
+        f"warning: {path}: line 3 cannot be read; by the other lines, version 2 was stable before"
+    ]
     assert state(base) == ((2,), {"stable": 2})
     assert json.loads(path.read_text().splitlines()[-1])["to"] == 2
 
@@ -363,6 +368,45 @@ def test_a_move_that_the_history_does_not_take_is_made_and_told(base: Path) -> N
     with pytest.raises(HistoryNotWritten, match=r"Is a directory.*label stable is on version 2"):
         move(base, label_moves.promote, 2)
     assert state(base) == ((2,), {"stable": 2})
+
+
+@pytest.mark.parametrize("line", ["nonsense", '{"label": "stable"}', "[]", "[" * 10**6])
+def test_a_line_of_the_history_that_cannot_be_read_is_named_with_the_mend(
+    base: Path, line: str
+) -> None:
+    move(base, label_moves.promote, 2)
+    path = base / "history.jsonl"
+    path.write_text(f"\n{line}\n")
+    with pytest.raises(UnreadableHistory, match=r"tfkmeans rollback .* --to N$") as rollback:
+        move(base, label_moves.rollback)
+    with pytest.raises(UnreadableHistory, match="nothing is removed; mend it") as prune:
+        label_moves.prune(base, 1)
+    for refused in (rollback, prune):
+        assert str(refused.value).startswith(f"{path}: line 2 cannot be read, ")
+    assert versions(base) == (1, 2, 3, 4)
+    move(base, label_moves.rollback, 1)
+    assert state(base) == ((1,), {"stable": 1})
+
+
+@pytest.mark.parametrize("what", [label_moves.rollback, lambda base, _: label_moves.prune(base, 1)])
+def test_a_history_that_cannot_be_read_is_named_with_the_mend(base: Path, what: Any) -> None:
+    move(base, label_moves.promote, 2)
+    (base / "history.jsonl").unlink()
+    (base / "history.jsonl").mkdir()
+    with pytest.raises(UnreadableHistory, match=r"history.jsonl: cannot be read: .*make it read"):
+        what(base, config_entry(base))
+    assert versions(base) == (1, 2, 3, 4)
+
+
+def test_a_history_that_may_not_be_written_is_told_to_be_made_so(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, _line: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("export.label_history.append_line", refuse)
+    with pytest.raises(HistoryNotWritten, match="Permission denied; make it readable and writable"):
+        move(base, label_moves.promote, 2)
 
 
 def _history(base: Path, *moves: tuple[int | None, int, str]) -> None:
