@@ -48,6 +48,8 @@ _TOKEN: Final = re.compile(
 )
 # What may stand behind a field on its line and belong to it: a separator, a comment.
 _REST_OF_LINE: Final = re.compile(r"[ \t,;]*(\#[^\r\n]*)?(?=\r?\n)")
+# A field of older configs, whose value is a word and no message.
+_MODEL_TYPE: Final = re.compile(r"model_type\s*:\s*\w+[ \t,;]*")
 
 
 _Message = TypeVar("_Message", bound=message.Message)
@@ -98,34 +100,10 @@ class ModelsConfig:
         Raises InvalidModelsConfig when it cannot be read or is none.
         """
         path = path_of(base)
-        try:
-            with path.open(encoding="utf-8", newline="") as file:  # line ends stay as they are
-                text = file.read()
-        except FileNotFoundError:
+        text = _read(path)
+        if text is None:
             return cls(base, _HEAD, name)
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidModelsConfig(f"{path}: cannot be read: {error}") from None
-        if text.startswith("\ufeff"):
-            raise InvalidModelsConfig(
-                f"{path}: begins with a byte order mark; save it as UTF-8 without one"
-            )
-        try:
-            config = _parse(text, serving_pb2.ModelServerConfig())
-        except text_format.ParseError as error:
-            raise InvalidModelsConfig(f"{path}:{error}; mend the file there") from None
-        except RecursionError:
-            raise InvalidModelsConfig(f"{path}: is nested too deeply; mend the file") from None
-        for other in _fields(text):
-            if other.name != _LIST:
-                raise InvalidModelsConfig(
-                    f"{path}: holds {other.name}; only a config with nothing but a {_LIST} is "
-                    "edited"
-                )
-        names = Counter(model.name for model in config.model_config_list.config)
-        for twice in (each for each, times in names.items() if times > 1):
-            raise InvalidModelsConfig(
-                f"{path}: lists the model {twice} more than once, which no server takes; leave one"
-            )
+        _check(path, text)
         return cls(base, text, name)
 
     @property
@@ -247,6 +225,8 @@ class ModelsConfig:
             return None
         for model in self._configs:
             place = Path(model.base_path)
+            if model.name == self.model or place.exists():
+                continue
             if place.is_relative_to(Path(own).parent):
                 place = self.base.absolute().parent / place.relative_to(Path(own).parent)
             elif not Path(own).exists() or not place.is_absolute():
@@ -423,9 +403,86 @@ def _lock(path: Path, purpose: str, trouble: str, tell: Callable[[str], None]) -
 def _parse(text: str, config: _Message) -> _Message:
     """``config`` with what a text says, but the fields that this package does not know.
 
-    They are the server's to judge, and stay in the text.
+    They stay in the text.
     """
     return text_format.Parse(text, config, allow_unknown_field=True)
+
+
+def _without_server_fields(text: str) -> str:
+    """The text with spaces where an entry has a field that servers know and this package does not.
+
+    All other places are where they were, so that what is wrong can be told with its line.
+    """
+    lists = [each for each in _fields(text) if each.name == _LIST]
+    for start, end in (span for models in lists for span in _message_spans(text, models)):
+        for each in _fields(text, start, end):
+            last = each.start
+            if each.name == "logging_config":
+                _, last = _full_span(text, each)
+            elif each.name == "model_type" and (value := _MODEL_TYPE.match(text, each.start)):
+                last = value.end()
+            blank = re.sub(r"[^\n]", " ", text[each.start : last])
+            text = text[: each.start] + blank + text[last:]
+    return text
+
+
+def _find_mistake(model: serving_pb2.ModelConfig) -> str | None:
+    """What keeps servers from taking an entry, and the mend; None where nothing does."""
+    if not model.name:
+        return f"the entry with base_path {model.base_path!r} has no name; write name: there"
+    if not model.base_path:
+        return f"the entry of {model.name} has no base_path; write base_path: there"
+    listed = model.model_version_policy.specific.versions
+    for label, version in model.version_labels.items():
+        if version < 0 or (version == 0 and 0 not in listed):
+            return (
+                f"the entry of {model.name} has label {label!r} on version {version}, and there is "
+                "none; write value: and a version there, or remove the label"
+            )
+    return None
+
+
+def _read(path: Path) -> str | None:
+    """The text of a config; None when there is no file. Raises InvalidModelsConfig."""
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise InvalidModelsConfig(f"{path}: is no file; write one in its place")
+    try:
+        with path.open(encoding="utf-8", newline="") as file:  # line ends stay as they are
+            text = file.read()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidModelsConfig(f"{path}: cannot be read: {error}") from None
+    if text.startswith("\ufeff"):
+        raise InvalidModelsConfig(
+            f"{path}: begins with a byte order mark; save it as UTF-8 without one"
+        )
+    return text
+
+
+def _check(path: Path, text: str) -> None:
+    """Raise InvalidModelsConfig for a config that cannot be edited, or that no server takes."""
+    try:
+        config = _parse(text, serving_pb2.ModelServerConfig())
+        for other in _fields(text):
+            if other.name != _LIST:
+                raise InvalidModelsConfig(
+                    f"{path}: holds {other.name}; only a config with nothing but a {_LIST} is "
+                    "edited"
+                )
+        text_format.Parse(_without_server_fields(text), serving_pb2.ModelServerConfig())
+    except text_format.ParseError as error:
+        raise InvalidModelsConfig(f"{path}:{error}; mend the file there") from None
+    except RecursionError:
+        raise InvalidModelsConfig(f"{path}: is nested too deeply; mend the file") from None
+    models = config.model_config_list.config
+    names = Counter(model.name for model in models)
+    for twice in (each for each, times in names.items() if times > 1):
+        raise InvalidModelsConfig(
+            f"{path}: lists the model {twice} more than once, which no server takes; leave one"
+        )
+    for mistake in filter(None, map(_find_mistake, models)):
+        raise InvalidModelsConfig(f"{path}: {mistake}")
 
 
 def _to_text(**fields: Any) -> str:
@@ -478,14 +535,18 @@ def _full_span(text: str, field: _Field) -> tuple[int, int]:
 
 def _entry_spans(text: str, models: _Field) -> dict[str, tuple[int, int]]:
     """Where in the text the inside of each model's entry begins and ends, by the model's name."""
-    spans = {}
+    return {
+        _parse(text[start:end], serving_pb2.ModelConfig()).name: (start, end)
+        for start, end in _message_spans(text, models)
+    }
+
+
+def _message_spans(text: str, models: _Field) -> Iterator[tuple[int, int]]:
+    """Where in the text the inside of each entry begins and ends."""
     for each in _fields(text, *models.inside):
         if each.name == "config":
             is_list = text[each.inside[0] - 1] == "["
-            for message in _fields(text, *each.inside) if is_list else [each]:
-                start, end = message.inside
-                spans[_parse(text[start:end], serving_pb2.ModelConfig()).name] = start, end
-    return spans
+            yield from (one.inside for one in (_fields(text, *each.inside) if is_list else [each]))
 
 
 def _fields(text: str, start: int = 0, end: int = sys.maxsize) -> Iterator[_Field]:

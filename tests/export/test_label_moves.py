@@ -1,6 +1,7 @@
 """Labels move in steps, over a models.config of which no other byte changes."""
 
 import json
+import os
 import re
 import time
 from collections.abc import Callable
@@ -574,6 +575,13 @@ def test_a_config_without_models_takes_the_first(base: Path, text: str) -> None:
     assert state(base) == ((2,), {"stable": 2})
 
 
+def _entry(**fields: str) -> str:
+    """A config of the model ``a``, with other fields than it needs, or other values."""
+    values = {"name": "'a'", "base_path": "'/a'"} | fields
+    inside = " ".join(f"{name}: {value}" for name, value in values.items())
+    return f"model_config_list {{ config {{ {inside} }} }}"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -582,6 +590,12 @@ def test_a_config_without_models_takes_the_first(base: Path, text: str) -> None:
             "model_config_list { config { name: 'a' } config { name: 'b' } config { name: 'a' } }",
             "lists the model a more than once",
         ),
+        (_entry(basepath="'/a'"), r'no field named "basepath".*mend the file there'),
+        (_entry(logging_config="{},", base_pth="'/a'"), 'no field named "base_pth"'),
+        (_entry(name="''"), "entry with base_path '/a' has no name; write name: there"),
+        (_entry(base_path="''"), "entry of a has no base_path; write base_path: there"),
+        (_entry(version_labels="{ key: 'l' }"), "entry of a has label 'l' on version 0, and"),
+        (_entry(version_labels="{ key: 'l' value: -1 }"), "'l' on version -1, and there is none"),
         ("\ufeffmodel_config_list { }", "begins with a byte order mark; save it as UTF-8 without"),
     ],
 )
@@ -591,6 +605,14 @@ def test_a_config_that_no_edit_makes_right_is_refused(base: Path, text: str, mes
     with pytest.raises(InvalidModelsConfig, match=message):
         move(base, label_moves.promote, 2)
     assert path.read_text() == text
+
+
+def test_a_config_that_is_a_pipe_is_not_waited_for(base: Path) -> None:
+    path = base.parent / "models.config"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InvalidModelsConfig, match=r"models\.config: is no file; write one in its"):
+        move(base, label_moves.promote, 2)
 
 
 def test_the_folder_that_a_server_sees_is_said_once_and_held_to(

@@ -349,3 +349,18 @@ def test_another_model_whose_folder_is_not_there_is_named(base: Path, own: str |
     told.clear()
     _promote(base, 1, tell=told.append)
     assert not [said for said in told if "warning" in said]
+
+
+def test_a_model_is_not_lost_that_is_named_through_a_link(base: Path, tmp_path: Path) -> None:
+    _add_model(base, "sisters", str(base.with_name("sisters")))
+    base.with_name("sisters").mkdir()
+    link = tmp_path / "other" / "linked"
+    link.parent.mkdir()
+    link.symlink_to(Path("..", "models", "customers"))
+    told: list[str] = []
+    _promote(link, 2, tell=told.append)
+    assert told == ["waiting 0 s for the servers to load versions 1, 2"]
+    config = base.parent / "models.config"
+    config.write_text(config.read_text().replace(str(base), "/models/customers"))
+    _promote(base, 1, tell=told.append)
+    assert not [said for said in told if "warning" in said]
