@@ -102,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default the process's own; gives the exit code."""
     # Before TensorFlow is imported by any command: its news of the processor are no error.
     os.environ.setdefault(LOG_LEVEL, "2")
+    # Before gRPC is: its own lines on a failed connection are no error of ours.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if sys.stdout is None:  # closed by whoever started this, as by >&-
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
         note("warning: standard output is closed: nothing is printed there")

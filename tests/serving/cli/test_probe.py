@@ -157,3 +157,13 @@ def test_metadata_of_a_model_that_is_not_there_is_one_line(served: str) -> None:
     process = run("metadata", "--server", served, "--name", "nobody")
     assert process.returncode == 2
     assert len(process.stderr.splitlines()) == 1
+
+
+def test_tls_to_a_server_without_it_is_one_line() -> None:
+    with FakeGrpcServer() as server:
+        asked = run(
+            "metadata", "--server", server.address, "--name", "people", "--tls", "--timeout", 2
+        )
+    assert asked.returncode == 2
+    (line,) = asked.stderr.splitlines()
+    assert "TLS: the server does not speak it" in line
