@@ -53,7 +53,8 @@ class ServerFlags:
     """The flags of TensorFlow Serving, by the names that ``EmbeddedServer`` has for them."""
 
     allow_version_labels_for_unavailable_models: Annotated[
-        bool, typer.Option(help="Let a new label name a version that is not loaded.")
+        bool,
+        typer.Option(help="Let a new label name a version that is not loaded.", show_default="off"),
     ] = False
     file_system_poll_wait_seconds: Annotated[
         float,
@@ -86,7 +87,10 @@ class ServerFlags:
         ),
     ] = 60_000_000
     enable_model_warmup: Annotated[
-        bool, typer.Option(help="Replay a version's warm-up requests before it serves.")
+        bool,
+        typer.Option(
+            help="Replay a version's warm-up requests before it serves.", show_default="on"
+        ),
     ] = True
     rest_api_timeout_in_ms: Annotated[
         int,
@@ -103,7 +107,8 @@ class ServerFlags:
         Path | None, typer.Option(help="MonitoringConfig as text: turns on the metrics.")
     ] = None
     enable_grpc_healthcheck_service: Annotated[
-        bool, typer.Option(help="Answer grpc.health.v1.Health over gRPC.")
+        bool,
+        typer.Option(help="Answer health checks over gRPC: grpc.health.v1.", show_default="off"),
     ] = False
 
 

@@ -62,6 +62,13 @@ class ServeCommand(TyperCommand):
         """Parse the arguments; raises UserMistake for a flag that is not served."""
         return super().parse_args(ctx, [_check_flag(argument) for argument in args])
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Show the help, with the names of the flags whole: they are longer than any others."""
+        from .help_names import fold_long_names
+
+        fold_long_names()
+        super().format_help(ctx, formatter)
+
 
 def _check_flag(argument: str) -> str:
     if not argument.startswith("-"):

@@ -130,3 +130,11 @@ def test_a_closed_standard_output_is_a_line(trained: Trained, command: str) -> N
         0,
         "warning: standard output is closed: nothing is printed there\n",
     )
+
+
+def test_the_help_of_serve_has_every_name_whole_on_a_narrow_terminal() -> None:
+    environ = environment() | {"COLUMNS": "80"}
+    said = subprocess.check_output([*COMMAND, "serve", "--help"], env=environ, text=True)
+    shown = said.replace("gs://…", "")
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) == 80
