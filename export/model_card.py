@@ -33,6 +33,8 @@ _COSINE_SPACE: Final = (
 _NO_SHA256: Final = "0" * 64
 _CARD_SHA256: Final = re.compile(r'("card_sha256": ")([0-9a-f]{64})(")')
 
+_MEND: Final = "take the card as it was exported, or export the model again"
+
 #: Of more clusters than these a card has the sizes alone, as ``cluster_sizes``.
 MOST_PROFILES: Final = 4096
 
@@ -177,7 +179,7 @@ class ModelCard:
         try:
             values = parse_json(text, parse_constant=_refuse_constant)
         except ValueError as error:
-            raise InvalidCandidate(f"{origin}: not JSON: {error}") from None
+            raise InvalidCandidate(f"{origin}: not JSON: {error}; {_MEND}") from None
         written_in = values.get("format") if isinstance(values, dict) else None
         if isinstance(written_in, int) and written_in > FORMAT:
             raise InvalidCandidate(
@@ -186,6 +188,9 @@ class ModelCard:
             )
         try:
             card: Self = _decode(cls, values, "the card")
+            for size in ("n_clusters", "n_features"):
+                if getattr(card, size) < 1:
+                    raise _Mismatch(f"{size} is {getattr(card, size)}, and is at least 1")
             for quantiles in (card.distance_quantiles, *_quantiles_of_clusters(card)):
                 if quantiles and not quantiles.keys() >= QUANTILES.keys():
                     raise _Mismatch(f"distance_quantiles lack one of {', '.join(QUANTILES)}")
@@ -193,7 +198,7 @@ class ModelCard:
                 sizes = _decode(tuple[int, ...], values["cluster_sizes"], "cluster_sizes")
                 card = replace(card, clusters=_profiles(sizes))
         except _Mismatch as error:
-            raise InvalidCandidate(f"{origin}: {error}") from None
+            raise InvalidCandidate(f"{origin}: {error}; {_MEND}") from None
         return card
 
     @classmethod
@@ -245,6 +250,10 @@ def _profiles(sizes: tuple[int, ...]) -> tuple[ClusterProfile, ...]:
     return tuple(ClusterProfile(index, size, size / rows, {}) for index, size in enumerate(sizes))
 
 
+#: What a value of a card should be, in words.
+_WORDS: Final = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
+
 class _Mismatch(ValueError):
     """A value of a card is missing or of another type."""
 
@@ -268,7 +277,7 @@ def _decode(kind: Any, value: Any, place: str) -> Any:
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        wanted = kind.__name__ if isinstance(kind, type) else str(kind)
+        wanted = "a list" if get_origin(kind) is tuple else _WORDS.get(kind, "an object")
         raise _Mismatch(f"{place} should be {wanted}, and is {json.dumps(value)[:60]}")
     return value
 

@@ -100,18 +100,23 @@ def _without(name: str) -> Any:
     ("change", "message"),
     [
         (_without("n_clusters"), "the card lacks 'n_clusters'"),
-        (_with(n_clusters="two"), 'n_clusters should be int, and is "two"'),
-        (_with(n_clusters=True), "n_clusters should be int, and is true"),
-        (_with(n_clusters=None), "n_clusters should be int, and is null"),
-        (_with(feature_names=["a", 1]), r"feature_names\[1\] should be str, and is 1"),
+        (_with(n_clusters="two"), 'n_clusters should be a whole number, and is "two"'),
+        (_with(n_clusters=True), "n_clusters should be a whole number, and is true"),
+        (_with(n_clusters=None), "n_clusters should be a whole number, and is null"),
+        (_with(n_clusters=-1), "n_clusters is -1, and is at least 1; take the card as it was"),
+        (_with(clusters=None), "clusters should be a list, and is null"),
+        (_with(feature_names=["a", 1]), r"feature_names\[1\] should be a text, and is 1"),
         (_with(data={"files": []}), "data lacks 'fingerprint'"),
-        (_with(distance_quantiles={"0.5": "far"}), r"distance_quantiles\['0.5'\] should be float"),
+        (
+            _with(distance_quantiles={"0.5": "far"}),
+            r"distance_quantiles\['0.5'\] should be a number",
+        ),
         (_with(distance_quantiles={"0.5": 1.0}), "distance_quantiles lack one of 0, 0.25, 0.5,"),
         (_with(inertia=float("nan")), "NaN is no JSON number"),
-        (_with(cluster_sizes=[1, "2"]), r"cluster_sizes\[1\] should be int"),
-        (_with(cluster_sizes={}), "cluster_sizes should be "),
+        (_with(cluster_sizes=[1, "2"]), r"cluster_sizes\[1\] should be a whole number"),
+        (_with(cluster_sizes={}), "cluster_sizes should be a list, and is {}; take the card as"),
         (_with(format=FORMAT + 1), "update tfkmeans"),
-        (lambda _values: [], r"the card should be ModelCard, and is \[\]"),
+        (lambda _values: [], r"the card should be an object, and is \[\]"),
     ],
 )
 def test_a_corrupt_card_is_one_line_that_names_the_file_and_the_field(
@@ -134,6 +139,11 @@ def test_a_card_that_is_no_json_is_one_line(tmp_path: Path, content: bytes) -> N
     with pytest.raises(InvalidCandidate, match=r"not JSON|cannot be read") as refused:
         ModelCard.read(tmp_path)
     assert "\n" not in str(refused.value)
+
+
+def test_a_number_of_too_many_digits_is_told_without_pythons_settings() -> None:
+    with pytest.raises(InvalidCandidate, match=r"it holds a number of 5,000 digits; take the"):
+        ModelCard.from_json('{"n_clusters": ' + "1" * 5000 + "}")
 
 
 def test_a_directory_without_a_card_is_named(tmp_path: Path) -> None:
