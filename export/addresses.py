@@ -28,7 +28,7 @@ def is_name(text: str) -> bool:
 
     It is sent as UTF-8 and as a part of a path; the server parts a path at ``/`` and ``:``.
     """
-    return text not in ("", ".", "..") and text.isprintable() and not {"/", ":"} & {*text}
+    return text.strip() not in ("", ".", "..") and text.isprintable() and not {"/", ":"} & {*text}
 
 
 def as_named(folder: Path) -> Path:

@@ -41,6 +41,10 @@ class InvalidArray(ValueError):
     """A file holds no array, or not the one that its header claims."""
 
 
+class ArrayCutShort(InvalidArray):
+    """A file is shorter than the array that its header claims."""
+
+
 def read_npy(path: Path) -> NDArray[Any]:
     """The array of an ``.npy`` file. Raises InvalidArray, OSError."""
     with path.open("rb") as file:
@@ -106,6 +110,6 @@ def _check_header(file: IO[bytes], size: int) -> None:
         raise InvalidArray("it holds objects of Python, which are not read")
     claimed = math.prod(shape) * dtype.itemsize
     if any(length < 0 for length in shape) or claimed > size - file.tell():
-        raise InvalidArray(
+        raise ArrayCutShort(
             f"its header claims {claimed:,} bytes, and there are {size - file.tell():,}"
         )

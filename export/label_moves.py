@@ -20,7 +20,7 @@ from .addresses import is_name
 from .errors import MoveFailed, MoveRefused, UnreadableHistory, VersionNotFound
 from .label_history import ROLLBACK, Move
 from .models_config import CANARY, STABLE, Entry, ModelsConfig
-from .repository import version_directory, versions
+from .repository import existing_versions, version_directory, versions
 from .storage import LocalStorage
 
 #: Seconds between the two steps where no server says that it has made the first.
@@ -365,7 +365,7 @@ def prune(base: Path, keep: int, *, dry_run: bool = False) -> tuple[int, ...]:
 
     Raises NotAModel, InvalidModelsConfig, UnreadableHistory, PublishFailed.
     """
-    versions(base)
+    existing_versions(base)
     if dry_run:
         return find_prunable(base, ModelsConfig.read(base), keep)
     with models_config.move_lock(base), models_config.edit_lock(base) as config:

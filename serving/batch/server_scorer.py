@@ -190,7 +190,11 @@ class ServerScorer:
         live = [each.version for each in states if each.state == "AVAILABLE"]
         coming = {each.version for each in states if each.state in ("START", "LOADING")}
         if live and self.version not in {*live, *coming}:
-            raise self._other_model(f"it has version {', '.join(map(str, live))}")
+            there = ", ".join(map(str, live))
+            raise self._other_model(
+                f"it has version {there}; have it load {self.version}, or score by one that it "
+                "has: --version N"
+            )
 
     def _other_model(self, found: str) -> OtherModel:
         return OtherModel(

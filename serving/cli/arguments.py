@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from export.addresses import is_address
+from export.addresses import is_address, is_name
 
 from .errors import UserMistake
 
@@ -57,6 +57,15 @@ def amount(most: float) -> Callable[[object], float]:
         return value
 
     return parse
+
+
+def parse_name(text: object) -> str:
+    """A parser of names of models and labels."""
+    if not is_name(str(text)):
+        raise typer.BadParameter(
+            f"{text!r}: no client can ask for it; use printable characters without / and :"
+        )
+    return str(text)
 
 
 def local_folder(text: object) -> Path:

@@ -11,7 +11,7 @@ from export.addresses import model_name
 from export.errors import InvalidModelsConfig
 from export.models_config import ModelsConfig
 
-from .arguments import parse_amount
+from .arguments import parse_amount, parse_name
 from .errors import UserMistake
 from .terminal import note
 
@@ -48,7 +48,12 @@ TimeoutOption = Annotated[
 ]
 ServedLabelOption = Annotated[
     str | None,
-    typer.Option("--label", metavar="LABEL", help="Ask the version with this label on the server."),
+    typer.Option(
+        "--label",
+        parser=parse_name,
+        metavar="LABEL",
+        help="Ask the version with this label on the server.",
+    ),
 ]
 
 
@@ -59,6 +64,7 @@ class ConnectionOptions:
     name: Annotated[
         str | None,
         typer.Option(
+            parser=parse_name,
             metavar="NAME",
             help="Name of the model on the server and in models.config; by default that of its "
             "entry there, or else BASE's.",
@@ -135,6 +141,18 @@ class ConnectionOptions:
     def _tls(self) -> "Tls | None":
         from serving.clients.options import Tls
 
+        files = {
+            "--tls-ca": self.tls_ca,
+            "--tls-certificate": self.tls_certificate,
+            "--tls-key": self.tls_key,
+        }
+        for option, file in files.items():
+            if file is not None and not file.exists():
+                raise UserMistake(f"{option} {file}: there is no such file; name a PEM file")
+        if self.tls_certificate is not None and self.tls_key is None:
+            raise UserMistake(f"--tls-certificate {self.tls_certificate}: add --tls-key FILE")
+        if self.tls_key is not None and self.tls_certificate is None:
+            raise UserMistake(f"--tls-key {self.tls_key}: add --tls-certificate FILE")
         given = self.tls_ca, self.tls_certificate, self.tls_key, self.tls_server_name
         return Tls(*given) if self.tls or any(each is not None for each in given) else None
 

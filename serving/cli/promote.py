@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 import typer
 
-from .arguments import JsonOption, examples
+from .arguments import JsonOption, examples, parse_name
 from .client_options import ConnectionOptions
 from .label_options import (
     BaseArgument,
@@ -32,7 +32,9 @@ EXAMPLES: Final = examples(
 def promote(
     base: BaseArgument,
     version: VersionArgument,
-    label: Annotated[str, typer.Option(help="The label to put on it.")] = "stable",
+    label: Annotated[
+        str, typer.Option(parser=parse_name, metavar="LABEL", help="The label to put on it.")
+    ] = "stable",
     steps: StepOptions = StepOptions(),
     connection: ConnectionOptions = ConnectionOptions(),
     served_at: ServedAtOption = None,

@@ -40,12 +40,12 @@ Port = int | Literal["auto"]
 _ALLOCATIONS_BETWEEN_COLLECTIONS: Final = 50_000
 
 
-def _port(text: str) -> Port:
+def _port(option: str, text: str) -> Port:
     if text == "auto":
         return "auto"
     if text.isascii() and text.isdigit() and int(text) <= 65535:
         return int(text)
-    raise typer.BadParameter(f"{text!r} is no port; give 1 to 65535, 0 for off, or auto")
+    raise UserMistake(f"{option} {text!r}: is no port; give 1 to 65535, 0 for off, or auto")
 
 
 @dataclass(frozen=True)
@@ -234,8 +234,8 @@ def serve(
                 model_base_path=base,
                 model_config_file=config_file,
                 host=host,
-                port=_port(port),
-                rest_api_port=_port(rest_api_port),
+                port=_port("--port", port),
+                rest_api_port=_port("--rest-api-port", rest_api_port),
                 limits=ServerLimits(**asdict(limits)),
                 **options,
             )

@@ -9,7 +9,7 @@ import typer
 from export.model_card import ModelCard
 from export.repository import version_directory
 
-from .arguments import integer
+from .arguments import integer, parse_name
 from .errors import UserMistake
 
 #: For commands that ask a server alone.
@@ -39,6 +39,7 @@ class VersionOptions:
     label: Annotated[
         str | None,
         typer.Option(
+            parser=parse_name,
             metavar="LABEL",
             help="The version that has this label in models.config, in place of --version.",
         ),

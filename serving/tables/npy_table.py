@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from export.array_files import check_npy
+from export.array_files import ArrayCutShort, check_npy
 
 from .columns import NUMBERS, ColumnKind
 from .errors import UnreadableFile
@@ -88,6 +88,10 @@ class NpyTable(Table):
             array: NDArray[Any] = np.load(self._path, mmap_mode="r", allow_pickle=False)
         except OSError as error:
             raise UnreadableFile(f"{self.name}: cannot be read: {error.strerror}") from None
+        except ArrayCutShort as error:
+            raise UnreadableFile(
+                f"{self.name}: is cut short: {error}; write it again with numpy.save"
+            ) from None
         except (ValueError, EOFError):
             # NumPy's own words suggest to load what may run code.
             raise UnreadableFile(

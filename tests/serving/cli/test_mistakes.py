@@ -1,5 +1,6 @@
 """A mistake of the user is one line that names the value, the place and the mend; exit code 2."""
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,10 @@ def folder(tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "folder.csv").mkdir()
     (tmp_path / "home" / "photos").mkdir(parents=True)
     np.save(tmp_path / "wide.npy", np.zeros((1, 3)))
+    whole = (tmp_path / "wide.npy").read_bytes()
+    (tmp_path / "claims.npy").write_bytes(
+        whole.replace(b"(1, 3), }" + b" " * 14, b"(1000000000000, 1), }  ")
+    )
     (tmp_path / "good").symlink_to(trained.base)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -146,12 +151,24 @@ MISTAKES = [
     (SCORE.format("rows.csv out --server 127.0.0.1:1"), ["127.0.0.1:1"]),
     (SCORE.format("out.csv"), ["IN"]),
     ("batch-score rows.csv out", ["--model BASE", "--card FILE"]),
+    # Values that are named with their options.
+    ("promote good 1 --dry-run --label ''", ["'--label'", "no client can ask for it"]),
+    ("promote good 1 --dry-run --label ' '", ["'--label'", "no client can ask for it"]),
+    ("inspect good --label ''", ["'--label'", "no client can ask for it"]),
+    ("probe --server a:1 --name ''", ["'--name'", "no client can ask for it"]),
+    ("metadata --server a:1 --name a --tls-certificate rows.csv", ["--tls-certificate rows.csv"]),
+    ("metadata --server a:1 --name a --tls-ca nope.pem", ["--tls-ca nope.pem", "no such file"]),
+    ("prune home --keep 1", ["home", "holds no version"]),
+    (
+        SCORE.format("claims.npy out"),
+        ["claims.npy", "claims 8,000,000,000,000 bytes", "numpy.save"],
+    ),
     # Serving it.
     ("serve", ["BASE", "--model-config-file"]),
     ("serve good --model good", ["given twice"]),
     ("serve good --model-config-file c", ["--model-config-file c"]),
     ("serve --model-config-file nothing.config --port auto", ["nothing.config"]),
-    ("serve good --port 99999", ["'99999'", "65535", "auto"]),
+    ("serve good --port 99999", ["--port '99999'", "65535", "auto"]),
     ("serve good --port 0", ["port", "0"]),
     ("serve good --file-system-poll-wait-seconds -1", ["-1 is not", "at least 0"]),
     (f"serve {AUTO_PORTS} home", ["home"]),
@@ -166,7 +183,7 @@ def test_a_mistake_is_one_line_that_names_value_place_and_mend(
 ) -> None:
     before = sorted(folder.iterdir())
 
-    code = main(arguments.split())
+    code = main(shlex.split(arguments))
 
     out, err = capfd.readouterr()
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
