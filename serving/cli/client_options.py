@@ -146,13 +146,13 @@ class ConnectionOptions:
             "--tls-certificate": self.tls_certificate,
             "--tls-key": self.tls_key,
         }
-        for option, file in files.items():
-            if file is not None and not file.exists():
-                raise UserMistake(f"{option} {file}: there is no such file; name a PEM file")
         if self.tls_certificate is not None and self.tls_key is None:
             raise UserMistake(f"--tls-certificate {self.tls_certificate}: add --tls-key FILE")
         if self.tls_key is not None and self.tls_certificate is None:
             raise UserMistake(f"--tls-key {self.tls_key}: add --tls-certificate FILE")
+        for option, file in files.items():
+            if file is not None and not file.exists():
+                raise UserMistake(f"{option} {file}: there is no such file; name a PEM file")
         given = self.tls_ca, self.tls_certificate, self.tls_key, self.tls_server_name
         return Tls(*given) if self.tls or any(each is not None for each in given) else None
 

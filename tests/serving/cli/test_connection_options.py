@@ -166,7 +166,10 @@ def test_a_header_and_another_name_reach_the_server(
             ["train", "{rows}", "--clusters", "2", "--candidate", "c", "--name", "people"],
             "--name people: a candidate is served under no name yet",
         ),
-        (["verify", "{base}", "--server", "a:1", "--tls-key", "k"], "certificate is missing"),
+        (
+            ["verify", "{base}", "--server", "a:1", "--tls-key", "k"],
+            "--tls-key k: add --tls-certificate FILE",
+        ),
     ],
 )
 def test_a_mistake_is_exit_code_2_and_one_line(

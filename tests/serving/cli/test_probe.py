@@ -1,6 +1,7 @@
 """``tfkmeans probe`` and ``tfkmeans metadata`` against servers that are well, and that are not."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,7 +102,7 @@ def test_where_nothing_answers_it_is_exit_code_2(trained: Trained) -> None:
             *("--name", "customers", "--golden", golden(trained)),
         )
     assert process.returncode == 2
-    assert "Deadline Exceeded" in process.stderr
+    assert re.search("no answer in 0.3 s|Deadline Exceeded", process.stderr)
 
 
 @pytest.mark.parametrize(
