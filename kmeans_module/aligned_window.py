@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .blocks import pad_rows
 from .graphs import INT
-from .rows import ALIGNED_NUMBERS, ALIGNMENT, Rows, RowTensors, share_memory
+from .rows import ALIGNED_NUMBERS, Rows, RowTensors, aligned_empty, share_memory
 
 
 class Window(NamedTuple):
@@ -82,9 +82,8 @@ class RowGather:
     def __init__(self, points: Rows, m: int) -> None:
         self._points, self._d = points, len(points.shift)
         size = window_size(m, self._d)
-        room = np.zeros(size + ALIGNED_NUMBERS, np.float32)
-        first = -room.ctypes.data % ALIGNMENT // room.itemsize
-        self._numbers = room[first : first + size]
+        self._numbers = aligned_empty(size)
+        self._numbers[:] = 0
         self._tensor = share_memory(self._numbers)
 
     def window(self, chosen: NDArray[np.int64]) -> Window:

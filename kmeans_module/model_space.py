@@ -98,8 +98,8 @@ def enter(
     if not (np.isfinite(low) & np.isfinite(high)).all() or not sample_weight.all():
         # Any row that is not finite is refused, also one of weight 0.
         check_finite(points)
-    sample = points[sample_rows(sample_weight, points.shape[1])].astype(np.float64)
-    sample.sort(axis=0)
+    sample = np.sort(points[sample_rows(sample_weight, points.shape[1])], axis=0)
+    sample = sample.astype(np.float64)
     center = sample.mean(axis=0)
     scale = np.ones(len(center), np.float32)
     if standardize:

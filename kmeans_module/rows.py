@@ -22,7 +22,7 @@ ALIGNED_NUMBERS: Final = ALIGNMENT // 4
 
 #: A sample has so many rows at most, and about so many numbers if its rows are wide.
 _SAMPLE_ROWS: Final = 4096
-_SAMPLE_NUMBERS: Final = 2**21
+_SAMPLE_NUMBERS: Final = 2**18
 
 #: Rows of fewer numbers are summed column by column.
 _NARROW: Final = 8
@@ -99,7 +99,7 @@ class Rows:
 
         NumPy takes several times as long to go along each narrow row.
         """
-        block = rows_per_block(len(self.shift), numbers=2**15)
+        block = rows_per_block(len(self.shift), numbers=2**16)
         return np.tile(self.shift, (block, 1)), np.tile(self.scale, (block, 1))
 
     def squared_norms(self, start: int, stop: int) -> Float64:
@@ -185,6 +185,13 @@ def place_rows(points: Array, shift: ArrayLike = 0, scale: ArrayLike = 1) -> Row
     return Rows(points, shift, scale, RowTensors(*map(tf.constant, (flat[:h], body, shift, scale))))
 
 
+def aligned_empty(size: int) -> Float32:
+    """Room for so many numbers, which begins at an address that TensorFlow's kernels take."""
+    room = np.empty(size + ALIGNED_NUMBERS, np.float32)
+    first = -room.ctypes.data % ALIGNMENT // room.itemsize
+    return room[first : first + size]
+
+
 def share_memory(numbers: Float32) -> tf.Tensor:
     """Numbers that begin at an aligned address as a tensor in the same memory."""
     return tf.experimental.dlpack.from_dlpack(numbers.__dlpack__())
@@ -210,8 +217,9 @@ def sample_rows(sample_weight: Float32, d: int) -> NDArray[np.int64]:
     most = min(_SAMPLE_ROWS, rows_per_block(d, _SAMPLE_NUMBERS) + 255)
     weighted = None if sample_weight.all() else np.flatnonzero(sample_weight)
     n = len(sample_weight) if weighted is None else len(weighted)
-    chosen = np.arange(n)
-    if n > most:
+    if n <= most:
+        chosen = np.arange(n)
+    else:
         ends = np.arange(most + 1) * n // most
         chosen = np.random.Generator(np.random.Philox(0)).integers(ends[:-1], ends[1:])
     return chosen if weighted is None else weighted[chosen]

@@ -19,7 +19,7 @@ from .blocks import block_ranges
 from .cluster_sums import SumScale, sum_scale
 from .cores import core_ranges, run_in_parallel
 from .fixed_point import FixedPoint, FixedSum, fixed_point, sum_column
-from .rows import Rows, sample_rows
+from .rows import Rows, aligned_empty, sample_rows, share_memory
 
 #: This share of a column's numbers may be smaller than what is called typical.
 _SMALLER: Final = 0.01
@@ -87,15 +87,17 @@ def weigh(points: Rows, sample_weight: Float32, largest: Float64) -> WeightedRow
     """
     n, d = len(sample_weight), len(points.shift)
     largest = _WIDER * largest
-    light, heavy = _weight_range(sample_weight)
+    lightest, heavy = float(sample_weight.min()), float(sample_weight.max())
+    light = lightest or float(sample_weight[sample_weight > 0].min())
+    counted = n if lightest > 0 else int(np.count_nonzero(sample_weight))
     typical = _typical(points, sample_weight, largest)
     lost = (_ROUNDING * float(typical[typical > 0].min(initial=np.inf))) ** 2
     scale = sum_scale(largest, typical, (light, heavy), n)
     longest = float(np.square(largest).sum())
-    is_varied = float(sample_weight.min()) < heavy
+    is_varied = lightest < heavy
     plain = fixed_point(_WIDER * longest, n, limbs=2, resolution=lost)
     weighted = fixed_point(_WIDER * longest * heavy, n, limbs=2, resolution=light * lost)
-    norms = np.empty(n, np.float32)
+    norms = aligned_empty(n)
 
     def measure(start: int, stop: int) -> list[tuple[FixedSum, ...]]:
         sums: list[tuple[FixedSum, ...]] = []
@@ -118,22 +120,14 @@ def weigh(points: Rows, sample_weight: Float32, largest: Float64) -> WeightedRow
     return WeightedRows(
         points=points,
         weight=tf.constant(sample_weight),
-        norms=tf.constant(norms),
+        norms=share_memory(norms),
         scale=scale,
         squares=totals[-1] if is_varied else heavy * totals[0],
-        mean_square=totals[0] / int(np.count_nonzero(sample_weight)) / d,
+        mean_square=totals[0] / counted / d,
         heaviest=heavy,
         longest=longest,
         resolution=light * lost,
     )
-
-
-def _weight_range(sample_weight: Float32) -> tuple[float, float]:
-    """The smallest and the largest of the positive weights."""
-    light, heavy = float(sample_weight.min()), float(sample_weight.max())
-    if light == 0:
-        light = float(sample_weight[sample_weight > 0].min())
-    return light, heavy
 
 
 def _typical(points: Rows, sample_weight: Float32, largest: Float64) -> Float64:

@@ -74,7 +74,6 @@ def resolve_engine(engine: object, n: int, d: int, k: int) -> EngineName:
 
 def new_engine(name: EngineName, rows: WeightedRows, k: int) -> Engine:
     """An engine for one start of k clusters."""
-    if name == "plain":
-        # Stock TensorFlow brings threads of its own.
-        return PlainShard(rows, k, 0, rows.n)
-    return ShardedEngine([SHARDS[name](rows, k, *part) for part in core_ranges(rows.n)])
+    # Stock TensorFlow brings threads of its own.
+    ranges = [(0, rows.n)] if name == "plain" else core_ranges(rows.n)
+    return ShardedEngine([SHARDS[name](rows, k, *part) for part in ranges])

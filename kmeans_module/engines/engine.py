@@ -71,7 +71,7 @@ class FinalState(NamedTuple):
 
     Attributes:
         inertia: the weighted sum of the squared distances, from x - c: its value is float64 [].
-        assignments: int32 [n], the nearest centroids.
+        assignments: int32 [n], the nearest centroids; that of `ShardedEngine` is a copy.
     """
 
     inertia: FixedSum

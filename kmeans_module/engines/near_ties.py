@@ -20,7 +20,7 @@ from ..blocks import block_ranges, rows_per_block
 from ..rows import Rows, as_numpy, squared_lengths
 
 #: Numbers of a block, [rows, k] and [pairs, d] in float64.
-_BLOCK_NUMBERS: Final = 2**18
+_BLOCK_NUMBERS: Final = 2**17
 
 #: Up to so many multiplications NumPy's product is the quicker; for more, the BLAS library behind
 #: it would start threads of its own beside those of the cores.
@@ -57,15 +57,19 @@ def decide(points: Rows, numbers: NDArray[np.int64], centroids: Float32) -> NDAr
 
 
 def _decide_block(rows: Float32, centroids: Float32) -> NDArray[np.int32]:
-    rows = np.where(np.isfinite(rows), rows, np.float32(0))
-    row, cluster = _candidates(rows, centroids)
+    wide = rows.astype(np.float64)
+    square = np.einsum("rd,rd->r", wide, wide)
+    if not np.isfinite(square).all():
+        rows = np.where(np.isfinite(rows), rows, np.float32(0))
+        return _decide_block(rows, centroids)
+    row, cluster = _candidates(wide, square, centroids)
     if len(row) == len(rows):
         return cluster.astype(np.int32)
     squared = np.empty(len(row))
     for first, last in block_ranges(0, len(row), rows_per_block(rows.shape[1], _BLOCK_NUMBERS)):
-        wide = rows[row[first:last]].astype(np.float64)
-        wide -= centroids[cluster[first:last]]
-        squared[first:last] = squared_lengths(wide)
+        squared[first:last] = squared_lengths(
+            wide[row[first:last]] - centroids[cluster[first:last]]
+        )
     # The pairs of a row lie together, the lower cluster first.
     starts = np.flatnonzero(np.diff(row, prepend=-1))
     least = np.repeat(np.minimum.reduceat(squared, starts), np.diff(starts, append=len(row)))
@@ -76,7 +80,9 @@ def _decide_block(rows: Float32, centroids: Float32) -> NDArray[np.int32]:
     return nearest
 
 
-def _candidates(rows: Float32, centroids: Float32) -> tuple[NDArray[np.int64], ...]:
+def _candidates(
+    rows: Float64, row_square: Float64, centroids: Float32
+) -> tuple[NDArray[np.int64], ...]:
     """Pairs of a row and a centroid that may be its nearest, by the expanded form in float64.
 
     With unit roundoff u = 2^-53 the score ``|c|^2 / 2 - x.c`` has an error of at most
@@ -85,11 +91,11 @@ def _candidates(rows: Float32, centroids: Float32) -> tuple[NDArray[np.int64], .
     whose computed distance is the least is therefore within twice the sum of both of the least
     score; the margin below is more than that.
     """
-    wide, wide_centroids = rows.astype(np.float64), centroids.astype(np.float64)
-    square = np.einsum("kd,kd->k", wide_centroids, wide_centroids)
-    scores = square / 2 - _products(wide, wide_centroids)
+    wide = centroids.astype(np.float64)
+    square = np.einsum("kd,kd->k", wide, wide)
+    scores = square / 2 - _products(rows, wide)
     # (|x| + |c|)^2 <= 2 |x|^2 + 2 |c|^2
-    reach = 2 * (np.einsum("rd,rd->r", wide, wide) + square.max())
+    reach = 2 * (row_square + square.max())
     most = scores.min(axis=1) + 4 * (rows.shape[1] + 8) * 2.0**-53 * reach
     return np.nonzero(scores <= most[:, None])
 

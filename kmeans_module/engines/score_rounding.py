@@ -101,4 +101,5 @@ def is_apart(
 def has_far_centroid(centroids: Float32) -> bool:
     """Whether a centroid [d] of k is so far out that its error should not be that of all."""
     lengths = squared_lengths(centroids.astype(np.float64))
-    return bool(lengths.max() > _FAR**2 * np.median(lengths))
+    middle = len(lengths) // 2
+    return bool(lengths.max() > _FAR**2 * np.partition(lengths, middle)[middle])

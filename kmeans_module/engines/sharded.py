@@ -73,7 +73,7 @@ class Shard(Engine, ABC):
             sum_column(self._distances(first, last) * weight[first:last], scale)
             for first, last in block_ranges(0, len(weight), _BLOCK_ROWS)
         )
-        return FinalState(reduce(add, parts), np.array(self._assignments))
+        return FinalState(reduce(add, parts), self._assignments)
 
     def _distances(self, first: int, last: int) -> Float64:
         """The squared distances, and 0 for a row of weight 0: it may be infinitely far away."""
