@@ -40,9 +40,6 @@ from .graphs import synchronized_cache, trace
 #: Numbers of a tile: in float64 they should stay in a core's own cache.
 _TILE_NUMBERS: Final = 2**14
 
-#: What graphs take as the scale: `SumScale.tensor`.
-SCALE: Final = tf.TensorSpec([None], tf.float64)
-
 #: Half an ulp of float32.
 _HALF_ULP: Final = 2.0**-25
 

@@ -225,12 +225,15 @@ class _Blocks:
 
     def fill(self, value: float) -> tf.TensorArray:
         """The value float32 [m] for each block of rows."""
-        return self._map(lambda i: [tf.fill([tf.size(self._part(self._norms, i))], value)])[0]
+        return self._map(lambda i: tf.fill([tf.size(self._part(self._norms, i))], value))
 
     def measure(self, squared: tf.TensorArray) -> _Closest:
         """The state with these squared distances, float32 [m] for each block."""
         (largest,), _ = loop_blocks(
-            lambda i: ([tf.reduce_max(self._weighted(squared.read(i), i))], []),
+            lambda i: (
+                [tf.reduce_max(_weighted(squared.read(i), self._part(self._sample_weight, i)))],
+                [],
+            ),
             self._count,
             [tf.TensorArray(tf.float64, self._count)],
             [],
@@ -291,22 +294,18 @@ class _Blocks:
     def move_closer(self, closest: _Closest, trials: _Trials, chosen: tf.Tensor) -> _Closest:
         """The state with the chosen candidate, int32 [], drawn too."""
 
-        def move_block(i: tf.Tensor) -> list[tf.Tensor]:
+        def move_block(i: tf.Tensor) -> tf.Tensor:
             nearer = trials.nearer.read(i)
             is_chosen = nearer[:, 0] == tf.cast(chosen, tf.int64)
             row = tf.boolean_mask(nearer[:, 1:], is_chosen)
             squared = tf.boolean_mask(trials.squared.read(i), is_chosen)
-            return [tf.tensor_scatter_nd_update(closest.squared.read(i), row, squared)]
+            return tf.tensor_scatter_nd_update(closest.squared.read(i), row, squared)
 
-        return self.measure(self._map(move_block)[0])
+        return self.measure(self._map(move_block))
 
     def _masses(self, squared: tf.TensorArray, scale: tf.Tensor, i: tf.Tensor) -> tf.Tensor:
         """The masses of the rows of block i: int64 [m]."""
         return _mass(squared.read(i), self._part(self._sample_weight, i), scale)
-
-    def _weighted(self, squared: tf.Tensor, i: tf.Tensor) -> tf.Tensor:
-        """The weighted squared distances of block i: float64 [m]."""
-        return _weighted(squared, self._part(self._sample_weight, i))
 
     def _scale(self, largest: tf.Tensor) -> tf.Tensor:
         """A power of two by which n numbers up to the largest may be multiplied and added up.
@@ -321,16 +320,16 @@ class _Blocks:
         power = tf.bitwise.left_shift(exponent + 1023, tf.constant(52, tf.int64))
         return tf.bitcast(power, tf.float64)
 
-    def _map(self, function: Callable[[tf.Tensor], list[tf.Tensor]]) -> list[tf.TensorArray]:
-        """What the function gives for the number of each block: one float32 [m]."""
-        parts, _ = loop_blocks(
-            lambda i: (function(i), []),
+    def _map(self, function: Callable[[tf.Tensor], tf.Tensor]) -> tf.TensorArray:
+        """What the function gives for the number of each block, float32 [m]."""
+        (part,), _ = loop_blocks(
+            lambda i: ([function(i)], []),
             self._count,
             [self._parts(tf.float32, 1)],
             [],
             parallel_iterations=2,
         )
-        return parts
+        return part
 
     def _parts(self, dtype: tf.DType, rank: int) -> tf.TensorArray:
         """Room for a tensor of that rank for each block."""

@@ -11,8 +11,6 @@ from ..array_types import Float32
 from ..assignment import closeness
 from ..blocks import Contribution, block_parts, loop_blocks, rows_per_block
 from ..cluster_sums import (
-    SCALE,
-    ClusterSums,
     sums_by_cluster,
     sums_shapes,
 )
@@ -20,7 +18,7 @@ from ..graphs import FLOATS, INT, TABLE, graph, synchronized_cache, trace
 from ..rows import ROWS_SPEC, RowTensors, as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import StepSums
-from .near_ties import decide_all, undecided_rows
+from .near_ties import decide_all
 from .score_rounding import score_errors
 from .sharded import Shard
 
@@ -37,11 +35,9 @@ class PlainShard(Shard):
             tf.constant(centroids),
             tf.constant(self._start),
         )
-        assignments = decide_all(self._points, index, centroids, self._start)
-        sums = ClusterSums.of(limbs, self.scale)
-        undecided = undecided_rows(as_numpy(index))
-        if len(undecided):
-            sums = sums.plus(self._sum_rows(undecided, assignments[undecided]))
+        undecided, decided, sums = self._decide(index, limbs, centroids)
+        assignments = np.array(as_numpy(index))
+        assignments[undecided] = decided
         has_changed = not np.array_equal(assignments, self._assignments)
         self._assignments = assignments
         return StepSums(sums, has_changed)
@@ -82,7 +78,7 @@ def _step_graph(limbs: int) -> Callable[..., Any]:
         )
         return parts[0].concat(), *sums
 
-    signature = [ROWS_SPEC, FLOATS, FLOATS, SCALE, TABLE, INT]
+    signature = [ROWS_SPEC, FLOATS, FLOATS, tf.TensorSpec([None], tf.float64), TABLE, INT]
     return trace(step, signature)
 
 

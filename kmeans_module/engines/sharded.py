@@ -10,6 +10,7 @@ from operator import add
 from typing import Final
 
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..array_types import Float32, Float64
@@ -20,6 +21,7 @@ from ..fixed_point import sum_column
 from ..rows import as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import Engine, FarRows, FinalState, StepSums
+from .near_ties import decide, undecided_rows
 
 _BLOCK_ROWS: Final = 16_384
 
@@ -53,6 +55,7 @@ class Shard(Engine, ABC):
         return sums
 
     def farthest(self, count: int) -> FarRows:
+        self._settle()
         weight, squared = as_numpy(self._weight), self._distances(0, len(self._weight))
         # A stable order makes the choice among equally far rows the same on every machine.
         far = np.argsort(-squared, kind="stable")[:count]
@@ -68,6 +71,7 @@ class Shard(Engine, ABC):
     def finish(self, centroids: Float32) -> FinalState:
         if not np.array_equal(centroids, self._centroids):
             self.step(centroids)
+        self._settle()
         scale, weight = self._rows.inertia_scale(centroids), as_numpy(self._weight)
         parts = (
             sum_column(self._distances(first, last) * weight[first:last], scale)
@@ -82,11 +86,27 @@ class Shard(Engine, ABC):
         )
         return np.where(as_numpy(self._weight)[first:last] > 0, squared, 0)
 
-    def _sum_rows(self, places: NDArray[np.int64], clusters: NDArray[np.int32]) -> ClusterSums:
-        """The sums of a few of its rows in their clusters, int32 [m]."""
-        weight = as_numpy(self._weight)[places]
-        points = self._points.gather(places + self._start)
-        return sum_rows(points, weight, clusters, self._shape[1], self.scale)
+    def _settle(self) -> None:
+        """Have all assignments of the last step in `_assignments`; they are there already."""
+
+    def _decide(
+        self, index: tf.Tensor, limbs: Sequence[tf.Tensor], centroids: Float32
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], ClusterSums]:
+        """The rows that a kernel left undecided, their clusters, and the sums with them.
+
+        Args:
+            index: int32 [stop - start], -1 where it is undecided.
+            limbs: the kernel's sums of the other rows.
+            centroids: those of the step.
+        """
+        undecided = undecided_rows(as_numpy(index))
+        decided = decide(self._points, undecided + self._start, centroids)
+        sums = ClusterSums.of(limbs, self.scale)
+        if len(undecided):
+            weight = as_numpy(self._weight)[undecided]
+            points = self._points.gather(undecided + self._start)
+            sums = sums.plus(sum_rows(points, weight, decided, self._shape[1], self.scale))
+        return undecided, decided, sums
 
 
 class ShardedEngine(Engine):

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from ..aligned_window import Window, read_window, window_spec
 from ..array_types import Float32
 from ..blocks import Contribution, kernel_rows, loop_padded_blocks, pad_rows
-from ..cluster_sums import ClusterSums, sums_shapes
+from ..cluster_sums import sums_shapes
 from ..fixed_point import limb_tensors, without_subnormal_tensor
 from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
 from ..rows import ROWS_SPEC, RowTensors, as_numpy
 from ..weighted_rows import WeightedRows
-from .engine import FarRows, FinalState, StepSums
-from .near_ties import decide, undecided_rows
+from .engine import StepSums
 from .score_rounding import is_apart
 from .sharded import Shard
 
@@ -49,11 +48,7 @@ class UnrolledShard(Shard):
             tf.constant(centroids),
             tf.constant(self._start),
         )
-        undecided = undecided_rows(as_numpy(index))
-        decided = decide(self._points, undecided + self._start, centroids)
-        sums = ClusterSums.of(limbs, self.scale)
-        if len(undecided):
-            sums = sums.plus(self._sum_rows(undecided, decided))
+        undecided, decided, sums = self._decide(index, limbs, centroids)
         either = np.union1d(undecided, self._undecided)
         before = self._look_up(either)
         self._index, self._undecided, self._decided = index, undecided, decided
@@ -67,18 +62,7 @@ class UnrolledShard(Shard):
         found[np.searchsorted(rows, self._undecided)] = self._decided
         return found
 
-    def farthest(self, count: int) -> FarRows:
-        self._put_in()
-        return super().farthest(count)
-
-    def finish(self, centroids: Float32) -> FinalState:
-        if not np.array_equal(centroids, self._centroids):
-            self.step(centroids)
-        self._put_in()
-        return super().finish(centroids)
-
-    def _put_in(self) -> None:
-        """Keep all assignments in one array, with those that were decided."""
+    def _settle(self) -> None:
         self._assignments = np.array(as_numpy(self._index))
         self._assignments[self._undecided] = self._decided
 
