@@ -12,6 +12,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmeans_module import FitResult
+from kmeans_module.contract import signatures_left_out
 
 from . import batching, file_hashes, golden_requests, sample_rows, warmup
 from .errors import CandidateNotWritten, InvalidCandidate
@@ -72,6 +73,7 @@ def _check_card(card: ModelCard, module: "KMeansModule", result: FitResult | Non
         "scale": scale,
         "distance": module.distance,
         "distance_space": distance_space(module.distance),
+        "signatures_left_out": signatures_left_out(module.n_features),
     }
     if module.parameters is not None:
         facts |= asdict(module.parameters)
@@ -117,11 +119,12 @@ def write_saved_model(
 ) -> None:
     """Write the SavedModel of ``module``, with every signature of the served contract.
 
-    With ``feature_names``, in the order of the columns, also those over tf.Examples.
+    With ``feature_names``, in the order of the columns, also those over tf.Examples, unless they
+    are too many (``kmeans_module.contract.MOST_EXAMPLE_FEATURES``).
 
     Raises OSError or tf.errors.OpError when the disk does not take it.
     """
     signatures = module.signatures
-    if feature_names is not None:
+    if feature_names is not None and not signatures_left_out(len(feature_names)):
         signatures |= module.example_signatures(feature_names)
     tf.saved_model.save(module, str(version_directory), signatures=signatures)

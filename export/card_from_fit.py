@@ -18,6 +18,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from kmeans_module import FitResult, InvalidPoints, UndefinedMeasure, silhouette
+from kmeans_module.contract import signatures_left_out
 from kmeans_module.validation import check_finite, check_points
 
 from .errors import InvalidCandidate
@@ -33,6 +34,11 @@ from .model_card import (
     distance_space,
 )
 
+#: The silhouette is taken of so many rows at most. Beyond so many columns it is of fewer, for each
+#: row is held against all: it costs as much as at that width.
+_SILHOUETTE_ROWS: Final = 10_000
+_SILHOUETTE_COLUMNS: Final = 1024
+
 # Numbers in a block of rows: 16 MiB of float32.
 _BLOCK_NUMBERS: Final = 2**22
 
@@ -45,7 +51,7 @@ def make_card(
     model: str | None = None,
     files: Sequence[str] = (),
     rows_left_out: int = 0,
-    silhouette_rows: int = 10_000,
+    silhouette_rows: int | None = None,
 ) -> ModelCard:
     """The card of a fit, with the parameters that it was fitted with.
 
@@ -57,7 +63,8 @@ def make_card(
       model: the name that the model is to be served under.
       files: where the rows came from.
       rows_left_out: rows that were read and not used, for a missing value say.
-      silhouette_rows: the silhouette is taken of this many rows, drawn by the fit's seed, at most.
+      silhouette_rows: the silhouette is taken of this many rows, drawn by the fit's seed, at most;
+        by default of 10,000, and beyond 1,024 columns of so few that it costs no more.
 
     Raises:
       InvalidCandidate: the points are no table of finite numbers, or are not those of the fit, or
@@ -79,9 +86,12 @@ def make_card(
     cluster_index = np.concatenate([answer["cluster_index"].numpy() for answer in answers])
     distance = np.concatenate([answer["distance"].numpy() for answer in answers])
     _check_fitted(result, points, cluster_index, distance)
-    most_rows, seed = silhouette_rows, parameters.seed
+    if silhouette_rows is None:
+        narrower = min(1.0, _SILHOUETTE_COLUMNS / n_features)
+        silhouette_rows = round(_SILHOUETTE_ROWS * narrower**0.5)
+    sample = {"max_rows": silhouette_rows, "seed": parameters.seed}
     try:
-        found = silhouette(points, cluster_index, module=module, max_rows=most_rows, seed=seed)
+        found = silhouette(points, cluster_index, module=module, **sample)
         measured = Silhouette(found.mean, found.rows, standard_error=found.standard_error)
     except UndefinedMeasure:
         measured = Silhouette(value=None, rows=len(points))
@@ -114,6 +124,7 @@ def make_card(
         clusters=_profiles(cluster_index, distance, parameters.n_clusters),
         distance=module.distance,
         distance_space=distance_space(module.distance),
+        signatures_left_out=signatures_left_out(n_features),
         history=tuple(
             CardIteration(float(step.inertia), float(step.shift)) for step in result.history
         ),

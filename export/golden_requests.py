@@ -33,6 +33,8 @@ Answer = Callable[[str, Mapping[str, Array]], Mapping[str, Array]]
 _ROW_SIGNATURES: Final = (SERVING_DEFAULT, ASSIGN, SCORE, TRANSFORM)
 _SMALLEST_MARGIN: Final = 1e-4
 _MOST_ROWS: Final = 256
+#: Numbers of one request: 1 MiB. Of more than 1,024 columns there are fewer rows.
+_MOST_NUMBERS: Final = 2**18
 # Rows are chosen by their distances to every centroid, [rows, k]: at most 8 MiB at once.
 _MOST_DISTANCES: Final = 2**20
 # The answer of transform is as wide as there are clusters: 256 KiB of it in a file that travels
@@ -98,12 +100,14 @@ def choose(points: Array, n_clusters: int, answer: Answer, *, seed: int = 0) -> 
     infinity among others, and rows a thousand ranges away, to every signature that takes rows;
     then all centroids, and one fit step from them. Of more than 1,024 clusters, 256 are decoded
     and 16 moved, and ``transform`` is asked fewer rows. The same arguments choose the same
-    requests. A request whose rows all fall between two centroids is left out.
+    requests. Of more than 1,024 columns fewer rows are asked. A request whose rows all fall between
+    two centroids is left out.
     """
     rng = np.random.default_rng(seed)
-    most_rows = max(1, min(_MOST_ROWS, _MOST_DISTANCES // n_clusters))
+    by_width = _MOST_NUMBERS // points.shape[1]
+    most_rows = max(1, min(_MOST_ROWS, _MOST_DISTANCES // n_clusters, by_width))
     rows = _unambiguous_rows(draw(points, 2 * most_rows, rng), answer)[:most_rows]
-    outliers = _unambiguous_rows(_outliers(points, rng), answer)
+    outliers = _unambiguous_rows(_outliers(points, rng), answer)[: max(1, by_width)]
     most_wide = max(1, _MOST_RECORDED_DISTANCES // n_clusters)
     narrow = _batches(points, rows, outliers)
     wide = _batches(points, rows[:most_wide], outliers[:most_wide])
@@ -181,9 +185,9 @@ def _outliers(points: Array, rng: np.random.Generator) -> Array:
     low = points.min(axis=0).astype(np.float64)
     high = points.max(axis=0).astype(np.float64)
     reach = _OUTLIER_RANGES * np.where(high > low, high - low, 1.0)
-    axes = np.eye(points.shape[1])[:16]
+    axes = np.eye(min(points.shape[1], 16), points.shape[1])
     anywhere = rng.uniform(-1, 1, (16, points.shape[1]))
-    rows: Array = (low + high) / 2 + np.concatenate([axes, -axes, anywhere]) * reach
+    rows: Array = (low + high) / 2 + np.concatenate([anywhere, axes, -axes]) * reach
     return rows.clip(-_FLOAT32_MAX, _FLOAT32_MAX).astype(np.float32)
 
 

@@ -114,6 +114,9 @@ class ModelCard:
     and ``scale`` is 1 unless ``standardize``. Where ``distance`` is "cosine", rows are then brought
     to length 1, and a distance is the chord. ``created`` is UTC in ISO 8601.
 
+    ``signatures_left_out`` names what a model of so many features is exported without: see
+    ``kmeans_module.contract.MOST_EXAMPLE_FEATURES``.
+
     ``forced`` has what the publish gate found and was told to pass over. ``files_sha256`` has the
     SHA-256 of every other file of the version, and ``card_sha256`` that of the card's own text with
     64 zeros in its place: see ``export.file_hashes``. Neither says anything of the model, so that
@@ -142,6 +145,7 @@ class ModelCard:
     input_dtype: str = "float32"
     distance: str = "euclidean"
     distance_space: str = _EUCLIDEAN_SPACE
+    signatures_left_out: tuple[str, ...] = ()
     forced: tuple[str, ...] = ()
     files_sha256: Mapping[str, str] = field(default_factory=dict, compare=False)
     card_sha256: str = field(default=_NO_SHA256, compare=False)

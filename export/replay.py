@@ -178,6 +178,9 @@ def _contract_findings(signatures: Mapping[str, Any], card: ModelCard) -> Iterat
     served = {name for name in signatures if not name.startswith("__")}
     if served - EXAMPLE_SIGNATURES.keys() != SIGNATURES.keys():
         yield f"signatures are {sorted(served)}, the contract has {sorted(SIGNATURES)}"
+    if stray := served.intersection(card.signatures_left_out):
+        names = " and ".join(sorted(stray))
+        yield f"the card says that {names} are left out, and the model has them"
     contracts = {**SIGNATURES, **EXAMPLE_SIGNATURES}
     for name in sorted(served & contracts.keys()):
         contract = contracts[name]

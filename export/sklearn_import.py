@@ -15,6 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmeans_module import KMeansModule
+from kmeans_module.contract import signatures_left_out
 
 from .errors import UnsupportedEstimator
 from .model_card import ClusterProfile, ModelCard, Parameters, Silhouette, TrainingData
@@ -187,6 +188,7 @@ def _card(
             for index, size in enumerate(sizes)
         ),
         history=(),
+        signatures_left_out=signatures_left_out(len(names)),
     )
 
 

@@ -95,8 +95,9 @@ SIGNATURES: Final = _by_name(
 _EXAMPLES = TensorContract("inputs", "string", ("n",))
 
 #: The signatures over serialized tf.Examples, by name, for TensorFlow Serving's Classify and
-#: Regress, and for pipelines of tf.Examples; an older version has none of them. Each example has
-#: the features by their names as floats; one that lacks a feature, or holds NaN, is a bad row.
+#: Regress, and for pipelines of tf.Examples; an older version has none of them, nor has a model of
+#: more than ``MOST_EXAMPLE_FEATURES``. Each example has the features by their names as floats; one
+#: that lacks a feature, or holds NaN, is a bad row.
 EXAMPLE_SIGNATURES: Final = _by_name(
     SignatureContract(
         CLASSIFY,
@@ -109,3 +110,12 @@ EXAMPLE_SIGNATURES: Final = _by_name(
     ),
     SignatureContract(REGRESS, (_EXAMPLES,), (TensorContract("outputs", "float32", ("n",)),)),
 )
+
+#: The graph of an example signature parses each feature by its name: with 10,000 of them, an export
+#: would take a minute longer.
+MOST_EXAMPLE_FEATURES: Final = 256
+
+
+def signatures_left_out(n_features: int) -> tuple[str, ...]:
+    """The names of the signatures that a model of so many features does not have."""
+    return tuple(EXAMPLE_SIGNATURES) if n_features > MOST_EXAMPLE_FEATURES else ()

@@ -122,7 +122,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
             tf.TensorSpec([sizes.get(dim) for dim in tensor.shape], tensor.dtype, tensor.name)
             for tensor in SIGNATURES[signature].inputs
         ]
-        return tf.function(function, input_signature=specs)
+        return tf.function(function, input_signature=specs, autograph=False)
 
     def _assign(self, points: tf.Tensor) -> Tensors:
         def block(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -228,8 +228,9 @@ def _check_metadata(client: Client, version: int, card: ModelCard) -> str:
                     f"{name} to have {wanted.name} {expected}",
                     "none of that name" if found is None else str(found),
                 )
+    but = f" but {' and '.join(card.signatures_left_out)}" if card.signatures_left_out else ""
     return (
-        f"version {version} has the contract's signatures, "
+        f"version {version} has the contract's signatures{but}, "
         f"for {card.n_features} features and {card.n_clusters} clusters"
     )
 

@@ -15,7 +15,7 @@ from .errors import MissingExtra, UserMistake
 from .gate_options import GateOptions, comparison_as_json
 from .label_options import DryRunOption
 from .option_groups import flat_options
-from .publish import describe_publish
+from .publish import describe_left_out, describe_publish
 from .tensorflow_import import load_tensorflow
 from .terminal import print_fields, print_json, progress
 
@@ -80,6 +80,7 @@ def import_sklearn(
                 "dry_run": dry_run,
                 "n_clusters": card.n_clusters,
                 "columns": list(card.feature_names),
+                "signatures_left_out": list(card.signatures_left_out),
                 "comparison": comparison_as_json(comparisons),
                 "server": effect,
             }
@@ -91,6 +92,7 @@ def import_sklearn(
             ("from", card.data.files[0]),
             ("clusters", format_count(card.n_clusters, "cluster")),
             ("columns", ", ".join(card.feature_names)),
+            *describe_left_out(card),
             ("server", effect),
         ],
     )

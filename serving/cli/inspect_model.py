@@ -12,6 +12,7 @@ from kmeans_module.contract import SIGNATURES, TensorContract
 from .arguments import JsonOption, LocalModelOrPlace, examples, local_folder
 from .errors import UserMistake
 from .option_groups import flat_options
+from .publish import describe_left_out
 from .terminal import print_fields, print_json
 from .version_options import VersionOptions
 
@@ -136,6 +137,8 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
         taken = ", ".join(_describe(tensor, card) for tensor in signature.inputs)
         given = ", ".join(_describe(tensor, card) for tensor in signature.outputs)
         typer.echo(f"    {name}({taken}) -> {given}")
+    for left_out, which in describe_left_out(card):
+        typer.echo(f"    {left_out}: {which}")
 
 
 def _describe(tensor: TensorContract, card: "ModelCard") -> str:

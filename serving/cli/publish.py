@@ -1,5 +1,6 @@
 """``tfkmeans publish``: a candidate becomes the next version of a model."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -11,6 +12,7 @@ from export.models_config import path_of
 from export.published_version import load
 from export.publishing import publish
 from export.repository import config_entry
+from kmeans_module.contract import MOST_EXAMPLE_FEATURES
 
 from .arguments import JsonOption, examples, local_folder
 from .gate_options import GateOptions, comparison_as_json, format_comparison, note_force
@@ -57,13 +59,15 @@ def publish_candidate(
     with progress("publishing") as tell:
         tell("loading it and replaying its golden requests")
         (load_tensorflow if is_address(base) else require_tensorflow)("train")
-        names = ModelCard.read(candidate).feature_names if gate.holdout else ()
+        card = ModelCard.read(candidate)
+        names = card.feature_names if gate.holdout else ()
         with gate.for_publishing(base, names, comparisons, as_json=json) as options:
             version = publish(candidate, base, dry_run=dry_run, **options)
     forced = () if dry_run else load(base, version).card.forced
     effect = describe_publish(base, version, dry_run=dry_run)
     note_force(forced)
-    _show(base, version, comparisons, forced, effect, dry_run=dry_run, as_json=json)
+    card = replace(card, forced=forced)
+    _show(base, version, comparisons, card, effect, dry_run=dry_run, as_json=json)
 
 
 def describe_publish(
@@ -85,11 +89,19 @@ def describe_publish(
     )
 
 
+def describe_left_out(card: ModelCard) -> list[tuple[str, str]]:
+    """A field that names the signatures which the model has not; none where it has all."""
+    if not card.signatures_left_out:
+        return []
+    names = " and ".join(card.signatures_left_out)
+    return [("left out", f"{names}, for more than {MOST_EXAMPLE_FEATURES} columns")]
+
+
 def _show(
     base: str,
     version: int,
     comparisons: "list[Comparison]",
-    forced: tuple[str, ...],
+    card: ModelCard,
     effect: str,
     *,
     dry_run: bool,
@@ -104,7 +116,8 @@ def _show(
                 "path": path,
                 "dry_run": dry_run,
                 "comparison": comparison_as_json(comparisons),
-                "forced": list(forced),
+                "forced": list(card.forced),
+                "signatures_left_out": list(card.signatures_left_out),
                 "server": effect,
             }
         )
@@ -115,4 +128,4 @@ def _show(
         else (f"against version {comparisons[0].live_version}", format_comparison(comparisons[0]))
     )
     verb = "would publish" if dry_run else "published"
-    print_fields(f"{verb} {path}", [against, ("server", effect)])
+    print_fields(f"{verb} {path}", [against, *describe_left_out(card), ("server", effect)])

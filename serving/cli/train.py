@@ -23,7 +23,7 @@ from .extras import needs_extra, require
 from .gate_options import GateOptions, comparison_as_json, format_comparison, note_force
 from .label_options import StepOptions, describe_effect
 from .option_groups import flat_options
-from .publish import describe_publish
+from .publish import describe_left_out, describe_publish
 from .report import CurvesOption, check_page, read_curves, write_report
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
@@ -376,6 +376,7 @@ def _show(
                 "rows_used": card.data.rows_used,
                 "rows_left_out": card.data.rows_left_out,
                 "columns": card.feature_names,
+                "signatures_left_out": card.signatures_left_out,
                 "standardize": card.standardize,
                 "distance": card.distance,
                 "n_clusters": card.n_clusters,
@@ -410,6 +411,7 @@ def _show(
             ("inertia", f"{card.inertia:.6g}"),
             ("silhouette", "undefined" if silhouette is None else f"{silhouette:.4f}"),
             ("cluster sizes", _format_sizes([cluster.size for cluster in card.clusters])),
+            *describe_left_out(card),
             *(
                 (f"against version {each.live_version}", format_comparison(each))
                 for each in outcome.comparisons

@@ -37,3 +37,16 @@ def test_json_has_the_sizes_of_all(base: Path, capsys: pytest.CaptureFixture[str
     said = capsys.readouterr().out
     assert len(said) < 1_000_000
     assert json.loads(said)["card"]["cluster_sizes"] == [3] * 2**16
+
+
+def test_the_signatures_that_a_wide_model_does_not_have_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"embedding[{index}]" for index in range(257)]
+    publish_unvalidated(tmp_path, "texts", names, rows=30, versions=1)
+    assert main(["inspect", str(tmp_path / "models" / "texts")]) == 0
+    said = capsys.readouterr().out
+    assert "    left out: classify and regress, for more than 256 columns\n" in said
+    assert main(["inspect", str(tmp_path / "models" / "texts"), "--json"]) == 0
+    card = json.loads(capsys.readouterr().out)["card"]
+    assert card["signatures_left_out"] == ["classify", "regress"]
