@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kmeans_module.array_input import read_features
 from kmeans_module.contract import SIGNATURES
-from kmeans_module.errors import InvalidPoints
+from kmeans_module.errors import InvalidPoints, NoArray
 
 from .errors import InvalidCandidate, VersionNotFound
 from .model_card import ModelCard
@@ -21,9 +22,10 @@ _R = TypeVar("_R", Assignment, Score, Distances, Centroids)
 class PublishedVersion:
     """A version of a model, to be asked in this process; threads may share it.
 
-    The methods answer as a server does. ``points`` are real numbers [n, d] in raw units, or a
-    data frame, whose columns are taken by the names of the card. A row with NaN or infinity is
-    answered with -1. Each raises InvalidPoints for rows of another width, and InvalidCandidate when
+    The methods answer as a server does. ``points`` are real numbers [n, d] in raw units, of
+    whatever kind `kmeans_module.fit` takes; the columns of a data frame or an Arrow table are taken
+    by the names of the card. A row with NaN, infinity or a missing value is answered with -1. Each
+    raises InvalidPoints for rows of another width, and InvalidCandidate when
     the version cannot be loaded.
 
     Attributes:
@@ -89,19 +91,10 @@ class PublishedVersion:
         return model
 
     def _rows(self, points: ArrayLike) -> NDArray[np.float32]:
-        if hasattr(points, "columns"):
-            names = list(self.card.feature_names)
-            missing = [name for name in names if name not in points.columns]
-            if missing:
-                raise InvalidPoints(f"points have no column {missing[0]!r}, which the model takes")
-            frame: Any = points
-            points = frame[names]
         try:
-            array = np.asarray(points)
-            if array.dtype.kind not in "buif" or np.ma.is_masked(points):
-                raise TypeError(f"they are of {array.dtype}, or masked")
-        except (TypeError, ValueError) as error:
-            raise InvalidPoints(f"points are no table of numbers: {error}") from None
+            array = read_features(points, self.card.feature_names)
+        except NoArray as error:
+            raise InvalidPoints(str(error)) from None
         with np.errstate(over="ignore"):  # a number beyond float32 is as infinity
             rows = array.astype(np.float32)
         inputs = self.model.signatures[Assignment.signature].structured_input_signature[1]

@@ -8,10 +8,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from kmeans_module.array_input import read_named_array
+from kmeans_module.errors import NoArray
 
 from . import file_hashes, golden_requests
 from .addresses import model_name
@@ -26,6 +29,8 @@ from .validation import refuse_for, validate
 
 if TYPE_CHECKING:
     from kmeans_module import FitResult
+
+_SHOWN_NAMES: Final = 12
 
 
 class PublishOptions(TypedDict, total=False):
@@ -128,9 +133,11 @@ def publish_fit(
 
     Args:
       result: what ``fit`` gave for ``points``.
-      points: [n, d], raw units: the rows that were fitted; written and measured as float32.
+      points: [n, d], raw units, of any kind that ``fit`` takes: the rows that were fitted; written
+        and measured as float32.
       base: the folder of the model, whose name the model is served by, or its address as a string.
-      feature_names: d names, in the order of the columns; those of a data frame by default.
+      feature_names: d names, in the order of the columns; by default those of a data frame, an
+        Arrow table or a named series of vectors, ``embedding[0]``, ``embedding[1]``, ...
       files: where the rows came from.
       rows_left_out: rows that were read and not used, for a missing value say.
       options: see ``export.publishing.PublishOptions``.
@@ -168,18 +175,27 @@ def _rows_and_names(
 ) -> tuple[NDArray[np.float32], Sequence[str]]:
     from .card_from_fit import check_table
 
-    columns = [str(column) for column in getattr(points, "columns", ())]
-    if feature_names is None and not columns:
+    try:
+        array, columns = read_named_array(points)
+    except NoArray as error:
+        raise InvalidCandidate(str(error)) from None
+    if feature_names is None and columns is None:
         raise InvalidCandidate(
             "feature_names are not given, and points are no data frame that has them: give one "
             "name a column"
         )
-    if feature_names is not None and columns and list(feature_names) != columns:
+    if feature_names is not None and columns is not None and list(feature_names) != columns:
         raise InvalidCandidate(
-            f"feature_names are {', '.join(map(str, feature_names))}, and the columns of the "
-            f"points are {', '.join(columns)}: give the names of the frame, or none"
+            f"feature_names are {_list_names(feature_names)}, and the columns of the points are "
+            f"{_list_names(columns)}: give the names of the frame, or none"
         )
-    return check_table(points).astype(np.float32, copy=False), feature_names or columns
+    return check_table(array).astype(np.float32, copy=False), feature_names or columns or ()
+
+
+def _list_names(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN_NAMES
+    shown = ", ".join(map(str, names[:_SHOWN_NAMES]))
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _check_options(function: str, options: PublishOptions) -> None:

@@ -5,6 +5,10 @@ class KMeansError(ValueError):
     """Base of every error that this package raises for its caller's input."""
 
 
+class NoArray(KMeansError):
+    """What was given for an argument is no array of numbers."""
+
+
 class InvalidPoints(KMeansError):
     """Points are no table of numbers, with a row and a column at least."""
 

@@ -12,10 +12,11 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
+from .array_input import read_array
 from .array_types import Array, Float32, Float64
 from .assignment import two_nearest
 from .blocks import Contribution, block_ranges, loop_blocks, rows_per_block
-from .errors import InvalidAssignments, InvalidCentroids, UndefinedMeasure
+from .errors import InvalidAssignments, InvalidCentroids, NoArray, UndefinedMeasure
 from .graphs import INTS, TABLE, graph
 from .model_space import enter, place
 from .module import KMeansModule
@@ -249,7 +250,10 @@ def _check_clustering(what: str, points: ArrayLike, assignments: ArrayLike) -> _
 
 
 def _check_labels(assignments: ArrayLike) -> NDArray[np.integer]:
-    labels = np.asarray(assignments)
+    try:
+        labels = read_array(assignments, "assignments", "one whole number a row")
+    except NoArray as error:
+        raise InvalidAssignments(str(error)) from None
     if labels.ndim != 1 or labels.dtype.kind not in "biu":
         raise InvalidAssignments(
             f"assignments have shape {labels.shape} and dtype {labels.dtype}; "

@@ -130,7 +130,8 @@ def fit(
     """Cluster points by k-means (Lloyd 1982); the names are scikit-learn's.
 
     Args:
-        points: real numbers [n, d]: NumPy, a tensor, a pandas frame. float32 is used as it is;
+        points: real numbers [n, d]: NumPy, a tensor, a frame of pandas or polars, an Arrow table; a
+            column of vectors, as of embeddings, is w features. float32 is used as it is;
             float64 and integers are centred in float64 before they are rounded. The module takes
             float32: rows that differ only in digits that float32 lacks are one to it.
         n_clusters: k, at most the number of distinct rows of positive weight.

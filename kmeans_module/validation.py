@@ -1,11 +1,12 @@
 """The checks of points, weights and parameters."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .array_input import read_array
 from .array_types import Array, Float32, Float64
 from .blocks import block_ranges, rows_per_block
 from .errors import (
@@ -13,6 +14,7 @@ from .errors import (
     InvalidPoints,
     InvalidWeights,
     KMeansError,
+    NoArray,
     NonFinitePoint,
     TooFewDistinctPoints,
 )
@@ -27,25 +29,17 @@ _NARROWEST: Final = 1e-14
 
 
 def check_points(points: ArrayLike) -> Array:
-    """The points as an array of real numbers [n, d].
+    """The points as an array of real numbers [n, d]; what they may be, `read_array` says.
 
     Raises:
         InvalidPoints: not two-dimensional, not numeric, masked, no rows or no columns.
     """
     if np.ma.is_masked(points):
         raise InvalidPoints("points have masked values; leave such rows out, or fill them in")
-    is_frame = hasattr(getattr(points, "dtypes", None), "items")
-    if is_frame:
-        _check_columns(points)
     try:
-        array = np.asarray(points)
-        if is_frame and array.dtype == object:
-            # Columns that have no common dtype in NumPy, or a marker for what is missing.
-            array = cast(Any, points).to_numpy(dtype=np.float64, na_value=np.nan)
-    except ValueError as error:
-        raise InvalidPoints(f"points are no table: {error}") from None
-    if array.dtype.kind not in "buif":
-        raise InvalidPoints(f"points have dtype {array.dtype}, which is not numeric; give numbers")
+        array = read_array(points)
+    except NoArray as error:
+        raise InvalidPoints(str(error)) from None
     if array.ndim != 2:
         raise InvalidPoints(
             f"points have shape {array.shape}; give two dimensions, [rows, features]"
@@ -55,16 +49,6 @@ def check_points(points: ArrayLike) -> Array:
             f"points have shape {array.shape}; give at least one row and one feature"
         )
     return array
-
-
-def _check_columns(frame: Any) -> None:
-    """Check that each column of a data frame is numeric. Raises InvalidPoints."""
-    for name, dtype in frame.dtypes.items():
-        if dtype.kind not in "buif":
-            raise InvalidPoints(
-                f"points have a column {name!r} of dtype {dtype}, which is not numeric; "
-                "leave it out, or give it as numbers"
-            )
 
 
 def check_numbers(
@@ -84,12 +68,11 @@ def check_numbers(
     if np.ma.is_masked(given):
         raise error(f"{name} has masked values; give {wanted}")
     try:
-        array = np.asarray(given)
-    except ValueError as problem:
-        kind = "table" if len(shape) == 2 else "list of numbers"
-        raise error(f"{name} is no {kind}: {problem}") from None
-    if array.dtype.kind not in "buif" or array.shape != shape:
-        raise error(f"{name} has shape {array.shape} and dtype {array.dtype}; give {wanted}")
+        array = read_array(given, name, wanted)
+    except NoArray as problem:
+        raise error(str(problem)) from None
+    if array.shape != shape:
+        raise error(f"{name} has shape {array.shape}; give {wanted}")
     return array
 
 

@@ -73,9 +73,11 @@ class AsyncClient:
     that it is given, else the client's, else the latest version; gives up after ``timeout``
     seconds, its own or the client's; and raises a class of ``serving.errors``.
 
-    Points are anything ``np.asarray`` takes. They travel as float32: a number beyond float32 counts
-    as infinity, and a row with NaN or infinity is answered with -1 and fails no other row, unless
-    the client was told to refuse it. More rows than the limits allow go in parts, several at once.
+    Points are anything ``np.asarray`` takes, data frames, series of vectors, tables and columns of
+    Arrow and polars (by pyarrow). They travel as float32: a number beyond float32 counts as
+    infinity, what is missing as NaN, and a row with NaN or infinity is answered with -1 and fails
+    no other row, unless the client was told to refuse it. More rows than the limits allow go in
+    parts, several at once.
 
     A client that is copied or pickled is made anew, of the same address, model and options.
     """

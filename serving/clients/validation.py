@@ -9,7 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kmeans_module.array_input import read_array
 from kmeans_module.contract import SignatureContract, TensorContract
+from kmeans_module.errors import NoArray
 
 from ..errors import InvalidInput, ServerError
 from .results import ModelMetadata
@@ -88,42 +90,39 @@ def _convert_array(tensor: TensorContract, value: ArrayLike, target: Target) -> 
     ):
         return value
     wanted = f"{tensor.dtype} [{', '.join(tensor.shape)}]"
-    masked = np.ma.getmaskarray(value) if isinstance(value, np.ma.MaskedArray) else None
     try:
-        array = np.asarray(value)
-    except ValueError:  # NumPy's word for lists of unequal length
-        raise target.error(
-            InvalidInput, f"{tensor.name} is ragged; give rows of one length, as {wanted}"
-        ) from None
+        array = read_array(value, tensor.name, wanted)
+    except NoArray as error:
+        raise target.error(InvalidInput, str(error)) from None
     if array.ndim != len(tensor.shape):
         raise target.error(
             InvalidInput,
             f"{tensor.name} has shape {list(array.shape)}, of rank {array.ndim}; give {wanted}",
         )
     # An empty list is float64 to NumPy, and holds no value that could be lost.
-    kinds = "iu" if tensor.dtype.startswith("int") and array.size else "iufb"
-    if array.dtype.kind not in kinds:
-        raise target.error(
-            InvalidInput, f"{tensor.name} holds {array.dtype}, no {tensor.dtype}; give {wanted}"
-        )
-    if kinds == "iu":
-        limits = np.iinfo(tensor.dtype)
-        for end in (array.min(), array.max()):
-            if not limits.min <= end <= limits.max:
-                raise target.error(
-                    InvalidInput, f"{tensor.name} holds {end}, which does not fit {tensor.dtype}"
-                )
-    converted = array
-    if array.dtype != tensor.dtype:
-        # A number beyond float32 becomes infinity, and its row a bad row like any other.
-        with np.errstate(over="ignore"):
-            converted = array.astype(tensor.dtype)
-    if masked is None or not masked.any():
-        return converted
-    # What lies under a mask is no value, so that it becomes NaN, where the dtype has one.
-    if converted.dtype.kind != "f":
-        raise target.error(InvalidInput, f"{tensor.name} is masked in places; give {wanted} whole")
-    return np.where(masked, np.array(np.nan, converted.dtype), converted)
+    if tensor.dtype.startswith("int") and array.size:
+        _check_integers(tensor, array, wanted, target)
+    if array.dtype == tensor.dtype:
+        return array
+    # A number beyond float32 becomes infinity, and its row a bad row like any other.
+    with np.errstate(over="ignore"):
+        return array.astype(tensor.dtype)
+
+
+def _check_integers(
+    tensor: TensorContract, array: NDArray[Any], wanted: str, target: Target
+) -> None:
+    if array.dtype.kind not in "iu":
+        what = f"holds {array.dtype}, no {tensor.dtype}"
+        if array.dtype.kind == "f" and np.isnan(array).any():
+            what = "has missing values"
+        raise target.error(InvalidInput, f"{tensor.name} {what}; give {wanted}")
+    limits = np.iinfo(tensor.dtype)
+    for end in (array.min(), array.max()):
+        if not limits.min <= end <= limits.max:
+            raise target.error(
+                InvalidInput, f"{tensor.name} holds {end}, which does not fit {tensor.dtype}"
+            )
 
 
 def check_declared_inputs(

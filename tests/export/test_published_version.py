@@ -1,5 +1,6 @@
 """A version that is loaded answers as its module does, and says which it is."""
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -21,10 +24,13 @@ from export import (
     VersionNotFound,
     label_moves,
     load,
+    make_card,
     publish,
     publishing,
+    write_candidate,
 )
 from kmeans_module import FitResult, InvalidPoints
+from tests.point_forms import REFUSED, WORKING
 
 from .conftest import FEATURE_NAMES
 
@@ -97,9 +103,8 @@ def test_the_columns_of_a_data_frame_are_taken_by_name(
     [
         ([1.0, 2.0, 3.0], r"shape \(3,\), and the model takes \[n, 3\]"),
         ([[1.0, 2.0]], r"shape \(1, 2\), and the model takes \[n, 3\]"),
-        ([["a", "b", "c"]], "no table of numbers"),
-        ([[1j, 2, 3]], "no table of numbers: they are of complex128"),
-        (np.ma.masked_array([[1.0, 2, 3]], mask=[[True, False, False]]), "no table of numbers"),
+        ([["a", "b", "c"]], "the text 'a' in row 0, column 0, which is not numeric"),
+        ([[1j, 2, 3]], "dtype complex128, which is not numeric"),
     ],
 )
 def test_rows_that_are_not_the_models_are_one_line(
@@ -109,6 +114,53 @@ def test_rows_that_are_not_the_models_are_one_line(
         with pytest.raises(InvalidPoints, match=message) as refused:
             question(rows)
         assert "\n" not in str(refused.value)
+
+
+@pytest.fixture(scope="module")
+def of_vectors(
+    fitted: FitResult, points: NDArray[np.float32], tmp_path_factory: pytest.TempPathFactory
+) -> PublishedVersion:
+    """Trained on a number ``c0`` and on vectors ``rest``."""
+    directory = tmp_path_factory.mktemp("vectors") / "1"
+    card = make_card(fitted, points, feature_names=("c0", "rest[0]", "rest[1]"))
+    write_candidate(directory, fitted, card, points)
+    return PublishedVersion(directory)
+
+
+_HAS_OTHER_NAMES = "frame|records|Arrow table|record batch"
+
+
+@pytest.mark.parametrize("form", WORKING)
+def test_points_in_any_form_are_assigned_and_vectors_are_taken_by_the_name_of_their_column(
+    of_vectors: PublishedVersion, version: PublishedVersion, points: NDArray[np.float32], form: str
+) -> None:
+    asked = of_vectors
+    given = WORKING[form](points)
+    if "vectors" not in form and re.search(_HAS_OTHER_NAMES, form):
+        with pytest.raises(InvalidPoints, match=r"no column 'rest\[0\]', which the model takes"):
+            asked.assign(given)
+        return
+    expected = version.assign(points)
+    np.testing.assert_array_equal(asked.assign(given).cluster_index, expected.cluster_index)
+
+
+@pytest.mark.parametrize("form", REFUSED)
+def test_points_that_are_no_table_of_numbers_are_refused_as_by_a_fit(
+    version: PublishedVersion, points: NDArray[np.float32], form: str
+) -> None:
+    make, message = REFUSED[form]
+    with pytest.raises(InvalidPoints, match=message):
+        version.assign(make(points))
+
+
+def test_a_row_with_a_missing_value_is_answered_as_a_bad_row(version: PublishedVersion) -> None:
+    columns = dict(zip(FEATURE_NAMES, ([1, None], [3000, 3000], [1, 1]), strict=True))
+    masked = np.ma.masked_array([[1.0, 3000, 1], [1, 3000, 1]], mask=[[False] * 3, [True] * 3])
+    frame = pd.DataFrame(columns).astype("Int64")
+    for rows in (frame, pl.DataFrame(columns), pa.table(columns), masked):
+        index = version.assign(rows).cluster_index
+        assert index[0] >= 0
+        assert index[1] == -1
 
 
 @pytest.mark.parametrize("index", [4, [4], [-1], [0.5], [[0]], ["a"], [np.nan], [True]])

@@ -31,6 +31,7 @@ from export.comparison import Comparison
 from export.replay import collect_findings
 from export.repository import config_entry
 from kmeans_module import FitResult
+from tests.point_forms import REFUSED, REFUSED_COLUMNS, WORKING
 
 from .conftest import FEATURE_NAMES
 
@@ -128,7 +129,7 @@ def test_points_that_are_no_numbers_are_refused_in_one_line(
     fitted: FitResult, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        InvalidCandidate, match="points have dtype <U1, which is not numeric; give numbers"
+        InvalidCandidate, match="points have the text 'a' in row 0, column 0, which is not numeric"
     ) as refused:
         publish_fit(fitted, [["a", "b", "c"]], tmp_path / "new", feature_names=FEATURE_NAMES)
     assert "\n" not in str(refused.value)
@@ -172,6 +173,25 @@ def test_names_beside_a_frame_that_has_others_are_refused(
     frame = pd.DataFrame(points, columns=list(FEATURE_NAMES))
     with pytest.raises(InvalidCandidate, match="give the names of the frame, or none"):
         publish_fit(fitted, frame, tmp_path / "new", feature_names=FEATURE_NAMES[::-1])
+
+
+@pytest.mark.usefixtures("unvalidated")
+@pytest.mark.parametrize("form", ["polars frame with vectors", "Arrow table with vectors"])
+def test_points_with_vectors_are_published_with_a_name_for_each_number(
+    fitted: FitResult, points: NDArray[np.float32], tmp_path: Path, form: str
+) -> None:
+    version = publish_fit(fitted, WORKING[form](points), tmp_path / "blobs")
+    assert version.card.feature_names == ("c0", "rest[0]", "rest[1]")
+
+
+@pytest.mark.parametrize("form", [*REFUSED, *REFUSED_COLUMNS])
+def test_points_that_are_no_table_of_numbers_are_refused_as_by_a_fit(
+    fitted: FitResult, points: NDArray[np.float32], tmp_path: Path, form: str
+) -> None:
+    make, message = {**REFUSED, **REFUSED_COLUMNS}[form]
+    with pytest.raises(InvalidCandidate, match=message):
+        publish_fit(fitted, make(points), tmp_path / "new", feature_names=FEATURE_NAMES)
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_point_that_is_not_finite_is_named(

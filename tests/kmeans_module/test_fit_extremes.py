@@ -107,12 +107,12 @@ def test_large_weights_are_counted_as_they_are() -> None:
 
 
 def test_a_ragged_table_and_a_masked_one_are_refused() -> None:
-    with pytest.raises(InvalidPoints, match="no table"):
+    with pytest.raises(InvalidPoints, match="1 number in row 1, and 2 numbers in row 0"):
         fit([[1, 2], [3]], 1)
     with pytest.raises(InvalidPoints, match="masked"):
         fit(np.ma.masked_equal(np.eye(3), 0), 1)
     ragged: Any = [[1.0, 2.0, 3.0], [3.0]]
-    with pytest.raises(InvalidCentroids, match="no table"):
+    with pytest.raises(InvalidCentroids, match="init has 1 number in row 1"):
         fit(np.eye(3), 2, init=ragged)
 
 

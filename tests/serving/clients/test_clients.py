@@ -25,6 +25,7 @@ from serving import (
     Tensor,
     VersionStatus,
 )
+from tests.point_forms import MISSING, REFUSED, REFUSED_COLUMNS, WORKING
 
 from ..fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
 from .conftest import Wire
@@ -302,11 +303,12 @@ def test_metadata_tells_the_signatures_that_can_be_called(client: Client) -> Non
     [
         ("assign", {"points": [1.0, 2.0]}, r"points has shape \[2\], of rank 1"),
         ("transform", {"points": np.zeros((1, 2, 2))}, r"points has shape \[1, 2, 2\]"),
-        ("score", {"points": [["a", "b"]]}, r"points holds <U1, no float32"),
-        ("score", {"points": [[None, 1]]}, "points holds object"),
-        ("score", {"points": [[1j, 1]]}, "points holds complex128"),
-        ("assign", {"points": [[1, 2], [3]]}, "points is ragged"),
+        ("score", {"points": [["a", "b"]]}, r"the text 'a' in row 0, column 0.* float32 \[n, d\]"),
+        ("score", {"points": [[1j, 1]]}, "points have dtype complex128"),
+        ("assign", {"points": [[1, 2], [3]]}, "points have 1 number in row 1, and 2 numbers in"),
         ("decode", {"cluster_index": [1.0]}, "cluster_index holds float64, no int32"),
+        ("decode", {"cluster_index": [1, None]}, "cluster_index has missing values"),
+        ("decode", {"cluster_index": ["1"]}, "cluster_index has the text '1' in row 0"),
         ("decode", {"cluster_index": [True]}, "cluster_index holds bool, no int32"),
         ("decode", {"cluster_index": [2**31]}, "cluster_index holds 2147483648"),
         ("decode", {"cluster_index": [0, -(2**40)]}, "cluster_index holds -1099511627776"),
@@ -409,12 +411,34 @@ def test_a_timeout_is_any_number_of_seconds(client: Client, timeout: Any) -> Non
     assert client.assign(POINTS, timeout=timeout).cluster_index.shape == (500,)
 
 
+@pytest.mark.parametrize("form", WORKING)
+def test_points_in_any_form_are_assigned(client: Client, form: str) -> None:
+    given = WORKING[form](POINTS)
+    np.testing.assert_array_equal(
+        client.assign(given).cluster_index, client.assign(POINTS).cluster_index
+    )
+
+
+def test_a_missing_value_makes_a_bad_row(client: Client) -> None:
+    for points in MISSING.values():
+        assert client.assign(points).cluster_index.tolist() == [0, -1]
+
+
+def test_points_that_are_no_table_of_numbers_never_reach_the_wire(
+    client: Client, server: FakeServer
+) -> None:
+    for make, said in (*REFUSED.values(), *REFUSED_COLUMNS.values()):
+        with pytest.raises(InvalidInput, match=said):
+            client.assign(make(POINTS))
+    assert server.calls == []
+
+
 def test_what_lies_under_a_mask_is_no_value(client: Client) -> None:
     points = np.ma.MaskedArray([[9.0, 1.0], [9.0, 1.0]], mask=[[False, True], [False, False]])
     assert client.assign(points).cluster_index.tolist() == [-1, 1]
     assert client.assign(points.astype(np.int64)).cluster_index.tolist() == [-1, 1]
     assert client.assign(points[1:]).cluster_index.tolist() == [1]
-    with pytest.raises(InvalidInput, match="cluster_index is masked in places"):
+    with pytest.raises(InvalidInput, match="cluster_index has missing values"):
         client.decode(np.ma.MaskedArray([1, 2], mask=[True, False]))
 
 

@@ -1,0 +1,159 @@
+"""Numbers as people hold them: what is read, how it is named, and the line that others get."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from kmeans_module import (
+    InvalidAssignments,
+    InvalidPoints,
+    InvalidWeights,
+    adjusted_rand_index,
+    fit,
+    select_k,
+    silhouette,
+)
+from kmeans_module.array_input import read_array, read_features, read_named_array
+from kmeans_module.errors import NoArray
+from tests.point_forms import MISSING, MISSING_VECTORS, REFUSED, REFUSED_COLUMNS, WORKING
+
+from .problems import blobs
+
+POINTS = blobs(40, 3, 2)
+
+
+@pytest.mark.parametrize("form", WORKING)
+def test_points_in_any_form_are_the_same_array(form: str) -> None:
+    array = read_array(WORKING[form](POINTS))
+    assert array.dtype.kind == "f"
+    np.testing.assert_array_equal(array, POINTS)
+
+
+@pytest.mark.parametrize("form", MISSING)
+def test_a_missing_number_is_nan_and_a_boolean_0_or_1(form: str) -> None:
+    np.testing.assert_array_equal(read_array(MISSING[form]), [[1, 1], [np.nan, 0]])
+
+
+@pytest.mark.parametrize("form", MISSING_VECTORS)
+def test_a_missing_vector_is_a_row_of_nan(form: str) -> None:
+    array = read_array(MISSING_VECTORS[form])
+    np.testing.assert_array_equal(array, [[1, 2], [np.nan, np.nan], [3, 4]])
+
+
+@pytest.mark.parametrize("form", [*REFUSED, *REFUSED_COLUMNS])
+def test_what_is_no_array_of_numbers_gets_one_line_that_says_what_it_is(form: str) -> None:
+    make, message = {**REFUSED, **REFUSED_COLUMNS}[form]
+    with pytest.raises(NoArray, match=f"^points (are|have) .*({message})") as refused:
+        read_array(make(POINTS))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("form", "names"),
+    [
+        ("frame", ["c0", "c1", "c2"]),
+        ("records", ["c0", "c1", "c2"]),
+        ("polars frame", ["c0", "c1", "c2"]),
+        ("Arrow table with vectors", ["c0", "rest[0]", "rest[1]"]),
+        ("frame of a number and vectors", ["c0", "rest[0]", "rest[1]"]),
+        ("series of lists", ["embedding[0]", "embedding[1]", "embedding[2]"]),
+        ("series of arrays", None),
+        ("Arrow lists", None),
+        ("lists", None),
+    ],
+)
+def test_the_features_have_the_names_of_the_columns(form: str, names: list[str] | None) -> None:
+    assert read_named_array(WORKING[form](POINTS))[1] == names
+
+
+def test_float32_is_not_copied() -> None:
+    flat = pa.array(POINTS.ravel())
+    lists = pa.FixedSizeListArray.from_arrays(flat, POINTS.shape[1])
+    for given in (POINTS, lists, pa.table({"embedding": lists}), pd.DataFrame(POINTS, copy=False)):
+        assert np.shares_memory(read_array(given), POINTS), type(given)
+
+
+@pytest.mark.parametrize("library", [pd.DataFrame, pl.DataFrame, pa.table])
+def test_features_are_taken_by_name_from_vectors_and_numbers_in_any_order(
+    library: Callable[[Any], Any],
+) -> None:
+    given = library({"town": ["a", "b"], "rest": [[1.0, 2.0], [3.0, 4.0]], "age": [5, 6]})
+    taken = read_features(given, ["age", "rest[0]", "rest[1]"])
+    np.testing.assert_array_equal(taken, [[5, 1, 2], [6, 3, 4]])
+    with pytest.raises(NoArray, match=r"no column 'size\[0\]', which the model takes"):
+        read_features(given, ["age", "size[0]"])
+    with pytest.raises(NoArray, match=r"2 numbers in each row of column 'rest'.* takes 3 numbers"):
+        read_features(given, ["rest[0]", "rest[1]", "rest[2]"])
+
+
+def test_flat_columns_go_before_vectors_of_the_same_name() -> None:
+    frame = pd.DataFrame({"e[1]": [2], "e[0]": [1], "e": ["text"]})
+    np.testing.assert_array_equal(read_features(frame, ["e[0]", "e[1]"]), [[1, 2]])
+    np.testing.assert_array_equal(read_features(pd.DataFrame({"e": [7]}), ["e[0]"]), [[7]])
+
+
+def test_integers_in_objects_stay_integers() -> None:
+    array = read_array(np.array([2**60 + 1, 3], object))
+    assert array.dtype == np.int64
+    assert array.tolist() == [2**60 + 1, 3]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda points: fit(points, 2),
+        lambda points: select_k(points, 2, 3),
+        lambda points: silhouette(points, [0, 1]),
+    ],
+    ids=["fit", "select_k", "silhouette"],
+)
+def test_everything_that_takes_points_refuses_what_is_none(ask: Callable[[Any], object]) -> None:
+    for make, message in REFUSED.values():
+        with pytest.raises(InvalidPoints, match=message):
+            ask(make(POINTS))
+
+
+@pytest.mark.parametrize("given", [*MISSING.values(), *MISSING_VECTORS.values()])
+def test_a_fit_names_the_row_of_what_is_missing(given: Any) -> None:
+    with pytest.raises(InvalidPoints, match=r"nan in row 1, column 0|masked"):
+        fit(given, 1)
+
+
+@pytest.mark.parametrize(
+    "form", ["polars series of lists", "Arrow table with vectors", "series of lists"]
+)
+def test_a_fit_of_vectors_is_that_of_the_array(form: str) -> None:
+    given = WORKING[form](POINTS)
+    plain, result = fit(POINTS, 2), fit(given, 2)
+    assert result.centroids.tobytes() == plain.centroids.tobytes()
+    assert silhouette(given, pl.Series(result.assignments)) == silhouette(POINTS, plain.assignments)
+
+
+def test_weights_and_assignments_of_other_libraries_are_read() -> None:
+    weights = np.array([1.0, 0.0] * 20)
+    plain = fit(POINTS, 2, sample_weight=weights)
+    for form in (pl.Series, pa.array, lambda given: pd.Series(given).convert_dtypes()):
+        result = fit(POINTS, 2, sample_weight=form(weights))
+        assert result.centroids.tobytes() == plain.centroids.tobytes()
+        assert adjusted_rand_index(form(plain.assignments), plain.assignments) == 1
+    words: Any = [1, "much"]
+    with pytest.raises(InvalidWeights, match=r"has the text 'much' in row 1.*a row"):
+        fit(POINTS[:2], 1, sample_weight=words)
+    with pytest.raises(InvalidAssignments, match="assignments have the text 'a' in row 0"):
+        adjusted_rand_index(["a", "b"], [0, 1])
+
+
+def test_without_pyarrow_frames_and_series_of_pandas_are_read_and_the_others_name_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for form in ("frame", "frame of nullable dtypes", "series of lists"):
+        np.testing.assert_array_equal(read_array(WORKING[form](POINTS)), POINTS)
+    with pytest.raises(NoArray, match="points are a DataFrame, which pyarrow reads: pip install"):
+        read_array(pl.DataFrame({"c0": [1.0]}))
