@@ -26,6 +26,11 @@ _HEADERS: Final = {
 }
 
 
+#: How NumPy's files and archives begin; and in how many bytes a header has its length, by version.
+_NPY_MAGIC: Final = np.lib.format.MAGIC_PREFIX
+_NPZ_MAGIC: Final = b"PK\x03\x04"
+_LENGTH_BYTES: Final = {1: 2, 2: 4}
+
 _BROKEN_HEADER: Final = (
     EOFError,
     RecursionError,
@@ -42,7 +47,7 @@ class InvalidArray(ValueError):
 
 
 class ArrayCutShort(InvalidArray):
-    """A file is shorter than the array that its header claims."""
+    """A file ends before its array does."""
 
 
 def read_npy(path: Path) -> NDArray[Any]:
@@ -81,7 +86,19 @@ def read_npz(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
+        if isinstance(error, zipfile.BadZipFile):
+            _check_end(path)
         raise InvalidArray(str(error) or type(error).__name__) from None
+
+
+def _check_end(path: Path) -> None:
+    """Raise ArrayCutShort for an archive without its end, which tells what is in it."""
+    with path.open("rb") as file:
+        start = file.read(len(_NPZ_MAGIC))
+    if not start:
+        raise ArrayCutShort("it is empty")
+    if _NPZ_MAGIC.startswith(start) and not zipfile.is_zipfile(path):
+        raise ArrayCutShort("it is cut short: an archive without its end")
 
 
 def _read(file: IO[bytes], size: int) -> NDArray[Any]:
@@ -96,6 +113,11 @@ def _read(file: IO[bytes], size: int) -> NDArray[Any]:
 
 def _check_header(file: IO[bytes], size: int) -> None:
     """Raise InvalidArray where the header claims more than is there, or no numbers."""
+    if not size:
+        raise ArrayCutShort("it is empty")
+    if _ends_in_header(file.read(12), size):
+        raise ArrayCutShort(f"it is cut short: it ends in its header, after {size:,} bytes")
+    file.seek(0)
     try:
         version = np.lib.format.read_magic(file)
         # NumPy warns of a header that it can read only as one of Python 2: it has none of ours.
@@ -109,7 +131,22 @@ def _check_header(file: IO[bytes], size: int) -> None:
     if dtype.hasobject:
         raise InvalidArray("it holds objects of Python, which are not read")
     claimed = math.prod(shape) * dtype.itemsize
-    if any(length < 0 for length in shape) or claimed > size - file.tell():
+    if any(length < 0 for length in shape):
+        raise InvalidArray(f"its header claims {claimed:,} bytes")
+    if claimed > size - file.tell():
         raise ArrayCutShort(
-            f"its header claims {claimed:,} bytes, and there are {size - file.tell():,}"
+            f"it is cut short: its header claims {claimed:,} bytes, and there are "
+            f"{size - file.tell():,}"
         )
+
+
+def _ends_in_header(start: bytes, size: int) -> bool:
+    """Whether a file of this size, which begins so, ends before its header does."""
+    if not start.startswith(_NPY_MAGIC):
+        return _NPY_MAGIC.startswith(start)
+    first = len(_NPY_MAGIC) + 2  # behind the version
+    if size < first:
+        return True
+    length = _LENGTH_BYTES.get(start[first - 2], 0)
+    header = int.from_bytes(start[first : first + length], "little")
+    return size < first + length + header

@@ -89,9 +89,7 @@ class NpyTable(Table):
         except OSError as error:
             raise UnreadableFile(f"{self.name}: cannot be read: {error.strerror}") from None
         except ArrayCutShort as error:
-            raise UnreadableFile(
-                f"{self.name}: is cut short: {error}; write it again with numpy.save"
-            ) from None
+            raise UnreadableFile(f"{self.name}: {error}; write it again with numpy.save") from None
         except (ValueError, EOFError):
             # NumPy's own words suggest to load what may run code.
             raise UnreadableFile(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from export import InvalidCandidate, golden_requests, sample_rows
-from export.array_files import InvalidArray, check_npy, read_npy, read_npz
+from export.array_files import ArrayCutShort, InvalidArray, check_npy, read_npy, read_npz
 from export.golden_requests import GOLDEN_FILE
 from export.sample_rows import SAMPLE_FILE
 
@@ -37,7 +37,7 @@ CLAIMS = {
     "objects": (_npy((1,), "|O", bytes(8)), "holds objects of Python"),
     "another version": (b"\x93NUMPY\x09\x00" + bytes(64), "another version of NumPy's format"),
     "no header": (b"\x93NUMPY\x01\x00\x10\x00{{{{{{{{{{{{{{{{", "has no header of NumPy"),
-    "nothing": (b"", "has no header of NumPy"),
+    "other bytes": (b"PK\x03\x04", "has no header of NumPy"),
 }
 
 
@@ -55,6 +55,37 @@ def test_what_a_header_claims_and_is_not_there_is_not_read(
     for read in readers:
         with pytest.raises(InvalidArray, match=message):
             read()
+
+
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+def test_an_array_that_ends_anywhere_too_early_is_called_cut_short(
+    tmp_path: Path, version: tuple[int, int]
+) -> None:
+    path = tmp_path / "any.npy"
+    with path.open("wb") as file:
+        np.lib.format.write_array(file, np.arange(6.0).reshape(2, 3), version)
+    whole = path.read_bytes()
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        for read in (read_npy, check_npy):
+            with pytest.raises(ArrayCutShort, match="it is cut short" if end else "it is empty"):
+                read(path)
+        with pytest.raises(ArrayCutShort, match="it is cut short" if end else "it is empty"):
+            list(read_npz(_npz(tmp_path / "any.npz", any=whole[:end])))
+
+
+def test_an_archive_that_ends_anywhere_too_early_is_called_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "any.npz"
+    np.savez_compressed(path, points=np.arange(6.0), names=np.arange(3))
+    whole = path.read_bytes()
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        with pytest.raises(ArrayCutShort, match="it is cut short" if end else "it is empty"):
+            list(read_npz(path))
+    path.write_bytes(b"no archive")
+    with pytest.raises(InvalidArray, match="not a zip file") as refused:
+        list(read_npz(path))
+    assert not isinstance(refused.value, ArrayCutShort)
 
 
 def test_arrays_come_back_as_numpy_wrote_them(tmp_path: Path) -> None:
@@ -94,3 +125,14 @@ def test_golden_requests_and_rows_that_claim_terabytes_are_one_line(tmp_path: Pa
         with pytest.raises(InvalidCandidate, match="its header claims") as refused:
             read(tmp_path)
         assert "\n" not in str(refused.value)
+
+
+def test_golden_requests_and_rows_that_are_cut_short_are_called_that(tmp_path: Path) -> None:
+    (tmp_path / "assets.extra").mkdir()
+    _npz(tmp_path / GOLDEN_FILE, any=_npy((3,), data=bytes(12)))
+    (tmp_path / SAMPLE_FILE).write_bytes(_npy((3,), data=bytes(12)))
+    for name, read in ((GOLDEN_FILE, golden_requests.read), (SAMPLE_FILE, sample_rows.read)):
+        path = tmp_path / name
+        path.write_bytes(path.read_bytes()[:-5])
+        with pytest.raises(InvalidCandidate, match="can be read: it is cut short: "):
+            read(tmp_path)

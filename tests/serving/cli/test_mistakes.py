@@ -43,6 +43,9 @@ def folder(tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "claims.npy").write_bytes(
         whole.replace(b"(1, 3), }" + b" " * 14, b"(1000000000000, 1), }  ")
     )
+    (tmp_path / "cut.npy").write_bytes(whole[:50])
+    golden = trained.base / "1" / "assets.extra" / "golden_requests.npz"
+    (tmp_path / "cut.npz").write_bytes(golden.read_bytes()[:1000])
     (tmp_path / "good").symlink_to(trained.base)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -56,6 +59,11 @@ MISTAKES = [
     # What the files are.
     (TRAIN.format("nothing.csv"), ["nothing.csv", "no such file"]),
     (TRAIN.format("folder.csv"), ["folder.csv", "a folder without a file that is read"]),
+    (TRAIN.format("cut.npy"), ["cut.npy", "is cut short", "after 50 bytes"]),
+    (
+        "probe --server localhost:1 --name people --golden cut.npz",
+        ["cut.npz", "no golden requests can be read", "cut short"],
+    ),
     (TRAIN.format("empty.csv"), ["empty.csv", "is empty"]),
     (TRAIN.format("header.csv"), ["header.csv", "no row with a value", "give at least one row"]),
     (TRAIN.format("header.csv --columns a"), ["header.csv", "has a header and no rows"]),
