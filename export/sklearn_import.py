@@ -43,6 +43,7 @@ def from_sklearn(
     feature_names: Sequence[str] | None = None,
     model: str | None = None,
     origin: str = "scikit-learn",
+    pickled_by: str | None = None,
 ) -> SklearnImport:
     """Import a fitted estimator; ``write_candidate`` takes the parts of the result.
 
@@ -51,6 +52,8 @@ def from_sklearn(
       feature_names: in the order of the columns; by default the estimator's own, or x0, x1, ...
       model: the name that the model is to be served under.
       origin: where the estimator came from: the card names it in the place of its files.
+      pickled_by: the version of scikit-learn that pickled the estimator, which the card names too;
+        the estimator does not know it. By default the one that is installed.
 
     Raises:
       UnsupportedEstimator: it is no such estimator, is not fitted, or takes another number of
@@ -72,9 +75,9 @@ def from_sklearn(
     # From the shift and the scale as rounded, or far from 0 every row is off by their rounding.
     centroids = (centers * scale + (mean - shift.astype(np.float64))) / scale32.astype(np.float64)
     module = KMeansModule(centroids.astype(np.float32), shift, scale32)
-    card = _card(
-        kmeans, sizes, inertia, names, module, bool(scaler and scaler.with_std), model, origin
-    )
+    standardize = bool(scaler and scaler.with_std)
+    source = f"{origin} ({type(kmeans).__name__}, {_describe_version(pickled_by)})"
+    card = _card(kmeans, sizes, inertia, names, module, standardize, model, source)
     return SklearnImport(module, card, _rows(centers, inertia, sizes, mean, scale))
 
 
@@ -140,6 +143,14 @@ def _scaling(
     return np.asarray(mean, np.float64), np.asarray(scale, np.float64)
 
 
+def _describe_version(pickled_by: str | None) -> str:
+    import sklearn
+
+    if pickled_by in (None, sklearn.__version__):
+        return f"scikit-learn {sklearn.__version__}"
+    return f"pickled by scikit-learn {pickled_by}, read by {sklearn.__version__}"
+
+
 def _card(
     kmeans: Any,
     sizes: NDArray[np.integer[Any]],
@@ -148,10 +159,8 @@ def _card(
     module: KMeansModule,
     standardize: bool,
     model: str | None,
-    origin: str,
+    source: str,
 ) -> ModelCard:
-    import sklearn
-
     total = int(sizes.sum())
     is_fit = hasattr(kmeans, "n_iter_")
     init = kmeans.init if isinstance(kmeans.init, str) else "array"
@@ -171,7 +180,7 @@ def _card(
         data=TrainingData(
             # The rows are unknown, and so is their fingerprint.
             fingerprint="",
-            files=(f"{origin} ({type(kmeans).__name__}, scikit-learn {sklearn.__version__})",),
+            files=(source,),
             rows_read=total,
             rows_used=total,
             rows_left_out=0,

@@ -1,6 +1,7 @@
 """``tfkmeans import-sklearn``: a fitted scikit-learn k-means becomes a published version."""
 
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -17,9 +18,11 @@ from .label_options import DryRunOption
 from .option_groups import flat_options
 from .publish import describe_left_out, describe_publish
 from .tensorflow_import import load_tensorflow
-from .terminal import print_fields, print_json, progress
+from .terminal import note, print_fields, print_json, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from export.comparison import Comparison
 
 EXAMPLES: Final = examples(
@@ -51,7 +54,7 @@ def import_sklearn(
 
     Loading a joblib file runs what is in it: never load one that you do not trust.
     """
-    estimator = _load(file)
+    estimator, pickled_by = _load(file)
     comparisons: list[Comparison] = []
     with progress("importing") as tell, tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:
         tell("loading TensorFlow")
@@ -61,7 +64,11 @@ def import_sklearn(
 
         given = None if columns is None else [name.strip() for name in columns.split(",")]
         imported = from_sklearn(
-            estimator, feature_names=given, model=model_name(model), origin=str(file)
+            estimator,
+            feature_names=given,
+            model=model_name(model),
+            origin=str(file),
+            pickled_by=pickled_by,
         )
         candidate = Path(scratch) / "candidate"
         write_candidate(candidate, imported.module, imported.card, imported.rows)
@@ -78,6 +85,7 @@ def import_sklearn(
                 "version": version,
                 "path": str(model / str(version)),
                 "dry_run": dry_run,
+                "pickled_by": pickled_by,
                 "n_clusters": card.n_clusters,
                 "columns": list(card.feature_names),
                 "signatures_left_out": list(card.signatures_left_out),
@@ -98,22 +106,43 @@ def import_sklearn(
     )
 
 
-def _load(file: Path) -> Any:
+def _load(file: Path) -> tuple[Any, str]:
+    """The estimator of a file, and the version of scikit-learn that pickled it."""
     try:
         import joblib  # type: ignore[import-untyped]
-        import sklearn  # noqa: F401
+        import sklearn
     except ModuleNotFoundError as error:
         raise MissingExtra(
             f"this command needs {error.name}, which is not installed: pip install scikit-learn"
         ) from error
     if not file.is_file():
         raise UserMistake(f"{file}: there is no such file; name one that joblib.dump wrote")
-    try:
-        return joblib.load(file)
-    # Unpickling raises whatever the file's content makes it raise.
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise UserMistake(
-            f"{file}: cannot be loaded: {type(error).__name__}: {said}; name a file that "
-            "joblib.dump wrote with this version of scikit-learn"
-        ) from error
+    installed = sklearn.__version__
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            estimator = joblib.load(file)
+        # Unpickling raises whatever the file's content makes it raise.
+        except Exception as error:
+            said = " ".join(str(error).split())
+            other = _other_version(caught)
+            wrote = f", which scikit-learn {other} wrote," if other else ""
+            raise UserMistake(
+                f"{file}{wrote}: cannot be loaded: {type(error).__name__}: {said}; name a file "
+                f"that joblib.dump wrote with scikit-learn {installed}"
+            ) from error
+    other = _other_version(caught)
+    if other is None:
+        return estimator, installed
+    note(
+        f"warning: {file} was pickled by scikit-learn {other}, and {installed} has read it, which "
+        "is not promised to work: hold the answers against predict where it was fitted"
+    )
+    return estimator, other
+
+
+def _other_version(caught: "Sequence[warnings.WarningMessage]") -> str | None:
+    """The version of scikit-learn that pickled what was loaded, where it warned of another one."""
+    told = (getattr(each.message, "original_sklearn_version", None) for each in caught)
+    return next((str(version) for version in told if version is not None), None)

@@ -78,6 +78,7 @@ _STYLE: Final[Any] = {  # matplotlib wants each key as a literal
 _MOST_DOTS: Final = 1_500
 _MOST_FEATURES: Final = 24
 _MOST_NUMBERS: Final = 120
+_MOST_LISTED: Final = 40
 
 
 _Draw = TypeVar("_Draw", bound=Callable[..., Any])
@@ -98,6 +99,12 @@ class Chart:
 def color(cluster: int) -> str:
     """The colour of a cluster."""
     return CLUSTER_COLORS[cluster % len(CLUSTER_COLORS)]
+
+
+def list_some(items: Sequence[str], most: int = _MOST_LISTED) -> str:
+    """The first items in a line of text, and how many more there are."""
+    more = len(items) - most
+    return ", ".join(items[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 @_with_style
@@ -141,7 +148,7 @@ def draw_sizes(card: "ModelCard") -> Chart:
     _set_cluster_axis(axes, len(counts), xlabel="rows")
     axes.grid(visible=False, axis="y")
 
-    shown = ", ".join(f"{c.index}: {c.size:,} ({c.share:.1%})" for c in card.clusters[:40])
+    shown = list_some([f"{c.index}: {c.size:,} ({c.share:.1%})" for c in card.clusters])
     return _render(figure, "Sizes", f"Rows in each cluster. {shown}.")
 
 
@@ -170,7 +177,7 @@ def draw_distances(card: "ModelCard") -> Chart | None:
     _set_cluster_axis(axes, len(card.clusters), xlabel="distance to the centroid")
     axes.set_xlim(left=0)
 
-    shown = ", ".join(f"{c.index}: {c.distance_quantiles['0.5']:.4g}" for c in known[:40])
+    shown = list_some([f"{c.index}: {c.distance_quantiles['0.5']:.4g}" for c in known])
     return _render(
         figure,
         "Distances",
@@ -205,9 +212,7 @@ def draw_silhouettes(profile: "VersionProfile") -> Chart | None:
     axes.grid(visible=False, axis="y")
     _set_ticks(axes.yaxis, places, by_cluster)
 
-    means = ", ".join(
-        f"{cluster}: {float(own.mean()):.3f}" for cluster, own in by_cluster.items() if cluster < 40
-    )
+    means = list_some([f"{cluster}: {own.mean():.3f}" for cluster, own in by_cluster.items()])
     below = float((every < 0).mean())
     return _render(
         figure,

@@ -11,7 +11,7 @@ from export.durable_files import write_atomically
 
 from . import charts
 from .errors import ReportNotWritten
-from .version_profile import Plane
+from .version_profile import MOST_FEATURES, Plane
 
 if TYPE_CHECKING:
     from export.model_card import ModelCard
@@ -46,6 +46,7 @@ def render_version(profile: "VersionProfile", curves: Mapping[str, Any] | None =
         facts=_facts(card),
         notes=_notes(profile),
         clusters=[_cluster_values(profile, index) for index in range(card.n_clusters)],
+        more_features=max(0, card.n_features - MOST_FEATURES),
         charts=[chart for chart in drawn if chart is not None],
         curves=None if curves is None else _curve_values(curves),
     )
@@ -118,8 +119,7 @@ def _facts(card: "ModelCard") -> list[tuple[str, str]]:
         ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
         (
             "features",
-            f"{card.n_features}: {', '.join(card.feature_names[:12])}"
-            + (", …" if card.n_features > 12 else ""),
+            f"{card.n_features:,}: {charts.list_some(card.feature_names, 12)}",
         ),
         ("distance", f"{card.distance}{', standardised' if card.standardize else ''}"),
         ("inertia", f"{card.inertia:.6g}"),

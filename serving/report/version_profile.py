@@ -17,7 +17,7 @@ from kmeans_module.contract import BAD_ROW
 Array = NDArray[Any]
 
 #: Features that are named for each cluster.
-_MOST_FEATURES: Final = 4
+MOST_FEATURES: Final = 4
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class VersionProfile:
     def top_differences(self, cluster: int) -> Sequence[Difference]:
         """The features in which a cluster differs most, those that differ most first."""
         deviations = self.deviations[cluster]
-        order = np.argsort(-np.abs(deviations), kind="stable")[:_MOST_FEATURES]
+        order = np.argsort(-np.abs(deviations), kind="stable")[:MOST_FEATURES]
         return [
             Difference(
                 self.card.feature_names[feature],

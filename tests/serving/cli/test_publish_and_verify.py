@@ -7,7 +7,10 @@ from pathlib import Path
 import joblib  # type: ignore[import-untyped]
 import numpy as np
 import pytest
+import sklearn
 from sklearn.cluster import KMeans
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from export import ModelCard, publishing, versions
 from export.comparison import Comparison
@@ -231,6 +234,28 @@ def test_a_model_of_scikit_learn_is_imported_and_answers_as_predict(
     assert main(["assign", str(tmp_path / "rows.npy"), "--model", str(base)]) == 0
     lines = capfd.readouterr().out.splitlines()[1:]
     assert [int(line.split(",")[0]) for line in lines] == estimator.predict(rows).tolist()
+
+
+def test_the_version_of_scikit_learn_that_pickled_an_imported_model_is_named(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(2).normal(size=(200, 2))
+    pipeline = make_pipeline(StandardScaler(), KMeans(3, random_state=0)).fit(rows)
+    with monkeypatch.context() as older:
+        older.setattr(sklearn.base, "__version__", "1.2.2")
+        joblib.dump(pipeline, tmp_path / "model.joblib")
+    base = tmp_path / "models" / "people"
+    command = ["import-sklearn", str(tmp_path / "model.joblib"), "--model", str(base), "--json"]
+    assert main(command) == 0
+    said = capfd.readouterr()
+    assert json.loads(said.out)["pickled_by"] == "1.2.2"
+    warnings = [line for line in said.err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert f"pickled by scikit-learn 1.2.2, and {sklearn.__version__} has read it" in warnings[0]
+    (source,) = ModelCard.read(base / "1").data.files
+    assert source.endswith(
+        f"model.joblib (KMeans, pickled by scikit-learn 1.2.2, read by {sklearn.__version__})"
+    )
 
 
 def test_a_file_that_is_no_joblib_file_is_one_line(

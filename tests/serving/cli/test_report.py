@@ -75,10 +75,10 @@ def test_the_same_version_gives_the_same_page(trained: Trained, tmp_path: Path) 
 
 def test_a_large_version_still_fits_into_two_megabytes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    points = (rng.normal(size=(40, 100))[rng.integers(40, size=4500)]).astype("f4")
+    points = (rng.normal(size=(52, 100))[rng.integers(52, size=4500)]).astype("f4")
     points += rng.normal(size=points.shape).astype("f4")
     names = [f"a feature of number {number}" for number in range(100)]
-    fitted = fit(points, 40, max_iter=3)
+    fitted = fit(points, 52, max_iter=3)
     card = make_card(
         fitted,
         points,
@@ -87,7 +87,12 @@ def test_a_large_version_still_fits_into_two_megabytes(tmp_path: Path) -> None:
     write_candidate(tmp_path / "1", fitted, card, points)
     page = pages.render_version(VersionProfile.measure(tmp_path / "1", "large"))
     assert len(page.encode()) < 2_000_000
-    assert "76 features that differ less are not shown" in page
+    seen = texts(page)
+    assert "76 features that differ less are not shown" in seen
+    assert "Of each cluster 96 features that differ less are not listed" in seen
+    assert "a feature of number 11 and 88 more" in seen
+    # Sizes, medians and silhouettes are listed up to a number of clusters.
+    assert len(re.findall(r"\b39: [^,]* and 12 more\.", seen)) == 3
     assert "4,096 rows drawn from them" in page
 
 
