@@ -29,16 +29,23 @@ MISSING_WORDS: Final = "an empty cell, NA or NaN"
 class ColumnKind:
     """What a column holds: numbers, something else, or (``is_numeric`` None) no values at all.
 
-    ``holds`` says it in words, as in "text ('Adelie')" or "no values".
+    ``holds`` says it in words, as in "text ('Adelie')" or "no values". ``width`` is how many numbers
+    a value has: more than one is a vector.
     """
 
     is_numeric: bool | None
     holds: str
+    width: int = 1
 
 
 NUMBERS: Final = ColumnKind(True, "numbers")
 NO_VALUES: Final = ColumnKind(None, "no values")
 UNNAMED: Final = ColumnKind(False, "a column without a name")
+
+
+def vectors(width: int) -> ColumnKind:
+    """What a column of vectors of so many numbers holds."""
+    return ColumnKind(True, f"vectors of {width} numbers", width) if width > 1 else NUMBERS
 
 
 @dataclass(frozen=True)

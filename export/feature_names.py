@@ -1,0 +1,49 @@
+"""Names of a model's features: those of a column of vectors, and how many are shown short.
+
+A column ``embedding`` of w numbers, w > 1, is the features ``embedding[0]`` to ``embedding[w-1]``.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+#: Columns that a line names at most.
+_SHOWN: Final = 20
+
+#: Those that it names where there are more.
+_SHOWN_OF_MORE: Final = 12
+
+_FIRST_OF_VECTOR: Final = re.compile(r"(.+)\[0\]", re.DOTALL)
+
+
+def vector_features(column: str, width: int) -> tuple[str, ...]:
+    """The features of a column of ``width`` numbers; of one number, it is the column's own name."""
+    if width == 1:
+        return (column,)
+    return tuple(f"{column}[{index}]" for index in range(width))
+
+
+def group_vectors(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Columns and their widths, for which ``vector_features`` gives these names in this order."""
+    groups: list[tuple[str, int]] = []
+    start = 0
+    while start < len(names):
+        column, width = names[start], 1
+        if vector := _FIRST_OF_VECTOR.fullmatch(column):
+            while start + width < len(names) and names[start + width] == f"{vector[1]}[{width}]":
+                width += 1
+            if width > 1:
+                column = vector[1]
+        groups.append((column, width))
+        start += width
+    return tuple(groups)
+
+
+def shorten_names(names: Sequence[str]) -> str:
+    """Names for a line that is read: vectors as in ``embedding[768]``, and not too many."""
+    shown = [
+        f"{column}[{width}]" if width > 1 else column for column, width in group_vectors(names)
+    ]
+    if len(shown) <= _SHOWN:
+        return ", ".join(shown)
+    return f"{', '.join(shown[:_SHOWN_OF_MORE])} and {len(shown) - _SHOWN_OF_MORE:,} more"
