@@ -24,12 +24,17 @@ def vector_features(column: str, width: int) -> tuple[str, ...]:
 
 
 def group_vectors(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """Columns and their widths, for which ``vector_features`` gives these names in this order."""
+    """Columns and their widths, for which ``vector_features`` gives these names in this order.
+
+    No two columns have one name: where a name is also that of a vector, there is no vector.
+    """
+    there = set(names)
     groups: list[tuple[str, int]] = []
     start = 0
     while start < len(names):
         column, width = names[start], 1
-        if vector := _FIRST_OF_VECTOR.fullmatch(column):
+        vector = _FIRST_OF_VECTOR.fullmatch(column)
+        if vector and vector[1] not in there:
             while start + width < len(names) and names[start + width] == f"{vector[1]}[{width}]":
                 width += 1
             if width > 1:

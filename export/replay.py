@@ -32,6 +32,7 @@ from kmeans_module.contract import (
 from . import comparison, golden_requests, sample_rows, warmup
 from .array_files import InvalidArray, read_npy
 from .errors import InvalidCandidate
+from .feature_names import shorten_names
 from .golden_requests import GoldenRequest
 from .model_card import ModelCard
 
@@ -62,8 +63,8 @@ def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[st
         mine, theirs = ModelCard.read(directory), ModelCard.read(live)
         if mine.feature_names != theirs.feature_names:
             return {
-                "incomparable": f"it takes the columns {', '.join(mine.feature_names)}, and "
-                f"version {int(live.name)} takes {', '.join(theirs.feature_names)}"
+                "incomparable": f"it takes the columns {shorten_names(mine.feature_names)}, and "
+                f"version {int(live.name)} takes {shorten_names(theirs.feature_names)}"
             }
         rows = sample_rows.read(directory) if holdout is None else _holdout(holdout, mine)
         compared = comparison.compare(

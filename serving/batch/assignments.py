@@ -42,6 +42,6 @@ def assign_rows(
     return (
         assign(points[start : start + rows])
         for table, columns in selected
-        for points in map(to_float32, table.blocks(columns))
+        for points in map(to_float32, table.with_widths(columns).blocks(list(columns)))
         for start in range(0, len(points), rows)
     )

@@ -109,7 +109,7 @@ def _count(
 
 def _read_assignments(table: Table, n_clusters: int) -> Iterator[Assignment]:
     row = 0
-    for block in table.blocks(_COLUMNS):
+    for block in table.with_widths(dict.fromkeys(_COLUMNS, 1)).blocks(_COLUMNS):
         index, distance = block[:, 0], block[:, 1]
         valid = (index == BAD_ROW) | (
             (index >= 0)

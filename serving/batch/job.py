@@ -5,6 +5,7 @@ output; a part is scored in batches that are counted from its own first row. So 
 same to the bit whoever scores a part, and wherever an earlier run ended.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -44,13 +45,13 @@ class JobInput:
     Attributes:
         path: where it lies.
         name: what it is called in messages and in ``rejected``.
-        columns: those that the model takes, in its order.
+        columns: those that the model takes, in its order, and how many numbers each gives.
         is_copy: whether the file is a copy of standard input, made for this run.
     """
 
     path: Path
     name: str
-    columns: tuple[str, ...]
+    columns: Mapping[str, int]
     is_copy: bool = False
 
 

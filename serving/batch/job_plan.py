@@ -45,7 +45,7 @@ def plan_job(
     inputs = []
     for table in tables:
         columns = select_model_columns(table, card.feature_names)
-        table.check(columns, keep)
+        table.with_widths(columns).check(list(columns), keep)
         copy = copies.get(table.name)
         if copy is None and output.resolve() in Path(table.name).resolve().parents:
             raise OutputNotWritten(f"{output}: the input {table.name} lies in it; name another")

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from export.feature_names import group_vectors, vector_features
 from kmeans_module.contract import BAD_ROW, SIGNATURES
 
 from ..tables.columns import to_float32
@@ -108,10 +109,11 @@ def score_parts(
 def _read_batches(job: Job, table: Table, parts: PartRange, limit: int | None) -> Generator[_Batch]:
     """The rows of a range of parts in batches, at least one; none goes over the end of a part."""
     columns = job.inputs[parts.input_number].columns
-    sizes = _batch_sizes(job, parts, batch_rows(len(columns)), limit)
-    chunks = _rechunk(table.chunks(columns, job.keep, parts.rows_before), sizes)
+    sizes = _batch_sizes(job, parts, batch_rows(len(job.features)), limit)
+    rows = table.with_widths(columns).chunks(list(columns), job.keep, parts.rows_before)
+    chunks = _rechunk(rows, sizes)
     row = parts.rows_before
-    chunk: Chunk | None = next(chunks, None) or _empty_chunk(job, table, len(columns))
+    chunk: Chunk | None = next(chunks, None) or _empty_chunk(job, table)
     while chunk is not None:
         following = next(chunks, None)
         part = parts.first + (row - parts.rows_before) // job.part_rows
@@ -154,10 +156,10 @@ def _rechunk(chunks: Iterator[Chunk], sizes: Iterable[int]) -> Iterator[Chunk]:
         yield concat_chunks(taken)
 
 
-def _empty_chunk(job: Job, table: Table, width: int) -> Chunk:
+def _empty_chunk(job: Job, table: Table) -> Chunk:
     schema = pa.schema(table.column_types(job.keep))
     kept = pa.RecordBatch.from_pylist([], schema=schema) if job.keep else None
-    return Chunk(np.empty((0, width), np.float32), kept)
+    return Chunk(np.empty((0, len(job.features)), np.float32), kept)
 
 
 def _write_part(
@@ -199,29 +201,45 @@ def _reject_rows(
 ) -> pa.RecordBatch:
     """What is said of the rows that were not scored. Raises BadRow when the job is to stop."""
     chunk = batch.chunk
-    faults = [chunk.faults.get(row) or _find_fault(job, chunk.points[row]) for row in rows.tolist()]
+    columns = group_vectors(job.features)
+    faults = [
+        chunk.faults.get(row) or _find_fault(chunk.points[row], columns) for row in rows.tolist()
+    ]
     numbers = rows + batch.rows_before + 1
     if job.on_bad_row is OnBadRow.FAIL:
         raise BadRow(
             f"{table.describe(int(numbers[0]), faults[0])}; mend it, which makes it another job "
             "(--overwrite), or go on with --on-bad-row reject"
         )
-    columns: list[Any] = [
+    said: list[Any] = [
         [source] * len(rows),
         numbers,
         [fault.column or None for fault in faults],
         [fault.reason for fault in faults],
     ]
-    return pa.record_batch(columns, schema=REJECTED)
+    return pa.record_batch(said, schema=REJECTED)
 
 
-def _find_fault(job: Job, values: NDArray[np.floating[Any]]) -> Fault:
-    """Why a row of numbers was not scored."""
+def _find_fault(values: NDArray[np.floating[Any]], columns: Sequence[tuple[str, int]]) -> Fault:
+    """Why a row of numbers, of columns of these names and widths, was not scored."""
     bad = np.flatnonzero(~np.isfinite(to_float32(values)))
     if len(bad):
-        return Fault(job.features[bad[0]], describe_not_finite(values[bad[0]]))
+        return _describe_bad_value(values, int(bad[0]), columns)
     if not values.any():
         return Fault("", "is a row of zeros, which has no direction for cosine distance")
     return Fault(
         "", "is too far from every centroid: its squared distance is more than float32 can hold"
     )
+
+
+def _describe_bad_value(
+    values: NDArray[np.floating[Any]], place: int, columns: Sequence[tuple[str, int]]
+) -> Fault:
+    ends = np.cumsum([width for _, width in columns])
+    index = int(np.searchsorted(ends, place, side="right"))
+    column, width = columns[index]
+    start = int(ends[index]) - width
+    reason = describe_not_finite(values[place])
+    if width > 1 and not np.isnan(values[start : start + width]).all():
+        reason = f"{vector_features(column, width)[place - start]} {reason}"
+    return Fault(column, reason)

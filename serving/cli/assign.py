@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from export.feature_names import shorten_names
 from kmeans_module.contract import BAD_ROW
 from serving.tables.messages import format_count
 
@@ -102,7 +103,7 @@ def _parse_point(point: str, names: Sequence[str]) -> list[float]:
     if len(cells) != len(names):
         raise UserMistake(
             f"--point {point}: has {format_count(len(cells), 'value')}, and the model takes "
-            f"{len(names)}: {', '.join(names)}"
+            f"{len(names)}: {shorten_names(names)}"
         )
     try:
         return [float("nan") if cell in MISSING_TEXTS else float(cell) for cell in cells]
@@ -121,9 +122,8 @@ def _open_model_tables(
     with open_tables(files, "batch") as given:
         from serving.tables.columns import select_model_columns
 
-        for table in given.tables:
-            select_model_columns(table, feature_names)
-        note_unused_columns(given.tables, feature_names)
+        selected = [select_model_columns(table, feature_names) for table in given.tables]
+        note_unused_columns(given.tables, [column for each in selected for column in each])
         yield given.tables
 
 

@@ -12,6 +12,7 @@ import typer
 
 from export.addresses import model_name
 from export.errors import InvalidCandidate
+from export.feature_names import shorten_names
 from export.model_card import CARD_FILE, ModelCard
 from serving.batch.job import Format, Job, OnBadRow, ScoredModel
 from serving.tables.errors import UnreadableFile
@@ -211,7 +212,8 @@ def batch_score(
         if dry_run:
             _show_plan(job, given, folder if begun else None, as_json=json)
             return
-        note_unused_columns(given.tables, [*job.features, *job.keep])
+        used = [column for each in job.inputs for column in each.columns]
+        note_unused_columns(given.tables, [*used, *job.keep])
         if runner is Runner.BEAM:
             summary = _score_by_beam(job, given, target, beam_option or (), overwrite=overwrite)
         else:
@@ -423,7 +425,7 @@ def _show_plan(
             ("model", f"{job.model.name}, version {job.model.version}"),
             ("files", _shorten([table.name for table in given.tables])),
             ("rows", about if is_counted or rows is None else f"about {about}"),
-            ("features", ", ".join(job.features)),
+            ("features", shorten_names(job.features)),
             ("format", f"{job.format}, parts of {format_count(job.part_rows, 'row')}"),
             ("columns", ", ".join(f"{column} {kind}" for column, kind in kinds)),
             ("done", format_count(done, "part")),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from export.addresses import model_name
+from export.feature_names import shorten_names
 from export.publishing import publish
 from serving.tables.messages import format_count
 
@@ -99,7 +100,7 @@ def import_sklearn(
         [
             ("from", card.data.files[0]),
             ("clusters", format_count(card.n_clusters, "cluster")),
-            ("columns", ", ".join(card.feature_names)),
+            ("columns", shorten_names(card.feature_names)),
             *describe_left_out(card),
             ("server", effect),
         ],

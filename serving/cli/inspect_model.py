@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from export.feature_names import shorten_names
 from export.repository import versions
 from kmeans_module.contract import SIGNATURES, TensorContract
 
@@ -109,7 +110,7 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
         [
             ("folder", str(directory)),
             ("created", f"{card.created}, TensorFlow {card.tensorflow_version}"),
-            ("columns", ", ".join(card.feature_names)),
+            ("columns", shorten_names(card.feature_names)),
             ("standardized", "yes, in the model" if card.standardize else "no"),
             ("distance", card.distance),
             ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),

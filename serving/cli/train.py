@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from export.addresses import model_name
+from export.feature_names import shorten_names
 from export.model_card import ModelCard
 from export.repository import config_entry, versions
 from serving.tables.messages import format_count
@@ -404,7 +405,7 @@ def _show(
         f"{'wrote candidate' if base is None else 'published'} {outcome.path}",
         [
             ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
-            ("columns", ", ".join(card.feature_names)),
+            ("columns", shorten_names(card.feature_names)),
             ("clusters", f"{card.n_clusters}, the best of {starts} ({card.parameters.init})"),
             ("distance", card.distance),
             ("iterations", f"{card.n_iter} ({stopped})"),

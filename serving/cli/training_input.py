@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from export.feature_names import shorten_names
 from serving.tables.messages import format_count
 
 from .arguments import integer, parse_amount
@@ -58,21 +59,21 @@ class RowOptions:
     def read(
         self, files: Sequence[Path], notes: list[str]
     ) -> tuple[tuple[str, ...], "TrainingRows"]:
-        """The names of the columns and the rows; what there is to say of them joins ``notes``."""
+        """The names of the features and the rows; what there is to say of them joins ``notes``."""
         with open_tables(files, "train") as given:
             if self.columns is not None:
-                names = parse_column_names("--columns", self.columns)
+                columns = parse_column_names("--columns", self.columns)
             else:
                 from serving.tables.columns import select_numeric_columns
 
                 selection = select_numeric_columns(given.tables)
-                names = selection.names
+                columns = selection.names
                 notes += selection.notes()
             # Which rows are zeros once they are standardised, the fit knows.
             skip = self.distance is DistanceName.COSINE and not self.standardize
-            rows = _read(given, names, skip_zero_rows=skip)
+            rows = _read(given, columns, skip_zero_rows=skip)
         notes += rows.notes()
-        return names, rows
+        return rows.columns, rows
 
 
 @dataclass(frozen=True)
@@ -103,18 +104,21 @@ def read_model_rows(
     Rows with a missing value are left out.
     """
     with open_tables(files, extra) as given:
-        points = _read(given, feature_names).points
+        from serving.tables.training_rows import read_model_rows as read_rows
+
+        with progress("reading") as tell:
+            points = read_rows(given.tables, feature_names, on_rows=count_rows(tell)).points
     return points.astype("float32", copy=False)
 
 
 def _read(
-    given: InputTables, names: Sequence[str], *, skip_zero_rows: bool = False
+    given: InputTables, columns: Sequence[str], *, skip_zero_rows: bool = False
 ) -> "TrainingRows":
     from serving.tables.training_rows import read_training_rows
 
     with progress("reading") as tell:
         return read_training_rows(
-            given.tables, names, skip_zero_rows=skip_zero_rows, on_rows=count_rows(tell)
+            given.tables, columns, skip_zero_rows=skip_zero_rows, on_rows=count_rows(tell)
         )
 
 
@@ -133,10 +137,10 @@ def explain_fit_errors(clusters: str, rows: "TrainingRows", names: Sequence[str]
         lost = columns_beyond_float32(rows.points, names)
         raise UserMistake(
             f"{clusters}: only {error.distinct} of {format_count(len(rows.points), 'row')} are "
-            f"distinct in the columns {', '.join(names)}"
+            f"distinct in the columns {shorten_names(names)}"
             f"{' as float32, which the model takes' if lost else ''}; "
             f"ask for at most {error.distinct}"
-            + (f", or subtract a constant from {', '.join(lost)}" if lost else "")
+            + (f", or subtract a constant from {shorten_names(lost)}" if lost else "")
         ) from None
     except InvalidPoints as error:
         text = re.sub(r"column (\d+)", lambda match: f"column {names[int(match[1])]!r}", str(error))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import jinja2
 
 from export.durable_files import write_atomically
+from export.feature_names import shorten_names
 
 from . import charts
 from .errors import ReportNotWritten
@@ -119,7 +120,7 @@ def _facts(card: "ModelCard") -> list[tuple[str, str]]:
         ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
         (
             "features",
-            f"{card.n_features:,}: {charts.list_some(card.feature_names, 12)}",
+            f"{card.n_features:,}: {shorten_names(card.feature_names)}",
         ),
         ("distance", f"{card.distance}{', standardised' if card.standardize else ''}"),
         ("inertia", f"{card.inertia:.6g}"),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from export import sample_rows
 from export.comparison import Answers, Comparison, compare, match_clusters
+from export.feature_names import shorten_names
 from export.model_card import ModelCard
 from export.replay import answer_rows
 from kmeans_module import UndefinedMeasure, adjusted_rand_index, silhouette
@@ -62,8 +63,9 @@ class VersionComparison:
         mine, theirs = ModelCard.read(before[0]), ModelCard.read(after[0])
         if mine.feature_names != theirs.feature_names:
             raise NotComparable(
-                f"{after[1]} takes the columns {', '.join(theirs.feature_names)}, and {before[1]} "
-                f"takes {', '.join(mine.feature_names)}: compare models of the same columns"
+                f"{after[1]} takes the columns {shorten_names(theirs.feature_names)}, and "
+                f"{before[1]} takes {shorten_names(mine.feature_names)}: compare models of the "
+                "same columns"
             )
         raw = sample_rows.read(after[0]) if rows is None else rows
         one, other = answer_rows(before[0], raw, mine), answer_rows(after[0], raw, mine)

@@ -1,24 +1,28 @@
 """Files whose columns have Arrow types: Parquet and Arrow IPC, by pyarrow.
 
-Integers, floats and decimals are numbers, also when dictionary-encoded; booleans, texts, dates and
-nested columns are not. A null and a NaN are missing values.
+Integers, floats and decimals are numbers, also when dictionary-encoded, and booleans are 0 and 1.
+Lists of them and tensors of a fixed shape are vectors; texts, dates and other nested columns are no
+numbers. A null, a NaN and an empty list are missing values.
 """
 
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from .columns import NO_VALUES, NUMBERS, ColumnKind, require_unique_names
+from .columns import NO_VALUES, NUMBERS, ColumnKind, require_unique_names, vectors
 from .errors import UnreadableFile
-from .record_batches import keep_columns, read_points
-from .table import Chunk, Table
+from .parquet_footer import has_null_vectors, read_without_note
+from .record_batches import is_list, keep_columns, list_lengths, read_points
+from .table import Chunk, Fault, Table
 
 #: Numbers in a block.
 _BLOCK_NUMBERS: Final = 2**20
@@ -26,6 +30,9 @@ _BLOCK_NUMBERS: Final = 2**20
 #: Bytes of a Parquet column that are read at a time. Without a bound, and with the buffering ahead
 #: that is pyarrow's rule, the whole file ends up in memory.
 _READ_BYTES: Final = 2**20
+
+#: Rows with a vector that tell how wide its column is.
+_FIRST_ROWS: Final = 100
 
 #: The types whose every value float32 holds exactly.
 _EXACT_IN_FLOAT32: Final = (
@@ -35,6 +42,7 @@ _EXACT_IN_FLOAT32: Final = (
     pa.int16(),
     pa.uint8(),
     pa.uint16(),
+    pa.bool_(),
 )
 
 
@@ -71,7 +79,21 @@ class ArrowTable(Table):
         """These columns of the rows after the first ``start``, at most ``rows`` at a time."""
 
     def _kinds(self) -> Mapping[str, ColumnKind]:
-        return {name: _kind(kind) for name, kind in self._types.items()}
+        return {name: _kind(kind) for name, kind in self._types.items()} | self._vector_kinds
+
+    @cached_property
+    def _vector_kinds(self) -> dict[str, ColumnKind]:
+        names = [name for name, kind in self._types.items() if _is_vector(kind)]
+        with self._explain_errors():
+            return {name: self._vector_kind(name) for name in names}
+
+    def _vector_kind(self, name: str) -> ColumnKind:
+        """As wide as most of the first rows that have a value."""
+        for batch in self._batches([name], 0, _FIRST_ROWS):
+            lengths = list_lengths(batch.column(name))
+            if lengths.any():
+                return vectors(int(np.bincount(lengths[lengths > 0]).argmax()))
+        return NO_VALUES
 
     def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
         return {column: self._types[column] for column in keep}
@@ -80,13 +102,22 @@ class ArrowTable(Table):
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
     ) -> Iterator[Chunk]:
         self.check(columns, keep)
-        is_narrow = all(self._types[column] in _EXACT_IN_FLOAT32 for column in columns)
+        kinds = self._kinds()
+        widths = {column: self._width(column, kinds[column]) for column in columns}
+        is_narrow = all(_element(self._types[column]) in _EXACT_IN_FLOAT32 for column in columns)
         dtype = pa.float32() if is_narrow else pa.float64()
-        rows = min(2**16, max(1, _BLOCK_NUMBERS // len(columns)))
-        try:
+        rows = min(2**16, max(1, _BLOCK_NUMBERS // sum(widths.values())))
+        with self._explain_errors():
             for batch in self._batches(list(dict.fromkeys([*columns, *keep])), start, rows):
-                kept = keep_columns(batch, self.column_types(keep), {})
-                yield Chunk(read_points(batch, columns, dtype), kept)
+                faults: dict[int, Fault] = {}
+                points = read_points(batch, widths, dtype, faults)
+                yield Chunk(points, keep_columns(batch, self.column_types(keep), faults), faults)
+
+    @contextmanager
+    def _explain_errors(self) -> Iterator[None]:
+        """Raise UnreadableFile for what pyarrow raises."""
+        try:
+            yield
         except (pa.ArrowException, OSError) as error:
             raise self._unreadable_error(error) from None
 
@@ -99,13 +130,18 @@ class ParquetTable(ArrowTable):
     """A Parquet file."""
 
     kind = "Parquet"
+    _footer: pq.FileMetaData | None = None
 
     def _read_schema(self) -> tuple[pa.Schema, int | None]:
         with pq.ParquetFile(self._path) as file:
+            if has_null_vectors(file):
+                self._footer = read_without_note(self._path)
             return file.schema_arrow, file.metadata.num_rows
 
     def _batches(self, columns: Sequence[str], start: int, rows: int) -> Generator[pa.RecordBatch]:
-        with pq.ParquetFile(self._path, pre_buffer=False, buffer_size=_READ_BYTES) as file:
+        with pq.ParquetFile(
+            self._path, metadata=self._footer, pre_buffer=False, buffer_size=_READ_BYTES
+        ) as file:
             groups: list[int] = []
             for group in range(file.metadata.num_row_groups):
                 size = file.metadata.row_group(group).num_rows
@@ -160,7 +196,21 @@ def _skip_rows(start: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Rec
 
 
 def _kind(kind: pa.DataType) -> ColumnKind:
+    """What a column of this type holds; of a vector, its values tell more."""
     if pt.is_null(kind):
         return NO_VALUES
-    is_numeric = pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind)
-    return NUMBERS if is_numeric else ColumnKind(False, str(kind))
+    return NUMBERS if _is_number(kind) else ColumnKind(False, str(kind))
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pt.is_integer(kind) or pt.is_floating(kind) or pt.is_decimal(kind) or pt.is_boolean(kind)
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    return is_list(kind) and _is_number(_element(kind))
+
+
+def _element(kind: pa.DataType) -> pa.DataType:
+    """The type of the numbers in a list or a tensor; other types are their own."""
+    element: pa.DataType = getattr(kind, "value_type", kind)
+    return element

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from export.feature_names import group_vectors, shorten_names, vector_features
+
 from .errors import ColumnMismatch, NoRows
 from .messages import format_count
 
@@ -29,8 +31,8 @@ MISSING_WORDS: Final = "an empty cell, NA or NaN"
 class ColumnKind:
     """What a column holds: numbers, something else, or (``is_numeric`` None) no values at all.
 
-    ``holds`` says it in words, as in "text ('Adelie')" or "no values". ``width`` is how many numbers
-    a value has: more than one is a vector.
+    ``holds`` says it in words, as in "text ('Adelie')" or "no values". ``width`` is how many
+    numbers a value has: more than one is a vector.
     """
 
     is_numeric: bool | None
@@ -53,21 +55,27 @@ class ColumnSelection:
     """The numeric columns of tables.
 
     Attributes:
-        names: those that are used, in the order of the first table.
+        widths: those that are used, in the order of the first table, and how many numbers each
+            gives.
         left_out: what each of the others holds.
         is_headerless: whether the names look like a row of numbers.
     """
 
-    names: tuple[str, ...]
+    widths: Mapping[str, int]
     left_out: Mapping[str, str]
     is_headerless: bool = False
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.widths)
+
     def notes(self) -> list[str]:
         """What a user is told of it, a line each."""
-        lines = [f"took {format_count(len(self.names), 'numeric column')}: {', '.join(self.names)}"]
+        shown = shorten_names(expand_columns(self.widths))
+        lines = [f"took {format_count(len(self.widths), 'numeric column')}: {shown}"]
         if self.left_out:
-            others = ", ".join(
-                f"{name or '(unnamed)'}: {holds}" for name, holds in self.left_out.items()
+            others = shorten_names(
+                [f"{name or '(unnamed)'}: {holds}" for name, holds in self.left_out.items()]
             )
             lines.append(f"left out {format_count(len(self.left_out), 'column')} ({others})")
         if self.is_headerless:
@@ -98,33 +106,72 @@ def select_numeric_columns(tables: Sequence["Table"]) -> ColumnSelection:
             break
         later = table.kinds()
         kinds |= {name: later[name] for name in pending}
-    names = tuple(name for name in first.columns if kinds[name].is_numeric)
+    widths = {name: kinds[name].width for name in first.columns if kinds[name].is_numeric}
     left_out = {name: kind.holds for name, kind in kinds.items() if not kind.is_numeric}
     if all(kind == NO_VALUES for kind in kinds.values()):
         files = ", ".join(table.name for table in tables)
         raise NoRows(f"{files}: has no row with a value; give at least one row of numbers")
-    if not names:
+    if not widths:
         held = "; ".join(f"{name!r} holds {holds}" for name, holds in left_out.items())
         raise ColumnMismatch(f"{first.name}: no column holds numbers ({held})")
     is_headerless = first.has_names and all(_is_number(name) for name in first.columns if name)
-    return ColumnSelection(names, left_out, is_headerless)
+    return ColumnSelection(widths, left_out, is_headerless)
 
 
-def select_model_columns(table: "Table", feature_names: Sequence[str]) -> tuple[str, ...]:
-    """The columns of ``table`` that the model takes, in the order that it takes them.
+def column_widths(tables: Sequence["Table"], columns: Sequence[str]) -> dict[str, int]:
+    """How many numbers each of these columns gives, by the first table in which it has a value.
 
-    By name; a table without names of its own is also taken by place, when its width is the model's.
-    Raises ColumnMismatch.
+    Raises ColumnMismatch where a table lacks one, or two columns give features of one name.
     """
-    if set(feature_names) <= set(table.columns) or table.has_names:
-        require_columns(table, feature_names)
-        return tuple(feature_names)
-    if len(table.columns) != len(feature_names):
-        raise ColumnMismatch(
-            f"{table.name}: has {len(table.columns)} columns, and the model takes "
-            f"{len(feature_names)}: {', '.join(feature_names)}"
-        )
-    return table.columns
+    widths: dict[str, int] = {}
+    for table in tables:
+        require_columns(table, columns)
+    for table in tables:
+        kinds = table.kinds()
+        found = {name: kinds[name].width for name in columns if kinds[name] != NO_VALUES}
+        widths = found | widths
+        if len(widths) == len(columns):
+            break
+    ordered = {name: widths.get(name, 1) for name in columns}
+    names = expand_columns(ordered)
+    groups = group_vectors(names)
+    for column, width in ordered.items():
+        if width > 1 and (len(set(names)) < len(names) or (column, width) not in groups):
+            raise ColumnMismatch(
+                f"{tables[0].name}: the numbers of the vectors in {column!r} are called "
+                f"{column}[0] to {column}[{width - 1}], and a column beside it has such a name; "
+                "rename one of the two columns"
+            )
+    return ordered
+
+
+def expand_columns(widths: Mapping[str, int]) -> tuple[str, ...]:
+    """The names of the features that columns of these widths are, side by side."""
+    return tuple(name for item in widths.items() for name in vector_features(*item))
+
+
+def select_model_columns(table: "Table", feature_names: Sequence[str]) -> dict[str, int]:
+    """The columns of ``table`` that the model takes, in its order, and the width of each.
+
+    By name; features of a vector may also be columns of their own. A table without names of its own
+    is also taken by place, when its width is the model's. Raises ColumnMismatch.
+    """
+    there = set(table.columns)
+    if not table.has_names and not set(feature_names) <= there:
+        if len(table.columns) != len(feature_names):
+            raise ColumnMismatch(
+                f"{table.name}: has {len(table.columns)} columns, and the model takes "
+                f"{len(feature_names)}: {shorten_names(feature_names)}"
+            )
+        return dict.fromkeys(table.columns, 1)
+    widths: dict[str, int] = {}
+    for column, width in group_vectors(feature_names):
+        # A file has the features of a vector as one column of lists, or each as its own column.
+        each = vector_features(column, width)
+        is_flat = any(name in there for name in each)
+        widths |= dict.fromkeys(each, 1) if is_flat else {column: width}
+    require_columns(table, list(widths))
+    return widths
 
 
 def unused_columns_note(tables: Iterable["Table"], used: Iterable[str]) -> str | None:
@@ -132,7 +179,9 @@ def unused_columns_note(tables: Iterable["Table"], used: Iterable[str]) -> str |
     given = [column for table in tables if table.has_names for column in table.columns]
     taken = set(used)
     unused = [column for column in dict.fromkeys(given) if column not in taken]
-    return f"ignored {format_count(len(unused), 'column')}: {', '.join(unused)}" if unused else None
+    if not unused:
+        return None
+    return f"ignored {format_count(len(unused), 'column')}: {shorten_names(unused)}"
 
 
 def require_columns(table: "Table", wanted: Sequence[str]) -> None:
@@ -140,20 +189,30 @@ def require_columns(table: "Table", wanted: Sequence[str]) -> None:
 
     Raises ColumnMismatch: names those that it lacks, and those that it has.
     """
-    lacking = [column for column in wanted if column not in table.columns]
+    there = set(table.columns)
+    lacking = [column for column in wanted if column not in there]
     if not lacking:
         return
     near = get_close_matches(lacking[0], table.columns, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ColumnMismatch(
-        f"{table.name}: no column {', '.join(map(repr, lacking))}{hint} "
-        f"(it has {', '.join(table.columns)})"
+        f"{table.name}: no column {shorten_names(list(map(repr, lacking)))}{hint} "
+        f"(it has {shorten_names(table.columns)})"
     )
 
 
+def require_width(table: "Table", column: str, kind: ColumnKind, width: int) -> None:
+    """Check that what a column holds, if anything, has so many numbers. Raises ColumnMismatch."""
+    if kind.is_numeric and kind.width != width:
+        raise ColumnMismatch(
+            f"{table.name}: column {column!r} holds {kind.holds}, and {vectors(width).holds} are "
+            "needed"
+        )
+
+
 def require_numbers(table: "Table", column: str, kind: ColumnKind) -> None:
-    """Check that a column holds numbers. Raises ColumnMismatch."""
-    if not kind.is_numeric:
+    """Check that a column holds numbers, or no values at all. Raises ColumnMismatch."""
+    if kind.is_numeric is False:
         raise ColumnMismatch(
             f"{table.name}: column {column!r} holds {kind.holds}, not numbers; "
             "leave it out, or write it as a number"

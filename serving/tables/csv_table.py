@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, Self, TextIO
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +36,7 @@ from .columns import (
     require_unique_names,
 )
 from .csv_quotes import QuoteWatcher
-from .errors import UnreadableFile
+from .errors import ColumnMismatch, UnreadableFile
 from .record_batches import keep_columns, read_points
 from .table import Chunk, Fault, Table
 
@@ -100,6 +100,16 @@ class CsvTable(Table):
                 if len(_parse_numbers(present)[1]) == len(present) > 0:
                     require_numbers(self, column, _text_kind(present[0].as_py()))
 
+    def with_widths(self, widths: Mapping[str, int]) -> Self:
+        for column, width in widths.items():
+            if width > 1:
+                raise ColumnMismatch(
+                    f"{self.name}: column {column!r} has one value a row, and vectors of {width} "
+                    f"numbers are needed; write them as the columns {column}[0] to "
+                    f"{column}[{width - 1}]"
+                )
+        return self
+
     def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
         """Text, as it stands in the file."""
         return dict.fromkeys(keep, pa.string())
@@ -108,6 +118,7 @@ class CsvTable(Table):
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
     ) -> Iterator[Chunk]:
         require_columns(self, [*columns, *keep])
+        widths = dict.fromkeys(columns, 1)
         row = 0
         if not set(columns).isdisjoint(keep):
             # What is kept is text, and what is taken for a number is none any more.
@@ -120,7 +131,8 @@ class CsvTable(Table):
                     picked = batch.slice(max(0, start - begins))
                     faults: dict[int, Fault] = {}
                     kept = keep_columns(picked, self.column_types(keep), faults)
-                    yield Chunk(read_points(picked, columns, pa.float64()), kept, faults)
+                    points = read_points(picked, widths, pa.float64(), faults)
+                    yield Chunk(points, kept, faults)
         except pa.ArrowInvalid:
             yield from self._text_chunks(columns, keep, max(start, row))
 

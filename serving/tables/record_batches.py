@@ -1,22 +1,93 @@
 """Record batches of pyarrow as points, and as columns that are carried along."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as pt
+from numpy.typing import NDArray
 
 from .table import Block, Fault
 
 
-def read_points(batch: pa.RecordBatch, columns: Sequence[str], dtype: pa.DataType) -> Block:
-    """Numeric columns as an array [n, len(columns)] of ``dtype``; null becomes NaN.
+def read_points(
+    batch: pa.RecordBatch, widths: Mapping[str, int], dtype: pa.DataType, faults: dict[int, Fault]
+) -> Block:
+    """Columns of numbers and vectors, side by side, as an array [n, sum of widths] of ``dtype``.
 
-    A decimal or a large integer is rounded to the nearest float.
+    Null becomes NaN, as does a vector that is empty, or has another length than its column's width,
+    which is a fault of its row; a row may have one already. A decimal or a large integer is rounded
+    to the nearest float.
     """
-    schema = pa.schema([(column, dtype) for column in columns])
-    cast = batch.select(list(columns)).cast(schema, safe=False)
-    return cast.to_tensor(null_to_nan=True, row_major=True).to_numpy()
+    if all(width == 1 and not is_list(batch.column(name).type) for name, width in widths.items()):
+        schema = pa.schema([(name, dtype) for name in widths])
+        cast = batch.select(list(widths)).cast(schema, safe=False)
+        return cast.to_tensor(null_to_nan=True, row_major=True).to_numpy()
+    blocks = [
+        _read_vectors(name, batch.column(name), width, dtype, faults)
+        for name, width in widths.items()
+    ]
+    return blocks[0] if len(blocks) == 1 else np.hstack(blocks)
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether its values are lists, or tensors, which are lists of a fixed length."""
+    return (
+        pt.is_list(kind)
+        or pt.is_large_list(kind)
+        or pt.is_fixed_size_list(kind)
+        or pt.is_list_view(kind)
+        or pt.is_large_list_view(kind)
+        or isinstance(kind, pa.FixedShapeTensorType)
+    )
+
+
+def storage_type(kind: pa.DataType) -> pa.DataType:
+    """The lists that tensors are stored as; other types are their own."""
+    return kind.storage_type if isinstance(kind, pa.FixedShapeTensorType) else kind
+
+
+def list_lengths(cells: "pa.Array[Any]") -> NDArray[np.int64]:
+    """The length of each list; 0 where it is null. Raises pyarrow.ArrowInvalid."""
+    # An Arrow file can say that a list lies where there is no memory.
+    cells.validate(full=True)
+    lengths = pc.list_value_length(_storage(cells)).fill_null(0).cast(pa.int64())
+    found: NDArray[np.int64] = lengths.to_numpy()
+    return found
+
+
+def _read_vectors(
+    name: str,
+    cells: "pa.Array[Any]",
+    width: int,
+    dtype: pa.DataType,
+    faults: dict[int, Fault],
+) -> Block:
+    """One column as an array [n, width]: a view of its own numbers where that is possible."""
+    if not is_list(cells.type):
+        numbers = cells.cast(dtype, safe=False).to_numpy(zero_copy_only=False)
+        return np.broadcast_to(numbers[:, np.newaxis], (len(cells), width))
+    lengths = list_lengths(cells)
+    has_width = lengths == width
+    if not has_width.all():
+        for row in np.flatnonzero(~has_width & (lengths > 0)).tolist():
+            reason = f"holds a vector of {lengths[row]} numbers, and {width} are needed"
+            faults.setdefault(row, Fault(name, reason))
+        cells = cells.filter(pa.array(has_width))
+    flat = _storage(cells).flatten().cast(dtype, safe=False).to_numpy(zero_copy_only=False)
+    vectors: Block = flat.reshape(-1, width)
+    if len(vectors) == len(lengths):
+        return vectors
+    block = np.full((len(lengths), width), np.nan, flat.dtype)
+    block[has_width] = vectors
+    return block
+
+
+def _storage(cells: "pa.Array[Any]") -> Any:
+    """The lists of an array of lists or tensors."""
+    return cells.storage if isinstance(cells, pa.ExtensionArray) else cells
 
 
 def keep_columns(

@@ -4,16 +4,18 @@ A missing value is NaN in a block; what counts as missing, ``columns`` says. Row
 1, without a header.
 """
 
+import copy
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import UNNAMED, ColumnKind, require_columns, require_numbers
+from .columns import UNNAMED, ColumnKind, require_columns, require_numbers, require_width
 from .errors import BadCell
 
 if TYPE_CHECKING:
@@ -38,8 +40,9 @@ class Chunk:
     """Some rows of a table.
 
     Attributes:
-        points: the columns asked for, float32 or float64 [n, d]; NaN is a missing value, and fills
-            what a fault leaves open.
+        points: the columns asked for side by side, float32 or float64 [n, d], where a column of
+            vectors is as many as its width; NaN is a missing value, and fills what a fault leaves
+            open.
         kept: n rows of the columns to carry along, None when there are none.
         faults: by the row, counted from 0 in the chunk; at most one a row.
     """
@@ -95,6 +98,9 @@ class Table(ABC):
     has_names: bool = True
     rows: int | None = None
 
+    #: The widths that ``with_widths`` has set.
+    _widths: Mapping[str, int] = MappingProxyType({})
+
     @property
     def estimated_rows(self) -> int | None:
         return self.rows
@@ -103,6 +109,16 @@ class Table(ABC):
         """What each column holds, by the first value that is not missing, or by its type."""
         kinds = self._kinds()
         return {name: kinds[name] if name else UNNAMED for name in self.columns}
+
+    def with_widths(self, widths: Mapping[str, int]) -> Self:
+        """This table, whose values in these columns are to have so many numbers each.
+
+        A vector of another length is a fault of its row, and a column without values is as wide.
+        By default, a column is as wide as most of its first values.
+        """
+        table = copy.copy(self)
+        table._widths = {**self._widths, **widths}
+        return table
 
     @abstractmethod
     def _kinds(self) -> Mapping[str, ColumnKind]:
@@ -117,6 +133,10 @@ class Table(ABC):
         kinds = self._kinds()
         for column in columns:
             require_numbers(self, column, kinds[column])
+            require_width(self, column, kinds[column], self._width(column, kinds[column]))
+
+    def _width(self, column: str, kind: ColumnKind) -> int:
+        return self._widths.get(column, kind.width)
 
     @abstractmethod
     def column_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
@@ -144,7 +164,7 @@ class Table(ABC):
         return f"row {row} (counted from 1)"
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
-        """The rows in order, in blocks float32 or float64 [n, len(columns)] of bounded memory.
+        """The rows in order, in blocks float32 or float64 [n, d] of bounded memory; d as in Chunk.
 
         Raises:
             ColumnMismatch: a column is not there, or its type holds no numbers.

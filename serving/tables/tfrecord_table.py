@@ -1,12 +1,13 @@
 """TFRecord files of tf.train.Example, plain or gzip, by TensorFlow.
 
-The features of the first records are the columns, by name. A feature that is not there, or is NaN,
-is a missing value.
+The features of the first records are the columns, by name; a list of several numbers is a vector.
+A feature that is not there, is an empty list, or is NaN, is a missing value.
 """
 
 import gzip
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,7 +18,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from .columns import NUMBERS, ColumnKind
+from .columns import ColumnKind, vectors
 from .errors import ColumnMismatch, UnreadableFile
 from .record_batches import keep_columns, read_points
 from .table import Chunk, Fault, Table
@@ -53,12 +54,17 @@ class TfRecordTable(Table):
         self._record_bytes = 1
         self._lists: dict[str, str] = {}
         self._found: dict[str, ColumnKind] = {}
+        lengths: dict[str, Counter[int]] = {}
         for record in next(self._records(0, _FIRST_RECORDS), ()):
             self._record_bytes = max(self._record_bytes, len(record) + _FRAME_BYTES)
             for name, kind, values in _features(record) or ():
-                if values and name not in self._lists:
-                    self._lists[name] = kind
-                    self._found[name] = _kind(kind, values)
+                if values:
+                    lengths.setdefault(name, Counter())[len(values)] += 1
+                    if self._lists.setdefault(name, kind) == "bytes_list":
+                        text = ColumnKind(False, _describe(kind, values))
+                        self._found.setdefault(name, text)
+        for name in self._lists.keys() - self._found.keys():
+            self._found[name] = vectors(lengths[name].most_common(1)[0][0])
         if not self._lists:
             raise UnreadableFile(
                 f"{self.name}: no tf.train.Example with a feature is among its first records"
@@ -84,12 +90,17 @@ class TfRecordTable(Table):
                 )
 
     def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
-        return {name: _LISTS[self._lists[name]][1] for name in keep}
+        return {name: self._type(name) for name in keep}
+
+    def _type(self, name: str) -> pa.DataType:
+        kind = _LISTS[self._lists[name]][1]
+        return pa.list_(kind) if self._found[name].width > 1 else kind
 
     def chunks(
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
     ) -> Iterator[Chunk]:
         self.check(columns, keep)
+        widths = {column: self._width(column, self._found[column]) for column in columns}
         names = list(dict.fromkeys([*columns, *keep]))
         features = {
             name: tf.io.RaggedFeature(_LISTS[self._lists[name]][0], row_splits_dtype=tf.int64)
@@ -102,14 +113,14 @@ class TfRecordTable(Table):
             faults: dict[int, Fault] = {}
             try:
                 parsed = tf.io.parse_example(records, features)
-                cells = {name: _first_values(name, parsed[name], faults) for name in names}
+                cells = {name: self._read_cells(name, parsed[name], faults) for name in names}
             except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
                 # One of them is no Example, or has another type: look at each. TensorFlow's message
                 # quotes the bytes of what is none.
                 cells = self._parse_each(records, names, keep, faults)
             batch = pa.record_batch(list(cells.values()), list(cells))
             kept = keep_columns(batch, self.column_types(keep), faults)
-            yield Chunk(read_points(batch, columns, dtype), kept, faults)
+            yield Chunk(read_points(batch, widths, dtype, faults), kept, faults)
 
     def place(self, row: int) -> str:
         return f"record {row} (counted from 1)"
@@ -152,14 +163,31 @@ class TfRecordTable(Table):
                 if name not in cells or not values:
                     continue
                 is_other = kind != (first := self._lists[name])
-                if len(values) > 1 or (is_other and "bytes_list" in (kind, first)):
-                    faults.setdefault(row, Fault(name, f"holds {_kind(kind, values).holds}"))
+                is_vector = self._found[name].width > 1
+                is_list = len(values) > 1 and not is_vector
+                if is_list or (is_other and "bytes_list" in (kind, first)):
+                    faults.setdefault(row, Fault(name, f"holds {_describe(kind, values)}"))
                 elif is_other and name in keep:
                     reason = f"holds {values[0]} as {kind}, and the first records have {first}"
                     faults.setdefault(row, Fault(name, reason))
                 else:
-                    cells[name][row] = values[0]
-        return {name: _array(self._lists[name], cells[name]) for name in names}
+                    cells[name][row] = list(values) if is_vector else values[0]
+        return {name: self._array(name, cells[name]) for name in names}
+
+    def _read_cells(self, name: str, ragged: Any, faults: dict[int, Fault]) -> "pa.Array[Any]":
+        if self._found[name].width == 1:
+            return _first_values(name, ragged, faults)
+        splits, values = pa.array(ragged.row_splits.numpy()), pa.array(ragged.values.numpy())
+        lists: pa.Array[Any] = pa.LargeListArray.from_arrays(splits, values)
+        return lists
+
+    def _array(self, name: str, values: Sequence[Any]) -> "pa.Array[Any]":
+        if self._found[name].width == 1:
+            return _array(self._lists[name], values)
+        flat = _array(self._lists[name], [each for row in values for each in row or ()])
+        splits = np.cumsum([0, *(len(row or ()) for row in values)])
+        lists: pa.Array[Any] = pa.LargeListArray.from_arrays(pa.array(splits), flat)
+        return lists
 
 
 def _features(record: bytes) -> Iterator[tuple[str, str, Sequence[Any]]] | None:
@@ -175,12 +203,12 @@ def _features(record: bytes) -> Iterator[tuple[str, str, Sequence[Any]]] | None:
     )
 
 
-def _kind(kind: str, values: Sequence[Any]) -> ColumnKind:
+def _describe(kind: str, values: Sequence[Any]) -> str:
     if len(values) > 1:
-        return ColumnKind(False, f"a list of {len(values)} values")
+        return f"a list of {len(values)} values"
     if kind == "bytes_list":
-        return ColumnKind(False, f"text ({values[0][:40].decode(errors='replace')!r})")
-    return NUMBERS
+        return f"text ({values[0][:40].decode(errors='replace')!r})"
+    return "numbers"
 
 
 def _first_values(name: str, ragged: Any, faults: dict[int, Fault]) -> "pa.Array[Any]":

@@ -8,13 +8,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import require_columns, to_float32
+from export.feature_names import group_vectors, shorten_names
+
+from .columns import column_widths, expand_columns, select_model_columns, to_float32
 from .errors import BadCell, NoRows
 from .messages import describe_not_finite, format_count
 from .table import Block, Table
 
 #: A column whose values float32 moves by more than this part of its spread is warned of.
 _ROUNDING: Final = 1e-3
+
+#: Columns that are warned of by name.
+_WARNED: Final = 10
 
 #: Rows that are rounded at a time.
 _ROWS: Final = 2**16
@@ -25,10 +30,10 @@ class TrainingRows:
     """Rows ready for a fit.
 
     Attributes:
-        columns: the names of the d columns.
+        columns: the names of the d features: of a column, or of a number of its vectors.
         points: float32 or float64 [n, d], finite.
         rows_read: n and those that were left out.
-        missing: for each column that has some, the number of missing values.
+        missing: for each column of the files that has some, the number of missing values.
         zero_rows: the rows that were left out because they are zeros alone.
     """
 
@@ -46,7 +51,7 @@ class TrainingRows:
         """What a user is told of rows that were left out and of digits that are lost."""
         lines = []
         if incomplete := self.rows_left_out - self.zero_rows:
-            lacking = ", ".join(f"{name}: {count}" for name, count in self.missing.items())
+            lacking = shorten_names([f"{name}: {count}" for name, count in self.missing.items()])
             lines.append(
                 f"left out {incomplete:,} of {format_count(self.rows_read, 'row')} "
                 f"with a missing value ({lacking})"
@@ -56,11 +61,14 @@ class TrainingRows:
                 f"left out {format_count(self.zero_rows, 'row')} of zeros, which have no direction "
                 "for cosine distance"
             )
+        lost = columns_beyond_float32(self.points, self.columns)
         lines += [
             f"warning: column {name!r} loses digits as float32, which the model takes: its values "
             "are large and lie close together; subtract a constant from it"
-            for name in columns_beyond_float32(self.points, self.columns)
+            for name in lost[:_WARNED]
         ]
+        if more := lost[_WARNED:]:
+            lines.append(f"warning: so do {format_count(len(more), 'column')} more")
         return lines
 
 
@@ -73,6 +81,8 @@ def read_training_rows(
 ) -> TrainingRows:
     """Read these columns of all tables; rows with a missing value are left out and counted.
 
+    A column of vectors is as many features as its width; in each table it is to have the same.
+
     Args:
         skip_zero_rows: whether to leave out rows that float32 has as zeros alone, too: they have no
             direction for cosine distance.
@@ -80,33 +90,64 @@ def read_training_rows(
 
     Raises:
         ColumnMismatch: a table lacks a column, or it holds no numbers.
-        BadCell: a cell is not a number, is infinite or beyond float32.
+        BadCell: a cell is not a number, is infinite or beyond float32, or a vector has another
+            length than its column.
         UnreadableFile: a file is damaged.
         NoRows: there is no row, or none that is not left out.
     """
+    widths = column_widths(tables, columns)
+    given = [(table.with_widths(widths), columns) for table in tables]
+    return _read(given, widths, skip_zero_rows=skip_zero_rows, on_rows=on_rows)
+
+
+def read_model_rows(
+    tables: Sequence[Table],
+    feature_names: Sequence[str],
+    *,
+    on_rows: Callable[[int], None] | None = None,
+) -> TrainingRows:
+    """Read what a model takes of all tables, by the names of its features.
+
+    Raises as ``read_training_rows`` does.
+    """
+    given = []
     for table in tables:
-        require_columns(table, columns)
+        columns = select_model_columns(table, feature_names)
+        given.append((table.with_widths(columns), list(columns)))
+    return _read(given, dict(group_vectors(feature_names)), on_rows=on_rows)
+
+
+def _read(
+    given: Sequence[tuple[Table, Sequence[str]]],
+    widths: Mapping[str, int],
+    *,
+    skip_zero_rows: bool = False,
+    on_rows: Callable[[int], None] | None = None,
+) -> TrainingRows:
+    """Read these columns of each table, which side by side are columns of these widths."""
+    features = expand_columns(widths)
+    starts = np.cumsum([0, *widths.values()])[:-1]
     complete: deque[Block] = deque()
-    missing = np.zeros(len(columns), np.int64)
+    missing = np.zeros(len(widths), np.int64)
     rows_read = 0
-    for table in tables:
+    for table, columns in given:
         before = 0
         for block in table.blocks(columns):
-            _check_finite(table, columns, block, before)
-            absent = np.isnan(block)
+            _check_finite(table, features, block, before)
+            absent = np.logical_or.reduceat(np.isnan(block), starts, axis=1)
             missing += absent.sum(axis=0)
             complete.append(block[~absent.any(axis=1)])
             before += len(block)
             if on_rows is not None:
                 on_rows(len(block))
         rows_read += before
-    names = ", ".join(table.name for table in tables)
+    names = ", ".join(table.name for table, _ in given)
     if not rows_read:
         raise NoRows(f"{names}: has a header and no rows; give at least one row")
-    counts = {name: int(n) for name, n in zip(columns, missing, strict=True) if n}
-    points = _concat(complete, len(columns))
+    counts = {name: int(n) for name, n in zip(widths, missing, strict=True) if n}
+    points = _concat(complete, len(features))
     if not len(points):
-        lacking = ", ".join(f"{name!r} lacks {count}" for name, count in counts.items())
+        lacking = shorten_names([f"{name!r} lacks {count}" for name, count in counts.items()])
         raise NoRows(
             f"{names}: each of the {rows_read} rows has a missing value "
             f"({lacking}); choose other columns with --columns"
@@ -120,7 +161,7 @@ def read_training_rows(
                 f"{names}: every row is of zeros, which have no direction for cosine distance; "
                 "use euclidean distance"
             )
-    return TrainingRows(tuple(columns), points, rows_read, counts, zero_rows)
+    return TrainingRows(features, points, rows_read, counts, zero_rows)
 
 
 def columns_beyond_float32(

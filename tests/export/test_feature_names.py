@@ -16,6 +16,7 @@ from export.feature_names import group_vectors, shorten_names, vector_features
             ["e[0][0]", "e[0][1]", "two\nlines[0]", "two\nlines[1]"],
             (("e[0]", 2), ("two\nlines", 2)),
         ),
+        (["e[0]", "e[1]", "e"], (("e[0]", 1), ("e[1]", 1), ("e", 1))),
         ([], ()),
     ],
 )

@@ -42,5 +42,5 @@ def write_tfrecord(path: Path, rows: list[Any], compression: str = "") -> Path:
 
 
 def read_all(table: Table, columns: Sequence[str]) -> NDArray[np.float64]:
-    blocks = [np.empty((0, len(columns))), *table.blocks(columns)]
-    return np.concatenate(blocks).astype(np.float64)
+    blocks = list(table.blocks(columns))
+    return np.concatenate(blocks or [np.empty((0, len(columns)))]).astype(np.float64)

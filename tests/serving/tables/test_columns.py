@@ -56,8 +56,10 @@ def test_an_array_is_taken_by_name_where_it_has_the_names_and_else_by_place(
 ) -> None:
     np.save(tmp_path / "rows.npy", np.zeros((1, 3)))
     table = open_table(tmp_path / "rows.npy")
-    assert select_model_columns(table, ["feature_2", "feature_0"]) == ("feature_2", "feature_0")
-    assert select_model_columns(table, ["a", "b", "c"]) == ("feature_0", "feature_1", "feature_2")
+    by_name = list(select_model_columns(table, ["feature_2", "feature_0"]))
+    assert by_name == ["feature_2", "feature_0"]
+    by_place = list(select_model_columns(table, ["a", "b", "c"]))
+    assert by_place == ["feature_0", "feature_1", "feature_2"]
     with pytest.raises(ColumnMismatch, match="has 3 columns, and the model takes 2: a, b"):
         select_model_columns(table, ["a", "b"])
 

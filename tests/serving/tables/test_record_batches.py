@@ -16,7 +16,7 @@ BATCH = pa.record_batch(
 
 
 def test_points_come_in_the_order_asked_for_with_null_as_nan_and_large_integers_rounded() -> None:
-    points = read_points(BATCH, ["y", "x"], pa.float64())
+    points = read_points(BATCH, {"y": 1, "x": 1}, pa.float64(), {})
     assert points.dtype == np.float64
     np.testing.assert_array_equal(points, [[0.5, 1], [1.5, np.nan], [np.nan, 2.0**53]])
 
