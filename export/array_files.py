@@ -10,9 +10,10 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tokenize import TokenError
-from typing import IO, Any, Final
+from typing import IO, Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,15 +68,22 @@ def read_npz(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
 
     Raises InvalidArray, OSError.
     """
+    with open_npz(path) as archive:
+        entries = archive.infolist()
+        claimed = sum(entry.file_size for entry in entries)
+        if claimed > _MOST_BYTES:
+            raise InvalidArray(f"it claims to hold {claimed:,} bytes")
+        for entry in entries:
+            with archive.open(entry) as file:
+                yield entry.filename.removesuffix(".npy"), _read(file, entry.file_size)
+
+
+@contextmanager
+def open_npz(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive of an ``.npz`` file. Raises InvalidArray, also for reading from it; OSError."""
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            claimed = sum(entry.file_size for entry in entries)
-            if claimed > _MOST_BYTES:
-                raise InvalidArray(f"it claims to hold {claimed:,} bytes")
-            for entry in entries:
-                with archive.open(entry) as file:
-                    yield entry.filename.removesuffix(".npy"), _read(file, entry.file_size)
+            yield archive
     # What an archive is broken in decides what is raised; NotImplementedError and RuntimeError are
     # for packings and passwords that no archive of NumPy has.
     except (
@@ -101,6 +109,31 @@ def _check_end(path: Path) -> None:
         raise ArrayCutShort("it is cut short: an archive without its end")
 
 
+class ArrayHeader(NamedTuple):
+    """What the header of an array says of it."""
+
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype[Any]
+
+
+def npz_names(archive: zipfile.ZipFile) -> tuple[str, ...]:
+    """The names of the arrays in an ``.npz`` file, in their order."""
+    names = (entry.filename for entry in archive.infolist())
+    return tuple(name.removesuffix(".npy") for name in names if name.endswith(".npy"))
+
+
+@contextmanager
+def open_npz_array(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[ArrayHeader, IO[bytes]]]:
+    """The header of an array, and the file at its first number.
+
+    Of an array of Python's objects, only the header is of use. Raises InvalidArray.
+    """
+    entry = archive.getinfo(f"{name}.npy")
+    with archive.open(entry) as file:
+        yield _read_header(file, entry.file_size), file
+
+
 def _read(file: IO[bytes], size: int) -> NDArray[Any]:
     _check_header(file, size)
     file.seek(0)
@@ -113,6 +146,12 @@ def _read(file: IO[bytes], size: int) -> NDArray[Any]:
 
 def _check_header(file: IO[bytes], size: int) -> None:
     """Raise InvalidArray where the header claims more than is there, or no numbers."""
+    if _read_header(file, size).dtype.hasobject:
+        raise InvalidArray("it holds objects of Python, which are not read")
+
+
+def _read_header(file: IO[bytes], size: int) -> ArrayHeader:
+    """The header. Raises InvalidArray where it claims more than is there."""
     if not size:
         raise ArrayCutShort("it is empty")
     if _ends_in_header(file.read(12), size):
@@ -122,22 +161,23 @@ def _check_header(file: IO[bytes], size: int) -> None:
         version = np.lib.format.read_magic(file)
         # NumPy warns of a header that it can read only as one of Python 2: it has none of ours.
         with warnings.catch_warnings(action="error"):
-            shape, _, dtype = _HEADERS[version](file)
+            header = ArrayHeader(*_HEADERS[version](file))
     except KeyError:
         raise InvalidArray("its header is of another version of NumPy's format") from None
     # The header is a Python literal; a broken one fails as Python's own parser does.
     except _BROKEN_HEADER as error:
         raise InvalidArray(f"it has no header of NumPy: {error}") from None
-    if dtype.hasobject:
-        raise InvalidArray("it holds objects of Python, which are not read")
-    claimed = math.prod(shape) * dtype.itemsize
-    if any(length < 0 for length in shape):
+    if header.dtype.hasobject:
+        return header
+    claimed = math.prod(header.shape) * header.dtype.itemsize
+    if any(length < 0 for length in header.shape):
         raise InvalidArray(f"its header claims {claimed:,} bytes")
     if claimed > size - file.tell():
         raise ArrayCutShort(
             f"it is cut short: its header claims {claimed:,} bytes, and there are "
             f"{size - file.tell():,}"
         )
+    return header
 
 
 def _ends_in_header(start: bytes, size: int) -> bool:

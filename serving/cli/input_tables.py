@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 #: For the help of commands that read rows.
 FILES_HELP: Final = (
-    "Files of rows, folders or globs: CSV, Parquet, Arrow IPC, .npy, TFRecord; CSV and TFRecord "
-    "also as .gz; - is CSV on stdin."
+    "Files of rows, folders or globs: CSV, Parquet, Arrow IPC, .npy, .npz, JSON lines, TFRecord; "
+    "CSV, JSON lines and TFRecord also as .gz; - is CSV on stdin."
 )
 
 

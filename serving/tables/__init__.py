@@ -1,4 +1,4 @@
-"""Files of rows as tables of named columns: CSV, Parquet, Arrow IPC, .npy and TFRecord.
+"""Files of rows as tables of named columns: CSV, Parquet, Arrow, NumPy, JSON lines and TFRecord.
 
 The public names are those of ``__init__.pyi``; each is imported when it is first asked for, so
 that the parts that need no pyarrow do not wait for it.

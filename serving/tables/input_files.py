@@ -20,6 +20,11 @@ KINDS: Final = {
     ".arrow": "Arrow IPC",
     ".feather": "Arrow IPC",
     ".npy": "NumPy array",
+    ".npz": "NumPy arrays",
+    ".jsonl": "JSON lines",
+    ".jsonl.gz": "JSON lines, gzip",
+    ".ndjson": "JSON lines",
+    ".ndjson.gz": "JSON lines, gzip",
     ".tfrecord": "TFRecord",
     ".tfrecord.gz": "TFRecord, gzip",
 }
@@ -109,6 +114,14 @@ def open_table(path: Path) -> Table:
         from .npy_table import NpyTable
 
         return NpyTable(path)
+    if kind == ".npz":
+        from .npz_table import NpzTable
+
+        return NpzTable(path)
+    if kind.startswith((".jsonl", ".ndjson")):
+        from .json_table import JsonTable
+
+        return JsonTable(path)
     if kind.startswith(".csv"):
         from .csv_table import CsvTable
 

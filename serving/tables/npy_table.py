@@ -1,4 +1,4 @@
-"""NumPy's ``.npy``: one array [n, d] of integers or floats, mapped and not read as a whole.
+"""NumPy's ``.npy``: one array [n, d] of numbers or booleans, mapped and not read as a whole.
 
 Such a file has no names; its columns are called ``feature_0`` to ``feature_<d-1>``. NaN is a
 missing value.
@@ -24,6 +24,20 @@ if TYPE_CHECKING:
 _BLOCK_NUMBERS: Final = 2**20
 
 
+#: The kinds of dtypes that hold numbers, or booleans, which are 0 and 1.
+NUMBER_KINDS: Final = "biuf"
+
+
+def place_names(width: int) -> tuple[str, ...]:
+    """The names of columns that have none."""
+    return tuple(f"feature_{index}" for index in range(width))
+
+
+def is_exact_in_float32(dtype: "np.dtype[Any]") -> bool:
+    """Whether float32 holds its every value, as of float16 and of integers of two bytes."""
+    return dtype.itemsize <= (4 if dtype.kind == "f" else 2)
+
+
 class NpyTable(Table):
     """A ``.npy`` file."""
 
@@ -35,10 +49,8 @@ class NpyTable(Table):
         self._path = path
         self.name = str(path)
         array = self._open()
-        if array.dtype.kind not in "iuf":
-            raise UnreadableFile(
-                f"{self.name}: holds {array.dtype}, and integers or floats are needed"
-            )
+        if array.dtype.kind not in NUMBER_KINDS:
+            raise UnreadableFile(f"{self.name}: holds {array.dtype}, and numbers are needed")
         if array.ndim != 2 or not array.shape[1]:
             raise UnreadableFile(
                 f"{self.name}: holds an array of shape {array.shape}, and [rows, features] is "
@@ -47,7 +59,7 @@ class NpyTable(Table):
         self.rows = len(array)
         # In the order of bytes that this machine has, as Arrow and TensorFlow want it.
         self._dtype = array.dtype.newbyteorder("=")
-        self.columns = tuple(f"feature_{index}" for index in range(array.shape[1]))
+        self.columns = place_names(array.shape[1])
 
     def _kinds(self) -> Mapping[str, ColumnKind]:
         return dict.fromkeys(self.columns, NUMBERS)
@@ -63,14 +75,13 @@ class NpyTable(Table):
         self.check(columns, keep)
         array = self._open()
         picked = [self.columns.index(name) for name in columns]
-        # float32 holds every float16 and every integer of two bytes exactly.
-        narrow = self._dtype.itemsize <= (4 if self._dtype.kind == "f" else 2)
+        dtype = np.float32 if is_exact_in_float32(self._dtype) else np.float64
         rows = max(1, _BLOCK_NUMBERS // array.shape[1])
         for first in range(start, len(array), rows):
             # One copy of whole rows, so that the map is read in order whatever is picked of it.
             block = np.array(array[first : first + rows], self._dtype)
             yield Chunk(
-                np.ascontiguousarray(block[:, picked], np.float32 if narrow else np.float64),
+                np.ascontiguousarray(block[:, picked], dtype),
                 self._record_batch(block, keep),
             )
 

@@ -1,0 +1,276 @@
+"""JSON lines: one object a line, UTF-8, plain or gzip.
+
+The keys of the first objects are the columns. Numbers are numbers, booleans 0 and 1, lists of
+numbers vectors; null, a key that is not there, an empty list and a text for what is missing are
+missing values. Blank lines are no rows. Parsing is pyarrow's; lines in which it meets something
+else are read again by Python's parser, to tell the bad rows from the good ones.
+"""
+
+import gzip
+import io
+import json
+import math
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.json as pajson
+import pyarrow.types as pt
+
+from .columns import MISSING_TEXTS, NO_VALUES, NUMBERS, ColumnKind, vectors
+from .errors import UnreadableFile
+from .record_batches import keep_columns, read_points
+from .table import Chunk, Fault, Table
+
+#: Bytes of lines that are parsed at a time.
+_BLOCK_BYTES: Final = 4 * 2**20
+
+#: The part of a column's values that must be numbers for it to hold numbers, and not text.
+_MOST: Final = 0.9
+
+#: What integers must be below for int64, and the largest up to which float64 has each exactly.
+_INT64_END: Final = 2**63
+_EXACT_IN_FLOAT64: Final = 2**53
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+
+
+class _NotSo(ValueError):
+    """A value is not what its column holds; says what it is."""
+
+
+class JsonTable(Table):
+    """A file of JSON lines."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the first objects. Raises UnreadableFile."""
+        self._path = path
+        self.name = str(path)
+        self._is_gzip = path.suffix.lower() == ".gz"
+        lines = next(self._blocks(), [])
+        objects = [each for line in lines if isinstance(each := _parse_line(line), dict)]
+        if not objects or not any(objects):
+            raise UnreadableFile(
+                f"{self.name}: none of its first lines is a JSON object with a value; write one "
+                'object a line, as in {"x": 1.5}'
+            )
+        self._line_bytes = max(1, sum(map(len, lines)) // len(lines))
+        self.columns = tuple(dict.fromkeys(name for each in objects for name in each))
+        values = {name: [each.get(name) for each in objects] for name in self.columns}
+        self._found = {name: _kind(found) for name, found in values.items()}
+        self._types = {name: _type(found) for name, found in values.items()}
+
+    @property
+    def estimated_rows(self) -> int | None:
+        """By the length of the first lines; None for what is compressed."""
+        return None if self._is_gzip else round(self._path.stat().st_size / self._line_bytes)
+
+    def _kinds(self) -> Mapping[str, ColumnKind]:
+        return self._found
+
+    def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
+        """Other objects and lists are carried along as JSON text."""
+        return {name: self._types[name] for name in keep}
+
+    def chunks(
+        self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
+    ) -> Iterator[Chunk]:
+        self.check(columns, keep)
+        widths = {column: self._width(column, self._found[column]) for column in columns}
+        numbers = {
+            name: pa.list_(pa.float64()) if width > 1 else pa.float64()
+            for name, width in widths.items()
+        }
+        # pyarrow has no numbers that may be booleans.
+        strict = numbers | {
+            name: pa.bool_() for name in columns if pt.is_boolean(self._types[name])
+        }
+        kept_types = self.column_types(keep)
+        # A column that is a feature and is kept is parsed as either.
+        apart = not set(columns).isdisjoint(keep)
+        beside = {} if apart else kept_types
+        row = 0
+        for lines in self._blocks():
+            begins, row = row, row + len(lines)
+            if row <= start:
+                continue
+            given = lines[max(0, start - begins) :]
+            faults: dict[int, Fault] = {}
+            batch = _parse(given, {**strict, **beside}, {**numbers, **beside}, faults)
+            points = read_points(batch, widths, pa.float64(), faults)
+            kept = _parse(given, kept_types, kept_types, faults) if apart else batch
+            yield Chunk(points, keep_columns(kept, kept_types, faults), faults)
+
+    def place(self, row: int) -> str:
+        with self._open() as file:
+            numbers = (number for number, line in enumerate(file, start=1) if line.strip())
+            for count, number in enumerate(numbers, start=1):
+                if count == row:
+                    return f"row {row} (line {number})"
+        return f"row {row}"
+
+    def _blocks(self) -> Iterator[list[bytes]]:
+        """The lines that are not blank, so many bytes at a time. Raises UnreadableFile."""
+        with self._open() as file:
+            is_first = True
+            while lines := file.readlines(_BLOCK_BYTES):
+                if is_first:
+                    lines[0] = lines[0].removeprefix(_BYTE_ORDER_MARK)
+                    is_first = False
+                if filled := [line for line in lines if line.strip()]:
+                    yield filled
+
+    @contextmanager
+    def _open(self) -> Iterator[Any]:
+        try:
+            with self._path.open("rb") as raw:
+                yield gzip.GzipFile(fileobj=raw) if self._is_gzip else raw
+        except (OSError, EOFError, zlib.error) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UnreadableFile(f"{self.name}: cannot be read: {reason}") from None
+
+
+def _parse_line(line: bytes) -> Any:
+    """The value of a line; None where it is no JSON, which no object is."""
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _parse(
+    lines: Sequence[bytes],
+    strict: Mapping[str, pa.DataType],
+    types: Mapping[str, pa.DataType],
+    faults: dict[int, Fault],
+) -> pa.RecordBatch:
+    """The lines as a batch: of strict types where all is, else of types that take more.
+
+    What is none of the latter is null, and a fault of its row.
+    """
+    batch = _parse_block(lines, strict)
+    return _parse_each(lines, types, faults) if batch is None else batch
+
+
+def _parse_block(lines: Sequence[bytes], types: Mapping[str, pa.DataType]) -> pa.RecordBatch | None:
+    """The lines as pyarrow parses them; None where one is not as it should be."""
+    content = b"".join(lines)
+    try:
+        table = pajson.read_json(
+            io.BytesIO(content),
+            read_options=pajson.ReadOptions(use_threads=False, block_size=len(content) + 1),
+            parse_options=pajson.ParseOptions(
+                explicit_schema=pa.schema(types), unexpected_field_behavior="ignore"
+            ),
+        )
+        table.validate(full=True)
+    except pa.ArrowException:
+        return None
+    # Two objects on a line are two rows for pyarrow.
+    if len(table) != len(lines):
+        return None
+    return table.combine_chunks().to_batches()[0]
+
+
+def _parse_each(
+    lines: Sequence[bytes], types: Mapping[str, pa.DataType], faults: dict[int, Fault]
+) -> pa.RecordBatch:
+    """The lines one by one; what is not as it should be is null, and a fault of its row."""
+    cells: dict[str, list[Any]] = {name: [None] * len(lines) for name in types}
+    for row, line in enumerate(lines):
+        found = _parse_line(line)
+        if not isinstance(found, dict):
+            text = line.strip()[:60].decode(errors="replace")
+            faults[row] = Fault("", f"{text!r} is no JSON object; write one object a line")
+            continue
+        for name, kind in types.items():
+            try:
+                cells[name][row] = _convert(found.get(name), kind)
+            except _NotSo as error:
+                faults.setdefault(row, Fault(name, str(error)))
+    return pa.record_batch(
+        [pa.array(cells[name], kind) for name, kind in types.items()], schema=pa.schema(types)
+    )
+
+
+def _convert(value: Any, kind: pa.DataType) -> Any:
+    """A value as its type has it, None where it is missing. Raises _NotSo."""
+    if value is None or pt.is_string(kind):
+        return value if value is None or isinstance(value, str) else json.dumps(value)
+    if _is_missing(value):
+        return None
+    if pt.is_list(kind):
+        if not isinstance(value, list):
+            raise _NotSo(f"{_shorten(value)} is not a list of numbers; write a missing one as null")
+        return [_to_float(each) for each in value]
+    if pt.is_floating(kind):
+        return _to_float(value)
+    is_whole = isinstance(value, int) and abs(value) < _INT64_END
+    if not is_whole or isinstance(value, bool) != pt.is_boolean(kind):
+        holds = "a boolean" if pt.is_boolean(kind) else "a whole number"
+        raise _NotSo(f"{_shorten(value)} is not {holds}, as the first values of the column are")
+    return value
+
+
+def _to_float(value: Any) -> float | None:
+    if _is_missing(value):
+        return None
+    if not _is_number(value):
+        raise _NotSo(f"{_shorten(value)} is not a number; write a missing value as null")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _shorten(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)[:60]
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.strip() in MISSING_TEXTS
+    return value is None or value == [] or value != value  # noqa: PLR0124 (NaN alone differs)
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_number(each) or _is_missing(each) for each in value)
+
+
+def _is_number(value: Any) -> bool:
+    """Also of a boolean, which is 0 or 1."""
+    return isinstance(value, int | float)
+
+
+def _kind(values: Sequence[Any]) -> ColumnKind:
+    """What a column holds, by all these values."""
+    present = [value for value in values if not _is_missing(value)]
+    if not present:
+        return NO_VALUES
+    numbers = sum(map(_is_number, present))
+    lengths = Counter(len(value) for value in present if _is_vector(value))
+    if numbers + lengths.total() < _MOST * len(present):
+        other = next(value for value in present if not _is_number(value) and not _is_vector(value))
+        holds = f"text ({other[:40]!r})" if isinstance(other, str) else f"{_shorten(other)}"
+        return ColumnKind(False, holds)
+    return NUMBERS if numbers >= lengths.total() else vectors(lengths.most_common(1)[0][0])
+
+
+def _type(values: Sequence[Any]) -> pa.DataType:
+    """What a column is carried along as, by all these values: without a loss of digits."""
+    present = [value for value in values if not _is_missing(value)]
+    if not present:
+        return pa.string()
+    if all(isinstance(value, bool) for value in present):
+        return pa.bool_()
+    if all(map(_is_number, present)):
+        largest = max((abs(value) for value in present if isinstance(value, int)), default=0)
+        is_whole = all(isinstance(value, int) and not isinstance(value, bool) for value in present)
+        if is_whole and largest < _INT64_END:
+            return pa.int64()
+        return pa.float64() if largest <= _EXACT_IN_FLOAT64 else pa.string()
+    return pa.list_(pa.float64()) if all(map(_is_vector, present)) else pa.string()
