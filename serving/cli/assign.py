@@ -97,7 +97,7 @@ def assign(
 
 
 def _parse_point(point: str, names: Sequence[str]) -> list[float]:
-    from serving.tables.columns import MISSING_TEXTS
+    from serving.tables.columns import is_missing
 
     cells = [cell.strip() for cell in point.split(",")]
     if len(cells) != len(names):
@@ -106,7 +106,7 @@ def _parse_point(point: str, names: Sequence[str]) -> list[float]:
             f"{len(names)}: {shorten_names(names)}"
         )
     try:
-        return [float("nan") if cell in MISSING_TEXTS else float(cell) for cell in cells]
+        return [float("nan") if is_missing(cell) else float(cell) for cell in cells]
     except ValueError:
         raise UserMistake(f"--point {point}: is not numbers; give values as in 1.5,2") from None
 

@@ -134,7 +134,8 @@ def train(
     The first version is live at once, a later one when it is promoted. A version that is too far
     from the live one is refused.
 
-    Rows with a missing value (an empty cell, NA or NaN; Parquet's null) are left out and counted.
+    Rows with a missing value (an empty cell, NA, N/A, NaN, null, None, ? or -; null in Parquet) are
+    left out and counted.
     """
     began = time.monotonic()
     base = _check_target(model, candidate, promote=promote, server=steps.server)

@@ -20,10 +20,18 @@ from .messages import format_count
 if TYPE_CHECKING:
     from .table import Table
 
-#: The cells of a file of text that are missing values; NaN and null are elsewhere.
-MISSING_TEXTS: Final = ("", "NA", "NaN")
+#: The cells of a file of text that are missing values, with or without blanks round them: those
+#: that pandas reads as missing, and two marks of public data sets. NaN and null are elsewhere.
+MISSING_TEXTS: Final = (
+    *("", "NA", "N/A", "n/a", "<NA>", "#NA", "#N/A", "#N/A N/A"),
+    *("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+    *("NULL", "null", "None", "?", "-"),
+)
 
-#: The same for a message.
+#: What is round a value in a cell of text, and no part of it.
+BLANKS: Final = " \t"
+
+#: How a missing value is best written, for a message.
 MISSING_WORDS: Final = "an empty cell, NA or NaN"
 
 
@@ -231,6 +239,11 @@ def require_unique_names(table: "Table") -> None:
             raise ColumnMismatch(
                 f"{table.name}: columns {first} and {number} are both named {column!r}; rename one"
             )
+
+
+def is_missing(cell: str) -> bool:
+    """Whether a cell of text is a missing value."""
+    return cell.strip(BLANKS) in MISSING_TEXTS
 
 
 def to_float32(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

@@ -26,6 +26,7 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from .columns import (
+    BLANKS,
     MISSING_TEXTS,
     MISSING_WORDS,
     NO_VALUES,
@@ -333,7 +334,11 @@ def _keep_quiet_about(on_ragged: object) -> Iterator[None]:
 
 
 def _is_missing(cells: "pa.Array[Any]") -> "pa.Array[Any]":
-    return pc.is_in(cells, pa.array(MISSING_TEXTS, pa.binary()))
+    # The functions that trim take what is text; that which is not UTF-8 is no missing value.
+    is_ascii = pc.match_substring_regex(cells, r"^[\x20-\x7e\t]*$")
+    texts = pc.if_else(is_ascii, cells, pa.scalar(None, cells.type)).cast(pa.string())
+    trimmed: pa.Array[Any] = pc.ascii_trim(texts, BLANKS)
+    return pc.is_in(trimmed, pa.array(MISSING_TEXTS, pa.string()))
 
 
 def _parse_numbers(
@@ -343,7 +348,7 @@ def _parse_numbers(
     number = pc.match_substring_regex(cells, _NUMBER)
     bad = pc.invert(pc.or_(number, _is_missing(cells)))
     texts = pc.if_else(number, cells, pa.scalar(None, cells.type)).cast(pa.string())
-    floats = pc.ascii_trim(texts, " \t").cast(pa.float64())
+    floats = pc.ascii_trim(texts, BLANKS).cast(pa.float64())
     return floats.to_numpy(zero_copy_only=False), np.flatnonzero(bad.to_numpy(zero_copy_only=False))
 
 

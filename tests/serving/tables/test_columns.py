@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pandas._libs.parsers import STR_NA_VALUES
 
 from serving.tables.columns import (
+    MISSING_TEXTS,
+    is_missing,
     select_model_columns,
     select_numeric_columns,
     unused_columns_note,
@@ -72,6 +75,12 @@ def test_columns_that_the_model_does_not_take_are_named_once(tmp_path: Path) -> 
     tables = list(map(open_table, paths))
     assert unused_columns_note(tables, ["x", "y"]) == "ignored 2 columns: id, note"
     assert unused_columns_note(tables, ["note", "y", "x", "id"]) is None
+
+
+def test_what_pandas_reads_as_missing_is_missing_and_so_are_two_marks_of_public_data_sets() -> None:
+    assert set(MISSING_TEXTS) == STR_NA_VALUES | {"?", "-"}
+    assert is_missing("\t NA ")
+    assert not is_missing("NA 1")
 
 
 def test_what_a_fit_takes_and_leaves_out_is_a_line_each(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.tables import csv_table
+from serving.tables.columns import MISSING_TEXTS
 from serving.tables.csv_table import CsvTable
 from serving.tables.errors import BadCell, ColumnMismatch, TableError, UnreadableFile
 from serving.tables.input_files import open_table
@@ -38,7 +39,7 @@ def written(path: Path, content: bytes) -> CsvTable:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     rows=st.lists(st.tuples(_numbers, _texts, _numbers), max_size=30),
-    missing=st.sampled_from(["", "NA", "NaN"]),
+    missing=st.sampled_from([*MISSING_TEXTS, " NA", "?\t", "  "]),
     line_end=st.sampled_from(["\n", "\r\n"]),
     mark=st.booleans(),
 )
@@ -68,7 +69,7 @@ def test_what_the_csv_module_writes_is_read_back_bit_for_bit(
 @given(
     good=st.integers(0, 12),
     label=_texts,
-    bad=st.sampled_from(["x", "1,5", "12 apples", "1e", "NA ", "true", "٣", "1_0", "2020-01-01"]),
+    bad=st.sampled_from(["x", "1,5", "12 apples", "1e", "NA NA", "--", "٣", "1_0", "2020-01-01"]),
     blank=st.booleans(),
 )
 def test_a_cell_that_is_no_number_is_named_with_its_row_line_column_and_value(
