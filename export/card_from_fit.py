@@ -51,6 +51,7 @@ def make_card(
     model: str | None = None,
     files: Sequence[str] = (),
     rows_left_out: int = 0,
+    weight_column: str | None = None,
     silhouette_rows: int | None = None,
 ) -> ModelCard:
     """The card of a fit, with the parameters that it was fitted with.
@@ -63,6 +64,7 @@ def make_card(
       model: the name that the model is to be served under.
       files: where the rows came from.
       rows_left_out: rows that were read and not used, for a missing value say.
+      weight_column: the name of the column that the fit's weights were from.
       silhouette_rows: the silhouette is taken of this many rows, drawn by the fit's seed, at most;
         by default of 10,000, and beyond 1,024 columns of so few that it costs no more.
 
@@ -112,6 +114,7 @@ def make_card(
             rows_read=n_rows + rows_left_out,
             rows_used=n_rows,
             rows_left_out=rows_left_out,
+            weight_column=weight_column,
         ),
         parameters=Parameters(
             **{each.name: getattr(parameters, each.name) for each in fields(Parameters)}

@@ -49,7 +49,8 @@ class TrainingData:
     """The rows a model was fitted to.
 
     ``fingerprint`` is a SHA-256 in hexadecimal over the feature names and the rows used: see
-    ``export.card_from_fit.fingerprint``.
+    ``export.card_from_fit.fingerprint``. ``weight_column`` is where what each row weighed was from;
+    None where that is not known, or each weighed 1.
     """
 
     fingerprint: str
@@ -57,6 +58,7 @@ class TrainingData:
     rows_read: int
     rows_used: int
     rows_left_out: int
+    weight_column: str | None = None
 
 
 @dataclass(frozen=True)

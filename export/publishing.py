@@ -120,6 +120,7 @@ def publish_fit(
     feature_names: Sequence[str] | None = None,
     files: Sequence[str | Path] = (),
     rows_left_out: int = 0,
+    weight_column: str | None = None,
     **options: Unpack[PublishOptions],
 ) -> PublishedVersion:
     """Publish a fit as the next version of a model: what ``tfkmeans train`` does after the fit.
@@ -140,6 +141,7 @@ def publish_fit(
         Arrow table or a named series of vectors, ``embedding[0]``, ``embedding[1]``, ...
       files: where the rows came from.
       rows_left_out: rows that were read and not used, for a missing value say.
+      weight_column: the name of the column that the fit's weights were from.
       options: see ``export.publishing.PublishOptions``.
 
     Returns:
@@ -163,6 +165,7 @@ def publish_fit(
         model=options.get("served_as") or model_name(base),
         files=[str(file) for file in files],
         rows_left_out=rows_left_out,
+        weight_column=weight_column,
     )
     write = partial(write_version, module=result.module, card=card, points=rows)
     with _open(base, options) as storage:

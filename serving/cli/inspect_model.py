@@ -114,6 +114,7 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
             ("standardized", "yes, in the model" if card.standardize else "no"),
             ("distance", card.distance),
             ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
+            *([("weights", weights)] if (weights := card.data.weight_column) else []),
             ("files", ", ".join(card.data.files) or "unknown"),
             ("clusters", str(card.n_clusters)),
             (

@@ -47,6 +47,11 @@ EXAMPLES: Final = examples(
         " --clusters 8 --model models/customers",
     ),
     (
+        "Without an id, and by what each row counts for",
+        "tfkmeans train shops.csv --exclude shop_id --weight-column revenue --clusters 5"
+        " --model models/shops",
+    ),
+    (
         "With a page to look at",
         "tfkmeans train rows.csv --clusters 3 --model models/customers --report customers.html",
     ),
@@ -94,6 +99,13 @@ def train(
         ),
     ] = None,
     row_options: RowOptions = RowOptions(),
+    weight_column: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The column of what each row weighs, at least 0. It is no feature.",
+        ),
+    ] = None,
     init: Annotated[
         Init, typer.Option(help="How the first centroids are found.")
     ] = Init.KMEANS_PLUS_PLUS,
@@ -146,7 +158,7 @@ def train(
         )
     curves = _check_views(report, select_k, tensorboard)
     notes: list[str] = []
-    names, rows = row_options.read(files, notes)
+    names, rows = row_options.read(files, notes, weight_column)
     parameters: dict[str, Any] = {
         "init": init.value,
         "n_init": n_init or "auto",
@@ -294,6 +306,7 @@ def _fit(
             result = fit(
                 rows.points.astype(np.float32, copy=False),
                 clusters,
+                sample_weight=rows.weights,
                 on_iteration=on_iteration,
                 **parameters,
             )
@@ -320,6 +333,7 @@ def _write(
         feature_names=names,
         files=[str(file) for file in files],
         rows_left_out=rows.rows_left_out,
+        weight_column=rows.weight_column,
     )
     write_candidate(candidate, result, card, points)
     return _Outcome(candidate, card)
@@ -342,6 +356,7 @@ def _publish(
         feature_names=names,
         files=files,
         rows_left_out=rows.rows_left_out,
+        weight_column=rows.weight_column,
         **options,
     )
     number = published.version
@@ -379,6 +394,7 @@ def _show(
                 "rows_left_out": card.data.rows_left_out,
                 "columns": card.feature_names,
                 "signatures_left_out": card.signatures_left_out,
+                "weight_column": card.data.weight_column,
                 "standardize": card.standardize,
                 "distance": card.distance,
                 "n_clusters": card.n_clusters,
@@ -407,6 +423,7 @@ def _show(
         [
             ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
             ("columns", shorten_names(card.feature_names)),
+            *([("weights", weights)] if (weights := card.data.weight_column) else []),
             ("clusters", f"{card.n_clusters}, the best of {starts} ({card.parameters.init})"),
             ("distance", card.distance),
             ("iterations", f"{card.n_iter} ({stopped})"),

@@ -43,6 +43,10 @@ class RowOptions:
         str | None,
         typer.Option(metavar="A,B,...", help="Columns to use; all numeric ones when not given."),
     ] = None
+    exclude: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Columns to leave out of those that are used."),
+    ] = None
     standardize: Annotated[
         bool,
         typer.Option(
@@ -57,23 +61,73 @@ class RowOptions:
     ] = DistanceName.EUCLIDEAN
 
     def read(
-        self, files: Sequence[Path], notes: list[str]
+        self, files: Sequence[Path], notes: list[str], weight_column: str | None = None
     ) -> tuple[tuple[str, ...], "TrainingRows"]:
         """The names of the features and the rows; what there is to say of them joins ``notes``."""
-        with open_tables(files, "train") as given:
-            if self.columns is not None:
-                columns = parse_column_names("--columns", self.columns)
-            else:
-                from serving.tables.columns import select_numeric_columns
+        chosen, excluded = self._parse_names(weight_column)
+        is_cosine = self.distance is DistanceName.COSINE
+        with open_tables(files, "train") as given, _offer_to_leave_out():
+            from serving.tables.column_spread import spread_note
 
-                selection = select_numeric_columns(given.tables)
-                columns = selection.names
-                notes += selection.notes()
+            columns = chosen or _select(given, excluded, weight_column, notes)
             # Which rows are zeros once they are standardised, the fit knows.
-            skip = self.distance is DistanceName.COSINE and not self.standardize
-            rows = _read(given, columns, skip_zero_rows=skip)
+            rows = _read(
+                given,
+                columns,
+                weight_column=weight_column,
+                skip_zero_rows=is_cosine and not self.standardize,
+            )
         notes += rows.notes()
+        if not self.standardize:
+            spread = spread_note(rows.points, rows.columns, rows.weights, is_cosine=is_cosine)
+            notes += [] if spread is None else [spread]
         return rows.columns, rows
+
+    def _parse_names(self, weight_column: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The columns to use, none where the files decide, and those to leave out."""
+        given = {"--columns": self.columns, "--exclude": self.exclude}
+        chosen, excluded = (
+            () if text is None else parse_column_names(flag, text) for flag, text in given.items()
+        )
+        if chosen and excluded:
+            raise UserMistake(
+                f"--exclude {self.exclude}: --columns names what is used already; give one of them"
+            )
+        if weight_column in chosen:
+            raise UserMistake(
+                f"--weight-column {weight_column}: is named with --columns too, and a weight is no "
+                "feature; leave it out there"
+            )
+        return chosen, excluded
+
+
+def _select(
+    given: InputTables, excluded: Sequence[str], weight_column: str | None, notes: list[str]
+) -> tuple[str, ...]:
+    """The features of the tables; what there is to say of the selection joins ``notes``."""
+    from serving.tables.feature_selection import require_weight_column, select_features
+
+    if weight_column is not None:
+        require_weight_column(given.tables, weight_column)
+        excluded = [*excluded, weight_column]
+    selection = select_features(given.tables, excluded)
+    notes += selection.notes()
+    return selection.names
+
+
+@contextmanager
+def _offer_to_leave_out() -> Iterator[None]:
+    """A bad cell is no reason to mend the file where its column is not needed."""
+    from serving.tables.errors import BadCell
+
+    try:
+        yield
+    except BadCell as error:
+        if not error.column:
+            raise
+        raise BadCell(
+            f"{error}; or leave the column out with --exclude or --columns", error.column
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -112,13 +166,21 @@ def read_model_rows(
 
 
 def _read(
-    given: InputTables, columns: Sequence[str], *, skip_zero_rows: bool = False
+    given: InputTables,
+    columns: Sequence[str],
+    *,
+    weight_column: str | None = None,
+    skip_zero_rows: bool = False,
 ) -> "TrainingRows":
     from serving.tables.training_rows import read_training_rows
 
     with progress("reading") as tell:
         return read_training_rows(
-            given.tables, columns, skip_zero_rows=skip_zero_rows, on_rows=count_rows(tell)
+            given.tables,
+            columns,
+            weight_column=weight_column,
+            skip_zero_rows=skip_zero_rows,
+            on_rows=count_rows(tell),
         )
 
 
@@ -138,6 +200,7 @@ def explain_fit_errors(clusters: str, rows: "TrainingRows", names: Sequence[str]
         raise UserMistake(
             f"{clusters}: only {error.distinct} of {format_count(len(rows.points), 'row')} are "
             f"distinct in the columns {shorten_names(names)}"
+            f"{' and have a weight above 0' if rows.weights is not None else ''}"
             f"{' as float32, which the model takes' if lost else ''}; "
             f"ask for at most {error.distinct}"
             + (f", or subtract a constant from {shorten_names(lost)}" if lost else "")

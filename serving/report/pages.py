@@ -118,6 +118,7 @@ def _facts(card: "ModelCard") -> list[tuple[str, str]]:
     return [
         ("clusters", str(card.n_clusters)),
         ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
+        *([("weights", weights)] if (weights := card.data.weight_column) else []),
         (
             "features",
             f"{card.n_features:,}: {shorten_names(card.feature_names)}",

@@ -62,6 +62,7 @@ class ArrowTable(Table):
         try:
             schema, self.rows = self._read_schema()
             self.columns = tuple(schema.names)
+            self.index_columns = _index_columns(schema)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._unreadable_error(error) from None
         require_unique_names(self)
@@ -193,6 +194,18 @@ def _skip_rows(start: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Rec
         if start < len(batch):
             yield batch.slice(start) if start else batch
         start = max(0, start - len(batch))
+
+
+def _index_columns(schema: pa.Schema) -> tuple[str, ...]:
+    """The columns that pandas' own notes in the schema call the index of the frame.
+
+    What the notes say is another program's; where they say nothing that can be read, there is none.
+    """
+    try:
+        noted = schema.pandas_metadata["index_columns"]
+        return tuple(name for name in noted if name in schema.names)
+    except (ValueError, TypeError, KeyError):
+        return ()
 
 
 def _kind(kind: pa.DataType) -> ColumnKind:

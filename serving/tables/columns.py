@@ -1,7 +1,7 @@
-"""The columns of tables: what they hold, what is missing, which are used and which are left out.
+"""The columns of tables: what they hold, what is missing, and which of them a model takes.
 
-This is decided and put into words here, for every reader and every command. A reader says which
-``ColumnKind`` each of its columns has.
+This is decided and put into words here, for every reader and every command; which are the features of
+a fit, in ``feature_selection``. A reader says which ``ColumnKind`` each of its columns has.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from export.feature_names import group_vectors, shorten_names, vector_features
 
-from .errors import ColumnMismatch, NoRows
+from .errors import ColumnMismatch
 from .messages import format_count
 
 if TYPE_CHECKING:
@@ -56,74 +56,6 @@ UNNAMED: Final = ColumnKind(False, "a column without a name")
 def vectors(width: int) -> ColumnKind:
     """What a column of vectors of so many numbers holds."""
     return ColumnKind(True, f"vectors of {width} numbers", width) if width > 1 else NUMBERS
-
-
-@dataclass(frozen=True)
-class ColumnSelection:
-    """The numeric columns of tables.
-
-    Attributes:
-        widths: those that are used, in the order of the first table, and how many numbers each
-            gives.
-        left_out: what each of the others holds.
-        is_headerless: whether the names look like a row of numbers.
-    """
-
-    widths: Mapping[str, int]
-    left_out: Mapping[str, str]
-    is_headerless: bool = False
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self.widths)
-
-    def notes(self) -> list[str]:
-        """What a user is told of it, a line each."""
-        shown = shorten_names(expand_columns(self.widths))
-        lines = [f"took {format_count(len(self.widths), 'numeric column')}: {shown}"]
-        if self.left_out:
-            others = shorten_names(
-                [f"{name or '(unnamed)'}: {holds}" for name, holds in self.left_out.items()]
-            )
-            lines.append(f"left out {format_count(len(self.left_out), 'column')} ({others})")
-        if self.is_headerless:
-            lines.append("warning: the names of the columns are numbers; has the file no header?")
-        return lines
-
-
-def select_numeric_columns(tables: Sequence["Table"]) -> ColumnSelection:
-    """Select the numeric columns of tables.
-
-    A column is judged by the first table in which it has a value.
-    Raises ColumnMismatch when the tables have not the same columns, or none of them is numeric;
-    NoRows when there is no value at all.
-    """
-    first, *others = tables
-    for table in others:
-        require_columns(table, first.columns)
-        for column in table.columns:
-            if column not in first.columns:
-                raise ColumnMismatch(
-                    f"{table.name}: has a column {column!r} and {first.name} has not; "
-                    "choose with --columns what both have"
-                )
-    kinds = dict(first.kinds())
-    for table in others:
-        pending = [name for name, kind in kinds.items() if kind == NO_VALUES]
-        if not pending:
-            break
-        later = table.kinds()
-        kinds |= {name: later[name] for name in pending}
-    widths = {name: kinds[name].width for name in first.columns if kinds[name].is_numeric}
-    left_out = {name: kind.holds for name, kind in kinds.items() if not kind.is_numeric}
-    if all(kind == NO_VALUES for kind in kinds.values()):
-        files = ", ".join(table.name for table in tables)
-        raise NoRows(f"{files}: has no row with a value; give at least one row of numbers")
-    if not widths:
-        held = "; ".join(f"{name!r} holds {holds}" for name, holds in left_out.items())
-        raise ColumnMismatch(f"{first.name}: no column holds numbers ({held})")
-    is_headerless = first.has_names and all(_is_number(name) for name in first.columns if name)
-    return ColumnSelection(widths, left_out, is_headerless)
 
 
 def column_widths(tables: Sequence["Table"], columns: Sequence[str]) -> dict[str, int]:
@@ -201,12 +133,17 @@ def require_columns(table: "Table", wanted: Sequence[str]) -> None:
     lacking = [column for column in wanted if column not in there]
     if not lacking:
         return
-    near = get_close_matches(lacking[0], table.columns, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = find_near_name(lacking[0], table.columns)
     raise ColumnMismatch(
         f"{table.name}: no column {shorten_names(list(map(repr, lacking)))}{hint} "
         f"(it has {shorten_names(table.columns)})"
     )
+
+
+def find_near_name(name: str, there: Sequence[str]) -> str:
+    """What joins a message of a name that is not there: the one that may be meant, if any."""
+    near = get_close_matches(name, there, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def require_width(table: "Table", column: str, kind: ColumnKind, width: int) -> None:
@@ -250,11 +187,3 @@ def to_float32(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Numbers as a model takes them; one beyond float32 becomes infinity, so that it is bad."""
     with np.errstate(over="ignore"):
         return values.astype(np.float32, copy=False)
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True

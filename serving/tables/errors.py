@@ -18,7 +18,14 @@ class ColumnMismatch(TableError):
 
 
 class BadCell(TableError):
-    """A cell holds what is not a number, or a row has more or fewer cells than the header."""
+    """A cell holds what is not a number, or a row has more or fewer cells than the header.
+
+    ``column`` is that of the cell; empty where the row as a whole is wrong.
+    """
+
+    def __init__(self, message: str, column: str = "") -> None:
+        super().__init__(message)
+        self.column = column
 
 
 class RepeatedInput(TableError):

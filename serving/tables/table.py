@@ -89,6 +89,7 @@ class Table(ABC):
         name: the file, as the user named it.
         columns: the names of the columns, in the order of the file.
         has_names: whether the file itself names them; without names, columns go by their place.
+        index_columns: those that are the index of a data frame, as the file itself says.
         rows: how many rows it has; None where only reading all of it can tell.
         estimated_rows: the same, or about so many where they are not counted; None is no idea.
     """
@@ -96,6 +97,7 @@ class Table(ABC):
     name: str
     columns: tuple[str, ...]
     has_names: bool = True
+    index_columns: tuple[str, ...] = ()
     rows: int | None = None
 
     #: The widths that ``with_widths`` has set.
@@ -175,7 +177,8 @@ class Table(ABC):
         for chunk in self.chunks(columns):
             if chunk.faults:
                 row = min(chunk.faults)
-                raise BadCell(self.describe(before + row + 1, chunk.faults[row]))
+                fault = chunk.faults[row]
+                raise BadCell(self.describe(before + row + 1, fault), fault.column)
             yield chunk.points
             before += len(chunk.points)
 

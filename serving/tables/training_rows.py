@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -35,6 +35,8 @@ class TrainingRows:
         rows_read: n and those that were left out.
         missing: for each column of the files that has some, the number of missing values.
         zero_rows: the rows that were left out because they are zeros alone.
+        weights: float64 [n], what each row weighs, not negative; None where each weighs 1.
+        weight_column: the column that they are from.
     """
 
     columns: tuple[str, ...]
@@ -42,13 +44,15 @@ class TrainingRows:
     rows_read: int
     missing: Mapping[str, int]
     zero_rows: int = 0
+    weights: NDArray[np.float64] | None = None
+    weight_column: str | None = None
 
     @property
     def rows_left_out(self) -> int:
         return self.rows_read - len(self.points)
 
     def notes(self) -> list[str]:
-        """What a user is told of rows that were left out and of digits that are lost."""
+        """What a user is told of rows that were left out, and why, and of digits that are lost."""
         lines = []
         if incomplete := self.rows_left_out - self.zero_rows:
             lacking = shorten_names([f"{name}: {count}" for name, count in self.missing.items()])
@@ -56,26 +60,31 @@ class TrainingRows:
                 f"left out {incomplete:,} of {format_count(self.rows_read, 'row')} "
                 f"with a missing value ({lacking})"
             )
+        costly = [
+            f"warning: column {name!r} costs {count:,} of {format_count(self.rows_read, 'row')}, "
+            "which lack a value there; --exclude leaves out the column instead"
+            for name, count in self.missing.items()
+            if 2 * count > self.rows_read and name != self.weight_column
+        ]
+        lines += _first_of(costly)
         if self.zero_rows:
             lines.append(
                 f"left out {format_count(self.zero_rows, 'row')} of zeros, which have no direction "
                 "for cosine distance"
             )
-        lost = columns_beyond_float32(self.points, self.columns)
-        lines += [
+        lossy = [
             f"warning: column {name!r} loses digits as float32, which the model takes: its values "
             "are large and lie close together; subtract a constant from it"
-            for name in lost[:_WARNED]
+            for name in columns_beyond_float32(self.points, self.columns)
         ]
-        if more := lost[_WARNED:]:
-            lines.append(f"warning: so do {format_count(len(more), 'column')} more")
-        return lines
+        return lines + _first_of(lossy)
 
 
 def read_training_rows(
     tables: Sequence[Table],
     columns: Sequence[str],
     *,
+    weight_column: str | None = None,
     skip_zero_rows: bool = False,
     on_rows: Callable[[int], None] | None = None,
 ) -> TrainingRows:
@@ -84,20 +93,23 @@ def read_training_rows(
     A column of vectors is as many features as its width; in each table it is to have the same.
 
     Args:
+        weight_column: where the weights of the rows are, none of ``columns``; a row without a
+            weight is left out too.
         skip_zero_rows: whether to leave out rows that float32 has as zeros alone, too: they have no
             direction for cosine distance.
         on_rows: called with the number of rows of each block that was read.
 
     Raises:
         ColumnMismatch: a table lacks a column, or it holds no numbers.
-        BadCell: a cell is not a number, is infinite or beyond float32, or a vector has another
-            length than its column.
+        BadCell: a cell is not a number, is infinite or beyond float32; a vector has another length
+            than its column; a weight is negative.
         UnreadableFile: a file is damaged.
         NoRows: there is no row, or none that is not left out.
     """
     widths = column_widths(tables, columns)
     given = [(table.with_widths(widths), columns) for table in tables]
-    return _read(given, widths, skip_zero_rows=skip_zero_rows, on_rows=on_rows)
+    rows = _read(given, widths, weight_column=weight_column, on_rows=on_rows)
+    return _without_zero_rows(rows, tables) if skip_zero_rows else rows
 
 
 def read_model_rows(
@@ -121,22 +133,30 @@ def _read(
     given: Sequence[tuple[Table, Sequence[str]]],
     widths: Mapping[str, int],
     *,
-    skip_zero_rows: bool = False,
+    weight_column: str | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> TrainingRows:
     """Read these columns of each table, which side by side are columns of these widths."""
     features = expand_columns(widths)
     starts = np.cumsum([0, *widths.values()])[:-1]
     complete: deque[Block] = deque()
-    missing = np.zeros(len(widths), np.int64)
+    weights: list[NDArray[np.float64]] = []
+    missing = np.zeros(len(widths) + 1, np.int64)
     rows_read = 0
     for table, columns in given:
         before = 0
+        weight = None if weight_column is None else _read_weights(table, weight_column)
         for block in table.blocks(columns):
             _check_finite(table, features, block, before)
             absent = np.logical_or.reduceat(np.isnan(block), starts, axis=1)
-            missing += absent.sum(axis=0)
-            complete.append(block[~absent.any(axis=1)])
+            missing[:-1] += absent.sum(axis=0)
+            is_complete = ~absent.any(axis=1)
+            if weight is not None:
+                of_block = weight[before : before + len(block)]
+                missing[-1] += np.count_nonzero(np.isnan(of_block))
+                is_complete &= ~np.isnan(of_block)
+                weights.append(of_block[is_complete])
+            complete.append(block[is_complete])
             before += len(block)
             if on_rows is not None:
                 on_rows(len(block))
@@ -144,24 +164,71 @@ def _read(
     names = ", ".join(table.name for table, _ in given)
     if not rows_read:
         raise NoRows(f"{names}: has a header and no rows; give at least one row")
-    counts = {name: int(n) for name, n in zip(widths, missing, strict=True) if n}
+    counted = zip([*widths, weight_column or ""], missing, strict=True)
+    counts = {name: int(count) for name, count in counted if count}
     points = _concat(complete, len(features))
     if not len(points):
         lacking = shorten_names([f"{name!r} lacks {count}" for name, count in counts.items()])
         raise NoRows(
             f"{names}: each of the {rows_read} rows has a missing value "
-            f"({lacking}); choose other columns with --columns"
+            f"({lacking}); choose other columns with --columns or --exclude"
         )
-    zero_rows = 0
-    if skip_zero_rows and not (is_kept := to_float32(points).any(axis=1)).all():
-        zero_rows = int(np.count_nonzero(~is_kept))
-        points = points[is_kept]
-        if not len(points):
-            raise NoRows(
-                f"{names}: every row is of zeros, which have no direction for cosine distance; "
-                "use euclidean distance"
-            )
-    return TrainingRows(features, points, rows_read, counts, zero_rows)
+    weigh = None if weight_column is None else np.concatenate(weights)
+    if weigh is not None and not weigh.any():
+        raise NoRows(
+            f"{names}: no row that is left has a weight above 0 in the column {weight_column!r}; "
+            "give at least one"
+        )
+    return TrainingRows(features, points, rows_read, counts, 0, weigh, weight_column)
+
+
+def _without_zero_rows(rows: TrainingRows, tables: Sequence[Table]) -> TrainingRows:
+    """The rows that float32 does not have as zeros alone. Raises NoRows where none has a weight."""
+    is_kept = to_float32(rows.points).any(axis=1)
+    if is_kept.all():
+        return rows
+    counts = is_kept if rows.weights is None else is_kept & (rows.weights > 0)
+    if not counts.any():
+        raise NoRows(
+            f"{', '.join(table.name for table in tables)}: every row is of zeros, which have no "
+            "direction for cosine distance; use euclidean distance"
+        )
+    return replace(
+        rows,
+        points=rows.points[is_kept],
+        zero_rows=int(np.count_nonzero(~is_kept)),
+        weights=None if rows.weights is None else rows.weights[is_kept],
+    )
+
+
+def _read_weights(table: Table, column: str) -> NDArray[np.float64]:
+    """The weight of each row, float64 [n]; NaN is missing. Raises BadCell."""
+    blocks = [np.empty((0, 1)), *table.blocks([column])]
+    weights = np.concatenate(blocks)[:, 0].astype(np.float64)
+    held = to_float32(weights)
+    # TensorFlow takes a subnormal number for 0.
+    is_lost = (weights > 0) & (held < np.finfo(np.float32).tiny)
+    bad = (weights < 0) | np.isinf(held) | is_lost
+    if bad.any():
+        row = int(np.argmax(bad))
+        value = weights[row]
+        if value < 0:
+            reason = "is negative, and a weight is at least 0"
+        elif is_lost[row]:
+            reason = "is less than float32 can hold; multiply all weights by a constant"
+        else:
+            reason = describe_not_finite(value).removeprefix(f"{value:g} ")
+        raise BadCell(
+            f"{table.name}: {table.place(row + 1)}, column {column!r}: {value:g} {reason}"
+        )
+    return weights
+
+
+def _first_of(warnings: Sequence[str]) -> list[str]:
+    """The first warnings of one kind, and how many there are more."""
+    more = len(warnings) - _WARNED
+    rest = [f"warning: the same of {format_count(more, 'column')} more"] if more > 0 else []
+    return [*warnings[:_WARNED], *rest]
 
 
 def columns_beyond_float32(
@@ -191,7 +258,8 @@ def _check_finite(table: Table, columns: Sequence[str], block: Block, rows_befor
         reason = f"{value:g} {reason}"
     raise BadCell(
         f"{table.name}: {table.place(rows_before + row + 1)}, column {columns[index]!r}: "
-        f"{reason}; mend it, or write it as missing (NA)"
+        f"{reason}; mend it, or write it as missing (NA)",
+        columns[index],
     )
 
 

@@ -27,7 +27,7 @@ from serving.cli.selection_checkpoint import SelectionCheckpoint
 from serving.embedded import EmbeddedServer
 from serving.embedded.model_config import read_model_config
 from serving.report import curves
-from serving.tables.columns import select_numeric_columns
+from serving.tables.feature_selection import select_features
 from serving.tables.input_files import open_table
 from serving.tables.training_rows import read_training_rows
 from tests.published_models import publish_unvalidated
@@ -161,7 +161,7 @@ def _serve(**files: str) -> Callable[[Workplace], int]:
 def _train_on(file: str) -> Callable[[Workplace], int]:
     def read(place: Workplace) -> None:
         table = open_table(place / file)
-        read_training_rows([table], select_numeric_columns([table]).names)
+        read_training_rows([table], select_features([table]).names)
 
     return _reading(read)
 

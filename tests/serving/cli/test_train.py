@@ -42,11 +42,60 @@ def test_columns_are_taken_by_name_and_in_the_order_given(tmp_path: Path) -> Non
     np.testing.assert_array_equal(rows.points, [[2, 1]])
 
 
+def test_excluded_columns_and_weights_are_no_features(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("id,a,w,b\n7,1,2,1\n9,2,0.5,3\n8,2,,3\n")
+    notes: list[str] = []
+    names, rows = RowOptions(exclude="id,b").read([path], notes, "w")
+    assert names == ("a",)
+    assert rows.weights is not None
+    np.testing.assert_array_equal(rows.weights, [2, 0.5])
+    assert notes == [
+        "took 1 numeric column: a",
+        "left out 1 of 3 rows with a missing value (w: 1)",
+    ]
+
+
+def test_a_row_counts_as_often_as_it_weighs_and_the_card_names_the_column(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weighed, repeated = tmp_path / "weighed.csv", tmp_path / "repeated.csv"
+    weighed.write_text("x,w\n0,1\n4,3\n90,2\n99,0\n")
+    repeated.write_text("x\n0\n4\n4\n4\n90\n90\n")
+    cards = []
+    for path, options in ((weighed, ["--weight-column", "w"]), (repeated, [])):
+        candidate = tmp_path / path.stem
+        command = ["train", str(path), "--clusters", "2", "--candidate", str(candidate), "--json"]
+        assert main([*command, *options]) == 0
+        card = ModelCard.read(candidate)
+        assert json.loads(capsys.readouterr().out)["weight_column"] == card.data.weight_column
+        cards.append(card)
+    assert [card.data.weight_column for card in cards] == ["w", None]
+    assert cards[0].inertia == pytest.approx(cards[1].inertia)
+    assert cards[0].inertia == pytest.approx(3 + 9)  # around 3
+    assert [card.feature_names for card in cards] == [("x",), ("x",)]
+
+
+def test_standardized_columns_have_one_spread_and_others_are_told_which_decides(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("age,income\n20,2000\n40,9000\n60,3000\n")
+    for options, said in (
+        (RowOptions(), True),
+        (RowOptions(standardize=True), False),
+        (RowOptions(columns="age,income"), True),
+    ):
+        notes: list[str] = []
+        options.read([path], notes)
+        assert any("'income' decides the clusters" in note for note in notes) == said
+
+
 def test_what_is_suspicious_is_warned_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "rows.csv"
-    path.write_text("1,1700000000,\n2,1700000010,5\n3,1700000030,5\n")
+    path.write_text("1,1700000000,\n20,1700000010,5\n30,1700000030,5\n")
     notes: list[str] = []
     names, _ = RowOptions().read([path], notes)
     assert names == ("1", "1700000000")

@@ -103,3 +103,58 @@ def test_rows_of_zeros_alone_are_no_rows_for_cosine_distance(tmp_path: Path) -> 
     table = open_table(write_csv(tmp_path / "rows.csv", ["a"], [[0], [1e-60]]))
     with pytest.raises(NoRows, match=r"rows\.csv: every row is of zeros, which have no direction"):
         read_training_rows([table], ["a"], skip_zero_rows=True)
+
+
+def test_rows_have_their_weight_and_those_without_one_are_left_out_and_counted(
+    tmp_path: Path,
+) -> None:
+    lines: list[list[object]] = [[1, 2, 0.5], [2, "", 1], [3, 4, "?"], [0, 0, 2], [5, 6, 0]]
+    csv = write_csv(tmp_path / "1.csv", ["a", "b", "w"], lines)
+    columns = {"w": pa.array([3, None]), "b": [7.0, 8.0], "a": [8.0, 9.0]}
+    pq.write_table(pa.table(columns), tmp_path / "2.parquet")
+    tables = [open_table(csv), open_table(tmp_path / "2.parquet")]
+
+    rows = read_training_rows(tables, ["a", "b"], weight_column="w", skip_zero_rows=True)
+
+    np.testing.assert_array_equal(rows.points, [[1, 2], [5, 6], [8, 7]])
+    assert rows.weights is not None
+    np.testing.assert_array_equal(rows.weights, [0.5, 0, 3])
+    assert (rows.rows_read, rows.rows_left_out, rows.zero_rows) == (7, 4, 1)
+    assert rows.missing == {"b": 1, "w": 2}
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ("-0.5", "-0.5 is negative, and a weight is at least 0"),
+        ("inf", "inf is infinite"),
+        ("1e39", "1e+39 is more than float32 can hold"),
+        ("1e-40", "1e-40 is less than float32 can hold; multiply all weights by a constant"),
+        ("much", "'much' is not a number"),
+    ],
+)
+def test_what_is_no_weight_is_named(tmp_path: Path, cell: str, words: str) -> None:
+    path = write_csv(tmp_path / "rows.csv", ["a", "w"], [[1, 2], ["", ""], [3, cell]])
+    with pytest.raises(BadCell) as caught:
+        read_training_rows([open_table(path)], ["a"], weight_column="w")
+    assert f"{path}: row 3 (line 4), column 'w': {words}" in str(caught.value)
+
+
+def test_rows_that_all_weigh_nothing_are_no_rows(tmp_path: Path) -> None:
+    table = open_table(write_csv(tmp_path / "rows.csv", ["a", "w"], [[1, 0], [2, 0], ["", 1]]))
+    with pytest.raises(NoRows, match=r"rows\.csv: column 'w' has no weight above 0"):
+        read_training_rows([table], ["a"], weight_column="w")
+
+
+def test_a_column_that_costs_more_than_half_of_the_rows_is_said(tmp_path: Path) -> None:
+    lines: list[list[object]] = [[1, 2, ""], [2, "", ""], [3, "", 1], [4, 5, 6]]
+    table = open_table(write_csv(tmp_path / "rows.csv", ["a", "half", "w"], lines))
+    assert read_training_rows([table], ["a", "half"], weight_column="w").notes() == [
+        "left out 3 of 4 rows with a missing value (half: 2, w: 2)"
+    ]
+    lines[0][1] = ""
+    table = open_table(write_csv(tmp_path / "rows.csv", ["a", "half", "w"], lines))
+    assert read_training_rows([table], ["a", "half"]).notes()[1:] == [
+        "warning: column 'half' costs 3 of 4 rows, which lack a value there; --exclude leaves out "
+        "the column instead"
+    ]

@@ -1,0 +1,89 @@
+"""Which column decides the clusters: that of the widest spread, in the space of the distance.
+
+A sum of squared distances is a sum over columns, of each as much as its variance. A column of
+vectors counts as one: its variance is the sum of those of its numbers.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.feature_names import group_vectors
+
+#: Columns whose spreads differ by no more are taken to be of one scale.
+_SAME_SCALE: Final = 10
+
+#: Numbers that are looked at at a time.
+_BLOCK_NUMBERS: Final = 2**20
+
+Rows = NDArray[np.floating[Any]]
+
+
+def spread_note(
+    points: Rows, feature_names: Sequence[str], weights: Rows | None, *, is_cosine: bool
+) -> str | None:
+    """What a user is told where the spreads of columns differ by more than 10 times; else None.
+
+    Args:
+        points: finite numbers [n, d], raw units, as they are clustered without standardisation.
+        feature_names: d names.
+        weights: what each row weighs [n]; None is 1 each.
+        is_cosine: whether the distance is that of the rows at length 1.
+    """
+    variance = _variance(points, weights, is_cosine=is_cosine)
+    shares: dict[str, float] = {}
+    start = 0
+    for column, width in group_vectors(feature_names):
+        shares[column] = float(variance[start : start + width].sum() / variance.sum().clip(1e-300))
+        start += width
+    varied = {column: share for column, share in shares.items() if share > 0}
+    if len(varied) < 2:
+        return None
+    widest, narrowest = max(varied, key=varied.__getitem__), min(varied, key=varied.__getitem__)
+    times = np.sqrt(varied[widest] / varied[narrowest])
+    if times <= _SAME_SCALE:
+        return None
+    decides = "decides the clusters" if varied[widest] >= 0.5 else "is the widest"
+    space = " of the rows at length 1" if is_cosine else ""
+    return (
+        f"warning: the spreads of the columns differ by {times:,.0f} times: {widest!r} {decides}, "
+        f"with {_percent(varied[widest])} of the variance{space}, and {narrowest!r} has "
+        f"{_percent(varied[narrowest])}; --standardize gives each column the same"
+    )
+
+
+def _variance(points: Rows, weights: Rows | None, *, is_cosine: bool) -> NDArray[np.float64]:
+    """The variance of each column, float64 [d]."""
+    total = 0.0
+    first = next(_blocks(points, weights, is_cosine=is_cosine))[0][0]
+    sums, squares = np.zeros_like(first), np.zeros_like(first)
+    for block, weight in _blocks(points, weights, is_cosine=is_cosine):
+        # From the first row: a column that is constant has a variance of 0, exactly.
+        moved = np.subtract(block, first, out=block)
+        total += float(weight.sum())
+        sums += weight @ moved
+        squares += weight @ np.square(moved, out=moved)
+    variance: NDArray[np.float64] = squares / total - np.square(sums / total)
+    return variance.clip(min=0)
+
+
+def _blocks(
+    points: Rows, weights: Rows | None, *, is_cosine: bool
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """Rows in the space of the distance, float64, and what they weigh."""
+    rows = max(1, _BLOCK_NUMBERS // points.shape[1])
+    for start in range(0, len(points), rows):
+        block = points[start : start + rows].astype(np.float64)
+        if is_cosine:
+            length = np.linalg.norm(block, axis=1, keepdims=True)
+            np.divide(block, length, out=block, where=length > 0)
+        given = np.ones(len(block)) if weights is None else weights[start : start + rows]
+        yield block, given.astype(np.float64, copy=False)
+
+
+def _percent(share: float) -> str:
+    if share > 0.999:
+        return "more than 99.9%"
+    return f"{share:.1%}" if share >= 0.001 else "less than 0.1%"

@@ -1,0 +1,260 @@
+"""Which columns of tables are the features of a fit, the same for any order of the rows.
+
+Numbers are features. Left out are columns that hold something else, what a data frame had as its
+index, and row counters: they say where a row stood in its file. A column whose name is that of an
+id is a feature all the same, and named: only who knows the data can tell.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from export.feature_names import shorten_names
+
+from .columns import (
+    NO_VALUES,
+    ColumnKind,
+    expand_columns,
+    find_near_name,
+    require_columns,
+    require_numbers,
+)
+from .errors import ColumnMismatch, NoRows
+from .messages import format_count
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from .table import Table
+
+#: What pandas calls an index without a name, in Parquet and when it reads its own CSV again.
+_INDEX_NAME: Final = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)*")
+
+_INDEX: Final = ColumnKind(False, "the index of a data frame")
+
+#: Of fewer rows, numbers that follow each other may be measures, as months or ranks are.
+_LEAST_ROWS_OF_COUNTER: Final = 100
+
+#: The words of a name: of ``customer_id``, ``userId``, ``USER-ID`` and ``ZIPCode``.
+_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+
+_ID_WORDS: Final = frozenset({"id", "uuid", "guid", "zip", "zipcode", "postcode", "phone"})
+
+
+@dataclass(frozen=True)
+class FeatureSelection:
+    """The features of a fit.
+
+    Attributes:
+        widths: for each column that is used, in the order of the files, how many features it is.
+        left_out: what each of the others holds, without those that were excluded.
+        is_headerless: whether the names look like a row of numbers.
+    """
+
+    widths: Mapping[str, int]
+    left_out: Mapping[str, str]
+    is_headerless: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.widths)
+
+    def notes(self) -> list[str]:
+        """What a user is told of it, a line each."""
+        shown = shorten_names(expand_columns(self.widths))
+        lines = [f"took {format_count(len(self.widths), 'numeric column')}: {shown}"]
+        if self.left_out:
+            others = shorten_names(
+                [f"{name or '(unnamed)'}: {holds}" for name, holds in self.left_out.items()]
+            )
+            lines.append(f"left out {format_count(len(self.left_out), 'column')} ({others})")
+        ids = [name for name, width in self.widths.items() if width == 1 and is_id_name(name)]
+        if ids:
+            lines.append(
+                f"warning: by their names these columns are ids: {shorten_names(ids)}; leave out "
+                "with --exclude those that are"
+            )
+        if self.is_headerless:
+            lines.append("warning: the names of the columns are numbers; has the file no header?")
+        return lines
+
+
+def select_features(tables: Sequence["Table"], excluded: Sequence[str] = ()) -> FeatureSelection:
+    """Select the features among the columns of tables that are not ``excluded``.
+
+    Raises:
+        ColumnMismatch: none is left; a table lacks one; a column holds numbers in one table and
+            something else in another; no table has one that is excluded.
+        NoRows: there is no value at all.
+    """
+    require_excluded(tables, excluded)
+    kinds = _kinds(tables, excluded)
+    if all(kind == NO_VALUES for kind in kinds.values()):
+        files = ", ".join(table.name for table in tables)
+        raise NoRows(f"{files}: has no row with a value; give at least one row of numbers")
+    widths = {name: kind.width for name, kind in kinds.items() if kind.is_numeric}
+    _require_everywhere(tables, list(widths))
+    counters = _row_counters(tables, [name for name, width in widths.items() if width == 1])
+    left_out = {name: kind.holds for name, kind in kinds.items() if not kind.is_numeric} | counters
+    widths = {name: width for name, width in widths.items() if name not in counters}
+    if not widths:
+        held = "; ".join(f"{name!r} holds {holds}" for name, holds in left_out.items())
+        raise ColumnMismatch(f"{tables[0].name}: no column holds numbers to cluster ({held})")
+    first = tables[0]
+    is_headerless = first.has_names and all(_is_number(name) for name in first.columns if name)
+    return FeatureSelection(
+        widths, {name: left_out[name] for name in kinds if name in left_out}, is_headerless
+    )
+
+
+def is_id_name(name: str) -> bool:
+    """Whether a name is that of an id: a word of it is "id", "zip", "phone" or another of these."""
+    return any(word.lower() in _ID_WORDS for word in _WORD.findall(name))
+
+
+def require_excluded(tables: Sequence["Table"], excluded: Sequence[str]) -> None:
+    """Check that each excluded column is in one of the tables. Raises ColumnMismatch."""
+    given = list(dict.fromkeys(name for table in tables for name in table.columns if name))
+    there = set(given)
+    for name in excluded:
+        if name not in there:
+            raise ColumnMismatch(
+                f"--exclude {name}: not in {_file_names(tables)}"
+                f"{find_near_name(name, given)} (it has {shorten_names(given)})"
+            )
+
+
+def require_weight_column(tables: Sequence["Table"], name: str) -> None:
+    """Check that each table has this column, and one number a row in it. Raises ColumnMismatch."""
+    for table in tables:
+        require_columns(table, [name])
+        kind = table.kinds()[name]
+        if kind != NO_VALUES:
+            require_numbers(table, name, kind)
+        if kind.width > 1:
+            raise ColumnMismatch(
+                f"{table.name}: column {name!r} holds {kind.holds}, and a weight is one number"
+            )
+
+
+def _kinds(tables: Sequence["Table"], excluded: Sequence[str]) -> dict[str, ColumnKind]:
+    """What each column that is not excluded holds, by all tables in which it has a value.
+
+    What holds numbers in one table and none in a later one, reading the rows tells.
+    """
+    names = dict.fromkeys(name for table in tables for name in table.columns)
+    indexes = {name for table in tables for name in table.columns if _is_index(table, name)}
+    without = set(excluded)
+    kinds = {
+        name: _INDEX if name in indexes else NO_VALUES for name in names if name not in without
+    }
+    origins: dict[str, Table] = {}
+    for table in tables:
+        pending = [
+            name
+            for name in table.columns
+            if name in kinds and name not in indexes and not kinds[name].is_numeric
+        ]
+        found = table.kinds() if pending else {}
+        for name in pending:
+            if kinds[name] == NO_VALUES:
+                kinds[name], origins[name] = found[name], table
+            elif found[name].is_numeric:
+                raise ColumnMismatch(
+                    f"{table.name}: column {name!r} holds {found[name].holds}, and in "
+                    f"{origins[name].name} {kinds[name].holds}; write both alike, or leave the "
+                    "column out with --exclude or --columns"
+                )
+    return kinds
+
+
+def _is_index(table: "Table", name: str) -> bool:
+    return name in table.index_columns or _INDEX_NAME.fullmatch(name) is not None
+
+
+def _require_everywhere(tables: Sequence["Table"], names: Sequence[str]) -> None:
+    """Check that each table has every feature. Raises ColumnMismatch."""
+    for table in tables:
+        there = set(table.columns)
+        lacking = [name for name in names if name not in there]
+        if lacking:
+            other = next(each for each in tables if lacking[0] in each.columns)
+            raise ColumnMismatch(
+                f"{table.name}: no column {shorten_names(list(map(repr, lacking)))}"
+                f"{find_near_name(lacking[0], table.columns)}, which {other.name} has (it has "
+                f"{shorten_names(table.columns)}); choose with --columns what all files have, or "
+                "leave it out with --exclude"
+            )
+
+
+def _row_counters(tables: Sequence["Table"], names: Sequence[str]) -> dict[str, str]:
+    """The columns that hold a, a + 1 ... a + n - 1 in some order, and what is said of them.
+
+    Rows are read for it as long as a column may still be one; in most files that ends in the first
+    chunk.
+    """
+    pending = _pending_counters(tables, names)
+    values: dict[str, list[NDArray[np.floating[Any]]]] = {name: [] for name in pending}
+    for table in tables:
+        for chunk in table.chunks(pending) if values else ():
+            for name, column in zip(pending, chunk.points.T, strict=True):
+                if name in values and _may_count(column):
+                    values[name].append(column.astype(np.float64))
+                else:
+                    values.pop(name, None)
+            if not values:
+                break
+    return {
+        name: f"a row counter, {low:,.0f} to {low + rows - 1:,.0f}"
+        for name, parts in values.items()
+        for low, high, rows in [_extent(parts)]
+        # Of whole numbers, none twice, so many in this extent are all there are in it.
+        if rows >= _LEAST_ROWS_OF_COUNTER and high - low == rows - 1 and _is_distinct(parts)
+    }
+
+
+def _pending_counters(tables: Sequence["Table"], names: Sequence[str]) -> list[str]:
+    """The columns that may be row counters by the first rows."""
+    if names:
+        for table in tables:
+            for chunk in table.chunks(names):
+                if len(chunk.points):
+                    columns = zip(names, chunk.points.T, strict=True)
+                    return [name for name, column in columns if _may_count(column)]
+    return []
+
+
+def _may_count(column: "NDArray[np.floating[Any]]") -> bool:
+    """Whether these may be values of a row counter: whole numbers, none missing, none twice."""
+    if not (column[:1] == np.floor(column[:1])).all():
+        return False
+    return bool(
+        np.isfinite(column).all() and (column == np.floor(column)).all() and _is_distinct([column])
+    )
+
+
+def _is_distinct(parts: "Sequence[NDArray[np.floating[Any]]]") -> bool:
+    values = np.sort(np.concatenate(parts))
+    return bool((values[1:] != values[:-1]).all())
+
+
+def _extent(parts: "Sequence[NDArray[np.floating[Any]]]") -> tuple[float, float, int]:
+    """The least and the largest value, and how many there are."""
+    low, high = min(part.min() for part in parts), max(part.max() for part in parts)
+    return float(low), float(high), sum(map(len, parts))
+
+
+def _file_names(tables: Sequence["Table"]) -> str:
+    more = len(tables) - 1
+    return tables[0].name + (f" and {format_count(more, 'other file')}" if more else "")
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
