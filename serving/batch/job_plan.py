@@ -1,17 +1,22 @@
 """Plan a job from files, a model and options, and check all that needs no scoring."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from export.model_card import ModelCard
 from kmeans_module.contract import ASSIGN, SCORE, TRANSFORM
 
-from ..tables.columns import select_model_columns
-from ..tables.errors import RepeatedInput
+from ..tables.columns import require_columns, select_model_columns
+from ..tables.errors import ColumnMismatch, RepeatedInput
 from ..tables.table import Table
 from .errors import OutputNotWritten
 from .job import Format, Job, JobInput, OnBadRow, ScoredModel
 from .part_schema import output_schema
+
+#: In place of the columns to keep: all of them.
+KEEP_ALL: Final = "*"
 
 
 def plan_job(
@@ -32,6 +37,8 @@ def plan_job(
     """The job of scoring these tables.
 
     Args:
+        keep: columns of the tables to carry along; ``KEEP_ALL`` alone is all that have a name and
+            not that of an answer.
         copies: of tables that are no files of the user, as standard input, where their copies lie.
 
     Raises:
@@ -45,7 +52,6 @@ def plan_job(
     inputs = []
     for table in tables:
         columns = select_model_columns(table, card.feature_names)
-        table.with_widths(columns).check(list(columns), keep)
         copy = copies.get(table.name)
         if copy is None and output.resolve() in Path(table.name).resolve().parents:
             raise OutputNotWritten(f"{output}: the input {table.name} lies in it; name another")
@@ -56,15 +62,33 @@ def plan_job(
         model=model,
         n_clusters=card.n_clusters,
         features=tuple(card.feature_names),
-        keep=tuple(keep),
         signatures=(ASSIGN, *([SCORE] if score else []), *([TRANSFORM] if all_distances else [])),
         format=form,
         on_bad_row=on_bad_row,
         part_rows=part_rows,
         limit=limit,
     )
+    job = replace(job, keep=_all_columns(job, tables) if list(keep) == [KEEP_ALL] else tuple(keep))
+    for table, source in zip(tables, inputs, strict=True):
+        table.with_widths(source.columns).check(list(source.columns), job.keep)
     output_schema(job, tables)  # for what it raises
     return job
+
+
+def _all_columns(job: Job, tables: Sequence[Table]) -> tuple[str, ...]:
+    """The columns of all tables that have a name, and not that of an answer.
+
+    Raises ColumnMismatch when a table lacks one.
+    """
+    own = set(output_schema(job, tables).names)
+    names = dict.fromkeys(name for table in tables for name in table.columns if name)
+    wanted = tuple(name for name in names if name not in own)
+    for table in tables:
+        try:
+            require_columns(table, wanted)
+        except ColumnMismatch as error:
+            raise ColumnMismatch(f"--keep {KEEP_ALL}: {error}; name what all files have") from None
+    return wanted
 
 
 def _refuse_repeated(tables: Sequence[Table]) -> None:

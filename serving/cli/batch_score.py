@@ -105,7 +105,9 @@ def batch_score(
     version: VersionOptions = VersionOptions(),
     keep: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Columns of the inputs to carry along."),
+        typer.Option(
+            metavar="A,B,...", help="Columns of the inputs to carry along; '*' is all of them."
+        ),
     ] = None,
     form: Annotated[
         Format, typer.Option("--format", help="What the output is written as.")

@@ -1,7 +1,7 @@
 """The columns of tables: what they hold, what is missing, and which of them a model takes.
 
-This is decided and put into words here, for every reader and every command; which are the features of
-a fit, in ``feature_selection``. A reader says which ``ColumnKind`` each of its columns has.
+This is decided and put into words here, for every reader and every command; which are the features
+of a fit, in ``feature_selection``. A reader says which ``ColumnKind`` each of its columns has.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

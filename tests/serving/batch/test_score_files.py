@@ -247,6 +247,29 @@ def test_text_to_keep_is_what_stands_in_the_csv_file(tmp_path: Path) -> None:
     assert [row["x"] for row in found] == ["1"] * 5
 
 
+def test_all_columns_are_kept_but_those_without_a_name_and_those_of_answers(tmp_path: Path) -> None:
+    header = ["id", "x", "", "distance", "y", "note"]
+    lines = [["007", "1.50", "?", 3, 2, "NA"], ["008", "", "?", 4, 2, ""]]
+    rows = write_csv(tmp_path / "rows.csv", header, lines)
+
+    job, tables = job_of([rows], tmp_path / "out", keep=["*"])
+
+    assert job.keep == ("id", "x", "y", "note")
+    score_files(job, tables, NumpyScorer())
+    (found,) = read_output(tmp_path / "out" / "scored", Format.PARQUET).to_pylist()
+    assert found.pop("cluster_index") in range(3)
+    assert found.pop("distance") != 3
+    assert found == {"id": "007", "x": "1.50", "y": "2", "note": "NA"}
+
+
+def test_all_columns_are_those_of_every_file(tmp_path: Path) -> None:
+    rows = write_csv(tmp_path / "1.csv", ["x", "y", "id"], [[1, 2, 3]])
+    more = write_csv(tmp_path / "2.csv", ["y", "x"], [[1, 2]])
+    for order in ([rows, more], [more, rows]):
+        with pytest.raises(ColumnMismatch, match=r"--keep \*: .*2\.csv: no column 'id'.*name what"):
+            job_of(order, tmp_path / "out", keep=["*"])
+
+
 @pytest.mark.parametrize("name", ["rows.csv", "torn.csv", "rows.tfrecord"])
 def test_text_to_keep_that_is_not_utf8_rejects_its_row_alone(tmp_path: Path, name: str) -> None:
     ids = [b"a", "J\u00f6rg".encode("latin-1"), "größe".encode(), b"\xff" * 99]
