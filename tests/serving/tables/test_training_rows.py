@@ -142,7 +142,7 @@ def test_what_is_no_weight_is_named(tmp_path: Path, cell: str, words: str) -> No
 
 def test_rows_that_all_weigh_nothing_are_no_rows(tmp_path: Path) -> None:
     table = open_table(write_csv(tmp_path / "rows.csv", ["a", "w"], [[1, 0], [2, 0], ["", 1]]))
-    with pytest.raises(NoRows, match=r"rows\.csv: column 'w' has no weight above 0"):
+    with pytest.raises(NoRows, match=r"rows\.csv: no row that is left has a weight above 0 in"):
         read_training_rows([table], ["a"], weight_column="w")
 
 
