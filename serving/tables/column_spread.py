@@ -32,10 +32,13 @@ def spread_note(
         weights: what each row weighs [n]; None is 1 each.
         is_cosine: whether the distance is that of the rows at length 1.
     """
+    columns = group_vectors(feature_names)
+    if len(columns) < 2:
+        return None
     variance = _variance(points, weights, is_cosine=is_cosine)
     shares: dict[str, float] = {}
     start = 0
-    for column, width in group_vectors(feature_names):
+    for column, width in columns:
         shares[column] = float(variance[start : start + width].sum() / variance.sum().clip(1e-300))
         start += width
     varied = {column: share for column, share in shares.items() if share > 0}
