@@ -18,7 +18,7 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
-from .columns import NO_VALUES, NUMBERS, ColumnKind, require_unique_names, vectors
+from .columns import NO_VALUES, NUMBERS, ColumnKind, vectors
 from .errors import UnreadableFile
 from .parquet_footer import has_null_vectors, read_without_note
 from .record_batches import is_list, keep_columns, list_lengths, read_points
@@ -65,7 +65,6 @@ class ArrowTable(Table):
             self.index_columns = _index_columns(schema)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise self._unreadable_error(error) from None
-        require_unique_names(self)
         self._types = {
             name: kind.value_type if isinstance(kind, pa.DictionaryType) else kind
             for name, kind in zip(schema.names, schema.types, strict=True)

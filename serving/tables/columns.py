@@ -4,6 +4,7 @@ This is decided and put into words here, for every reader and every command; whi
 of a fit, in ``feature_selection``. A reader says which ``ColumnKind`` each of its columns has.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -127,17 +128,28 @@ def unused_columns_note(tables: Iterable["Table"], used: Iterable[str]) -> str |
 def require_columns(table: "Table", wanted: Sequence[str]) -> None:
     """Check that a table has every column that is wanted.
 
-    Raises ColumnMismatch: names those that it lacks, and those that it has.
+    Raises ColumnMismatch: names those that it lacks, and those that it has; or one that is there
+    twice.
     """
     there = set(table.columns)
     lacking = [column for column in wanted if column not in there]
-    if not lacking:
-        return
-    hint = find_near_name(lacking[0], table.columns)
-    raise ColumnMismatch(
-        f"{table.name}: no column {shorten_names(list(map(repr, lacking)))}{hint} "
-        f"(it has {shorten_names(table.columns)})"
-    )
+    if lacking:
+        hint = find_near_name(lacking[0], table.columns)
+        if table.looks_headerless:
+            hint = "; has the file no header? give --no-header"
+        raise ColumnMismatch(
+            f"{table.name}: no column {shorten_names(list(map(repr, lacking)))}{hint} "
+            f"(it has {shorten_names(table.columns)})"
+        )
+    if len(there) < len(table.columns):
+        counts = Counter(table.columns)
+        for column in wanted:
+            if column and counts[column] > 1:
+                places = [str(n) for n, name in enumerate(table.columns, 1) if name == column]
+                raise ColumnMismatch(
+                    f"{table.name}: columns {' and '.join(places[:2])} are both named {column!r}; "
+                    "rename one, or leave them out"
+                )
 
 
 def find_near_name(name: str, there: Sequence[str]) -> str:
@@ -155,6 +167,16 @@ def require_width(table: "Table", column: str, kind: ColumnKind, width: int) -> 
         )
 
 
+def require_header(table: "Table") -> None:
+    """Check that the names of the columns are none of its rows. Raises ColumnMismatch."""
+    if table.looks_headerless:
+        shown = ", ".join(table.columns[:4]) + (", ..." if len(table.columns) > 4 else "")
+        raise ColumnMismatch(
+            f"{table.name}: the first line ({shown}) looks like a row of values and not like the "
+            "names of the columns; give --no-header, or, if they are names, choose with --columns"
+        )
+
+
 def require_numbers(table: "Table", column: str, kind: ColumnKind) -> None:
     """Check that a column holds numbers, or no values at all. Raises ColumnMismatch."""
     if kind.is_numeric is False:
@@ -162,20 +184,6 @@ def require_numbers(table: "Table", column: str, kind: ColumnKind) -> None:
             f"{table.name}: column {column!r} holds {kind.holds}, not numbers; "
             "leave it out, or write it as a number"
         )
-
-
-def require_unique_names(table: "Table") -> None:
-    """Check that no column name stands twice; columns without a name are let through.
-
-    Raises ColumnMismatch.
-    """
-    places: dict[str, int] = {}
-    for number, column in enumerate(table.columns, start=1):
-        first = places.setdefault(column, number)
-        if column and first < number:
-            raise ColumnMismatch(
-                f"{table.name}: columns {first} and {number} are both named {column!r}; rename one"
-            )
 
 
 def is_missing(cell: str) -> bool:

@@ -2,23 +2,29 @@
 
 A reader of CSV takes an unclosed quote for the start of a value of many lines, and loses their rows
 silently. By RFC 4180 a quoted value fills its cell, and a quote within it is doubled. So each odd
-quote of a file has a comma, the end of a line or a quote before it, each even one has one of these
-behind it, and their number is even. Otherwise a quote may be unclosed, or one stands in the middle
-of a cell that does not begin with one, as in ``6" pipe``, where it means nothing.
+quote of a file has a delimiter, the end of a line or a quote before it, each even one has one of
+these behind it, and their number is even. Otherwise a quote may be unclosed, or one stands in the
+middle of a cell that does not begin with one, as in ``6" pipe``, where it means nothing.
+
+No block that is read ends between the two bytes of a CRLF: pyarrow takes the second one for the
+rest of an end of line, also within quotes, and drops it (apache/arrow, issue 51368).
 """
 
 import codecs
 import threading
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
-import pyarrow as pa
 
 _QUOTE: Final = ord('"')
 
-#: What stands beside a quote that begins or ends a value, by its byte.
-_DELIMITERS: Final = np.isin(np.arange(256), list(b',\r\n"'))
+
+class Readable(Protocol):
+    """A file of bytes."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+    def close(self) -> None: ...
 
 
 class QuoteWatcher:
@@ -27,13 +33,17 @@ class QuoteWatcher:
     Args:
         file: the text, read from its start.
         on_doubt: called once, where the quotes do not fit; what it raises, the reader raises.
+        delimiter: what separates cells, one ASCII character.
     """
 
     closed = False
 
-    def __init__(self, file: pa.NativeFile, on_doubt: Callable[[], None]) -> None:
+    def __init__(self, file: Readable, on_doubt: Callable[[], None], delimiter: str = ",") -> None:
         self._file = file
         self._on_doubt = on_doubt
+        # What stands beside a quote that begins or ends a value, by its byte.
+        self._is_edge = np.isin(np.arange(256), [ord(delimiter), *b'\r\n"'])
+        self._held = b""
         self._is_watching = True
         self._last = b""
         self._is_open = False
@@ -42,7 +52,7 @@ class QuoteWatcher:
 
     def read(self, size: int = -1) -> bytes:
         with self._lock:
-            block = b"" if self.closed else self._file.read(size)
+            block = b"" if self.closed else self._read_whole_line_ends(size)
             if self._is_watching and not self.closed and not self._check_block(block):
                 self._is_watching = False
                 self._on_doubt()
@@ -52,6 +62,18 @@ class QuoteWatcher:
         with self._lock:
             self.closed = True
             self._file.close()
+
+    def _read_whole_line_ends(self, size: int) -> bytes:
+        """The next bytes; a CR at their end is held back for the LF that may follow."""
+        block, self._held = self._held, b""
+        while True:
+            more = self._file.read(size - len(block) if size >= 0 else size)
+            block += more
+            if not more or size == 1 or not block.endswith(b"\r"):
+                return block
+            if len(block) > 1:
+                self._held = block[-1:]
+                return block[:-1]
 
     def _check_block(self, block: bytes) -> bool:
         """Whether the quotes of the next block fit; an empty block is the end of the file."""
@@ -73,6 +95,6 @@ class QuoteWatcher:
         self._is_open = bool(opens[-1])
         first, last = places[opens], places[~opens]
         return bool(
-            _DELIMITERS[text[first[first > 0] - 1]].all()
-            and _DELIMITERS[text[last[last < len(text) - 1] + 1]].all()
+            self._is_edge[text[first[first > 0] - 1]].all()
+            and self._is_edge[text[last[last < len(text) - 1] + 1]].all()
         )

@@ -1,13 +1,12 @@
-"""CSV: comma-separated, UTF-8, the first line names the columns (RFC 4180); plain or gzip.
+"""CSV: delimited text, UTF-8, whose first line names the columns (RFC 4180); plain or gzip.
 
-Blank lines are no rows, as in most readers. A quoted value may have lines; a quote that is not
-closed is found, wherever its value would end. Parsing is pyarrow's. Where it meets a cell that is
-no number, or a row with too many or too few cells, the file is read again from its start, as text,
-to tell the bad rows from the good ones.
+``reading_options`` has what a file may have otherwise. Blank lines are no rows, as in most readers.
+A quoted value may have lines; a quote that is not closed is found, wherever its value would end.
+Parsing is pyarrow's. Where it meets a cell that is no number, or a row with too many or too few
+cells, the file is read again from its start, as text, to tell the bad rows from the good ones.
 """
 
 import csv
-import gzip
 import io
 import itertools
 import re
@@ -17,27 +16,19 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, Final, Self, TextIO
+from typing import Any, BinaryIO, Final, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
-from numpy.typing import NDArray
 
-from .columns import (
-    BLANKS,
-    MISSING_TEXTS,
-    MISSING_WORDS,
-    NO_VALUES,
-    NUMBERS,
-    ColumnKind,
-    require_columns,
-    require_numbers,
-    require_unique_names,
-)
+from .columns import NO_VALUES, ColumnKind, require_columns, require_numbers
+from .csv_cells import BOOLEANS, FALSE_TEXTS, TRUE_TEXTS, CellReader, text_kind
+from .csv_layout import read_layout
 from .csv_quotes import QuoteWatcher
+from .csv_source import open_source
 from .errors import ColumnMismatch, UnreadableFile
+from .reading_options import ReadingOptions
 from .record_batches import keep_columns, read_points
 from .table import Chunk, Fault, Table
 
@@ -47,29 +38,48 @@ _BLOCK_BYTES: Final = 4 * 2**20
 #: Bytes at the start of a file that tell how long its lines are.
 _SAMPLE_BYTES: Final = 2**16
 
-#: What pyarrow's CSV reader takes for a number.
-_NUMBER: Final = (
-    r"^[ \t]*[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
-    r"|(?i:inf|infinity|nan))[ \t]*$"
-)
-
 #: What pyarrow says of a row for which it could not ask.
 _RAGGED: Final = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
+
+#: What a damaged file raises while it is read.
+_DAMAGE: Final = (OSError, EOFError, zlib.error)
 
 #: Number (from 0) and length of a row that is longer or shorter than the header.
 _RaggedRow = tuple[int, int]
 
 
 class CsvTable(Table):
-    """A CSV file. ``name`` is what messages call it, the path when not given."""
+    """A file of delimited text. ``name`` is what messages call it, the path when not given."""
 
-    def __init__(self, path: Path, name: str | None = None) -> None:
-        """Read the header. Raises UnreadableFile, ColumnMismatch."""
+    def __init__(
+        self, path: Path, name: str | None = None, options: ReadingOptions = ReadingOptions()
+    ) -> None:
+        """Read the first lines. Raises UnreadableFile."""
         self._path = path
-        self._is_gzip = path.suffix.lower() == ".gz"
+        self._options = options
+        self._cells = CellReader(options)
+        self._known_kinds: dict[str, ColumnKind] = {}
+        suffixes = [suffix.lower() for suffix in path.suffixes]
+        self._is_gzip = suffixes[-1:] == [".gz"]
         self.name = name or str(path)
-        self.columns = self._read_header()
-        require_unique_names(self)
+        self.has_names = options.has_header
+        try:
+            self._layout = read_layout(
+                self.name,
+                next((suffix for suffix in reversed(suffixes) if suffix != ".gz"), ""),
+                lambda: open_source(path, options.comment, options.delimiter),
+                options,
+            )
+        except _DAMAGE as error:
+            raise self._unreadable_error(error) from None
+        self.columns = self._layout.columns
+        # As pyarrow is told: none twice, and each that is used by its own name.
+        self._arrow_names = [
+            name if name and name not in self.columns[:index] else f"\0{index}"
+            for index, name in enumerate(self.columns)
+        ]
+        # A cell behind the last column, in which nothing may stand.
+        self._empty_end = ["\0end"] * self._layout.has_empty_end
 
     @property
     def estimated_rows(self) -> int | None:
@@ -80,26 +90,36 @@ class CsvTable(Table):
             sample = file.read(_SAMPLE_BYTES)
         lines = sample.count(b"\n")
         whole = self._path.stat().st_size if len(sample) == _SAMPLE_BYTES else len(sample)
-        return max(0, round(lines * whole / max(1, len(sample))) - 1)
+        rows = round(lines * whole / max(1, len(sample))) - self._layout.lines_before
+        return max(0, rows)
+
+    @property
+    def looks_headerless(self) -> bool:
+        return self._layout.looks_headerless
 
     def _kinds(self) -> Mapping[str, ColumnKind]:
-        kinds = {column: NO_VALUES for column in self.columns if column}
-        for batch in self._text_batches(list(kinds)):
-            pending = [column for column, kind in kinds.items() if kind == NO_VALUES]
-            kinds |= {column: _first_kind(batch.column(column)) for column in pending}
-            if NO_VALUES not in kinds.values():
+        return self._kinds_of([column for column in self.columns if column])
+
+    def _kinds_of(self, columns: Sequence[str]) -> Mapping[str, ColumnKind]:
+        """By the first block; of a column that has no value there, by the first that has one."""
+        pending = [name for name in dict.fromkeys(columns) if name not in self._known_kinds]
+        for batch in self._text_batches(pending) if pending else ():
+            found = {name: self._cells.kind(batch.column(name)) for name in pending}
+            self._known_kinds |= {n: kind for n, kind in found.items() if kind != NO_VALUES}
+            pending = [name for name in pending if name not in self._known_kinds]
+            if not pending:
                 break
-        return kinds
+        self._known_kinds |= dict.fromkeys(pending, NO_VALUES)
+        return {name: self._known_kinds[name] for name in columns}
 
     def check(self, columns: Sequence[str], keep: Sequence[str] = ()) -> None:
         """Columns of which no cell in the first block is a number hold something else."""
         require_columns(self, [*columns, *keep])
         for batch in itertools.islice(self._text_batches(columns), 1):
             for column in columns:
-                cells = batch.column(column)
-                present = cells.filter(pc.invert(_is_missing(cells)))
-                if len(_parse_numbers(present)[1]) == len(present) > 0:
-                    require_numbers(self, column, _text_kind(present[0].as_py()))
+                text = self._cells.holds_no_number(batch.column(column))
+                if text is not None:
+                    require_numbers(self, column, text_kind(text))
 
     def with_widths(self, widths: Mapping[str, int]) -> Self:
         for column, width in widths.items():
@@ -119,21 +139,26 @@ class CsvTable(Table):
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
     ) -> Iterator[Chunk]:
         require_columns(self, [*columns, *keep])
-        widths = dict.fromkeys(columns, 1)
+        kinds = self._kinds_of(columns)
         row = 0
-        if not set(columns).isdisjoint(keep):
-            # What is kept is text, and what is taken for a number is none any more.
+        # What is kept is text, and what is taken for a number is none any more.
+        if self._options.thousands is not None or not set(columns).isdisjoint(keep):
             yield from self._text_chunks(columns, keep, start)
             return
+        types = {
+            **dict.fromkeys(keep, pa.binary()),
+            **{n: pa.bool_() if kind == BOOLEANS else pa.float64() for n, kind in kinds.items()},
+            **dict.fromkeys(self._empty_end, pa.null()),
+        }
         try:
-            for batch in self._batches(columns, pa.float64(), keep):
+            for batch in self._batches(types):
                 begins, row = row, row + len(batch)
                 if row > start:
                     picked = batch.slice(max(0, start - begins))
                     faults: dict[int, Fault] = {}
                     kept = keep_columns(picked, self.column_types(keep), faults)
-                    points = read_points(picked, widths, pa.float64(), faults)
-                    yield Chunk(points, kept, faults)
+                    points = read_points(picked, dict.fromkeys(columns, 1), pa.float64(), faults)
+                    yield Chunk(self._cells.without_missing(points), kept, faults)
         except pa.ArrowInvalid:
             yield from self._text_chunks(columns, keep, max(start, row))
 
@@ -146,7 +171,7 @@ class CsvTable(Table):
     def _text_chunks(
         self, columns: Sequence[str], keep: Sequence[str], start: int
     ) -> Iterator[Chunk]:
-        names = list(dict.fromkeys([*columns, *keep]))
+        names = list(dict.fromkeys([*columns, *keep, *self._empty_end]))
         end_of_file = pa.record_batch([pa.array([], pa.binary())] * len(names), names)
         ragged: deque[_RaggedRow] = deque()
         row = 0
@@ -173,20 +198,17 @@ class CsvTable(Table):
         rows = len(batch) + len(ragged)
         whole = np.setdiff1d(np.arange(rows), list(ragged))
         points = np.full((rows, len(columns)), np.nan)
-        faults = {
-            row: Fault(
-                "",
-                f"has {cells} cells, and the header has {len(self.columns)}; "
-                "quote cells that hold a comma",
-            )
-            for row, cells in ragged.items()
-        }
+        faults = {row: self._ragged_fault(cells) for row, cells in ragged.items()}
+        for name in self._empty_end:
+            is_empty = self._cells.find_missing(batch.column(name))
+            for place in np.flatnonzero(~is_empty.to_numpy(zero_copy_only=False)).tolist():
+                faults[int(whole[place])] = self._ragged_fault(len(self.columns) + 1)
+        kinds = self._kinds_of(columns)
         for index, column in enumerate(columns):
             cells = batch.column(column)
-            points[whole, index], bad = _parse_numbers(cells)
+            points[whole, index], bad = self._cells.parse(cells, kinds[column])
             for place in bad.tolist():
-                text = cells[place].as_py().decode(errors="surrogateescape")
-                reason = f"{text[:60]!r} is not a number; write a missing value as {MISSING_WORDS}"
+                reason = self._describe_bad(cells[place].as_py(), kinds[column])
                 faults.setdefault(int(whole[place]), Fault(column, reason))
         if ragged:
             places = np.full(rows, -1)
@@ -194,37 +216,35 @@ class CsvTable(Table):
             batch = batch.take(pa.array(places, mask=places < 0))
         return Chunk(points, keep_columns(batch, self.column_types(keep), faults), faults)
 
-    def _read_header(self) -> tuple[str, ...]:
-        try:
-            with self._open() as file:
-                header = next((record for record in csv.reader(file, strict=True) if record), None)
-        except csv.Error as error:
-            raise UnreadableFile(
-                f"{self.name}: the header is not CSV: {error}; is a quote not closed?"
-            ) from None
-        except (OSError, EOFError, zlib.error) as error:
-            raise self._unreadable_error(error) from None
-        if header is None:
-            raise UnreadableFile(f"{self.name}: is empty; the first line should name the columns")
-        for name in header:
-            # What is not UTF-8, the file was opened to give as surrogates.
-            if any("\udc80" <= character <= "\udcff" for character in name):
-                raise UnreadableFile(
-                    f"{self.name}: the header is not UTF-8 text ({name[:60]!r}); "
-                    "save the file as CSV in UTF-8"
-                )
-        if len(header) == 1 and (other := next((mark for mark in ";\t" if mark in header[0]), "")):
-            raise UnreadableFile(
-                f"{self.name}: the header is one column, {header[0][:60]!r}; if {other!r} "
-                "separates its columns, save the file with commas"
+    def _ragged_fault(self, cells: int) -> Fault:
+        expected = len(self.columns)
+        if self._empty_end and cells == expected:
+            return Fault(
+                "",
+                f"has {cells} cells, and each row has {cells + 1}, the last of them empty; add a "
+                f"{self._mark} at its end",
             )
-        return tuple(header)
+        has = f"the header has {expected}" if self.has_names else f"row 1 has {expected}"
+        return Fault("", f"has {cells} cells, and {has}; quote cells that hold a {self._mark}")
 
-    def _open(self) -> TextIO:
-        # The byte order mark that spreadsheets write is no part of the first name. What is not
-        # UTF-8 matters only in the cells that are used.
-        file: Any = gzip.GzipFile(self._path) if self._is_gzip else self._path.open("rb")
-        return io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
+    def _describe_bad(self, cell: bytes, kind: ColumnKind) -> str:
+        text = cell.decode(errors="surrogateescape")[:60]
+        what = "true or false, as the rows before it have" if kind == BOOLEANS else "a number"
+        return f"{text!r} is not {what}; if it stands for a missing value, give --na-values"
+
+    @property
+    def _mark(self) -> str:
+        """What separates cells, in words."""
+        marks = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blank"}
+        return marks.get(self._layout.delimiter, repr(self._layout.delimiter))
+
+    def _open_rows(self) -> BinaryIO:
+        """The bytes behind the header."""
+        file = open_source(self._path, self._options.comment, self._options.delimiter)
+        left = self._layout.bytes_before
+        while left and (read := file.read(min(left, _BLOCK_BYTES))):
+            left -= len(read)
+        return file
 
     def _text_batches(
         self, columns: Sequence[str], ragged: deque[_RaggedRow] | None = None
@@ -233,22 +253,21 @@ class CsvTable(Table):
 
         def on_ragged(row: pacsv.InvalidRow) -> str:
             if ragged is not None and row.number is not None:
-                # pyarrow counts from 1, with the header and without blank lines.
-                ragged.append((row.number - 2, row.actual_columns))
+                # pyarrow counts from 1, without blank lines.
+                ragged.append((row.number - 1, row.actual_columns))
             return "skip"
 
-        return self._batches(columns, pa.binary(), (), on_ragged)
+        return self._batches(dict.fromkeys(columns, pa.binary()), on_ragged)
 
     def _batches(
-        self,
-        columns: Sequence[str],
-        kind: pa.DataType,
-        keep: Sequence[str],
-        on_ragged: Any = None,
+        self, types: Mapping[str, pa.DataType], on_ragged: Any = None
     ) -> Iterator[pa.RecordBatch]:
-        """Raises pyarrow.ArrowInvalid where a cell is not of its kind or a row is ragged."""
+        """These columns; raises pyarrow.ArrowInvalid where a cell is not of its type, or a row is
+        ragged."""
         try:
-            source: Any = QuoteWatcher(pa.input_stream(str(self._path)), self._check_quotes)
+            source: Any = QuoteWatcher(
+                self._open_rows(), self._check_quotes, self._layout.delimiter
+            )
             with (
                 closing(source) as file,
                 _keep_quiet_about(on_ragged),
@@ -256,23 +275,29 @@ class CsvTable(Table):
                     file,
                     # One thread, so that the rows that are left out have numbers.
                     read_options=pacsv.ReadOptions(
-                        block_size=_BLOCK_BYTES, use_threads=on_ragged is None
+                        block_size=_BLOCK_BYTES,
+                        use_threads=on_ragged is None,
+                        column_names=[*self._arrow_names, *self._empty_end],
                     ),
                     parse_options=pacsv.ParseOptions(
-                        newlines_in_values=True, invalid_row_handler=on_ragged
+                        delimiter=self._layout.delimiter,
+                        newlines_in_values=True,
+                        invalid_row_handler=on_ragged,
                     ),
                     convert_options=pacsv.ConvertOptions(
-                        include_columns=list(dict.fromkeys([*columns, *keep])),
-                        column_types=dict.fromkeys(keep, pa.binary())
-                        | dict.fromkeys(columns, kind),
-                        null_values=list(MISSING_TEXTS),
+                        include_columns=list(types),
+                        column_types=dict(types),
+                        null_values=list(self._cells.missing),
+                        true_values=list(TRUE_TEXTS),
+                        false_values=list(FALSE_TEXTS),
                         strings_can_be_null=False,
+                        decimal_point=self._options.decimal,
                         check_utf8=False,
                     ),
                 ) as reader,
             ):
                 yield from reader
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, *_DAMAGE) as error:
             if isinstance(error, pa.ArrowInvalid) and on_ragged is None:
                 raise
             if "Empty CSV" in str(error):  # a header alone
@@ -280,11 +305,11 @@ class CsvTable(Table):
             self._check_quotes()  # says more of one that is not closed
             if isinstance(error, pa.ArrowInvalid) and (row := _RAGGED.search(str(error))):
                 raise UnreadableFile(
-                    f"{self.name}: row {int(row[1]) - 1} has {row[3]} cells, the header has "
+                    f"{self.name}: row {row[1]} has {row[3]} cells, the header has "
                     f"{row[2]}, and what is in it is not UTF-8 text; quote cells that hold a "
-                    "comma, and save the file as CSV in UTF-8"
+                    f"{self._mark}, and save the file as CSV in UTF-8"
                 ) from None
-            raise UnreadableFile(f"{self.name}: cannot be read: {error}") from None
+            raise self._unreadable_error(error) from None
 
     def _check_quotes(self) -> None:
         """Read all of the file, strictly. Raises UnreadableFile at a quote that is not closed."""
@@ -292,20 +317,20 @@ class CsvTable(Table):
 
     def _row_lines(self) -> Generator[tuple[int, int]]:
         """Row number, and number of its last line. Raises UnreadableFile at what is not CSV."""
-        row = line = 0
-        with self._open() as file:
-            reader = csv.reader(file, strict=True)
+        row, line = 0, self._layout.lines_before
+        with self._open_rows() as file:
+            text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+            reader = csv.reader(text, delimiter=self._layout.delimiter, strict=True)
             try:
-                for row, _ in enumerate(record for record in reader if record):
-                    line = reader.line_num
-                    if row:
-                        yield row, line
+                for row, _ in enumerate((record for record in reader if record), start=1):
+                    line = self._layout.lines_before + reader.line_num
+                    yield row, line
             except csv.Error as error:
                 raise UnreadableFile(
                     f"{self.name}: row {row + 1} (after line {line}): {error}; "
                     "is a quote not closed?"
                 ) from None
-            except (OSError, EOFError, zlib.error) as error:
+            except _DAMAGE as error:
                 raise self._unreadable_error(error) from None
 
     def _unreadable_error(self, error: Exception) -> UnreadableFile:
@@ -331,37 +356,3 @@ def _keep_quiet_about(on_ragged: object) -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
-
-
-def _is_missing(cells: "pa.Array[Any]") -> "pa.Array[Any]":
-    # The functions that trim take what is text; that which is not UTF-8 is no missing value.
-    is_ascii = pc.match_substring_regex(cells, r"^[\x20-\x7e\t]*$")
-    texts = pc.if_else(is_ascii, cells, pa.scalar(None, cells.type)).cast(pa.string())
-    trimmed: pa.Array[Any] = pc.ascii_trim(texts, BLANKS)
-    return pc.is_in(trimmed, pa.array(MISSING_TEXTS, pa.string()))
-
-
-def _parse_numbers(
-    cells: "pa.Array[Any]",
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The numbers, NaN where there is none; and the places of what is neither that nor missing."""
-    number = pc.match_substring_regex(cells, _NUMBER)
-    bad = pc.invert(pc.or_(number, _is_missing(cells)))
-    texts = pc.if_else(number, cells, pa.scalar(None, cells.type)).cast(pa.string())
-    floats = pc.ascii_trim(texts, BLANKS).cast(pa.float64())
-    return floats.to_numpy(zero_copy_only=False), np.flatnonzero(bad.to_numpy(zero_copy_only=False))
-
-
-def _first_kind(cells: "pa.Array[Any]") -> ColumnKind:
-    """What the first cell that is not missing holds."""
-    numbers, bad = _parse_numbers(cells)
-    is_value = ~np.isnan(numbers)
-    is_value[bad] = True
-    if not is_value.any():
-        return NO_VALUES
-    first = int(is_value.argmax())
-    return _text_kind(cells[first].as_py()) if first in bad else NUMBERS
-
-
-def _text_kind(cell: bytes) -> ColumnKind:
-    return ColumnKind(False, f"text ({cell[:40].decode(errors='surrogateescape')!r})")

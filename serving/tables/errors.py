@@ -34,3 +34,7 @@ class RepeatedInput(TableError):
 
 class NoRows(TableError):
     """There are no rows, or each has a missing value."""
+
+
+class RefusedReadingOption(TableError):
+    """An option of reading a file of text makes no sense, alone or beside another."""

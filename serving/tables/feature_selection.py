@@ -20,6 +20,7 @@ from .columns import (
     expand_columns,
     find_near_name,
     require_columns,
+    require_header,
     require_numbers,
 )
 from .errors import ColumnMismatch, NoRows
@@ -91,6 +92,8 @@ def select_features(tables: Sequence["Table"], excluded: Sequence[str] = ()) -> 
         NoRows: there is no value at all.
     """
     require_excluded(tables, excluded)
+    for table in tables:
+        require_header(table)
     kinds = _kinds(tables, excluded)
     if all(kind == NO_VALUES for kind in kinds.values()):
         files = ", ".join(table.name for table in tables)

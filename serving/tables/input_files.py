@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import Final
 
 from .errors import UnreadableFile
+from .reading_options import ReadingOptions
 from .table import Table
 
 #: What is read, by how a name ends.
 KINDS: Final = {
     ".csv": "CSV",
     ".csv.gz": "CSV, gzip",
+    ".tsv": "text, tabs",
+    ".tsv.gz": "text, tabs, gzip",
+    ".txt": "delimited text",
+    ".txt.gz": "delimited text, gzip",
     ".parquet": "Parquet",
     ".arrow": "Arrow IPC",
     ".feather": "Arrow IPC",
@@ -29,12 +34,15 @@ KINDS: Final = {
     ".tfrecord.gz": "TFRecord, gzip",
 }
 
+#: Those that ``ReadingOptions`` are for.
+TEXT_KINDS: Final = tuple(kind for kind in KINDS if kind.startswith((".csv", ".tsv", ".txt")))
+
 #: CSV on standard input.
 STANDARD_INPUT: Final = Path("-")
 
 _ALIASES: Final = {".tfrecords": ".tfrecord", ".arrows": ".arrow"}
 
-_ENDINGS: Final = ", ".join([*KINDS, *_ALIASES])
+_ENDINGS: Final = (*KINDS, *_ALIASES)
 
 # Pipelines of TensorFlow write shards, as in rows.tfrecord-00003-of-00010.
 _ENDING: Final = re.compile(r"(\.[a-z]+)(?:-\d+-of-\d+)?(\.gz)?$")
@@ -53,7 +61,8 @@ def input_files(given: Sequence[Path], output: Path | None = None) -> list[Path]
     """The files that files, folders and globs stand for, in a fixed order.
 
     Of a folder, those of a kind that is read, also in folders below, by name; what begins with
-    ``.`` or ``_`` is left out, as other programs write their own notes there. ``-`` stays. Where
+    ``.`` or ``_`` is left out, as other programs write their own notes there, and so is ``.txt``,
+    which is mostly for people to read. ``-`` stays. Where
     ``output``, the folder that is to be written, lies among the files that a folder or a glob
     stands for, what is in it is none of them: the next run is to find the same files.
 
@@ -75,11 +84,16 @@ def _expand(given: Path) -> Iterator[Path]:
             path
             for path in given.rglob("*")
             if kind_of(path)
+            and not (kind_of(path) or "").startswith(".txt")
             and path.is_file()
             and not any(part.startswith((".", "_")) for part in path.relative_to(given).parts)
         )
         if not files:
-            raise UnreadableFile(f"{given}: is a folder without a file that is read ({_ENDINGS})")
+            endings = ", ".join(kind for kind in _ENDINGS if not kind.startswith(".txt"))
+            texts = f"; name texts, as in {given}/*.txt" if list(given.rglob("*.txt*")) else ""
+            raise UnreadableFile(
+                f"{given}: is a folder without a file that is read ({endings}){texts}"
+            )
         yield from files
     elif not given.exists() and has_magic(str(given)):
         matches = sorted(Path(match) for match in glob(str(given), recursive=True))
@@ -91,12 +105,13 @@ def _expand(given: Path) -> Iterator[Path]:
         yield given
 
 
-def open_table(path: Path) -> Table:
-    """The table in a file; its columns are known, and no row is read yet.
+def open_table(path: Path, options: ReadingOptions = ReadingOptions()) -> Table:
+    """The table in a file; its columns are known, and of its rows at most the first are read.
+
+    ``options`` are for files of text.
 
     Raises:
         UnreadableFile: it does not exist, is a folder, is empty or damaged, or of another kind.
-        ColumnMismatch: two columns have the same name.
     """
     kind = kind_of(path)
     if path.is_dir():
@@ -105,7 +120,8 @@ def open_table(path: Path) -> Table:
         raise UnreadableFile(f"{path}: no such file")
     if kind is None:
         raise UnreadableFile(
-            f"{path}: a file of the kind {path.suffix!r} is not read; give one of {_ENDINGS}"
+            f"{path}: a file of the kind {path.suffix!r} is not read; give one of "
+            f"{', '.join(_ENDINGS)}"
         )
     if not path.stat().st_size:
         raise UnreadableFile(f"{path}: is empty")
@@ -122,10 +138,10 @@ def open_table(path: Path) -> Table:
         from .json_table import JsonTable
 
         return JsonTable(path)
-    if kind.startswith(".csv"):
+    if kind in TEXT_KINDS:
         from .csv_table import CsvTable
 
-        return CsvTable(path)
+        return CsvTable(path, options=options)
     if kind.startswith(".tfrecord"):
         from .tfrecord_table import TfRecordTable
 

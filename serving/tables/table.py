@@ -104,6 +104,11 @@ class Table(ABC):
     _widths: Mapping[str, int] = MappingProxyType({})
 
     @property
+    def looks_headerless(self) -> bool:
+        """Whether the names look like a row of values, as where a file has no line of names."""
+        return False
+
+    @property
     def estimated_rows(self) -> int | None:
         return self.rows
 

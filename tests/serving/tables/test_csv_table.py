@@ -5,10 +5,12 @@ import gzip
 import io
 import re
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import pandas
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,7 +19,9 @@ from serving.tables import csv_table
 from serving.tables.columns import MISSING_TEXTS
 from serving.tables.csv_table import CsvTable
 from serving.tables.errors import BadCell, ColumnMismatch, TableError, UnreadableFile
+from serving.tables.feature_selection import select_features
 from serving.tables.input_files import open_table
+from serving.tables.reading_options import ReadingOptions
 from serving.tables.table import Chunk, concat_chunks
 
 from .row_files import read_all, write_csv
@@ -133,25 +137,60 @@ def test_a_cell_is_read_as(tmp_path: Path, cell: str, value: float) -> None:
     np.testing.assert_array_equal(read_all(table, ["b"]), [[value]])
 
 
-def test_a_column_is_what_its_first_value_that_is_not_missing_is(tmp_path: Path) -> None:
-    header = ["number", "late", "text", "then_number", "nothing", ""]
-    rows = [
-        ["1", "NA", "red", "x", "", "1"],
-        ["oops", "", "3", "4", "NaN", "2"],
-        ["2", "7", "4", "5", "NA", "3"],
-    ]
-    kinds = CsvTable(write_csv(tmp_path / "rows.csv", header, rows)).kinds()
+COLUMNS: Final = {
+    "number": ["1", "2", *["3"] * 18],
+    "late": [*["NA"] * 19, "7"],
+    "typing_error": ["o0ps", "1x", *["4"] * 18],
+    "text": ["red", "3", *["4"] * 16, "blue", "-inf?"],
+    "boolean": ["true", "FALSE", *["True"] * 17, ""],
+    "mixed": ["true", "1", *["false"] * 18],
+    "nothing": ["", "NaN", *["NA"] * 18],
+    "": ["1"] * 20,
+}
+
+
+@pytest.mark.parametrize(
+    "order", [range(20), range(19, -1, -1), np.random.default_rng(1).permutation(20)]
+)
+def test_a_column_is_what_its_values_are_in_any_order_of_rows(
+    tmp_path: Path, order: Iterable[int]
+) -> None:
+    rows = [[cells[index] for cells in COLUMNS.values()] for index in order]
+    kinds = CsvTable(write_csv(tmp_path / "rows.csv", list(COLUMNS), rows)).kinds()
 
     assert {name: kind.is_numeric for name, kind in kinds.items()} == {
         "number": True,
         "late": True,
+        "typing_error": True,
         "text": False,
-        "then_number": False,
+        "boolean": True,
+        "mixed": False,
         "nothing": None,
         "": False,
     }
-    assert kinds["text"].holds == "text ('red')"
+    assert kinds["text"].holds in ("text ('red')", "text ('blue')", "text ('-inf?')")
+    assert kinds["boolean"].holds == "booleans"
     assert kinds["nothing"].holds == "no values"
+
+
+def test_booleans_are_one_and_zero_in_a_column_of_booleans_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A block that ends before the row that contradicts.
+    monkeypatch.setattr(csv_table, "_BLOCK_BYTES", 24)
+    rows = [["True", "1"], ["false", "0"], ["", "NA"], ["TRUE", "2"]]
+    table = CsvTable(write_csv(tmp_path / "rows.csv", ["a", "b"], rows))
+    np.testing.assert_array_equal(
+        read_all(table, ["a", "b"]), [[1, 1], [0, 0], [np.nan] * 2, [1, 2]]
+    )
+    for mixed_rows, words in (
+        ([*rows, ["yes", "3"]], "column 'a': 'yes' is not true or false"),
+        ([*rows, ["1", "3"]], "column 'a': '1' is not true or false"),
+        ([*rows, ["true", "false"]], "column 'b': 'false' is not a number"),
+    ):
+        mixed = CsvTable(write_csv(tmp_path / "rows.csv", ["a", "b"], mixed_rows))
+        with pytest.raises(BadCell, match=rf"row 5 \(line 6\), {words}"):
+            read_all(mixed, ["a", "b"])
 
 
 def test_columns_come_in_the_order_that_is_asked_for(tmp_path: Path) -> None:
@@ -177,7 +216,8 @@ def test_a_header_alone_is_a_table_without_rows(tmp_path: Path, content: bytes) 
             ["rows.csv", "not UTF-8", "save the file"],
         ),
         ("a,b\n1,2\n".encode("utf-16"), UnreadableFile, ["not UTF-8"]),
-        (b"a;b\n1;2\n", UnreadableFile, ["one column, 'a;b'", "';' separates", "commas"]),
+        (b"a;b\n1;2\n", UnreadableFile, ["one column, 'a;b'", "';' separates", "--delimiter ';'"]),
+        (b"a\tb\n1\t2\n", UnreadableFile, ["separates its columns", "--delimiter tab"]),
         (b"a,b,a\n1,2,3\n", ColumnMismatch, ["columns 1 and 3", "'a'", "rename"]),
         (b"a,b\n1,2\n3\n", BadCell, ["row 2 (line 3)", "has 1 cells", "header has 2"]),
         (b"a,b\n1,2\n\n3,4,5\n", BadCell, ["row 2 (line 4)", "has 3 cells", "quote"]),
@@ -265,7 +305,6 @@ _cells = st.sampled_from(["1", "-2.5", " 3e1", "", "NA", "inf", "1e999", "oops",
 @given(
     rows=st.lists(
         st.tuples(_cells, _cells) | st.tuples(_cells) | st.tuples(_cells, _cells, _cells),
-        min_size=1,
         max_size=40,
     ),
     start=st.integers(0, 45),
@@ -274,8 +313,9 @@ _cells = st.sampled_from(["1", "-2.5", " 3e1", "", "NA", "inf", "1e999", "oops",
 def test_a_bad_cell_of_a_csv_file_is_a_fault_of_its_row_alone(
     tmp_path: Path, rows: list[tuple[str, ...]], start: int, block: int
 ) -> None:
-    # A line with nothing on it is no row.
-    rows = [row for row in rows if row != ("",)] or [("1", "2")]
+    # A line with nothing on it is no row. Where none fits the header, the header is not theirs.
+    fitting: list[tuple[str, ...]] = [("1", "2")] * (1 + len(rows) // 9)
+    rows = fitting + [row for row in rows if row != ("",)]
     path = write_csv(tmp_path / "rows.csv", ["x", "y"], rows)
     before = csv_table._BLOCK_BYTES
     csv_table._BLOCK_BYTES = block  # type: ignore[misc]
@@ -314,3 +354,107 @@ def test_a_ragged_row_that_is_not_utf8_is_one_line_and_prints_nothing_else(
         "quote cells that hold a comma, and save the file as CSV in UTF-8"
     )
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gzip"])
+def test_kept_text_has_all_its_bytes_where_a_quoted_line_end_straddles_two_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compressed: bool
+) -> None:
+    monkeypatch.setattr(csv_table, "_BLOCK_BYTES", 64)
+    path = tmp_path / ("rows.csv.gz" if compressed else "rows.csv")
+    for before in range(40, 70):
+        texts = ["z" * before + "A\r\nB", "plain", "\r\n" * 20, "\r", "\n\r"]
+        rows = "".join(f'1,"{text}"\r\n' for text in texts)
+        content = f"a,name\r\n{rows}".encode()
+        path.write_bytes(gzip.compress(content) if compressed else content)
+        assert kept_names(CsvTable(path)) == texts, before
+
+
+def test_the_columns_of_one_name_do_no_harm_where_they_are_not_used(tmp_path: Path) -> None:
+    table = CsvTable(write_csv(tmp_path / "rows.csv", ["a", "b", "b", ""], [[1, "x", 2, 3]]))
+    np.testing.assert_array_equal(read_all(table, ["a"]), [[1]])
+    assert select_features([table]).names == ("a",)
+    for columns, keep in ((["b"], []), (["a"], ["b"])):
+        with pytest.raises(ColumnMismatch, match=r"columns 2 and 3 are both named 'b'; rename one"):
+            next(table.chunks(columns, keep))
+
+
+_written = st.one_of(
+    st.sampled_from(["", "NA", "null", " ", "n/a", "NaN", "None", "-inf"]),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.integers(-(10**12), 10**12).map(str),
+    st.integers(-(10**12), 10**12).map("{:,}".format),
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    rows=st.lists(st.tuples(_written, _texts, _written), min_size=1, max_size=20),
+    marks=st.sampled_from([(",", ".", ","), (";", ",", "."), ("\t", ".", None), ("|", ",", " ")]),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    title=st.integers(0, 2),
+    has_header=st.booleans(),
+    line_end=st.sampled_from(["\n", "\r\n"]),
+    has_end=st.booleans(),
+)
+def test_marks_titles_and_files_without_a_header_are_read_as_pandas_reads_them(
+    tmp_path: Path,
+    rows: list[tuple[str, str, str]],
+    marks: tuple[str, str, str | None],
+    quoting: int,
+    title: int,
+    has_header: bool,
+    line_end: str,
+    has_end: bool,
+) -> None:
+    delimiter, decimal, thousands = marks
+
+    def mark(number: str) -> str:
+        return number.translate({ord("."): decimal, ord(","): thousands or ""})
+
+    text = io.StringIO(newline="")
+    text.write(f"a title{line_end}" * title)
+    writer = csv.writer(
+        text,
+        delimiter=delimiter,
+        lineterminator=delimiter * (has_end and has_header) + line_end,
+        quoting=quoting,  # type: ignore[arg-type]
+    )
+    if has_header:
+        text.write(delimiter.join(["a", " label ", "b"]) + line_end)
+    # So that there is a row that is not blank.
+    for a, label, b in [("1", "x", "2"), *rows]:
+        writer.writerow([mark(a), label, mark(b)])
+    path = tmp_path / "rows.csv"
+    path.write_text(text.getvalue(), encoding="utf-8", newline="")
+    options = ReadingOptions(
+        delimiter=delimiter,
+        decimal=decimal,
+        thousands=thousands,
+        has_header=has_header,
+        skip_rows=title,
+    )
+    table = CsvTable(path, options=options)
+
+    expected = pandas.read_csv(
+        path,
+        sep=delimiter,
+        decimal=decimal,
+        thousands=thousands,
+        header=0 if has_header else None,
+        names=["a", "label", "b"],
+        usecols=["a", "label", "b"],
+        index_col=False,
+        skiprows=title,
+        keep_default_na=False,
+        na_values={name: [*MISSING_TEXTS, " "] for name in "ab"},
+        dtype={"label": object},
+    )
+    names = ("a", "label", "b") if has_header else ("feature_0", "feature_1", "feature_2")
+    assert table.columns == names
+    found = concat_chunks(list(table.chunks(names[::2], names[1:2])))
+    # To the bit, another test says; pandas rounds otherwise.
+    np.testing.assert_allclose(found.points, expected[["a", "b"]].to_numpy(float), rtol=1e-13)
+    assert found.kept is not None
+    assert found.kept[names[1]].to_pylist() == expected["label"].tolist()
+    assert not found.faults

@@ -1,0 +1,132 @@
+"""Cells of text as numbers: what is a number, what is missing, and what a column holds."""
+
+import re
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from .columns import BLANKS, MISSING_TEXTS, NO_VALUES, NUMBERS, ColumnKind
+from .reading_options import ReadingOptions
+from .table import Block
+
+BOOLEANS: Final = ColumnKind(True, "booleans")
+
+TRUE_TEXTS: Final = ("true", "True", "TRUE")
+FALSE_TEXTS: Final = ("false", "False", "FALSE")
+
+#: A column of which so many values are numbers is taken for numbers.
+_MOSTLY: Final = 0.9
+
+
+class CellReader:
+    """Reads cells as the options say. ``missing`` are the texts that stand for a missing value."""
+
+    def __init__(self, options: ReadingOptions) -> None:
+        self._options = options
+        self.missing = (*MISSING_TEXTS, *(text.strip(BLANKS) for text in options.na_values))
+        self._number = _number_pattern(options)
+        self._number_text = re.compile(self._number)
+        self._is_missing = _any_of(self.missing)
+        found = [self._read(text) for text in options.na_values if self._number_text.match(text)]
+        self._missing_numbers = np.array(found, np.float64)
+
+    def parse(self, cells: "pa.Array[Any]", kind: ColumnKind) -> tuple[Block, NDArray[np.int64]]:
+        """The numbers of binary cells of a column of this kind; NaN where there is none.
+
+        And the places of what is neither a number nor missing.
+        """
+        if kind == BOOLEANS:
+            is_true, is_false = (
+                pc.match_substring_regex(cells, _any_of(texts))
+                for texts in (TRUE_TEXTS, FALSE_TEXTS)
+            )
+            is_value = pc.or_(is_true, is_false)
+            found = pc.if_else(is_value, is_true, pa.scalar(None, pa.bool_()))
+            numbers: Block = _to_numpy(found.cast(pa.float64()))
+        else:
+            is_value = pc.match_substring_regex(cells, self._number)
+            texts: Any = pc.if_else(is_value, cells, pa.scalar(None, cells.type)).cast(pa.string())
+            texts = pc.ascii_trim(texts, BLANKS)
+            if self._options.thousands is not None:
+                texts = pc.replace_substring(texts, self._options.thousands, "")
+            if self._options.decimal != ".":
+                texts = pc.replace_substring(texts, self._options.decimal, ".")
+            numbers = self.without_missing(_to_numpy(texts.cast(pa.float64())))
+        bad = pc.invert(pc.or_(is_value, self.find_missing(cells)))
+        return numbers, np.flatnonzero(_to_numpy(bad))
+
+    def without_missing(self, numbers: Block) -> Block:
+        """The numbers, NaN in place of those that stand for a missing value."""
+        if not len(self._missing_numbers):
+            return numbers
+        return np.where(np.isin(numbers, self._missing_numbers), np.nan, numbers)
+
+    def find_missing(self, cells: "pa.Array[Any]") -> "pa.Array[Any]":
+        """Whether each of these binary cells is a missing value."""
+        found: pa.Array[Any] = pc.match_substring_regex(cells, self._is_missing)
+        return found
+
+    def kind(self, cells: "pa.Array[Any]") -> ColumnKind:
+        """What the cells of a column hold, the same in any order."""
+        present = cells.filter(pc.invert(self.find_missing(cells)))
+        if not len(present):
+            return NO_VALUES
+        bad = self.parse(present, NUMBERS)[1]
+        if len(present) - len(bad) >= _MOSTLY * len(present):
+            return NUMBERS
+        if not len(self.parse(present, BOOLEANS)[1]):
+            return BOOLEANS
+        return text_kind(present[int(bad[0])].as_py())
+
+    def holds_no_number(self, cells: "pa.Array[Any]") -> bytes | None:
+        """The first value, where none is a number and none is a boolean; otherwise None."""
+        present = cells.filter(pc.invert(self.find_missing(cells)))
+        if not len(present):
+            return None
+        kinds = (NUMBERS, BOOLEANS)
+        if any(len(self.parse(present, kind)[1]) < len(present) for kind in kinds):
+            return None
+        first: bytes = present[0].as_py()
+        return first
+
+    def is_number(self, text: str) -> bool:
+        """Whether a cell is a number, and no missing value."""
+        return bool(self._number_text.match(text)) and text.strip(BLANKS) not in self.missing
+
+    def is_missing(self, text: str) -> bool:
+        return text.strip(BLANKS) in self.missing
+
+    def _read(self, text: str) -> float:
+        plain = text.strip(BLANKS).replace(self._options.thousands or "\0", "")
+        return float(plain.replace(self._options.decimal, "."))
+
+
+def text_kind(cell: bytes) -> ColumnKind:
+    """The kind of a column with this text in it."""
+    return ColumnKind(False, f"text ({cell[:40].decode(errors='surrogateescape')!r})")
+
+
+def _number_pattern(options: ReadingOptions) -> str:
+    """What pyarrow's CSV reader takes for a number, with the marks of the options."""
+    whole = "[0-9]+"
+    if options.thousands is not None:
+        # Also lakhs, as in 12,34,567.
+        mark = re.escape(options.thousands)
+        whole = f"(?:[0-9]{{1,3}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}|[0-9]+)"
+    point = re.escape(options.decimal)
+    return (
+        rf"^[ \t]*[+-]?(?:(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
+        r"|(?:[iI][nN][fF](?:[iI][nN][iI][tT][yY])?|[nN][aA][nN]))[ \t]*$"
+    )
+
+
+def _any_of(texts: tuple[str, ...]) -> str:
+    return rf"^[ \t]*(?:{'|'.join(map(re.escape, texts))})[ \t]*$"
+
+
+def _to_numpy(array: Any) -> NDArray[Any]:
+    found: NDArray[Any] = array.to_numpy(zero_copy_only=False)
+    return found

@@ -1,0 +1,359 @@
+"""Where the rows of a CSV file begin, what its columns are called and what separates its cells.
+
+This is told by the first lines. What does not fit together is refused with what row 1 holds, and
+with the option that reads it.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import BinaryIO, Final
+
+from .columns import BLANKS
+from .csv_cells import CellReader
+from .errors import UnreadableFile
+from .messages import format_count
+from .reading_options import DELIMITERS, ReadingOptions
+
+_BOM: Final = b"\xef\xbb\xbf"
+
+#: The rows at the start that are looked at, and how long they may be together.
+_SAMPLE_ROWS: Final = 200
+_SAMPLE_CHARACTERS: Final = 2**18
+
+#: A record may be so long.
+_LONGEST_RECORD: Final = 2**22
+
+#: Where fewer rows than this part fit the header, it is none of theirs.
+_FEW: Final = 0.1
+
+_DELIMITER_WORDS: Final = {"\t": "tab", " ": "' '"}
+
+
+@dataclass(frozen=True)
+class CsvLayout:
+    """What the start of a file tells.
+
+    Attributes:
+        columns: their names, without blanks round them.
+        delimiter: what separates cells.
+        bytes_before: the bytes before the first row.
+        lines_before: the lines before the first row.
+        has_empty_end: whether each row ends in a delimiter, behind which nothing stands.
+        looks_headerless: whether the names look like a row of values.
+    """
+
+    columns: tuple[str, ...]
+    delimiter: str
+    bytes_before: int
+    lines_before: int
+    has_empty_end: bool
+    looks_headerless: bool
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The cells of a row or of the header, and where it ends."""
+
+    cells: list[str]
+    bytes_after: int
+    lines_after: int
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The first records of a file, and what is before them."""
+
+    name: str
+    delimiter: str
+    options: ReadingOptions
+    bytes_before: int
+    records: Sequence[_Record]
+
+
+def read_layout(
+    name: str, ending: str, source: Callable[[], BinaryIO], options: ReadingOptions
+) -> CsvLayout:
+    """Read the first lines of a file.
+
+    Args:
+        name: what messages call it.
+        ending: that of its name, without ``.gz``: it tells what separates cells.
+        source: opens its bytes.
+
+    Raises:
+        UnreadableFile: it is empty, its header is not CSV, or the rows do not fit it.
+        OSError, EOFError, zlib.error: it cannot be read.
+    """
+    start = _read_start(name, ending, source, options)
+    for text in start.records[0].cells:
+        # What is not UTF-8, the file was opened to give as surrogates.
+        if options.has_header and any("\udc80" <= character <= "\udcff" for character in text):
+            raise UnreadableFile(
+                f"{name}: the header is not UTF-8 text ({text[:60]!r}); "
+                "save the file as CSV in UTF-8"
+            )
+    _refuse_other_delimiter(start)
+    return _without_header(start) if not options.has_header else _with_header(start)
+
+
+def _with_header(start: _Start) -> CsvLayout:
+    header, *others = start.records
+    names = tuple(cell.strip(BLANKS) for cell in header.cells)
+    rows = [record.cells for record in others]
+    has_empty_end = False
+    if (title := _count_title_records(start)) or _is_padded_title(start, names, rows):
+        raise UnreadableFile(f"{start.name}: {_describe_title(start, title or 1)}")
+    if _is_seldom(len(names), rows):
+        if all(len(row) == len(names) + 1 and not row[-1].strip(BLANKS) for row in rows):
+            has_empty_end = True
+        elif not names[-1] and all(len(row) == len(names) - 1 for row in rows):
+            names = names[:-1]
+        else:
+            raise UnreadableFile(f"{start.name}: {_describe_misfit(start)}")
+    cells = CellReader(start.options)
+    return CsvLayout(
+        names,
+        start.delimiter,
+        header.bytes_after,
+        header.lines_after,
+        has_empty_end,
+        _looks_headerless(names, rows, cells),
+    )
+
+
+def _without_header(start: _Start) -> CsvLayout:
+    rows = [record.cells for record in start.records]
+    width = len(rows[0])
+    if _is_seldom(width, rows[1:]):
+        raise UnreadableFile(
+            f"{start.name}: row 1 holds {_show(rows[0])}, and row 2 {_show(rows[1])}; if the rows "
+            f"begin later, give --skip-rows {_lines_to_skip(start)}"
+        )
+    return CsvLayout(
+        # As those of a file that has no names by its kind, which is .npy.
+        tuple(f"feature_{index}" for index in range(width)),
+        start.delimiter,
+        start.bytes_before,
+        start.options.skip_rows,
+        has_empty_end=False,
+        looks_headerless=False,
+    )
+
+
+def _read_start(
+    name: str, ending: str, source: Callable[[], BinaryIO], options: ReadingOptions
+) -> _Start:
+    if options.delimiter is not None:
+        marks: tuple[str, ...] = (options.delimiter,)
+    else:
+        marks = DELIMITERS if ending == ".txt" else ("\t" if ending == ".tsv" else ",",)
+    best: _Start | None = None
+    for mark in marks:
+        with source() as file:
+            is_marked = file.read(len(_BOM)) == _BOM
+        with source() as file:
+            file.read(len(_BOM) * is_marked)
+            lines = _Lines(file, len(_BOM) * is_marked, options.skip_rows)
+            before = lines.bytes_read
+            records = list(_read_records(name, lines, mark))
+        if not records:
+            continue
+        if best is None or len(records[0].cells) > len(best.records[0].cells):
+            best = _Start(name, mark, options, before, records)
+    if best is None:
+        if options.skip_rows:
+            raise UnreadableFile(
+                f"{name}: has no line behind the {options.skip_rows} of --skip-rows; "
+                "pass over fewer"
+            )
+        raise UnreadableFile(f"{name}: is empty; the first line should name the columns")
+    return best
+
+
+class _Lines:
+    """The lines of a file of text, which are counted, up to as many as a sample needs."""
+
+    def __init__(self, file: BinaryIO, bytes_read: int, skip: int) -> None:
+        self._file = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
+        self.bytes_read = bytes_read
+        self.lines_read = 0
+        self._limit = 0
+        for _ in range(skip):
+            self._count(self._file.readline())
+        self.start_record()
+
+    def start_record(self) -> None:
+        self._limit = self.bytes_read + _LONGEST_RECORD
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if self.bytes_read > self._limit:
+            raise StopIteration
+        line = self._file.readline(_LONGEST_RECORD)
+        if not line:
+            raise StopIteration
+        self._count(line)
+        return line
+
+    def _count(self, line: str) -> None:
+        self.bytes_read += len(line.encode("utf-8", "surrogateescape"))
+        self.lines_read += bool(line)
+
+
+def _read_records(name: str, lines: _Lines, delimiter: str) -> Iterator[_Record]:
+    """The first records that are not blank. Raises UnreadableFile where the first is not CSV."""
+    before = lines.bytes_read
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    count = 0
+    while count <= _SAMPLE_ROWS and lines.bytes_read - before < _SAMPLE_CHARACTERS:
+        lines.start_record()
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            if count:  # the rows are read later, and what is wrong there is said then
+                return
+            raise UnreadableFile(
+                f"{name}: the header is not CSV: {error}; is a quote not closed?"
+            ) from None
+        if cells is None:
+            return
+        if cells:
+            count += 1
+            yield _Record(cells, lines.bytes_read, lines.lines_read)
+
+
+def _refuse_other_delimiter(start: _Start) -> None:
+    """Raise UnreadableFile where the rows are one column that another mark seems to separate."""
+    first, *others = (record.cells for record in start.records)
+    if len(first) > 1 or start.options.delimiter is not None:
+        return
+    following = start.delimiter.join(others[0]) if others else first[0]
+    marks = [mark for mark in DELIMITERS if mark != start.delimiter]
+    # Blanks are in names too: a number between two of them is in none.
+    if len(following.split()) > 1 and all(
+        map(CellReader(start.options).is_number, following.split())
+    ):
+        marks.append(" ")
+    other = next((mark for mark in marks if mark in first[0] and mark in following), None)
+    if other is None:
+        return
+    what = "the header is one column" if start.options.has_header else "row 1 is one cell"
+    raise UnreadableFile(
+        f"{start.name}: {what}, {first[0][:60]!r}; if {other!r} separates its columns, give "
+        f"--delimiter {_DELIMITER_WORDS.get(other, repr(other))}"
+    )
+
+
+def _is_seldom(width: int, rows: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row has another width, and nearly all that follow."""
+    if not rows or len(rows[0]) == width:
+        return False
+    return sum(len(row) == width for row in rows) <= _FEW * len(rows)
+
+
+def _count_title_records(start: _Start) -> int:
+    """The records before the names, where these are wider than what is above; 0 where none are."""
+    records = [record.cells for record in start.records]
+    width = Counter(map(len, records)).most_common(1)[0][0]
+    first = next(number for number, cells in enumerate(records) if len(cells) == width)
+    below = records[first:]
+    is_title = (
+        all(len(cells) < width for cells in records[:first])
+        and sum(len(cells) == width for cells in below) >= (1 - _FEW) * len(below)
+        and _are_names(below[0], CellReader(start.options))
+    )
+    return first if is_title else 0
+
+
+def _is_padded_title(start: _Start, names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a title stands in as many cells as the names below it, as spreadsheets write it."""
+    if len(names) < 2 or len(rows) < 2 or not names[0] or any(names[1:]):
+        return False
+    cells = CellReader(start.options)
+    return _are_names(rows[0], cells) and any(map(cells.is_number, rows[1]))
+
+
+def _are_names(row: Sequence[str], cells: CellReader) -> bool:
+    return not any(cells.is_number(cell) or cells.is_missing(cell) for cell in row)
+
+
+def _describe_misfit(start: _Start) -> str:
+    """How the header names too few or too many columns."""
+    header, row = (record.cells for record in start.records[:2])
+    mend = (
+        "name each column in the header, or give "
+        f"--skip-rows {start.records[0].lines_after} --no-header to read the rows without names"
+        if len(row) > len(header)
+        else "write a cell for each name, or separate the cells as the header does"
+    )
+    return (
+        f"the header has {format_count(len(header), 'name')} ({_show(header)}), and row 1 has "
+        f"{format_count(len(row), 'cell')} ({_show(row)}); {mend}"
+    )
+
+
+def _describe_title(start: _Start, number: int) -> str:
+    """``number`` is that of the record, from 0, in which the names are."""
+    header, row = (record.cells for record in start.records[:2])
+    names = start.records[number].cells
+    return (
+        f"row 1 holds {_show(row)}, and the header is {_show(header)}; if the names of the columns "
+        f"are {_show(names)}, give --skip-rows {start.records[number - 1].lines_after}"
+    )
+
+
+def _lines_to_skip(start: _Start) -> int:
+    """The lines before the first record that is as long as most."""
+    widths = Counter(len(record.cells) for record in start.records[1:])
+    width = widths.most_common(1)[0][0]
+    before = start.options.skip_rows
+    for record in start.records:
+        if len(record.cells) == width:
+            break
+        before = record.lines_after
+    return before
+
+
+def _show(cells: Sequence[str]) -> str:
+    """The first cells, shortened."""
+    shown = ", ".join(repr(cell[:30]) for cell in cells[:4])
+    return f"{shown}, ..." if len(cells) > 4 else shown
+
+
+def _looks_headerless(
+    names: Sequence[str], rows: Sequence[Sequence[str]], cells: CellReader
+) -> bool:
+    """Whether the header looks like a row of values: above each number stands a number.
+
+    Whole numbers at equal steps are names, as 0,1,2 are for an array and 2019,2020 for years; a
+    single one beside texts is such a name too, but where one of the texts comes again below.
+    """
+    fitting = [row for row in rows if len(row) == len(names)]
+    if not fitting:
+        return False
+    columns = list(zip(*fitting, strict=True))
+    of_numbers = [
+        index
+        for index, column in enumerate(columns)
+        if any(map(cells.is_number, column))
+        and all(cells.is_number(cell) or cells.is_missing(cell) for cell in column)
+    ]
+    if not of_numbers or not all(cells.is_number(names[index]) for index in of_numbers):
+        return False
+    try:
+        numbers = [int(names[index]) for index in of_numbers]
+    except ValueError:
+        return True
+    texts = [index for index in range(len(names)) if index not in of_numbers and names[index]]
+    if any(names[index] in {cell.strip(BLANKS) for cell in columns[index]} for index in texts):
+        return True
+    if len(numbers) == 1:
+        return not texts
+    steps = {later - earlier for earlier, later in pairwise(numbers)}
+    return len(steps) > 1 or 0 in steps

@@ -1,0 +1,75 @@
+"""How a file of text is written: what separates cells, how numbers look, where it begins."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from .errors import RefusedReadingOption
+
+#: What stands between cells where the file's name does not tell, the first where all fit alike.
+DELIMITERS: Final = (",", ";", "\t", "|")
+
+_NEVER: Final = '"\r\n'
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How CSV and its kin are read; files that hold types are read as they are.
+
+    Attributes:
+        delimiter: what stands between cells; None is a comma in ``.csv``, a tab in ``.tsv``, and in
+            ``.txt`` that which the header has.
+        decimal: the mark before the decimals of a number.
+        thousands: the mark between the thousands of a number; None is none.
+        has_header: whether the first line names the columns.
+        comment: what begins a comment, which goes to the end of its line; None is nothing.
+        skip_rows: the lines before the header, or before the first row, that are passed over.
+        na_values: cells that are missing values, besides those of ``columns.MISSING_TEXTS``; one
+            that is a number stands for that number however it is written.
+    """
+
+    delimiter: str | None = None
+    decimal: str = "."
+    thousands: str | None = None
+    has_header: bool = True
+    comment: str | None = None
+    skip_rows: int = 0
+    na_values: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raises RefusedReadingOption."""
+        _require_mark("--delimiter", self.delimiter, must_be_ascii=True)
+        _require_mark("--decimal", self.decimal, must_be_ascii=True)
+        _require_mark("--thousands", self.thousands)
+        _require_mark("--comment", self.comment, must_be_ascii=True)
+        for flag, mark in (("--decimal", self.decimal), ("--thousands", self.thousands)):
+            if mark is not None and (mark.isalnum() or mark in "+-"):
+                raise RefusedReadingOption(f"{flag} {mark}: is part of a number; give another mark")
+        if self.thousands == self.decimal:
+            raise RefusedReadingOption(
+                f"--thousands {self.thousands}: is the mark of the decimals too; "
+                "give another --decimal"
+            )
+        if self.comment is not None and self.comment == self.delimiter:
+            raise RefusedReadingOption(f"--comment {self.comment}: is the delimiter too")
+        if self.skip_rows < 0:
+            raise RefusedReadingOption(f"--skip-rows {self.skip_rows}: give 0 or more")
+
+    def flags(self) -> dict[str, str | int | bool | None]:
+        """The options by their names on the command line; None or False where one is not given."""
+        return {
+            "--delimiter": self.delimiter,
+            "--decimal": None if self.decimal == "." else self.decimal,
+            "--thousands": self.thousands,
+            "--no-header": not self.has_header,
+            "--comment": self.comment,
+            "--skip-rows": self.skip_rows or None,
+            "--na-values": ",".join(self.na_values) or None,
+        }
+
+
+def _require_mark(flag: str, mark: str | None, *, must_be_ascii: bool = False) -> None:
+    if mark is None:
+        return
+    if len(mark) != 1 or mark in _NEVER or (must_be_ascii and not mark.isascii()):
+        kind = "one ASCII character" if must_be_ascii else "one character"
+        raise RefusedReadingOption(f"{flag} {mark!r}: give {kind}, no quote and no end of a line")
