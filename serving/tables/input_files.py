@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from .errors import UnreadableFile
+from .hive_table import HiveTable, folder_keys
 from .reading_options import ReadingOptions
 from .table import Table
 
@@ -108,11 +109,19 @@ def _expand(given: Path) -> Iterator[Path]:
 def open_table(path: Path, options: ReadingOptions = ReadingOptions()) -> Table:
     """The table in a file; its columns are known, and of its rows at most the first are read.
 
-    ``options`` are for files of text.
+    ``options`` are for files of text. The folders right above the file that are named as in
+    ``day=2026-01-01`` are columns too, where the file names its columns and has none of that name.
 
     Raises:
         UnreadableFile: it does not exist, is a folder, is empty or damaged, or of another kind.
     """
+    table = _open_file(path, options)
+    keys = folder_keys(path) if table.has_names else {}
+    keys = {key: value for key, value in keys.items() if key not in table.columns}
+    return HiveTable(table, keys) if keys else table
+
+
+def _open_file(path: Path, options: ReadingOptions) -> Table:
     kind = kind_of(path)
     if path.is_dir():
         raise UnreadableFile(f"{path}: is a folder; name the files in it, as in {path}/*.csv")

@@ -1,0 +1,160 @@
+"""A file in folders that are named as in ``day=2026-01-01/region=eu``: their keys are columns.
+
+Hive, Spark and pyarrow write such folders. A key holds numbers where its value is one, and is
+carried along as text.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+import numpy as np
+
+from .columns import NO_VALUES, NUMBERS, ColumnKind, is_missing, require_columns, require_numbers
+from .errors import ColumnMismatch
+from .table import Block, Chunk, Fault, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: What stands in place of a value that is null.
+_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
+
+
+def folder_keys(path: Path) -> dict[str, str | None]:
+    """The keys of the folders right above a file, the outermost first; None is null."""
+    keys: dict[str, str | None] = {}
+    for folder in reversed(path.parts[:-1]):
+        key, is_key, value = folder.partition("=")
+        if not is_key or not key:
+            break
+        keys[unquote(key)] = None if value == _NULL else unquote(value)
+    return dict(reversed(keys.items()))
+
+
+class HiveTable(Table):
+    """A table, and behind its columns those of its folders, the same in every row."""
+
+    def __init__(self, table: Table, keys: Mapping[str, str | None]) -> None:
+        self._table = table
+        self._keys = keys
+        self.name = table.name
+        self.columns = (*table.columns, *keys)
+        self.has_names = table.has_names
+        self.rows = table.rows
+
+    @property
+    def estimated_rows(self) -> int | None:
+        return self._table.estimated_rows
+
+    @property
+    def looks_headerless(self) -> bool:
+        return self._table.looks_headerless
+
+    def _kinds(self) -> Mapping[str, ColumnKind]:
+        return {**self._table.kinds(), **self._key_kinds()}
+
+    def check(self, columns: Sequence[str], keep: Sequence[str] = ()) -> None:
+        self._table.check(self._require(columns, keep), self._of_file(keep))
+
+    def column_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
+        import pyarrow as pa
+
+        of_file = self._table.column_types(self._of_file(keep))
+        return {name: of_file.get(name, pa.string()) for name in keep}
+
+    def chunks(
+        self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
+    ) -> Iterator[Chunk]:
+        of_file = self._require(columns, keep)
+        for chunk in self._table.chunks(of_file, self._of_file(keep), start):
+            yield Chunk(
+                self._place_keys(chunk.points, columns), self._keep(chunk, keep), chunk.faults
+            )
+
+    def place(self, row: int) -> str:
+        return self._table.place(row)
+
+    def describe(self, row: int, fault: Fault) -> str:
+        return self._table.describe(row, fault)
+
+    def _of_file(self, columns: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for name in columns if name not in self._keys)
+
+    def _require(self, columns: Sequence[str], keep: Sequence[str]) -> tuple[str, ...]:
+        """The columns of the file that are asked for, checked as far as the keys go.
+
+        Raises ColumnMismatch.
+        """
+        require_columns(self, [*columns, *keep])
+        for name, kind in self._key_kinds().items():
+            if name in columns:
+                require_numbers(self, name, kind)
+        of_file = self._of_file(columns)
+        if not of_file:
+            raise ColumnMismatch(
+                f"{self.name}: {', '.join(columns)} is in the names of its folders alone; "
+                "choose a column of the file too"
+            )
+        return of_file
+
+    def _key_kinds(self) -> Mapping[str, ColumnKind]:
+        return {name: _kind(value) for name, value in self._keys.items()}
+
+    def _place_keys(self, points: Block, columns: Sequence[str]) -> Block:
+        """The points of the file's columns, with the keys that are asked for in their places."""
+        asked = [name for name in columns if name in self._keys]
+        if not asked:
+            return points
+        values = {name: float(_number(self._keys[name]) or 0) for name in asked}
+        given = np.array([*values.values()])
+        is_exact = np.array_equal(given, given.astype(np.float32), equal_nan=True)
+        parts = np.hsplit(points, np.cumsum(self._widths_of(self._of_file(columns)))[:-1])
+        left = iter(parts)
+        return np.hstack(
+            [
+                np.full((len(points), 1), values[name], points.dtype if is_exact else np.float64)
+                if name in values
+                else next(left)
+                for name in columns
+            ]
+        )
+
+    def _widths_of(self, columns: Sequence[str]) -> list[int]:
+        kinds = self._table.kinds()
+        return [kinds[name].width for name in columns]
+
+    def _keep(self, chunk: Chunk, keep: Sequence[str]) -> "pa.RecordBatch | None":
+        if not keep:
+            return None
+        import pyarrow as pa
+
+        rows = len(chunk.points)
+        columns: list[pa.Array[Any]] = [
+            pa.array([self._keys[name]] * rows, pa.string())
+            if name in self._keys
+            else self._kept_column(chunk, name)
+            for name in keep
+        ]
+        return pa.record_batch(columns, schema=pa.schema(self.column_types(keep)))
+
+    def _kept_column(self, chunk: Chunk, name: str) -> "pa.Array[Any]":
+        assert chunk.kept is not None
+        return chunk.kept.column(name)
+
+
+def _kind(value: str | None) -> ColumnKind:
+    if value is None or is_missing(value):
+        return NO_VALUES
+    return ColumnKind(False, f"text ({value[:40]!r})") if _number(value) is None else NUMBERS
+
+
+def _number(value: str | None) -> float | None:
+    """NaN for a missing value; None for a text."""
+    if value is None or is_missing(value):
+        return np.nan
+    try:
+        return float(value) if value.isascii() and "_" not in value else None
+    except ValueError:
+        return None
