@@ -55,7 +55,7 @@ class PartModelHandler(ModelHandler[PartRange, PredictionResult, LocalScorer]): 
     ) -> Iterator[PredictionResult]:
         folder = OutputFolder(self._job)
         for parts in batch:
-            table = open_table(self._job.inputs[parts.input_number].path)
+            table = open_table(self._job.inputs[parts.input_number].path, self._job.reading)
             done = sum(1 for _ in score_parts(self._job, table, parts, model, folder))
             yield PredictionResult(parts, done, str(self._version_directory))
 

@@ -21,6 +21,7 @@ from serving.clients.results import Assignment
 
 from ..tables.errors import BadCell, NoRows, UnreadableFile
 from ..tables.input_files import open_table
+from ..tables.reading_options import ReadingOptions
 from ..tables.table import Table
 from .assignments import assign_rows
 from .tally import Tally
@@ -61,7 +62,11 @@ def open_output(path: Path) -> ScoredOutput:
 
 
 def read_outputs(
-    outputs: Sequence[ScoredOutput], n_clusters: int, *, on_rows: Callable[[int], None]
+    outputs: Sequence[ScoredOutput],
+    n_clusters: int,
+    *,
+    on_rows: Callable[[int], None],
+    reading: ReadingOptions = ReadingOptions(),
 ) -> RecentAnswers:
     """Count what outputs say; ``on_rows`` is called with the number of rows of each block.
 
@@ -74,7 +79,7 @@ def read_outputs(
     for output in outputs:
         tally.rows += output.rejected
         tally.rejected += output.rejected
-    tables = (open_table(file) for output in outputs for file in output.files)
+    tables = (open_table(file, reading) for output in outputs for file in output.files)
     answers = (answer for table in tables for answer in _read_assignments(table, n_clusters))
     return _count(tally, answers, on_rows)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from kmeans_module.contract import ASSIGN, SIGNATURES
 
+from ..tables.reading_options import ReadingOptions
+
 
 class Format(StrEnum):
     """What the output is written as."""
@@ -71,6 +73,7 @@ class Job:
         on_bad_row: what becomes of a row that cannot be scored.
         part_rows: the rows of a part.
         limit: the rows of all inputs that are read; None is all.
+        reading: how the inputs that are text are written.
     """
 
     inputs: tuple[JobInput, ...]
@@ -84,6 +87,7 @@ class Job:
     on_bad_row: OnBadRow = OnBadRow.REJECT
     part_rows: int = 2**20
     limit: int | None = None
+    reading: ReadingOptions = ReadingOptions()
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ def identify_job(job: Job) -> dict[str, Any]:
             "--format": str(job.format),
             "--part-rows": job.part_rows,
             "--limit": job.limit,
+            **job.reading.flags(),
         },
         "inputs": [_fingerprint(each) for each in job.inputs],
     }
@@ -66,8 +67,10 @@ def describe_differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> It
     if begun["model"] != now["model"]:
         yield f"it was begun with {_model(begun['model'])}, and this is {_model(now['model'])}"
     for flag, value in now["flags"].items():
-        if begun["flags"][flag] != value:
-            yield f"{flag} was {begun['flags'][flag] or 'not given'}, and is {value or 'not given'}"
+        # A release that had no such flag read as if it were not given.
+        was = begun["flags"].get(flag)
+        if (was or None) != (value or None):
+            yield f"{flag} was {was or 'not given'}, and is {value or 'not given'}"
     before, after = begun["inputs"], now["inputs"]
     if len(before) != len(after):
         yield f"it was begun with {len(before)} input files, and there are {len(after)}"

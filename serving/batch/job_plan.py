@@ -10,6 +10,7 @@ from kmeans_module.contract import ASSIGN, SCORE, TRANSFORM
 
 from ..tables.columns import require_columns, select_model_columns
 from ..tables.errors import ColumnMismatch, RepeatedInput
+from ..tables.reading_options import ReadingOptions
 from ..tables.table import Table
 from .errors import OutputNotWritten
 from .job import Format, Job, JobInput, OnBadRow, ScoredModel
@@ -33,6 +34,7 @@ def plan_job(
     part_rows: int = Job.part_rows,
     limit: int | None = None,
     copies: Mapping[str, Path] | None = None,
+    reading: ReadingOptions = ReadingOptions(),
 ) -> Job:
     """The job of scoring these tables.
 
@@ -40,6 +42,7 @@ def plan_job(
         keep: columns of the tables to carry along; ``KEEP_ALL`` alone is all that have a name and
             not that of an answer.
         copies: of tables that are no files of the user, as standard input, where their copies lie.
+        reading: what ``open_table`` was told.
 
     Raises:
         ColumnMismatch: a table lacks a column, or it holds no numbers, or a column to keep cannot
@@ -67,6 +70,7 @@ def plan_job(
         on_bad_row=on_bad_row,
         part_rows=part_rows,
         limit=limit,
+        reading=reading,
     )
     job = replace(job, keep=_all_columns(job, tables) if list(keep) == [KEEP_ALL] else tuple(keep))
     for table, source in zip(tables, inputs, strict=True):

@@ -13,11 +13,12 @@ import typer
 from export.feature_names import shorten_names
 from kmeans_module.contract import BAD_ROW
 from serving.tables.messages import format_count
+from serving.tables.reading_options import ReadingOptions
 
 from .arguments import JsonOption, ModelOption, examples
 from .client_options import ConnectionOptions, ScoringServerOption, TimeoutOption
 from .errors import UserMistake
-from .input_tables import FILES_HELP, note_unused_columns, open_tables
+from .input_tables import FILES_HELP, FileOptions, note_unused_columns, open_tables
 from .option_groups import flat_options
 from .tensorflow_import import load_tensorflow
 from .terminal import note, progress
@@ -54,6 +55,7 @@ def assign(
             help="A row, in place of a file: its values in the order of the model's columns.",
         ),
     ] = None,
+    file_options: FileOptions = FileOptions(),
     server: ScoringServerOption = None,
     timeout: TimeoutOption = 5.0,
     connection: ConnectionOptions = ConnectionOptions(),
@@ -65,11 +67,12 @@ def assign(
     """
     if bool(files) == bool(points):
         raise UserMistake("give the rows either as FILE... or as --point X,Y,...")
+    reading = file_options.reading(files, "FILE")
     connection.check_server(server)
     directory, number, card = version.read(model, name=connection.name)
     rows = [_parse_point(point, card.feature_names) for point in points or []]
     with ExitStack() as stack:
-        tables = stack.enter_context(_open_model_tables(files or [], card.feature_names))
+        tables = stack.enter_context(_open_model_tables(files or [], card.feature_names, reading))
         # On one terminal, the bar and the answers would write over each other.
         if not sys.stdout.isatty():
             stack.enter_context(progress("assigning"))
@@ -113,13 +116,13 @@ def _parse_point(point: str, names: Sequence[str]) -> list[float]:
 
 @contextmanager
 def _open_model_tables(
-    files: Sequence[Path], feature_names: Sequence[str]
+    files: Sequence[Path], feature_names: Sequence[str], reading: ReadingOptions
 ) -> Iterator[list["Table"]]:
     """The tables, their columns checked before any model is loaded."""
     if not files:
         yield []
         return
-    with open_tables(files, "batch") as given:
+    with open_tables(files, "batch", reading=reading) as given:
         from serving.tables.columns import select_model_columns
 
         selected = [select_model_columns(table, feature_names) for table in given.tables]

@@ -32,6 +32,7 @@ from .exit_codes import REFUSED
 from .extras import needs_extra
 from .input_tables import (
     FILES_HELP,
+    FileOptions,
     InputTables,
     note_unused_columns,
     open_tables,
@@ -109,6 +110,7 @@ def batch_score(
             metavar="A,B,...", help="Columns of the inputs to carry along; '*' is all of them."
         ),
     ] = None,
+    file_options: FileOptions = FileOptions(),
     form: Annotated[
         Format, typer.Option("--format", help="What the output is written as.")
     ] = Format.PARQUET,
@@ -190,7 +192,8 @@ def batch_score(
     if server is not None:
         served_as = target.model.name if model is None else connection.served_name(model)
         target_server = _Server(server, served_as, connection, timeout, patience, in_flight)
-    with open_tables(inputs, "batch", output) as given:
+    reading = file_options.reading(inputs, "IN")
+    with open_tables(inputs, "batch", output, reading) as given:
         from serving.batch.job_plan import plan_job
         from serving.batch.output_folder import OutputFolder
 
@@ -207,6 +210,7 @@ def batch_score(
             part_rows=part_rows,
             limit=limit,
             copies=given.copies,
+            reading=reading,
         )
         folder = OutputFolder(job)
         # All that can be known is checked before TensorFlow is loaded or a server is asked.

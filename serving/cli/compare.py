@@ -12,6 +12,7 @@ from export.repository import SAVED_MODEL
 from .arguments import JsonOption, examples
 from .errors import UserMistake
 from .extras import needs_extra
+from .input_tables import FileOptions
 from .option_groups import flat_options
 from .report import check_page
 from .tensorflow_import import load_tensorflow
@@ -50,6 +51,7 @@ def compare(
             help="Compare on the rows of FILE; on those that B travels with when not given.",
         ),
     ] = None,
+    file_options: FileOptions = FileOptions(),
     report: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write a page with pictures too, .html."),
@@ -65,6 +67,7 @@ def compare(
         raise UserMistake("with what? name a version or a model, B, or give --version or --label")
     if after is None:
         after = before.absolute().parent if _is_version(before) else before
+    reading = file_options.reading(rows, "--rows")
     one, other = _version(before), _version(after, version)
     if report is not None:
         check_page(report, "--report")
@@ -72,7 +75,12 @@ def compare(
         points = (
             None
             if rows is None
-            else read_model_rows(rows, ModelCard.read(other[0]).feature_names, "train")
+            else read_model_rows(
+                rows,
+                ModelCard.read(other[0]).feature_names,
+                "train",
+                reading,
+            )
         )
         tell("loading TensorFlow")
         load_tensorflow("train")

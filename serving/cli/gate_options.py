@@ -11,6 +11,7 @@ import typer
 
 from export.comparison import Thresholds
 from export.errors import PublishRefused
+from serving.tables.reading_options import ReadingOptions
 
 from .arguments import parse_amount, parse_share
 from .label_options import ServedAtOption
@@ -75,13 +76,14 @@ class GateOptions:
         comparisons: "list[Comparison]",
         *,
         served_as: str | None = None,
+        reading: ReadingOptions = ReadingOptions(),
         as_json: bool,
     ) -> Iterator["PublishOptions"]:
         """What ``export.publish`` is told; its refusal is printed as JSON too, if it is asked for.
 
         ``names`` are the columns of the model, and the figures of the gate join ``comparisons``.
         """
-        with _holdout_file(self.holdout, names) as holdout:
+        with _holdout_file(self.holdout, names, reading) as holdout:
             try:
                 yield {
                     "thresholds": Thresholds(
@@ -102,14 +104,16 @@ class GateOptions:
 
 
 @contextmanager
-def _holdout_file(files: Sequence[Path] | None, names: Sequence[str]) -> Iterator[Path | None]:
+def _holdout_file(
+    files: Sequence[Path] | None, names: Sequence[str], reading: ReadingOptions
+) -> Iterator[Path | None]:
     """The rows of files, with the model's columns, as an .npy file; None without files."""
     if not files:
         yield None
         return
     import numpy as np
 
-    rows = read_model_rows(files, names, "batch")
+    rows = read_model_rows(files, names, "batch", reading)
     with tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:
         path = Path(scratch) / "holdout.npy"
         np.save(path, rows)

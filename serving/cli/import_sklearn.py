@@ -15,6 +15,7 @@ from serving.tables.messages import format_count
 from .arguments import JsonOption, examples, local_folder
 from .errors import MissingExtra, UserMistake
 from .gate_options import GateOptions, comparison_as_json
+from .input_tables import FileOptions
 from .label_options import DryRunOption
 from .option_groups import flat_options
 from .publish import describe_left_out, describe_publish
@@ -48,6 +49,7 @@ def import_sklearn(
         typer.Option(metavar="A,B,...", help="Names of the features, in their order."),
     ] = None,
     gate: GateOptions = GateOptions(),
+    file_options: FileOptions = FileOptions(),
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -57,6 +59,7 @@ def import_sklearn(
     """
     estimator, pickled_by = _load(file)
     comparisons: list[Comparison] = []
+    reading = file_options.reading(gate.holdout, "--holdout")
     with progress("importing") as tell, tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:
         tell("loading TensorFlow")
         load_tensorflow("train")
@@ -75,7 +78,9 @@ def import_sklearn(
         write_candidate(candidate, imported.module, imported.card, imported.rows)
         tell("loading it back and replaying its golden requests")
         names = imported.card.feature_names
-        with gate.for_publishing(str(model), names, comparisons, as_json=json) as options:
+        with gate.for_publishing(
+            str(model), names, comparisons, reading=reading, as_json=json
+        ) as options:
             version = publish(candidate, model, dry_run=dry_run, name=str(file), **options)
     card = imported.card
     effect = describe_publish(model, version, dry_run=dry_run)

@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
 
 from serving.tables.messages import format_count
+from serving.tables.reading_options import ReadingOptions
 
+from .arguments import integer
 from .errors import UserMistake
 from .extras import needs_extra
 from .tensorflow_import import load_tensorflow
@@ -22,20 +26,123 @@ if TYPE_CHECKING:
 
 #: For the help of commands that read rows.
 FILES_HELP: Final = (
-    "Files of rows, folders or globs: CSV, Parquet, Arrow IPC, .npy, .npz, JSON lines, TFRecord; "
-    "CSV, JSON lines and TFRecord also as .gz; - is CSV on stdin."
+    "Files of rows, folders or globs: CSV (also .tsv, .txt), Parquet, Arrow IPC, .npy, .npz, JSON "
+    "lines, TFRecord; CSV, JSON lines and TFRecord also as .gz; - is CSV on stdin."
 )
+
+_PANEL: Final = "Reading files of text"
+
+_MARKS: Final = {"tab": "\t", "\\t": "\t", "space": " "}
+
+
+def _parse_mark(text: object) -> str:
+    """A character, or the name of one that a shell is in the way of."""
+    return _MARKS.get(str(text), str(text))
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How files of text are written: what commands that read rows are told of them."""
+
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            parser=_parse_mark,
+            metavar="X",
+            help="What separates cells, also tab and space; by default a comma, in .tsv a tab, in "
+            ".txt what the header has of , ; tab and |.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    decimal: Annotated[
+        str,
+        typer.Option(metavar="X", help="What stands before the decimals.", rich_help_panel=_PANEL),
+    ] = "."
+    thousands: Annotated[
+        str | None,
+        typer.Option(
+            parser=_parse_mark,
+            metavar="X",
+            help="What stands between thousands, as in 1,000.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    no_header: Annotated[
+        bool,
+        typer.Option(
+            "--no-header",
+            help="The first line is a row; columns are feature_0, feature_1, ...",
+            rich_help_panel=_PANEL,
+        ),
+    ] = False
+    comment: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X",
+            help="What begins a comment, to the end of its line, as #.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+    skip_rows: Annotated[
+        int,
+        typer.Option(
+            parser=integer(0),
+            metavar="N",
+            help="Lines above the header to pass over.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = 0
+    na_values: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Cells that are missing values too, besides NA, N/A, null, None, ?, - and others.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None
+
+    def reading(self, files: Sequence[Path] | None, source: str) -> ReadingOptions:
+        """The options for these files, which the user gives by ``source``.
+
+        Raises RefusedReadingOption; UserMistake where an option is for no file.
+        """
+        missing = () if self.na_values is None else parse_list("--na-values", self.na_values)
+        options = ReadingOptions(
+            delimiter=self.delimiter,
+            decimal=self.decimal,
+            thousands=self.thousands,
+            has_header=not self.no_header,
+            comment=self.comment,
+            skip_rows=self.skip_rows,
+            na_values=missing,
+        )
+        flags = _given_flags(options)
+        if flags and not files:
+            raise UserMistake(
+                f"{flags[0]}: is for the rows of {source}; give some, or leave it out"
+            )
+        return options
 
 
 def parse_column_names(flag: str, given: str) -> tuple[str, ...]:
     """The names: one line of CSV, so that a name may hold a comma in quotes. Raises UserMistake."""
-    names = [name.strip() for name in next(csv.reader([given], skipinitialspace=True), [])]
-    if not names or "" in names:
-        raise UserMistake(f"{flag} {given!r}: a name is empty; give names as in a,b")
+    names = parse_list(flag, given)
     for name in names:
         if names.count(name) > 1:
             raise UserMistake(f"{flag} {given}: {name!r} is named twice; name it once")
-    return tuple(names)
+    return names
+
+
+def parse_list(flag: str, given: str) -> tuple[str, ...]:
+    """The texts of one line of CSV, without blanks round them. Raises UserMistake."""
+    texts = [text.strip() for text in next(csv.reader([given], skipinitialspace=True), [])]
+    if not texts or "" in texts:
+        raise UserMistake(f"{flag} {given!r}: a name is empty; give names as in a,b")
+    return tuple(texts)
+
+
+def _given_flags(reading: ReadingOptions) -> list[str]:
+    return [flag for flag, value in reading.flags().items() if value]
 
 
 @dataclass(frozen=True)
@@ -48,16 +155,21 @@ class InputTables:
 
 @contextmanager
 def open_tables(
-    files: Sequence[Path], extra: str, output: Path | None = None
+    files: Sequence[Path],
+    extra: str,
+    output: Path | None = None,
+    reading: ReadingOptions = ReadingOptions(),
 ) -> Iterator[InputTables]:
     """The tables of files, folders, globs and standard input, without what lies in ``output``.
 
-    Raises UnreadableFile, ColumnMismatch; MissingExtra, which names ``extra``.
+    Raises UnreadableFile; MissingExtra, which names ``extra``; UserMistake where an option of
+    reading CSV is for none of them.
     """
     with needs_extra(extra):
         from serving.tables.input_files import STANDARD_INPUT, input_files, kind_of, open_table
 
         paths = input_files(files, output)
+        check_use(reading, paths)
         if any((kind_of(path) or "").startswith(".tfrecord") for path in paths):
             load_tensorflow("train")
     with ExitStack() as stack:
@@ -66,14 +178,23 @@ def open_tables(
         for path in paths:
             if path != STANDARD_INPUT:
                 with needs_extra(extra):
-                    tables.append(open_table(path))
+                    tables.append(open_table(path, reading))
                 continue
             with needs_extra(extra):
                 from serving.tables.csv_table import CsvTable
             copy = stack.enter_context(_copy_standard_input())
-            tables.append(CsvTable(copy, "standard input"))
+            tables.append(CsvTable(copy, "standard input", reading))
             copies["standard input"] = copy
         yield InputTables(tables, copies)
+
+
+def check_use(reading: ReadingOptions, paths: Sequence[Path]) -> None:
+    """Check that an option that is given is for one of the files. Raises UserMistake."""
+    from serving.tables.input_files import STANDARD_INPUT, TEXT_KINDS, kind_of
+
+    given = _given_flags(reading)
+    if given and not any(path == STANDARD_INPUT or kind_of(path) in TEXT_KINDS for path in paths):
+        raise UserMistake(f"{given[0]}: is for CSV, and {paths[0]} is none; leave it out")
 
 
 def note_unused_columns(tables: "Sequence[Table]", used: Iterable[str]) -> None:

@@ -9,13 +9,14 @@ import typer
 from export.drift import Drift, DriftThresholds, largest_changes, measure_drift
 from export.model_card import ModelCard
 from serving.tables.messages import format_count
+from serving.tables.reading_options import ReadingOptions
 
 from .arguments import JsonOption, ModelOption, examples, parse_amount
 from .client_options import ConnectionOptions, TimeoutOption
 from .errors import UserMistake
 from .exit_codes import REFUSED
 from .extras import needs_extra
-from .input_tables import count_rows, open_tables
+from .input_tables import FileOptions, check_use, count_rows, open_tables
 from .option_groups import flat_options
 from .terminal import note, print_json, print_table, progress
 from .version_options import VersionOptions
@@ -50,6 +51,7 @@ def monitor(
     ],
     model: ModelOption,
     version: VersionOptions = VersionOptions(),
+    file_options: FileOptions = FileOptions(),
     server: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Ask this server by gRPC about the rows of FILE."),
@@ -91,12 +93,13 @@ def monitor(
     is drift only when it is beyond its threshold and beyond what chance does to so few rows.
     """
     connection.check_server(server)
+    reading = file_options.reading(files, "FILE")
     if server is None:
-        number, card, recent = _read(files, model, version, connection.name)
+        number, card, recent = _read(files, model, version, connection.name, reading)
     else:
         _, number, card = version.read(model, name=connection.name)
         with connection.client(server, connection.served_name(model), timeout) as client:
-            recent = _ask(client, files, number, card)
+            recent = _ask(client, files, number, card, reading)
     found = measure_drift(card, recent)
     thresholds = DriftThresholds(max_psi, max_distance_change, max_rejected_rise)
     beyond = found.beyond(thresholds)
@@ -113,12 +116,17 @@ def monitor(
 
 
 def _read(
-    files: list[Path], model: Path, version: VersionOptions, name: str | None
+    files: list[Path],
+    model: Path,
+    version: VersionOptions,
+    name: str | None,
+    reading: ReadingOptions,
 ) -> tuple[int, ModelCard, "RecentAnswers"]:
     with needs_extra("batch"):
         from serving.batch.drift_input import find_version, open_output, read_outputs
 
         outputs = [open_output(path) for path in files]
+        check_use(reading, [file for output in outputs for file in output.files])
     said = find_version(outputs)
     if said is not None and not version.is_given:
         version = VersionOptions(said)
@@ -129,13 +137,19 @@ def _read(
             asked = f"--label {version.label} (version {number})"
         raise UserMistake(f"{asked}: the output is of version {said}")
     with progress("reading") as tell, needs_extra("batch"):
-        recent = read_outputs(outputs, card.n_clusters, on_rows=count_rows(tell))
+        recent = read_outputs(outputs, card.n_clusters, on_rows=count_rows(tell), reading=reading)
     return number, card, recent
 
 
-def _ask(client: "GrpcClient", files: list[Path], version: int, card: ModelCard) -> "RecentAnswers":
+def _ask(
+    client: "GrpcClient",
+    files: list[Path],
+    version: int,
+    card: ModelCard,
+    reading: ReadingOptions,
+) -> "RecentAnswers":
     """One version gives all answers, and its card is the baseline."""
-    with open_tables(files, "batch") as given:
+    with open_tables(files, "batch", reading=reading) as given:
         from serving.batch.drift_input import ask_server
 
         with progress("asking") as tell, needs_extra("batch"):

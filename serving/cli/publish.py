@@ -16,6 +16,7 @@ from kmeans_module.contract import MOST_EXAMPLE_FEATURES
 
 from .arguments import JsonOption, examples, local_folder
 from .gate_options import GateOptions, comparison_as_json, format_comparison, note_force
+from .input_tables import FileOptions
 from .label_options import DryRunOption
 from .option_groups import flat_options
 from .tensorflow_import import load_tensorflow, require_tensorflow
@@ -47,6 +48,7 @@ def publish_candidate(
     ],
     base: Annotated[str, typer.Argument(metavar="BASE", help="Folder of the model.")],
     gate: GateOptions = GateOptions(),
+    file_options: FileOptions = FileOptions(),
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
@@ -56,12 +58,15 @@ def publish_candidate(
     version. The first version of a model is live; a later one when it is promoted.
     """
     comparisons: list[Comparison] = []
+    reading = file_options.reading(gate.holdout, "--holdout")
     with progress("publishing") as tell:
         tell("loading it and replaying its golden requests")
         (load_tensorflow if is_address(base) else require_tensorflow)("train")
         card = ModelCard.read(candidate)
         names = card.feature_names if gate.holdout else ()
-        with gate.for_publishing(base, names, comparisons, as_json=json) as options:
+        with gate.for_publishing(
+            base, names, comparisons, reading=reading, as_json=json
+        ) as options:
             version = publish(candidate, base, dry_run=dry_run, **options)
     forced = () if dry_run else load(base, version).card.forced
     effect = describe_publish(base, version, dry_run=dry_run)

@@ -12,6 +12,7 @@ import typer
 from .arguments import JsonOption, examples, integer
 from .errors import UserMistake
 from .extras import needs_extra
+from .input_tables import FileOptions
 from .option_groups import flat_options
 from .scoring_progress import format_duration
 from .selection_checkpoint import SelectionCheckpoint
@@ -45,6 +46,7 @@ def select_k(
         int, typer.Option("--to", parser=integer(1), metavar="K", help="The greatest k.")
     ] = 20,
     row_options: RowOptions = RowOptions(),
+    file_options: FileOptions = FileOptions(),
     n_init: Annotated[
         int, typer.Option(parser=integer(1), metavar="N", help="Starts of each k.")
     ] = 4,
@@ -79,8 +81,8 @@ def select_k(
     """
     began = time.monotonic()
     _check(k_min, k_max, out, json=json, csv=csv)
-    notes: list[str] = []
-    names, rows = row_options.read(files, notes)
+    reading, notes = file_options.reading(files, "FILE"), list[str]()
+    names, rows = row_options.read(files, notes, reading=reading)
     settings: dict[str, Any] = {
         "k_min": k_min,
         "k_max": k_max,

@@ -22,6 +22,7 @@ from .client_options import ConnectionOptions
 from .errors import UserMistake
 from .extras import needs_extra, require
 from .gate_options import GateOptions, comparison_as_json, format_comparison, note_force
+from .input_tables import FileOptions
 from .label_options import StepOptions, describe_effect
 from .option_groups import flat_options
 from .publish import describe_left_out, describe_publish
@@ -106,6 +107,7 @@ def train(
             help="The column of what each row weighs, at least 0. It is no feature.",
         ),
     ] = None,
+    file_options: FileOptions = FileOptions(),
     init: Annotated[
         Init, typer.Option(help="How the first centroids are found.")
     ] = Init.KMEANS_PLUS_PLUS,
@@ -157,8 +159,8 @@ def train(
             f"--name {connection.name}: a candidate is served under no name yet; leave it out"
         )
     curves = _check_views(report, select_k, tensorboard)
-    notes: list[str] = []
-    names, rows = row_options.read(files, notes, weight_column)
+    reading, notes = file_options.reading(files, "FILE"), list[str]()
+    names, rows = row_options.read(files, notes, weight_column, reading)
     parameters: dict[str, Any] = {
         "init": init.value,
         "n_init": n_init or "auto",
@@ -175,7 +177,12 @@ def train(
         with (
             progress("publishing") as tell,
             gate.for_publishing(
-                str(base), names, comparisons, served_as=connection.name, as_json=json
+                str(base),
+                names,
+                comparisons,
+                served_as=connection.name,
+                reading=reading,
+                as_json=json,
             ) as options,
         ):
             tell("measuring the clusters, writing and validating")

@@ -12,6 +12,7 @@ import typer
 
 from export.feature_names import shorten_names
 from serving.tables.messages import format_count
+from serving.tables.reading_options import ReadingOptions
 
 from .arguments import integer, parse_amount
 from .errors import UserMistake
@@ -61,12 +62,16 @@ class RowOptions:
     ] = DistanceName.EUCLIDEAN
 
     def read(
-        self, files: Sequence[Path], notes: list[str], weight_column: str | None = None
+        self,
+        files: Sequence[Path],
+        notes: list[str],
+        weight_column: str | None = None,
+        reading: ReadingOptions = ReadingOptions(),
     ) -> tuple[tuple[str, ...], "TrainingRows"]:
         """The names of the features and the rows; what there is to say of them joins ``notes``."""
         chosen, excluded = self._parse_names(weight_column)
         is_cosine = self.distance is DistanceName.COSINE
-        with open_tables(files, "train") as given, _offer_to_leave_out():
+        with open_tables(files, "train", reading=reading) as given, _offer_to_leave_out():
             from serving.tables.column_spread import spread_note
 
             columns = chosen or _select(given, excluded, weight_column, notes)
@@ -151,13 +156,16 @@ class IterationOptions:
 
 
 def read_model_rows(
-    files: Sequence[Path], feature_names: Sequence[str], extra: str
+    files: Sequence[Path],
+    feature_names: Sequence[str],
+    extra: str,
+    reading: ReadingOptions = ReadingOptions(),
 ) -> "NDArray[np.float32]":
     """The rows of files that have the columns of a model, float32 [n, d], to compare versions on.
 
     Rows with a missing value are left out.
     """
-    with open_tables(files, extra) as given:
+    with open_tables(files, extra, reading=reading) as given:
         from serving.tables.training_rows import read_model_rows as read_rows
 
         with progress("reading") as tell:

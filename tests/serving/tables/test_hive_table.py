@@ -8,8 +8,8 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
-from serving.tables.columns import select_numeric_columns
 from serving.tables.errors import ColumnMismatch
+from serving.tables.feature_selection import select_features
 from serving.tables.hive_table import folder_keys
 from serving.tables.input_files import input_files, open_table
 from serving.tables.table import concat_chunks
@@ -56,7 +56,7 @@ def test_what_pyarrow_writes_in_folders_is_read_as_pyarrow_reads_it(folder: Path
     expected = pa.dataset.dataset(str(folder), format="parquet", partitioning="hive").to_table()
     tables = [open_table(path) for path in input_files([folder])]
     assert len(tables) == 3
-    selection = select_numeric_columns(tables)
+    selection = select_features(tables)
     assert set(selection.names) == {"x", "y", "region"}
     assert set(selection.left_out) == {"id", "day"}
 
