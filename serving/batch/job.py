@@ -9,10 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kmeans_module.contract import ASSIGN, SIGNATURES
 
 from ..tables.reading_options import ReadingOptions
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Format(StrEnum):
@@ -68,6 +72,7 @@ class Job:
         n_clusters: k of the model.
         features: what its card calls the columns that it takes; a file without names has others.
         keep: columns of the inputs that are carried along.
+        kept: their types in the output; None when there are none.
         signatures: what is asked of the model, of ``assign``, ``score`` and ``transform``.
         format: what is written.
         on_bad_row: what becomes of a row that cannot be scored.
@@ -82,6 +87,7 @@ class Job:
     n_clusters: int
     features: tuple[str, ...]
     keep: tuple[str, ...] = ()
+    kept: "pa.Schema | None" = None
     signatures: tuple[str, ...] = (ASSIGN,)
     format: Format = Format.PARQUET
     on_bad_row: OnBadRow = OnBadRow.REJECT

@@ -14,7 +14,7 @@ from ..tables.reading_options import ReadingOptions
 from ..tables.table import Table
 from .errors import OutputNotWritten
 from .job import Format, Job, JobInput, OnBadRow, ScoredModel
-from .part_schema import output_schema
+from .part_schema import kept_schema, output_schema
 
 #: In place of the columns to keep: all of them.
 KEEP_ALL: Final = "*"
@@ -75,7 +75,8 @@ def plan_job(
     job = replace(job, keep=_all_columns(job, tables) if list(keep) == [KEEP_ALL] else tuple(keep))
     for table, source in zip(tables, inputs, strict=True):
         table.with_widths(source.columns).check(list(source.columns), job.keep)
-    output_schema(job, tables)  # for what it raises
+    job = replace(job, kept=kept_schema(tables, job.keep) if job.keep else None)
+    output_schema(job)  # for what it raises
     return job
 
 
@@ -84,7 +85,7 @@ def _all_columns(job: Job, tables: Sequence[Table]) -> tuple[str, ...]:
 
     Raises ColumnMismatch when a table lacks one.
     """
-    own = set(output_schema(job, tables).names)
+    own = set(output_schema(job).names)
     names = dict.fromkeys(name for table in tables for name in table.columns if name)
     wanted = tuple(name for name in names if name not in own)
     for table in tables:

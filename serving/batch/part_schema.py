@@ -25,27 +25,35 @@ REJECTED: Final = pa.schema(_REJECTED)
 _LIST: Final = "all_distances"
 
 
-def _common_types(tables: Sequence[Table], keep: Sequence[str]) -> Mapping[str, pa.DataType]:
-    """The types of the columns that are carried along, the same in every table."""
+def kept_schema(tables: Sequence[Table], keep: Sequence[str]) -> pa.Schema:
+    """The columns that are carried along, of the widest type that they have in a table.
+
+    Raises ColumnMismatch where no type holds both: numbers are widened, and null is of any type.
+    """
     first, *others = tables
-    types = first.column_types(keep)
+    schema = pa.schema(first.column_types(keep))
     for table in others:
-        for name, kind in table.column_types(keep).items():
-            if kind != types[name]:
+        for index, (name, kind) in enumerate(table.column_types(keep).items()):
+            field = schema.field(index)
+            both = [pa.schema([field]), pa.schema([(name, kind)])]
+            try:
+                wider = pa.unify_schemas(both, promote_options="permissive")
+            except pa.ArrowException:
                 raise ColumnMismatch(
-                    f"{table.name}: column {name!r} holds {kind}, and in {first.name} "
-                    f"{types[name]}; write both alike, or leave it out of --keep"
-                )
-    return types
+                    f"{table.name}: column {name!r} holds {kind}, and in the files before it "
+                    f"{field.type}; write both alike, or leave it out of --keep"
+                ) from None
+            schema = schema.set(index, wider.field(0))
+    return schema
 
 
-def output_schema(job: Job, tables: Sequence[Table]) -> pa.Schema:
+def output_schema(job: Job) -> pa.Schema:
     """The columns of scored rows: the kept ones, then the answers. The metadata names the model.
 
-    Raises ColumnMismatch when a kept column has the name of an answer, a type that the format does
-    not take, or another type in another table.
+    Raises ColumnMismatch when a kept column has the name of an answer, or a type that the format
+    does not take.
     """
-    kept = _common_types(tables, job.keep)
+    kept = {} if job.kept is None else dict(zip(job.kept.names, job.kept.types, strict=True))
     answers = _answer_types(job)
     for name, kind in kept.items():
         if name in answers:
@@ -93,8 +101,20 @@ def output_batch(
     answers: Mapping[str, NDArray[Any]],
     is_scored: NDArray[np.bool_],
 ) -> pa.RecordBatch:
-    """The rows that were scored, as a batch of the output."""
-    columns: list[Any] = [] if kept is None else list(kept.columns)
+    """The rows that were scored, as a batch of the output.
+
+    Raises ColumnMismatch where a kept value has no place in the wider type of the output.
+    """
+    columns: list[Any] = []
+    for index, cells in enumerate([] if kept is None else kept.columns):
+        field = schema.field(index)
+        try:
+            columns.append(cells.cast(field.type))
+        except pa.ArrowInvalid as error:
+            raise ColumnMismatch(
+                f"--keep {field.name}: is {cells.type} in one file and {field.type} in another, "
+                f"which does not hold all of its values ({error}); write both alike"
+            ) from None
     for name, values in answers.items():
         if name != _LIST:
             columns.append(pa.array(values))

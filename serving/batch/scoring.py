@@ -175,7 +175,7 @@ def _write_part(
 
     Gives what was counted, and whether the part is the last of its input.
     """
-    schema = output_schema(job, [table])
+    schema = output_schema(job)
     tally, is_last = Tally.empty(job.n_clusters), False
     with ExitStack() as stack:
         rejecting = stack.enter_context(ExitStack())

@@ -404,7 +404,7 @@ def _show_plan(
 ) -> None:
     from serving.batch.part_schema import output_schema
 
-    schema = output_schema(job, given.tables)
+    schema = output_schema(job)
     done = 0 if begun is None else len(begun.records())
     rows = _estimate_rows(job, given)
     is_counted = all(table.rows is not None for table in given.tables)

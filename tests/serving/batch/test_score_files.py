@@ -233,6 +233,36 @@ def test_columns_to_keep_keep_their_types(tmp_path: Path) -> None:
         job_of([tmp_path / "rows.parquet"], tmp_path / "tf", keep=["code"], form=Format.TFRECORD)
 
 
+def test_columns_to_keep_are_as_wide_as_in_the_widest_of_the_files(tmp_path: Path) -> None:
+    parts = [
+        pa.table({"id": pa.array([1], pa.int32()), "x": [1.0], "y": [2.0], "note": pa.nulls(1)}),
+        pa.table({"id": pa.array([2**40]), "x": pa.nulls(1), "y": [2.0], "note": ["late"]}),
+        pa.table({"id": [0.5], "x": pa.array([3], pa.int8()), "y": [2.0], "note": pa.nulls(1)}),
+    ]
+    for number, part in enumerate(parts):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        pq.write_table(part, tmp_path / "in" / f"{number}.parquet")
+    job, tables = job_of([tmp_path / "in"], tmp_path / "out", keep=["id", "note"])
+    summary = score_files(job, tables, NumpyScorer())
+    # Of the null column, the row is rejected as one with a missing value.
+    assert (summary["scored"], summary["rejected"]) == (2, 1)
+    files = sorted((tmp_path / "out" / "scored").iterdir())
+    schemas = {pq.read_schema(path) for path in files}
+    assert [str(each) for each in schemas.pop().types[:2]] == ["double", "string"]
+    assert not schemas
+    found = pa.concat_tables([pq.read_table(path) for path in files])
+    assert found.select(["id", "note"]).to_pylist() == [
+        {"id": 1.0, "note": None},
+        {"id": 0.5, "note": None},
+    ]
+
+    big = pa.table({"id": [2**53 + 1], "x": [1.0], "y": [2.0], "note": ["big"]})
+    pq.write_table(big, tmp_path / "in" / "3.parquet")
+    job, tables = job_of([tmp_path / "in"], tmp_path / "big", keep=["id"])
+    with pytest.raises(ColumnMismatch, match=r"--keep id: is int64 in one file and double in"):
+        score_files(job, tables, NumpyScorer())
+
+
 def test_text_to_keep_is_what_stands_in_the_csv_file(tmp_path: Path) -> None:
     texts = ["007", "NA", 'with, "quotes"', "", "line\nend", "größe"]
     lines = [[text, 1, "oops" if i == 4 else 2] for i, text in enumerate(texts)]

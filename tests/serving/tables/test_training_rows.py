@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.tables.errors import BadCell, NoRows, TableError, UnreadableFile
+from serving.tables.feature_selection import select_features
 from serving.tables.input_files import open_table
 from serving.tables.training_rows import columns_beyond_float32, read_training_rows
 
@@ -28,6 +29,28 @@ def test_rows_with_a_missing_value_are_left_out_and_counted_by_column(tmp_path: 
     np.testing.assert_array_equal(rows.points, [[1, 2], [4, 5], [7, 6]])
     assert (rows.rows_read, rows.rows_left_out, sum(seen)) == (7, 4, 7)
     assert rows.missing == {"a": 3, "b": 2}
+
+
+def test_a_file_in_which_a_column_is_all_null_has_missing_rows_and_numbers_are_widened(
+    tmp_path: Path,
+) -> None:
+    columns = [
+        pa.nulls(2),
+        pa.array([1, None], pa.int32()),
+        pa.array([None, None], pa.float64()),
+        pa.array([2**40, 3]),
+        pa.array([0.5, np.nan]),
+        pa.array([4, 5], pa.float32()),
+    ]
+    tables = []
+    for number, column in enumerate(columns):
+        pq.write_table(pa.table({"a": column, "b": [1.0, 2.0]}), tmp_path / f"{number}.parquet")
+        tables.append(open_table(tmp_path / f"{number}.parquet"))
+    tables.append(open_table(write_csv(tmp_path / "empty.csv", ["a", "b"], [["", 1], ["", 2]])))
+    assert select_features(tables).names == ("a", "b")
+    rows = read_training_rows(tables, ["a", "b"])
+    np.testing.assert_array_equal(rows.points[:, 0], [1, 2**40, 3, 0.5, 4, 5])
+    assert (rows.missing, rows.rows_read) == ({"a": 8}, 14)
 
 
 def test_float64_reaches_the_fit_as_float64_and_float32_stays_small(tmp_path: Path) -> None:
