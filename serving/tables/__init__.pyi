@@ -1,9 +1,11 @@
 from .errors import BadCell as BadCell
 from .errors import ColumnMismatch as ColumnMismatch
 from .errors import NoRows as NoRows
+from .errors import RefusedReadingOption as RefusedReadingOption
 from .errors import RepeatedInput as RepeatedInput
 from .errors import TableError as TableError
 from .errors import UnreadableFile as UnreadableFile
 from .input_files import input_files as input_files
 from .input_files import open_table as open_table
+from .reading_options import ReadingOptions as ReadingOptions
 from .table import Table as Table

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.slow
 #: In the order in which README.md names them.
 PAGES = (
     "README.md",
+    "docs/files.md",
     "docs/features.md",
     "docs/choosing-k.md",
     "docs/versions.md",

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 _IS_WHOLE: Final = os.environ.get("TFKMEANS_SOAK") == "1"
 
 #: Tables of rows, by how the names of their files end.
-TABLES: Final = ("csv", "csv.gz", "parquet", "arrow", "npy", "tfrecord", "tfrecord.gz")
+TABLES: Final = ("csv", "csv.gz", "txt", "parquet", "arrow", "npy", "tfrecord", "tfrecord.gz")
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ def _write_tables(folder: Path, stem: str, columns: dict[str, np.ndarray[Any, An
     rows = [columns, *zip(*columns.values(), strict=True)]
     text = "\n".join(",".join(map(str, row)) for row in rows)
     (folder / f"{stem}.csv").write_text(text + "\n")
+    (folder / f"{stem}.txt").write_text(text.replace(",", ";") + "\n")
     (folder / f"{stem}.csv.gz").write_bytes(gzip.compress(text.encode()))
     parquet.write_table(table, folder / f"{stem}.parquet")
     feather.write_feather(table, folder / f"{stem}.arrow")
