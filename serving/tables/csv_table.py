@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from .columns import NO_VALUES, ColumnKind, require_columns, require_numbers
+from .columns import NO_VALUES, NUMBERS, ColumnKind, require_columns, require_numbers
 from .csv_cells import BOOLEANS, FALSE_TEXTS, TRUE_TEXTS, CellReader, text_kind
 from .csv_layout import read_layout
 from .csv_quotes import QuoteWatcher
@@ -139,28 +139,50 @@ class CsvTable(Table):
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
     ) -> Iterator[Chunk]:
         require_columns(self, [*columns, *keep])
-        kinds = self._kinds_of(columns)
-        row = 0
+        done = start
+        for kinds in self._guess_kinds(columns, keep):
+            try:
+                for chunk in self._typed_chunks(kinds, columns, keep, done):
+                    done += len(chunk.points)
+                    yield chunk
+                return
+            except pa.ArrowInvalid:
+                continue  # a cell or a row is not as it was guessed
+        yield from self._text_chunks(columns, keep, done)
+
+    def _guess_kinds(
+        self, columns: Sequence[str], keep: Sequence[str]
+    ) -> Iterator[Mapping[str, ColumnKind]]:
+        """What pyarrow may read the columns as; none where it knows no such numbers."""
         # What is kept is text, and what is taken for a number is none any more.
-        if self._options.thousands is not None or not set(columns).isdisjoint(keep):
-            yield from self._text_chunks(columns, keep, start)
-            return
+        if self._options.thousands is None and set(columns).isdisjoint(keep):
+            yield dict.fromkeys(columns, NUMBERS)
+            kinds = self._kinds_of(columns)
+            if BOOLEANS in kinds.values():
+                yield kinds
+
+    def _typed_chunks(
+        self,
+        kinds: Mapping[str, ColumnKind],
+        columns: Sequence[str],
+        keep: Sequence[str],
+        start: int,
+    ) -> Iterator[Chunk]:
+        """Raises pyarrow.ArrowInvalid where the columns do not hold what the kinds say."""
         types = {
             **dict.fromkeys(keep, pa.binary()),
             **{n: pa.bool_() if kind == BOOLEANS else pa.float64() for n, kind in kinds.items()},
             **dict.fromkeys(self._empty_end, pa.null()),
         }
-        try:
-            for batch in self._batches(types):
-                begins, row = row, row + len(batch)
-                if row > start:
-                    picked = batch.slice(max(0, start - begins))
-                    faults: dict[int, Fault] = {}
-                    kept = keep_columns(picked, self.column_types(keep), faults)
-                    points = read_points(picked, dict.fromkeys(columns, 1), pa.float64(), faults)
-                    yield Chunk(self._cells.without_missing(points), kept, faults)
-        except pa.ArrowInvalid:
-            yield from self._text_chunks(columns, keep, max(start, row))
+        row = 0
+        for batch in self._batches(types):
+            begins, row = row, row + len(batch)
+            if row > start:
+                picked = batch.slice(max(0, start - begins))
+                faults: dict[int, Fault] = {}
+                kept = keep_columns(picked, self.column_types(keep), faults)
+                points = read_points(picked, dict.fromkeys(columns, 1), pa.float64(), faults)
+                yield Chunk(self._cells.without_missing(points), kept, faults)
 
     def place(self, row: int) -> str:
         for number, line in self._row_lines():
