@@ -98,6 +98,9 @@ def select_model_columns(table: "Table", feature_names: Sequence[str]) -> dict[s
     is also taken by place, when its width is the model's. Raises ColumnMismatch.
     """
     there = set(table.columns)
+    if table.has_names:
+        # A model of an earlier release may know a column by a name with the blanks round it.
+        feature_names = [n if n in there else n.strip(BLANKS) for n in feature_names]
     if not table.has_names and not set(feature_names) <= there:
         if len(table.columns) != len(feature_names):
             raise ColumnMismatch(

@@ -6,12 +6,20 @@ carried along as text.
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import unquote
 
 import numpy as np
 
-from .columns import NO_VALUES, NUMBERS, ColumnKind, is_missing, require_columns, require_numbers
+from .columns import (
+    NO_VALUES,
+    NUMBERS,
+    ColumnKind,
+    is_missing,
+    require_columns,
+    require_numbers,
+    require_width,
+)
 from .errors import ColumnMismatch
 from .table import Block, Chunk, Fault, Table
 
@@ -42,6 +50,7 @@ class HiveTable(Table):
         self.name = table.name
         self.columns = (*table.columns, *keys)
         self.has_names = table.has_names
+        self.index_columns = table.index_columns
         self.rows = table.rows
 
     @property
@@ -51,6 +60,12 @@ class HiveTable(Table):
     @property
     def looks_headerless(self) -> bool:
         return self._table.looks_headerless
+
+    def with_widths(self, widths: Mapping[str, int]) -> Self:
+        table = super().with_widths(widths)
+        of_file = {name: width for name, width in widths.items() if name not in self._keys}
+        table._table = self._table.with_widths(of_file)
+        return table
 
     def _kinds(self) -> Mapping[str, ColumnKind]:
         return {**self._table.kinds(), **self._key_kinds()}
@@ -68,10 +83,10 @@ class HiveTable(Table):
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
     ) -> Iterator[Chunk]:
         of_file = self._require(columns, keep)
+        widths = self._widths_of(of_file) if len(of_file) < len(columns) else {}
         for chunk in self._table.chunks(of_file, self._of_file(keep), start):
-            yield Chunk(
-                self._place_keys(chunk.points, columns), self._keep(chunk, keep), chunk.faults
-            )
+            points = self._place_keys(chunk.points, columns, widths) if widths else chunk.points
+            yield Chunk(points, self._keep(chunk, keep), chunk.faults)
 
     def place(self, row: int) -> str:
         return self._table.place(row)
@@ -91,6 +106,7 @@ class HiveTable(Table):
         for name, kind in self._key_kinds().items():
             if name in columns:
                 require_numbers(self, name, kind)
+                require_width(self, name, kind, self._width(name, kind))
         of_file = self._of_file(columns)
         if not of_file:
             raise ColumnMismatch(
@@ -102,28 +118,27 @@ class HiveTable(Table):
     def _key_kinds(self) -> Mapping[str, ColumnKind]:
         return {name: _kind(value) for name, value in self._keys.items()}
 
-    def _place_keys(self, points: Block, columns: Sequence[str]) -> Block:
+    def _place_keys(
+        self, points: Block, columns: Sequence[str], widths: Mapping[str, int]
+    ) -> Block:
         """The points of the file's columns, with the keys that are asked for in their places."""
-        asked = [name for name in columns if name in self._keys]
-        if not asked:
-            return points
-        values = {name: float(_number(self._keys[name]) or 0) for name in asked}
+        values = {
+            name: float(_number(self._keys[name]) or 0) for name in columns if name in self._keys
+        }
         given = np.array([*values.values()])
         is_exact = np.array_equal(given, given.astype(np.float32), equal_nan=True)
-        parts = np.hsplit(points, np.cumsum(self._widths_of(self._of_file(columns)))[:-1])
-        left = iter(parts)
+        dtype = points.dtype if is_exact else np.float64
+        parts = iter(np.hsplit(points, np.cumsum([*widths.values()])[:-1]))
         return np.hstack(
             [
-                np.full((len(points), 1), values[name], points.dtype if is_exact else np.float64)
-                if name in values
-                else next(left)
+                np.full((len(points), 1), values[name], dtype) if name in values else next(parts)
                 for name in columns
             ]
         )
 
-    def _widths_of(self, columns: Sequence[str]) -> list[int]:
+    def _widths_of(self, columns: Sequence[str]) -> Mapping[str, int]:
         kinds = self._table.kinds()
-        return [kinds[name].width for name in columns]
+        return {name: self._width(name, kinds[name]) for name in columns}
 
     def _keep(self, chunk: Chunk, keep: Sequence[str]) -> "pa.RecordBatch | None":
         if not keep:

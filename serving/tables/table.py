@@ -113,7 +113,7 @@ class Table(ABC):
         return self.rows
 
     def kinds(self) -> Mapping[str, ColumnKind]:
-        """What each column holds, by the first value that is not missing, or by its type."""
+        """What each column holds, by its first values or by its type."""
         kinds = self._kinds()
         return {name: kinds[name] if name else UNNAMED for name in self.columns}
 

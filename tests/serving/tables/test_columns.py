@@ -31,6 +31,11 @@ def test_an_array_is_taken_by_name_where_it_has_the_names_and_else_by_place(
         select_model_columns(table, ["a", "b"])
 
 
+def test_a_name_with_blanks_round_it_is_that_of_a_column_without(tmp_path: Path) -> None:
+    table = open_table(write_csv(tmp_path / "rows.csv", [" a", "b\t"], [[1, 2]]))
+    assert list(select_model_columns(table, ["b", " a"])) == ["b", "a"]
+
+
 def test_columns_that_the_model_does_not_take_are_named_once(tmp_path: Path) -> None:
     paths = [
         write_csv(tmp_path / "1.csv", ["id", "x", "y"], []),

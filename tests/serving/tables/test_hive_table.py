@@ -95,6 +95,21 @@ def test_a_column_of_the_file_goes_before_a_key_of_its_name(tmp_path: Path) -> N
     np.testing.assert_array_equal(read_all(table, ["a", "b"]), [[1, 2]])
 
 
+def test_the_keys_stand_beside_vectors_too(tmp_path: Path) -> None:
+    place = tmp_path / "part=7"
+    place.mkdir()
+    rows = pa.table({"e": [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], None], "x": [0.5, 1.5, 2.5]})
+    pq.write_table(rows, place / "rows.parquet")
+    table = open_table(place / "rows.parquet")
+    expected = [[0.5, 7, 1, 2, 3], [1.5, 7, 4, 5, 6], [2.5, 7, *[np.nan] * 3]]
+    np.testing.assert_array_equal(read_all(table, ["x", "part", "e"]), expected)
+    wider = table.with_widths({"e": 4, "x": 1, "part": 1})
+    with pytest.raises(ColumnMismatch, match="column 'e' holds vectors of 3 numbers"):
+        wider.check(["e", "part"])
+    with pytest.raises(ColumnMismatch, match="column 'part' holds numbers, and vectors of 2"):
+        table.with_widths({"part": 2}).check(["x", "part"])
+
+
 def test_a_key_that_is_a_text_in_one_folder_is_no_number(tmp_path: Path) -> None:
     for key in ("1", "first"):
         (tmp_path / f"part={key}").mkdir()
