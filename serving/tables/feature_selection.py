@@ -158,7 +158,7 @@ def _kinds(tables: Sequence["Table"], excluded: Sequence[str]) -> dict[str, Colu
     for table in tables:
         pending = [
             name
-            for name in table.columns
+            for name in dict.fromkeys(table.columns)
             if name in kinds and name not in indexes and not kinds[name].is_numeric
         ]
         found = table.kinds() if pending else {}

@@ -92,7 +92,10 @@ MISTAKES = [
     ),
     (TRAIN.format("rows.csv --columns name"), ["row 1 (line 2)", "'name'", "'ann'"]),
     (TRAIN.format("infinite.csv"), ["infinite.csv", "row 1 (line 2)", "'weight'", "inf"]),
-    (TRAIN.format("text.csv"), ["leave the column out with --exclude or --columns"]),
+    (
+        TRAIN.format("text.csv --columns height,weight"),
+        ["leave the column out with --exclude or --columns"],
+    ),
     (TRAIN.format("rows.csv --exclude wieght"), ["--exclude wieght", "'weight'", "it has name"]),
     (TRAIN.format("rows.csv --exclude height,weight"), ["no column holds numbers", "'name'"]),
     (TRAIN.format("rows.csv --columns height --exclude weight"), ["--exclude weight", "--columns"]),
