@@ -199,12 +199,11 @@ def explain_fit_errors(clusters: str, rows: "TrainingRows", names: Sequence[str]
     Raises UserMistake.
     """
     from kmeans_module.errors import InvalidPoints, TooFewDistinctPoints
-    from serving.tables.training_rows import columns_beyond_float32
 
     try:
         yield
     except TooFewDistinctPoints as error:
-        lost = columns_beyond_float32(rows.points, names)
+        lost = rows.features_beyond_float32()
         raise UserMistake(
             f"{clusters}: only {error.distinct} of {format_count(len(rows.points), 'row')} are "
             f"distinct in the columns {shorten_names(names)}"

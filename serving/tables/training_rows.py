@@ -12,11 +12,9 @@ from export.feature_names import group_vectors, shorten_names
 
 from .columns import column_widths, expand_columns, select_model_columns, to_float32
 from .errors import BadCell, NoRows
+from .float32_rounding import Float32Rounding
 from .messages import describe_not_finite, format_count
 from .table import Block, Table
-
-#: A column whose values float32 moves by more than this part of its spread is warned of.
-_ROUNDING: Final = 1e-3
 
 #: Columns that are warned of by name.
 _WARNED: Final = 10
@@ -35,6 +33,8 @@ class TrainingRows:
         rows_read: n and those that were left out.
         missing: for each column of the files that has some, the number of missing values.
         zero_rows: the rows that were left out because they are zeros alone.
+        rounded: the features that lost digits when they were rounded to float32, as those of files
+            with vectors are: such rows are as many numbers as memory holds.
         weights: float64 [n], what each row weighs, not negative; None where each weighs 1.
         weight_column: the column that they are from.
     """
@@ -44,12 +44,17 @@ class TrainingRows:
     rows_read: int
     missing: Mapping[str, int]
     zero_rows: int = 0
+    rounded: tuple[str, ...] = ()
     weights: NDArray[np.float64] | None = None
     weight_column: str | None = None
 
     @property
     def rows_left_out(self) -> int:
         return self.rows_read - len(self.points)
+
+    def features_beyond_float32(self) -> tuple[str, ...]:
+        """Those that lose digits as float32, which a model takes."""
+        return self.rounded or columns_beyond_float32(self.points, self.columns)
 
     def notes(self) -> list[str]:
         """What a user is told of rows that were left out, and why, and of digits that are lost."""
@@ -75,7 +80,7 @@ class TrainingRows:
         lossy = [
             f"warning: column {name!r} loses digits as float32, which the model takes: its values "
             "are large and lie close together; subtract a constant from it"
-            for name in columns_beyond_float32(self.points, self.columns)
+            for name in self.features_beyond_float32()
         ]
         return lines + _first_of(lossy)
 
@@ -139,6 +144,8 @@ def _read(
     """Read these columns of each table, which side by side are columns of these widths."""
     features = expand_columns(widths)
     starts = np.cumsum([0, *widths.values()])[:-1]
+    has_vectors = len(features) > len(widths)
+    rounding = Float32Rounding(len(features))
     complete: deque[Block] = deque()
     weights: list[NDArray[np.float64]] = []
     missing = np.zeros(len(widths) + 1, np.int64)
@@ -156,7 +163,8 @@ def _read(
                 missing[-1] += np.count_nonzero(np.isnan(of_block))
                 is_complete &= ~np.isnan(of_block)
                 weights.append(of_block[is_complete])
-            complete.append(block[is_complete])
+            rows = block[is_complete]
+            complete.append(rounding.round(rows) if has_vectors else rows)
             before += len(block)
             if on_rows is not None:
                 on_rows(len(block))
@@ -179,7 +187,15 @@ def _read(
             f"{names}: no row that is left has a weight above 0 in the column {weight_column!r}; "
             "give at least one"
         )
-    return TrainingRows(features, points, rows_read, counts, 0, weigh, weight_column)
+    return TrainingRows(
+        columns=features,
+        points=points,
+        rows_read=rows_read,
+        missing=counts,
+        rounded=tuple(np.array(features, object)[rounding.has_lost_digits()]),
+        weights=weigh,
+        weight_column=weight_column,
+    )
 
 
 def _without_zero_rows(rows: TrainingRows, tables: Sequence[Table]) -> TrainingRows:
@@ -235,16 +251,10 @@ def columns_beyond_float32(
     points: NDArray[np.floating[Any]], columns: Sequence[str]
 ) -> tuple[str, ...]:
     """The columns that lose more than a thousandth of their standard deviation as float32."""
-    if points.dtype == np.float32:
-        return ()
-    error = np.zeros(len(columns))
+    rounding = Float32Rounding(len(columns))
     for start in range(0, len(points), _ROWS):
-        rows = points[start : start + _ROWS]
-        error = np.maximum(error, np.abs(rows - rows.astype(np.float32)).max(axis=0))
-    spread = np.array([points[:, index].std() for index in range(len(columns))])
-    varies = points.max(axis=0) > points.min(axis=0)
-    is_lossy = varies & (error > _ROUNDING * spread)
-    return tuple(np.array(columns, object)[is_lossy])
+        rounding.round(points[start : start + _ROWS])
+    return tuple(np.array(columns, object)[rounding.has_lost_digits()])
 
 
 def _check_finite(table: Table, columns: Sequence[str], block: Block, rows_before: int) -> None:

@@ -143,6 +143,29 @@ def test_an_infinite_number_in_a_vector_is_named_by_its_feature(tmp_path: Path) 
         read_training_rows([table], ["v"])
 
 
+def test_rows_with_vectors_are_float32_and_what_loses_digits_by_it_is_warned_of(
+    tmp_path: Path,
+) -> None:
+    large = 1e9 + np.arange(100) / 7
+    table = parquet(
+        tmp_path / "rows.parquet",
+        v=[[row / 3, value] for row, value in enumerate(large)],
+        seconds=large,
+        price=np.arange(100) / 10,
+    )
+    rows = read_training_rows([table], ["v", "seconds", "price"])
+    assert rows.points.dtype == np.float32
+    assert rows.features_beyond_float32() == ("v[1]", "seconds")
+    assert [line.split(" loses")[0] for line in rows.notes()] == [
+        "warning: column 'v[1]'",
+        "warning: column 'seconds'",
+    ]
+    # Without a vector, the digits are there for the fit.
+    rows = read_training_rows([table], ["seconds", "price"])
+    assert rows.points.dtype == np.float64
+    assert rows.features_beyond_float32() == ("seconds",)
+
+
 def test_a_file_without_a_vector_has_as_many_missing_numbers_as_the_other_files_have(
     tmp_path: Path,
 ) -> None:

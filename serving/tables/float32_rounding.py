@@ -1,0 +1,47 @@
+"""Rounding rows to float32, block by block, and which of their columns lose digits by it."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .columns import to_float32
+
+#: A column whose values float32 moves by more than this part of its spread has lost digits.
+_MOST_ERROR: Final = 1e-3
+
+
+class Float32Rounding:
+    """What rounding has done so far to rows of ``width`` columns."""
+
+    def __init__(self, width: int) -> None:
+        self._rows = 0
+        self._error = np.zeros(width)
+        self._low = np.full(width, np.inf)
+        self._high = np.full(width, -np.inf)
+        self._mean = np.zeros(width)
+        self._squares = np.zeros(width)
+
+    def round(self, block: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+        """Rows [n, width] of finite numbers as float32."""
+        rounded = to_float32(block)
+        if rounded is not block and len(block):
+            self._error = np.maximum(self._error, np.abs(block - rounded).max(axis=0))
+            self._low = np.minimum(self._low, block.min(axis=0))
+            self._high = np.maximum(self._high, block.max(axis=0))
+            self._add_to_spread(block)
+        return rounded
+
+    def has_lost_digits(self) -> NDArray[np.bool_]:
+        """For each column, whether it has lost a thousandth of its standard deviation or more."""
+        spread = np.sqrt(self._squares / max(1, self._rows))
+        return (self._high > self._low) & (self._error > _MOST_ERROR * spread)
+
+    def _add_to_spread(self, block: NDArray[np.floating[Any]]) -> None:
+        """Mean and squared differences of all rows from those of two parts (Chan et al. 1979)."""
+        mean = block.mean(axis=0)
+        squares = np.square(block - mean).sum(axis=0)
+        before, self._rows = self._rows, self._rows + len(block)
+        apart = mean - self._mean
+        self._squares += squares + np.square(apart) * (before * len(block) / self._rows)
+        self._mean += apart * (len(block) / self._rows)
