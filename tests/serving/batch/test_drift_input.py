@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pytest
@@ -124,6 +125,9 @@ def test_quantiles_are_numpys_to_a_fifth_of_a_percent(rows: int, scale: float, s
 
     class OneTable:
         name, columns, has_names = "t", ("x",), True
+
+        def with_widths(self, _widths: object) -> Self:
+            return self
 
         def blocks(self, _columns: object) -> list[NDArray[np.float32]]:
             return [distance[:, None]]
