@@ -21,9 +21,11 @@ import pytest
 from serving.batch import assignments, output_folder, score_files
 from serving.batch.errors import DamagedJob, OtherJob, OutputInUse
 from serving.batch.job import Format, OnBadRow, ScoredModel
+from serving.batch.job_identity import describe_differences, identify_job
 from serving.batch.job_plan import plan_job
 from serving.batch.output_folder import OutputFolder, PartRecord
 from serving.tables.input_files import open_table
+from serving.tables.reading_options import ReadingOptions
 from tests.serving.tables.row_files import write_csv
 
 from .scorers import CARD, MODEL, NumpyScorer, job_of
@@ -426,3 +428,19 @@ def test_an_interruption_drops_the_part_and_keeps_those_that_are_done(
     scorer = NumpyScorer()
     assert score_files(job, tables, scorer)["rows"] == 900
     assert sum(scorer.sizes) == 900 - 280
+
+
+def test_a_job_of_a_release_without_the_options_of_reading_goes_on_where_none_is_given(
+    tmp_path: Path,
+) -> None:
+    path = write_csv(tmp_path / "rows.csv", ["x", "y"], [[1, 2]])
+    job, _ = job_of([path], tmp_path / "out")
+    now = identify_job(job)
+    older = now | {"flags": {k: v for k, v in now["flags"].items() if k not in job.reading.flags()}}
+    assert len(older["flags"]) < len(now["flags"])
+    assert list(describe_differences(older, now)) == []
+    commented = identify_job(replace(job, reading=ReadingOptions(comment="#", has_header=False)))
+    assert list(describe_differences(older, commented)) == [
+        "--no-header was not given, and is True",
+        "--comment was not given, and is #",
+    ]

@@ -34,6 +34,11 @@ def test_folders_and_globs_stand_for_their_files_in_a_fixed_order(tmp_path: Path
     listed = r"is a folder without a file that is read \(.*\.arrow, .*\.arrows\)"
     with pytest.raises(UnreadableFile, match=listed):
         input_files([tmp_path / "empty"])
+    # A text is read where it is named.
+    assert found("*.txt") == ["f.txt"]
+    (tmp_path / "empty" / "README.txt").touch()
+    with pytest.raises(UnreadableFile, match=r"\.arrows\); name texts, as in .*/empty/\*\.txt"):
+        input_files([tmp_path / "empty"])
     # A file whose name looks like a glob is that file.
     (tmp_path / "in" / "[x].csv").touch()
     assert found("[x].csv") == ["[x].csv"]
