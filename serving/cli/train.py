@@ -160,7 +160,7 @@ def train(
         )
     curves = _check_views(report, select_k, tensorboard)
     reading, notes = file_options.reading(files, "FILE"), list[str]()
-    names, rows = row_options.read(files, notes, weight_column, reading)
+    names, rows = row_options.read(files, notes, reading, weight_column=weight_column)
     parameters: dict[str, Any] = {
         "init": init.value,
         "n_init": n_init or "auto",

@@ -65,8 +65,9 @@ class RowOptions:
         self,
         files: Sequence[Path],
         notes: list[str],
-        weight_column: str | None = None,
         reading: ReadingOptions = ReadingOptions(),
+        *,
+        weight_column: str | None = None,
     ) -> tuple[tuple[str, ...], "TrainingRows"]:
         """The names of the features and the rows; what there is to say of them joins ``notes``."""
         chosen, excluded = self._parse_names(weight_column)
@@ -115,7 +116,9 @@ def _select(
     if weight_column is not None:
         require_weight_column(given.tables, weight_column)
         excluded = [*excluded, weight_column]
-    selection = select_features(given.tables, excluded)
+    with progress("reading") as tell:
+        tell("which columns are features")
+        selection = select_features(given.tables, excluded)
     notes += selection.notes()
     return selection.names
 

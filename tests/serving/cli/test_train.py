@@ -46,7 +46,7 @@ def test_excluded_columns_and_weights_are_no_features(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("id,a,w,b\n7,1,2,1\n9,2,0.5,3\n8,2,,3\n")
     notes: list[str] = []
-    names, rows = RowOptions(exclude="id,b").read([path], notes, "w")
+    names, rows = RowOptions(exclude="id,b").read([path], notes, weight_column="w")
     assert names == ("a",)
     assert rows.weights is not None
     np.testing.assert_array_equal(rows.weights, [2, 0.5])
