@@ -79,7 +79,8 @@ class CellReader:
             return NUMBERS
         if not len(self.parse(present, BOOLEANS)[1]):
             return BOOLEANS
-        return text_kind(present[int(bad[0])].as_py())
+        # The least of them: the first would depend on the order of the rows.
+        return text_kind(pc.min(present.take(pa.array(bad, pa.int64()))).as_py())
 
     def holds_no_number(self, cells: "pa.Array[Any]") -> bytes | None:
         """The first value, where none is a number and none is a boolean; otherwise None."""

@@ -254,9 +254,12 @@ def _kind(values: Sequence[Any]) -> ColumnKind:
     numbers = sum(map(_is_number, present))
     lengths = Counter(len(value) for value in present if _is_vector(value))
     if numbers + lengths.total() < _MOST * len(present):
-        other = next(value for value in present if not _is_number(value) and not _is_vector(value))
-        holds = f"text ({other[:40]!r})" if isinstance(other, str) else f"{_shorten(other)}"
-        return ColumnKind(False, holds)
+        others = [value for value in present if not _is_number(value) and not _is_vector(value)]
+        # The least of them: the first would depend on the order of the rows.
+        texts = [value for value in others if isinstance(value, str)]
+        return ColumnKind(
+            False, f"text ({min(texts)[:40]!r})" if texts else min(map(_shorten, others))
+        )
     return NUMBERS if numbers >= lengths.total() else vectors(lengths.most_common(1)[0][0])
 
 

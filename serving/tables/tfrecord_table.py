@@ -62,7 +62,9 @@ class TfRecordTable(Table):
                     lengths.setdefault(name, Counter())[len(values)] += 1
                     if self._lists.setdefault(name, kind) == "bytes_list":
                         text = ColumnKind(False, _describe(kind, values))
-                        self._found.setdefault(name, text)
+                        # The least of them: the first would depend on the order of the records.
+                        known = self._found.get(name, text)
+                        self._found[name] = min(known, text, key=lambda each: each.holds)
         for name in self._lists.keys() - self._found.keys():
             self._found[name] = vectors(lengths[name].most_common(1)[0][0])
         if not self._lists:

@@ -115,6 +115,8 @@ def test_rows_with_missing_values_a_boolean_and_an_embedding_go_the_whole_way(
     cluster = np.array([int(row["cluster_index"]) for row in csv.DictReader(here.splitlines())])
     assert np.flatnonzero(cluster == -1).tolist() == list(LACKING)
     assert adjusted_rand_index(cluster[COMPLETE], files.truth[COMPLETE]) == 1
+    text = write_text(files.rows, tmp_path / "rows.csv")
+    assert command("assign", text, "--model", files.base) == here
     with serve_process(files.base, "--port", "auto", "--rest-api-port", "auto", "--json") as served:
         by_server = ("--server", served.grpc_address)
         assert command("assign", files.rows, "--model", files.base, *by_server) == here
@@ -130,6 +132,17 @@ def test_rows_with_missing_values_a_boolean_and_an_embedding_go_the_whole_way(
         assert scored == [given[row] for row in COMPLETE]
         assert {row["row"] - 1: group(row["column"]) for row in rejected} == LACKING
         assert {row["reason"] for row in rejected} == {"is missing"}
+
+
+def write_text(rows: Path, path: Path) -> Path:
+    """The same rows as CSV, a column for each number of the vectors."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["customer", *FEATURES], extrasaction="ignore")
+        writer.writeheader()
+        for row in pq.read_table(rows).to_pylist():
+            vector = row["embedding"] or [""] * WIDTH
+            writer.writerow({**row, **{f"embedding[{i}]": x for i, x in enumerate(vector)}})
+    return path
 
 
 def score(command: Command, files: Files, output: Path, *by: object) -> tuple[list[Any], list[Any]]:

@@ -1,7 +1,10 @@
 """Which columns of tables are the features of a fit, which are left out, and what is said of it."""
 
+import itertools
+import json
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serving.tables.column_spread import spread_note
-from serving.tables.errors import ColumnMismatch, NoRows
+from serving.tables.errors import BadCell, ColumnMismatch, NoRows
 from serving.tables.feature_selection import is_id_name, select_features
 from serving.tables.input_files import open_table
 from serving.tables.training_rows import read_training_rows
@@ -226,10 +229,16 @@ def test_the_selection_and_its_notes_are_the_same_for_any_order_of_the_rows(
     tmp_path: Path, seed: int, missing: int
 ) -> None:
     rng = random.Random(seed)
-    header = ["row", "customer_id", "x", "y", "nothing", "town"]
+    header = ["row", "customer_id", "x", "y", "nothing", "town", "mixed", "flag"]
     values: list[object] = [rng.gauss(0, 10 ** rng.uniform(-2, 4)) for _ in range(ROWS)]
     values[:missing] = [rng.choice(_MISSING) for _ in range(missing)]
-    rows = [[row, 1000 + row % 9, v, row % 5, "", "rome"] for row, v in enumerate(values)]
+    rows = [
+        [
+            *(row, 1000 + row % 9, value, row % 5, "", rng.choice(["rome", "pisa", "größe", "NA"])),
+            *(rng.choice(["3", "blue", "true", "?"]), rng.choice(["true", "False", "TRUE", " "])),
+        ]
+        for row, value in enumerate(values)
+    ]
     said = []
     for order in (rows, rng.sample(rows, ROWS)):
         table = open_table(write_csv(tmp_path / "rows.csv", header, order))
@@ -244,4 +253,35 @@ def test_the_selection_and_its_notes_are_the_same_for_any_order_of_the_rows(
             notes += [*found.notes(), spread or "alike"]
         said.append((selection, notes))
     assert said[0] == said[1]
+    assert "flag" in selection.names
     assert selection.left_out["row"] == "a row counter, 0 to 119"
+
+
+@pytest.mark.parametrize("place", [0, 57, ROWS - 1])
+def test_a_text_among_numbers_is_named_wherever_it_stands_and_drops_no_column(
+    tmp_path: Path, place: int
+) -> None:
+    rows: list[list[object]] = [[row % 7, row % 5] for row in range(ROWS)]
+    rows[place][0] = "12O"
+    table = open_table(write_csv(tmp_path / "rows.csv", ["x", "y"], rows))
+    selection = select_features([table])
+    assert selection.names == ("x", "y")
+    with pytest.raises(BadCell, match=rf"row {place + 1} \(line {place + 2}\), column 'x': '12O'"):
+        read_training_rows([table], selection.names)
+    assert select_features([table], ["x"]).names == ("y",)
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "tfrecord"])
+def test_the_text_that_stands_for_a_column_is_the_same_in_any_order(
+    tmp_path: Path, ending: str
+) -> None:
+    rows: list[dict[str, Any]] = [
+        {"x": 1.0 + row, "town": town} for row, town in enumerate(["rome", "bari", "pisa"])
+    ]
+    for order in itertools.permutations(rows):
+        path = tmp_path / f"rows.{ending}"
+        if ending == "jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in order))
+        else:
+            write_tfrecord(path, [{**row, "town": row["town"].encode()} for row in order])
+        assert select_features([open_table(path)]).left_out == {"town": "text ('bari')"}
