@@ -26,6 +26,7 @@ PAGES = (
     "README.md",
     "docs/files.md",
     "docs/features.md",
+    "docs/vectors.md",
     "docs/choosing-k.md",
     "docs/versions.md",
     "docs/clients.md",
