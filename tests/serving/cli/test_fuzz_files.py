@@ -5,6 +5,7 @@ joblib file is a program, and no case here: what is in it is run.
 """
 
 import gzip
+import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -39,7 +40,16 @@ pytestmark = pytest.mark.slow
 _IS_WHOLE: Final = os.environ.get("TFKMEANS_SOAK") == "1"
 
 #: Tables of rows, by how the names of their files end.
-TABLES: Final = ("csv", "csv.gz", "txt", "parquet", "arrow", "npy", "tfrecord", "tfrecord.gz")
+TABLES: Final = (
+    *("csv", "csv.gz", "txt", "parquet", "arrow", "npy", "npz", "jsonl", "jsonl.gz"),
+    *("tfrecord", "tfrecord.gz"),
+)
+
+#: Those that hold vectors besides.
+VECTORS: Final = ("parquet", "arrow", "npz", "jsonl")
+
+
+_FIXED: Final = pa.list_(pa.float32(), 2)
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     for version in (2, 1):
         assert place.run("promote", place.base, version, "--poll-interval", 0) == DONE
     _write_tables(place.folder, "rows", {"height": points[:, 0], "weight": points[:, 1]})
+    _write_vectors(place.folder, points)
     scored = {"cluster_index": np.arange(60, dtype=np.int32) % 3, "distance": points[:, 0] ** 2}
     _write_tables(place.folder, "scored", scored)
     out = ["batch-score", place / "rows.csv", place / "out", "--model", place.base]
@@ -101,12 +112,28 @@ def _write_tables(folder: Path, stem: str, columns: dict[str, np.ndarray[Any, An
     parquet.write_table(table, folder / f"{stem}.parquet")
     feather.write_feather(table, folder / f"{stem}.arrow")
     np.save(folder / f"{stem}.npy", np.stack(list(columns.values()), axis=1).astype(np.float32))
+    np.savez_compressed(folder / f"{stem}.npz", **columns)  # type: ignore[arg-type]
+    lines = "".join(f"{json.dumps(row)}\n" for row in table.to_pylist())
+    (folder / f"{stem}.jsonl").write_text(lines)
+    (folder / f"{stem}.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
     for ending, packing in (("tfrecord", ""), ("tfrecord.gz", "GZIP")):
         with tf.io.TFRecordWriter(str(folder / f"{stem}.{ending}"), packing) as writer:
             for row in table.to_pylist():
                 features = {name: _feature(value) for name, value in row.items()}
                 example = tf.train.Example(features=tf.train.Features(feature=features))
                 writer.write(example.SerializeToString())
+
+
+def _write_vectors(folder: Path, points: np.ndarray[Any, Any]) -> None:
+    lists = [None, *points.tolist()[1:]]
+    table = pa.table(
+        {"list": pa.array(lists, pa.list_(pa.float32())), "fixed": pa.array(lists, _FIXED)}
+    )
+    parquet.write_table(table, folder / "vectors.parquet")
+    feather.write_feather(table, folder / "vectors.arrow", compression="uncompressed")
+    np.savez(folder / "vectors.npz", list=points, number=points[:, 0])
+    lines = (f"{json.dumps(row)}\n" for row in table.to_pylist())
+    (folder / "vectors.jsonl").write_text("".join(lines))
 
 
 def _feature(value: float) -> Any:
@@ -198,6 +225,7 @@ CASES: Final[Sequence[tuple[str, Callable[[Workplace], int], int]]] = [
         for ending in TABLES
     ),
     *((f"rows.{ending}", _train_on(f"rows.{ending}"), 400) for ending in TABLES),
+    *((f"vectors.{ending}", _train_on(f"vectors.{ending}"), 400) for ending in VECTORS),
     *(
         (f"rows.{ending}", _command("assign", f"rows.{ending}", "--model", "BASE"), 20)
         for ending in TABLES
