@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +21,7 @@ from .addresses import model_name
 from .comparison import Comparison, Thresholds
 from .durable_files import copy_tree
 from .errors import InvalidCandidate, PublishFailed
+from .feature_names import shorten_names
 from .model_card import ModelCard
 from .published_version import PublishedVersion, load
 from .repository import SAVED_MODEL
@@ -29,8 +30,6 @@ from .validation import refuse_for, validate
 
 if TYPE_CHECKING:
     from kmeans_module import FitResult
-
-_SHOWN_NAMES: Final = 12
 
 
 class PublishOptions(TypedDict, total=False):
@@ -189,16 +188,10 @@ def _rows_and_names(
         )
     if feature_names is not None and columns is not None and list(feature_names) != columns:
         raise InvalidCandidate(
-            f"feature_names are {_list_names(feature_names)}, and the columns of the points are "
-            f"{_list_names(columns)}: give the names of the frame, or none"
+            f"feature_names are {shorten_names(feature_names)}, and the columns of the points are "
+            f"{shorten_names(columns)}: give the names of the frame, or none"
         )
     return check_table(array).astype(np.float32, copy=False), feature_names or columns or ()
-
-
-def _list_names(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN_NAMES
-    shown = ", ".join(map(str, names[:_SHOWN_NAMES]))
-    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _check_options(function: str, options: PublishOptions) -> None:

@@ -18,6 +18,7 @@ from kmeans_module import KMeansModule
 from kmeans_module.contract import signatures_left_out
 
 from .errors import UnsupportedEstimator
+from .feature_names import shorten_names
 from .model_card import ClusterProfile, ModelCard, Parameters, Silhouette, TrainingData
 
 _SUPPORTED = "KMeans or MiniBatchKMeans, alone or in a Pipeline after a StandardScaler"
@@ -124,7 +125,7 @@ def _names(estimator: Any, width: int, given: Sequence[str] | None, origin: str)
     if len(names) != width:
         raise UnsupportedEstimator(
             f"{origin}: takes {width} features, and {len(names)} names are given: "
-            f"{', '.join(names)}; give one name a feature"
+            f"{shorten_names(names)}; give one name a feature"
         )
     return names
 

@@ -101,10 +101,10 @@ def color(cluster: int) -> str:
     return CLUSTER_COLORS[cluster % len(CLUSTER_COLORS)]
 
 
-def list_some(items: Sequence[str], most: int = _MOST_LISTED) -> str:
+def _list_some(items: Sequence[str]) -> str:
     """The first items in a line of text, and how many more there are."""
-    more = len(items) - most
-    return ", ".join(items[:most]) + (f" and {more:,} more" if more > 0 else "")
+    more = len(items) - _MOST_LISTED
+    return ", ".join(items[:_MOST_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 @_with_style
@@ -148,7 +148,7 @@ def draw_sizes(card: "ModelCard") -> Chart:
     _set_cluster_axis(axes, len(counts), xlabel="rows")
     axes.grid(visible=False, axis="y")
 
-    shown = list_some([f"{c.index}: {c.size:,} ({c.share:.1%})" for c in card.clusters])
+    shown = _list_some([f"{c.index}: {c.size:,} ({c.share:.1%})" for c in card.clusters])
     return _render(figure, "Sizes", f"Rows in each cluster. {shown}.")
 
 
@@ -177,7 +177,7 @@ def draw_distances(card: "ModelCard") -> Chart | None:
     _set_cluster_axis(axes, len(card.clusters), xlabel="distance to the centroid")
     axes.set_xlim(left=0)
 
-    shown = list_some([f"{c.index}: {c.distance_quantiles['0.5']:.4g}" for c in known])
+    shown = _list_some([f"{c.index}: {c.distance_quantiles['0.5']:.4g}" for c in known])
     return _render(
         figure,
         "Distances",
@@ -212,7 +212,7 @@ def draw_silhouettes(profile: "VersionProfile") -> Chart | None:
     axes.grid(visible=False, axis="y")
     _set_ticks(axes.yaxis, places, by_cluster)
 
-    means = list_some([f"{cluster}: {own.mean():.3f}" for cluster, own in by_cluster.items()])
+    means = _list_some([f"{cluster}: {own.mean():.3f}" for cluster, own in by_cluster.items()])
     below = float((every < 0).mean())
     return _render(
         figure,
