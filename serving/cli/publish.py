@@ -62,8 +62,7 @@ def publish_candidate(
     with progress("publishing") as tell:
         tell("loading it and replaying its golden requests")
         (load_tensorflow if is_address(base) else require_tensorflow)("train")
-        card = ModelCard.read(candidate)
-        names = card.feature_names if gate.holdout else ()
+        names = ModelCard.read(candidate).feature_names if gate.holdout else ()
         with gate.for_publishing(
             base, names, comparisons, reading=reading, as_json=json
         ) as options:
@@ -71,7 +70,7 @@ def publish_candidate(
     forced = () if dry_run else load(base, version).card.forced
     effect = describe_publish(base, version, dry_run=dry_run)
     note_force(forced)
-    card = replace(card, forced=forced)
+    card = replace(ModelCard.read(candidate), forced=forced)
     _show(base, version, comparisons, card, effect, dry_run=dry_run, as_json=json)
 
 
