@@ -132,12 +132,13 @@ class Rows:
         """
         values = np.empty(stop - start)
         shift, scale = self._tiles
-        block = len(shift)
+        block, is_scaled = len(shift), bool((self.scale != 1).any())
         # The square of a row of weight 0 may be beyond float32.
         with np.errstate(over="ignore", invalid="ignore"):
             for first, last in block_ranges(start, stop, block):
                 rows = self.array[first:last] - shift[: last - first]
-                rows /= scale[: last - first]
+                if is_scaled:
+                    rows /= scale[: last - first]
                 part = slice(first - start, last - start)
                 values[part] = squared_lengths(function(rows, part))
         return values

@@ -30,7 +30,7 @@ _WIDER: Final = 1 + 2.0**-16
 #: Half an ulp of float32, relative.
 _ROUNDING: Final = 2.0**-25
 
-_BLOCK_ROWS: Final = 16_384
+_BLOCK_ROWS: Final = 65_536
 
 
 @dataclass(frozen=True, eq=False)
