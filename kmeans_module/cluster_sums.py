@@ -108,6 +108,11 @@ class ClusterSums(NamedTuple):
         """The sums of the rows of both."""
         return ClusterSums(self.points + other.points, self.weight + other.weight)
 
+    def equals(self, other: "ClusterSums") -> bool:
+        """Whether the sums are the same, exactly."""
+        pairs = zip(self, other, strict=True)
+        return all(np.array_equal(one.limbs, another.limbs) for one, another in pairs)
+
     def minus(self, other: "ClusterSums") -> "ClusterSums":
         """The sums without the rows of the other, exactly."""
         return ClusterSums(self.points - other.points, self.weight - other.weight)

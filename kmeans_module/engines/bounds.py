@@ -53,9 +53,10 @@ class BoundsShard(MatmulShard):
             return self._search_all(centroids)
         columns = [self._assignments.copy(), *map(np.array, map(as_numpy, (upper, lower)))]
         search = search_by_matmul(self._m, *self._shape, with_bounds=True, has_far=self._has_far)
-        for chosen, window in self._gather(rows):
+        for part, window in self._gather(rows):
+            chosen = rows[part]
             norms = self._pad(as_numpy(self._norms)[chosen])
-            found = search(window, centroids, norms)
+            found = search(window, centroids, norms, self._sample)
             for column, values in zip(columns, found, strict=True):
                 column[chosen] = as_numpy(values)[: len(chosen)]
         return [tf.constant(column) for column in columns]
@@ -65,7 +66,9 @@ class BoundsShard(MatmulShard):
         few_changed = self._changed < _BOUNDS_FROM * self._n
         with_bounds = few_changed and self._steps >= self._bounds_from
         search = search_graph(*self._shape, with_bounds=with_bounds, has_far=self._has_far)
-        found: list[tf.Tensor] = search(self._points.tensors, self._norms, centroids, *self._range)
+        found: list[tf.Tensor] = search(
+            self._points.tensors, self._norms, self._sample, centroids, *self._range
+        )
         return found
 
 

@@ -28,12 +28,21 @@ from ..rows import ROWS_SPEC, RowTensors, as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import StepSums
 from .hamerly_bounds import bounds_of_scores
-from .near_ties import decide_all
-from .score_rounding import has_far_centroid, score_errors
+from .near_ties import decide
+from .score_rounding import SAMPLE_SPEC, has_far_centroid, sample_norms, score_errors
 from .sharded import Shard
 
 #: Above this share of changed rows the sums are taken anew, by one reading in order.
 _NEW_SUMS: Final = 0.5
+
+#: Up to so many centroids the pass over the scores is written out; it compiles in 0.2 s more.
+_WRITTEN_OUT: Final = 64
+
+#: Rows of fewer numbers are multiplied as columns: in the other form a row is no whole register.
+_NARROW: Final = 8
+
+#: Up to how many bits a sum of whole numbers is exact.
+_EXACT: Final = {tf.float32: 24, tf.float64: 53}
 
 _DTYPES: Final = (tf.int32, tf.float32, tf.float32)
 
@@ -48,51 +57,57 @@ class MatmulShard(Shard):
         self._steps, self._changed = 0, self._n
         self._m = kernel_rows(self._shape[0])
         self._row_gather = RowGather(self._points, self._m)
+        self._sample = sample_norms(as_numpy(self._norms))
         self._sums: ClusterSums
         self._has_far = False
 
     def _assign(self, centroids: Float32) -> StepSums:
         self._has_far = has_far_centroid(centroids)
-        found = self._search(tf.constant(centroids))
-        index = decide_all(self._points, found, centroids, self._start)
-        (changed,) = np.nonzero(index != self._assignments)
+        found = as_numpy(self._search(tf.constant(centroids)))
+        # The undecided are among them: their -1 was no assignment.
+        changed = np.flatnonzero(found != self._assignments)
+        new, old = found[changed], self._assignments[changed]
+        undecided = np.flatnonzero(new < 0)
+        if len(undecided):
+            new[undecided] = decide(self._points, changed[undecided] + self._start, centroids)
+            changed, new, old = (each[new != old] for each in (changed, new, old))
+        self._assignments[changed] = new
         self._changed = len(changed)
-        self._update_sums(index, changed)
-        self._assignments = index
+        self._update_sums(changed, new, old)
         self._steps += 1
         return StepSums(self._sums, self._changed > 0)
 
     def _search(self, centroids: tf.Tensor) -> tf.Tensor:
         """The nearest centroid of each row, -1 where it is undecided: int32 [rows]."""
         search = search_graph(*self._shape, with_bounds=False, has_far=self._has_far)
-        (index,) = search(self._points.tensors, self._norms, centroids, *self._range)
+        (index,) = search(self._points.tensors, self._norms, self._sample, centroids, *self._range)
         return index
 
-    def _update_sums(self, index: NDArray[np.int32], changed: NDArray[np.int64]) -> None:
-        """Carry the sums over to the new index; ``changed`` are the rows where it differs."""
+    def _update_sums(
+        self, changed: NDArray[np.int64], new: NDArray[np.int32], old: NDArray[np.int32]
+    ) -> None:
+        """Carry the sums over to the new assignments of the rows that have changed."""
         if len(changed) > _NEW_SUMS * self._n or self._steps == 0:
             limbs = _sums_graph(*self._shape, self.scale.limbs)(
                 self._points.tensors,
                 self._weight,
                 self._scale_tensor,
-                tf.constant(index),
+                tf.constant(self._assignments),
                 self._range[0],
             )
             self._sums = ClusterSums.of(limbs, self.scale)
             return
         kernel = cluster_sums(self._m, *self._shape, self.scale.limbs, is_move=True)
-        for chosen, window in self._gather(changed):
-            weight, new, old = (
-                self._pad(each[chosen])
-                for each in (as_numpy(self._weight), index, self._assignments)
-            )
-            moved = kernel(window, weight, self._scale_tensor, new, old)
+        weight = as_numpy(self._weight)[changed]
+        for part, window in self._gather(changed):
+            mass, *clusters = (self._pad(each[part]) for each in (weight, new, old))
+            moved = kernel(window, mass, self._scale_tensor, *clusters)
             self._sums = self._sums.plus(ClusterSums.of(moved, self.scale))
 
-    def _gather(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Window]]:
-        """So many of its rows at a time, and the window that has them until the next."""
+    def _gather(self, rows: NDArray[np.int64]) -> Iterator[tuple[slice, Window]]:
+        """So many of the rows at a time: which, and the window that has them until the next."""
         for first, last in block_ranges(0, len(rows), self._m):
-            yield rows[first:last], self._row_gather.window(rows[first:last] + self._start)
+            yield slice(first, last), self._row_gather.window(rows[first:last] + self._start)
 
     def _pad(self, values: NDArray[Any]) -> tf.Tensor:
         """The values with zeros after them, one for each row of a window."""
@@ -106,26 +121,31 @@ def search_graph(d: int, k: int, *, with_bounds: bool, has_far: bool) -> Any:
     """`search_by_matmul` of a range of the rows.
 
     Returns:
-        A function from points; the norms of the range float32 [n]; centroids float32 [k, d]; its
-        first row and n, int32 []. It gives the index int32 [n], -1 where it is undecided, and with
-        bounds those, float32 [n] each.
+        A function from points; the norms of the range float32 [n]; `sample_norms` of them;
+        centroids float32 [k, d]; its first row and n, int32 []. It gives the index int32 [n], -1
+        where it is undecided, and with bounds those, float32 [n] each.
     """
     m = kernel_rows(d)
     kernel = search_by_matmul(m, d, k, with_bounds=with_bounds, has_far=has_far)
 
     def search(
-        points: RowTensors, norms: tf.Tensor, centroids: tf.Tensor, start: tf.Tensor, n: tf.Tensor
+        points: RowTensors,
+        norms: tf.Tensor,
+        sample: tf.Tensor,
+        centroids: tf.Tensor,
+        start: tf.Tensor,
+        n: tf.Tensor,
     ) -> list[tf.Tensor]:
         centroids = tf.ensure_shape(centroids, [k, d])
 
         def block(i: tf.Tensor) -> Contribution:
             rows = _read_block(points, start, i, m, d, n)
-            return kernel(rows, centroids, pad_rows(norms[i * m : (i + 1) * m], m)), ()
+            return kernel(rows, centroids, pad_rows(norms[i * m : (i + 1) * m], m), sample), ()
 
         dtypes = _DTYPES if with_bounds else _DTYPES[:1]
         return loop_padded_blocks(block, n, m, dtypes, [])[0]
 
-    return trace(search, [ROWS_SPEC, FLOATS, TABLE, INT, INT])
+    return trace(search, [ROWS_SPEC, FLOATS, SAMPLE_SPEC, TABLE, INT, INT])
 
 
 @synchronized_cache
@@ -172,24 +192,26 @@ def search_by_matmul(
     tiles whose scores stay in a core's own cache while they are read again.
 
     Whether another score is so near to the least that rounding could tell them apart wrongly costs
-    no pass of its own: where exactly one score is, the sum of ``base + number`` over those that are
-    is below twice the base, and gives its number.
+    no pass of its own: see `_clear_least` and `_single`.
 
     With ``has_far`` each centroid has an error of its own, so that one far out does not leave all
     rows undecided: that takes an addition for each score, a third more where rows are narrow.
 
     Returns:
         A function from a window of m rows; centroids float32 [k, d], in the model's space; the
-        rows' norms float32 [m]. It gives the index int32 [m] of the nearest centroid, -1 where it
-        is undecided. With ``with_bounds`` also float32 [m] each: at least the distance to it, and
-        at most the distance to any other. Beyond the window's rows they are undefined.
+        rows' norms float32 [m]; `sample_norms`. It gives the index int32 [m] of the nearest
+        centroid, -1 where it is undecided. With ``with_bounds`` also float32 [m] each: at least the
+        distance to it, and at most the distance to any other. Beyond the window's rows they are
+        undefined.
         O(m k d) time, a temporary of [k, tile].
     """
 
-    def kernel(window: Window, centroids: tf.Tensor, norms: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def kernel(
+        window: Window, centroids: tf.Tensor, norms: tf.Tensor, sample: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
         half_norm = 0.5 * tf.reduce_sum(tf.square(centroids), 1, keepdims=True)
         # Of all rows before the loop: the compiler would compute them anew for each score.
-        errors, spreads = score_errors(norms, centroids, d)
+        errors, spreads = score_errors(norms, centroids, d, sample)
         spreads = spreads[:, None]
         if has_far:
             half_norm += 0.5 * spreads
@@ -198,9 +220,16 @@ def search_by_matmul(
         weights = tf.concat([-centroids, half_norm], 1)
 
         def search_tile(i: tf.Tensor) -> Contribution:
-            points = tf.concat([window.tile(i, tile), tf.ones([tile, 1])], 1)
-            scores = tf.matmul(weights, points, transpose_b=True)
+            points = window.tile(i, tile)
+            if d < _NARROW:
+                columns = tf.concat([tf.transpose(points), tf.ones([1, tile])], 0)
+                scores = tf.matmul(weights, columns)
+            else:
+                points = tf.concat([points, tf.ones([tile, 1])], 1)
+                scores = tf.matmul(weights, points, transpose_b=True)
             error = tf.slice(errors, [i * tile], [tile])
+            if is_written_out:
+                return [_clear_least(scores, error)], []
             least = tf.reduce_min(scores, 0)
             lowest = scores - spreads if has_far else scores
             index = _single(lowest, least + error)
@@ -218,24 +247,46 @@ def search_by_matmul(
         parts, _ = loop_blocks(search_tile, (window.count + tile - 1) // tile, parts, [])
         return tuple(tf.reshape(part.stack(), [m]) for part in parts)
 
+    # With bounds there are three results, and the compiler would run the loop for each.
+    is_written_out = k <= _WRITTEN_OUT and not has_far and not with_bounds
     # The scores of a tile, and its points, should be 128 KiB or so.
     tile = power_of_two_rows(max(k, d), 2**15, least=64, most=min(m, 512))
     signature = [
         window_spec(m, d),
         tf.TensorSpec([k, d], tf.float32),
         tf.TensorSpec([m], tf.float32),
+        SAMPLE_SPEC,
     ]
     return trace(kernel, signature, is_compiled=True)
 
 
+def _clear_least(scores: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
+    """Of each column of [k, m] the place of the least score, int32 [m].
+
+    It is -1 where another is within the error float32 [m] of the least. One loop over the columns,
+    with nothing held but the best two so far.
+    """
+    least, *others = tf.unstack(scores)
+    index, second = tf.zeros_like(least, tf.int32), tf.fill(least.shape, float("inf"))
+    for number, score in enumerate(others, 1):
+        index = tf.where(score < least, number, index)
+        second = tf.minimum(second, tf.maximum(score, least))
+        least = tf.minimum(score, least)
+    return tf.where(second > least + error, index, -1)
+
+
 def _single(scores: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
-    """Of each column of [k, m] the place of the only score of at most that, or -1: int32 [m]."""
+    """Of each column of [k, m] the place of the only score of at most that, or -1: int32 [m].
+
+    Where exactly one is, the sum of ``base + number`` over those that are is below twice the base,
+    and gives its number. The compiler has a quick sum of float32 alone, which is exact here.
+    """
     k = scores.shape[0]
     base = 1 << (k - 1).bit_length()
     # All k of them sum to less than 2 k base.
-    dtype = tf.int32 if 2 * k * base < 2**31 else tf.int64
-    number = base + tf.range(k, dtype=dtype)[:, None]
+    dtype = next(t for t, bits in _EXACT.items() if 2 * k * base <= 2**bits)
+    number = tf.cast(base + tf.range(k), dtype)[:, None]
     total = tf.reduce_sum(tf.where(scores <= most, number, 0), 0)
     # None is, where a row's square overflows: it is of weight 0.
     is_single = (total >= base) & (total < 2 * base)
-    return tf.where(is_single, tf.cast(total - base, tf.int32), -1)
+    return tf.where(is_single, tf.cast(total, tf.int32) - base, -1)

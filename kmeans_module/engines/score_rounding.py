@@ -29,15 +29,29 @@ _WIDER: Final = 1 + 2.0**-16
 #: So many times the median length is far out.
 _FAR: Final = 8.0
 
+#: Of so many norms a kernel takes the usual one. Those of its block would be a pass over them, and
+#: the compiler shares it out among the threads, of which the other cores keep theirs busy.
+_SAMPLE: Final = 1024
+SAMPLE_SPEC: Final = tf.TensorSpec([_SAMPLE], tf.float32)
+
 _FARTHEST: Final = 1e19
 _UNIT: Final = 2.0**-24
 _SMALLEST: Final = 2.0**-126
 
 
+def sample_norms(norms: Float32) -> tf.Tensor:
+    """Norms float32 [`_SAMPLE`] that stand for those of all rows, float32 [n], in the factors."""
+    step = max(len(norms) // _SAMPLE, 1)
+    return tf.constant(np.resize(norms[::step], _SAMPLE))
+
+
 def error_factors(
     norms: tf.Tensor, centroids: tf.Tensor, d: int | tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The factors a and b of `score_errors`: ``a |x|^2`` for a row, ``b |c|^2`` for a centroid."""
+    """The factors a and b of `score_errors`: ``a |x|^2`` for a row, ``b |c|^2`` for a centroid.
+
+    Norms float32 [m] of some rows will do: the bounds hold for any factors of this form.
+    """
     usual = tf.sqrt(tf.sort(tf.reduce_sum(tf.square(centroids), 1))[tf.shape(centroids)[0] // 2])
     # A few rows far out hardly move the mean of the roots; beyond this they have no weight.
     near = tf.where(norms < _FARTHEST, norms, 0.0)
@@ -49,7 +63,10 @@ def error_factors(
 
 
 def score_errors(
-    norms: tf.Tensor, centroids: tf.Tensor, d: int | tf.Tensor
+    norms: tf.Tensor,
+    centroids: tf.Tensor,
+    d: int | tf.Tensor,
+    sample: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """At most the errors of squared distances that are computed in the expanded form.
 
@@ -62,19 +79,20 @@ def score_errors(
         norms: float32 [m], of the rows; some are infinity where a row is beyond float32.
         centroids: float32 [k, d].
         d: how many columns there are.
+        sample: `sample_norms`; the norms themselves when not given.
 
     Returns:
         float32 [m], of the rows, and float32 [k], of the centroids.
     """
-    row, centroid = error_factors(norms, centroids, d)
+    row, centroid = error_factors(norms if sample is None else sample, centroids, d)
     errors = row * tf.square(norms) + tf.cast(4 * (d + 2), tf.float32) * _SMALLEST
     return errors, centroid * _WIDER * tf.reduce_sum(tf.square(centroids), 1)
 
 
 def is_apart(
     norms: tf.Tensor,
+    sample: tf.Tensor,
     centroids: tf.Tensor,
-    d: int,
     least: tf.Tensor,
     second: tf.Tensor,
 ) -> tf.Tensor:
@@ -86,11 +104,12 @@ def is_apart(
 
     Args:
         norms: float32 [m], of the rows.
+        sample: `sample_norms`.
         centroids: float32 [k, d].
-        d: how many columns there are.
         least, second: float32 [m]; infinity where there is no second.
     """
-    row, centroid = error_factors(norms, centroids, d)
+    d = centroids.shape[1]
+    row, centroid = error_factors(sample, centroids, d)
     errors = (row + 4 * centroid * _WIDER) * tf.square(norms)
     errors += tf.cast(4 * (d + 2), tf.float32) * _SMALLEST
     # Apart, so that an infinite one is compared as it is.

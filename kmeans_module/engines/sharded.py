@@ -23,6 +23,9 @@ from ..weighted_rows import WeightedRows
 from .engine import Engine, FarRows, FinalState, StepSums
 from .near_ties import decide, undecided_rows
 
+#: What a row is assigned to before the first step; a row that is undecided has -1.
+NO_CLUSTER: Final = -2
+
 _BLOCK_ROWS: Final = 16_384
 
 
@@ -42,7 +45,7 @@ class Shard(Engine, ABC):
         self._scale_tensor = rows.scale.tensor()
         self._start, self._stop = start, stop
         self._shape = len(rows.points.shift), n_clusters
-        self._assignments: NDArray[np.int32] = np.full(stop - start, -1, np.int32)
+        self._assignments: NDArray[np.int32] = np.full(stop - start, NO_CLUSTER, np.int32)
         self._centroids: Float32 = np.empty((0, 0), np.float32)
 
     @abstractmethod

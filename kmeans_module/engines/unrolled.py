@@ -15,56 +15,58 @@ from numpy.typing import NDArray
 from ..aligned_window import Window, read_window, window_spec
 from ..array_types import Float32
 from ..blocks import Contribution, kernel_rows, loop_padded_blocks, pad_rows
-from ..cluster_sums import sums_shapes
+from ..cluster_sums import ClusterSums, sums_shapes
 from ..fixed_point import limb_tensors, without_subnormal_tensor
-from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
+from ..graphs import FLOATS, INT, TABLE, synchronized_cache, trace
 from ..rows import ROWS_SPEC, RowTensors, as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import StepSums
-from .score_rounding import is_apart
-from .sharded import Shard
+from .score_rounding import SAMPLE_SPEC, is_apart, sample_norms
+from .sharded import NO_CLUSTER, Shard
 
 
 class UnrolledShard(Shard):
     """Every distance and every sum in every step. k d is small.
 
     A step takes a few ns a row, so that the assignments are not copied to put in those that
-    `near_ties` decides: these are kept beside what the kernel found.
+    `near_ties` decides: these are kept beside what the kernel found. Nor are they compared with
+    those before while the sums differ.
     """
 
     def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
         super().__init__(rows, n_clusters, start, stop)
-        self._index = tf.fill([stop - start], -1)
+        self._sample = sample_norms(as_numpy(self._norms))
+        self._index = tf.fill([stop - start], NO_CLUSTER)
         self._undecided: NDArray[np.int64] = np.zeros(0, np.int64)
         self._decided: NDArray[np.int32] = np.zeros(0, np.int32)
+        self._sums: ClusterSums | None = None
 
     def _assign(self, centroids: Float32) -> StepSums:
-        index, *limbs, has_changed = _step_graph(*self._shape, self.scale.limbs)(
+        index, *limbs = _step_graph(*self._shape, self.scale.limbs)(
             self._points.tensors,
             self._weight,
             self._norms,
+            self._sample,
             self._scale_tensor,
-            self._index,
             tf.constant(centroids),
             tf.constant(self._start),
         )
         undecided, decided, sums = self._decide(index, limbs, centroids)
-        either = np.union1d(undecided, self._undecided)
-        before = self._look_up(either)
+        # The same assignments have the same sums: only then is a look at all of them needed.
+        is_same = self._sums is not None and sums.equals(self._sums)
+        before = self._all_assignments() if is_same else None
         self._index, self._undecided, self._decided = index, undecided, decided
-        is_first = not self._centroids.size
-        differs = bool(has_changed) or not np.array_equal(before, self._look_up(either))
-        return StepSums(sums, is_first or differs)
+        self._sums = sums
+        has_changed = before is None or not np.array_equal(before, self._all_assignments())
+        return StepSums(sums, has_changed)
 
-    def _look_up(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
-        """The assignments of sorted rows, among which are all that were undecided."""
-        found: NDArray[np.int32] = as_numpy(self._index)[rows]
-        found[np.searchsorted(rows, self._undecided)] = self._decided
-        return found
+    def _all_assignments(self) -> NDArray[np.int32]:
+        assignments = np.array(as_numpy(self._index))
+        assignments[self._undecided] = self._decided
+        return assignments
 
     def _settle(self) -> None:
-        self._assignments = np.array(as_numpy(self._index))
-        self._assignments[self._undecided] = self._decided
+        self._assignments = self._all_assignments()
 
 
 @synchronized_cache
@@ -72,11 +74,10 @@ def _step_graph(d: int, k: int, limbs: int) -> Any:
     """The graph of a step.
 
     Returns:
-        A function from points; weight and norms float32 [n]; the scale; what it gave as the index
-        in the step before; centroids float32 [k, d]; its first row, int32 []. It gives the index
-        int32 [n] of the nearest centroid, -1 where it is undecided; of the decided rows the sums
-        int64 [limbs, k, d] and [limbs, k, 1]; and whether one of the rows that are decided both
-        times has another index.
+        A function from points; weight and norms float32 [n]; `sample_norms` of them; the scale;
+        centroids float32 [k, d]; its first row, int32 []. It gives the index int32 [n] of the
+        nearest centroid, -1 where it is undecided; and of the decided rows the sums
+        int64 [limbs, k, d] and [limbs, k, 1].
     """
     m = kernel_rows(d)
     kernel = _assign_and_sum(m, d, k, limbs)
@@ -85,8 +86,8 @@ def _step_graph(d: int, k: int, limbs: int) -> Any:
         points: RowTensors,
         weight: tf.Tensor,
         norms: tf.Tensor,
+        sample: tf.Tensor,
         scale: tf.Tensor,
-        before: tf.Tensor,
         centroids: tf.Tensor,
         start: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
@@ -99,6 +100,7 @@ def _step_graph(d: int, k: int, limbs: int) -> Any:
                 read_window(points, start + first, start + last, m, d),
                 pad_rows(weight[first:last], m),
                 pad_rows(norms[first:last], m),
+                sample,
                 scale,
                 centroids,
             )
@@ -106,10 +108,10 @@ def _step_graph(d: int, k: int, limbs: int) -> Any:
 
         shapes = sums_shapes(d, k, limbs)
         (index,), totals = loop_padded_blocks(block, n, m, [tf.int32], shapes)
-        has_changed = tf.reduce_any((index != before) & (tf.minimum(index, before) >= 0))
-        return index, *totals, has_changed
+        return index, *totals
 
-    signature = [ROWS_SPEC, FLOATS, FLOATS, tf.TensorSpec([d + 2], tf.float64), INTS, TABLE, INT]
+    scale_spec = tf.TensorSpec([d + 2], tf.float64)
+    signature = [ROWS_SPEC, FLOATS, FLOATS, SAMPLE_SPEC, scale_spec, TABLE, INT]
     return trace(step, signature)
 
 
@@ -119,10 +121,10 @@ def _assign_and_sum(m: int, d: int, k: int, limbs: int) -> Callable[..., Any]:
 
     Returns:
         A function from a window of m rows; weight float32 [m], 0 where there is no row; their
-        norms float32 [m]; the scale; centroids float32 [k, d], in the model's space. It gives the
-        index int32 [m] of the nearest centroid, -1 where it is undecided; and of the decided rows
-        int64 [limbs, k, d], the sums of the weighted points of each cluster, and
-        int64 [limbs, k, 1], its weight. O(m k d) time, O(m d) memory. Compiling takes time in
+        norms float32 [m]; `sample_norms`; the scale; centroids float32 [k, d], in the model's
+        space. It gives the index int32 [m] of the nearest centroid, -1 where it is undecided; and
+        of the decided rows int64 [limbs, k, d], the sums of the weighted points of each cluster,
+        and int64 [limbs, k, 1], its weight. O(m k d) time, O(m d) memory. Compiling takes time in
         proportion to k d too.
     """
 
@@ -130,11 +132,12 @@ def _assign_and_sum(m: int, d: int, k: int, limbs: int) -> Callable[..., Any]:
         window: Window,
         weight: tf.Tensor,
         norms: tf.Tensor,
+        sample: tf.Tensor,
         scale: tf.Tensor,
         centroids: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
         points = window.tile(tf.constant(0), m)
-        index = _nearest(points, norms, centroids)
+        index = _nearest(points, norms, sample, centroids)
         wide = tf.cast(weight, tf.float64)[:, None]
         # One table. Where the width is odd, each sum waits for the one before: it took 5 ns a row,
         # not 3.
@@ -153,13 +156,16 @@ def _assign_and_sum(m: int, d: int, k: int, limbs: int) -> Callable[..., Any]:
         window_spec(m, d),
         tf.TensorSpec([m], tf.float32),
         tf.TensorSpec([m], tf.float32),
+        SAMPLE_SPEC,
         tf.TensorSpec([d + 2], tf.float64),
         tf.TensorSpec([k, d], tf.float32),
     ]
     return trace(kernel, signature, is_compiled=True)
 
 
-def _nearest(points: tf.Tensor, norms: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
+def _nearest(
+    points: tf.Tensor, norms: tf.Tensor, sample: tf.Tensor, centroids: tf.Tensor
+) -> tf.Tensor:
     """The nearest centroid of each of the points, -1 where rounding could show: int32 [m]."""
     k, d = centroids.shape
     columns = [points[:, j] for j in range(d)]
@@ -174,4 +180,4 @@ def _nearest(points: tf.Tensor, norms: tf.Tensor, centroids: tf.Tensor) -> tf.Te
         second = tf.minimum(second, tf.maximum(score, best))
         best = tf.where(nearer, score, best)
         index = tf.where(nearer, number, index)
-    return tf.where(is_apart(norms, centroids, d, best, second), index, -1)
+    return tf.where(is_apart(norms, sample, centroids, best, second), index, -1)
