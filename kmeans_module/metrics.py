@@ -232,6 +232,24 @@ def adjusted_rand_index(one: ArrayLike, other: ArrayLike) -> float:
     return 2.0 * (both * neither - only_first * only_second) / pairs
 
 
+def jaccard_indices(one: ArrayLike, other: ArrayLike) -> Float64:
+    """How much of each cluster of one clustering the most alike of another one has (Hennig 2007).
+
+    Args:
+        one, other: int [n], one cluster a row; the clusters' numbers need not match.
+
+    Returns:
+        float64 [k], for each cluster of ``one`` that has a row, in the order of their numbers: the
+        rows in both, over those in either; 1 when they are the same.
+    """
+    first, second = _renumber(_check_labels(one)), _renumber(_check_labels(other))
+    sizes, other_sizes = np.bincount(first), np.bincount(second)
+    cells = np.bincount(first * len(other_sizes) + second, minlength=len(sizes) * len(other_sizes))
+    both = cells.reshape(len(sizes), len(other_sizes))
+    best: Float64 = (both / (sizes[:, None] + other_sizes - both)).max(axis=1)
+    return best
+
+
 def _check_clustering(what: str, points: ArrayLike, assignments: ArrayLike) -> _Clustering:
     rows, given = check_points(points), _check_labels(assignments)
     if len(given) != len(rows):

@@ -48,7 +48,10 @@ def select_k(
     row_options: RowOptions = RowOptions(),
     file_options: FileOptions = FileOptions(),
     n_init: Annotated[
-        int, typer.Option(parser=integer(1), metavar="N", help="Starts of each k.")
+        int,
+        typer.Option(
+            parser=integer(1), metavar="N", help="Starts of each k, also on halves of the rows."
+        ),
     ] = 4,
     resamples: Annotated[
         int,
@@ -226,6 +229,7 @@ def _show(measured: Sequence[Mapping[str, Any]], found: "Selection") -> None:
         "silhouette": "silhouette",
         "noise_silhouette": "of noise",
         "stability": "stability",
+        "recovery": "recovery",
         "simplified_silhouette": "simplified",
         "davies_bouldin": "davies-bouldin",
         "calinski_harabasz": "calinski-harabasz",

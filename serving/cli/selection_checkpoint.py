@@ -73,5 +73,6 @@ def _from_json(row: Mapping[str, Any]) -> "MeasuredK":
 
     from kmeans_module import MeasuredK
 
-    values = {each.name: row[each.name] for each in fields(MeasuredK)}
+    # What a version before did not measure is missing.
+    values = {each.name: row[each.name] for each in fields(MeasuredK) if each.name in row}
     return MeasuredK(**values | {"centroids": np.array(values["centroids"], np.float32)})

@@ -25,6 +25,7 @@ MEASURES: Final = (
     "noise_silhouette",
     "noise_deviation",
     "stability",
+    "recovery",
     "simplified_silhouette",
     "davies_bouldin",
     "calinski_harabasz",

@@ -16,6 +16,19 @@ def blobs(n: int = 600, d: int = 4, k: int = 5, *, spread: float = 1.0, seed: in
     return (centres[rng.integers(k, size=n)] + spread * rng.standard_normal((n, d))).astype("f4")
 
 
+def planted_directions(k: int, d: int, noise: float, n: int, seed: int) -> Float32:
+    """Rows [n, d], as many about each of k directions as about any other, in a random order.
+
+    Each is a unit vector and noise from N(0, noise^2 / d): of noise 1.0 it is as long as that.
+    """
+    rng = np.random.default_rng([seed, k, d, round(100 * noise)])
+    directions = rng.standard_normal((k, d))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    labels = rng.permutation(np.arange(n) % k)
+    rows: Float32 = (directions[labels] + rng.normal(0, noise / d**0.5, (n, d))).astype("f4")
+    return rows
+
+
 def distinct_rows(points: Float32, k: int, *, seed: int = 0) -> Float32:
     """k rows of the points, all different: initial centroids for two contenders."""
     rows = np.unique(points, axis=0)

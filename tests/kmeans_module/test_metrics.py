@@ -26,6 +26,7 @@ from kmeans_module import (
     silhouette_samples,
     simplified_silhouette,
 )
+from kmeans_module.metrics import jaccard_indices
 
 from .problems import blobs, two_nearest_distances
 
@@ -186,3 +187,15 @@ def test_a_point_that_is_not_finite_is_refused_in_a_models_space_too() -> None:
     for space in (None, module):
         with pytest.raises(NonFinitePoint, match="row 3, column 0"):
             silhouette(points, [0, 0, 1, 1], module=space)
+
+
+def test_jaccard_indices_are_those_of_each_cluster_and_the_most_alike_of_the_other() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.choice([0, 3, 7], 40), rng.integers(0, 5, 40)
+    expected = [
+        max(((one == a) & (other == b)).sum() / ((one == a) | (other == b)).sum() for b in range(5))
+        for a in (0, 3, 7)
+    ]
+    np.testing.assert_allclose(jaccard_indices(one, other), expected)
+    np.testing.assert_array_equal(jaccard_indices(one, -one), [1, 1, 1])
+    assert jaccard_indices([0, 0, 0, 1], [0, 0, 1, 2]).tolist() == pytest.approx([2 / 3, 1])

@@ -1,6 +1,7 @@
 """Which number of clusters stands out, and that it is said when none does."""
 
 import dataclasses
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
@@ -15,10 +16,14 @@ from kmeans_module import (
     TooFewDistinctPoints,
     fit,
     select_k,
+    selection,
 )
+from kmeans_module.array_types import Float32
+from kmeans_module.lloyd import LloydResult, best_of_starts
+from kmeans_module.model_space import Distance
 from kmeans_module.selection import suggest
 
-from .problems import blobs
+from .problems import blobs, planted_directions
 
 pytestmark = pytest.mark.slow
 
@@ -43,6 +48,43 @@ def test_on_noise_no_k_stands_out(features: int) -> None:
 def test_one_round_cloud_has_no_clusters() -> None:
     found = select_k(np.random.default_rng(0).standard_normal((300, 4)), 2, 5, resamples=4)
     assert found.suggestion is None
+
+
+@pytest.mark.parametrize(("k", "noise", "seed"), [(10, 1.5, 0), (20, 1.0, 1), (30, 1.5, 2)])
+def test_directions_of_embeddings_are_found(k: int, noise: float, seed: int) -> None:
+    rows = planted_directions(k, 256, noise, 1_000, seed)
+    found = select_k(rows, k - 1, k + 2, distance="cosine", n_init=2, resamples=5, seed=seed)
+    assert found.suggestion == k
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine"])
+def test_on_noise_of_many_features_no_k_stands_out(distance: Distance) -> None:
+    rows = np.random.default_rng(0).standard_normal((500, 256))
+    assert select_k(rows, 2, 4, distance=distance, n_init=2, resamples=4).suggestion is None
+
+
+def test_n_init_is_the_number_of_starts_of_halves_of_the_rows_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    starts: dict[int, set[int]] = {}
+
+    def counted(
+        given: Iterable[Float32], run_start: Callable[[int, Float32], LloydResult]
+    ) -> LloydResult:
+        given = tuple(given)
+        best = best_of_starts(given, run_start)
+        starts.setdefault(len(best.assignments), set()).add(len(given))
+        return best
+
+    monkeypatch.setattr(selection, "best_of_starts", counted)
+    select_k(blobs(80, 3, 4), 3, 3, n_init=5, resamples=2)
+    # One start more is merged from many small clusters.
+    assert starts[40] == {6}
+
+
+def test_a_range_up_to_the_number_of_distinct_rows_is_measured() -> None:
+    found = select_k(np.repeat(np.arange(12.0)[:, None] ** 2, 30, axis=0), 10, 12, resamples=2)
+    assert found.measured[-1].inertia == 0
 
 
 def test_rings_of_directions_are_found_by_cosine_distance_alone() -> None:
@@ -112,6 +154,25 @@ def test_a_k_on_which_halves_disagree_is_not_suggested_and_the_reason_says_so() 
     assert suggestion == 3
     assert reason.endswith("the highest silhouette, 0.500, is that of k = 2")
     assert suggest([])[0] is None
+
+
+def test_a_k_of_which_halves_never_find_one_cluster_again_is_not_suggested() -> None:
+    forty = measured(40, 0.2, 0.1, 0.98)
+    too_many = dataclasses.replace(measured(41, 0.2, 0.1, 0.995), recovery=0.4)
+    found_again = dataclasses.replace(forty, recovery=0.9)
+    assert suggest([found_again, too_many])[0] == 40
+    suggestion, reason = suggest([too_many])
+    assert suggestion is None
+    assert reason.endswith(
+        "but halves of the rows do not agree on its clusters (stability 0.99, recovery 0.40)"
+    )
+
+
+def test_of_many_clusters_rows_between_them_may_change_hands_and_of_few_less_than_a_third() -> None:
+    assert suggest([dataclasses.replace(measured(40, 0.2, 0.1, 0.971), recovery=0.9)])[0] == 40
+    assert suggest([dataclasses.replace(measured(40, 0.2, 0.1, 0.969), recovery=0.9)])[0] is None
+    assert suggest([dataclasses.replace(measured(5, 0.2, 0.1, 0.941), recovery=0.9)])[0] == 5
+    assert suggest([dataclasses.replace(measured(5, 0.2, 0.1, 0.939), recovery=0.9)])[0] is None
 
 
 def test_a_range_that_makes_no_sense_is_refused() -> None:

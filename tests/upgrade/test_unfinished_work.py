@@ -63,7 +63,16 @@ def test_a_selection_of_k_goes_on_after_the_last_k_that_was_measured(
     said, told = capsys.readouterr()
     assert "--resume: going on after k = 3" in told.splitlines()
     found = json.loads(said)
-    assert found["measured"][:2] == expected["measured"][:2]
-    assert found["measured"][2] == pytest.approx(expected["measured"][2], rel=1e-4)
+    # Measures that 0.1.0 did not take are None where they were not taken.
+    taken = [
+        {name: value for name, value in row.items() if name in expected["measured"][0]}
+        for row in found["measured"]
+    ]
+    assert taken[:2] == expected["measured"][:2]
+    assert [row["recovery"] is None for row in found["measured"]] == [True, True, False]
+    # Halves of the rows have a start more than in 0.1.0: a row or two of them change clusters.
+    stability = expected["measured"][2].pop("stability")
+    assert taken[2].pop("stability") == pytest.approx(stability, rel=1e-3)
+    assert taken[2] == pytest.approx(expected["measured"][2], rel=1e-4)
     assert found["suggestion"] == expected["suggestion"]
     assert not list(folder.iterdir())
