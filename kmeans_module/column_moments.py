@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from .array_types import Array, Float32, Float64
+from .array_types import Array, Float64, Table
 from .blocks import block_ranges, rows_per_block
 from .cores import core_ranges, run_in_parallel
 from .rows import select_weighted
@@ -38,7 +38,7 @@ class Moments(NamedTuple):
     variance: Float64
 
 
-def column_extent(points: Array, sample_weight: Float32) -> Extent:
+def column_extent(points: Table, sample_weight: Table) -> Extent:
     """The extent of points [n, d], of which the rows of positive weight count."""
     n, d = points.shape
 
@@ -53,9 +53,7 @@ def column_extent(points: Array, sample_weight: Float32) -> Extent:
     return Extent(np.min(lows, axis=0), np.max(highs, axis=0))
 
 
-def column_moments(
-    points: Array, sample_weight: Float32, extent: Extent, pivot: Float64
-) -> Moments:
+def column_moments(points: Table, sample_weight: Table, extent: Extent, pivot: Float64) -> Moments:
     """The moments of points [n, d], of which the rows of positive weight count, each once.
 
     Sums of integers, the same in any order. They are taken about a pivot float64 [d], a number amid
@@ -69,11 +67,12 @@ def column_moments(
     _, exponent = np.frexp(np.where(np.isfinite(farthest), farthest, 1))
     factor = np.ldexp(1.0, _BITS - exponent)
 
-    def add_up(start: int, stop: int) -> tuple[_ColumnSum, _ColumnSum]:
-        total, square = _ColumnSum(d), _ColumnSum(d)
+    def add_up(start: int, stop: int) -> tuple[_ColumnSum, _ColumnSum, int]:
+        total, square, rows = _ColumnSum(d), _ColumnSum(d), 0
         with np.errstate(over="ignore", invalid="ignore"):
             for lines in _lines(points, sample_weight, start, stop):
                 side_by_side = lines.shape[1] // d
+                rows += len(lines) * side_by_side
                 deviation = lines.astype(np.float64)
                 deviation -= np.tile(pivot, side_by_side)
                 deviation *= np.tile(factor, side_by_side)
@@ -81,10 +80,10 @@ def column_moments(
                 deviation *= deviation
                 deviation *= 2.0**-_BITS
                 square.add(deviation)
-        return total, square
+        return total, square, rows
 
-    totals, squares = zip(*run_in_parallel(add_up, core_ranges(n)), strict=True)
-    counted = np.count_nonzero(sample_weight)
+    totals, squares, rows = zip(*run_in_parallel(add_up, core_ranges(n)), strict=True)
+    counted = sum(rows)
     # Of the farthest deviation, a number from -1 to 1.
     moment = _ColumnSum.join(totals).value() / counted
     variance = np.maximum(_ColumnSum.join(squares).value() / counted - np.square(moment), 0)
@@ -119,7 +118,7 @@ class _ColumnSum:
         return high + np.ldexp(self._low.astype(np.float64), -_BITS)
 
 
-def _lines(points: Array, sample_weight: Float32, start: int, stop: int) -> Iterator[Array]:
+def _lines(points: Table, sample_weight: Table, start: int, stop: int) -> Iterator[Array]:
     """The rows of positive weight of a range, block by block, several of them side by side."""
     d = points.shape[1]
     side_by_side = rows_per_block(d, _LINE_NUMBERS)

@@ -17,7 +17,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 import tensorflow as tf
 
-from .array_types import Array, Float32, Float64
+from .array_types import Array, Float32, Float64, Table
 from .blocks import block_ranges, rows_per_block
 from .column_moments import Extent, column_extent, column_moments
 from .errors import InvalidPoints, ZeroPoint
@@ -33,10 +33,9 @@ _OUTSIDE: Final = 0.05
 
 @dataclass(frozen=True)
 class ModelSpace:
-    """Points in the model's space, and the map that took them there.
+    """The map that takes points into the model's space, and what is known of them there.
 
     Attributes:
-        rows: the points, to be read in blocks.
         shift: float32 [d], in raw units.
         scale: float32 [d], in raw units; 1 for a constant column.
         mean: float64 [d], of the rows in the model's space; 0 where that is where they were shifted
@@ -46,12 +45,11 @@ class ModelSpace:
         distance: "euclidean", or "cosine": the space is the unit sphere.
     """
 
-    rows: Rows
     shift: Float32
     scale: Float32
     mean: Float64
     largest: Float64
-    distance: Distance = "euclidean"
+    distance: Distance
 
     def to_model(self, raw: Array) -> Float32:
         """Map [n, d] from raw units into the model's space."""
@@ -60,6 +58,26 @@ class ModelSpace:
     def to_raw(self, points: Array) -> Float32:
         """Map [n, d] from the model's space into raw units; of a direction, a point that has it."""
         return (points * self.scale + self.shift).astype(np.float32)
+
+    def place(self, points: Array, first: int = 0) -> Rows:
+        """The points [n, d], raw, to be read in blocks; their rows are numbered from ``first`` on.
+
+        Raises ZeroPoint: for cosine distance, a row without a direction.
+        """
+        if self.distance == "cosine":
+            return place_rows(_directions(points, self.shift, self.scale, first))
+        return place_rows(points, self.shift, self.scale)
+
+
+@dataclass(frozen=True)
+class PlacedPoints(ModelSpace):
+    """Points in the model's space.
+
+    Attributes:
+        rows: the points, to be read in blocks.
+    """
+
+    rows: Rows
 
 
 def unit_rows(rows: tf.Tensor) -> tf.Tensor:
@@ -79,50 +97,78 @@ def enter(
     *,
     standardize: bool,
     distance: Distance = "euclidean",
-) -> ModelSpace:
+) -> PlacedPoints:
     """Bring raw points [n, d] into the model's space, in blocks.
 
-    The shift and the scale are those of the rows of positive weight. Float64 and integers are
-    centred in float64 before they are rounded to float32.
+    Float64 and integers are centred in float64 before they are rounded to float32. The errors are
+    those of `find_space`.
+    """
+    space = find_space(
+        points,
+        sample_weight,
+        points[sample_rows(sample_weight, points.shape[1])],
+        has_zero_weight=not sample_weight.all(),
+        standardize=standardize,
+        distance=distance,
+    )
+    rows, parts = space.place(points), vars(space)
+    if distance == "cosine":
+        parts = parts | {"mean": mean_direction(rows.array, sample_weight)}
+    return PlacedPoints(rows=rows, **parts)
+
+
+def find_space(
+    points: Table,
+    sample_weight: Table,
+    sample: Array,
+    *,
+    has_zero_weight: bool,
+    standardize: bool,
+    distance: Distance,
+) -> ModelSpace:
+    """The model's space of raw points [n, d]; without the mean of directions, `mean_direction`.
+
+    The shift and the scale are those of the rows of positive weight, of which ``sample`` [m, d] are
+    those that `sample_rows` gives.
 
     Raises:
         NonFinitePoint: a row with NaN or infinity.
-        ZeroPoint: for cosine distance, a row without a direction.
         InvalidPoints: a column whose mean or squares float32 cannot hold.
     """
-    if distance == "cosine" and not standardize:
-        d = points.shape[1]
-        return _enter_sphere(points, sample_weight, np.zeros(d, np.float32), np.ones(d, np.float32))
+    d, on_sphere = points.shape[1], distance == "cosine"
+    zeros, ones = np.zeros(d), np.ones(d)
+    if on_sphere and not standardize:
+        check_finite(points)
+        return ModelSpace(zeros.astype(np.float32), ones.astype(np.float32), zeros, ones, distance)
     extent = column_extent(points, sample_weight)
     low, high = extent
-    if not (np.isfinite(low) & np.isfinite(high)).all() or not sample_weight.all():
+    if not (np.isfinite(low) & np.isfinite(high)).all() or has_zero_weight:
         # Any row that is not finite is refused, also one of weight 0.
         check_finite(points)
-    sample = np.sort(points[sample_rows(sample_weight, points.shape[1])], axis=0)
-    sample = sample.astype(np.float64)
+    sample = np.sort(sample, axis=0).astype(np.float64)
     center = sample.mean(axis=0)
-    scale = np.ones(len(center), np.float32)
+    scale = np.ones(d, np.float32)
     if standardize:
         found = column_moments(points, sample_weight, extent, sample[len(sample) // 2])
         center = found.mean
         variance = np.where(high > low, found.variance, 0)
         scale = _as_float32(np.where(variance > 0, np.sqrt(variance), 1), "spread")
-    if distance == "euclidean":
+    if not on_sphere:
         # Distances are the same about any number, and float32 keeps the most digits amid the rows.
         outside = int(_OUTSIDE * (len(sample) - 1))
         center = np.clip(center, sample[outside], sample[-1 - outside])
     # The nearest float32, so that the served graph shifts by the very same number.
     shift = _as_float32(np.clip(center, low, high), "mean")
     check_extent(high - low, scale)
-    if distance == "cosine":
-        return _enter_sphere(points, sample_weight, shift, scale)
-    return ModelSpace(
-        rows=place_rows(points, shift, scale),
-        shift=shift,
-        scale=scale,
-        mean=np.zeros(len(shift)),
-        largest=np.maximum(high - shift, shift - low) / scale,
-    )
+    largest = ones if on_sphere else np.maximum(high - shift, shift - low) / scale
+    return ModelSpace(shift, scale, zeros, largest, distance)
+
+
+def mean_direction(directions: Table, sample_weight: Table) -> Float64:
+    """The mean float64 [d] of rows [n, d] of length 1, of which those of positive weight count."""
+    d = directions.shape[1]
+    extent = Extent(np.full(d, -1.0), np.ones(d))
+    return column_moments(directions, sample_weight, extent, np.zeros(d)).mean
 
 
 def place(points: Array, shift: Float32, scale: Float32, distance: Distance) -> Rows:
@@ -132,10 +178,9 @@ def place(points: Array, shift: Float32, scale: Float32, distance: Distance) -> 
         NonFinitePoint: a row with NaN or infinity.
         ZeroPoint: for cosine distance, a row without a direction.
     """
-    if distance == "cosine":
-        return _enter_sphere(points, np.ones(len(points), np.float32), shift, scale).rows
     check_finite(points)
-    return place_rows(points, shift, scale)
+    d = points.shape[1]
+    return ModelSpace(shift, scale, np.zeros(d), np.ones(d), distance).place(points)
 
 
 def _as_float32(values: Float64, what: str) -> Float32:
@@ -151,31 +196,20 @@ def _as_float32(values: Float64, what: str) -> Float32:
     return rounded
 
 
-def _enter_sphere(
-    points: Array, sample_weight: Float32, shift: Float32, scale: Float32
-) -> ModelSpace:
+def _directions(points: Array, shift: Float32, scale: Float32, first: int) -> Float32:
     """The directions of the points, of which a copy is held."""
     n, d = points.shape
     directions = np.empty((n, d), np.float32)
-    check_finite(points)
     for start, stop in block_ranges(0, n, rows_per_block(2 * d)):
         directions[start:stop] = _to_model(points[start:stop], shift, scale, "cosine")
         lost = ~directions[start:stop].any(axis=1)
         if lost.any():
-            row = start + int(np.argmax(lost))
+            row = first + start + int(np.argmax(lost))
             raise ZeroPoint(
                 f"points hold zeros alone in row {row}, which has no direction for cosine "
                 "distance; leave such rows out, or use euclidean distance"
             )
-    extent = Extent(np.full(d, -1.0), np.ones(d))
-    return ModelSpace(
-        rows=place_rows(directions),
-        shift=shift,
-        scale=scale,
-        mean=column_moments(directions, sample_weight, extent, np.zeros(d)).mean,
-        largest=np.ones(d),
-        distance="cosine",
-    )
+    return directions
 
 
 def _to_model(points: Array, shift: Float32, scale: Float32, distance: Distance) -> Float32:

@@ -215,12 +215,17 @@ def sample_rows(sample_weight: Float32, d: int) -> NDArray[np.int64]:
     stretch a row lies is drawn, always alike: in data that repeats every other row, rows at even
     distances would all be the same.
     """
-    most = min(_SAMPLE_ROWS, rows_per_block(d, _SAMPLE_NUMBERS) + 255)
     weighted = None if sample_weight.all() else np.flatnonzero(sample_weight)
-    n = len(sample_weight) if weighted is None else len(weighted)
-    if n <= most:
-        chosen = np.arange(n)
-    else:
-        ends = np.arange(most + 1) * n // most
-        chosen = np.random.Generator(np.random.Philox(0)).integers(ends[:-1], ends[1:])
+    chosen = sample_places(len(sample_weight) if weighted is None else len(weighted), d)
     return chosen if weighted is None else weighted[chosen]
+
+
+def sample_places(n: int, d: int) -> NDArray[np.int64]:
+    """Which of n rows of positive weight `sample_rows` gives: int64 [m], rising."""
+    most = min(_SAMPLE_ROWS, rows_per_block(d, _SAMPLE_NUMBERS) + 255)
+    if n <= most:
+        return np.arange(n)
+    ends = np.arange(most + 1) * n // most
+    chosen: NDArray[np.int64]
+    chosen = np.random.Generator(np.random.Philox(0)).integers(ends[:-1], ends[1:])
+    return chosen

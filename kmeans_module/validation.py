@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .array_input import read_array
-from .array_types import Array, Float32, Float64
+from .array_types import Array, Float32, Float64, Table
 from .blocks import block_ranges, rows_per_block
 from .errors import (
     InvalidParameter,
@@ -26,6 +26,8 @@ Choice = TypeVar("Choice", bound=str)
 #: (1e-38 to 3e38), with room for a sum over many columns and for distances below the extent.
 FARTHEST: Final = 1e17
 _NARROWEST: Final = 1e-14
+
+NO_WEIGHT: Final = "sample_weight is 0 for every row; give at least one row a weight"
 
 
 def check_points(points: ArrayLike) -> Array:
@@ -91,11 +93,24 @@ def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
         f"one number a row, shape ({n},), 0 for one to leave out",
         InvalidWeights,
     )
+    weights = check_weight_values(given)
+    if not weights.any():
+        raise InvalidWeights(NO_WEIGHT)
+    return weights
+
+
+def check_weight_values(given: Array, first: int = 0) -> Float32:
+    """The weights of rows from ``first`` on as float32 [n]; they may all be 0.
+
+    Raises:
+        InvalidWeights: one is negative, not finite, or beyond float32.
+    """
     wrong = ~(np.isfinite(given) & (given >= 0))
     if wrong.any():
         row = int(np.argmax(wrong))
         raise InvalidWeights(
-            f"sample_weight of row {row} is {given[row]}; weights are finite and not negative"
+            f"sample_weight of row {first + row} is {given[row]}; weights are finite and not "
+            "negative"
         )
     with np.errstate(over="ignore"):
         weights = given.astype(np.float32)
@@ -104,18 +119,16 @@ def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
     if not held.all():
         row = int(np.argmin(held))
         raise InvalidWeights(
-            f"sample_weight of row {row} is {given[row]}, which float32 cannot hold; "
+            f"sample_weight of row {first + row} is {given[row]}, which float32 cannot hold; "
             "multiply all weights by a constant"
         )
-    if not weights.any():
-        raise InvalidWeights("sample_weight is 0 for every row; give at least one row a weight")
     return weights
 
 
 def check_distinct(
-    points: Array,
+    points: Table,
     to_model: Callable[[Array], Float32],
-    sample_weight: Float32,
+    sample_weight: Table,
     n_clusters: int,
 ) -> None:
     """Check that at least ``n_clusters`` distinct rows have a positive weight.
@@ -196,7 +209,7 @@ def check_extent(extent: Float64, scale: Float32) -> None:
         )
 
 
-def check_finite(points: Array) -> None:
+def check_finite(points: Table) -> None:
     """Check that each number is finite. Raises NonFinitePoint."""
     for start, stop in block_ranges(0, len(points), rows_per_block(points.shape[1])):
         rows = points[start:stop]
