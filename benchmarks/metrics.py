@@ -36,6 +36,8 @@ def measures(rows: int, features: int, clusters: int) -> dict[str, tuple[Measure
     points = points.astype(np.float32)
     labels = fit(points, clusters).assignments
     others = fit(points, clusters, seed=1, init="random", max_iter=2).assignments
+    assert labels is not None
+    assert others is not None
     return {
         "silhouette": (
             lambda: float(silhouette_samples(points, labels).mean()),

@@ -75,6 +75,11 @@ def make_card(
     if not isinstance(result, FitResult):
         raise InvalidCandidate(f"result is a {type(result).__name__}; give what fit has returned")
     module, parameters = result.module, result.parameters
+    if result.assignments is None:
+        raise InvalidCandidate(
+            "result is the fit of a RowSource, and no card is measured of one yet: save "
+            "result.module by tf.saved_model.save, or fit the rows as an array"
+        )
     fitted = (len(result.assignments), module.n_features)
     points = check_table(points)
     if points.shape != fitted:

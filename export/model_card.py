@@ -63,13 +63,20 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters of the fit; ``init`` is "array" when the first centroids were given."""
+    """The parameters of the fit; ``init`` is "array" when the first centroids were given.
+
+    ``seeding`` is "sample" where a fit of ``sample_rows`` of the rows was the start, None for given
+    centroids; ``passes`` is the most iterations over all rows after it, where that was limited.
+    """
 
     init: str
     n_init: int
     max_iter: int
     tol: float
     seed: int
+    seeding: str | None = "all"
+    sample_rows: int | None = None
+    passes: int | None = None
 
 
 @dataclass(frozen=True)

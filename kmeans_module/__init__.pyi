@@ -11,7 +11,9 @@ from .errors import KMeansError as KMeansError
 from .errors import NonFinitePoint as NonFinitePoint
 from .errors import TooFewDistinctPoints as TooFewDistinctPoints
 from .errors import UndefinedMeasure as UndefinedMeasure
+from .errors import UnreadableRows as UnreadableRows
 from .errors import ZeroPoint as ZeroPoint
+from .fit_parameters import FitParameters as FitParameters
 from .lloyd import Iteration as Iteration
 from .metrics import MeanSilhouette as MeanSilhouette
 from .metrics import adjusted_rand_index as adjusted_rand_index
@@ -21,11 +23,11 @@ from .metrics import silhouette as silhouette
 from .metrics import silhouette_samples as silhouette_samples
 from .metrics import simplified_silhouette as simplified_silhouette
 from .module import KMeansModule as KMeansModule
+from .row_source import RowSource as RowSource
 from .selection import MeasuredK as MeasuredK
 from .selection import Selection as Selection
 from .selection import SelectionProgress as SelectionProgress
 from .selection import select_k as select_k
-from .training import FitParameters as FitParameters
 from .training import FitResult as FitResult
 from .training import Progress as Progress
 from .training import fit as fit

@@ -11,7 +11,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from .blocks import pad_rows
+from .array_types import Float32
+from .blocks import kernel_rows, pad_rows
 from .graphs import INT
 from .rows import ALIGNED_NUMBERS, Rows, RowTensors, aligned_empty, share_memory
 
@@ -93,3 +94,28 @@ class RowGather:
         np.take(self._points.array, chosen, axis=0, out=rows, mode="clip")
         space = self._points.tensors.shift, self._points.tensors.scale
         return Window(self._tensor, tf.constant(0), tf.constant(len(chosen)), *space)
+
+
+class BlockMemory:
+    """Memory for one block of rows after the other, with so much room behind it that no window is a
+    copy.
+
+    Args:
+        m: rows of a block at most.
+        d: numbers of a row.
+    """
+
+    def __init__(self, m: int, d: int) -> None:
+        window, self._d = kernel_rows(d), d
+        self._numbers = aligned_empty(window_size(-(-m // window) * window, d))
+        self._head, self._body = tf.zeros(0), share_memory(self._numbers)
+
+    def rows(self, m: int) -> Float32:
+        """Where m rows lie: float32 [m, d]."""
+        d = self._d
+        return self._numbers[: m * d].reshape(m, d)
+
+    def place(self, m: int, shift: Float32, scale: Float32) -> Rows:
+        """The m rows that lie there, as they are read from now on."""
+        space = tf.constant(shift), tf.constant(scale)
+        return Rows(self.rows(m), shift, scale, RowTensors(self._head, self._body, *space))

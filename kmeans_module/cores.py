@@ -4,7 +4,7 @@ What the ranges give is joined and added in their order, so that the bits are th
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Final, TypeVar
@@ -20,6 +20,8 @@ _CORES: Final = min(
     len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16
 )
 _threads: Final = ThreadPoolExecutor(_CORES, thread_name_prefix="core")
+# They live on: each new thread would take memory of its own from the system's allocator.
+_readers: Final = ThreadPoolExecutor(_CORES, thread_name_prefix="read-ahead")
 
 T = TypeVar("T")
 
@@ -52,3 +54,16 @@ def core_ranges(n: int) -> list[tuple[int, int]]:
 def run_in_parallel(function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> list[T]:
     """What the function gives for each tuple of arguments, in their order."""
     return list(_threads.map(lambda each: function(*each), arguments))
+
+
+def one_ahead(function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> Iterator[T]:
+    """What the function gives for each tuple of arguments; the next is made in a thread meanwhile.
+
+    When one is asked for, that before it is no longer in use.
+    """
+    ahead = _readers.submit(function, *arguments[0])
+    for following in arguments[1:]:
+        made = ahead.result()
+        ahead = _readers.submit(function, *following)
+        yield made
+    yield ahead.result()

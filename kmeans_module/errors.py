@@ -25,6 +25,10 @@ class InvalidWeights(KMeansError):
     """Weights are negative, not finite, all zero, or of another length than the points."""
 
 
+class UnreadableRows(KMeansError):
+    """The rows of a source are not there, or cannot be kept to be read again."""
+
+
 class InvalidCentroids(KMeansError):
     """Given centroids are of another shape than asked for, or not finite."""
 

@@ -53,7 +53,7 @@ class LloydResult:
 
     initial_centroids: Float32
     centroids: Float32
-    assignments: NDArray[np.int32]
+    assignments: NDArray[np.int32] | None
     inertia: float
     history: tuple[Iteration, ...]
     converged: bool

@@ -27,7 +27,7 @@ from .model_space import DISTANCES, Distance, unit_rows
 from .validation import check_choice
 
 if TYPE_CHECKING:
-    from .training import FitParameters
+    from .fit_parameters import FitParameters
 
 Tensors = dict[str, tf.Tensor]
 

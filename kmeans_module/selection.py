@@ -370,6 +370,7 @@ class _Sweep:
         best = self._all.fit(k, *self._warm_start(before))
         report("measuring", 0.4)
         points, labels = self._all.points, best.assignments
+        assert labels is not None
         mean = error = bouldin = harabasz = None
         # All of these are defined, or none is.
         with suppress(UndefinedMeasure):
@@ -422,7 +423,12 @@ class _Sweep:
     def _noise_silhouettes(self, k: int) -> list[float]:
         if any(len(noise.points) <= k for noise in self._noises):
             return []
-        return [silhouette(noise.points, noise.fit(k).assignments).mean for noise in self._noises]
+        silhouettes = []
+        for noise in self._noises:
+            labels = noise.fit(k).assignments
+            assert labels is not None
+            silhouettes.append(silhouette(noise.points, labels).mean)
+        return silhouettes
 
 
 def _sample_rows(points: Float32, most: int, random: np.random.Generator) -> Float32:

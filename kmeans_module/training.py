@@ -1,65 +1,29 @@
 """``fit``: its parameters, its starts and its result."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import lloyd
 from .array_types import Float32
 from .cores import check_not_forked
-from .engines.choice import EngineName, new_engine, resolve_engine
+from .engines.choice import EngineName, resolve_engine, resolve_streamed_engine
 from .errors import InvalidCentroids, InvalidParameter
-from .initialization import INITIALIZATIONS, initial_centroids
+from .fit_parameters import FitParameters
+from .fit_rows import FitRows
 from .lloyd import Iteration, LloydResult, best_of_starts
-from .model_space import DISTANCES, Distance, ModelSpace, enter
+from .model_space import Distance
 from .module import KMeansModule
-from .validation import (
-    FARTHEST,
-    check_choice,
-    check_distinct,
-    check_numbers,
-    check_points,
-    check_weights,
-    check_whole,
-)
-from .weighted_rows import weigh
-
-#: Up to so many rows, ten starts are quick enough to be the rule.
-_ROWS_OF_TEN_STARTS: Final = 100_000
-
-
-@dataclass(frozen=True)
-class FitParameters:
-    """What a fit was asked for, checked, with every default resolved.
-
-    Attributes:
-        n_clusters: k.
-        init: the name of the initialization, or "array" for given centroids.
-        n_init: how many starts were made.
-        max_iter: iterations of one start at most.
-        tol: relative to the mean variance of the columns.
-        standardize: whether each column was divided by its standard deviation.
-        distance: "euclidean" or "cosine".
-        seed: of every random choice.
-    """
-
-    n_clusters: int
-    init: str
-    n_init: int
-    max_iter: int
-    tol: float
-    standardize: bool
-    distance: Distance
-    seed: int
+from .row_sample import Seeding
+from .row_source import RowSource
+from .validation import check_numbers, check_points
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a fit is; given to ``on_iteration`` after each iteration.
+    """How far a fit is; given to ``on_iteration`` after each iteration over all rows.
 
     Attributes:
         start: the start that runs, from 1.
@@ -86,20 +50,21 @@ class FitResult:
 
     Attributes:
         centroids: float32 [k, d], in raw units.
-        assignments: int32 [n], the nearest of ``centroids`` for each point.
+        assignments: int32 [n], the nearest of ``centroids`` for each point; None for the rows of a
+            `RowSource`, of which nothing is kept.
         inertia: weighted sum of squared distances to the assigned centroids, in the model's space.
-        n_iter: iterations of the best start.
+        n_iter: iterations of the best start, over all rows.
         history: those iterations.
         initial_centroids: float32 [k, d], in raw units: where the best start began.
         converged: whether it stopped before ``max_iter``.
         engine: what took its steps; see `kmeans_module.engines.choice`.
         parameters: what the fit was asked for.
-        sample_weight: float32 [n], or None where every row weighs 1.
+        sample_weight: float32 [n], or None where every row weighs 1, and for a `RowSource`.
         module: the model, ready to be exported.
     """
 
     centroids: Float32
-    assignments: NDArray[np.int32]
+    assignments: NDArray[np.int32] | None
     inertia: float
     n_iter: int
     history: tuple[Iteration, ...]
@@ -112,7 +77,7 @@ class FitResult:
 
 
 def fit(
-    points: ArrayLike,
+    points: ArrayLike | RowSource,
     n_clusters: int,
     *,
     init: str | ArrayLike = "k-means++",
@@ -125,99 +90,100 @@ def fit(
     seed: int | None = None,
     random_state: int | None = None,
     engine: str = "auto",
+    seeding: Literal["auto"] | Seeding = "auto",
+    sample_rows: int | None = None,
+    passes: int | None = None,
     on_iteration: Callable[[Progress], None] | None = None,
 ) -> FitResult:
     """Cluster points by k-means (Lloyd 1982); the names are scikit-learn's.
 
     Args:
         points: real numbers [n, d]: NumPy, a tensor, a frame of pandas or polars, an Arrow table; a
-            column of vectors, as of embeddings, is w features. float32 is used as it is;
-            float64 and integers are centred in float64 before they are rounded. The module takes
-            float32: rows that differ only in digits that float32 lacks are one to it.
+            column of vectors, as of embeddings, is w features; or a `RowSource`, whose rows need
+            not fit memory: they are read anew in each iteration. float32 is used as it is; float64
+            and integers are centred in float64 before they are rounded. The module takes float32:
+            rows that differ only in digits that float32 lacks are one to it.
         n_clusters: k, at most the number of distinct rows of positive weight.
         init: "k-means++" (greedy; Arthur and Vassilvitskii 2007), "k-means||" (Bahmani et al.
             2012: a few passes over the points, for many rows and clusters), "random" (rows drawn
             by weight), or the initial centroids [k, d] in raw units.
         n_init: starts from different initial centroids; that of the lowest inertia is kept.
-            "auto" is 10 up to 100,000 rows, and 1 above. Given centroids are started from once.
+            "auto" is 10 up to 100,000 rows, and 1 above; of a sample 10, and 3 above. Given
+            centroids are started from once.
         max_iter: iterations of one start at most.
         tol: stop when the squared Frobenius norm of the centroids' move is at most ``tol`` times
             the mean variance of the columns, in the model's space.
-        sample_weight: one number a row [n], not negative; 1 each when not given.
+        sample_weight: one number a row [n], not negative; 1 each when not given. A source has
+            weights of its own.
         standardize: divide each column by its standard deviation, in the exported graph too.
         distance: "euclidean", or "cosine": spherical k-means (Dhillon and Modha 2001). Rows are
             brought to length 1 in the exported graph too, after they are standardised if they are;
-            the squared distances that the inertia sums are then 2 - 2 cos. Holds one copy of the
-            points in float32.
+            the squared distances that the inertia sums are then 2 - 2 cos. Of an array it holds one
+            copy of the points in float32.
         seed: every random choice comes from it; the same seed gives the same bits. None is 0.
         random_state: scikit-learn's name for ``seed``; give one of the two.
         engine: "auto" chooses by the size of the problem (`engines.choice`); or one of
             "plain", "unrolled", "matmul" and "bounds". All give the same bits.
-        on_iteration: called after each iteration.
+        seeding: where the iterations over all rows begin. "all": at rows that ``init`` draws from
+            all. "sample": at the centroids of a fit of a uniform sample of the rows, in memory; its
+            ``n_init`` starts compete there, and one goes on over all rows. "auto" is "sample" for a
+            source, which has no other, and "all" else. An array and a source of the same rows give
+            the same bits.
+        sample_rows: how many rows the sample has; by default 4,000 for each cluster, or as many as
+            256 MiB hold. Only with "sample".
+        passes: approximate: after the fit of the sample, stop after so many iterations over all
+            rows. Only with "sample"; by default ``max_iter``.
+        on_iteration: called after each iteration over all rows.
 
     Raises:
         InvalidPoints: not two-dimensional, not numeric, no rows, no columns.
+        UnreadableRows: the rows of a source cannot be read.
         NonFinitePoint: a row with NaN or infinity.
         ZeroPoint: for cosine distance, a row of zeros.
-        InvalidWeights: weights negative, not finite, all zero or of another length.
+        InvalidWeights: weights negative, not finite, all zero or of another length; or given beside
+            a source.
         InvalidCentroids: ``init`` is an array of another shape, or not finite.
         InvalidParameter: another parameter is out of its range.
-        TooFewDistinctPoints: more clusters than distinct rows.
+        TooFewDistinctPoints: more clusters than distinct rows, of all or of the sample.
         ForkedProcess: there was a fit in the process that this one was forked from.
     """
     check_not_forked()
-    array = check_points(points)
-    if not isinstance(standardize, bool | np.bool_):
-        raise InvalidParameter(f"standardize is {standardize!r}; give True or False")
-    if isinstance(init, str):
-        check_choice("init", init, INITIALIZATIONS, more=", or an array of centroids")
-    if isinstance(n_init, str) and n_init == "auto":
-        n_init = 10 if len(array) <= _ROWS_OF_TEN_STARTS else 1
-    n_starts = check_whole("n_init", n_init, 1)
-    parameters = FitParameters(
-        n_clusters=check_whole("n_clusters", n_clusters, 1),
-        init=init if isinstance(init, str) else "array",
-        n_init=n_starts if isinstance(init, str) else 1,
-        max_iter=check_whole("max_iter", max_iter, 1),
-        tol=_check_tol(tol),
-        standardize=bool(standardize),
-        distance=check_choice("distance", distance, DISTANCES),
-        seed=_check_seed(seed, random_state),
+    table = points if isinstance(points, RowSource) else check_points(points)
+    is_streamed = isinstance(table, RowSource)
+    parameters = FitParameters.check(
+        table.shape,
+        n_clusters,
+        init=init,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        standardize=standardize,
+        distance=distance,
+        seed=seed,
+        random_state=random_state,
+        seeding=seeding,
+        sample_rows=sample_rows,
+        passes=passes,
+        is_streamed=is_streamed,
     )
     if on_iteration is not None and not callable(on_iteration):
         raise InvalidParameter(f"on_iteration is {on_iteration!r}; give a function")
-    k = parameters.n_clusters
-    engine_name = resolve_engine(engine, len(array), array.shape[1], k)
-    weights = check_weights(sample_weight, len(array))
-    given = None if isinstance(init, str) else _check_centroids(init, k, array.shape[1])
-    space = enter(array, weights, standardize=parameters.standardize, distance=parameters.distance)
-    check_distinct(array, space.to_model, weights, k)
-
-    rows = weigh(space.rows, weights, space.largest)
-
-    def draw_start(start: int) -> Float32:
-        # An independent seed for each start.
-        sequence = np.random.SeedSequence(parameters.seed, spawn_key=(start,))
-        seed = sequence.generate_state(2).astype(np.int32)
-        return initial_centroids(parameters.init, rows, k, seed)
+    (n, d), k = table.shape, parameters.n_clusters
+    resolve = resolve_streamed_engine if is_streamed else resolve_engine
+    engine_name = resolve(engine, n, d, k)
+    given = None if isinstance(init, str) else _check_centroids(init, k, d)
+    rows = FitRows.enter(table, sample_weight, parameters)
 
     def run_start(start: int, centroids: Float32) -> LloydResult:
         def report(iteration: Iteration, number: int) -> None:
             if on_iteration is not None:
-                of_fit = start, parameters.n_init, number, parameters.max_iter
-                on_iteration(Progress(*of_fit, **vars(iteration)))
+                starts = start, parameters.starts_over_all_rows
+                so_far = *starts, number, parameters.most_iterations
+                on_iteration(Progress(*so_far, **vars(iteration)))
 
-        return lloyd.run(
-            new_engine(engine_name, rows, k),
-            centroids,
-            max_iter=parameters.max_iter,
-            tolerance=parameters.tol * rows.mean_variance(space.mean),
-            on_sphere=space.distance == "cosine",
-            on_iteration=report,
-        )
+        return rows.run(engine_name, centroids, report)
 
-    starts = map(draw_start, range(n_starts)) if given is None else [_to_model(given, space)]
-    best = best_of_starts(starts, run_start)
+    best, space = best_of_starts(rows.starts(given), run_start), rows.space
     module = KMeansModule(best.centroids, space.shift, space.scale, space.distance)
     module.parameters = parameters
     return FitResult(
@@ -230,27 +196,9 @@ def fit(
         converged=best.converged,
         engine=engine_name,
         parameters=parameters,
-        sample_weight=None if sample_weight is None else weights,
+        sample_weight=None if sample_weight is None else rows.weights[:],
         module=module,
     )
-
-
-def _check_tol(tol: float) -> float:
-    """The tolerance, when it is one. Raises InvalidParameter."""
-    is_number = isinstance(tol, float | int | np.number) and not isinstance(tol, bool)
-    if not is_number or not 0 <= float(tol) < math.inf:
-        raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
-    return float(tol)
-
-
-def _check_seed(seed: int | None, random_state: int | None) -> int:
-    """The one of the two that is given, or 0. Raises InvalidParameter."""
-    if seed is not None and random_state is not None:
-        raise InvalidParameter(
-            f"seed is {seed!r} and random_state is {random_state!r}, which is the same; give one"
-        )
-    name, value = ("seed", seed) if random_state is None else ("random_state", random_state)
-    return 0 if value is None else check_whole(name, value, 0)
 
 
 def _check_centroids(init: ArrayLike, k: int, d: int) -> NDArray[np.float64]:
@@ -259,25 +207,3 @@ def _check_centroids(init: ArrayLike, k: int, d: int) -> NDArray[np.float64]:
     if not np.isfinite(given).all():
         raise InvalidCentroids("init holds NaN or infinity; give finite centroids")
     return given.astype(np.float64)
-
-
-def _to_model(given: NDArray[np.float64], space: ModelSpace) -> Float32:
-    """Given centroids in the model's space.
-
-    Raises InvalidCentroids when one is so far from the points that float32 cannot hold its square.
-    """
-    centroids = (given - space.shift) / space.scale
-    if np.abs(centroids).max() > FARTHEST:
-        row = int(np.abs(centroids).max(axis=1).argmax())
-        raise InvalidCentroids(
-            f"init has row {row} too far from the points for float32; give centroids among them"
-        )
-    if space.distance == "cosine":
-        is_zero = ~centroids.any(axis=1)
-        if is_zero.any():
-            raise InvalidCentroids(
-                f"init has zeros alone in row {int(np.argmax(is_zero))}, which has no direction "
-                "for cosine distance; give other centroids"
-            )
-        centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
-    return centroids.astype(np.float32)

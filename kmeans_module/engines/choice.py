@@ -17,6 +17,8 @@ import warnings
 from typing import Final, Literal
 
 from ..cores import core_ranges
+from ..errors import InvalidParameter
+from ..source_rows import SourceRows
 from ..validation import check_choice
 from ..weighted_rows import WeightedRows
 from .bounds import BoundsShard
@@ -24,6 +26,7 @@ from .engine import Engine
 from .matmul import MatmulShard
 from .plain import PlainShard
 from .sharded import Shard, ShardedEngine
+from .streamed import StreamedShard
 from .unrolled import UnrolledShard
 
 EngineName = Literal["plain", "unrolled", "matmul", "bounds"]
@@ -72,8 +75,26 @@ def resolve_engine(engine: object, n: int, d: int, k: int) -> EngineName:
     return choose_engine(n, d, k) if chosen == "auto" else chosen
 
 
-def new_engine(name: EngineName, rows: WeightedRows, k: int) -> Engine:
+def resolve_streamed_engine(engine: object, n: int, d: int, k: int) -> EngineName:
+    """`resolve_engine` for the rows of a source: one that keeps nothing of a row.
+
+    Raises:
+        InvalidParameter: there is none of that name, or it keeps bounds of each row.
+    """
+    chosen = resolve_engine(engine, n, d, k)
+    if chosen == "bounds" and engine != "auto":
+        raise InvalidParameter(
+            "engine is 'bounds', which keeps bounds of each row, and nothing is kept of the rows "
+            "of a source; give 'matmul', or 'auto'"
+        )
+    return "matmul" if chosen == "bounds" else chosen
+
+
+def new_engine(name: EngineName, rows: WeightedRows | SourceRows, k: int) -> Engine:
     """An engine for one start of k clusters."""
     # Stock TensorFlow brings threads of its own.
     ranges = [(0, rows.n)] if name == "plain" else core_ranges(rows.n)
-    return ShardedEngine([SHARDS[name](rows, k, *part) for part in ranges])
+    shard = SHARDS[name]
+    if isinstance(rows, SourceRows):
+        return ShardedEngine([StreamedShard(shard, rows, k, *part) for part in ranges])
+    return ShardedEngine([shard(rows, k, *part) for part in ranges])

@@ -71,11 +71,12 @@ class FinalState(NamedTuple):
 
     Attributes:
         inertia: the weighted sum of the squared distances, from x - c: its value is float64 [].
-        assignments: int32 [n], the nearest centroids; that of `ShardedEngine` is a copy.
+        assignments: int32 [n], the nearest centroids; that of `ShardedEngine` is a copy. None where
+            the engine keeps nothing of a row.
     """
 
     inertia: FixedSum
-    assignments: NDArray[np.int32]
+    assignments: NDArray[np.int32] | None
 
 
 class Engine(Protocol):

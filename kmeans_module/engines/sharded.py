@@ -74,13 +74,18 @@ class Shard(Engine, ABC):
     def finish(self, centroids: Float32) -> FinalState:
         if not np.array_equal(centroids, self._centroids):
             self.step(centroids)
-        self._settle()
+        assignments = self.assignments()
         scale, weight = self._rows.inertia_scale(centroids), as_numpy(self._weight)
         parts = (
             sum_column(self._distances(first, last) * weight[first:last], scale)
             for first, last in block_ranges(0, len(weight), _BLOCK_ROWS)
         )
-        return FinalState(reduce(add, parts), self._assignments)
+        return FinalState(reduce(add, parts), assignments)
+
+    def assignments(self) -> NDArray[np.int32]:
+        """Those of the last step, int32 [stop - start]."""
+        self._settle()
+        return self._assignments
 
     def _distances(self, first: int, last: int) -> Float64:
         """The squared distances, and 0 for a row of weight 0: it may be infinitely far away."""
@@ -132,4 +137,5 @@ class ShardedEngine(Engine):
     def finish(self, centroids: Float32) -> FinalState:
         parts = run_in_parallel(lambda shard: shard.finish(centroids), self._shards)
         inertias, assignments = zip(*parts, strict=True)
-        return FinalState(reduce(add, inertias), np.concatenate(assignments))
+        is_kept = all(each is not None for each in assignments)
+        return FinalState(reduce(add, inertias), np.concatenate(assignments) if is_kept else None)

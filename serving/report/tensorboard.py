@@ -75,6 +75,7 @@ class TensorBoardLog:
         They are in the model's space, where distances count; the metadata has each cluster's
         number, its rows, and its centroid in raw units. Raises ReportNotWritten.
         """
+        assert result.assignments is not None  # the rows of a file are fitted in memory
         sizes = np.bincount(result.assignments, minlength=len(result.centroids))
         names = [re.sub(r"\s", " ", name) for name in feature_names]
         lines = ["\t".join(["cluster", "rows", *names])]

@@ -28,6 +28,7 @@ PAGES = (
     "docs/features.md",
     "docs/vectors.md",
     "docs/choosing-k.md",
+    "docs/out-of-core.md",
     "docs/versions.md",
     "docs/clients.md",
     "docs/batch.md",

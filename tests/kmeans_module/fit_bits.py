@@ -15,17 +15,29 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
-from kmeans_module import FitResult, blocks, column_moments, cores, fit, weighted_rows
+from kmeans_module import (
+    FitResult,
+    RowSource,
+    blocks,
+    column_moments,
+    cores,
+    fit,
+    source_rows,
+    weighted_rows,
+)
 from kmeans_module.engines import near_ties, sharded
 from kmeans_module.engines.choice import ENGINES
 
-from .problems import Float32, blobs, misaligned
+from .problems import Float32, assignments, blobs, misaligned
 
 THREADS: Final = (1, 2, 3)
 #: Numbers of a block: the smallest cut the rows into 24 blocks, the largest into one.
 BLOCKS: Final = (2**11, 2**14, 2**20)
 #: Floats after an aligned address.
 OFFSETS: Final = (0, 1, 7, 12)
+
+#: Engines that keep nothing of a row.
+STREAMED: Final = tuple(name for name in ENGINES if name != "bounds")
 
 Problem = tuple[Float32, int, dict[str, Any]]
 
@@ -97,16 +109,37 @@ KINDS: Final = {**RECORDED, "wide": _wide}
 
 
 def digest(found: FitResult) -> str:
-    """The hash of all that a fit finds."""
-    arrays = found.initial_centroids, found.centroids, found.assignments
+    """The hash of all that a fit of rows in memory finds."""
+    return digest_without_rows(found, assignments(found).tobytes())
+
+
+def digest_without_rows(found: FitResult, assigned: bytes = b"") -> str:
+    """The hash of all that a fit finds but the assignments."""
+    arrays = found.initial_centroids, found.centroids
     numbers = repr((found.inertia, found.n_iter, found.history)).encode()
-    return hashlib.sha256(b"".join(each.tobytes() for each in arrays) + numbers).hexdigest()
+    parts = [*(each.tobytes() for each in arrays), assigned, numbers]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 def fit_kind(kind: str, engine: str = "plain", offset: int = 0) -> FitResult:
     """The fit of a kind, by an engine, of points at so many floats after an aligned address."""
     points, k, options = KINDS[kind]()
     return fit(misaligned(points, offset), k, engine=engine, max_iter=12, n_init=1, **options)
+
+
+def fit_source(kind: str, engine: str) -> FitResult:
+    """The fit of a kind from a source, whose start is the fit of a fifth of its rows."""
+    points, k, options = KINDS[kind]()
+    weight = options.pop("sample_weight", None)
+    source = RowSource.from_array(points, weight)
+    return fit(source, k, engine=engine, max_iter=12, n_init=1, sample_rows=600, **options)
+
+
+def fit_as_a_source(kind: str) -> FitResult:
+    """The same of the rows in memory."""
+    points, k, options = KINDS[kind]()
+    options |= {"seeding": "sample", "sample_rows": 600}
+    return fit(points, k, max_iter=12, n_init=1, **options)
 
 
 def set_up(threads: int, block: int) -> None:
@@ -116,6 +149,7 @@ def set_up(threads: int, block: int) -> None:
     cores._CORES = threads  # type: ignore[misc]
     blocks.BLOCK_NUMBERS = block  # type: ignore[misc]
     blocks.rows_per_block.__defaults__ = (block,)
+    vars(source_rows)["_BLOCK_NUMBERS"] = block
     for module in (column_moments, near_ties):
         vars(module)["_BLOCK_NUMBERS"] = min(block, 2**16)
     for module in (weighted_rows, sharded):
@@ -128,6 +162,15 @@ def main() -> None:
     hashes = {
         kind: sorted(
             {digest(fit_kind(kind, engine, offset)) for engine in ENGINES for offset in OFFSETS}
+        )
+        for kind in KINDS
+    }
+    hashes |= {
+        f"{kind}, of a source": sorted(
+            {
+                digest_without_rows(fit_as_a_source(kind)),
+                *(digest_without_rows(fit_source(kind, each)) for each in STREAMED),
+            }
         )
         for kind in KINDS
     }

@@ -6,7 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_module import FitResult
+
 Float32 = NDArray[np.float32]
+
+
+def assignments(found: FitResult) -> NDArray[np.int32]:
+    """Those of a fit of rows in memory."""
+    assert found.assignments is not None
+    return found.assignments
 
 
 def blobs(n: int = 600, d: int = 4, k: int = 5, *, spread: float = 1.0, seed: int = 0) -> Float32:

@@ -25,7 +25,7 @@ from kmeans_module import (
     fit,
 )
 
-from .problems import Float32, blobs, distinct_rows
+from .problems import Float32, assignments, blobs, distinct_rows
 
 POINTS = blobs(60, 3, 3)
 NAN, INFINITY = POINTS.copy(), POINTS.copy()
@@ -173,7 +173,7 @@ def _fit_and_tell(sender: Connection) -> None:
 
 @pytest.mark.parametrize("engine", ["plain", "matmul"])
 def test_assignments_are_the_callers_to_write_into(engine: str) -> None:
-    fit(POINTS, 3, engine=engine).assignments[0] = 2
+    assignments(fit(POINTS, 3, engine=engine))[0] = 2
 
 
 def test_fit_leaves_its_input_as_it_was() -> None:

@@ -71,6 +71,7 @@ def test_the_projector_has_the_centroids_and_a_name_for_each(
     assert header.split("\t") == ["cluster", "rows", "length", "a name", "width"]
     cells = np.array([line.split("\t") for line in lines], float)
     np.testing.assert_array_equal(cells[:, 0], range(4))
+    assert result.assignments is not None
     np.testing.assert_array_equal(cells[:, 1], np.bincount(result.assignments))
     np.testing.assert_array_equal(cells[:, 2:].astype("f4"), result.centroids)
 

@@ -1,0 +1,77 @@
+"""Lloyd steps over rows that are read anew in every step: the engine of a source.
+
+Nothing is kept of a row from one step to the next. Each block is a shard of its own to the kernels
+of the engines in memory, whose sums add up; and whether an assignment has changed is told by a hash
+of all of them.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from functools import reduce
+from operator import add
+
+import numpy as np
+
+from ..array_types import Float32
+from ..rows import aligned_empty
+from ..source_rows import SourceRows
+from .engine import Engine, FarRows, FinalState, StepSums
+from .sharded import Shard
+
+
+class StreamedShard(Engine):
+    """An engine of one range of the rows of a source; a pass over them for each thing asked.
+
+    Args:
+        shard: what takes the step of a block.
+        rows: all of them.
+        n_clusters: k.
+        start, stop: its rows.
+    """
+
+    def __init__(
+        self, shard: type[Shard], rows: SourceRows, n_clusters: int, start: int, stop: int
+    ) -> None:
+        self.scale, self.squares = rows.scale, rows.squares
+        self._shard, self._rows, self._k = shard, rows, n_clusters
+        self._start, self._stop = start, stop
+        self._index_type = np.min_scalar_type(n_clusters - 1)
+        self._hash = b""
+        self._centroids: Float32 = np.empty((0, 0), np.float32)
+
+    def step(self, centroids: Float32) -> StepSums:
+        digest = hashlib.blake2b(digest_size=16)
+
+        def step_block(shard: Shard) -> StepSums:
+            sums = shard.step(centroids)
+            digest.update(shard.assignments().astype(self._index_type).data)
+            return sums
+
+        sums = reduce(add, (step_block(shard) for _, shard in self._shards()))
+        has_changed = digest.digest() != self._hash
+        self._hash, self._centroids = digest.digest(), centroids
+        return StepSums(sums.clusters, has_changed)
+
+    def farthest(self, count: int) -> FarRows:
+        def of_block(first: int, shard: Shard) -> FarRows:
+            shard.step(self._centroids)
+            far = shard.farthest(count)
+            return far._replace(numbers=far.numbers + first)
+
+        parts = (of_block(first, shard) for first, shard in self._shards())
+        return reduce(lambda one, other: one.merge(other, count), parts)
+
+    def finish(self, centroids: Float32) -> FinalState:
+        parts = (shard.finish(centroids).inertia for _, shard in self._shards())
+        return FinalState(reduce(add, parts), None)
+
+    def _shards(self) -> Iterator[tuple[int, Shard]]:
+        """A new engine of each block, and the number of its first row."""
+        for first, points, weight in self._rows.blocks(self._start, self._stop):
+            m = len(weight)
+            norms = aligned_empty(m)
+            # A row of weight 0 may be beyond float32.
+            with np.errstate(over="ignore"):
+                norms[:] = np.sqrt(points.squared_norms(0, m))
+            block = self._rows.with_rows(points, weight, norms)
+            yield first, self._shard(block, self._k, 0, m)

@@ -1,0 +1,153 @@
+"""What a fit may be asked for: its parameters, checked, with every default resolved."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from .errors import InvalidParameter
+from .initialization import INITIALIZATIONS
+from .model_space import DISTANCES, Distance
+from .row_sample import SEEDINGS, Seeding, default_sample_rows
+from .validation import check_choice, check_whole
+
+#: Up to so many rows, ten starts are quick enough to be the rule; a larger sample has three.
+_ROWS_OF_TEN_STARTS: Final = 100_000
+_STARTS_OF_SAMPLE: Final = 3
+
+
+@dataclass(frozen=True)
+class FitParameters:
+    """What a fit was asked for, checked, with every default resolved.
+
+    Attributes:
+        n_clusters: k.
+        init: the name of the initialization, or "array" for given centroids.
+        n_init: how many starts were made.
+        max_iter: iterations of one start at most.
+        tol: relative to the mean variance of the columns.
+        standardize: whether each column was divided by its standard deviation.
+        distance: "euclidean" or "cosine".
+        seed: of every random choice.
+        seeding: "all" where starts begin at rows drawn from all, "sample" where a fit of a sample
+            of them is the start, or None for given centroids.
+        sample_rows: how many rows that sample has; None without one.
+        passes: iterations over all rows after it at most; None where ``max_iter`` says it.
+    """
+
+    n_clusters: int
+    init: str
+    n_init: int
+    max_iter: int
+    tol: float
+    standardize: bool
+    distance: Distance
+    seed: int
+    seeding: Seeding | None = "all"
+    sample_rows: int | None = None
+    passes: int | None = None
+
+    @property
+    def starts_over_all_rows(self) -> int:
+        """How many starts read all rows; those of a sample do not."""
+        return self.n_init if self.seeding == "all" else 1
+
+    @property
+    def most_iterations(self) -> int:
+        """Of one start over all rows."""
+        return self.max_iter if self.passes is None else self.passes
+
+    @classmethod
+    def check(
+        cls,
+        shape: tuple[int, ...],
+        n_clusters: int,
+        *,
+        init: Any,
+        n_init: int | Literal["auto"],
+        max_iter: int,
+        tol: float,
+        standardize: bool,
+        distance: Distance,
+        seed: int | None,
+        random_state: int | None,
+        seeding: str,
+        sample_rows: int | None,
+        passes: int | None,
+        is_streamed: bool,
+    ) -> "FitParameters":
+        """Those that `fit` is given for rows of this shape. Raises InvalidParameter."""
+        (n, d), k = shape, check_whole("n_clusters", n_clusters, 1)
+        if not isinstance(standardize, bool | np.bool_):
+            raise InvalidParameter(f"standardize is {standardize!r}; give True or False")
+        is_drawn = isinstance(init, str)
+        if is_drawn:
+            check_choice("init", init, INITIALIZATIONS, more=", or an array of centroids")
+        chosen = _check_seeding(seeding, sample_rows, passes, is_drawn, is_streamed)
+        if chosen == "sample":
+            given = default_sample_rows(d, k) if sample_rows is None else sample_rows
+            sample_rows = min(n, check_whole("sample_rows", given, k))
+        starts = _check_starts(n_init, n, sample_rows)
+        return cls(
+            n_clusters=k,
+            init=init if is_drawn else "array",
+            n_init=starts if is_drawn else 1,
+            max_iter=check_whole("max_iter", max_iter, 1),
+            tol=_check_tol(tol),
+            standardize=bool(standardize),
+            distance=check_choice("distance", distance, DISTANCES),
+            seed=_check_seed(seed, random_state),
+            seeding=chosen,
+            sample_rows=sample_rows,
+            passes=None if passes is None else check_whole("passes", passes, 1),
+        )
+
+
+def _check_seeding(
+    seeding: str, sample_rows: int | None, passes: int | None, is_drawn: bool, is_streamed: bool
+) -> Seeding | None:
+    """Where the iterations over all rows begin, or None. Raises InvalidParameter."""
+    choices: tuple[Literal["auto"] | Seeding, ...] = ("auto", *SEEDINGS)
+    chosen = check_choice("seeding", seeding, choices)
+    if chosen == "all" and is_streamed and is_drawn:
+        raise InvalidParameter(
+            "seeding is 'all', which reads all rows for each centroid that it draws, and the "
+            "points are a source; give 'sample', or initial centroids as init"
+        )
+    by_sample = chosen == "sample" or (chosen == "auto" and is_streamed)
+    for name, value in (("sample_rows", sample_rows), ("passes", passes)):
+        if value is not None and not (by_sample and is_drawn):
+            raise InvalidParameter(
+                f"{name} is {value!r}, and no sample is fitted; give seeding='sample', and no "
+                "array as init"
+            )
+    if not is_drawn:
+        return None
+    return "sample" if by_sample else "all"
+
+
+def _check_starts(n_init: int | Literal["auto"], n: int, sample_rows: int | None) -> int:
+    """How many starts there are, from n rows or from a sample. Raises InvalidParameter."""
+    if isinstance(n_init, str) and n_init == "auto":
+        rows, many = (n, 1) if sample_rows is None else (sample_rows, _STARTS_OF_SAMPLE)
+        return 10 if rows <= _ROWS_OF_TEN_STARTS else many
+    return check_whole("n_init", n_init, 1)
+
+
+def _check_tol(tol: float) -> float:
+    """The tolerance, when it is one. Raises InvalidParameter."""
+    is_number = isinstance(tol, float | int | np.number) and not isinstance(tol, bool)
+    if not is_number or not 0 <= float(tol) < math.inf:
+        raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
+    return float(tol)
+
+
+def _check_seed(seed: int | None, random_state: int | None) -> int:
+    """The one of the two that is given, or 0. Raises InvalidParameter."""
+    if seed is not None and random_state is not None:
+        raise InvalidParameter(
+            f"seed is {seed!r} and random_state is {random_state!r}, which is the same; give one"
+        )
+    name, value = ("seed", seed) if random_state is None else ("random_state", random_state)
+    return 0 if value is None else check_whole(name, value, 0)

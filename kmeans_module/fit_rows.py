@@ -1,0 +1,162 @@
+"""The rows of a fit in the model's space, in memory or of a source, and where its starts begin."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import lloyd
+from .array_types import Array, Float32, Table
+from .engines.choice import EngineName, choose_engine, new_engine
+from .errors import InvalidCentroids, InvalidWeights, TooFewDistinctPoints
+from .fit_parameters import FitParameters
+from .initialization import initial_centroids
+from .lloyd import Iteration, LloydResult, best_of_starts
+from .model_space import ModelSpace, enter
+from .row_sample import draw_sample
+from .row_source import RowSource
+from .rows import place_rows
+from .source_rows import SourceRows
+from .validation import FARTHEST, check_distinct, check_weights
+from .weighted_rows import WeightedRows, weigh
+
+
+@dataclass(frozen=True)
+class FitRows:
+    """The rows of a fit.
+
+    Attributes:
+        table: raw.
+        weights: float32 [n].
+        space: the model's.
+        rows: those of the table in it.
+        parameters: of the fit.
+    """
+
+    table: Array | RowSource
+    weights: Table
+    space: ModelSpace
+    rows: WeightedRows | SourceRows
+    parameters: FitParameters
+
+    @classmethod
+    def enter(
+        cls,
+        table: Array | RowSource,
+        sample_weight: ArrayLike | None,
+        parameters: FitParameters,
+    ) -> "FitRows":
+        """Bring raw rows into the model's space. The errors are those of `fit`."""
+        k, standardize = parameters.n_clusters, parameters.standardize
+        rows: WeightedRows | SourceRows
+        if isinstance(table, RowSource):
+            if sample_weight is not None:
+                raise InvalidWeights(
+                    "sample_weight is given beside a source, which has weights of its own; give "
+                    "them to the source"
+                )
+            rows = SourceRows.enter(table, standardize=standardize, distance=parameters.distance)
+            check_distinct(table, rows.space.to_model, table.weights, k)
+            return cls(table, table.weights, rows.space, rows, parameters)
+        weights = check_weights(sample_weight, len(table))
+        space = enter(table, weights, standardize=standardize, distance=parameters.distance)
+        check_distinct(table, space.to_model, weights, k)
+        rows = weigh(space.rows, weights, space.largest)
+        return cls(table, weights, space, rows, parameters)
+
+    def run(
+        self,
+        engine: EngineName,
+        centroids: Float32,
+        on_iteration: Callable[[Iteration, int], None],
+    ) -> LloydResult:
+        """One start over all rows."""
+        most = self.parameters.most_iterations
+        return self._run(self.rows, engine, centroids, most, on_iteration)
+
+    def starts(self, given: NDArray[np.float64] | None) -> Iterator[Float32]:
+        """The initial centroids of each start over all rows, float32 [k, d] in the model's space.
+
+        Args:
+            given: float64 [k, d], raw, where the caller gives them.
+        """
+        if given is not None:
+            yield _to_model(given, self.space)
+        elif isinstance(self.rows, SourceRows) or self.parameters.seeding == "sample":
+            yield self._fit_sample()
+        else:
+            yield from (self._draw(self.rows, start) for start in range(self.parameters.n_init))
+
+    def _fit_sample(self) -> Float32:
+        """The centroids of the best fit of a sample."""
+        rows, most = self._sample(), self.parameters.max_iter
+        engine = choose_engine(rows.n, len(self.space.shift), self.parameters.n_clusters)
+        best = best_of_starts(
+            (self._draw(rows, start) for start in range(self.parameters.n_init)),
+            lambda _, centroids: self._run(rows, engine, centroids, most),
+        )
+        return best.centroids
+
+    def _sample(self) -> WeightedRows:
+        """The sample. Raises TooFewDistinctPoints."""
+        count, k = self.parameters.sample_rows, self.parameters.n_clusters
+        assert count is not None
+        numbers, weights = draw_sample(self.weights, count, self.parameters.seed)
+        table = self.table
+        raw = table.take(numbers) if isinstance(table, RowSource) else table[numbers]
+        try:
+            check_distinct(raw, self.space.to_model, weights, k)
+        except TooFewDistinctPoints as error:
+            raise TooFewDistinctPoints(
+                f"n_clusters is {k}, but only {error.distinct} of the {len(raw)} rows of the "
+                "sample are distinct; give more sample_rows, or fewer clusters",
+                error.distinct,
+            ) from None
+        placed = self.space.place(raw).gather(np.arange(len(raw)))
+        return weigh(place_rows(placed), weights, np.abs(placed).max(axis=0))
+
+    def _draw(self, rows: WeightedRows, start: int) -> Float32:
+        # An independent seed for each start.
+        sequence = np.random.SeedSequence(self.parameters.seed, spawn_key=(start,))
+        seed = sequence.generate_state(2).astype(np.int32)
+        return initial_centroids(self.parameters.init, rows, self.parameters.n_clusters, seed)
+
+    def _run(
+        self,
+        rows: WeightedRows | SourceRows,
+        engine: EngineName,
+        centroids: Float32,
+        max_iter: int,
+        on_iteration: Callable[[Iteration, int], None] | None = None,
+    ) -> LloydResult:
+        return lloyd.run(
+            new_engine(engine, rows, self.parameters.n_clusters),
+            centroids,
+            max_iter=max_iter,
+            tolerance=self.parameters.tol * self.rows.mean_variance(self.space.mean),
+            on_sphere=self.space.distance == "cosine",
+            on_iteration=on_iteration,
+        )
+
+
+def _to_model(given: NDArray[np.float64], space: ModelSpace) -> Float32:
+    """Given centroids in the model's space.
+
+    Raises InvalidCentroids when one is so far from the points that float32 cannot hold its square.
+    """
+    centroids = (given - space.shift) / space.scale
+    if np.abs(centroids).max() > FARTHEST:
+        row = int(np.abs(centroids).max(axis=1).argmax())
+        raise InvalidCentroids(
+            f"init has row {row} too far from the points for float32; give centroids among them"
+        )
+    if space.distance == "cosine":
+        is_zero = ~centroids.any(axis=1)
+        if is_zero.any():
+            raise InvalidCentroids(
+                f"init has zeros alone in row {int(np.argmax(is_zero))}, which has no direction "
+                "for cosine distance; give other centroids"
+            )
+        centroids /= np.linalg.norm(centroids, axis=1, keepdims=True)
+    return centroids.astype(np.float32)

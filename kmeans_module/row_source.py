@@ -1,0 +1,373 @@
+"""Rows that need not fit memory: a source gives blocks of them, again and again, in one order."""
+
+import mmap
+import os
+import tempfile
+import weakref
+from abc import ABC, abstractmethod
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike, DTypeLike
+
+from .array_types import Array, Float32, Table
+from .blocks import rows_per_block
+from .errors import InvalidPoints, InvalidWeights, UnreadableRows
+from .validation import check_numbers, check_points, check_whole
+
+#: Chosen rows that are nearer to each other than so many bytes are read with those between them.
+_GAP_BYTES: Final = 2**16
+
+
+class RowSource(ABC):
+    """Rows [n, d] of real numbers, in raw units, and their weights; read by row number.
+
+    ``fit`` takes one where it takes an array, and reads it several times, a block at a time. The
+    three constructors cover an array, a raw file and a ``tf.data.Dataset``; a subclass may read
+    rows from anywhere else.
+
+    A subclass sets ``shape`` and ``dtype``, and has `read`; `read_weights` too where rows have
+    weights, and then ``is_weighted``. The same numbers must come each time, and several threads
+    read at once.
+
+    Attributes:
+        shape: n and d.
+        dtype: of the rows. float32 is used as it is; float64 and integers are centred in float64
+            before they are rounded.
+        is_weighted: whether a row may weigh something else than 1.
+    """
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    is_weighted: bool = False
+
+    @abstractmethod
+    def read(self, start: int, stop: int) -> Array:
+        """Rows ``start`` to before ``stop``: numbers [stop - start, d]. They are not written to.
+
+        Raises:
+            UnreadableRows: they are not there.
+        """
+
+    def read_weights(self, start: int, stop: int) -> Array:
+        """The weights of these rows: finite numbers [stop - start], not negative."""
+        return np.broadcast_to(np.float32(1), stop - start)
+
+    @staticmethod
+    def from_array(points: ArrayLike, sample_weight: ArrayLike | None = None) -> "RowSource":
+        """The rows of an array, or of an ``np.memmap``, whose file is then read by blocks.
+
+        Args:
+            points: real numbers [n, d].
+            sample_weight: one number a row [n], an array or an ``np.memmap``.
+
+        Raises:
+            InvalidPoints, InvalidWeights: they are no table of numbers, or not one number a row.
+        """
+        table = check_points(points)
+        weight = None if sample_weight is None else _weight_table(sample_weight, len(table))
+        return _TableRows(_as_file(points) or table, table.dtype, weight)
+
+    @staticmethod
+    def from_file(
+        path: str | Path,
+        n_features: int,
+        *,
+        dtype: DTypeLike = np.float32,
+        offset: int = 0,
+        n_rows: int | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> "RowSource":
+        """The rows of a raw file: numbers row by row, with nothing between them.
+
+        Args:
+            path: of the file. It is held open as long as the source lives.
+            n_features: d.
+            dtype: of the numbers.
+            offset: bytes before the first number.
+            n_rows: n; by default as many as there are up to the end of the file.
+            sample_weight: one number a row [n], an array or an ``np.memmap``.
+
+        Raises:
+            UnreadableRows: the file cannot be opened, or ends within a row.
+            InvalidPoints: the numbers are not real, or there are no rows.
+            InvalidParameter: n_features, offset or n_rows is no such number.
+            InvalidWeights: weights are not one number a row.
+        """
+        rows = _open_file(Path(path), n_features, np.dtype(dtype), offset, n_rows)
+        weight = None if sample_weight is None else _weight_table(sample_weight, len(rows))
+        return _TableRows(rows, rows.dtype, weight)
+
+    @staticmethod
+    def from_dataset(dataset: Any, *, folder: str | Path | None = None) -> "RowSource":
+        """The rows of a ``tf.data.Dataset``, which is read once, into a file without a name.
+
+        The file takes n d numbers on the disk, and goes with the source, or with the process
+        however it ends.
+
+        Args:
+            dataset: finite; its elements are rows [d] or batches [b, d] of real numbers, or pairs
+                of these and their weights.
+            folder: where the file lies; by default where Python's ``tempfile`` writes.
+
+        Raises:
+            InvalidPoints: its elements are something else, or there are none.
+            UnreadableRows: the file cannot be written.
+        """
+        return _spool(dataset, folder)
+
+    @final
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    @final
+    def __getitem__(self, rows: slice, /) -> Array:
+        """The rows of a slice without a step, of the shape that they must have."""
+        start, stop, _ = rows.indices(len(self))
+        block, shape = self.read(start, stop), (max(stop - start, 0), self.shape[1])
+        if block.shape != shape:
+            raise UnreadableRows(
+                f"the source gave rows {start} to {stop} in the shape {block.shape}; they must "
+                f"have the shape {shape}"
+            )
+        return block
+
+    def read_into(self, start: int, rows: Float32) -> None:
+        """Read the rows from ``start`` on to float32 [m, d]; ``dtype`` is float32."""
+        rows[:] = self[start : start + len(rows)]
+
+    @final
+    @property
+    def weights(self) -> Table:
+        """The weights, float32 [n], to be read by slices."""
+        return _Weights(self)
+
+    @final
+    def take(self, numbers: Array) -> Array:
+        """The rows of these numbers, which rise: int64 [m]. Gives [m, d]."""
+        found = np.empty((len(numbers), self.shape[1]), self.dtype)
+        gap = rows_per_block(self.shape[1] * self.dtype.itemsize, _GAP_BYTES)
+        most = rows_per_block(self.shape[1])
+        first = 0
+        ends = np.append(np.flatnonzero(np.diff(numbers) > gap) + 1, len(numbers))
+        for end in ends:
+            while first < end:
+                start = int(numbers[first])
+                last = first + int(np.searchsorted(numbers[first:end], start + most))
+                block = self[start : int(numbers[last - 1]) + 1]
+                found[first:last] = block[numbers[first:last] - start]
+                first = last
+        return found
+
+
+class _Weights(Table):
+    def __init__(self, source: RowSource) -> None:
+        self._source = source
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self._source),)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, rows: slice, /) -> Float32:
+        start, stop, _ = rows.indices(len(self))
+        weights = self._source.read_weights(start, stop)
+        if weights.shape != (max(stop - start, 0),):
+            raise InvalidWeights(
+                f"the source gave the weights of rows {start} to {stop} in the shape "
+                f"{weights.shape}; give one number a row"
+            )
+        with np.errstate(over="ignore"):
+            return weights.astype(np.float32, copy=False)
+
+
+class _TableRows(RowSource):
+    """Rows and weights that lie in tables."""
+
+    def __init__(self, points: Table, dtype: np.dtype[Any], weight: Table | None) -> None:
+        self.shape = len(points), points.shape[1]
+        self.dtype = dtype
+        self.is_weighted = weight is not None
+        self._points, self._weight = points, weight
+
+    def read(self, start: int, stop: int) -> Array:
+        return self._points[start:stop]
+
+    def read_into(self, start: int, rows: Float32) -> None:
+        if isinstance(self._points, _RawFile):
+            self._points.read_into(start, rows)
+        else:
+            super().read_into(start, rows)
+
+    def read_weights(self, start: int, stop: int) -> Array:
+        if self._weight is None:
+            return super().read_weights(start, stop)
+        return self._weight[start:stop]
+
+
+class _RawFile(Table):
+    """Numbers of a file that is read by ``pread``, so that no page of it is mapped.
+
+    Args:
+        descriptor: of the file; closed with the table.
+        name: what the file is called in errors.
+        shape, dtype: of the numbers.
+        offset: bytes before the first.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        offset: int = 0,
+    ) -> None:
+        weakref.finalize(self, os.close, descriptor)
+        self._descriptor, self._name, self._offset = descriptor, name, offset
+        self._shape, self.dtype = shape, dtype
+        self._row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    def __len__(self) -> int:
+        return self._shape[0]
+
+    def __getitem__(self, rows: slice, /) -> Array:
+        start, stop, _ = rows.indices(len(self))
+        block = np.empty((max(stop - start, 0), *self._shape[1:]), self.dtype)
+        self.read_into(start, block)
+        return block
+
+    def read_into(self, start: int, block: Array) -> None:
+        """Read as many rows as the block has, which lies in one piece."""
+        rest = block.reshape(-1).view(np.uint8).data
+        place = self._offset + start * self._row_bytes
+        try:
+            while rest:
+                read = os.preadv(self._descriptor, [rest], place)
+                if read == 0:
+                    row = (place - self._offset) // self._row_bytes
+                    raise UnreadableRows(
+                        f"{self._name}: ends in row {row} of {len(self)}; it has become shorter "
+                        "since it was opened"
+                    )
+                rest, place = rest[read:], place + read
+        except OSError as error:
+            raise UnreadableRows(f"{self._name}: cannot be read: {error.strerror}") from error
+
+
+def _weight_table(sample_weight: ArrayLike, n: int) -> Table:
+    wanted = f"one number a row, shape ({n},), 0 for one to leave out"
+    array = check_numbers("sample_weight", sample_weight, (n,), wanted, InvalidWeights)
+    return _as_file(sample_weight) or array
+
+
+def _as_file(array: Any) -> _RawFile | None:
+    """The file of a whole ``np.memmap``: where memory is short, reading costs less than mapping."""
+    is_whole = isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
+    if not (is_whole and array.flags.c_contiguous and array.mode != "c" and array.filename):
+        return None
+    # A file that is no longer there under its name is still mapped.
+    try:
+        descriptor = os.open(array.filename, os.O_RDONLY)
+    except OSError:
+        return None
+    return _RawFile(descriptor, str(array.filename), array.shape, array.dtype, array.offset)
+
+
+def _open_file(
+    path: Path, n_features: int, dtype: np.dtype[Any], offset: int, n_rows: int | None
+) -> _RawFile:
+    if dtype.kind not in "buif":
+        raise InvalidPoints(f"dtype is {dtype}, which is not numeric; give that of real numbers")
+    check_whole("n_features", n_features, 1)
+    check_whole("offset", offset, 0)
+    if n_rows is not None:
+        check_whole("n_rows", n_rows, 1)
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise UnreadableRows(f"{path}: cannot be read: {error.strerror}") from error
+    row_bytes = n_features * dtype.itemsize
+    size = os.fstat(descriptor).st_size - offset
+    rows = size // row_bytes if n_rows is None else n_rows
+    table = _RawFile(descriptor, str(path), (rows, n_features), dtype, offset)
+    if size < rows * row_bytes or (n_rows is None and size > rows * row_bytes):
+        wanted = "whole rows" if n_rows is None else f"{n_rows} rows"
+        raise UnreadableRows(
+            f"{path}: has {max(size, 0)} bytes from byte {offset} on, which are not {wanted} of "
+            f"{row_bytes} bytes, {n_features} numbers of {dtype}: give the features, the dtype and "
+            "the offset that it was written with"
+        )
+    if rows < 1:
+        raise InvalidPoints(f"{path}: has no rows from byte {offset} on; give at least one row")
+    return table
+
+
+def _spool(dataset: Any, folder: str | Path | None) -> RowSource:
+    if not isinstance(dataset, tf.data.Dataset):
+        raise InvalidPoints(f"dataset is a {type(dataset).__name__}; give a tf.data.Dataset")
+    spec = dataset.element_spec
+    is_weighted = isinstance(spec, tuple) and len(spec) == 2
+    specs = spec if is_weighted else (spec,)
+    if not all(isinstance(each, tf.TensorSpec) for each in specs):
+        raise InvalidPoints(
+            f"the elements of the data set are {spec}; give rows [features], batches "
+            "[rows, features], or pairs of these and their weights"
+        )
+    if int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY:
+        raise InvalidPoints("the data set repeats without end; give dataset.take(batches)")
+    if specs[0].shape.rank == 1:
+        dataset = dataset.batch(rows_per_block(specs[0].shape[0] or 1024))
+    place = str(folder or tempfile.gettempdir())
+    rows = 0
+    batch: tuple[Array, ...] = ()
+    with ExitStack() as stack:
+        try:
+            files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in specs]
+            for element in dataset.as_numpy_iterator():
+                before, batch = batch, element if is_weighted else (element,)
+                _check_batch(batch, before or batch, rows)
+                rows += len(batch[0])
+                for file, each in zip(files, batch, strict=True):
+                    file.write(np.ascontiguousarray(each).data)
+            for file in files:
+                file.flush()
+        except OSError as error:
+            raise UnreadableRows(
+                f"{place}: cannot hold the rows of the data set, of which {rows} came: "
+                f"{error.strerror}; give folder= a place with room for them"
+            ) from error
+        if not rows:
+            raise InvalidPoints("the data set has no rows; give at least one row")
+        points, *weight = (
+            _RawFile(os.dup(file.fileno()), place, (rows, *each.shape[1:]), each.dtype)
+            for file, each in zip(files, batch, strict=True)
+        )
+    return _TableRows(points, points.dtype, weight[0] if weight else None)
+
+
+def _check_batch(batch: tuple[Array, ...], before: tuple[Array, ...], rows: int) -> None:
+    """Check a batch, and that it goes with the one before. Raises InvalidPoints."""
+    points, *weights = batch
+    is_table = all(each.dtype.kind in "buif" for each in batch) and points.ndim == 2
+    has_weights = all(each.shape == (len(points),) for each in weights)
+    if not (is_table and points.shape[1] and has_weights):
+        shapes = " and ".join(f"{each.dtype} {each.shape}" for each in batch)
+        raise InvalidPoints(
+            f"the data set gives {shapes} after {rows} rows; give real numbers, rows [features] "
+            "or batches [rows, features], with one weight a row where there are weights"
+        )
+    if points.shape[1] != before[0].shape[1]:
+        raise InvalidPoints(
+            f"the data set gives rows of {points.shape[1]} numbers after {rows} rows of "
+            f"{before[0].shape[1]}; give each row as many"
+        )
