@@ -1,6 +1,7 @@
 from .contract import SIGNATURES as SIGNATURES
 from .contract import SignatureContract as SignatureContract
 from .contract import TensorContract as TensorContract
+from .errors import CheckpointMismatch as CheckpointMismatch
 from .errors import ForkedProcess as ForkedProcess
 from .errors import InvalidAssignments as InvalidAssignments
 from .errors import InvalidCentroids as InvalidCentroids
@@ -12,6 +13,7 @@ from .errors import NonFinitePoint as NonFinitePoint
 from .errors import TooFewDistinctPoints as TooFewDistinctPoints
 from .errors import UndefinedMeasure as UndefinedMeasure
 from .errors import UnreadableRows as UnreadableRows
+from .errors import UnusableCheckpoint as UnusableCheckpoint
 from .errors import ZeroPoint as ZeroPoint
 from .fit_parameters import FitParameters as FitParameters
 from .lloyd import Iteration as Iteration

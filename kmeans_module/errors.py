@@ -45,6 +45,14 @@ class UndefinedMeasure(KMeansError):
     """A measure is not defined: there is one cluster, or each row is a cluster of its own."""
 
 
+class CheckpointMismatch(KMeansError):
+    """A checkpoint is that of another fit: of other rows, or with other parameters."""
+
+
+class UnusableCheckpoint(KMeansError):
+    """A checkpoint cannot be read or written."""
+
+
 class TooFewDistinctPoints(KMeansError):
     """There are more clusters than distinct rows.
 

@@ -1,7 +1,10 @@
 """The rows of a fit in the model's space, in memory or of a source, and where its starts begin."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,7 +15,7 @@ from .engines.choice import EngineName, choose_engine, new_engine
 from .errors import InvalidCentroids, InvalidWeights, TooFewDistinctPoints
 from .fit_parameters import FitParameters
 from .initialization import initial_centroids
-from .lloyd import Iteration, LloydResult, best_of_starts
+from .lloyd import LloydResult, LloydState, best_of_starts
 from .model_space import ModelSpace, enter
 from .row_sample import draw_sample
 from .row_source import RowSource
@@ -20,6 +23,8 @@ from .rows import place_rows
 from .source_rows import SourceRows
 from .validation import FARTHEST, check_distinct, check_weights
 from .weighted_rows import WeightedRows, weigh
+
+_ROWS_OF_FINGERPRINT: Final = 1024
 
 
 @dataclass(frozen=True)
@@ -68,25 +73,50 @@ class FitRows:
     def run(
         self,
         engine: EngineName,
-        centroids: Float32,
-        on_iteration: Callable[[Iteration, int], None],
+        begin: Float32 | LloydState,
+        on_iteration: Callable[[LloydState], None],
     ) -> LloydResult:
         """One start over all rows."""
         most = self.parameters.most_iterations
-        return self._run(self.rows, engine, centroids, most, on_iteration)
+        return self._run(self.rows, engine, begin, most, on_iteration)
 
-    def starts(self, given: NDArray[np.float64] | None) -> Iterator[Float32]:
-        """The initial centroids of each start over all rows, float32 [k, d] in the model's space.
+    def begin(self, start: int, given: NDArray[np.float64] | None) -> Float32:
+        """The initial centroids of a start over all rows, float32 [k, d] in the model's space.
 
         Args:
+            start: its number, from 1.
             given: float64 [k, d], raw, where the caller gives them.
         """
         if given is not None:
-            yield _to_model(given, self.space)
-        elif isinstance(self.rows, SourceRows) or self.parameters.seeding == "sample":
-            yield self._fit_sample()
-        else:
-            yield from (self._draw(self.rows, start) for start in range(self.parameters.n_init))
+            return _to_model(given, self.space)
+        if isinstance(self.rows, SourceRows) or self.parameters.seeding == "sample":
+            return self._fit_sample()
+        return self._draw(self.rows, start - 1)
+
+    def assign(self, engine: EngineName, centroids: Float32) -> NDArray[np.int32] | None:
+        """The nearest of the centroids for each row in memory."""
+        if isinstance(self.rows, SourceRows):
+            return None
+        return new_engine(engine, self.rows, len(centroids)).finish(centroids).assignments
+
+    def identity(self, given: NDArray[np.float64] | None) -> dict[str, Any]:
+        """What makes this fit the one that it is, by name; the same for an array and a source."""
+        shape, parameters = self.table.shape, asdict(self.parameters)
+        init = parameters["init"] if given is None else sha256(given.tobytes()).hexdigest()
+        names = {"tfkmeans": version("tfkmeans"), "rows": shape[0], "features": shape[1]}
+        return names | parameters | {"init": init, "fingerprint": self._fingerprint()}
+
+    def _fingerprint(self) -> str:
+        """SHA-256 of what all rows sum to, and of some of them."""
+        rows, space = self.rows, self.space
+        numbers, weights = draw_sample(self.weights, _ROWS_OF_FINGERPRINT, 0)
+        raw = self._take(numbers)
+        digest = sha256(
+            repr((raw.dtype.str, rows.squares, rows.mean_square, rows.heaviest)).encode()
+        )
+        for each in (space.shift, space.scale, space.mean, space.largest, weights, raw):
+            digest.update(np.ascontiguousarray(each).data)
+        return digest.hexdigest()
 
     def _fit_sample(self) -> Float32:
         """The centroids of the best fit of a sample."""
@@ -103,8 +133,7 @@ class FitRows:
         count, k = self.parameters.sample_rows, self.parameters.n_clusters
         assert count is not None
         numbers, weights = draw_sample(self.weights, count, self.parameters.seed)
-        table = self.table
-        raw = table.take(numbers) if isinstance(table, RowSource) else table[numbers]
+        raw = self._take(numbers)
         try:
             check_distinct(raw, self.space.to_model, weights, k)
         except TooFewDistinctPoints as error:
@@ -116,6 +145,11 @@ class FitRows:
         placed = self.space.place(raw).gather(np.arange(len(raw)))
         return weigh(place_rows(placed), weights, np.abs(placed).max(axis=0))
 
+    def _take(self, numbers: NDArray[np.int64]) -> Array:
+        """The raw rows of these numbers, which rise."""
+        table = self.table
+        return table.take(numbers) if isinstance(table, RowSource) else table[numbers]
+
     def _draw(self, rows: WeightedRows, start: int) -> Float32:
         # An independent seed for each start.
         sequence = np.random.SeedSequence(self.parameters.seed, spawn_key=(start,))
@@ -126,13 +160,13 @@ class FitRows:
         self,
         rows: WeightedRows | SourceRows,
         engine: EngineName,
-        centroids: Float32,
+        begin: Float32 | LloydState,
         max_iter: int,
-        on_iteration: Callable[[Iteration, int], None] | None = None,
+        on_iteration: Callable[[LloydState], None] | None = None,
     ) -> LloydResult:
         return lloyd.run(
             new_engine(engine, rows, self.parameters.n_clusters),
-            centroids,
+            begin,
             max_iter=max_iter,
             tolerance=self.parameters.tol * self.rows.mean_variance(self.space.mean),
             on_sphere=self.space.distance == "cosine",

@@ -38,6 +38,25 @@ class Iteration:
     cluster_sizes: Float64 = field(default_factory=lambda: np.zeros(0), compare=False, repr=False)
 
 
+@dataclass(frozen=True, eq=False)
+class LloydState:
+    """A start between two iterations.
+
+    Attributes:
+        initial: float32 [k, d], in the model's space: where it began.
+        before: float32 [k, d], the centroids that the last iteration began with.
+        centroids: float32 [k, d], where they are now.
+        history: the iterations so far.
+        converged: whether nothing changed any more, or the move was within the tolerance.
+    """
+
+    initial: Float32
+    before: Float32
+    centroids: Float32
+    history: tuple[Iteration, ...]
+    converged: bool
+
+
 @dataclass(frozen=True)
 class LloydResult:
     """Where one start began and ended.
@@ -45,7 +64,7 @@ class LloydResult:
     Attributes:
         initial_centroids: float32 [k, d], in the model's space.
         centroids: float32 [k, d], in the model's space.
-        assignments: int32 [n], the nearest of ``centroids``.
+        assignments: int32 [n], the nearest of ``centroids``; None where the engine keeps none.
         inertia: weighted sum of squared distances to the assigned centroids.
         history: the iterations.
         converged: whether nothing changed any more, or the move was within the tolerance.
@@ -84,25 +103,31 @@ def move_centroids(
 
 def run(
     engine: Engine,
-    centroids: Float32,
+    begin: Float32 | LloydState,
     *,
     max_iter: int,
     tolerance: float,
     on_sphere: bool = False,
-    on_iteration: Callable[[Iteration, int], None] | None = None,
+    on_iteration: Callable[[LloydState], None] | None = None,
 ) -> LloydResult:
     """Iterate from the given centroids until nothing changes.
 
     Args:
         engine: a new one.
-        centroids: float32 [k, d], in the model's space.
+        begin: centroids float32 [k, d], in the model's space; or the state to go on from.
         max_iter: iterations at most.
         tolerance: stop when the squared move of the centroids is at most this.
         on_sphere: whether points and centroids have the length 1; see `move_centroids`.
-        on_iteration: called after each iteration with it and its number, from 1.
+        on_iteration: called after each iteration.
     """
-    initial, history, converged = centroids, list[Iteration](), False
-    while len(history) < max_iter and not converged:
+    state = begin
+    if not isinstance(state, LloydState):
+        state = LloydState(state, state, state, (), converged=False)
+    elif len(state.history) < max_iter and not state.converged:
+        # So that the engine knows the assignments of the step before.
+        engine.step(state.before)
+    while len(state.history) < max_iter and not state.converged:
+        centroids = state.centroids
         step = engine.step(centroids)
         inertia = _expanded_inertia(engine.squares, step.clusters, centroids)
         if inertia is None:
@@ -112,14 +137,24 @@ def run(
         moved = _move_graph(on_sphere=on_sphere)(*map(tf.constant, (centroids, sums, counts)))
         moved = moved.numpy()
         shift = float(np.square(np.subtract(moved, centroids, dtype=np.float64)).sum())
-        history.append(Iteration(inertia, shift, counts))
+        state = LloydState(
+            initial=state.initial,
+            before=centroids,
+            centroids=moved,
+            history=(*state.history, Iteration(inertia, shift, counts)),
+            converged=not step.has_changed or shift <= tolerance,
+        )
         if on_iteration is not None:
-            on_iteration(history[-1], len(history))
-        converged = not step.has_changed or shift <= tolerance
-        centroids = moved
-    last = engine.finish(centroids)
-    inertia = float(last.inertia.value)
-    return LloydResult(initial, centroids, last.assignments, inertia, tuple(history), converged)
+            on_iteration(state)
+    last = engine.finish(state.centroids)
+    return LloydResult(
+        initial_centroids=state.initial,
+        centroids=state.centroids,
+        assignments=last.assignments,
+        inertia=float(last.inertia.value),
+        history=state.history,
+        converged=state.converged,
+    )
 
 
 def _expanded_inertia(squares: float, clusters: ClusterSums, centroids: Float32) -> float | None:

@@ -1,7 +1,8 @@
 """``fit``: its parameters, its starts and its result."""
 
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,14 +12,17 @@ from .array_types import Float32
 from .cores import check_not_forked
 from .engines.choice import EngineName, resolve_engine, resolve_streamed_engine
 from .errors import InvalidCentroids, InvalidParameter
+from .fit_checkpoint import FitCheckpoint, FitState
 from .fit_parameters import FitParameters
 from .fit_rows import FitRows
-from .lloyd import Iteration, LloydResult, best_of_starts
+from .lloyd import Iteration, LloydResult, LloydState
 from .model_space import Distance
 from .module import KMeansModule
 from .row_sample import Seeding
 from .row_source import RowSource
 from .validation import check_numbers, check_points
+
+_Best = LloydResult | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ def fit(
     seeding: Literal["auto"] | Seeding = "auto",
     sample_rows: int | None = None,
     passes: int | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     on_iteration: Callable[[Progress], None] | None = None,
 ) -> FitResult:
     """Cluster points by k-means (Lloyd 1982); the names are scikit-learn's.
@@ -133,6 +138,9 @@ def fit(
             256 MiB hold. Only with "sample".
         passes: approximate: after the fit of the sample, stop after so many iterations over all
             rows. Only with "sample"; by default ``max_iter``.
+        checkpoint: a folder. After each iteration over all rows the fit leaves there how far it is;
+            the same call goes on from there after it was stopped in any way, and ends in the same
+            bits. It is emptied when the fit ends. Each fit needs a folder of its own.
         on_iteration: called after each iteration over all rows.
 
     Raises:
@@ -145,6 +153,8 @@ def fit(
         InvalidCentroids: ``init`` is an array of another shape, or not finite.
         InvalidParameter: another parameter is out of its range.
         TooFewDistinctPoints: more clusters than distinct rows, of all or of the sample.
+        CheckpointMismatch: the checkpoint is of other rows or other parameters.
+        UnusableCheckpoint: the checkpoint cannot be read or written.
         ForkedProcess: there was a fit in the process that this one was forked from.
     """
     check_not_forked()
@@ -174,16 +184,21 @@ def fit(
     given = None if isinstance(init, str) else _check_centroids(init, k, d)
     rows = FitRows.enter(table, sample_weight, parameters)
 
-    def run_start(start: int, centroids: Float32) -> LloydResult:
-        def report(iteration: Iteration, number: int) -> None:
-            if on_iteration is not None:
-                starts = start, parameters.starts_over_all_rows
-                so_far = *starts, number, parameters.most_iterations
-                on_iteration(Progress(*so_far, **vars(iteration)))
+    kept = None if checkpoint is None else FitCheckpoint(checkpoint, rows.identity(given))
 
-        return rows.run(engine_name, centroids, report)
+    def report(state: FitState) -> None:
+        if kept is not None:
+            kept.write(state)
+        if on_iteration is not None:
+            history = state.running.history
+            starts = state.start, parameters.starts_over_all_rows
+            so_far = *starts, len(history), parameters.most_iterations
+            on_iteration(Progress(*so_far, **vars(history[-1])))
 
-    best, space = best_of_starts(rows.starts(given), run_start), rows.space
+    best = _best_start(rows, engine_name, given, None if kept is None else kept.state, report)
+    if kept is not None:
+        kept.remove()
+    space = rows.space
     module = KMeansModule(best.centroids, space.shift, space.scale, space.distance)
     module.parameters = parameters
     return FitResult(
@@ -199,6 +214,40 @@ def fit(
         sample_weight=None if sample_weight is None else rows.weights[:],
         module=module,
     )
+
+
+def _best_start(
+    rows: FitRows,
+    engine: EngineName,
+    given: NDArray[np.float64] | None,
+    state: FitState | None,
+    on_iteration: Callable[[FitState], None],
+) -> LloydResult:
+    """The start of the lowest inertia over all rows, of equally low ones the first.
+
+    Args:
+        rows: of the fit.
+        engine: what takes the steps.
+        given: float64 [k, d], raw, where the caller gives the initial centroids.
+        state: where the fit goes on.
+        on_iteration: called after each iteration.
+    """
+    best = None if state is None else state.best
+    first = 1 if state is None else state.start
+    for number in range(first, rows.parameters.starts_over_all_rows + 1):
+        goes_on = state is not None and number == state.start
+        begin = state.running if state is not None and goes_on else rows.begin(number, given)
+
+        def report(running: LloydState, start: int = number, best: _Best = best) -> None:
+            on_iteration(FitState(start, running, best))
+
+        result = rows.run(engine, begin, report)
+        if best is None or result.inertia < best.inertia:
+            best = result
+    assert best is not None
+    if best.assignments is None:
+        best = replace(best, assignments=rows.assign(engine, best.centroids))
+    return best
 
 
 def _check_centroids(init: ArrayLike, k: int, d: int) -> NDArray[np.float64]:
