@@ -72,15 +72,9 @@ def make_card(
       InvalidCandidate: the points are no table of finite numbers, or are not those of the fit, or
         the names are not one a column.
     """
-    if not isinstance(result, FitResult):
-        raise InvalidCandidate(f"result is a {type(result).__name__}; give what fit has returned")
+    assignments = check_fit(result)
     module, parameters = result.module, result.parameters
-    if result.assignments is None:
-        raise InvalidCandidate(
-            "result is the fit of a RowSource, and no card is measured of one yet: save "
-            "result.module by tf.saved_model.save, or fit the rows as an array"
-        )
-    fitted = (len(result.assignments), module.n_features)
+    fitted = (len(assignments), module.n_features)
     points = check_table(points)
     if points.shape != fitted:
         raise InvalidCandidate(
@@ -137,6 +131,19 @@ def make_card(
             CardIteration(float(step.inertia), float(step.shift)) for step in result.history
         ),
     )
+
+
+def check_fit(result: FitResult) -> NDArray[np.int32]:
+    """The assignments of a fit of rows in memory. Raises InvalidCandidate for anything else."""
+    if not isinstance(result, FitResult):
+        raise InvalidCandidate(f"result is a {type(result).__name__}; give what fit has returned")
+    if result.assignments is None:
+        raise InvalidCandidate(
+            "result is the fit of a RowSource, of whose rows no card is measured yet: save the "
+            "model by tf.saved_model.save(result.module, folder, "
+            "signatures=result.module.signatures), or fit the rows as an array"
+        )
+    return result.assignments
 
 
 def check_table(points: ArrayLike) -> NDArray[Any]:

@@ -154,8 +154,9 @@ def publish_fit(
     with _open(base, options) as storage:
         storage.check(None)
     from .candidate import write_version
-    from .card_from_fit import make_card
+    from .card_from_fit import check_fit, make_card
 
+    check_fit(result)
     rows, names = _rows_and_names(points, feature_names)
     card = make_card(
         result,

@@ -7,7 +7,7 @@ import weakref
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, NoReturn, final
 
 import numpy as np
 import tensorflow as tf
@@ -122,6 +122,13 @@ class RowSource(ABC):
     @final
     def __len__(self) -> int:
         return self.shape[0]
+
+    @final
+    def __array__(self, *_: Any, **__: Any) -> NoReturn:
+        raise InvalidPoints(
+            "points are a RowSource, whose rows need not fit memory; fit takes it, and this takes "
+            "an array"
+        )
 
     @final
     def __getitem__(self, rows: slice, /) -> Array:

@@ -19,6 +19,7 @@ from kmeans_module import (
     ZeroPoint,
     fit,
     row_source,
+    select_k,
 )
 
 from .problems import Float32, blobs
@@ -203,6 +204,11 @@ def test_a_spooled_data_set_leaves_no_file_behind_and_frees_it_with_the_source(
     assert os.readlink(f"/proc/self/fd/{held}").startswith(str(tmp_path))
     del source
     assert not Path(f"/proc/self/fd/{held}").exists()
+
+
+def test_what_takes_an_array_alone_says_so() -> None:
+    with pytest.raises(InvalidPoints, match=r"points are a RowSource, .* this takes an array"):
+        select_k(RowSource.from_array(POINTS), 2, 3)
 
 
 def test_a_source_that_gives_other_rows_than_asked_for_is_refused() -> None:
