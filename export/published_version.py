@@ -92,7 +92,7 @@ class PublishedVersion:
 
     def _rows(self, points: ArrayLike) -> NDArray[np.float32]:
         try:
-            array = read_features(points, self.card.feature_names)
+            array = read_features(points, lambda: self.card.feature_names)
         except NoArray as error:
             raise InvalidPoints(str(error)) from None
         with np.errstate(over="ignore"):  # a number beyond float32 is as infinity

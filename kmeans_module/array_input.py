@@ -69,15 +69,16 @@ def read_named_array(
     return array, _feature_names(str(label), array) if is_named else None
 
 
-def read_features(given: Any, names: Sequence[str]) -> Array:
+def read_features(given: Any, feature_names: Callable[[], Sequence[str]]) -> Array:
     """Points that a model takes: the features of these names, in their order, where the points
-    have names, and else all.
+    have names, and else all. For points without names, the names are not asked for.
 
     Raises NoArray as `read_array` does, and for points that lack a feature.
     """
     table = _open_table(given, "points")
     if table is None:
         return _read(given, "points", "numbers")
+    names = feature_names()
     places = {label: index for index, label in enumerate(table.labels)}
     columns: dict[str, list[str]] = {}
     for each in names:

@@ -84,18 +84,18 @@ def test_features_are_taken_by_name_from_vectors_and_numbers_in_any_order(
     library: Callable[[Any], Any],
 ) -> None:
     given = library({"town": ["a", "b"], "rest": [[1.0, 2.0], [3.0, 4.0]], "age": [5, 6]})
-    taken = read_features(given, ["age", "rest[0]", "rest[1]"])
+    taken = read_features(given, lambda: ["age", "rest[0]", "rest[1]"])
     np.testing.assert_array_equal(taken, [[5, 1, 2], [6, 3, 4]])
     with pytest.raises(NoArray, match=r"no column 'size\[0\]', which the model takes"):
-        read_features(given, ["age", "size[0]"])
+        read_features(given, lambda: ["age", "size[0]"])
     with pytest.raises(NoArray, match=r"2 numbers in each row of column 'rest'.* takes 3 numbers"):
-        read_features(given, ["rest[0]", "rest[1]", "rest[2]"])
+        read_features(given, lambda: ["rest[0]", "rest[1]", "rest[2]"])
 
 
 def test_flat_columns_go_before_vectors_of_the_same_name() -> None:
     frame = pd.DataFrame({"e[1]": [2], "e[0]": [1], "e": ["text"]})
-    np.testing.assert_array_equal(read_features(frame, ["e[0]", "e[1]"]), [[1, 2]])
-    np.testing.assert_array_equal(read_features(pd.DataFrame({"e": [7]}), ["e[0]"]), [[7]])
+    np.testing.assert_array_equal(read_features(frame, lambda: ["e[0]", "e[1]"]), [[1, 2]])
+    np.testing.assert_array_equal(read_features(pd.DataFrame({"e": [7]}), lambda: ["e[0]"]), [[7]])
 
 
 def test_integers_in_objects_stay_integers() -> None:
