@@ -345,6 +345,7 @@ class _Sweep:
             rows = problem.rows
             seeds = draw_seeds(rows, min(_PARTS * k_max, -(-rows.n // 2)), random_parts)
             parts = problem.run(seeds).assignments
+            assert parts is not None  # the engines over rows in memory keep them
             return replace(problem, merged=merge_clusters(problem.points, parts))
 
         self._seed = seed
