@@ -12,8 +12,9 @@ from .model_space import DISTANCES, Distance
 from .row_sample import SEEDINGS, Seeding, default_sample_rows
 from .validation import check_choice, check_whole
 
-#: Up to so many rows, ten starts are quick enough to be the rule.
+#: Up to so many rows, ten starts are quick enough to be the rule; a larger sample has three.
 _ROWS_OF_TEN_STARTS: Final = 100_000
+_STARTS_OF_SAMPLE: Final = 3
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class FitParameters:
         if chosen == "sample":
             given = default_sample_rows(d, k) if sample_rows is None else sample_rows
             sample_rows = min(n, check_whole("sample_rows", given, k))
-        starts = _check_starts(n_init, n if sample_rows is None else sample_rows)
+        starts = _check_starts(n_init, n, sample_rows)
         return cls(
             n_clusters=k,
             init=init if is_drawn else "array",
@@ -126,10 +127,11 @@ def _check_seeding(
     return "sample" if by_sample else "all"
 
 
-def _check_starts(n_init: int | Literal["auto"], rows: int) -> int:
-    """How many starts there are, over so many rows. Raises InvalidParameter."""
+def _check_starts(n_init: int | Literal["auto"], n: int, sample_rows: int | None) -> int:
+    """How many starts there are, from n rows or from a sample. Raises InvalidParameter."""
     if isinstance(n_init, str) and n_init == "auto":
-        return 10 if rows <= _ROWS_OF_TEN_STARTS else 1
+        rows, many = (n, 1) if sample_rows is None else (sample_rows, _STARTS_OF_SAMPLE)
+        return 10 if rows <= _ROWS_OF_TEN_STARTS else many
     return check_whole("n_init", n_init, 1)
 
 
