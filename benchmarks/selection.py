@@ -25,7 +25,7 @@ from kmeans_module.model_space import DISTANCES, Distance
 Select = Callable[[int], Selection]
 
 DIRECTIONS: Final = [
-    (k, d, noise) for k in (10, 20, 35, 50) for d in (256, 768) for noise in (1.0, 1.5)
+    (k, d, noise) for k in (10, 20, 35, 50) for d in (256, 768) for noise in (1.0, 1.5, 2.0, 3.0)
 ]
 NOISES: Final = [
     (kind, d, distance)

@@ -39,9 +39,14 @@ from .validation import check_choice, check_distinct, check_points, check_whole
 from .weighted_rows import WeightedRows, weigh
 
 #: A k stands out when its silhouette is so far above that of noise, also in standard deviations of
-#: the noise's...
+#: the noise's. The box is not the shape of a single cloud, and a silhouette tells shapes apart by a
+#: part of its own size, which deviations from draw to draw do not show...
 LEAST_EXCESS: Final = 0.04
 LEAST_DEVIATIONS: Final = 3.0
+
+#: ... so that where noise itself reaches little, as in hundreds of dimensions, as much again as it
+#: reaches and so many deviations are enough...
+DEVIATIONS_WHERE_NOISE_IS_LOW: Final = 10.0
 
 #: ... and when halves of the rows disagree on less than so many of its clusters: a cluster too many
 #: splits one at random, which costs about 1 / k of the agreement. Above ten clusters, rows that lie
@@ -105,6 +110,15 @@ class MeasuredK:
         if self.silhouette is None or self.noise_silhouette is None:
             return None
         return self.silhouette - self.noise_silhouette
+
+    @property
+    def is_above_noise(self) -> bool:
+        """Whether the silhouette is so far above that of noise that no shape explains it."""
+        if self.excess is None or self.noise_silhouette is None:
+            return False
+        deviation = self.noise_deviation or 0.0
+        twice = max(self.noise_silhouette, 0.0) + DEVIATIONS_WHERE_NOISE_IS_LOW * deviation
+        return self.excess >= max(LEAST_DEVIATIONS * deviation, min(LEAST_EXCESS, twice))
 
     @property
     def unsettled(self) -> float | None:
@@ -276,12 +290,7 @@ def suggest(measured: Sequence[MeasuredK]) -> tuple[int | None, str]:
     defined = [each for each in measured if each.excess is not None and each.stability is not None]
     if not defined:
         return None, "no k stands out: there are too few rows to measure any"
-    clear = [
-        each
-        for each in defined
-        if (each.excess or 0.0)
-        >= max(LEAST_EXCESS, LEAST_DEVIATIONS * (each.noise_deviation or 0.0))
-    ]
+    clear = [each for each in defined if each.is_above_noise]
     if not clear:
         best = max(defined, key=attrgetter("excess"))
         return None, (

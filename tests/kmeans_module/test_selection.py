@@ -57,6 +57,14 @@ def test_directions_of_embeddings_are_found(k: int, noise: float, seed: int) -> 
     assert found.suggestion == k
 
 
+def test_directions_in_noise_three_times_as_long_are_found() -> None:
+    rows = planted_directions(10, 256, 3.0, 2_000, 0)
+    found = select_k(rows, 10, 11, distance="cosine", n_init=2, resamples=4)
+    assert found.suggestion == 10
+    # The silhouette is nearer to that of noise than 0.04.
+    assert 0.02 < (found.measured[0].excess or 0) < 0.04
+
+
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 def test_on_noise_of_many_features_no_k_stands_out(distance: Distance) -> None:
     rows = np.random.default_rng(0).standard_normal((500, 256))
@@ -73,6 +81,7 @@ def test_n_init_is_the_number_of_starts_of_halves_of_the_rows_too(
     ) -> LloydResult:
         given = tuple(given)
         best = best_of_starts(given, run_start)
+        assert best.assignments is not None
         starts.setdefault(len(best.assignments), set()).add(len(given))
         return best
 
@@ -173,6 +182,28 @@ def test_of_many_clusters_rows_between_them_may_change_hands_and_of_few_less_tha
     assert suggest([dataclasses.replace(measured(40, 0.2, 0.1, 0.969), recovery=0.9)])[0] is None
     assert suggest([dataclasses.replace(measured(5, 0.2, 0.1, 0.941), recovery=0.9)])[0] == 5
     assert suggest([dataclasses.replace(measured(5, 0.2, 0.1, 0.939), recovery=0.9)])[0] is None
+
+
+@pytest.mark.parametrize(
+    ("noise", "deviation", "least"),
+    [
+        (0.3, 0.01, 0.04),  # Few features: 0.04...
+        (0.3, 0.02, 0.06),  # ... and three deviations.
+        (0.04, 0.0001, 0.04),
+        (0.006, 0.0003, 0.009),  # Noise reaches little: as much again, and ten deviations...
+        (-0.001, 0.0005, 0.005),  # ... of which the first is nothing below zero.
+        (0.006, 0.02, 0.06),
+    ],
+)
+def test_the_least_excess_is_a_part_of_a_silhouette_that_noise_reaches_where_that_is_low(
+    noise: float, deviation: float, least: float
+) -> None:
+    def suggests(excess: float) -> bool:
+        each = dataclasses.replace(measured(3, noise + excess, noise, 1), noise_deviation=deviation)
+        return suggest([each])[0] == 3
+
+    assert suggests(least + 1e-6)
+    assert not suggests(least - 1e-6)
 
 
 def test_a_range_that_makes_no_sense_is_refused() -> None:
