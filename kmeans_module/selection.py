@@ -126,14 +126,16 @@ class MeasuredK:
         return None if self.stability is None else self.k * (1 - self.stability)
 
     @property
-    def is_settled(self) -> bool:
-        """Whether halves of the rows agree on the clusters, and find each of them again."""
+    def unsettled_because(self) -> str | None:
+        """What is too low for halves of the rows to agree on each cluster; None where they do."""
         if self.stability is None:
-            return False
+            return "there is no stability"
+        least = 1 - max(MOST_UNSETTLED / self.k, SLIGHT_DISAGREEMENT)
+        if self.stability < least:
+            return f"stability {self.stability:.3f}, where {least:.3f} is asked for"
         if self.recovery is not None and self.recovery < LEAST_RECOVERY:
-            return False
-        disagreement = 1 - self.stability
-        return disagreement <= max(MOST_UNSETTLED / self.k, SLIGHT_DISAGREEMENT)
+            return f"recovery {self.recovery:.3f}, where {LEAST_RECOVERY:.3f} is asked for"
+        return None
 
 
 @dataclass(frozen=True)
@@ -298,14 +300,13 @@ def suggest(measured: Sequence[MeasuredK]) -> tuple[int | None, str]:
             f"and noise without clusters reaches {best.noise_silhouette:.3f} "
             f"(+/- {best.noise_deviation:.3f})"
         )
-    settled = [each for each in clear if each.is_settled]
+    settled = [each for each in clear if each.unsettled_because is None]
     if not settled:
         best = max(clear, key=attrgetter("excess"))
-        recovery = "" if best.recovery is None else f", recovery {best.recovery:.2f}"
         return None, (
             f"no k stands out: k = {best.k} has a silhouette above that of noise "
             f"({best.silhouette:.3f} against {best.noise_silhouette:.3f}), but halves of the rows "
-            f"do not agree on its clusters (stability {best.stability:.2f}{recovery})"
+            f"do not agree on its clusters ({best.unsettled_because})"
         )
     best = max(settled, key=attrgetter("k"))
     highest = max(settled, key=attrgetter("silhouette"))
