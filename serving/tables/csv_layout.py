@@ -329,31 +329,47 @@ def _show(cells: Sequence[str]) -> str:
 def _looks_headerless(
     names: Sequence[str], rows: Sequence[Sequence[str]], cells: CellReader
 ) -> bool:
-    """Whether the header looks like a row of values: above each number stands a number.
+    """Whether the header looks like a row of values: above each number stands a number, or nothing.
 
     Whole numbers at equal steps are names, as 0,1,2 are for an array and 2019,2020 for years; a
-    single one beside texts is such a name too, but where one of the texts comes again below.
+    single one beside texts is such a name too, but where one of the texts comes again below. Where
+    no name stands above row numbers, as data frames are written, the others are names.
     """
     fitting = [row for row in rows if len(row) == len(names)]
     if not fitting:
         return False
     columns = list(zip(*fitting, strict=True))
-    of_numbers = [
-        index
-        for index, column in enumerate(columns)
-        if any(map(cells.is_number, column))
-        and all(cells.is_number(cell) or cells.is_missing(cell) for cell in column)
-    ]
-    if not of_numbers or not all(cells.is_number(names[index]) for index in of_numbers):
+    if not names[0] and _counts_rows(columns[0]):
         return False
-    try:
-        numbers = [int(names[index]) for index in of_numbers]
-    except ValueError:
-        return True
+    of_numbers = [index for index, column in enumerate(columns) if _are_numbers(column, cells)]
+    above = [names[index] for index in of_numbers]
+    if not above or not all(cells.is_number(name) or cells.is_missing(name) for name in above):
+        return False
     texts = [index for index in range(len(names)) if index not in of_numbers and names[index]]
     if any(names[index] in {cell.strip(BLANKS) for cell in columns[index]} for index in texts):
         return True
+    values = [name for name in above if cells.is_number(name)]
+    try:
+        numbers = [int(name) for name in values]
+    except ValueError:
+        return True
+    if len(numbers) < len(above):
+        return bool(numbers) or not texts
     if len(numbers) == 1:
         return not texts
     steps = {later - earlier for earlier, later in pairwise(numbers)}
     return len(steps) > 1 or 0 in steps
+
+
+def _are_numbers(column: Sequence[str], cells: CellReader) -> bool:
+    """Whether some of the cells are numbers, and the others missing."""
+    return any(map(cells.is_number, column)) and all(
+        cells.is_number(cell) or cells.is_missing(cell) for cell in column
+    )
+
+
+def _counts_rows(column: Sequence[str]) -> bool:
+    """Whether the cells are row numbers, from 0 or 1, two at least."""
+    found = [cell.strip(BLANKS) for cell in column]
+    counts = ([str(first + place) for place in range(len(found))] for first in (0, 1))
+    return len(found) > 1 and found in list(counts)
