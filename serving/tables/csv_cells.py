@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .columns import BLANKS, MISSING_TEXTS, NO_VALUES, NUMBERS, ColumnKind
+from .csv_numbers import describe_other_marks, number_pattern
 from .reading_options import ReadingOptions
 from .table import Block
 
@@ -27,7 +28,7 @@ class CellReader:
     def __init__(self, options: ReadingOptions) -> None:
         self._options = options
         self.missing = (*MISSING_TEXTS, *(text.strip(BLANKS) for text in options.na_values))
-        self._number = _number_pattern(options)
+        self._number = number_pattern(options)
         self._number_text = re.compile(self._number)
         self._is_missing = _any_of(self.missing)
         found = [self._read(text) for text in options.na_values if self._number_text.match(text)]
@@ -79,19 +80,29 @@ class CellReader:
             return NUMBERS
         if not len(self.parse(present, BOOLEANS)[1]):
             return BOOLEANS
-        # The least of them: the first would depend on the order of the rows.
-        return text_kind(pc.min(present.take(pa.array(bad, pa.int64()))).as_py())
+        return self._text_kind(present, present.take(pa.array(bad, pa.int64())))
 
-    def holds_no_number(self, cells: "pa.Array[Any]") -> bytes | None:
-        """The first value, where none is a number and none is a boolean; otherwise None."""
+    def kind_without_numbers(self, cells: "pa.Array[Any]") -> ColumnKind | None:
+        """That of text, where no cell is a number and none is a boolean; otherwise None."""
         present = cells.filter(pc.invert(self.find_missing(cells)))
         if not len(present):
             return None
         kinds = (NUMBERS, BOOLEANS)
         if any(len(self.parse(present, kind)[1]) < len(present) for kind in kinds):
             return None
-        first: bytes = present[0].as_py()
-        return first
+        return self._text_kind(present, present)
+
+    def other_marks(self, cells: "pa.Array[Any]", cell: bytes) -> str:
+        """The options by which a cell and most cells of its column are numbers; mostly empty."""
+        return describe_other_marks(cells, self._options, cell)
+
+    def _text_kind(self, present: "pa.Array[Any]", texts: "pa.Array[Any]") -> ColumnKind:
+        """The kind of a column of text with these values, some of which are no numbers."""
+        # The least of them: the first would depend on the order of the rows.
+        least: bytes = pc.min(texts).as_py()
+        hint = describe_other_marks(present, self._options)
+        shown = repr(least[:40].decode(errors="surrogateescape"))
+        return ColumnKind(False, f"text ({shown}; {hint})" if hint else f"text ({shown})")
 
     def is_number(self, text: str) -> bool:
         """Whether a cell is a number, and no missing value."""
@@ -103,25 +114,6 @@ class CellReader:
     def _read(self, text: str) -> float:
         plain = text.strip(BLANKS).replace(self._options.thousands or "\0", "")
         return float(plain.replace(self._options.decimal, "."))
-
-
-def text_kind(cell: bytes) -> ColumnKind:
-    """The kind of a column with this text in it."""
-    return ColumnKind(False, f"text ({cell[:40].decode(errors='surrogateescape')!r})")
-
-
-def _number_pattern(options: ReadingOptions) -> str:
-    """What pyarrow's CSV reader takes for a number, with the marks of the options."""
-    whole = "[0-9]+"
-    if options.thousands is not None:
-        # Also lakhs, as in 12,34,567.
-        mark = re.escape(options.thousands)
-        whole = f"(?:[0-9]{{1,3}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}|[0-9]+)"
-    point = re.escape(options.decimal)
-    return (
-        rf"^[ \t]*[+-]?(?:(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
-        r"|(?:[iI][nN][fF](?:[iI][nN][iI][tT][yY])?|[nN][aA][nN]))[ \t]*$"
-    )
 
 
 def _any_of(texts: tuple[str, ...]) -> str:

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from .columns import NO_VALUES, NUMBERS, ColumnKind, require_columns, require_numbers
-from .csv_cells import BOOLEANS, FALSE_TEXTS, TRUE_TEXTS, CellReader, text_kind
+from .csv_cells import BOOLEANS, FALSE_TEXTS, TRUE_TEXTS, CellReader
 from .csv_layout import read_layout
 from .csv_quotes import QuoteWatcher
 from .csv_source import open_source
@@ -117,9 +117,9 @@ class CsvTable(Table):
         require_columns(self, [*columns, *keep])
         for batch in itertools.islice(self._text_batches(columns), 1):
             for column in columns:
-                text = self._cells.holds_no_number(batch.column(column))
-                if text is not None:
-                    require_numbers(self, column, text_kind(text))
+                kind = self._cells.kind_without_numbers(batch.column(column))
+                if kind is not None:
+                    require_numbers(self, column, kind)
 
     def with_widths(self, widths: Mapping[str, int]) -> Self:
         for column, width in widths.items():
@@ -230,7 +230,7 @@ class CsvTable(Table):
             cells = batch.column(column)
             points[whole, index], bad = self._cells.parse(cells, kinds[column])
             for place in bad.tolist():
-                reason = self._describe_bad(cells[place].as_py(), kinds[column])
+                reason = self._describe_bad(cells, cells[place].as_py(), kinds[column])
                 faults.setdefault(int(whole[place]), Fault(column, reason))
         if ragged:
             places = np.full(rows, -1)
@@ -249,10 +249,12 @@ class CsvTable(Table):
         has = f"the header has {expected}" if self.has_names else f"row 1 has {expected}"
         return Fault("", f"has {cells} cells, and {has}; quote cells that hold a {self._mark}")
 
-    def _describe_bad(self, cell: bytes, kind: ColumnKind) -> str:
+    def _describe_bad(self, cells: "pa.Array[Any]", cell: bytes, kind: ColumnKind) -> str:
         text = cell.decode(errors="surrogateescape")[:60]
         what = "true or false, as the rows before it have" if kind == BOOLEANS else "a number"
-        return f"{text!r} is not {what}; if it stands for a missing value, give --na-values"
+        hint = "" if kind == BOOLEANS else self._cells.other_marks(cells, cell)
+        mend = hint or "if it stands for a missing value, give --na-values"
+        return f"{text!r} is not {what}; {mend}"
 
     @property
     def _mark(self) -> str:

@@ -1,5 +1,6 @@
 """Files as people write them: each is read, or its error says what row 1 holds and what helps."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,66 @@ def test_names_that_are_numbers_are_names_where_they_may_be(tmp_path: Path, text
     assert select_features([table]).names == tuple(
         name for name in table.columns if name not in ("", "country", "label")
     )
+
+
+THOUSANDS = 'a,b\n"1,034.60",1\n946.30,2\n"1,034,567.5",3\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "hint"),
+    [
+        (THOUSANDS, {}, "numbers with a comma between thousands? give --thousands ','"),
+        ('a,b\n"-0,072",1\n"0,5",2\n', {}, "numbers with a decimal comma? give --decimal ','"),
+        ('a,b\n"0,072",1\n"0,500",2\n', {}, "numbers with a decimal comma? give --decimal ','"),
+        (
+            'a,b\n"1,034",1\n"2,500",2\n',
+            {},
+            "numbers with a decimal comma? give --decimal ','; numbers with a comma between "
+            "thousands? give --thousands ','",
+        ),
+        (
+            "a;b\n1.000,5;1\n2,5;3\n1.000.000;2\n",
+            {"delimiter": ";"},
+            "numbers with a decimal comma and a point between thousands? give --decimal ',' "
+            "--thousands '.'",
+        ),
+        (
+            "a;b\n1 000,5;1\n2,5;3\n",
+            {"delimiter": ";"},
+            "numbers with a decimal comma and a blank between thousands? give --decimal ',' "
+            "--thousands ' '",
+        ),
+        (
+            "a;b\n0.5;1\n2.5;3\n",
+            {"delimiter": ";", "decimal": ","},
+            "numbers with a decimal point? leave out --decimal",
+        ),
+        (
+            "a;b\n1,034.5;1\n2,034.5;3\n",
+            {"delimiter": ";", "decimal": ",", "thousands": "."},
+            "numbers with a comma between thousands? give --thousands ',' and leave out --decimal",
+        ),
+        ("a,b\nred,1\n2.5,2\n'1,5',3\n", {}, ""),
+    ],
+)
+def test_numbers_under_other_marks_are_named_with_the_option_that_reads_them(
+    tmp_path: Path, text: str, options: dict[str, Any], hint: str
+) -> None:
+    table = open_text(tmp_path, "rows.csv", text, **options)
+    assert table.kinds()["a"].holds.endswith(f"; {hint})" if hint else "')")
+    assert hint in select_features([table]).notes()[1]
+    assert hint in str(pytest.raises(ColumnMismatch, select_features, [table], ["b"]).value)
+    with pytest.raises(BadCell, match=f".* is not a number; .*{re.escape(hint)}"):
+        read_all(table, ["a"])
+
+
+def test_a_cell_under_other_marks_is_told_where_they_are_those_of_its_column(
+    tmp_path: Path,
+) -> None:
+    rows = "".join(f"{number}\n" for number in range(1, 50))
+    whole = open_text(tmp_path, "rows.tsv", f"a\n{rows}1,5\n")
+    with pytest.raises(BadCell, match=r"row 50 .* '1,5' is not a number; .* give --decimal ','"):
+        read_all(whole, ["a"])
+    broken = open_text(tmp_path, "rows.tsv", f"a\n{rows.replace('7', '.7')}1,5\n")
+    with pytest.raises(BadCell, match=r"'1,5' is not a number; if it stands for a missing value"):
+        read_all(broken, ["a"])

@@ -1,0 +1,101 @@
+"""What is a number in a cell of text, and by which marks cells that are none would be numbers."""
+
+import re
+from dataclasses import replace
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from .reading_options import ReadingOptions
+
+_COMMA: Final = (".", ",")
+
+#: The marks of decimals and of thousands that are tried, the simplest first.
+_MARKS: Final = (
+    *((".", None), (",", None), _COMMA, (",", ".")),
+    *((".", " "), (",", " "), (".", "'"), (",", "'")),
+)
+
+_WORDS: Final = {".": "point", ",": "comma", " ": "blank", "'": "quote"}
+
+#: What is a number by some of them, if not by all.
+_MARKED: Final = re.compile(rb"[ \t]*[+-]?[0-9][0-9., ']*(?:[eE][+-]?[0-9]+)?[ \t]*")
+
+#: The cells that are looked at.
+_SAMPLE: Final = 1000
+
+
+def number_pattern(options: ReadingOptions) -> str:
+    """What pyarrow's CSV reader takes for a number, with the marks of the options."""
+    whole = "[0-9]+"
+    if options.thousands is not None:
+        # Also lakhs, as in 12,34,567.
+        mark = re.escape(options.thousands)
+        whole = f"(?:[0-9]{{1,3}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}|[0-9]+)"
+    point = re.escape(options.decimal)
+    return (
+        rf"^[ \t]*[+-]?(?:(?:{whole}(?:{point}[0-9]*)?|{point}[0-9]+)(?:[eE][+-]?[0-9]+)?"
+        r"|(?:[iI][nN][fF](?:[iI][nN][iI][tT][yY])?|[nN][aA][nN]))[ \t]*$"
+    )
+
+
+def describe_other_marks(
+    cells: "pa.Array[Any]", options: ReadingOptions, cell: bytes | None = None
+) -> str:
+    """The options by which most of these binary cells are numbers; empty where none helps.
+
+    Args:
+        cells: those of a column, of which the first are looked at; a missing value is no number.
+        options: by which too few of them are numbers.
+        cell: one that is to be a number too.
+    """
+    if cell is not None and not _MARKED.fullmatch(cell):
+        return ""
+    sample = cells[:_SAMPLE]
+    best = max(len(sample) // 2, _count_numbers(sample, options))
+    # A comma may be either mark; what begins with 0 is of no thousands.
+    found: list[ReadingOptions] = []
+    for decimal, thousands in _MARKS:
+        other = replace(options, decimal=decimal, thousands=thousands)
+        if cell is not None and not re.match(number_pattern(other).encode(), cell):
+            continue
+        count = _count_numbers(sample, other)
+        if count > best:
+            found, best = [other], count
+        elif count == best and found and found[0].decimal == "," and (decimal, thousands) == _COMMA:
+            found += [other] * (not _begin_with_zero(sample))
+    return "; ".join(
+        f"numbers with {_describe_marks(other)}? {_describe_mend(other, options)}"
+        for other in found
+    )
+
+
+def _count_numbers(cells: "pa.Array[Any]", options: ReadingOptions) -> int:
+    return int(pc.sum(pc.match_substring_regex(cells, number_pattern(options))).as_py() or 0)
+
+
+def _begin_with_zero(cells: "pa.Array[Any]") -> bool:
+    return bool(pc.any(pc.match_substring_regex(cells, r"^[ \t]*[+-]?0,")).as_py())
+
+
+def _describe_marks(options: ReadingOptions) -> str:
+    words = [f"a decimal {_WORDS[options.decimal]}"] if options.decimal != "." else []
+    if options.thousands is not None:
+        words.append(f"a {_WORDS[options.thousands]} between thousands")
+    return " and ".join(words) or "a decimal point"
+
+
+def _describe_mend(wanted: ReadingOptions, given: ReadingOptions) -> str:
+    give, leave_out = [], []
+    for flag, mark, before, default in (
+        ("--decimal", wanted.decimal, given.decimal, "."),
+        ("--thousands", wanted.thousands, given.thousands, None),
+    ):
+        if mark == default != before:
+            leave_out.append(flag)
+        elif mark != before:
+            give.append(f"{flag} {mark!r}")
+    parts = [f"give {' '.join(give)}"] * bool(give)
+    parts += [f"leave out {' and '.join(leave_out)}"] * bool(leave_out)
+    return " and ".join(parts)
