@@ -108,6 +108,10 @@ class CellReader:
         """Whether a cell is a number, and no missing value."""
         return bool(self._number_text.match(text)) and text.strip(BLANKS) not in self.missing
 
+    def is_value(self, text: str) -> bool:
+        """Whether a cell is a number or a boolean."""
+        return self.is_number(text) or text.strip(BLANKS) in (*TRUE_TEXTS, *FALSE_TEXTS)
+
     def is_missing(self, text: str) -> bool:
         return text.strip(BLANKS) in self.missing
 

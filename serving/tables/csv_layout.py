@@ -6,6 +6,7 @@ with the option that reads it.
 
 import csv
 import io
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -105,6 +106,7 @@ def _with_header(start: _Start) -> CsvLayout:
     names = tuple(cell.strip(BLANKS) for cell in header.cells)
     rows = [record.cells for record in others]
     has_empty_end = False
+    cells = CellReader(start.options)
     if (title := _count_title_records(start)) or _is_padded_title(start, names, rows):
         raise UnreadableFile(f"{start.name}: {_describe_title(start, title or 1)}")
     if _is_seldom(len(names), rows):
@@ -112,9 +114,12 @@ def _with_header(start: _Start) -> CsvLayout:
             has_empty_end = True
         elif not names[-1] and all(len(row) == len(names) - 1 for row in rows):
             names = names[:-1]
+        elif _has_row_names(len(names), rows, cells):
+            names = ("", *names)
         else:
             raise UnreadableFile(f"{start.name}: {_describe_misfit(start)}")
-    cells = CellReader(start.options)
+    if texts := _find_texts_above_numbers(rows, cells):
+        raise UnreadableFile(f"{start.name}: {_describe_texts(start, texts)}")
     return CsvLayout(
         names,
         start.delimiter,
@@ -263,10 +268,12 @@ def _count_title_records(start: _Start) -> int:
     width = Counter(map(len, records)).most_common(1)[0][0]
     first = next(number for number, cells in enumerate(records) if len(cells) == width)
     below = records[first:]
+    cells = CellReader(start.options)
     is_title = (
-        all(len(cells) < width for cells in records[:first])
-        and sum(len(cells) == width for cells in below) >= (1 - _FEW) * len(below)
-        and _are_names(below[0], CellReader(start.options))
+        sum(len(record) == width for record in below) >= (1 - _FEW) * len(below)
+        and _are_names(below[0], cells)
+        # What is above may also be names and the end of their line.
+        and (len(records[0]) < width or any(map(cells.is_number, (below[1:] or [[]])[0])))
     )
     return first if is_title else 0
 
@@ -279,8 +286,37 @@ def _is_padded_title(start: _Start, names: Sequence[str], rows: Sequence[Sequenc
     return _are_names(rows[0], cells) and any(map(cells.is_number, rows[1]))
 
 
+def _has_row_names(width: int, rows: Sequence[Sequence[str]], cells: CellReader) -> bool:
+    """Whether each row begins with a name or a number of its own that has no name above it.
+
+    R writes tables so, when it is not told otherwise.
+    """
+    if not all(len(row) == width + 1 for row in rows):
+        return False
+    first = [row[0] for row in rows]
+    are_names = _are_names(first, cells) and len({*first}) == len(first)
+    has_numbers = all(any(map(cells.is_number, row[1:])) for row in rows)
+    return (are_names and has_numbers) or _counts_rows(first)
+
+
+def _find_texts_above_numbers(rows: Sequence[Sequence[str]], cells: CellReader) -> list[str]:
+    """The texts of row 1 above numbers, where no value is in it and each such column has a text.
+
+    So stand names below a title, and units below names.
+    """
+    first, *below = rows or [[]]
+    below = [row for row in below if len(row) == len(first)]
+    if len(below) < 2 or any(map(cells.is_value, first)):
+        return []
+    columns = list(zip(*below, strict=True))
+    texts = [
+        cell for cell, column in zip(first, columns, strict=True) if _are_numbers(column, cells)
+    ]
+    return texts if _are_names(texts, cells) else []
+
+
 def _are_names(row: Sequence[str], cells: CellReader) -> bool:
-    return not any(cells.is_number(cell) or cells.is_missing(cell) for cell in row)
+    return not any(cells.is_value(cell) or cells.is_missing(cell) for cell in row)
 
 
 def _describe_misfit(start: _Start) -> str:
@@ -305,7 +341,23 @@ def _describe_title(start: _Start, number: int) -> str:
     return (
         f"row 1 holds {_show(row)}, and the header is {_show(header)}; if the names of the columns "
         f"are {_show(names)}, give --skip-rows {start.records[number - 1].lines_after}"
+        f"{_comment_hint(header)}"
     )
+
+
+def _describe_texts(start: _Start, texts: Sequence[str]) -> str:
+    """How texts stand in row 1 where numbers are expected."""
+    header, row = (record.cells for record in start.records[:2])
+    marks = ",".join(dict.fromkeys(text.strip(BLANKS) for text in texts))
+    return (
+        f"row 1 holds {_show(row)} above numbers, and the header is {_show(header)}; if row 1 "
+        f"names the columns, give --skip-rows {start.records[0].lines_after}{_comment_hint(header)}; "
+        f"if it holds no values, as units, give --na-values {shlex.quote(marks)}"
+    )
+
+
+def _comment_hint(header: Sequence[str]) -> str:
+    return " or --comment '#'" if header[0].lstrip(BLANKS).startswith("#") else ""
 
 
 def _lines_to_skip(start: _Start) -> int:
@@ -348,17 +400,19 @@ def _looks_headerless(
     texts = [index for index in range(len(names)) if index not in of_numbers and names[index]]
     if any(names[index] in {cell.strip(BLANKS) for cell in columns[index]} for index in texts):
         return True
-    values = [name for name in above if cells.is_number(name)]
+    return not _may_be_names(above, cells, has_texts=bool(texts))
+
+
+def _may_be_names(above: Sequence[str], cells: CellReader, *, has_texts: bool) -> bool:
+    """Whether numbers and missing values, which stand above numbers, may be names."""
     try:
-        numbers = [int(name) for name in values]
+        numbers = [int(name) for name in above if cells.is_number(name)]
     except ValueError:
-        return True
-    if len(numbers) < len(above):
-        return bool(numbers) or not texts
-    if len(numbers) == 1:
-        return not texts
+        return False
+    if len(numbers) < len(above) or len(numbers) == 1:
+        return has_texts and len(numbers) in (0, len(above))
     steps = {later - earlier for earlier, later in pairwise(numbers)}
-    return len(steps) > 1 or 0 in steps
+    return len(steps) == 1 and 0 not in steps
 
 
 def _are_numbers(column: Sequence[str], cells: CellReader) -> bool:
