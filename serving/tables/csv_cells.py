@@ -56,6 +56,12 @@ class CellReader:
             if self._options.decimal != ".":
                 texts = pc.replace_substring(texts, self._options.decimal, ".")
             numbers = self.without_missing(_to_numpy(texts.cast(pa.float64())))
+            if np.isinf(numbers).any():
+                is_too_large = pc.and_(
+                    pa.array(np.isinf(numbers)), pc.match_substring_regex(cells, "[0-9]")
+                )
+                is_value = pc.and_not(is_value, is_too_large)
+                numbers = np.where(_to_numpy(is_too_large), np.nan, numbers)
         bad = pc.invert(pc.or_(is_value, self.find_missing(cells)))
         return numbers, np.flatnonzero(_to_numpy(bad))
 

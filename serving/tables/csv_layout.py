@@ -351,8 +351,8 @@ def _describe_texts(start: _Start, texts: Sequence[str]) -> str:
     marks = ",".join(dict.fromkeys(text.strip(BLANKS) for text in texts))
     return (
         f"row 1 holds {_show(row)} above numbers, and the header is {_show(header)}; if row 1 "
-        f"names the columns, give --skip-rows {start.records[0].lines_after}{_comment_hint(header)}; "
-        f"if it holds no values, as units, give --na-values {shlex.quote(marks)}"
+        f"names the columns, give --skip-rows {start.records[0].lines_after}"
+        f"{_comment_hint(header)}; if it holds no values, as units, give --na-values {shlex.quote(marks)}"
     )
 
 

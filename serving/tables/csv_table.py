@@ -28,6 +28,7 @@ from .csv_layout import read_layout
 from .csv_quotes import QuoteWatcher
 from .csv_source import open_source
 from .errors import ColumnMismatch, UnreadableFile
+from .messages import format_count
 from .reading_options import ReadingOptions
 from .record_batches import keep_columns, read_points
 from .table import Chunk, Fault, Table
@@ -182,6 +183,8 @@ class CsvTable(Table):
                 faults: dict[int, Fault] = {}
                 kept = keep_columns(picked, self.column_types(keep), faults)
                 points = read_points(picked, dict.fromkeys(columns, 1), pa.float64(), faults)
+                if np.isinf(points).any():
+                    raise pa.ArrowInvalid("the text tells which numbers are too large")
                 yield Chunk(self._cells.without_missing(points), kept, faults)
 
     def place(self, row: int) -> str:
@@ -240,17 +243,26 @@ class CsvTable(Table):
 
     def _ragged_fault(self, cells: int) -> Fault:
         expected = len(self.columns)
+        has = f"has {format_count(cells, 'cell')}"
         if self._empty_end and cells == expected:
             return Fault(
                 "",
-                f"has {cells} cells, and each row has {cells + 1}, the last of them empty; add a "
+                f"{has}, and each row has {cells + 1}, the last of them empty; add a "
                 f"{self._mark} at its end",
             )
-        has = f"the header has {expected}" if self.has_names else f"row 1 has {expected}"
-        return Fault("", f"has {cells} cells, and {has}; quote cells that hold a {self._mark}")
+        # R's row names have no name in the header.
+        origin = "the header" if self.has_names and self.columns[0] else "row 1"
+        mend = (
+            f"quote cells that hold a {self._mark}"
+            if cells > expected
+            else "write a cell for each column, an empty one where a value is missing"
+        )
+        return Fault("", f"{has}, and {origin} has {expected}; {mend}")
 
     def _describe_bad(self, cells: "pa.Array[Any]", cell: bytes, kind: ColumnKind) -> str:
         text = cell.decode(errors="surrogateescape")[:60]
+        if kind == NUMBERS and self._cells.is_number(text):
+            return f"{text!r} is more than float64 can hold; mend it, or write it as missing (NA)"
         what = "true or false, as the rows before it have" if kind == BOOLEANS else "a number"
         hint = "" if kind == BOOLEANS else self._cells.other_marks(cells, cell)
         mend = hint or "if it stands for a missing value, give --na-values"

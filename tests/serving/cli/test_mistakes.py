@@ -75,7 +75,7 @@ MISTAKES = [
     (TRAIN.format("title.csv"), ["title.csv", "row 1 holds 'a', 'b'", "--skip-rows 1"]),
     (TRAIN.format("headerless.csv"), ["headerless.csv", "(0.5, 1.5, x)", "--no-header"]),
     (TRAIN.format("latin.csv"), ["latin.csv", "not UTF-8", "save the file"]),
-    (TRAIN.format("ragged.csv"), ["ragged.csv", "row 2 (line 3)", "1 cells", "has 2"]),
+    (TRAIN.format("ragged.csv"), ["ragged.csv", "row 2 (line 3)", "1 cell,", "has 2"]),
     (TRAIN.format("twice.csv"), ["twice.csv", "columns 1 and 3", "'a'", "rename"]),
     (TRAIN.format("names.csv"), ["names.csv", "no column holds numbers", "text ('ann')"]),
     (TRAIN.format("missing.csv"), ["missing.csv", "each of the 2 rows", "--columns"]),

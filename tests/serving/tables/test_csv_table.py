@@ -219,7 +219,12 @@ def test_a_header_alone_is_a_table_without_rows(tmp_path: Path, content: bytes) 
         (b"a;b\n1;2\n", UnreadableFile, ["one column, 'a;b'", "';' separates", "--delimiter ';'"]),
         (b"a\tb\n1\t2\n", UnreadableFile, ["separates its columns", "--delimiter tab"]),
         (b"a,b,a\n1,2,3\n", ColumnMismatch, ["columns 1 and 3", "'a'", "rename"]),
-        (b"a,b\n1,2\n3\n", BadCell, ["row 2 (line 3)", "has 1 cells", "header has 2"]),
+        (
+            b"a,b\n1,2\n3\n",
+            BadCell,
+            ["row 2 (line 3)", "has 1 cell, ", "header has 2; write a cell"],
+        ),
+        (b"a,b\n1,2\n3,-1e400\n", BadCell, ["row 2 (line 3), column 'b': '-1e400' is more than"]),
         (b"a,b\n1,2\n\n3,4,5\n", BadCell, ["row 2 (line 4)", "has 3 cells", "quote"]),
         (b"a,b\n1,2\n\xff,4\n", BadCell, ["row 2 (line 3)", "column 'a'", r"\udcff"]),
         (b'"a,b\n1,2\n', UnreadableFile, ["the header is not CSV", "is a quote not closed?"]),
@@ -330,9 +335,10 @@ def test_a_bad_cell_of_a_csv_file_is_a_fault_of_its_row_alone(
     for at, row in enumerate(rows[start:]):
         if len(row) != 2:
             assert faults[at].column == ""
-            assert f"has {len(row)} cells" in faults[at].reason
+            assert f"has {len(row)} cell" in faults[at].reason
+            assert ("quote" if len(row) > 2 else "write a cell") in faults[at].reason
             continue
-        bad = [i for i, cell in enumerate(row) if cell in ("oops", "1,5", "é")]
+        bad = [i for i, cell in enumerate(row) if cell in ("oops", "1,5", "é", "1e999")]
         if bad:
             assert faults[at].column == "xy"[bad[0]]
             assert repr(row[bad[0]]) in faults[at].reason
