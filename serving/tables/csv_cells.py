@@ -18,7 +18,11 @@ BOOLEANS: Final = ColumnKind(True, "booleans")
 TRUE_TEXTS: Final = ("true", "True", "TRUE")
 FALSE_TEXTS: Final = ("false", "False", "FALSE")
 
-#: A column of which so many values are numbers is taken for numbers.
+#: The values of a column of booleans: 1 and 0 may stand beside the texts.
+BOOLEAN_TRUES: Final = (*TRUE_TEXTS, "1")
+BOOLEAN_FALSES: Final = (*FALSE_TEXTS, "0")
+
+#: A column of which so many values are numbers, or booleans, is taken for them.
 _MOSTLY: Final = 0.9
 
 
@@ -42,7 +46,7 @@ class CellReader:
         if kind == BOOLEANS:
             is_true, is_false = (
                 pc.match_substring_regex(cells, _any_of(texts))
-                for texts in (TRUE_TEXTS, FALSE_TEXTS)
+                for texts in (BOOLEAN_TRUES, BOOLEAN_FALSES)
             )
             is_value = pc.or_(is_true, is_false)
             found = pc.if_else(is_value, is_true, pa.scalar(None, pa.bool_()))
@@ -82,10 +86,10 @@ class CellReader:
         if not len(present):
             return NO_VALUES
         bad = self.parse(present, NUMBERS)[1]
-        if len(present) - len(bad) >= _MOSTLY * len(present):
-            return NUMBERS
-        if not len(self.parse(present, BOOLEANS)[1]):
-            return BOOLEANS
+        numbers = len(present) - len(bad)
+        booleans = len(present) - len(self.parse(present, BOOLEANS)[1])
+        if max(numbers, booleans) >= _MOSTLY * len(present):
+            return NUMBERS if numbers >= booleans else BOOLEANS
         return self._text_kind(present, present.take(pa.array(bad, pa.int64())))
 
     def kind_without_numbers(self, cells: "pa.Array[Any]") -> ColumnKind | None:

@@ -348,11 +348,11 @@ def _describe_title(start: _Start, number: int) -> str:
 def _describe_texts(start: _Start, texts: Sequence[str]) -> str:
     """How texts stand in row 1 where numbers are expected."""
     header, row = (record.cells for record in start.records[:2])
-    marks = ",".join(dict.fromkeys(text.strip(BLANKS) for text in texts))
+    marks = shlex.quote(",".join(dict.fromkeys(text.strip(BLANKS) for text in texts)))
     return (
         f"row 1 holds {_show(row)} above numbers, and the header is {_show(header)}; if row 1 "
         f"names the columns, give --skip-rows {start.records[0].lines_after}"
-        f"{_comment_hint(header)}; if it holds no values, as units, give --na-values {shlex.quote(marks)}"
+        f"{_comment_hint(header)}; if it holds no values, as units, give --na-values {marks}"
     )
 
 

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from .columns import NO_VALUES, NUMBERS, ColumnKind, require_columns, require_numbers
-from .csv_cells import BOOLEANS, FALSE_TEXTS, TRUE_TEXTS, CellReader
+from .csv_cells import BOOLEAN_FALSES, BOOLEAN_TRUES, BOOLEANS, CellReader
 from .csv_layout import read_layout
 from .csv_quotes import QuoteWatcher
 from .csv_source import open_source
@@ -261,9 +261,9 @@ class CsvTable(Table):
 
     def _describe_bad(self, cells: "pa.Array[Any]", cell: bytes, kind: ColumnKind) -> str:
         text = cell.decode(errors="surrogateescape")[:60]
-        if kind == NUMBERS and self._cells.is_number(text):
+        if kind != BOOLEANS and self._cells.is_number(text):
             return f"{text!r} is more than float64 can hold; mend it, or write it as missing (NA)"
-        what = "true or false, as the rows before it have" if kind == BOOLEANS else "a number"
+        what = "true or false, as most of its column are" if kind == BOOLEANS else "a number"
         hint = "" if kind == BOOLEANS else self._cells.other_marks(cells, cell)
         mend = hint or "if it stands for a missing value, give --na-values"
         return f"{text!r} is not {what}; {mend}"
@@ -324,8 +324,8 @@ class CsvTable(Table):
                         include_columns=list(types),
                         column_types=dict(types),
                         null_values=list(self._cells.missing),
-                        true_values=list(TRUE_TEXTS),
-                        false_values=list(FALSE_TEXTS),
+                        true_values=list(BOOLEAN_TRUES),
+                        false_values=list(BOOLEAN_FALSES),
                         strings_can_be_null=False,
                         decimal_point=self._options.decimal,
                         check_utf8=False,

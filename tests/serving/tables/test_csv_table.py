@@ -144,6 +144,9 @@ COLUMNS: Final = {
     "text": ["red", "3", *["4"] * 16, "blue", "-inf?"],
     "boolean": ["true", "FALSE", *["True"] * 17, ""],
     "mixed": ["true", "1", *["false"] * 18],
+    "halves": ["true", "1", *["false", "0"] * 9],
+    "boolean_error": ["maybe", "2", *["false", "1"] * 9],
+    "boolean_text": ["maybe", "2", "no", *["false"] * 17],
     "nothing": ["", "NaN", *["NA"] * 18],
     "": ["1"] * 20,
 }
@@ -164,12 +167,16 @@ def test_a_column_is_what_its_values_are_in_any_order_of_rows(
         "typing_error": True,
         "text": False,
         "boolean": True,
-        "mixed": False,
+        "mixed": True,
+        "halves": True,
+        "boolean_error": True,
+        "boolean_text": False,
         "nothing": None,
         "": False,
     }
     assert kinds["text"].holds in ("text ('red')", "text ('blue')", "text ('-inf?')")
-    assert kinds["boolean"].holds == "booleans"
+    for name in ("boolean", "mixed", "halves", "boolean_error"):
+        assert kinds[name].holds == "booleans"
     assert kinds["nothing"].holds == "no values"
 
 
@@ -179,13 +186,14 @@ def test_booleans_are_one_and_zero_in_a_column_of_booleans_and_nowhere_else(
     # A block that ends before the row that contradicts.
     monkeypatch.setattr(csv_table, "_BLOCK_BYTES", 24)
     rows = [["True", "1"], ["false", "0"], ["", "NA"], ["TRUE", "2"]]
-    table = CsvTable(write_csv(tmp_path / "rows.csv", ["a", "b"], rows))
+    ones = [["1", "7"], [" 0", "8"]]
+    table = CsvTable(write_csv(tmp_path / "rows.csv", ["a", "b"], rows + ones))
     np.testing.assert_array_equal(
-        read_all(table, ["a", "b"]), [[1, 1], [0, 0], [np.nan] * 2, [1, 2]]
+        read_all(table, ["a", "b"]), [[1, 1], [0, 0], [np.nan] * 2, [1, 2], [1, 7], [0, 8]]
     )
     for mixed_rows, words in (
         ([*rows, ["yes", "3"]], "column 'a': 'yes' is not true or false"),
-        ([*rows, ["1", "3"]], "column 'a': '1' is not true or false"),
+        ([*rows, ["2", "3"]], "column 'a': '2' is not true or false"),
         ([*rows, ["true", "false"]], "column 'b': 'false' is not a number"),
     ):
         mixed = CsvTable(write_csv(tmp_path / "rows.csv", ["a", "b"], mixed_rows))
