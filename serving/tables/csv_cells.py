@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from .columns import BLANKS, MISSING_TEXTS, NO_VALUES, NUMBERS, ColumnKind
-from .csv_numbers import describe_other_marks, number_pattern
+from .csv_numbers import describe_other_marks, look_like_vectors, number_pattern
 from .reading_options import ReadingOptions
 from .table import Block
 
@@ -110,7 +110,10 @@ class CellReader:
         """The kind of a column of text with these values, some of which are no numbers."""
         # The least of them: the first would depend on the order of the rows.
         least: bytes = pc.min(texts).as_py()
-        hint = describe_other_marks(present, self._options)
+        if look_like_vectors(present):
+            hint = "it looks like vectors: write them to Parquet or JSON lines, which keep them"
+        else:
+            hint = describe_other_marks(present, self._options)
         shown = repr(least[:40].decode(errors="surrogateescape"))
         return ColumnKind(False, f"text ({shown}; {hint})" if hint else f"text ({shown})")
 

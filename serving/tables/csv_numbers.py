@@ -1,4 +1,4 @@
-"""What is a number in a cell of text, and by which marks cells that are none would be numbers."""
+"""What is a number in a cell of text, and what cells that are none seem to hold instead."""
 
 import re
 from dataclasses import replace
@@ -21,6 +21,10 @@ _WORDS: Final = {".": "point", ",": "comma", " ": "blank", "'": "quote"}
 
 #: What is a number by some of them, if not by all.
 _MARKED: Final = re.compile(rb"[ \t]*[+-]?[0-9][0-9., ']*(?:[eE][+-]?[0-9]+)?[ \t]*")
+
+#: Numbers in brackets with commas or blanks between them, in lines too, and shortened or not.
+_NUMBERS: Final = r"[-+.0-9eEnaif,\s]*[0-9][-+.0-9eEnaif,\s]*"
+_VECTOR: Final = rf"^\s*(?:array)?(?:\(?\[{_NUMBERS}\]\)?|\({_NUMBERS}\))\s*$"
 
 #: The cells that are looked at.
 _SAMPLE: Final = 1000
@@ -71,12 +75,23 @@ def describe_other_marks(
     )
 
 
+def look_like_vectors(cells: "pa.Array[Any]") -> bool:
+    """Whether most of these binary cells are numbers in brackets, as arrays and lists are shown."""
+    sample = cells[:_SAMPLE]
+    return 2 * _count_matches(sample, _VECTOR) > len(sample)
+
+
 def _count_numbers(cells: "pa.Array[Any]", options: ReadingOptions) -> int:
-    return int(pc.sum(pc.match_substring_regex(cells, number_pattern(options))).as_py() or 0)
+    return _count_matches(cells, number_pattern(options))
+
+
+def _count_matches(cells: "pa.Array[Any]", pattern: str) -> int:
+    found: Any = pc.match_substring_regex(cells, pattern)
+    return int(found.true_count)
 
 
 def _begin_with_zero(cells: "pa.Array[Any]") -> bool:
-    return bool(pc.any(pc.match_substring_regex(cells, r"^[ \t]*[+-]?0,")).as_py())
+    return _count_matches(cells, r"^[ \t]*[+-]?0,") > 0
 
 
 def _describe_marks(options: ReadingOptions) -> str:

@@ -279,3 +279,23 @@ def test_a_text_in_row_1_is_no_title_and_no_unit_where_a_value_stands_beside_it(
     tmp_path: Path, text: str, options: dict[str, Any]
 ) -> None:
     assert open_text(tmp_path, "rows.csv", text, **options).columns == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("cells", "is_vector"),
+    [
+        (["[0.1, -2e-05]", "[3, 4.5]"], True),
+        (["[0.1 0.2 ... 0.5\n 0.6]", "[ 1.  nan]"], True),
+        (["(1, 2)", "(3, 4)"], True),
+        (["array([1., 2.])", "[1]"], True),
+        (["[a, b]", "[c, d]"], False),
+        (["(0.5, 1.0]", "(1.0, 1.5]"], False),
+        (["[0.1, 0.2]", "x", "y"], False),
+    ],
+)
+def test_vectors_that_are_written_as_text_are_told_with_the_files_that_keep_them(
+    tmp_path: Path, cells: list[str], is_vector: bool
+) -> None:
+    rows = "".join(f'"{cell}",{place}.5\n' for place, cell in enumerate(cells))
+    note = select_features([open_text(tmp_path, "rows.csv", f"v,x\n{rows}")]).notes()[1]
+    assert ("it looks like vectors: write them to Parquet or JSON lines" in note) == is_vector
