@@ -114,7 +114,7 @@ class CellReader:
             hint = "it looks like vectors: write them to Parquet or JSON lines, which keep them"
         else:
             hint = describe_other_marks(present, self._options)
-        shown = repr(least[:40].decode(errors="surrogateescape"))
+        shown = show_cell(least, 40)
         return ColumnKind(False, f"text ({shown}; {hint})" if hint else f"text ({shown})")
 
     def is_number(self, text: str) -> bool:
@@ -131,6 +131,14 @@ class CellReader:
     def _read(self, text: str) -> float:
         plain = text.strip(BLANKS).replace(self._options.thousands or "\0", "")
         return float(plain.replace(self._options.decimal, "."))
+
+
+def show_cell(cell: bytes, length: int) -> str:
+    """The first so many characters, in quotes; as bytes, which begin with b, where not UTF-8."""
+    try:
+        return repr(cell.decode()[:length])
+    except UnicodeDecodeError:
+        return f"{cell[:length]!r}, which is not UTF-8"
 
 
 def _any_of(texts: tuple[str, ...]) -> str:

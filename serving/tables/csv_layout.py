@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import BinaryIO, Final
 
 from .columns import BLANKS
-from .csv_cells import CellReader
+from .csv_cells import CellReader, show_cell
 from .errors import UnreadableFile
 from .messages import format_count
 from .reading_options import DELIMITERS, ReadingOptions
@@ -94,8 +94,7 @@ def read_layout(
         # What is not UTF-8, the file was opened to give as surrogates.
         if options.has_header and any("\udc80" <= character <= "\udcff" for character in text):
             raise UnreadableFile(
-                f"{name}: the header is not UTF-8 text ({text[:60]!r}); "
-                "save the file as CSV in UTF-8"
+                f"{name}: the header holds {_show_text(text, 60)}; save the file as CSV in UTF-8"
             )
     _refuse_other_delimiter(start)
     return _without_header(start) if not options.has_header else _with_header(start)
@@ -250,8 +249,8 @@ def _refuse_other_delimiter(start: _Start) -> None:
         return
     what = "the header is one column" if start.options.has_header else "row 1 is one cell"
     raise UnreadableFile(
-        f"{start.name}: {what}, {first[0][:60]!r}; if {other!r} separates its columns, give "
-        f"--delimiter {_DELIMITER_WORDS.get(other, repr(other))}"
+        f"{start.name}: {what}, {_show_text(first[0], 60)}; if {other!r} separates its columns, "
+        f"give --delimiter {_DELIMITER_WORDS.get(other, repr(other))}"
     )
 
 
@@ -374,8 +373,13 @@ def _lines_to_skip(start: _Start) -> int:
 
 def _show(cells: Sequence[str]) -> str:
     """The first cells, shortened."""
-    shown = ", ".join(repr(cell[:30]) for cell in cells[:4])
+    shown = ", ".join(_show_text(cell, 30) for cell in cells[:4])
     return f"{shown}, ..." if len(cells) > 4 else shown
+
+
+def _show_text(text: str, length: int) -> str:
+    """Text as the file was opened to give it, where it is not UTF-8."""
+    return show_cell(text.encode("utf-8", "surrogateescape"), length)
 
 
 def _looks_headerless(

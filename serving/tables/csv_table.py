@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from .columns import NO_VALUES, NUMBERS, ColumnKind, require_columns, require_numbers
-from .csv_cells import BOOLEAN_FALSES, BOOLEAN_TRUES, BOOLEANS, CellReader
+from .csv_cells import BOOLEAN_FALSES, BOOLEAN_TRUES, BOOLEANS, CellReader, show_cell
 from .csv_layout import read_layout
 from .csv_quotes import QuoteWatcher
 from .csv_source import open_source
@@ -260,13 +260,15 @@ class CsvTable(Table):
         return Fault("", f"{has}, and {origin} has {expected}; {mend}")
 
     def _describe_bad(self, cells: "pa.Array[Any]", cell: bytes, kind: ColumnKind) -> str:
-        text = cell.decode(errors="surrogateescape")[:60]
-        if kind != BOOLEANS and self._cells.is_number(text):
-            return f"{text!r} is more than float64 can hold; mend it, or write it as missing (NA)"
+        shown = show_cell(cell, 60)
+        if kind != BOOLEANS and self._cells.is_number(cell.decode(errors="replace")):
+            return f"{shown} is more than float64 can hold; mend it, or write it as missing (NA)"
+        if shown.startswith("b"):
+            return f"{shown}; save the file as CSV in UTF-8"
         what = "true or false, as most of its column are" if kind == BOOLEANS else "a number"
         hint = "" if kind == BOOLEANS else self._cells.other_marks(cells, cell)
         mend = hint or "if it stands for a missing value, give --na-values"
-        return f"{text!r} is not {what}; {mend}"
+        return f"{shown} is not {what}; {mend}"
 
     @property
     def _mark(self) -> str:
@@ -340,10 +342,10 @@ class CsvTable(Table):
                 return
             self._check_quotes()  # says more of one that is not closed
             if isinstance(error, pa.ArrowInvalid) and (row := _RAGGED.search(str(error))):
+                reason = self._ragged_fault(int(row[3])).reason
                 raise UnreadableFile(
-                    f"{self.name}: row {row[1]} has {row[3]} cells, the header has "
-                    f"{row[2]}, and what is in it is not UTF-8 text; quote cells that hold a "
-                    f"{self._mark}, and save the file as CSV in UTF-8"
+                    f"{self.name}: row {row[1]} {reason}, and save the file as CSV in UTF-8: what is "
+                    "in the row is none"
                 ) from None
             raise self._unreadable_error(error) from None
 

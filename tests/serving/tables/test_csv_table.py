@@ -214,6 +214,9 @@ def test_a_header_alone_is_a_table_without_rows(tmp_path: Path, content: bytes) 
     assert {kind.is_numeric for kind in table.kinds().values()} == {None}
 
 
+NOT_UTF8: Final = r"b'\xff', which is not UTF-8; save the file as CSV in UTF-8"
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "words"),
     [
@@ -221,9 +224,14 @@ def test_a_header_alone_is_a_table_without_rows(tmp_path: Path, content: bytes) 
         (
             "größe\n1\n".encode("latin-1"),
             UnreadableFile,
-            ["rows.csv", "not UTF-8", "save the file"],
+            ["rows.csv: the header holds b'gr\\xf6\\xdfe', which is not UTF-8; save the file"],
         ),
         ("a,b\n1,2\n".encode("utf-16"), UnreadableFile, ["not UTF-8"]),
+        (
+            b"a,b\n1,2,\xe9\n",
+            UnreadableFile,
+            [r"row 1 has 3 cells ('1', '2', b'\xe9', which is not"],
+        ),
         (b"a;b\n1;2\n", UnreadableFile, ["one column, 'a;b'", "';' separates", "--delimiter ';'"]),
         (b"a\tb\n1\t2\n", UnreadableFile, ["separates its columns", "--delimiter tab"]),
         (b"a,b,a\n1,2,3\n", ColumnMismatch, ["columns 1 and 3", "'a'", "rename"]),
@@ -234,7 +242,7 @@ def test_a_header_alone_is_a_table_without_rows(tmp_path: Path, content: bytes) 
         ),
         (b"a,b\n1,2\n3,-1e400\n", BadCell, ["row 2 (line 3), column 'b': '-1e400' is more than"]),
         (b"a,b\n1,2\n\n3,4,5\n", BadCell, ["row 2 (line 4)", "has 3 cells", "quote"]),
-        (b"a,b\n1,2\n\xff,4\n", BadCell, ["row 2 (line 3)", "column 'a'", r"\udcff"]),
+        (b"a,b\n1,2\n\xff,4\n", BadCell, ["row 2 (line 3)", "'a'", NOT_UTF8]),
         (b'"a,b\n1,2\n', UnreadableFile, ["the header is not CSV", "is a quote not closed?"]),
         (b'a,b\n1,2\n3,"4\n5,6\n', UnreadableFile, ["row 2 (after line 2)", "quote not closed"]),
         (b'a,b\n1,2\n3,"' + b"4\n" * 3_000_000, UnreadableFile, ["row 2 (after line 2)", "quote"]),
@@ -301,8 +309,13 @@ def test_a_quote_within_a_cell_that_does_not_begin_with_one_is_text(tmp_path: Pa
 
 def test_text_that_is_not_utf8_in_a_column_that_is_not_used_does_no_harm(tmp_path: Path) -> None:
     table = written(tmp_path / "rows.csv", "name,a\nJörg,1\n".encode("latin-1"))
-    assert table.kinds()["name"].is_numeric is False
+    assert table.kinds()["name"].holds == r"text (b'J\xf6rg', which is not UTF-8)"
     np.testing.assert_array_equal(read_all(table, ["a"]), [[1]])
+
+
+def test_text_that_is_cut_for_a_message_is_cut_between_characters(tmp_path: Path) -> None:
+    table = written(tmp_path / "rows.csv", f"name,a\n{'x' * 39}éé,1\n".encode())
+    assert table.kinds()["name"].holds == f"text ('{'x' * 39}é')"
 
 
 def test_a_column_that_is_not_there_is_named_beside_the_nearest(tmp_path: Path) -> None:
@@ -364,8 +377,8 @@ def test_a_ragged_row_that_is_not_utf8_is_one_line_and_prints_nothing_else(
     with pytest.raises(UnreadableFile) as refused:
         deque(CsvTable(file).chunks(["a"]), maxlen=0)
     assert str(refused.value) == (
-        f"{file}: row 2 has 3 cells, the header has 2, and what is in it is not UTF-8 text; "
-        "quote cells that hold a comma, and save the file as CSV in UTF-8"
+        f"{file}: row 2 has 3 cells, and the header has 2; quote cells that hold a comma, and save "
+        "the file as CSV in UTF-8: what is in the row is none"
     )
     assert capfd.readouterr().err == ""
 
