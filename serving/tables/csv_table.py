@@ -344,8 +344,8 @@ class CsvTable(Table):
             if isinstance(error, pa.ArrowInvalid) and (row := _RAGGED.search(str(error))):
                 reason = self._ragged_fault(int(row[3])).reason
                 raise UnreadableFile(
-                    f"{self.name}: row {row[1]} {reason}, and save the file as CSV in UTF-8: what is "
-                    "in the row is none"
+                    f"{self.name}: row {row[1]} {reason}, and save the file as CSV in UTF-8: "
+                    "what is in the row is none"
                 ) from None
             raise self._unreadable_error(error) from None
 

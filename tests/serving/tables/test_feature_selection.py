@@ -83,10 +83,10 @@ def test_a_file_without_numbers_says_what_its_columns_hold(tmp_path: Path) -> No
 
 
 def test_what_a_fit_takes_and_leaves_out_is_a_line_each(tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "rows.csv", ["2", "", "1"], [[7, 1, "x"]])
+    path = write_csv(tmp_path / "rows.csv", ["3", "", "2", "1"], [[7, "y", "x", 8]])
     assert select_features([open_table(path)]).notes() == [
-        "took 1 numeric column: 2",
-        "left out 2 columns ((unnamed): a column without a name, 1: text ('x'))",
+        "took 2 numeric columns: 3, 1",
+        "left out 2 columns ((unnamed): a column without a name, 2: text ('x'))",
         "warning: the names of the columns are numbers; has the file no header?",
     ]
 
