@@ -85,12 +85,13 @@ class CellReader:
         present = cells.filter(pc.invert(self.find_missing(cells)))
         if not len(present):
             return NO_VALUES
-        bad = self.parse(present, NUMBERS)[1]
-        numbers = len(present) - len(bad)
+        # One that is too large is a number too.
+        is_number: Any = pc.match_substring_regex(present, self._number)
+        numbers = is_number.true_count
         booleans = len(present) - len(self.parse(present, BOOLEANS)[1])
         if max(numbers, booleans) >= _MOSTLY * len(present):
             return NUMBERS if numbers >= booleans else BOOLEANS
-        return self._text_kind(present, present.take(pa.array(bad, pa.int64())))
+        return self._text_kind(present, present.filter(pc.invert(is_number)))
 
     def kind_without_numbers(self, cells: "pa.Array[Any]") -> ColumnKind | None:
         """That of text, where no cell is a number and none is a boolean; otherwise None."""
@@ -100,7 +101,7 @@ class CellReader:
         kinds = (NUMBERS, BOOLEANS)
         if any(len(self.parse(present, kind)[1]) < len(present) for kind in kinds):
             return None
-        return self._text_kind(present, present)
+        return self._text_kind(present, present[:1])
 
     def other_marks(self, cells: "pa.Array[Any]", cell: bytes) -> str:
         """The options by which a cell and most cells of its column are numbers; mostly empty."""

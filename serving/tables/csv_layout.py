@@ -299,7 +299,7 @@ def _has_row_names(width: int, rows: Sequence[Sequence[str]], cells: CellReader)
 
 
 def _find_texts_above_numbers(rows: Sequence[Sequence[str]], cells: CellReader) -> list[str]:
-    """The texts of row 1 above numbers, where no value is in it and each such column has a text.
+    """The texts of row 1 above numbers, where no number and no boolean is in it.
 
     So stand names below a title, and units below names.
     """
@@ -308,10 +308,10 @@ def _find_texts_above_numbers(rows: Sequence[Sequence[str]], cells: CellReader) 
     if len(below) < 2 or any(map(cells.is_value, first)):
         return []
     columns = list(zip(*below, strict=True))
-    texts = [
+    above = [
         cell for cell, column in zip(first, columns, strict=True) if _are_numbers(column, cells)
     ]
-    return texts if _are_names(texts, cells) else []
+    return [cell for cell in above if not cells.is_missing(cell)]
 
 
 def _are_names(row: Sequence[str], cells: CellReader) -> bool:

@@ -83,6 +83,7 @@ TEXTS = ["row 1 holds 'a', 'b' above numbers, and the header is"]
         ("rows.csv", "My title, of May\na,b\n1,2\n3,4\n", [*TEXTS, "names the columns, give --sk"]),
         ("rows.csv", "My title, May,\na,b\n1,2\n3,4\n", ["'a', 'b', give --skip-rows 1"]),
         ("rows.csv", "kilo,centi\na,b\n1,\n3,4\n", [*TEXTS, "units, give --na-values a,b"]),
+        ("rows.csv", "h,w\nkg,\n1,2\n3,4\n", ["units, give --na-values kg"]),
         ("rows.csv", "h,kind,w\na a,x,b\n1,x,2\n3,y,4\n", ["units, give --na-values 'a a,b'"]),
         ("rows.csv", "# by me\na,b\n1,2\n3,4\n", ["give --skip-rows 1 or --comment '#'"]),
         ("rows.csv", "# by me\na\n1\n3\n", ["give --skip-rows 1 or --comment '#'; if it"]),

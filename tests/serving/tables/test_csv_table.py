@@ -240,6 +240,7 @@ NOT_UTF8: Final = r"b'\xff', which is not UTF-8; save the file as CSV in UTF-8"
             BadCell,
             ["row 2 (line 3)", "has 1 cell, ", "header has 2; write a cell"],
         ),
+        (b"a,b\n1,1e999\n", BadCell, ["row 1 (line 2), column 'b': '1e999' is more than"]),
         (b"a,b\n1,2\n3,-1e400\n", BadCell, ["row 2 (line 3), column 'b': '-1e400' is more than"]),
         (b"a,b\n1,2\n\n3,4,5\n", BadCell, ["row 2 (line 4)", "has 3 cells", "quote"]),
         (b"a,b\n1,2\n\xff,4\n", BadCell, ["row 2 (line 3)", "'a'", NOT_UTF8]),
@@ -311,6 +312,10 @@ def test_text_that_is_not_utf8_in_a_column_that_is_not_used_does_no_harm(tmp_pat
     table = written(tmp_path / "rows.csv", "name,a\nJörg,1\n".encode("latin-1"))
     assert table.kinds()["name"].holds == r"text (b'J\xf6rg', which is not UTF-8)"
     np.testing.assert_array_equal(read_all(table, ["a"]), [[1]])
+
+
+def test_a_number_that_is_too_large_is_a_number_of_its_column(tmp_path: Path) -> None:
+    assert written(tmp_path / "rows.csv", b"a\n1e400\n2\n").kinds()["a"].is_numeric
 
 
 def test_text_that_is_cut_for_a_message_is_cut_between_characters(tmp_path: Path) -> None:
