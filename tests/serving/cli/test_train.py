@@ -95,7 +95,7 @@ def test_what_is_suspicious_is_warned_of(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "rows.csv"
-    path.write_text("1,1700000000,\n20,1700000010,5\n30,1700000030,5\n")
+    path.write_text("1,1700000000,\n20,1700000010,u\n30,1700000030,v\n")
     notes: list[str] = []
     names, _ = RowOptions().read([path], notes)
     assert names == ("1", "1700000000")
