@@ -143,7 +143,9 @@ def _open_records(records: NDArray[Any], name: str) -> _Table:
 
 def _open_frame(frame: Any, name: str) -> _Table:
     labels, dtypes = [str(label) for label in frame.columns], list(frame.dtypes)
-    if all(isinstance(each, np.dtype) and each.kind in NUMBERS for each in dtypes):
+    kinds = {each.kind if isinstance(each, np.dtype) else "O" for each in dtypes}
+    # Of booleans beside numbers pandas would make objects.
+    if kinds <= {"b"} or kinds <= set(NUMBERS) - {"b"}:
         array = np.asarray(frame)
         return _Table(labels, lambda i: array[:, i], whole=array)
 

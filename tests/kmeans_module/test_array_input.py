@@ -15,6 +15,7 @@ from kmeans_module import (
     InvalidPoints,
     InvalidWeights,
     adjusted_rand_index,
+    davies_bouldin,
     fit,
     select_k,
     silhouette,
@@ -96,6 +97,19 @@ def test_flat_columns_go_before_vectors_of_the_same_name() -> None:
     frame = pd.DataFrame({"e[1]": [2], "e[0]": [1], "e": ["text"]})
     np.testing.assert_array_equal(read_features(frame, lambda: ["e[0]", "e[1]"]), [[1, 2]])
     np.testing.assert_array_equal(read_features(pd.DataFrame({"e": [7]}), lambda: ["e[0]"]), [[7]])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "uint8", "longdouble"])
+def test_booleans_beside_numbers_in_a_frame_are_0_and_1(dtype: str) -> None:
+    frame = pd.DataFrame({"x": [1, 2, 9] * 20, "b": [True, False, True] * 20})
+    frame = frame.astype({"x": dtype})
+    array = read_array(frame)
+    assert array.dtype.kind in "iuf"
+    np.testing.assert_array_equal(array[:3], [[1, 1], [2, 0], [9, 1]])
+    result = fit(frame, 2)
+    assert result.centroids.tobytes() == fit(array, 2).centroids.tobytes()
+    assert davies_bouldin(frame, result.assignments) == davies_bouldin(array, result.assignments)
+    np.testing.assert_array_equal(read_features(frame, lambda: ["x", "b"]), array)
 
 
 def test_integers_in_objects_stay_integers() -> None:
