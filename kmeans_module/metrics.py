@@ -16,12 +16,12 @@ from .array_input import read_array
 from .array_types import Array, Float32, Float64
 from .assignment import two_nearest
 from .blocks import Contribution, block_ranges, loop_blocks, rows_per_block
-from .errors import InvalidAssignments, InvalidCentroids, NoArray, UndefinedMeasure
+from .errors import InvalidAssignments, InvalidCentroids, NoArray, NonFinitePoint, UndefinedMeasure
 from .graphs import INTS, TABLE, graph
 from .model_space import enter, place
 from .module import KMeansModule
 from .rows import ROWS_SPEC, RowTensors
-from .validation import check_points, check_whole
+from .validation import check_finite, check_points, check_whole
 
 #: Distances are taken between so many rows and so many others at a time: 4 MiB of float64.
 _TILE_ROWS, _TILE_OTHERS = 512, 1024
@@ -94,7 +94,8 @@ def silhouette(
         seed: of that sample.
 
     Raises:
-        InvalidPoints: points not [n, d], or not finite.
+        InvalidPoints: points not [n, d].
+        NonFinitePoint: a point with NaN or infinity.
         InvalidAssignments: not one whole number a row.
         InvalidParameter: max_rows below 1.
         UndefinedMeasure: all rows are of one cluster, or each is a cluster of its own.
@@ -138,7 +139,8 @@ def simplified_silhouette(points: ArrayLike, centroids: ArrayLike) -> float:
 
     Raises:
         InvalidPoints: points not [n, d].
-        InvalidCentroids: centroids of another width.
+        NonFinitePoint: a point with NaN or infinity.
+        InvalidCentroids: centroids of another width, or not finite.
         UndefinedMeasure: there is one centroid.
     """
     rows, places = check_points(points), check_points(centroids)
@@ -146,6 +148,11 @@ def simplified_silhouette(points: ArrayLike, centroids: ArrayLike) -> float:
         raise InvalidCentroids(
             f"centroids have {places.shape[1]} columns; give {rows.shape[1]}, as the points have"
         )
+    check_finite(rows)
+    try:
+        check_finite(places, "centroids")
+    except NonFinitePoint as error:
+        raise InvalidCentroids(str(error)) from None
     if len(places) < 2:
         raise UndefinedMeasure("the simplified silhouette needs two centroids; there is 1")
     shift = places.mean(axis=0, dtype=np.float64)
@@ -256,6 +263,7 @@ def _check_clustering(what: str, points: ArrayLike, assignments: ArrayLike) -> _
         raise InvalidAssignments(
             f"assignments have shape {given.shape}; give one a row, shape ({len(rows)},)"
         )
+    check_finite(rows)
     labels = _renumber(given)
     sizes = np.bincount(labels)
     if len(sizes) < 2:

@@ -209,7 +209,7 @@ def check_extent(extent: Float64, scale: Float32) -> None:
         )
 
 
-def check_finite(points: Table) -> None:
+def check_finite(points: Table, name: str = "points") -> None:
     """Check that each number is finite. Raises NonFinitePoint."""
     for start, stop in block_ranges(0, len(points), rows_per_block(points.shape[1])):
         rows = points[start:stop]
@@ -217,6 +217,6 @@ def check_finite(points: Table) -> None:
         if not finite.all():
             row, column = np.unravel_index(int(np.argmin(finite)), rows.shape)
             raise NonFinitePoint(
-                f"points hold {rows[row, column]} in row {start + row}, column {column}; "
+                f"{name} hold {rows[row, column]} in row {start + row}, column {column}; "
                 "leave such rows out, or fill them in"
             )
