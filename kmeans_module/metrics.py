@@ -87,7 +87,7 @@ def silhouette(
 
     Args:
         points: [n, d], in the model's space; with ``module``, in raw units.
-        assignments: int [n], one cluster a row.
+        assignments: int [n], one cluster a row, 0 or more.
         module: a fitted model, in whose space the distances are taken.
         max_rows: above so many rows a sample is measured, each of its rows against all n: of
             max_rows^2 / n rows, but of 1,000 at least.
@@ -96,7 +96,7 @@ def silhouette(
     Raises:
         InvalidPoints: points not [n, d].
         NonFinitePoint: a point with NaN or infinity.
-        InvalidAssignments: not one whole number a row.
+        InvalidAssignments: not one whole number a row, or one is below 0, as -1 for a bad row.
         InvalidParameter: max_rows below 1.
         UndefinedMeasure: all rows are of one cluster, or each is a cluster of its own.
     """
@@ -208,13 +208,13 @@ def adjusted_rand_index(one: ArrayLike, other: ArrayLike) -> float:
     """How far two clusterings of the same rows agree on pairs of rows (Hubert and Arabie 1985).
 
     Args:
-        one, other: int [n], one cluster a row; the clusters' numbers need not match.
+        one, other: int [n], one cluster a row, 0 or more; the clusters' numbers need not match.
 
     Returns:
         1 when they are the same, near 0 for clusterings by chance, -0.5 at least.
 
     Raises:
-        InvalidAssignments: they are not of the same length, or no whole numbers.
+        InvalidAssignments: they are not of the same length, or no whole numbers of 0 or more.
     """
     first, second = _check_labels(one), _check_labels(other)
     if len(first) != len(second) or not len(first):
@@ -243,7 +243,7 @@ def jaccard_indices(one: ArrayLike, other: ArrayLike) -> Float64:
     """How much of each cluster of one clustering the most alike of another one has (Hennig 2007).
 
     Args:
-        one, other: int [n], one cluster a row; the clusters' numbers need not match.
+        one, other: int [n], one cluster a row, 0 or more; the clusters' numbers need not match.
 
     Returns:
         float64 [k], for each cluster of ``one`` that has a row, in the order of their numbers: the
@@ -285,13 +285,19 @@ def _check_labels(assignments: ArrayLike) -> NDArray[np.integer]:
             f"assignments have shape {labels.shape} and dtype {labels.dtype}; "
             "give one whole number a row"
         )
+    if (labels < 0).any():
+        row = int(np.argmax(labels < 0))
+        raise InvalidAssignments(
+            f"assignments have {labels[row]} in row {row}; the numbers of clusters are 0 or more, "
+            "and -1 is the answer for a row that has no cluster: leave such rows out"
+        )
     return labels.astype(np.int8) if labels.dtype.kind == "b" else labels
 
 
 def _renumber(labels: NDArray[np.integer]) -> NDArray[np.int64]:
     """The same clusters under the numbers 0 ... k-1, each of which has a row; int64 [n]."""
     numbers: NDArray[np.int64]
-    if labels.min() < 0 or labels.max() > 4 * len(labels):
+    if labels.max() > 4 * len(labels):
         _, numbers = np.unique(labels, return_inverse=True)
     else:
         # Numbers that are already small need no sorting.

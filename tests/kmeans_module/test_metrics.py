@@ -145,7 +145,7 @@ def test_the_simplified_silhouette_is_the_mean_of_what_a_served_model_scores() -
 @given(st.integers(0, 10_000), st.integers(1, 80), st.integers(1, 80), st.integers(1, 300))
 def test_the_adjusted_rand_index_equals_scikit_learns(seed: int, k: int, m: int, n: int) -> None:
     rng = np.random.default_rng(seed)
-    one, other = rng.integers(0, k, n), rng.integers(-m, 0, n)
+    one, other = rng.integers(0, k, n), rng.integers(m, 2 * m, n)
     ours = adjusted_rand_index(one, other)
     assert ours == pytest.approx(theirs.adjusted_rand_score(one, other), abs=1e-9)
     assert adjusted_rand_index(one, one + 5) == 1
@@ -189,6 +189,32 @@ def test_a_point_that_is_not_finite_is_refused_in_a_models_space_too() -> None:
             silhouette(points, [0, 0, 1, 1], module=space)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_every_measure_refuses_a_point_that_is_not_finite(value: float) -> None:
+    points = blobs(20)
+    points[7, 2] = value
+    for measure in [*(ours for ours, _ in MEASURES.values()), silhouette_samples]:
+        with pytest.raises(NonFinitePoint, match=f"{value} in row 7, column 2"):
+            measure(points, np.arange(20) % 2)
+    with pytest.raises(NonFinitePoint, match=f"{value} in row 7, column 2"):
+        simplified_silhouette(points, blobs(2))
+    with pytest.raises(InvalidCentroids, match=f"centroids hold {value} in row 7, column 2"):
+        simplified_silhouette(blobs(20), points)
+
+
+@pytest.mark.parametrize("label", [-1, -2])
+def test_every_measure_refuses_the_label_of_a_row_that_has_no_cluster(label: int) -> None:
+    labels = np.arange(20) % 2
+    labels[7] = label
+    message = f"assignments have {label} in row 7.*-1 is the answer for a row that has no cluster"
+    for measure in [*(ours for ours, _ in MEASURES.values()), silhouette_samples]:
+        with pytest.raises(InvalidAssignments, match=message):
+            measure(blobs(20), labels)
+    for compare in (adjusted_rand_index, jaccard_indices):
+        with pytest.raises(InvalidAssignments, match=message):
+            compare(np.arange(20) % 2, labels)
+
+
 def test_jaccard_indices_are_those_of_each_cluster_and_the_most_alike_of_the_other() -> None:
     rng = np.random.default_rng(0)
     one, other = rng.choice([0, 3, 7], 40), rng.integers(0, 5, 40)
@@ -197,5 +223,5 @@ def test_jaccard_indices_are_those_of_each_cluster_and_the_most_alike_of_the_oth
         for a in (0, 3, 7)
     ]
     np.testing.assert_allclose(jaccard_indices(one, other), expected)
-    np.testing.assert_array_equal(jaccard_indices(one, -one), [1, 1, 1])
+    np.testing.assert_array_equal(jaccard_indices(one, 9 - one), [1, 1, 1])
     assert jaccard_indices([0, 0, 0, 1], [0, 0, 1, 2]).tolist() == pytest.approx([2 / 3, 1])
