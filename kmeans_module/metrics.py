@@ -61,14 +61,15 @@ class _Clustering:
         for start, stop in _blocks(*self.points.shape):
             # One bin for each column of each cluster.
             bins = self.labels[start:stop, None].astype(np.int64) * d + np.arange(d)
-            sums += np.bincount(bins.ravel(), self.points[start:stop].ravel(), minlength=k * d)
+            block = self.points[start:stop].astype(np.float64, copy=False)
+            sums += np.bincount(bins.ravel(), block.ravel(), minlength=k * d)
         return sums.reshape(k, d) / self.sizes[:, None]
 
     def squared_distances(self) -> Iterator[tuple[Array, Float64]]:
         """Block by block, the clusters of rows and their squared distances to their centres."""
         for start, stop in _blocks(*self.points.shape):
             own = self.labels[start:stop]
-            offset = self.points[start:stop] - self.centres[own]
+            offset = self.points[start:stop].astype(np.float64, copy=False) - self.centres[own]
             yield own, np.einsum("nd,nd->n", offset, offset)
 
 

@@ -37,6 +37,10 @@ MEASURES: dict[str, tuple[Measure, Measure]] = {
     "davies_bouldin": (davies_bouldin, theirs.davies_bouldin_score),
     "calinski_harabasz": (calinski_harabasz, theirs.calinski_harabasz_score),
 }
+EVERY_MEASURE: list[Callable[[Any, Any], object]] = [
+    *(ours for ours, _ in MEASURES.values()),
+    silhouette_samples,
+]
 # The functions that take points and assignments, and what their messages call them.
 UNDEFINED: dict[str, Measure] = {
     "the silhouette": lambda x, y: silhouette(x, y).mean,
@@ -193,7 +197,7 @@ def test_a_point_that_is_not_finite_is_refused_in_a_models_space_too() -> None:
 def test_every_measure_refuses_a_point_that_is_not_finite(value: float) -> None:
     points = blobs(20)
     points[7, 2] = value
-    for measure in [*(ours for ours, _ in MEASURES.values()), silhouette_samples]:
+    for measure in EVERY_MEASURE:
         with pytest.raises(NonFinitePoint, match=f"{value} in row 7, column 2"):
             measure(points, np.arange(20) % 2)
     with pytest.raises(NonFinitePoint, match=f"{value} in row 7, column 2"):
@@ -202,12 +206,21 @@ def test_every_measure_refuses_a_point_that_is_not_finite(value: float) -> None:
         simplified_silhouette(blobs(20), points)
 
 
+@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("dtype", ["float16", "longdouble", "uint64", "bool"])
+def test_a_measure_of_every_dtype_of_real_numbers_is_that_of_float64(name: str, dtype: str) -> None:
+    points = np.abs(blobs(20)).astype(dtype)
+    labels = np.arange(20) % 2
+    ours, _ = MEASURES[name]
+    assert ours(points, labels) == pytest.approx(ours(points.astype("f8"), labels), rel=1e-6)
+
+
 @pytest.mark.parametrize("label", [-1, -2])
 def test_every_measure_refuses_the_label_of_a_row_that_has_no_cluster(label: int) -> None:
     labels = np.arange(20) % 2
     labels[7] = label
     message = f"assignments have {label} in row 7.*-1 is the answer for a row that has no cluster"
-    for measure in [*(ours for ours, _ in MEASURES.values()), silhouette_samples]:
+    for measure in EVERY_MEASURE:
         with pytest.raises(InvalidAssignments, match=message):
             measure(blobs(20), labels)
     for compare in (adjusted_rand_index, jaccard_indices):
