@@ -8,7 +8,9 @@ NaN.
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import IOBase
 from itertools import chain
+from pathlib import PurePath
 from typing import Any, Final
 
 import numpy as np
@@ -117,9 +119,15 @@ def _vector_column(feature: str) -> str:
 def _open_table(given: Any, name: str) -> _Table | None:
     """What is given, where it is a table with labels. Raises NoArray for what is no array."""
     if isinstance(given, list | tuple):
+        if given and isinstance(given[0], Mapping):
+            raise NoArray(
+                f"{name} {_have(name)} a {type(given[0]).__name__} in row 0; give "
+                f"pd.DataFrame({name})"
+            )
         return None
     if isinstance(given, np.ndarray):
         return None if given.dtype.names is None else _open_records(given, name)
+    _refuse_what_is_not_dense(given, name)
     _refuse_what_is_no_array(given, name)
     if hasattr(getattr(given, "dtypes", None), "items"):
         return _open_frame(given, name)
@@ -236,8 +244,8 @@ def _as_objects(rows: Sequence[Any]) -> NDArray[np.object_]:
     return objects
 
 
-def _refuse_what_is_no_array(given: Any, name: str) -> None:
-    """Raise NoArray, with the mend, for what NumPy would take for one object, or row by row."""
+def _refuse_what_is_not_dense(given: Any, name: str) -> None:
+    """Raise NoArray, with the mend, for sparse and ragged rows."""
     said = _introduce(given, name)
     if hasattr(given, "nnz") and hasattr(given, "toarray"):
         size = _format_bytes(math.prod(given.shape) * given.dtype.itemsize)
@@ -247,6 +255,16 @@ def _refuse_what_is_no_array(given: Any, name: str) -> None:
         )
     if hasattr(given, "dense_shape") and hasattr(given, "indices"):
         raise NoArray(f"{said}, and only dense rows are taken; give tf.sparse.to_dense({name})")
+    if hasattr(given, "bounding_shape") and hasattr(given, "to_tensor"):
+        raise NoArray(
+            f"{said}, and only rows of one length are taken; give {name}.to_tensor(), which fills "
+            "shorter rows with 0"
+        )
+
+
+def _refuse_what_is_no_array(given: Any, name: str) -> None:
+    """Raise NoArray, with the mend, for what NumPy would take for one object, or row by row."""
+    said = _introduce(given, name)
     if hasattr(given, "as_numpy_iterator"):
         rank = getattr(getattr(given.element_spec, "shape", None), "rank", None)
         if rank is None:
@@ -257,6 +275,19 @@ def _refuse_what_is_no_array(given: Any, name: str) -> None:
         raise NoArray(f"{said}; {mend} an array: {join}(list({name}.as_numpy_iterator()))")
     if hasattr(given, "collect") and hasattr(given, "lazy"):
         raise NoArray(f"{said}, which holds no rows yet; give {name}.collect()")
+    if hasattr(given, "ngroups"):
+        raise NoArray(f"{said}, which is no array; give the frame or the series that it groups")
+    if isinstance(given, str | bytes | PurePath):
+        raise NoArray(
+            f"{said}, which is no array, and no file is read here: give the numbers, by "
+            "pd.read_csv or np.load for a file of them; the command tfkmeans reads files"
+        )
+    if isinstance(given, IOBase):
+        raise NoArray(f"{said}, which is no array; give what pd.read_csv or np.load reads from it")
+    if hasattr(given, "read_all"):
+        raise NoArray(f"{said}, which can be read only once; give {name}.read_all()")
+    if hasattr(given, "to_table") and hasattr(given, "count_rows"):
+        raise NoArray(f"{said}, which holds no rows yet; give {name}.to_table()")
     if isinstance(given, Iterator):
         raise NoArray(f"{said}, which can be read only once; give list({name})")
     if isinstance(given, Mapping):

@@ -52,7 +52,8 @@ def read_arrow(column: Any, subject: str, wanted: str) -> Array:
         return read_arrow(column.cast(kind.value_type), subject, wanted)
     if types.is_null(kind):
         return np.full(len(column), np.nan)
-    if types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    if is_list or types.is_list_view(kind) or types.is_large_list_view(kind):
         return _read_lists(column, subject, wanted)
     if types.is_boolean(kind) and column.null_count:
         column = column.cast(pa.uint8())

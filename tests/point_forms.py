@@ -4,12 +4,15 @@ Each function takes points float32 [n, d] without NaN; n and d are at least 2.
 """
 
 from collections.abc import Callable
+from io import BytesIO
+from pathlib import PurePath
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.dataset
 import scipy.sparse
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -76,6 +79,10 @@ WORKING: Final[dict[str, Form]] = {
     "Arrow lists": _arrow_lists,
     "Arrow lists in chunks": _sliced_chunks,
     "Arrow large lists": lambda points: _arrow_lists(points).cast(pa.large_list(pa.float32())),
+    "Arrow list views": lambda points: pa.array(points.tolist(), pa.list_view(pa.float32())),
+    "Arrow large list views": lambda points: pa.array(
+        points.tolist(), pa.large_list_view(pa.float32())
+    ),
     "Arrow fixed-size lists": _fixed_lists,
     "Arrow tensors": pa.FixedShapeTensorArray.from_numpy_ndarray,
     "polars frame": lambda points: pl.from_pandas(_frame(points)),
@@ -111,7 +118,42 @@ REFUSED: Final[dict[str, tuple[Form, str]]] = {
     ),
     "generator": (iter, r"can be read only once; give list\(points\)"),
     "dictionary": (lambda points: {"a": points[:, 0]}, "a dict; give a data frame"),
-    "text": (lambda points: "points", "a str, which is no array"),
+    "text": (
+        lambda points: "points.csv",
+        "a str, which is no array, and no file is read here: .*pd.read_csv or np.load",
+    ),
+    "path": (
+        lambda points: PurePath("points.npy"),
+        "a Pure[A-Za-z]*Path, which is no array, and no file is read here: .*np.load",
+    ),
+    "open file": (
+        lambda points: BytesIO(),
+        "a BytesIO, which is no array; give what pd.read_csv or np.load reads from it",
+    ),
+    "list of dictionaries": (
+        lambda points: _frame(points).to_dict("records"),
+        r"a dict in row 0; give pd.DataFrame\(points\)",
+    ),
+    "groups of a frame": (
+        lambda points: _frame(points).groupby("c0"),
+        "a DataFrameGroupBy, which is no array; give the frame or the series that it groups",
+    ),
+    "groups of a series": (
+        lambda points: _frame(points)["c1"].groupby(points[:, 0]),
+        "a SeriesGroupBy, which is no array; give the frame",
+    ),
+    "reader of Arrow": (
+        lambda points: pa.Table.from_pandas(_frame(points)).to_reader(),
+        r"a RecordBatchReader, which can be read only once; give points.read_all\(\)",
+    ),
+    "dataset of Arrow": (
+        lambda points: pyarrow.dataset.dataset(pa.Table.from_pandas(_frame(points))),
+        r"an InMemoryDataset, which holds no rows yet; give points.to_table\(\)",
+    ),
+    "ragged tensor": (
+        tf.RaggedTensor.from_tensor,
+        r"a RaggedTensor, and only rows of one length are taken; give points.to_tensor\(\)",
+    ),
     "lazy frame": (
         lambda points: pl.from_pandas(_frame(points)).lazy(),
         r"a LazyFrame, .* give points.collect\(\)",
@@ -192,6 +234,7 @@ MISSING: Final[dict[str, Any]] = {
 MISSING_VECTORS: Final[dict[str, Any]] = {
     "series": pd.Series([[1.0, 2.0], None, [3.0, 4.0]]),
     "Arrow lists": pa.array([[1.0, 2.0], None, [3.0, 4.0]]),
+    "Arrow list views": pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_view(pa.float32())),
     "Arrow fixed-size lists": pa.array([[1.0, 2.0], None, [3.0, 4.0]], pa.list_(pa.float32(), 2)),
     "polars series": pl.Series([[1.0, 2.0], None, [3.0, 4.0]]),
 }
