@@ -202,7 +202,8 @@ def _check_fitted(
         raise InvalidCandidate(
             f"the model assigns {others:.1%} of the points otherwise than the fit did, with an "
             f"inertia of {inertia:.6g} and not {result.inertia:.6g}: give the points that were "
-            "fitted; where they are, subtract a constant from columns that float32 cannot hold"
+            "fitted, their rows and their columns in the same order; where they are, subtract a "
+            "constant from columns that float32 cannot hold"
         )
 
 

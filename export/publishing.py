@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kmeans_module.array_input import read_named_array
+from kmeans_module.arrow_arrays import is_arrow
 from kmeans_module.errors import NoArray
 
 from . import file_hashes, golden_requests
@@ -182,17 +183,30 @@ def _rows_and_names(
         array, columns = read_named_array(points)
     except NoArray as error:
         raise InvalidCandidate(str(error)) from None
+    array = check_table(array)
     if feature_names is None and columns is None:
-        raise InvalidCandidate(
-            "feature_names are not given, and points are no data frame that has them: give one "
-            "name a column"
-        )
+        raise InvalidCandidate(_ask_for_names(points, array.shape[1]))
     if feature_names is not None and columns is not None and list(feature_names) != columns:
         raise InvalidCandidate(
             f"feature_names are {shorten_names(feature_names)}, and the columns of the points are "
             f"{shorten_names(columns)}: give the names of the frame, or none"
         )
-    return check_table(array).astype(np.float32, copy=False), feature_names or columns or ()
+    return array.astype(np.float32, copy=False), feature_names or columns or ()
+
+
+def _ask_for_names(points: ArrayLike, n_features: int) -> str:
+    """The line for points without names, with the call that names them."""
+    is_series = hasattr(points, "rename") and len(getattr(points, "shape", ())) == 1
+    if not is_series and not is_arrow(points):
+        return (
+            f"points have no names: give feature_names, a list of {n_features}, one a column, or "
+            "a data frame that has them"
+        )
+    mend = "points.rename('embedding')" if is_series else "pa.table({'embedding': points})"
+    return (
+        f"points are vectors without a name: give {mend}, or "
+        f"feature_names=[f'embedding[{{i}}]' for i in range({n_features})]"
+    )
 
 
 def _check_options(function: str, options: PublishOptions) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -106,7 +107,7 @@ def test_a_data_frame_gives_the_names_of_its_columns(
 @pytest.mark.parametrize(
     ("rows", "names", "message"),
     [
-        (slice(None), None, "feature_names are not given, and points are no data frame"),
+        (slice(None), None, "points have no names: give feature_names, a list of 3, one a column"),
         (slice(None), ("a", "b"), "2 names, and the points have 3 columns"),
         (slice(1, None), FEATURE_NAMES, r"shape \(599, 3\), and the fit is of \(600, 3\)"),
         (0, FEATURE_NAMES, r"shape \(3,\); give two dimensions, \[rows, features\]"),
@@ -146,7 +147,9 @@ def test_other_points_of_the_same_shape_are_refused(
     tmp_path: Path,
     change: Callable[[NDArray[np.float32]], NDArray[np.float32]],
 ) -> None:
-    with pytest.raises(InvalidCandidate, match="give the points that were fitted"):
+    with pytest.raises(
+        InvalidCandidate, match=r"give the points that were fitted, .*columns in the same order"
+    ):
         publish_fit(fitted, change(points), tmp_path / "new", feature_names=FEATURE_NAMES)
     assert not any(tmp_path.iterdir())
 
@@ -182,6 +185,24 @@ def test_points_with_vectors_are_published_with_a_name_for_each_number(
 ) -> None:
     version = publish_fit(fitted, WORKING[form](points), tmp_path / "blobs")
     assert version.card.feature_names == ("c0", "rest[0]", "rest[1]")
+
+
+@pytest.mark.usefixtures("unvalidated")
+@pytest.mark.parametrize("form", ["series of arrays", "polars series of lists", "Arrow lists"])
+def test_vectors_without_a_name_get_the_calls_that_name_them(
+    fitted: FitResult, points: NDArray[np.float32], tmp_path: Path, form: str
+) -> None:
+    given = WORKING[form](points)
+    names = r"feature_names=[f'embedding[{i}]' for i in range(3)]"
+    with pytest.raises(InvalidCandidate, match="vectors without a name") as refused:
+        publish_fit(fitted, given, tmp_path / "blobs")
+    message = str(refused.value)
+    assert message.endswith(f", or {names}")
+    mend = "pa.table({'embedding': points})"
+    named = pa.table({"embedding": given}) if form == "Arrow lists" else given.rename("embedding")
+    assert (mend if form == "Arrow lists" else "points.rename('embedding')") in message
+    version = publish_fit(fitted, named, tmp_path / "blobs")
+    assert version.card.feature_names == ("embedding[0]", "embedding[1]", "embedding[2]")
 
 
 @pytest.mark.parametrize("form", [*REFUSED, *REFUSED_COLUMNS])
