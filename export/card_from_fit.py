@@ -146,11 +146,11 @@ def check_fit(result: FitResult) -> NDArray[np.int32]:
     return result.assignments
 
 
-def check_table(points: ArrayLike) -> NDArray[Any]:
+def check_table(points: ArrayLike, features: Sequence[str] | None = None) -> NDArray[Any]:
     """Points [n, d], or a data frame, as an array of finite numbers. Raises InvalidCandidate."""
     try:
         array = check_points(points)
-        check_finite(array)
+        check_finite(array, features=features)
     except InvalidPoints as error:
         raise InvalidCandidate(str(error)) from None
     return array

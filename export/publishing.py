@@ -183,7 +183,7 @@ def _rows_and_names(
         array, columns = read_named_array(points)
     except NoArray as error:
         raise InvalidCandidate(str(error)) from None
-    array = check_table(array)
+    array = check_table(array, columns)
     if feature_names is None and columns is None:
         raise InvalidCandidate(_ask_for_names(points, array.shape[1]))
     if feature_names is not None and columns is not None and list(feature_names) != columns:

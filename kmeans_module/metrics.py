@@ -281,6 +281,12 @@ def _check_labels(assignments: ArrayLike) -> NDArray[np.integer]:
         labels = read_array(assignments, "assignments", "one whole number a row")
     except NoArray as error:
         raise InvalidAssignments(str(error)) from None
+    if labels.ndim == 1 and labels.dtype.kind == "f" and np.isnan(labels).any():
+        row = int(np.argmax(np.isnan(labels)))
+        raise InvalidAssignments(
+            f"the assignment of row {row} is missing (nan); give one whole number a row, or leave "
+            "such rows out"
+        )
     if labels.ndim != 1 or labels.dtype.kind not in "biu":
         raise InvalidAssignments(
             f"assignments have shape {labels.shape} and dtype {labels.dtype}; "

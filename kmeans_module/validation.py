@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .array_input import read_array
+from .array_input import read_array, read_named_array
 from .array_types import Array, Float32, Float64, Table
 from .blocks import block_ranges, rows_per_block
 from .errors import (
@@ -30,16 +30,22 @@ _NARROWEST: Final = 1e-14
 NO_WEIGHT: Final = "sample_weight is 0 for every row; give at least one row a weight"
 
 
+def _is_masked(given: object) -> bool:
+    # NumPy takes the nullable arrays of pandas for masked ones, by their attribute _mask.
+    return isinstance(given, np.ma.MaskedArray) and bool(np.ma.is_masked(given))
+
+
 def check_points(points: ArrayLike) -> Array:
     """The points as an array of real numbers [n, d]; what they may be, `read_array` says.
 
     Raises:
         InvalidPoints: not two-dimensional, not numeric, masked, no rows or no columns.
+        NonFinitePoint: NaN or infinity in points that have names; of others `check_finite` says it.
     """
-    if np.ma.is_masked(points):
+    if _is_masked(points):
         raise InvalidPoints("points have masked values; leave such rows out, or fill them in")
     try:
-        array = read_array(points)
+        array, names = read_named_array(points)
     except NoArray as error:
         raise InvalidPoints(str(error)) from None
     if array.ndim != 2:
@@ -50,6 +56,8 @@ def check_points(points: ArrayLike) -> Array:
         raise InvalidPoints(
             f"points have shape {array.shape}; give at least one row and one feature"
         )
+    if names is not None:  # which nobody has after this
+        check_finite(array, features=names)
     return array
 
 
@@ -67,7 +75,7 @@ def check_numbers(
         wanted: says in words what is to be given.
         error: raised where it is masked, ragged, not numeric or of another shape.
     """
-    if np.ma.is_masked(given):
+    if _is_masked(given):
         raise error(f"{name} has masked values; give {wanted}")
     try:
         array = read_array(given, name, wanted)
@@ -108,9 +116,9 @@ def check_weight_values(given: Array, first: int = 0) -> Float32:
     wrong = ~(np.isfinite(given) & (given >= 0))
     if wrong.any():
         row = int(np.argmax(wrong))
+        said = "missing (nan)" if np.isnan(given[row]) else given[row]
         raise InvalidWeights(
-            f"sample_weight of row {first + row} is {given[row]}; weights are finite and not "
-            "negative"
+            f"sample_weight of row {first + row} is {said}; weights are finite and not negative"
         )
     with np.errstate(over="ignore"):
         weights = given.astype(np.float32)
@@ -209,14 +217,22 @@ def check_extent(extent: Float64, scale: Float32) -> None:
         )
 
 
-def check_finite(points: Table, name: str = "points") -> None:
-    """Check that each number is finite. Raises NonFinitePoint."""
+def check_finite(
+    points: Table, name: str = "points", features: Sequence[str] | None = None
+) -> None:
+    """Check that each number is finite. Raises NonFinitePoint, with the feature's name if given."""
     for start, stop in block_ranges(0, len(points), rows_per_block(points.shape[1])):
         rows = points[start:stop]
         finite = np.isfinite(rows)
-        if not finite.all():
-            row, column = np.unravel_index(int(np.argmin(finite)), rows.shape)
+        if finite.all():
+            continue
+        row, column = np.unravel_index(int(np.argmin(finite)), rows.shape)
+        mend = "leave such rows out, or fill them in"
+        if rows.shape[1] > 1 and np.isnan(rows[row]).all():
             raise NonFinitePoint(
-                f"{name} hold {rows[row, column]} in row {start + row}, column {column}; "
-                "leave such rows out, or fill them in"
+                f"row {start + row} of the {name} is missing (nan in each column); {mend}"
             )
+        label = "" if features is None else f" ({features[int(column)]!r})"
+        raise NonFinitePoint(
+            f"{name} hold {rows[row, column]} in row {start + row}, column {column}{label}; {mend}"
+        )

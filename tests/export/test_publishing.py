@@ -220,7 +220,11 @@ def test_a_point_that_is_not_finite_is_named(
 ) -> None:
     broken = points.copy()
     broken[4, 1] = np.nan
-    with pytest.raises(InvalidCandidate, match="points hold nan in row 4, column 1"):
+    frame = pd.DataFrame(points, columns=["a", "b", "c"])
+    frame.loc[4, "b"] = np.nan
+    with pytest.raises(InvalidCandidate, match=r"nan in row 4, column 1 \('b'\)"):
+        publish_fit(fitted, frame, tmp_path / "new")
+    with pytest.raises(InvalidCandidate, match="points hold nan in row 4, column 1;"):
         publish_fit(fitted, broken, tmp_path / "new", feature_names=FEATURE_NAMES)
 
 

@@ -14,6 +14,7 @@ from kmeans_module import (
     InvalidAssignments,
     InvalidPoints,
     InvalidWeights,
+    NonFinitePoint,
     adjusted_rand_index,
     davies_bouldin,
     fit,
@@ -134,7 +135,22 @@ def test_everything_that_takes_points_refuses_what_is_none(ask: Callable[[Any], 
             ask(make(POINTS))
 
 
-@pytest.mark.parametrize("given", [*MISSING.values(), *MISSING_VECTORS.values()])
+@pytest.mark.parametrize("given", MISSING_VECTORS.values())
+def test_a_fit_says_which_vector_is_missing(given: Any) -> None:
+    with pytest.raises(NonFinitePoint, match=r"^row 1 of the points is missing"):
+        fit(given, 1)
+
+
+def test_a_missing_weight_and_a_missing_assignment_are_named_by_their_row() -> None:
+    forms: list[Any] = [pd.array([1, None, 0], "Int64"), [1, None, 0], pa.array([1, None, 0])]
+    for given in forms:
+        with pytest.raises(InvalidWeights, match=r"of row 1 is missing"):
+            fit(POINTS[:3], 1, sample_weight=given)
+        with pytest.raises(InvalidAssignments, match="assignment of row 1 is missing"):
+            silhouette(POINTS[:3], given)
+
+
+@pytest.mark.parametrize("given", MISSING.values())
 def test_a_fit_names_the_row_of_what_is_missing(given: Any) -> None:
     with pytest.raises(InvalidPoints, match=r"nan in row 1, column 0|masked"):
         fit(given, 1)

@@ -136,7 +136,7 @@ def test_a_frame_is_refused_by_the_name_of_its_column_or_the_place_of_what_is_mi
     with pytest.raises(InvalidPoints, match=r"^points have a column 'city' of dtype"):
         fit(frame.assign(city="12"), 3)
     missing = frame.assign(count=pd.array([1, None, *range(58)], dtype="Int64"))
-    with pytest.raises(NonFinitePoint, match="nan in row 1, column 3"):
+    with pytest.raises(NonFinitePoint, match=r"nan in row 1, column 3 \('count'\);"):
         fit(missing, 3)
     with pytest.raises(InvalidPoints, match="two dimensions"):
         fit(frame["x"], 3)
