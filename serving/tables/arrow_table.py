@@ -95,6 +95,15 @@ class ArrowTable(Table):
                 return vectors(int(np.bincount(lengths[lengths > 0]).argmax()))
         return NO_VALUES
 
+    def _has_vector(self, column: str, width: int) -> bool:
+        if not _is_vector(self._types[column]) or pt.is_fixed_size_list(self._types[column]):
+            return False
+        with self._explain_errors():
+            return any(
+                (list_lengths(batch.column(column)) == width).any()
+                for batch in self._batches([column], 0, _FIRST_ROWS)
+            )
+
     def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
         return {column: self._types[column] for column in keep}
 

@@ -180,12 +180,20 @@ def require_header(table: "Table") -> None:
         )
 
 
-def require_numbers(table: "Table", column: str, kind: ColumnKind) -> None:
-    """Check that a column holds numbers, or no values at all. Raises ColumnMismatch."""
+def require_numbers(
+    table: "Table", column: str, kind: ColumnKind, width: int | None = None
+) -> None:
+    """Check that a column holds numbers, or no values at all.
+
+    ``width`` is how many a value is to have where that is known, as a model knows it: the column
+    cannot be left out then. Raises ColumnMismatch.
+    """
     if kind.is_numeric is False:
+        mend = "leave it out, or write it as a number"
+        if width is not None:
+            mend = f"{vectors(width).holds} are needed; write it so"
         raise ColumnMismatch(
-            f"{table.name}: column {column!r} holds {kind.holds}, not numbers; "
-            "leave it out, or write it as a number"
+            f"{table.name}: column {column!r} holds {kind.holds}, not numbers; {mend}"
         )
 
 

@@ -72,6 +72,11 @@ class JsonTable(Table):
     def _kinds(self) -> Mapping[str, ColumnKind]:
         return self._found
 
+    def _has_vector(self, column: str, width: int) -> bool:
+        objects = (_parse_line(line) for lines in self._blocks() for line in lines)
+        values = (each.get(column) for each in objects if isinstance(each, dict))
+        return any(_is_vector(value) and len(value) == width for value in values)
+
     def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
         """Other objects and lists are carried along as JSON text."""
         return {name: self._types[name] for name in keep}

@@ -81,6 +81,15 @@ class TfRecordTable(Table):
     def _kinds(self) -> Mapping[str, ColumnKind]:
         return self._found
 
+    def _has_vector(self, column: str, width: int) -> bool:
+        records = (record for batch in self._records(0, _ROWS) for record in batch)
+        # What is a number in the first records is read as a number.
+        return self._found[column].width > 1 and any(
+            name == column and len(values) == width
+            for record in records
+            for name, _, values in _features(record) or ()
+        )
+
     def check(self, columns: Sequence[str], keep: Sequence[str] = ()) -> None:
         super().check(columns, keep)
         for column in keep:

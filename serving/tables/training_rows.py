@@ -112,6 +112,8 @@ def read_training_rows(
         NoRows: there is no row, or none that is not left out.
     """
     widths = column_widths(tables, columns)
+    for table in tables:
+        table.check(columns)
     given = [(table.with_widths(widths), columns) for table in tables]
     rows = _read(given, widths, weight_column=weight_column, on_rows=on_rows)
     return _without_zero_rows(rows, tables) if skip_zero_rows else rows

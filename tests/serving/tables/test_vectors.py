@@ -1,6 +1,7 @@
 """Columns of vectors: what they are in each kind of file, and rows whose vector is none."""
 
 import decimal
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,35 @@ def test_a_vector_of_another_length_is_named_wherever_it_stands(tmp_path: Path, 
     )
 
 
+def write_vectors(path: Path, values: list[Any]) -> Table:
+    """A file of one column ``v``, of the kind that its name says."""
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps({"v": value}) + "\n" for value in values))
+    elif path.suffix == ".tfrecord":
+        write_tfrecord(path, [{"v": value} for value in values])
+    else:
+        pq.write_table(pa.table({"v": values}), path)
+    return open_table(path)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "tfrecord"])
+@pytest.mark.parametrize("wide", [70, 150], ids=["most", "all"])
+def test_for_a_model_its_own_width_counts_whatever_most_of_the_first_vectors_have(
+    tmp_path: Path, kind: str, wide: int
+) -> None:
+    values = [[1.0, 2.0, 3.0]] * wide + [[4.0, 5.0]] * 60
+    table = write_vectors(tmp_path / f"rows.{kind}", values)
+    assert table.kinds()["v"].width == 3
+    chunks = list(table.with_widths({"v": 2}).chunks(["v"]))
+    faults = [fault.reason for chunk in chunks for fault in chunk.faults.values()]
+    assert faults == ["holds a vector of 3 numbers, and 2 are needed"] * wide
+    assert np.concatenate([chunk.points for chunk in chunks])[wide:].tolist() == values[wide:]
+    with pytest.raises(BadCell, match=r"(row|record) 1 \(.*, column 'v': holds a vector of 3 num"):
+        read_model_rows([table], ["v[0]", "v[1]"])
+    with pytest.raises(ColumnMismatch, match="holds vectors of 3 numbers, and vectors of 4 numbe"):
+        read_model_rows([table], ["v[0]", "v[1]", "v[2]", "v[3]"])
+
+
 def test_an_infinite_number_in_a_vector_is_named_by_its_feature(tmp_path: Path) -> None:
     table = parquet(tmp_path / "rows.parquet", v=[[1.0, 2.0], [3.0, np.inf]])
     with pytest.raises(BadCell, match=r"row 2 \(counted from 1\), column 'v\[1\]': inf is inf"):
@@ -217,6 +247,11 @@ def test_a_file_that_has_not_the_vectors_of_a_model_is_named_in_a_short_line(
     other = parquet(tmp_path / "c.parquet", vec=[[1.0, 2.0]])
     with pytest.raises(ColumnMismatch, match=r"no column 'v' \(it has vec\)$"):
         read_model_rows([other], features)
+    words = parquet(tmp_path / "f.parquet", v=["a"])
+    with pytest.raises(ColumnMismatch, match="string, not numbers; vectors of 768 numbers are nee"):
+        read_model_rows([words], features)
+    with pytest.raises(ColumnMismatch, match="string, not numbers; leave it out, or write it as"):
+        read_training_rows([words], ["v"])
     text = open_table(write_csv(tmp_path / "d.csv", ["v"], [[1]]))
     with pytest.raises(ColumnMismatch, match=r"write them as the columns v\[0\] to v\[767\]$"):
         read_model_rows([text], features)
