@@ -43,6 +43,7 @@ class PartModelHandler(ModelHandler[PartRange, PredictionResult, LocalScorer]): 
             inputs=tuple(replace(each, path=each.path.absolute()) for each in job.inputs),
         )
         self._version_directory = version_directory.absolute()
+        self._tables: dict[int, Table] = {}
 
     def load_model(self) -> LocalScorer:
         return LocalScorer(self._version_directory)
@@ -55,7 +56,12 @@ class PartModelHandler(ModelHandler[PartRange, PredictionResult, LocalScorer]): 
     ) -> Iterator[PredictionResult]:
         folder = OutputFolder(self._job)
         for parts in batch:
-            table = open_table(self._job.inputs[parts.input_number].path, self._job.reading)
+            number = parts.input_number
+            if number not in self._tables:
+                # Once, as some kinds of files are looked through for their columns.
+                path = self._job.inputs[number].path
+                self._tables[number] = open_table(path, self._job.reading)
+            table = self._tables[number]
             done = sum(1 for _ in score_parts(self._job, table, parts, model, folder))
             yield PredictionResult(parts, done, str(self._version_directory))
 

@@ -1,9 +1,10 @@
 """JSON lines: one object a line, UTF-8, plain or gzip.
 
-The keys of the first objects are the columns. Numbers are numbers, booleans 0 and 1, lists of
-numbers vectors; null, a key that is not there, an empty list and a text for what is missing are
-missing values. Blank lines are no rows. Parsing is pyarrow's; lines in which it meets something
-else are read again by Python's parser, to tell the bad rows from the good ones.
+The keys of all objects are the columns; the first that have a value say what it holds. Numbers are
+numbers, booleans 0 and 1, lists of numbers vectors; null, a key that is not there, an empty list
+and a text for what is missing are missing values. Blank lines are no rows. Parsing is pyarrow's;
+lines in which it meets something else are read again by Python's parser, to tell the bad rows from
+the good ones.
 """
 
 import gzip
@@ -47,22 +48,33 @@ class JsonTable(Table):
     """A file of JSON lines."""
 
     def __init__(self, path: Path) -> None:
-        """Read the first objects. Raises UnreadableFile."""
+        """Look through the objects for their keys. Raises UnreadableFile."""
         self._path = path
         self.name = str(path)
         self._is_gzip = path.suffix.lower() == ".gz"
-        lines = next(self._blocks(), [])
-        objects = [each for line in lines if isinstance(each := _parse_line(line), dict)]
+        blocks = self._blocks()
+        lines = next(blocks, [])
+        objects = _parse_objects(lines)
         if not objects or not any(objects):
             raise UnreadableFile(
                 f"{self.name}: none of its first lines is a JSON object with a value; write one "
                 'object a line, as in {"x": 1.5}'
             )
         self._line_bytes = max(1, sum(map(len, lines)) // len(lines))
-        self.columns = tuple(dict.fromkeys(name for each in objects for name in each))
-        values = {name: [each.get(name) for each in objects] for name in self.columns}
-        self._found = {name: _kind(found) for name, found in values.items()}
-        self._types = {name: _type(found) for name, found in values.items()}
+        self._found: dict[str, ColumnKind] = {}
+        self._types: dict[str, pa.DataType] = {}
+        self._learn_columns(objects)
+        # A file without a header may have a key, or its first value, in any line.
+        for later in blocks:
+            self._learn_columns(_parse_objects(later))
+        self.columns = tuple(self._found)
+
+    def _learn_columns(self, objects: Sequence[Mapping[str, Any]]) -> None:
+        """What columns hold of which no value is known yet, by these rows."""
+        for name in dict.fromkeys(name for each in objects for name in each):
+            if self._found.get(name, NO_VALUES) == NO_VALUES:
+                values = [each.get(name) for each in objects]
+                self._found[name], self._types[name] = _kind(values), _type(values)
 
     @property
     def estimated_rows(self) -> int | None:
@@ -73,9 +85,10 @@ class JsonTable(Table):
         return self._found
 
     def _has_vector(self, column: str, width: int) -> bool:
-        objects = (_parse_line(line) for lines in self._blocks() for line in lines)
-        values = (each.get(column) for each in objects if isinstance(each, dict))
-        return any(_is_vector(value) and len(value) == width for value in values)
+        objects = (each for lines in self._blocks() for each in _parse_objects(lines))
+        return any(
+            isinstance(value := each.get(column), list) and len(value) == width for each in objects
+        )
 
     def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
         """Other objects and lists are carried along as JSON text."""
@@ -145,6 +158,10 @@ def _parse_line(line: bytes) -> Any:
         return json.loads(line)
     except (ValueError, RecursionError):
         return None
+
+
+def _parse_objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:
+    return [each for line in lines if isinstance(each := _parse_line(line), dict)]
 
 
 def _parse(

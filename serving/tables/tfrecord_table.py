@@ -1,6 +1,7 @@
 """TFRecord files of tf.train.Example, plain or gzip, by TensorFlow.
 
-The features of the first records are the columns, by name; a list of several numbers is a vector.
+The features of all records are the columns, by name; the first that have a value say what it
+holds, and a list of several numbers is a vector.
 A feature that is not there, is an empty list, or is NaN, is a missing value.
 """
 
@@ -8,7 +9,7 @@ import gzip
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Final
 
@@ -47,31 +48,39 @@ class TfRecordTable(Table):
     """A TFRecord file."""
 
     def __init__(self, path: Path) -> None:
-        """Read the first records. Raises UnreadableFile."""
+        """Look through the records for their features. Raises UnreadableFile."""
         self._path = path
         self.name = str(path)
         self._is_gzip = path.suffix.lower() == ".gz"
-        self._record_bytes = 1
         self._lists: dict[str, str] = {}
         self._found: dict[str, ColumnKind] = {}
+        first = next(self._records(0, _FIRST_RECORDS), np.empty(0, object))
+        self._record_bytes = max((len(record) + _FRAME_BYTES for record in first), default=1)
+        self._learn_columns(first)
+        if not self._lists:
+            raise UnreadableFile(
+                f"{self.name}: no tf.train.Example with a feature is among its first records"
+            )
+        # A file without a header may have a feature, or its first value, in any record.
+        for later in self._records(_FIRST_RECORDS, _ROWS):
+            self._learn_columns(later)
+        self.columns = tuple(sorted(self._lists))
+
+    def _learn_columns(self, records: NDArray[np.object_]) -> None:
+        """What features hold of which no value is known yet, by these records."""
+        known = set(self._lists)
         lengths: dict[str, Counter[int]] = {}
-        for record in next(self._records(0, _FIRST_RECORDS), ()):
-            self._record_bytes = max(self._record_bytes, len(record) + _FRAME_BYTES)
-            for name, kind, values in _features(record) or ():
+        for record in records:
+            for name, kind, values in _features(record, known) or ():
                 if values:
                     lengths.setdefault(name, Counter())[len(values)] += 1
                     if self._lists.setdefault(name, kind) == "bytes_list":
                         text = ColumnKind(False, _describe(kind, values))
                         # The least of them: the first would depend on the order of the records.
-                        known = self._found.get(name, text)
-                        self._found[name] = min(known, text, key=lambda each: each.holds)
-        for name in self._lists.keys() - self._found.keys():
+                        least = self._found.get(name, text)
+                        self._found[name] = min(least, text, key=lambda each: each.holds)
+        for name in lengths.keys() - self._found.keys():
             self._found[name] = vectors(lengths[name].most_common(1)[0][0])
-        if not self._lists:
-            raise UnreadableFile(
-                f"{self.name}: no tf.train.Example with a feature is among its first records"
-            )
-        self.columns = tuple(sorted(self._lists))
 
     @property
     def estimated_rows(self) -> int | None:
@@ -201,15 +210,18 @@ class TfRecordTable(Table):
         return lists
 
 
-def _features(record: bytes) -> Iterator[tuple[str, str, Sequence[Any]]] | None:
-    """Name, kind of list and values of each feature; None for what is no tf.train.Example."""
+def _features(
+    record: bytes, without: Set[str] = frozenset()
+) -> Iterator[tuple[str, str, Sequence[Any]]] | None:
+    """Name, kind of list and values of each feature but some; None for no tf.train.Example."""
     try:
         example = tf.train.Example.FromString(record)
     except DecodeError:
         return None
     return (
         (name, kind, getattr(feature, kind).value)
-        for name, feature in sorted(example.features.feature.items())
+        for name in sorted(example.features.feature.keys() - without)
+        for feature in [example.features.feature[name]]
         if (kind := feature.WhichOneof("kind")) is not None
     )
 

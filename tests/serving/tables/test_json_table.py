@@ -169,3 +169,22 @@ def test_a_gzip_file_that_ends_too_early_is_unreadable(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UnreadableFile, match=r"rows\.jsonl\.gz: cannot be read: "):
         read_all(open_table(path), ["x"])
+
+
+@pytest.mark.parametrize("later", ["new", "null"], ids=["a key of late rows", "null at first"])
+def test_a_column_is_the_same_whether_its_values_are_in_the_first_rows_or_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: str
+) -> None:
+    monkeypatch.setattr(json_table, "_BLOCK_BYTES", 100)
+    lacking: dict[str, Any] = {"x": 1.5} if later == "new" else {"x": 1.5, "y": None, "v": []}
+    rows = [lacking] * 40 + [{"x": 2.5, "y": 7, "v": [1, 2]}] * 40
+    nan = np.nan
+    expected = np.array([[1.5, nan, nan, nan]] * 40 + [[2.5, 7, 1, 2]] * 40)
+    for objects, points in ((rows, expected), (rows[::-1], expected[::-1])):
+        table = open_table(write(tmp_path / "rows.jsonl", objects))
+        assert {name: kind.width for name, kind in table.kinds().items()} == {
+            "x": 1,
+            "y": 1,
+            "v": 2,
+        }
+        np.testing.assert_array_equal(read_all(table, ["x", "y", "v"]), points)

@@ -60,3 +60,20 @@ def test_a_record_whose_kept_column_is_of_another_list_is_a_fault_of_that_record
     assert chunk.kept is not None
     assert chunk.kept["id"].to_pylist() == [large, None]
     np.testing.assert_array_equal(chunk.points, [[1], [2.0**53]])
+
+
+def test_a_feature_is_the_same_whether_it_is_in_the_first_records_or_the_last(
+    tmp_path: Path,
+) -> None:
+    rows: list[Any] = [{"x": 1.5}] * 150 + [{"x": 2.5, "y": 7, "v": [1.0, 2.0], "name": b"a"}] * 9
+    nan = np.nan
+    expected = np.array([[1.5, nan, nan, nan]] * 150 + [[2.5, 7, 1, 2]] * 9)
+    for given, points in ((rows, expected), (rows[::-1], expected[::-1])):
+        table = open_table(write_tfrecord(tmp_path / "rows.tfrecord", given))
+        assert {name: kind.holds for name, kind in table.kinds().items()} == {
+            "name": "text ('a')",
+            "v": "vectors of 2 numbers",
+            "x": "numbers",
+            "y": "numbers",
+        }
+        np.testing.assert_array_equal(read_all(table, ["x", "y", "v"]), points)
