@@ -51,7 +51,8 @@ class RowOptions:
     standardize: Annotated[
         bool,
         typer.Option(
-            "--standardize", help="Divide each column by its standard deviation, in the model too."
+            "--standardize",
+            help="Divide each column by its standard deviation, in the model too.",
         ),
     ] = False
     distance: Annotated[
@@ -84,9 +85,14 @@ class RowOptions:
                 skip_zero_rows=is_cosine and not self.standardize,
             )
         notes += rows.notes()
-        if not self.standardize:
-            spread = spread_note(rows.points, rows.columns, rows.weights, is_cosine=is_cosine)
-            notes += [] if spread is None else [spread]
+        spread = spread_note(
+            rows.points,
+            rows.columns,
+            rows.weights,
+            is_cosine=is_cosine,
+            is_standardized=self.standardize,
+        )
+        notes += [] if spread is None else [spread]
         return rows.columns, rows
 
     def _parse_names(self, weight_column: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

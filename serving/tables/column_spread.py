@@ -1,10 +1,11 @@
 """Which column decides the clusters: that of the widest spread, in the space of the distance.
 
 A sum of squared distances is a sum over columns, of each as much as its variance. A column of
-vectors counts as one: its variance is the sum of those of its numbers.
+vectors counts as one: its variance is the sum of those of its numbers. Where they are standardised,
+each number has a variance of 1, and a vector as many as it has numbers.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +16,9 @@ from export.feature_names import group_vectors
 #: Columns whose spreads differ by no more are taken to be of one scale.
 _SAME_SCALE: Final = 10
 
+#: The share of the variance with which a vector of standardised numbers decides nearly all.
+_NEARLY_ALL: Final = 0.9
+
 #: Numbers that are looked at at a time.
 _BLOCK_NUMBERS: Final = 2**20
 
@@ -22,25 +26,39 @@ Rows = NDArray[np.floating[Any]]
 
 
 def spread_note(
-    points: Rows, feature_names: Sequence[str], weights: Rows | None, *, is_cosine: bool
+    points: Rows,
+    feature_names: Sequence[str],
+    weights: Rows | None,
+    *,
+    is_cosine: bool,
+    is_standardized: bool = False,
 ) -> str | None:
-    """What a user is told where the spreads of columns differ by more than 10 times; else None.
+    """What a user is told where one column decides the clusters; else None.
+
+    That is where the spreads of columns differ by more than 10 times, or, for columns that are
+    standardised, where a vector has nine tenths of the numbers or more.
 
     Args:
-        points: finite numbers [n, d], raw units, as they are clustered without standardisation.
+        points: finite numbers [n, d], raw units.
         feature_names: d names.
         weights: what each row weighs [n]; None is 1 each.
         is_cosine: whether the distance is that of the rows at length 1.
+        is_standardized: whether each number is divided by its standard deviation.
     """
     columns = group_vectors(feature_names)
     if len(columns) < 2:
         return None
-    variance = _variance(points, weights, is_cosine=is_cosine)
+    variance = _variance(points, weights, is_cosine=is_cosine and not is_standardized)
     shares: dict[str, float] = {}
+    numbers: dict[str, int] = {}
     start = 0
     for column, width in columns:
-        shares[column] = float(variance[start : start + width].sum() / variance.sum().clip(1e-300))
+        of_column = variance[start : start + width]
+        shares[column] = float(of_column.sum() / variance.sum().clip(1e-300))
+        numbers[column] = int(np.count_nonzero(of_column))
         start += width
+    if is_standardized:
+        return _standardized_note(numbers)
     varied = {column: share for column, share in shares.items() if share > 0}
     if len(varied) < 2:
         return None
@@ -53,8 +71,28 @@ def spread_note(
     return (
         f"warning: the spreads of the columns differ by {times:,.0f} times: {widest!r} {decides}, "
         f"with {_percent(varied[widest])} of the variance{space}, and {narrowest!r} has "
-        f"{_percent(varied[narrowest])}; --standardize gives each column the same"
+        f"{_percent(varied[narrowest])}; --standardize gives each {_each_of(numbers)} the same"
     )
+
+
+def _standardized_note(numbers: Mapping[str, int]) -> str | None:
+    """Where one vector has nearly all of the numbers that vary, by how many each column has."""
+    widest, total = max(numbers, key=numbers.__getitem__), sum(numbers.values())
+    if numbers[widest] == total or numbers[widest] < _NEARLY_ALL * total or numbers[widest] == 1:
+        return None
+    return (
+        f"warning: --standardize gives each number the same, so that {widest!r} decides the "
+        f"clusters, with {numbers[widest]:,} of {total:,} numbers; choose with --columns what is "
+        "to decide, or leave it out with --exclude"
+    )
+
+
+def _each_of(numbers: Mapping[str, int]) -> str:
+    """What standardisation gives the same to, where columns have so many numbers that vary."""
+    widest = max(numbers, key=numbers.__getitem__)
+    if numbers[widest] == 1:
+        return "column"
+    return f"number ({widest!r} has {numbers[widest]:,} of {sum(numbers.values()):,})"
 
 
 def _variance(points: Rows, weights: Rows | None, *, is_cosine: bool) -> NDArray[np.float64]:

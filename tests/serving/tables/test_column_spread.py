@@ -77,3 +77,21 @@ def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = spread_note(points, ["a", "b"], None, is_cosine=True)
     monkeypatch.setattr("serving.tables.column_spread._BLOCK_NUMBERS", 14)
     assert spread_note(points, ["a", "b"], None, is_cosine=True) == whole
+
+
+def test_standardised_a_vector_has_as_much_as_it_has_numbers_and_it_is_said() -> None:
+    points = np.hstack([RNG.normal(size=(200, 20)), RNG.normal(size=(200, 1)) * 500])
+    names = [*(f"e[{index}]" for index in range(20)), "age"]
+    said = spread_note(points, names, None, is_cosine=False)
+    assert said is not None
+    assert said.endswith("--standardize gives each number ('e' has 20 of 21) the same")
+    for is_cosine in (False, True):
+        assert spread_note(points, names, None, is_cosine=is_cosine, is_standardized=True) == (
+            "warning: --standardize gives each number the same, so that 'e' decides the clusters, "
+            "with 20 of 21 numbers; choose with --columns what is to decide, or leave it out with "
+            "--exclude"
+        )
+    points[:, 4:20] = 7  # of a constant, nothing is left
+    assert spread_note(points, names, None, is_cosine=False, is_standardized=True) is None
+    apart = [f"x{index}" for index in range(21)]
+    assert spread_note(points, apart, None, is_cosine=False, is_standardized=True) is None
