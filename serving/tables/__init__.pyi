@@ -1,6 +1,7 @@
 from .errors import BadCell as BadCell
 from .errors import ColumnMismatch as ColumnMismatch
 from .errors import NoRows as NoRows
+from .errors import OtherWidth as OtherWidth
 from .errors import RefusedReadingOption as RefusedReadingOption
 from .errors import RepeatedInput as RepeatedInput
 from .errors import TableError as TableError

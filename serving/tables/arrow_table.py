@@ -92,7 +92,9 @@ class ArrowTable(Table):
         for batch in self._batches([name], 0, _FIRST_ROWS):
             lengths = list_lengths(batch.column(name))
             if lengths.any():
-                return vectors(int(np.bincount(lengths[lengths > 0]).argmax()))
+                counts = np.bincount(lengths[lengths > 0])
+                # Of two lengths alike often the larger, as it is for the other kinds of files.
+                return vectors(int(np.flatnonzero(counts == counts.max())[-1]))
         return NO_VALUES
 
     def _has_vector(self, column: str, width: int) -> bool:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from export.feature_names import group_vectors, shorten_names, vector_features
 
-from .errors import ColumnMismatch
+from .errors import ColumnMismatch, OtherWidth
 from .messages import format_count
 
 if TYPE_CHECKING:
@@ -162,11 +162,12 @@ def find_near_name(name: str, there: Sequence[str]) -> str:
 
 
 def require_width(table: "Table", column: str, kind: ColumnKind, width: int) -> None:
-    """Check that what a column holds, if anything, has so many numbers. Raises ColumnMismatch."""
+    """Check that what a column holds, if anything, has so many numbers. Raises OtherWidth."""
     if kind.is_numeric and kind.width != width:
-        raise ColumnMismatch(
+        raise OtherWidth(
             f"{table.name}: column {column!r} holds {kind.holds}, and {vectors(width).holds} are "
-            "needed"
+            "needed",
+            column,
         )
 
 

@@ -17,6 +17,17 @@ class ColumnMismatch(TableError):
     """A column is not there, is there twice, or is of a type that holds no numbers."""
 
 
+class OtherWidth(ColumnMismatch):
+    """The vectors of a column have another length than is needed.
+
+    ``column`` is its name.
+    """
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 class BadCell(TableError):
     """A cell holds what is not a number, or a row has more or fewer cells than the header.
 

@@ -63,6 +63,8 @@ class JsonTable(Table):
         self._line_bytes = max(1, sum(map(len, lines)) // len(lines))
         self._found: dict[str, ColumnKind] = {}
         self._types: dict[str, pa.DataType] = {}
+        #: The columns of which most values are lists, be they of one number.
+        self._of_lists: set[str] = set()
         self._learn_columns(objects)
         # A file without a header may have a key, or its first value, in any line.
         for later in blocks:
@@ -75,6 +77,8 @@ class JsonTable(Table):
             if self._found.get(name, NO_VALUES) == NO_VALUES:
                 values = [each.get(name) for each in objects]
                 self._found[name], self._types[name] = _kind(values), _type(values)
+                if sum(map(_is_vector, values)) > sum(map(_is_number, values)):
+                    self._of_lists.add(name)
 
     @property
     def estimated_rows(self) -> int | None:
@@ -100,7 +104,7 @@ class JsonTable(Table):
         self.check(columns, keep)
         widths = {column: self._width(column, self._found[column]) for column in columns}
         numbers = {
-            name: pa.list_(pa.float64()) if width > 1 else pa.float64()
+            name: pa.list_(pa.float64()) if width > 1 or name in self._of_lists else pa.float64()
             for name, width in widths.items()
         }
         # pyarrow has no numbers that may be booleans.
@@ -282,7 +286,10 @@ def _kind(values: Sequence[Any]) -> ColumnKind:
         return ColumnKind(
             False, f"text ({min(texts)[:40]!r})" if texts else min(map(_shorten, others))
         )
-    return NUMBERS if numbers >= lengths.total() else vectors(lengths.most_common(1)[0][0])
+    if numbers >= lengths.total():
+        return NUMBERS
+    # Of two lengths alike often the larger: the first would depend on the order of the rows.
+    return vectors(max(lengths, key=lambda length: (lengths[length], length)))
 
 
 def _type(values: Sequence[Any]) -> pa.DataType:

@@ -50,7 +50,9 @@ class NpyTable(Table):
         self.name = str(path)
         array = self._open()
         if array.dtype.kind not in NUMBER_KINDS:
-            raise UnreadableFile(f"{self.name}: holds {array.dtype}, and numbers are needed")
+            raise UnreadableFile(
+                f"{self.name}: holds {array.dtype}, and numbers are needed; {_mend(array.dtype)}"
+            )
         if array.ndim != 2 or not array.shape[1]:
             raise UnreadableFile(
                 f"{self.name}: holds an array of shape {array.shape}, and [rows, features] is "
@@ -107,3 +109,14 @@ class NpyTable(Table):
                 f"{self.name}: is no .npy file of numbers; write one with numpy.save"
             ) from None
         return array
+
+
+def _mend(dtype: "np.dtype[Any]") -> str:
+    """How an array of what is no numbers is written as numbers."""
+    if dtype.names:
+        return "write its fields as the arrays of a .npz, with numpy.savez"
+    if dtype.kind == "c":
+        return "write the real and the imaginary parts side by side"
+    if dtype.kind in "SU":
+        return "write it with array.astype(float) where the texts are numbers"
+    return "write it as numbers with array.astype"

@@ -80,7 +80,9 @@ class TfRecordTable(Table):
                         least = self._found.get(name, text)
                         self._found[name] = min(least, text, key=lambda each: each.holds)
         for name in lengths.keys() - self._found.keys():
-            self._found[name] = vectors(lengths[name].most_common(1)[0][0])
+            counts = lengths[name]
+            # Of two lengths alike often the larger, as the first depends on the order of records.
+            self._found[name] = vectors(max(counts, key=lambda each: (counts[each], each)))
 
     @property
     def estimated_rows(self) -> int | None:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from export.feature_names import group_vectors, shorten_names
 
-from .columns import column_widths, expand_columns, select_model_columns, to_float32
-from .errors import BadCell, NoRows
+from .columns import NO_VALUES, column_widths, expand_columns, select_model_columns, to_float32
+from .errors import BadCell, NoRows, OtherWidth
 from .float32_rounding import Float32Rounding
 from .messages import describe_not_finite, format_count
 from .table import Block, Table
@@ -115,8 +115,27 @@ def read_training_rows(
     for table in tables:
         table.check(columns)
     given = [(table.with_widths(widths), columns) for table in tables]
+    for table, _ in given:
+        _require_width(table, widths, tables)
     rows = _read(given, widths, weight_column=weight_column, on_rows=on_rows)
     return _without_zero_rows(rows, tables) if skip_zero_rows else rows
+
+
+def _require_width(table: Table, widths: Mapping[str, int], tables: Sequence[Table]) -> None:
+    """Check that the vectors of a table are as long as those of the first that has some.
+
+    Raises OtherWidth.
+    """
+    try:
+        table.check(list(widths))
+    except OtherWidth as error:
+        column = error.column
+        first = next(each for each in tables if each.kinds()[column] != NO_VALUES)
+        raise OtherWidth(
+            f"{error}, as {first.name} has them; write both alike, or leave the column out with "
+            "--exclude or --columns",
+            column,
+        ) from None
 
 
 def read_model_rows(

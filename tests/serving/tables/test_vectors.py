@@ -167,6 +167,20 @@ def test_for_a_model_its_own_width_counts_whatever_most_of_the_first_vectors_hav
         read_model_rows([table], ["v[0]", "v[1]", "v[2]", "v[3]"])
 
 
+@pytest.mark.parametrize("kind", ["parquet", "jsonl", "tfrecord"])
+def test_of_lists_of_one_number_and_of_more_alike_often_the_shorter_are_named(
+    tmp_path: Path, kind: str
+) -> None:
+    values = [[1.0], [2.0, 3.0]] * 20
+    for given in (values, values[::-1]):
+        table = write_vectors(tmp_path / f"rows.{kind}", given)
+        with pytest.raises(BadCell, match="holds a vector of 1 numbers, and 2 are needed"):
+            read_training_rows([table], ["v"])
+    # Where most are of one number, they are numbers.
+    table = write_vectors(tmp_path / f"rows.{kind}", [[1.5]] * 3)
+    assert read_all(table, ["v"]).tolist() == [[1.5]] * 3
+
+
 def test_an_infinite_number_in_a_vector_is_named_by_its_feature(tmp_path: Path) -> None:
     table = parquet(tmp_path / "rows.parquet", v=[[1.0, 2.0], [3.0, np.inf]])
     with pytest.raises(BadCell, match=r"row 2 \(counted from 1\), column 'v\[1\]': inf is inf"):
@@ -212,7 +226,9 @@ def test_a_file_without_a_vector_has_as_many_missing_numbers_as_the_other_files_
     with pytest.raises(ColumnMismatch) as caught:
         read_training_rows([full, wider], ["v"])
     assert str(caught.value) == (
-        f"{wider.name}: column 'v' holds vectors of 3 numbers, and vectors of 2 numbers are needed"
+        f"{wider.name}: column 'v' holds vectors of 3 numbers, and vectors of 2 numbers are "
+        f"needed, as {full.name} has them; write both alike, or leave the column out with "
+        "--exclude or --columns"
     )
 
 
