@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from export.feature_names import shorten_names
+from export.feature_names import group_vectors, shorten_names
 
 from .columns import (
     NO_VALUES,
@@ -39,10 +39,17 @@ _INDEX: Final = ColumnKind(False, "the index of a data frame")
 #: Of fewer rows, numbers that follow each other may be measures, as months or ranks are.
 _LEAST_ROWS_OF_COUNTER: Final = 100
 
+#: The part of its rows in which a row counter has a value, and of the numbers from its least to its
+#: largest that it has: some rows were left out of many files.
+_LEAST_PART_OF_COUNTER: Final = 0.9
+
 #: The words of a name: of ``customer_id``, ``userId``, ``USER-ID`` and ``ZIPCode``.
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
-_ID_WORDS: Final = frozenset({"id", "uuid", "guid", "zip", "zipcode", "postcode", "phone"})
+#: Without the "s" of the plural.
+_ID_WORDS: Final = frozenset(
+    {"id", "uuid", "guid", "zip", "zipcode", "postcode", "postal", "postalcode", "phone"}
+)
 
 
 @dataclass(frozen=True)
@@ -65,8 +72,10 @@ class FeatureSelection:
 
     def notes(self) -> list[str]:
         """What a user is told of it, a line each."""
-        shown = shorten_names(expand_columns(self.widths))
-        lines = [f"took {format_count(len(self.widths), 'numeric column')}: {shown}"]
+        features = expand_columns(self.widths)
+        # A vector is one column, whether the file has it as one or each of its numbers as its own.
+        count = format_count(len(group_vectors(features)), "numeric column")
+        lines = [f"took {count}: {shorten_names(features)}"]
         if self.left_out:
             others = shorten_names(
                 [f"{name or '(unnamed)'}: {holds}" for name, holds in self.left_out.items()]
@@ -115,7 +124,7 @@ def select_features(tables: Sequence["Table"], excluded: Sequence[str] = ()) -> 
 
 def is_id_name(name: str) -> bool:
     """Whether a name is that of an id: a word of it is "id", "zip", "phone" or another of these."""
-    return any(word.lower() in _ID_WORDS for word in _WORD.findall(name))
+    return any(word.lower().removesuffix("s") in _ID_WORDS for word in _WORD.findall(name))
 
 
 def require_excluded(tables: Sequence["Table"], excluded: Sequence[str]) -> None:
@@ -194,29 +203,47 @@ def _require_everywhere(tables: Sequence["Table"], names: Sequence[str]) -> None
 
 
 def _row_counters(tables: Sequence["Table"], names: Sequence[str]) -> dict[str, str]:
-    """The columns that hold a, a + 1 ... a + n - 1 in some order, and what is said of them.
+    """The columns that count the rows of all files, or of each, and what is said of them.
 
     Rows are read for it as long as a column may still be one; in most files that ends in the first
     chunk.
     """
     pending = _pending_counters(tables, names)
-    values: dict[str, list[NDArray[np.floating[Any]]]] = {name: [] for name in pending}
+    #: By the file.
+    values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in pending}
     for table in tables:
+        parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in values}
         for chunk in table.chunks(pending) if values else ():
             for name, column in zip(pending, chunk.points.T, strict=True):
                 if name in values and _may_count(column):
-                    values[name].append(column.astype(np.float64))
+                    parts[name].append(column.astype(np.float64))
                 else:
                     values.pop(name, None)
             if not values:
                 break
-    return {
-        name: f"a row counter, {low:,.0f} to {low + rows - 1:,.0f}"
-        for name, parts in values.items()
-        for low, high, rows in [_extent(parts)]
-        # Of whole numbers, none twice, so many in this extent are all there are in it.
-        if rows >= _LEAST_ROWS_OF_COUNTER and high - low == rows - 1 and _is_distinct(parts)
-    }
+        for name, of_file in values.items():
+            of_file.append(np.concatenate([np.empty(0), *parts[name]]))
+    found = {name: _describe_counter(files) for name, files in values.items()}
+    return {name: said for name, said in found.items() if said is not None}
+
+
+def _describe_counter(files: "Sequence[NDArray[np.float64]]") -> str | None:
+    """What is said of a column that counts rows, by its whole numbers in each file; else None."""
+    together = np.concatenate(files)
+    for parts, where in (([together], ""), (files, " in each file")):
+        if max(map(len, parts)) >= _LEAST_ROWS_OF_COUNTER and all(map(_is_counter, parts)):
+            low, high = np.nanmin(together), np.nanmax(together)
+            return f"a row counter, {low:,.0f} to {high:,.0f}{where}"
+    return None
+
+
+def _is_counter(values: "NDArray[np.float64]") -> bool:
+    """Whether whole numbers, NaN where one is missing, are a, a + 1 ... with few gaps."""
+    present = values[~np.isnan(values)]
+    if not len(present) or len(present) < _LEAST_PART_OF_COUNTER * len(values):
+        return not len(values)
+    extent = present.max() - present.min() + 1
+    return bool(len(present) >= _LEAST_PART_OF_COUNTER * extent) and _is_distinct(present)
 
 
 def _pending_counters(tables: Sequence["Table"], names: Sequence[str]) -> list[str]:
@@ -231,23 +258,19 @@ def _pending_counters(tables: Sequence["Table"], names: Sequence[str]) -> list[s
 
 
 def _may_count(column: "NDArray[np.floating[Any]]") -> bool:
-    """Whether these may be values of a row counter: whole numbers, none missing, none twice."""
-    if not (column[:1] == np.floor(column[:1])).all():
+    """Whether these may be values of a row counter: whole numbers, or missing, and none twice."""
+    if not _is_whole(column[:1]):
         return False
-    return bool(
-        np.isfinite(column).all() and (column == np.floor(column)).all() and _is_distinct([column])
-    )
+    return _is_whole(column) and _is_distinct(column[~np.isnan(column)])
 
 
-def _is_distinct(parts: "Sequence[NDArray[np.floating[Any]]]") -> bool:
-    values = np.sort(np.concatenate(parts))
-    return bool((values[1:] != values[:-1]).all())
+def _is_whole(values: "NDArray[np.floating[Any]]") -> bool:
+    return bool((np.isnan(values) | (np.isfinite(values) & (values == np.floor(values)))).all())
 
 
-def _extent(parts: "Sequence[NDArray[np.floating[Any]]]") -> tuple[float, float, int]:
-    """The least and the largest value, and how many there are."""
-    low, high = min(part.min() for part in parts), max(part.max() for part in parts)
-    return float(low), float(high), sum(map(len, parts))
+def _is_distinct(values: "NDArray[np.floating[Any]]") -> bool:
+    ordered = np.sort(values)
+    return bool((ordered[1:] != ordered[:-1]).all())
 
 
 def _file_names(tables: Sequence["Table"]) -> str:

@@ -167,17 +167,50 @@ def test_a_row_counter_is_left_out_in_any_order_and_over_several_files(
     [
         [*range(98), 98],  # one row too few
         [*range(ROWS - 1), 0],  # one twice
-        [*range(ROWS - 1), ROWS],  # one left out
-        [*range(ROWS - 1), ""],  # one missing
+        [*range(0, 2 * ROWS, 2)],  # half of them left out
+        [*range(100), *[""] * 20],  # a sixth missing
         [*range(ROWS - 1), ROWS - 1.5],
         [row / 2 for row in range(ROWS)],
     ],
-    ids=["short", "twice", "gap", "missing", "no-integer", "halves"],
+    ids=["short", "twice", "gaps", "missing", "no-integer", "halves"],
 )
 def test_what_is_nearly_a_row_counter_is_a_feature(tmp_path: Path, column: list[object]) -> None:
     rows = [[value, index % 7] for index, value in enumerate(column)]
     table = open_table(write_csv(tmp_path / "rows.csv", ["n", "x"], rows))
     assert select_features([table]).names == ("n", "x")
+
+
+@pytest.mark.parametrize(
+    ("column", "last"),
+    [([*range(ROWS - 1), ROWS], ROWS), ([*range(ROWS - 1), ""], ROWS - 2)],
+    ids=["gap", "missing"],
+)
+def test_a_row_counter_with_few_gaps_is_one_all_the_same(
+    tmp_path: Path, column: list[object], last: int
+) -> None:
+    rows = [[value, index % 7] for index, value in enumerate(column)]
+    for order in (rows, rows[::-1]):
+        table = open_table(write_csv(tmp_path / "rows.csv", ["n", "x"], order))
+        assert select_features([table]).left_out == {"n": f"a row counter, 0 to {last}"}
+
+
+def test_a_row_counter_may_begin_anew_in_each_file(tmp_path: Path) -> None:
+    tables = []
+    for part, size in enumerate((ROWS, ROWS, 7)):
+        # Two files are alike in x, which counts in neither the files together nor the last.
+        rows = [[row, row if part < 2 else row * 50] for row in range(size)]
+        path = tmp_path / f"{part}.csv"
+        tables.append(open_table(write_csv(path, ["n", "x"], rows)))
+    selection = select_features(tables)
+    assert selection.names == ("x",)
+    assert selection.left_out == {"n": f"a row counter, 0 to {ROWS - 1} in each file"}
+
+
+def test_a_vector_is_counted_as_one_column_however_the_file_has_it(tmp_path: Path) -> None:
+    flat = open_table(write_csv(tmp_path / "a.csv", ["e[0]", "e[1]", "x"], [[1, 2, 3]]))
+    pq.write_table(pa.table({"e": [[1.0, 2.0]], "x": [3.0]}), tmp_path / "b.parquet")
+    for table in (flat, open_table(tmp_path / "b.parquet")):
+        assert select_features([table]).notes() == ["took 2 numeric columns: e[2], x"]
 
 
 def test_a_row_counter_is_none_of_a_model_even_where_nothing_else_is(tmp_path: Path) -> None:
@@ -197,7 +230,20 @@ def test_a_column_to_exclude_that_is_not_there_is_named_with_the_nearest(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "name", ["id", "ID", "customer_id", "userId", "USER-ID", "ZIPCode", "zip", "home phone", "uuid"]
+    "name",
+    [
+        "id",
+        "ID",
+        "customer_id",
+        "userId",
+        "USER-ID",
+        "ZIPCode",
+        "zip",
+        "home phone",
+        "uuid",
+        "ids",
+        "postal_code",
+    ],
 )
 def test_a_name_with_the_word_of_an_id_is_that_of_an_id(name: str) -> None:
     assert is_id_name(name)
