@@ -193,6 +193,8 @@ def check_use(reading: ReadingOptions, paths: Sequence[Path]) -> None:
     from serving.tables.input_files import STANDARD_INPUT, TEXT_KINDS, kind_of
 
     given = _given_flags(reading)
+    if any((kind_of(path) or "").startswith((".jsonl", ".ndjson")) for path in paths):
+        given = [flag for flag in given if flag != "--na-values"]
     if given and not any(path == STANDARD_INPUT or kind_of(path) in TEXT_KINDS for path in paths):
         raise UserMistake(f"{given[0]}: is for CSV, and {paths[0]} is none; leave it out")
 

@@ -107,10 +107,12 @@ def _expand(given: Path) -> Iterator[Path]:
 
 
 def open_table(path: Path, options: ReadingOptions = ReadingOptions()) -> Table:
-    """The table in a file; its columns are known, and of its rows at most the first are read.
+    """The table in a file; its columns are known.
 
-    ``options`` are for files of text. The folders right above the file that are named as in
-    ``day=2026-01-01`` are columns too, where the file names its columns and has none of that name.
+    Of its rows at most the first are read, but all of what has no header: JSON lines and TFRecord.
+    ``options`` are for files of text; JSON lines take ``na_values`` of them. The folders right
+    above the file that are named as in ``day=2026-01-01`` are columns too, where the file names its
+    columns and has none of that name.
 
     Raises:
         UnreadableFile: it does not exist, is a folder, is empty or damaged, or of another kind.
@@ -146,7 +148,7 @@ def _open_file(path: Path, options: ReadingOptions) -> Table:
     if kind.startswith((".jsonl", ".ndjson")):
         from .json_table import JsonTable
 
-        return JsonTable(path)
+        return JsonTable(path, options.na_values)
     if kind in TEXT_KINDS:
         from .csv_table import CsvTable
 

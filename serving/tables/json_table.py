@@ -13,11 +13,13 @@ import json
 import math
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.json as pajson
 import pyarrow.types as pt
@@ -47,9 +49,17 @@ class _NotSo(ValueError):
 class JsonTable(Table):
     """A file of JSON lines."""
 
-    def __init__(self, path: Path) -> None:
-        """Look through the objects for their keys. Raises UnreadableFile."""
+    def __init__(self, path: Path, na_values: Sequence[str] = ()) -> None:
+        """Look through the objects for their keys. Raises UnreadableFile.
+
+        Args:
+            na_values: see ``ReadingOptions``.
+        """
         self._path = path
+        self._na_texts = frozenset(text.strip() for text in na_values)
+        self._na_numbers = frozenset(
+            number for text in na_values if (number := _number_of(text)) is not None
+        )
         self.name = str(path)
         self._is_gzip = path.suffix.lower() == ".gz"
         blocks = self._blocks()
@@ -76,9 +86,21 @@ class JsonTable(Table):
         for name in dict.fromkeys(name for each in objects for name in each):
             if self._found.get(name, NO_VALUES) == NO_VALUES:
                 values = [each.get(name) for each in objects]
-                self._found[name], self._types[name] = _kind(values), _type(values)
+                self._types[name] = _type(values)
+                if self._na_texts:
+                    values = [self._without_missing(value) for value in values]
+                self._found[name] = _kind(values)
                 if sum(map(_is_vector, values)) > sum(map(_is_number, values)):
                     self._of_lists.add(name)
+
+    def _without_missing(self, value: Any) -> Any:
+        """The value, None in place of what ``na_values`` names."""
+        if isinstance(value, list):
+            return [self._without_missing(each) for each in value]
+        if isinstance(value, str):
+            return None if value.strip() in self._na_texts else value
+        is_missing = isinstance(value, int | float) and value in self._na_numbers
+        return None if is_missing and not isinstance(value, bool) else value
 
     @property
     def estimated_rows(self) -> int | None:
@@ -122,9 +144,17 @@ class JsonTable(Table):
                 continue
             given = lines[max(0, start - begins) :]
             faults: dict[int, Fault] = {}
-            batch = _parse(given, {**strict, **beside}, {**numbers, **beside}, faults)
+            types = {**numbers, **beside}
+            batch = _parse_block(given, {**strict, **beside})
+            if batch is None:
+                clean = dict.fromkeys(numbers, self._without_missing) if self._na_texts else {}
+                batch = _parse_each(given, types, faults, clean)
             points = read_points(batch, widths, pa.float64(), faults)
-            kept = _parse(given, kept_types, kept_types, faults) if apart else batch
+            if self._na_numbers:
+                points = np.where(np.isin(points, list(self._na_numbers)), np.nan, points)
+            kept = batch
+            if apart:
+                kept = _parse_block(given, kept_types) or _parse_each(given, kept_types, faults)
             yield Chunk(points, keep_columns(kept, kept_types, faults), faults)
 
     def place(self, row: int) -> str:
@@ -168,20 +198,6 @@ def _parse_objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:
     return [each for line in lines if isinstance(each := _parse_line(line), dict)]
 
 
-def _parse(
-    lines: Sequence[bytes],
-    strict: Mapping[str, pa.DataType],
-    types: Mapping[str, pa.DataType],
-    faults: dict[int, Fault],
-) -> pa.RecordBatch:
-    """The lines as a batch: of strict types where all is, else of types that take more.
-
-    What is none of the latter is null, and a fault of its row.
-    """
-    batch = _parse_block(lines, strict)
-    return _parse_each(lines, types, faults) if batch is None else batch
-
-
 def _parse_block(lines: Sequence[bytes], types: Mapping[str, pa.DataType]) -> pa.RecordBatch | None:
     """The lines as pyarrow parses them; None where one is not as it should be."""
     content = b"".join(lines)
@@ -203,9 +219,15 @@ def _parse_block(lines: Sequence[bytes], types: Mapping[str, pa.DataType]) -> pa
 
 
 def _parse_each(
-    lines: Sequence[bytes], types: Mapping[str, pa.DataType], faults: dict[int, Fault]
+    lines: Sequence[bytes],
+    types: Mapping[str, pa.DataType],
+    faults: dict[int, Fault],
+    clean: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
 ) -> pa.RecordBatch:
-    """The lines one by one; what is not as it should be is null, and a fault of its row."""
+    """The lines one by one; what is not as it should be is null, and a fault of its row.
+
+    ``clean`` has, by the column, what is to be done to its values before.
+    """
     cells: dict[str, list[Any]] = {name: [None] * len(lines) for name in types}
     for row, line in enumerate(lines):
         found = _parse_line(line)
@@ -215,7 +237,8 @@ def _parse_each(
             continue
         for name, kind in types.items():
             try:
-                cells[name][row] = _convert(found.get(name), kind)
+                value = found.get(name)
+                cells[name][row] = _convert(clean[name](value) if name in clean else value, kind)
             except _NotSo as error:
                 faults.setdefault(row, Fault(name, str(error)))
     return pa.record_batch(
@@ -251,6 +274,13 @@ def _to_float(value: Any) -> float | None:
         return float(value)
     except OverflowError:
         return math.inf if value > 0 else -math.inf
+
+
+def _number_of(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _shorten(value: Any) -> str:

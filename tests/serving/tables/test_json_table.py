@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from serving.tables import json_table
 from serving.tables.errors import BadCell, ColumnMismatch, UnreadableFile
 from serving.tables.input_files import open_table
+from serving.tables.reading_options import ReadingOptions
 from serving.tables.training_rows import read_training_rows
 
 from .row_files import read_all
@@ -188,3 +189,25 @@ def test_a_column_is_the_same_whether_its_values_are_in_the_first_rows_or_the_la
             "v": 2,
         }
         np.testing.assert_array_equal(read_all(table, ["x", "y", "v"]), points)
+
+
+def test_texts_and_numbers_that_stand_for_missing_values_are_missing(tmp_path: Path) -> None:
+    rows = [{"x": -999, "v": [1, 2], "y": "none", "t": "none"}, {"x": 2, "v": [-999.0, 4], "y": 5}]
+    options = ReadingOptions(na_values=("none", "-999"))
+    table = open_table(write(tmp_path / "rows.jsonl", rows), options)
+    kinds = {name: kind.holds for name, kind in table.kinds().items()}
+    assert kinds == {
+        "x": "numbers",
+        "v": "vectors of 2 numbers",
+        "y": "numbers",
+        "t": "no values",
+    }
+    nan = np.nan
+    for columns in (["x", "v"], ["x", "v", "y"]):
+        (chunk,) = table.chunks(columns, ["y", "x"])
+        expected = np.array([[nan, 1, 2, nan], [2, nan, 4, 5]])[:, : len(columns) + 1]
+        np.testing.assert_array_equal(chunk.points, expected)
+        assert not chunk.faults
+        # What is kept is as it stands in the file.
+        assert chunk.kept is not None
+        assert chunk.kept.to_pylist() == [{"y": "none", "x": -999}, {"y": "5", "x": 2}]
