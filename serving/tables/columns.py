@@ -181,17 +181,14 @@ def require_header(table: "Table") -> None:
         )
 
 
-def require_numbers(
-    table: "Table", column: str, kind: ColumnKind, width: int | None = None
-) -> None:
-    """Check that a column holds numbers, or no values at all.
+def require_numbers(table: "Table", column: str, kind: ColumnKind, width: int = 1) -> None:
+    """Check that a column holds numbers, or no values at all. Raises ColumnMismatch.
 
-    ``width`` is how many a value is to have where that is known, as a model knows it: the column
-    cannot be left out then. Raises ColumnMismatch.
+    ``width`` is how many a value is to have: who needs vectors cannot leave the column out.
     """
     if kind.is_numeric is False:
         mend = "leave it out, or write it as a number"
-        if width is not None:
+        if width > 1:
             mend = f"{vectors(width).holds} are needed; write it so"
         raise ColumnMismatch(
             f"{table.name}: column {column!r} holds {kind.holds}, not numbers; {mend}"

@@ -141,7 +141,7 @@ class Table(ABC):
         kinds = self._kinds()
         for column in columns:
             kind, width = kinds[column], self._width(column, kinds[column])
-            require_numbers(self, column, kind, self._widths.get(column))
+            require_numbers(self, column, kind, self._widths.get(column, 1))
             if not kind.is_numeric or kind.width == width or not self._has_vector(column, width):
                 require_width(self, column, kind, width)
 

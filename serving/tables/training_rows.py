@@ -112,8 +112,6 @@ def read_training_rows(
         NoRows: there is no row, or none that is not left out.
     """
     widths = column_widths(tables, columns)
-    for table in tables:
-        table.check(columns)
     given = [(table.with_widths(widths), columns) for table in tables]
     for table, _ in given:
         _require_width(table, widths, tables)
@@ -126,8 +124,12 @@ def _require_width(table: Table, widths: Mapping[str, int], tables: Sequence[Tab
 
     Raises OtherWidth.
     """
+    kinds = table.kinds()
+    other = [n for n in widths if kinds[n].is_numeric and kinds[n].width != widths[n]]
+    if not other:
+        return
     try:
-        table.check(list(widths))
+        table.check(other)
     except OtherWidth as error:
         column = error.column
         first = next(each for each in tables if each.kinds()[column] != NO_VALUES)
