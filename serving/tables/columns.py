@@ -202,5 +202,6 @@ def is_missing(cell: str) -> bool:
 
 def to_float32(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     """Numbers as a model takes them; one beyond float32 becomes infinity, so that it is bad."""
-    with np.errstate(over="ignore"):
+    # A damaged file may hold a NaN that signals.
+    with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.float32, copy=False)

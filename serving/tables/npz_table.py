@@ -116,7 +116,10 @@ class NpzTable(Table):
                 continue
             if not self.has_names:
                 blocks = dict(zip(self.columns, blocks[self._main].T, strict=True))
-            points = np.column_stack([blocks[name].astype(dtype, copy=False) for name in columns])
+            with np.errstate(invalid="ignore"):  # a damaged file may hold a NaN that signals
+                points = np.column_stack(
+                    [blocks[name].astype(dtype, copy=False) for name in columns]
+                )
             yield Chunk(np.ascontiguousarray(points), self._record_batch(blocks, keep))
 
     def _read_blocks(

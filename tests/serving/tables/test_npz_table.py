@@ -119,3 +119,16 @@ def test_a_broken_archive_is_unreadable_wherever_a_byte_is_wrong(
             except (UnreadableFile, ColumnMismatch) as error:
                 broken += str(error).startswith(f"{path}: ")
     assert broken > len(content) // 7
+
+
+@pytest.mark.parametrize("file", ["rows.npz", "rows.npy"])
+def test_a_nan_that_signals_is_a_missing_value_without_a_warning(tmp_path: Path, file: str) -> None:
+    values = np.arange(8, dtype=np.float32).reshape(4, 2)
+    values.view(np.uint32)[1, 0] = 0x7FA00000  # as a wrong bit may make one
+    if file.endswith(".npy"):
+        np.save(tmp_path / file, values)
+    else:
+        np.savez(tmp_path / file, a=values[:, 0].copy(), b=values[:, 1].astype(np.float64))
+    points, *_ = open_table(tmp_path / file).blocks(open_table(tmp_path / file).columns)
+    assert np.isnan(points[1, 0])
+    assert np.isfinite(np.delete(points, 2)).all()
