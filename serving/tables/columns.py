@@ -29,6 +29,9 @@ MISSING_TEXTS: Final = (
     *("NULL", "null", "None", "?", "-"),
 )
 
+#: A column of which so many values are numbers, booleans or vectors is taken for them.
+MOSTLY: Final = 0.9
+
 #: What is round a value in a cell of text, and no part of it.
 BLANKS: Final = " \t"
 
@@ -57,6 +60,14 @@ UNNAMED: Final = ColumnKind(False, "a column without a name")
 def vectors(width: int) -> ColumnKind:
     """What a column of vectors of so many numbers holds."""
     return ColumnKind(True, f"vectors of {width} numbers", width) if width > 1 else NUMBERS
+
+
+def usual_vectors(lengths: Mapping[int, int]) -> ColumnKind:
+    """What a column of vectors holds, by how often each length is there; one at least is.
+
+    Of two lengths alike often it is the larger: the first would depend on the order of the rows.
+    """
+    return vectors(max(lengths, key=lambda length: (lengths[length], length)))
 
 
 def column_widths(tables: Sequence["Table"], columns: Sequence[str]) -> dict[str, int]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from .columns import BLANKS, MISSING_TEXTS, NO_VALUES, NUMBERS, ColumnKind
+from .columns import BLANKS, MISSING_TEXTS, MOSTLY, NO_VALUES, NUMBERS, ColumnKind
 from .csv_numbers import describe_other_marks, look_like_vectors, number_pattern
 from .reading_options import ReadingOptions
 from .table import Block
@@ -21,9 +21,6 @@ FALSE_TEXTS: Final = ("false", "False", "FALSE")
 #: The values of a column of booleans: 1 and 0 may stand beside the texts.
 BOOLEAN_TRUES: Final = (*TRUE_TEXTS, "1")
 BOOLEAN_FALSES: Final = (*FALSE_TEXTS, "0")
-
-#: A column of which so many values are numbers, or booleans, is taken for them.
-_MOSTLY: Final = 0.9
 
 
 class CellReader:
@@ -89,7 +86,7 @@ class CellReader:
         is_number: Any = pc.match_substring_regex(present, self._number)
         numbers = is_number.true_count
         booleans = len(present) - len(self.parse(present, BOOLEANS)[1])
-        if max(numbers, booleans) >= _MOSTLY * len(present):
+        if max(numbers, booleans) >= MOSTLY * len(present):
             return NUMBERS if numbers >= booleans else BOOLEANS
         return self._text_kind(present, present.filter(pc.invert(is_number)))
 

@@ -24,16 +24,13 @@ import pyarrow as pa
 import pyarrow.json as pajson
 import pyarrow.types as pt
 
-from .columns import MISSING_TEXTS, NO_VALUES, NUMBERS, ColumnKind, vectors
+from .columns import MISSING_TEXTS, MOSTLY, NO_VALUES, NUMBERS, ColumnKind, usual_vectors
 from .errors import UnreadableFile
 from .record_batches import keep_columns, read_points
 from .table import Chunk, Fault, Table
 
 #: Bytes of lines that are parsed at a time.
 _BLOCK_BYTES: Final = 4 * 2**20
-
-#: The part of a column's values that must be numbers for it to hold numbers, and not text.
-_MOST: Final = 0.9
 
 #: What integers must be below for int64, and the largest up to which float64 has each exactly.
 _INT64_END: Final = 2**63
@@ -309,7 +306,7 @@ def _kind(values: Sequence[Any]) -> ColumnKind:
         return NO_VALUES
     numbers = sum(map(_is_number, present))
     lengths = Counter(len(value) for value in present if _is_vector(value))
-    if numbers + lengths.total() < _MOST * len(present):
+    if numbers + lengths.total() < MOSTLY * len(present):
         others = [value for value in present if not _is_number(value) and not _is_vector(value)]
         # The least of them: the first would depend on the order of the rows.
         texts = [value for value in others if isinstance(value, str)]
@@ -318,8 +315,7 @@ def _kind(values: Sequence[Any]) -> ColumnKind:
         )
     if numbers >= lengths.total():
         return NUMBERS
-    # Of two lengths alike often the larger: the first would depend on the order of the rows.
-    return vectors(max(lengths, key=lambda length: (lengths[length], length)))
+    return usual_vectors(lengths)
 
 
 def _type(values: Sequence[Any]) -> pa.DataType:

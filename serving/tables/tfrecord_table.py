@@ -19,7 +19,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-from .columns import ColumnKind, vectors
+from .columns import ColumnKind, usual_vectors
 from .errors import ColumnMismatch, UnreadableFile
 from .record_batches import keep_columns, read_points
 from .table import Chunk, Fault, Table
@@ -80,9 +80,7 @@ class TfRecordTable(Table):
                         least = self._found.get(name, text)
                         self._found[name] = min(least, text, key=lambda each: each.holds)
         for name in lengths.keys() - self._found.keys():
-            counts = lengths[name]
-            # Of two lengths alike often the larger, as the first depends on the order of records.
-            self._found[name] = vectors(max(counts, key=lambda each: (counts[each], each)))
+            self._found[name] = usual_vectors(lengths[name])
 
     @property
     def estimated_rows(self) -> int | None:
