@@ -15,6 +15,8 @@ from kmeans_module import FitResult
 from kmeans_module.contract import signatures_left_out
 
 from . import batching, file_hashes, golden_requests, sample_rows, warmup
+from .column_inputs import name_columns
+from .column_rows import ColumnRows
 from .errors import CandidateNotWritten, InvalidCandidate
 from .model_card import ModelCard, distance_space
 
@@ -27,6 +29,7 @@ def write_candidate(
     fitted: "FitResult | KMeansModule",
     card: ModelCard,
     points: NDArray[Any],
+    columns: ColumnRows | None = None,
 ) -> None:
     """Write a fitted model as a version directory, whole or not at all.
 
@@ -36,6 +39,8 @@ def write_candidate(
       card: the card of that fit, as ``make_card`` makes it.
       points: [n, d], n > 0, raw units: the rows the model was fitted to. The warm-up and
         the golden requests draw from them.
+      columns: the same rows as the columns of a model that takes columns by name; without them,
+        it is asked for none of these in the warm-up and the golden requests.
 
     Raises:
       CandidateNotWritten: ``directory`` exists, or the disk does not take it; nothing is left.
@@ -54,7 +59,7 @@ def write_candidate(
     partial = directory.with_name(f".{directory.name}.partial-{secrets.token_hex(4)}")
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
-        write_version(partial, module=module, card=card, points=points)
+        write_version(partial, module=module, card=card, points=points, columns=columns)
         partial.rename(directory)
     except OSError as error:
         why = error.strerror or str(error)
@@ -73,7 +78,8 @@ def _check_card(card: ModelCard, module: "KMeansModule", result: FitResult | Non
         "scale": scale,
         "distance": module.distance,
         "distance_space": distance_space(module.distance),
-        "signatures_left_out": signatures_left_out(module.n_features),
+        "columns": () if module.encoder is None else module.encoder.columns,
+        "signatures_left_out": signatures_left_out(module.n_columns),
     }
     if module.parameters is not None:
         facts |= asdict(module.parameters)
@@ -91,22 +97,34 @@ def _check_card(card: ModelCard, module: "KMeansModule", result: FitResult | Non
 
 
 def write_version(
-    directory: Path, *, module: "KMeansModule", card: ModelCard, points: NDArray[Any]
+    directory: Path,
+    *,
+    module: "KMeansModule",
+    card: ModelCard,
+    points: NDArray[Any],
+    columns: ColumnRows | None = None,
 ) -> None:
     """Write every part of a version into a folder that does not exist yet. Raises OSError."""
     directory.mkdir()
-    signatures, seed = module.signatures, card.parameters.seed
+    signatures, over_columns = module.signatures, module.column_signatures()
+    seed, columns = card.parameters.seed, columns if over_columns else None
 
     def answer(signature: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        outputs = signatures[signature](**{name: tf.constant(inputs[name]) for name in inputs})
+        tensors = {name: tf.constant(inputs[name]) for name in inputs}
+        if signature in over_columns:
+            outputs = over_columns[signature](*tensors.values())
+        else:
+            outputs = signatures[signature](**tensors)
         return {name: tensor.numpy() for name, tensor in outputs.items()}
 
     try:
         write_saved_model(directory, module, card.feature_names)
-        warmup.write(directory, points, model=card.model)
-        requests = golden_requests.choose(points, card.n_clusters, answer, seed=seed)
+        warmup.write(directory, points, model=card.model, columns=columns)
+        requests = golden_requests.choose(
+            points, card.n_clusters, answer, seed=seed, columns=columns
+        )
         golden_requests.write(directory, requests)
-        sample_rows.write(directory, points, seed=seed)
+        sample_rows.write(directory, points, seed=seed, columns=columns)
         batching.write(directory)
         # Last, for it holds the hashes of all that is there.
         replace(card, files_sha256=file_hashes.hash_files(directory)).write(directory)
@@ -119,12 +137,15 @@ def write_saved_model(
 ) -> None:
     """Write the SavedModel of ``module``, with every signature of the served contract.
 
-    With ``feature_names``, in the order of the columns, also those over tf.Examples, unless they
-    are too many (``kmeans_module.contract.MOST_EXAMPLE_FEATURES``).
+    With ``feature_names``, in the order of the columns, also those over tf.Examples, and with an
+    encoder those over columns; unless the columns are too many
+    (``kmeans_module.contract.MOST_COLUMNS``).
 
     Raises OSError or tf.errors.OpError when the disk does not take it.
     """
-    signatures = module.signatures
-    if feature_names is not None and not signatures_left_out(len(feature_names)):
+    signatures = module.signatures | module.column_signatures()
+    if feature_names is not None and not signatures_left_out(module.n_columns):
         signatures |= module.example_signatures(feature_names)
     tf.saved_model.save(module, str(version_directory), signatures=signatures)
+    if module.encoder is not None:
+        name_columns(version_directory, [column.name for column in module.encoder.columns])

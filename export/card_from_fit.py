@@ -17,14 +17,18 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
-from kmeans_module import FitResult, InvalidPoints, UndefinedMeasure, silhouette
+from kmeans_module import FitResult, InvalidPoints, KMeansModule, UndefinedMeasure, silhouette
 from kmeans_module.contract import signatures_left_out
+from kmeans_module.encoder import UnitRows
 from kmeans_module.validation import check_finite, check_points
 
 from .errors import InvalidCandidate
 from .model_card import (
+    FORMAT_WITH_ENCODER,
     MOST_PROFILES,
     QUANTILES,
+    CardColumn,
+    CardEncoder,
     CardIteration,
     ClusterProfile,
     ModelCard,
@@ -126,10 +130,11 @@ def make_card(
         clusters=_profiles(cluster_index, distance, parameters.n_clusters),
         distance=module.distance,
         distance_space=distance_space(module.distance),
-        signatures_left_out=signatures_left_out(n_features),
+        signatures_left_out=signatures_left_out(module.n_columns),
         history=tuple(
             CardIteration(float(step.inertia), float(step.shift)) for step in result.history
         ),
+        **describe_encoder(module),
     )
 
 
@@ -144,6 +149,21 @@ def check_fit(result: FitResult) -> NDArray[np.int32]:
             "signatures=result.module.signatures), or fit the rows as an array"
         )
     return result.assignments
+
+
+def describe_encoder(module: KMeansModule) -> dict[str, Any]:
+    """The fields of a card that say what a module makes points of."""
+    encoder = module.encoder
+    if encoder is None:
+        return {}
+    maps = tuple(
+        f"rows divided by their {each.norm} norm"
+        if isinstance(each, UnitRows)
+        else "a linear map of {} features to {}".format(*each.matrix.shape)
+        for each in encoder.maps
+    )
+    columns = tuple(map(CardColumn.of, encoder.columns))
+    return {"encoder": CardEncoder(columns, maps), "format": FORMAT_WITH_ENCODER}
 
 
 def check_table(points: ArrayLike, features: Sequence[str] | None = None) -> NDArray[Any]:

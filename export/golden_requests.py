@@ -17,11 +17,21 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_module.contract import ASSIGN, DECODE, FIT_STEP, SCORE, SERVING_DEFAULT, TRANSFORM
+from kmeans_module.contract import (
+    ASSIGN,
+    COLUMN_SIGNATURES,
+    DECODE,
+    FIT_STEP,
+    SCORE,
+    SERVING_DEFAULT,
+    TRANSFORM,
+    TRANSFORM_COLUMNS,
+)
 
 from .array_files import read_npz
+from .column_rows import ColumnRows
 from .errors import InvalidCandidate
-from .sample_rows import draw
+from .sample_rows import draw, draw_rows
 
 #: Where the requests lie, relative to their version directory.
 GOLDEN_FILE: Final = Path("assets.extra", "golden_requests.npz")
@@ -81,7 +91,8 @@ def read(place: Path) -> list[GoldenRequest]:
     requests: dict[int, GoldenRequest] = {}
     try:
         for key, array in read_npz(path):
-            index, signature, side, name = key.split("/")
+            # The name of a column may have a slash too.
+            index, signature, side, name = key.split("/", 3)
             request = requests.setdefault(int(index), GoldenRequest(signature))
             {"in": request.inputs, "out": request.outputs}[side][name] = array
     except FileNotFoundError:
@@ -93,7 +104,14 @@ def read(place: Path) -> list[GoldenRequest]:
     return [requests[index] for index in sorted(requests)]
 
 
-def choose(points: Array, n_clusters: int, answer: Answer, *, seed: int = 0) -> list[GoldenRequest]:
+def choose(
+    points: Array,
+    n_clusters: int,
+    answer: Answer,
+    *,
+    seed: int = 0,
+    columns: ColumnRows | None = None,
+) -> list[GoldenRequest]:
     """Golden requests for a model, with the answers that ``answer`` gives.
 
     No row, one row, many rows of ``points`` ([n, d], raw units), rows with NaN and
@@ -102,6 +120,9 @@ def choose(points: Array, n_clusters: int, answer: Answer, *, seed: int = 0) -> 
     and 16 moved, and ``transform`` is asked fewer rows. The same arguments choose the same
     requests. Of more than 1,024 columns fewer rows are asked. A request whose rows all fall between
     two centroids is left out.
+
+    With ``columns``, rows of the columns that the model takes by name: no row, one, many, and one
+    in which every value is missing, to every signature over columns.
     """
     rng = np.random.default_rng(seed)
     by_width = _MOST_NUMBERS // points.shape[1]
@@ -121,9 +142,28 @@ def choose(points: Array, n_clusters: int, answer: Answer, *, seed: int = 0) -> 
     if len(rows):
         moved = {"cluster_index": _spread(n_clusters, _MOVED_CLUSTERS)}
         asked.append((FIT_STEP, _fit_step(rows, answer(DECODE, moved)["centroid"])))
+    if columns is not None:
+        asked += _requests_of_columns(columns, most_rows, n_clusters, answer, rng)
     return [
         GoldenRequest(signature, inputs, dict(answer(signature, inputs)))
         for signature, inputs in asked
+    ]
+
+
+def _requests_of_columns(
+    columns: ColumnRows, most_rows: int, n_clusters: int, answer: Answer, rng: np.random.Generator
+) -> list[tuple[str, dict[str, Array]]]:
+    rows = columns.take(draw_rows(len(columns), 2 * most_rows, rng))
+    distances = answer(TRANSFORM_COLUMNS, rows.tensors)["all_distances"]
+    rows = rows.take(np.flatnonzero(_is_clear(distances))[:most_rows])
+    most_wide = max(1, _MOST_RECORDED_DISTANCES // n_clusters)
+    batches = [rows.take(slice(0)), rows.take(slice(1)), rows]
+    batches.append(rows.take(slice(2)).with_missing_values())
+    return [
+        (name, dict((batch.take(slice(most_wide)) if name == TRANSFORM_COLUMNS else batch).tensors))
+        for number, batch in enumerate(batches)
+        if len(batch) or not number
+        for name in COLUMN_SIGNATURES
     ]
 
 
@@ -170,13 +210,16 @@ def _unambiguous_rows(rows: Array, answer: Answer) -> Array:
 
     Not those whose distances float32 cannot hold: they are answered like bad rows.
     """
-    distances = answer(TRANSFORM, {"points": rows})["all_distances"]
-    held = np.isfinite(distances).all(axis=1) & (distances >= 0).all(axis=1)
-    rows, distances = rows[held], distances[held]
-    if distances.shape[1] == 1:
-        return rows
-    first, second = np.partition(distances, 1, axis=1)[:, :2].astype(np.float64).T
-    clear: Array = rows[(second > 0) & (second - first >= _SMALLEST_MARGIN * second)]
+    clear: Array = rows[_is_clear(answer(TRANSFORM, {"points": rows})["all_distances"])]
+    return clear
+
+
+def _is_clear(distances: Array) -> NDArray[np.bool_]:
+    """Whether the two nearest of a row's distances [n, k] differ by the smallest margin or more."""
+    clear: NDArray[np.bool_] = np.all(np.isfinite(distances) & (distances >= 0), axis=1)
+    if distances.shape[1] > 1:
+        first, second = np.partition(distances, 1, axis=1)[:, :2].astype(np.float64).T
+        clear = clear & (second > 0) & (second - first >= _SMALLEST_MARGIN * second)
     return clear
 
 

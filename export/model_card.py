@@ -15,6 +15,15 @@ from typing import Any, Final, NoReturn, Self, get_args, get_origin, get_type_hi
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_module.columns import (
+    CategoryColumn,
+    Column,
+    NumberColumn,
+    VectorColumn,
+    column_signature,
+)
+from kmeans_module.contract import COLUMN_SIGNATURES, MOST_COLUMNS, SignatureContract
+
 from .addresses import read_text
 from .errors import InvalidCandidate
 from .json_text import parse_json
@@ -22,8 +31,11 @@ from .json_text import parse_json
 #: Where the card lies, relative to its version directory.
 CARD_FILE: Final = Path("assets.extra", "model_card.json")
 
-#: The format that this package writes. A reader refuses a newer one and ignores unknown fields.
+#: The format of the cards that every release reads, and that of cards with an encoder: who ignored
+#: it would take the features for the columns. A reader refuses a newer format and ignores unknown
+#: fields.
 FORMAT: Final = 1
+FORMAT_WITH_ENCODER: Final = 2
 
 _EUCLIDEAN_SPACE: Final = "model: (points - shift) / scale"
 _COSINE_SPACE: Final = (
@@ -115,6 +127,57 @@ class ClusterProfile:
 
 
 @dataclass(frozen=True)
+class CardColumn:
+    """A column that the model takes, and what becomes of it.
+
+    Attributes:
+      name: of the column.
+      kind: "number", "category" or "vector".
+      fill: what takes the place of a missing number; None leaves it missing.
+      values: those of a category, in the order of its features.
+      has_unknown: whether a category has a feature more, for other values and missing ones.
+      width: the numbers of a vector.
+    """
+
+    name: str
+    kind: str
+    fill: float | None = None
+    values: tuple[str, ...] = ()
+    has_unknown: bool = False
+    width: int = 1
+
+    @classmethod
+    def of(cls, column: Column) -> Self:
+        """The card's word for a column."""
+        match column:
+            case NumberColumn(name, fill):
+                return cls(name, "number", fill=fill)
+            case CategoryColumn(name, values, has_unknown):
+                return cls(name, "category", values=values, has_unknown=has_unknown)
+            case VectorColumn(name, width):
+                return cls(name, "vector", width=width)
+
+    def column(self) -> Column:
+        """The column. Raises _Mismatch for a kind that there is not."""
+        match self.kind:
+            case "number":
+                return NumberColumn(self.name, self.fill)
+            case "category":
+                return CategoryColumn(self.name, self.values, self.has_unknown)
+            case "vector":
+                return VectorColumn(self.name, self.width)
+        raise _Mismatch(f"kind is {self.kind!r}, and is number, category or vector")
+
+
+@dataclass(frozen=True)
+class CardEncoder:
+    """What the model makes points of: its columns, and the maps that follow, in words."""
+
+    columns: tuple[CardColumn, ...]
+    maps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """What a version was trained on, how, and how well it fits.
 
@@ -123,8 +186,11 @@ class ModelCard:
     and ``scale`` is 1 unless ``standardize``. Where ``distance`` is "cosine", rows are then brought
     to length 1, and a distance is the chord. ``created`` is UTC in ISO 8601.
 
-    ``signatures_left_out`` names what a model of so many features is exported without: see
-    ``kmeans_module.contract.MOST_EXAMPLE_FEATURES``.
+    Where there is an ``encoder``, the model also takes its columns by their names, and makes the
+    points of them; features and points are then what the encoder gives.
+
+    ``signatures_left_out`` names what a model of so many columns is exported without: see
+    ``kmeans_module.contract.MOST_COLUMNS``.
 
     ``forced`` has what the publish gate found and was told to pass over. ``files_sha256`` has the
     SHA-256 of every other file of the version, and ``card_sha256`` that of the card's own text with
@@ -154,11 +220,24 @@ class ModelCard:
     input_dtype: str = "float32"
     distance: str = "euclidean"
     distance_space: str = _EUCLIDEAN_SPACE
+    encoder: CardEncoder | None = None
     signatures_left_out: tuple[str, ...] = ()
     forced: tuple[str, ...] = ()
     files_sha256: Mapping[str, str] = field(default_factory=dict, compare=False)
     card_sha256: str = field(default=_NO_SHA256, compare=False)
     format: int = FORMAT
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns that the model takes by name; none without an encoder."""
+        return tuple(each.column() for each in self.encoder.columns) if self.encoder else ()
+
+    @property
+    def column_signatures(self) -> dict[str, SignatureContract]:
+        """The signatures that take the model's columns, by name; none of too many columns."""
+        if not 0 < len(self.columns) <= MOST_COLUMNS:
+            return {}
+        return {name: column_signature(name, self.columns) for name in COLUMN_SIGNATURES}
 
     def to_model_space(self, points: NDArray[Any]) -> NDArray[np.float64]:
         """Raw points [n, d] in the model's space; a row without a direction stays zeros."""
@@ -194,16 +273,17 @@ class ModelCard:
         except ValueError as error:
             raise InvalidCandidate(f"{origin}: not JSON: {error}; {_MEND}") from None
         written_in = values.get("format") if isinstance(values, dict) else None
-        if isinstance(written_in, int) and written_in > FORMAT:
+        if isinstance(written_in, int) and written_in > FORMAT_WITH_ENCODER:
             raise InvalidCandidate(
                 f"{origin}: written in format {written_in}, and this package reads up to "
-                f"{FORMAT}: update tfkmeans"
+                f"{FORMAT_WITH_ENCODER}: update tfkmeans"
             )
         try:
             card: Self = _decode(cls, values, "the card")
             for size in ("n_clusters", "n_features"):
                 if getattr(card, size) < 1:
                     raise _Mismatch(f"{size} is {getattr(card, size)}, and is at least 1")
+            _ = card.columns
             for quantiles in (card.distance_quantiles, *_quantiles_of_clusters(card)):
                 if quantiles and not quantiles.keys() >= QUANTILES.keys():
                     raise _Mismatch(f"distance_quantiles lack one of {', '.join(QUANTILES)}")

@@ -1,5 +1,6 @@
 """A published version as an object of this process: NumPy in, NumPy out."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from kmeans_module.array_input import read_features
 from kmeans_module.contract import SIGNATURES
 from kmeans_module.errors import InvalidPoints, NoArray
+from kmeans_module.raw_columns import is_table
 
+from .column_rows import ColumnRows
 from .errors import InvalidCandidate, VersionNotFound
 from .model_card import ModelCard
 from .results import Assignment, Centroids, Distances, Score
@@ -46,17 +49,17 @@ class PublishedVersion:
     def card(self) -> ModelCard:
         return ModelCard.read(self.directory)
 
-    def assign(self, points: ArrayLike, /) -> Assignment:
+    def assign(self, points: ArrayLike | Mapping[str, Any], /) -> Assignment:
         """The nearest cluster of each row, and the distance to it."""
-        return self._answer(Assignment, points=self._rows(points))
+        return self._ask(Assignment, points)
 
-    def score(self, points: ArrayLike, /) -> Score:
+    def score(self, points: ArrayLike | Mapping[str, Any], /) -> Score:
         """How well each row fits its cluster."""
-        return self._answer(Score, points=self._rows(points))
+        return self._ask(Score, points)
 
-    def transform(self, points: ArrayLike, /) -> Distances:
+    def transform(self, points: ArrayLike | Mapping[str, Any], /) -> Distances:
         """The distances of each row to every centroid."""
-        return self._answer(Distances, points=self._rows(points))
+        return self._ask(Distances, points)
 
     def decode(self, cluster_index: ArrayLike | None = None, /) -> Centroids:
         """The centroids of clusters [n], in raw units; by default of all, in their order.
@@ -72,7 +75,7 @@ class PublishedVersion:
                 f"cluster_index is {str(cluster_index)[:60]}; give whole numbers [n] from 0 to "
                 f"{clusters - 1}"
             )
-        return self._answer(Centroids, cluster_index=index.astype(np.int32))
+        return self._answer(Centroids, Centroids.signature, cluster_index=index.astype(np.int32))
 
     @cached_property
     def model(self) -> Any:
@@ -90,6 +93,14 @@ class PublishedVersion:
                 raise InvalidCandidate(f"{self.directory}: has no signature {result.signature!r}")
         return model
 
+    def _ask(self, result: type[_R], points: Any) -> _R:
+        """The answer to points, or to a table where the model takes columns by name."""
+        if self.card.encoder is None or not is_table(points):
+            return self._answer(result, result.signature, points=self._rows(points))
+        signature = f"{result.signature}_columns"
+        columns = ColumnRows.read(self.card.columns, points)
+        return self._answer(result, signature, **columns.tensors)
+
     def _rows(self, points: ArrayLike) -> NDArray[np.float32]:
         try:
             array = read_features(points, lambda: self.card.feature_names)
@@ -103,11 +114,11 @@ class PublishedVersion:
             raise InvalidPoints(f"points have shape {rows.shape}, and the model takes [n, {width}]")
         return rows
 
-    def _answer(self, result: type[_R], **inputs: NDArray[Any]) -> _R:
+    def _answer(self, result: type[_R], signature: str, /, **inputs: NDArray[Any]) -> _R:
         import tensorflow as tf
 
-        signature = self.model.signatures[result.signature]
-        tensors = signature(**{name: tf.constant(array) for name, array in inputs.items()})
+        function = self.model.signatures[signature]
+        tensors = function(**{name: tf.constant(array) for name, array in inputs.items()})
         outputs: dict[str, Any] = {
             tensor.name: tensors[tensor.name].numpy()
             for tensor in SIGNATURES[result.signature].outputs

@@ -3,22 +3,23 @@
 Imports no TensorFlow for a candidate and a folder.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kmeans_module.array_input import read_named_array
 from kmeans_module.arrow_arrays import is_arrow
-from kmeans_module.errors import NoArray
+from kmeans_module.errors import InvalidColumns, NoArray
 
 from . import file_hashes, golden_requests
 from .addresses import model_name
+from .column_rows import ColumnRows
 from .comparison import Comparison, Thresholds
 from .durable_files import copy_tree
 from .errors import InvalidCandidate, PublishFailed
@@ -30,7 +31,7 @@ from .storage import Storage, explain_failure, open_storage
 from .validation import refuse_for, validate
 
 if TYPE_CHECKING:
-    from kmeans_module import FitResult
+    from kmeans_module import Encoder, FitResult
 
 
 class PublishOptions(TypedDict, total=False):
@@ -114,7 +115,7 @@ def publish(
 
 def publish_fit(
     result: "FitResult",
-    points: ArrayLike,
+    points: ArrayLike | Mapping[str, Any],
     base: str | Path,
     *,
     feature_names: Sequence[str] | None = None,
@@ -135,7 +136,7 @@ def publish_fit(
     Args:
       result: what ``fit`` gave for ``points``.
       points: [n, d], raw units, of any kind that ``fit`` takes: the rows that were fitted; written
-        and measured as float32.
+        and measured as float32. Of a fit of columns, the table.
       base: the folder of the model, whose name the model is served by, or its address as a string.
       feature_names: d names, in the order of the columns; by default those of a data frame, an
         Arrow table or a named series of vectors, ``embedding[0]``, ``embedding[1]``, ...
@@ -158,7 +159,12 @@ def publish_fit(
     from .card_from_fit import check_fit, make_card
 
     check_fit(result)
-    rows, names = _rows_and_names(points, feature_names)
+    columns = None
+    if (encoder := result.module.encoder) is not None:
+        columns, rows = _encode(encoder, points, feature_names)
+        names: Sequence[str] = encoder.feature_names
+    else:
+        rows, names = _rows_and_names(points, feature_names)
     card = make_card(
         result,
         rows,
@@ -168,14 +174,36 @@ def publish_fit(
         rows_left_out=rows_left_out,
         weight_column=weight_column,
     )
-    write = partial(write_version, module=result.module, card=card, points=rows)
+    module = result.module
+    write = partial(write_version, module=module, card=card, points=rows, columns=columns)
     with _open(base, options) as storage:
         number = _publish(write, storage, str(base), options)
     return load(base, number)
 
 
+def _encode(
+    encoder: "Encoder", table: Any, feature_names: Sequence[str] | None
+) -> tuple[ColumnRows, NDArray[np.float32]]:
+    """The rows of a table as the columns that a model takes, and the points that it makes of them.
+
+    Raises InvalidCandidate.
+    """
+    from kmeans_module.column_training import encode_arrays
+
+    if feature_names is not None:
+        raise InvalidCandidate(
+            "feature_names are given, and the features of a fit of columns have names of their "
+            "own: give none"
+        )
+    try:
+        columns = ColumnRows.read(encoder.columns, table)
+    except InvalidColumns as error:
+        raise InvalidCandidate(str(error)) from None
+    return columns, encode_arrays(encoder, list(columns.tensors.values()))
+
+
 def _rows_and_names(
-    points: ArrayLike, feature_names: Sequence[str] | None
+    points: Any, feature_names: Sequence[str] | None
 ) -> tuple[NDArray[np.float32], Sequence[str]]:
     from .card_from_fit import check_table
 

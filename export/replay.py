@@ -17,8 +17,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from export.wire import serving_pb2
+from kmeans_module.column_training import encode_arrays
 from kmeans_module.contract import (
     ASSIGN,
+    ASSIGN_COLUMNS,
     CLASSIFY,
     DECODE,
     EXAMPLE_SIGNATURES,
@@ -28,9 +30,12 @@ from kmeans_module.contract import (
     SIGNATURES,
     TensorContract,
 )
+from kmeans_module.encoder import Encoder
+from kmeans_module.raw_columns import read_columns
 
 from . import comparison, golden_requests, sample_rows, warmup
 from .array_files import InvalidArray, read_npy
+from .column_rows import ColumnRows
 from .errors import InvalidCandidate
 from .feature_names import shorten_names
 from .golden_requests import GoldenRequest
@@ -61,18 +66,10 @@ def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[st
     """
     try:
         mine, theirs = ModelCard.read(directory), ModelCard.read(live)
-        if mine.feature_names != theirs.feature_names:
-            return {
-                "incomparable": f"it takes the columns {shorten_names(mine.feature_names)}, and "
-                f"version {int(live.name)} takes {shorten_names(theirs.feature_names)}"
-            }
-        rows = sample_rows.read(directory) if holdout is None else _holdout(holdout, mine)
-        compared = comparison.compare(
-            theirs.to_model_space(rows),
-            answer_rows(live, rows, theirs),
-            answer_rows(directory, rows, theirs),
-            int(live.name),
-        )
+        if mine.column_signatures or theirs.column_signatures:
+            compared = _compare_columns(directory, mine, live, theirs, holdout)
+        else:
+            compared = _compare_points(directory, mine, live, theirs, holdout)
     except InvalidCandidate as error:
         return {"incomparable": str(error)}
     # As with the findings: a live version that is broken makes the loader raise anything.
@@ -82,6 +79,72 @@ def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[st
     if compared is None:
         return {"incomparable": "there is no row that both versions answer"}
     return {"comparison": asdict(compared)}
+
+
+def _compare_points(
+    directory: Path, mine: ModelCard, live: Path, theirs: ModelCard, holdout: Path | None
+) -> comparison.Comparison | None:
+    if mine.feature_names != theirs.feature_names:
+        raise InvalidCandidate(
+            f"it takes the columns {shorten_names(mine.feature_names)}, and "
+            f"version {int(live.name)} takes {shorten_names(theirs.feature_names)}"
+        )
+    rows = sample_rows.read(directory) if holdout is None else _holdout(holdout, mine)
+    return comparison.compare(
+        theirs.to_model_space(rows),
+        answer_rows(live, rows, theirs),
+        answer_rows(directory, rows, theirs),
+        int(live.name),
+    )
+
+
+def _compare_columns(
+    directory: Path, mine: ModelCard, live: Path, theirs: ModelCard, holdout: Path | None
+) -> comparison.Comparison | None:
+    """Both encode the same rows for themselves; the live version's features are what counts.
+
+    A feature that the candidate lacks, of a category's value that it has not seen, is 0 in its
+    centroids.
+    """
+    for card in (mine, theirs):
+        if card.encoder is None or card.encoder.maps:
+            raise InvalidCandidate(
+                "one of the two makes its points by a map of its own, or takes no columns by name"
+            )
+    sorts = [{(each.name, each.tensor) for each in card.columns} for card in (mine, theirs)]
+    if sorts[0] != sorts[1]:
+        raise InvalidCandidate(
+            f"it takes the columns {', '.join(each.name for each in mine.columns)}, and version "
+            f"{int(live.name)} takes {', '.join(each.name for each in theirs.columns)}"
+        )
+    rows = sample_rows.read_columns(holdout or directory, mine.columns)
+    points = encode_arrays(Encoder(theirs.columns), read_columns(theirs.columns, rows.tensors))
+    places = {name: place for place, name in enumerate(mine.feature_names)}
+    found = np.array([places.get(name, -1) for name in theirs.feature_names])
+    before, centroids = _answer_columns(live, rows)
+    after, others = _answer_columns(directory, rows)
+    aligned = np.where(found >= 0, others[:, found], 0)
+    return comparison.compare(
+        theirs.to_model_space(points),
+        comparison.Answers(before, theirs.to_model_space(centroids)),
+        comparison.Answers(after, theirs.to_model_space(aligned)),
+        int(live.name),
+    )
+
+
+def _answer_columns(directory: Path, rows: ColumnRows) -> tuple[Array, Array]:
+    """The clusters of rows, and the centroids in the version's own features."""
+    model = tf.saved_model.load(str(directory))
+    blocks = [
+        model.signatures[ASSIGN_COLUMNS](
+            **{name: tf.constant(array) for name, array in rows.take(block).tensors.items()}
+        )["cluster_index"]
+        for start in range(0, len(rows), _BLOCK_ROWS)
+        for block in [slice(start, start + _BLOCK_ROWS)]
+    ]
+    every = tf.range(ModelCard.read(directory).n_clusters, dtype=tf.int32)
+    centroids = model.signatures[DECODE](cluster_index=every)["centroid"].numpy()
+    return np.concatenate([np.zeros(0, np.int32), *blocks]), centroids
 
 
 def _holdout(path: Path, card: ModelCard) -> Array:
@@ -177,12 +240,13 @@ def _replay_as_server(
 
 def _contract_findings(signatures: Mapping[str, Any], card: ModelCard) -> Iterator[str]:
     served = {name for name in signatures if not name.startswith("__")}
-    if served - EXAMPLE_SIGNATURES.keys() != SIGNATURES.keys():
-        yield f"signatures are {sorted(served)}, the contract has {sorted(SIGNATURES)}"
+    wanted_signatures = {**SIGNATURES, **card.column_signatures}
+    if served - EXAMPLE_SIGNATURES.keys() != wanted_signatures.keys():
+        yield f"signatures are {sorted(served)}, the contract has {sorted(wanted_signatures)}"
     if stray := served.intersection(card.signatures_left_out):
         names = " and ".join(sorted(stray))
         yield f"the card says that {names} are left out, and the model has them"
-    contracts = {**SIGNATURES, **EXAMPLE_SIGNATURES}
+    contracts = {**wanted_signatures, **EXAMPLE_SIGNATURES}
     for name in sorted(served & contracts.keys()):
         contract = contracts[name]
         # The k of fit_step is its caller's.
@@ -216,10 +280,14 @@ def _replay_examples(
     """The golden rows as tf.Examples are answered as the rows were."""
     if not signatures.keys() >= EXAMPLE_SIGNATURES.keys():
         return
+    over = ASSIGN_COLUMNS if card.columns else ASSIGN
     for index, request in enumerate(requests):
-        if request.signature != ASSIGN:
+        if request.signature != over:
             continue
-        examples = [_example(row, card.feature_names) for row in request.inputs["points"]]
+        columns = request.inputs
+        if not card.columns:
+            columns = dict(zip(card.feature_names, request.inputs["points"].T, strict=True))
+        examples = [_example(columns, row) for row in range(len(next(iter(columns.values()))))]
         answers: dict[str, Array] = {}
         for name in (CLASSIFY, REGRESS):
             outputs = {key: info.name for key, info in signatures[name].outputs.items()}
@@ -228,17 +296,22 @@ def _replay_examples(
         classes = [int(text) for text in answers["classes"].ravel()]
         place = f"golden request {index} as tf.Examples"
         if classes != request.outputs["cluster_index"].tolist():
-            yield f"{place}: {CLASSIFY} gives other clusters than {ASSIGN}"
+            yield f"{place}: {CLASSIFY} gives other clusters than {over}"
         for name in ("scores", "outputs"):
             if not np.allclose(answers[name].ravel(), request.outputs["distance"], rtol=1e-5):
-                yield f"{place}: {name} are not the distances of {ASSIGN}"
+                yield f"{place}: {name} are not the distances of {over}"
 
 
-def _example(row: Array, names: Sequence[str]) -> bytes:
-    features = {
-        name: tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
-        for name, value in zip(names, row, strict=True)
-    }
+def _example(columns: Mapping[str, Array], row: int) -> bytes:
+    """One row of columns."""
+    features = {}
+    for name, array in columns.items():
+        if array.dtype.kind == "S":
+            texts = tf.train.BytesList(value=[bytes(array[row])])
+            features[name] = tf.train.Feature(bytes_list=texts)
+        else:
+            numbers = tf.train.FloatList(value=np.ravel(array[row]))
+            features[name] = tf.train.Feature(float_list=numbers)
     example = tf.train.Example(features=tf.train.Features(feature=features))
     return bytes(example.SerializeToString())
 

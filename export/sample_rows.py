@@ -1,40 +1,70 @@
 """Rows of the training data that travel with a version, to compare it with others on.
 
-They lie in the version as ``assets.extra/sample_rows.npy``, float32 [n, d], raw units. Imports no
-TensorFlow.
+They lie in the version as ``assets.extra/sample_rows.npy``, float32 [n, d], raw units; of a model
+that takes columns by name also as they were before it made points of them. Imports no TensorFlow.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .array_files import InvalidArray, read_npy
+from kmeans_module.columns import Column
+from kmeans_module.errors import InvalidColumns
+
+from .array_files import InvalidArray, read_npy, read_npz
+from .column_rows import ColumnRows
 from .errors import InvalidCandidate
 
 #: Where the rows lie, relative to their version directory.
 SAMPLE_FILE: Final = Path("assets.extra", "sample_rows.npy")
 
+#: Where the same rows lie as columns, of a model that takes columns by name: an array a column
+#: under the key ``column/<name>``.
+COLUMNS_FILE: Final = Path("assets.extra", "sample_columns.npz")
+
+_PREFIX: Final = "column/"
+
 _MOST_ROWS: Final = 4096
 _MOST_NUMBERS: Final = 2**20  # 4 MiB of float32
 
 
-def write(version_directory: Path, points: NDArray[Any], *, seed: int) -> None:
-    """Write rows drawn from ``points`` ([n, d], n > 0) by ``seed``. Raises OSError."""
+def write(
+    version_directory: Path,
+    points: NDArray[Any],
+    *,
+    seed: int,
+    columns: ColumnRows | None = None,
+) -> None:
+    """Write rows drawn from ``points`` ([n, d], n > 0) by ``seed``. Raises OSError.
+
+    With ``columns``, the same rows of the columns that the model takes by name.
+    """
     most = max(1, min(_MOST_ROWS, _MOST_NUMBERS // points.shape[1]))
-    rows = draw(points, most, np.random.default_rng(seed))
+    rows = draw_rows(len(points), most, np.random.default_rng(seed))
     path = version_directory / SAMPLE_FILE
     path.parent.mkdir(exist_ok=True)
     with path.open("wb") as file:
-        np.save(file, rows, allow_pickle=False)
+        np.save(file, points[rows].astype(np.float32), allow_pickle=False)
+    if columns is not None:
+        sampled = columns.take(rows).tensors
+        arrays: dict[str, Any] = {_PREFIX + name: array for name, array in sampled.items()}
+        with (version_directory / COLUMNS_FILE).open("wb") as file:
+            np.savez_compressed(file, **arrays)
 
 
 def draw(points: NDArray[Any], most: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Rows drawn from ``points`` ([n, d]) without repetition, in their order; all when few."""
-    if len(points) > most:
-        points = points[np.sort(rng.choice(len(points), most, replace=False))]
-    return points.astype(np.float32)
+    return points[draw_rows(len(points), most, rng)].astype(np.float32)
+
+
+def draw_rows(n: int, most: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Which of n rows are drawn: int [m], in their order; all when few."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(rng.choice(n, most, replace=False))
 
 
 def read(version_directory: Path) -> NDArray[np.float32]:
@@ -51,3 +81,21 @@ def read(version_directory: Path) -> NDArray[np.float32]:
     if rows.ndim != 2 or rows.dtype != np.float32:
         raise InvalidCandidate(f"{path}: holds {rows.dtype} {rows.shape}, not rows of float32")
     return np.asarray(rows, np.float32)
+
+
+def read_columns(place: Path, columns: Sequence[Column]) -> ColumnRows:
+    """The rows of a version directory, or of a file, as these columns.
+
+    Raises InvalidCandidate when there are none.
+    """
+    path = place / COLUMNS_FILE if place.is_dir() else place
+    try:
+        found = {key.removeprefix(_PREFIX): array for key, array in read_npz(path)}
+    except FileNotFoundError:
+        raise InvalidCandidate(f"{path}: there are no rows to compare on") from None
+    except (OSError, InvalidArray) as error:
+        raise InvalidCandidate(f"{path}: no rows can be read: {error}") from None
+    try:
+        return ColumnRows.read(columns, found)
+    except InvalidColumns as error:
+        raise InvalidCandidate(f"{path}: {error}") from None

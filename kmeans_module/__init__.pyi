@@ -1,10 +1,16 @@
+from .column_training import fit_columns as fit_columns
+from .columns import CategoryColumn as CategoryColumn
+from .columns import NumberColumn as NumberColumn
+from .columns import VectorColumn as VectorColumn
 from .contract import SIGNATURES as SIGNATURES
 from .contract import SignatureContract as SignatureContract
 from .contract import TensorContract as TensorContract
+from .encoder import Encoder as Encoder
 from .errors import CheckpointMismatch as CheckpointMismatch
 from .errors import ForkedProcess as ForkedProcess
 from .errors import InvalidAssignments as InvalidAssignments
 from .errors import InvalidCentroids as InvalidCentroids
+from .errors import InvalidColumns as InvalidColumns
 from .errors import InvalidParameter as InvalidParameter
 from .errors import InvalidPoints as InvalidPoints
 from .errors import InvalidWeights as InvalidWeights

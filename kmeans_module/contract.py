@@ -19,6 +19,9 @@ TRANSFORM: Final = "transform"
 DECODE: Final = "decode"
 FIT_STEP: Final = "fit_step"
 SERVING_DEFAULT: Final = "serving_default"
+ASSIGN_COLUMNS: Final = "assign_columns"
+SCORE_COLUMNS: Final = "score_columns"
+TRANSFORM_COLUMNS: Final = "transform_columns"
 CLASSIFY: Final = "classify"
 REGRESS: Final = "regress"
 
@@ -96,7 +99,7 @@ _EXAMPLES = TensorContract("inputs", "string", ("n",))
 
 #: The signatures over serialized tf.Examples, by name, for TensorFlow Serving's Classify and
 #: Regress, and for pipelines of tf.Examples; an older version has none of them, nor has a model of
-#: more than ``MOST_EXAMPLE_FEATURES``. Each example has the features by their names as floats; one
+#: more than ``MOST_COLUMNS``. Each example has the features by their names as floats; one
 #: that lacks a feature, or holds NaN, is a bad row.
 EXAMPLE_SIGNATURES: Final = _by_name(
     SignatureContract(
@@ -111,11 +114,23 @@ EXAMPLE_SIGNATURES: Final = _by_name(
     SignatureContract(REGRESS, (_EXAMPLES,), (TensorContract("outputs", "float32", ("n",)),)),
 )
 
-#: The graph of an example signature parses each feature by its name: with 10,000 of them, an export
+#: The signatures that take the columns of a table by their own names, one input a column, and the
+#: signature of points whose outputs each has. A model of an encoder has them, of as many columns as
+#: `MOST_COLUMNS` at most.
+COLUMN_SIGNATURES: Final[Mapping[str, str]] = MappingProxyType(
+    {ASSIGN_COLUMNS: ASSIGN, SCORE_COLUMNS: SCORE, TRANSFORM_COLUMNS: TRANSFORM}
+)
+
+#: Of more columns than these there are no signatures that name each of them: with 10,000 an export
 #: would take a minute longer.
-MOST_EXAMPLE_FEATURES: Final = 256
+MOST_COLUMNS: Final = 256
 
 
-def signatures_left_out(n_features: int) -> tuple[str, ...]:
-    """The names of the signatures that a model of so many features does not have."""
-    return tuple(EXAMPLE_SIGNATURES) if n_features > MOST_EXAMPLE_FEATURES else ()
+def column_input(place: int) -> str:
+    """What the graph calls the column in this place, from 0: TensorFlow takes not every name."""
+    return f"column_{place}"
+
+
+def signatures_left_out(n_columns: int) -> tuple[str, ...]:
+    """The names of the signatures that a model of so many columns does not have."""
+    return tuple(EXAMPLE_SIGNATURES) if n_columns > MOST_COLUMNS else ()

@@ -21,6 +21,10 @@ class ZeroPoint(InvalidPoints):
     """A row of zeros has no direction, which cosine distance needs."""
 
 
+class InvalidColumns(KMeansError):
+    """Columns are missing, are named twice, or hold what their kind does not."""
+
+
 class InvalidWeights(KMeansError):
     """Weights are negative, not finite, all zero, or of another length than the points."""
 

@@ -3,23 +3,29 @@
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from .assignment import all_distances, assign_and_sum, nearest_in_block, two_nearest_in_block
 from .blocks import map_rows
+from .columns import CategoryColumn, Column, NumberColumn, VectorColumn
 from .contract import (
     ASSIGN,
     BAD_ROW,
     CLASSIFY,
+    COLUMN_SIGNATURES,
     DECODE,
     FIT_STEP,
+    MOST_COLUMNS,
     REGRESS,
     SCORE,
     SERVING_DEFAULT,
     SIGNATURES,
     TRANSFORM,
+    column_input,
 )
+from .encoder import Encoder, tensor_spec
 from .errors import InvalidParameter
 from .graphs import FLOATS, INTS
 from .lloyd import move_centroids
@@ -46,6 +52,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         scale: float32 [d] variable, in raw units.
         distance: "euclidean" or "cosine".
         parameters: what the fit was asked for; None for a module that no fit has made.
+        encoder: what makes points of the columns of a table; None where points are all it takes.
         assign, score, transform, decode, fit_step: the served functions, which take and give
             named tensors as `kmeans_module.contract` lists them.
     """
@@ -63,6 +70,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         """
         super().__init__(name="kmeans")
         self.parameters: FitParameters | None = None
+        self.encoder: Encoder | None = None
         self.distance = check_choice("distance", distance, DISTANCES)
         self.centroids = tf.Variable(centroids, trainable=False, dtype=tf.float32, name="centroids")
         self.shift = tf.Variable(shift, trainable=False, dtype=tf.float32, name="shift")
@@ -80,25 +88,72 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         functions = {name: getattr(self, name) for name in SIGNATURES if name != SERVING_DEFAULT}
         return {SERVING_DEFAULT: self.assign, **functions}
 
+    @property
+    def n_columns(self) -> int:
+        """How many columns a tf.Example has: the encoder's, or one a feature."""
+        return self.n_features if self.encoder is None else len(self.encoder.columns)
+
+    def take_columns(self, encoder: Encoder) -> None:
+        """Take the columns of this encoder, whose points are the points of the model.
+
+        Raises InvalidParameter where the encoder gives points of another width.
+        """
+        if len(encoder.feature_names) != self.n_features:
+            raise InvalidParameter(
+                f"the encoder gives {len(encoder.feature_names)} features, and the model takes "
+                f"{self.n_features}"
+            )
+        self.encoder = encoder
+
+    def column_signatures(self) -> dict[str, Any]:
+        """The signatures over columns by the names of the contract, for ``tf.saved_model.save``.
+
+        They take a tensor for each column in the encoder's order, called as ``column_input`` says:
+        TensorFlow refuses names such as "annual income" here, and in a file it does not. There are
+        none without an encoder, and of more than ``MOST_COLUMNS`` columns.
+        """
+        encoder = self.encoder
+        if encoder is None or len(encoder.columns) > MOST_COLUMNS:
+            return {}
+        specs = [
+            tensor_spec(column.tensor, column_input(place))
+            for place, column in enumerate(encoder.columns)
+        ]
+        answers = {ASSIGN: self._assign, SCORE: self._score, TRANSFORM: self._transform}
+
+        def over_columns(answer: Callable[[tf.Tensor], Tensors]) -> Any:
+            return tf.function(
+                lambda *columns: answer(encoder.encode(columns)),
+                input_signature=specs,
+                autograph=False,
+            )
+
+        return {name: over_columns(answers[of]) for name, of in COLUMN_SIGNATURES.items()}
+
     def example_signatures(self, feature_names: Sequence[str]) -> dict[str, Any]:
         """``classify`` and ``regress``, over serialized tf.Examples with these features.
 
-        ``feature_names`` are in the order of the columns. For ``tf.saved_model.save``, beside
-        ``signatures``.
+        ``feature_names`` are in the order of the columns. With an encoder, the features of an
+        example are its columns. For ``tf.saved_model.save``, beside ``signatures``.
         """
         if len(feature_names) != self.n_features:
             raise InvalidParameter(
                 f"feature_names has {len(feature_names)} names, and the model takes "
                 f"{self.n_features} features"
             )
-        # A missing value is NaN, as elsewhere: the row is bad, and the others are answered.
-        features = {
-            name: tf.io.FixedLenFeature([], tf.float32, float("nan")) for name in feature_names
-        }
+        columns = (
+            [NumberColumn(name) for name in feature_names]
+            if self.encoder is None
+            else self.encoder.columns
+        )
+        features = {column.name: _example_feature(column) for column in columns}
 
         def assign_examples(inputs: tf.Tensor) -> Tensors:
             parsed = tf.io.parse_example(inputs, features)
-            return self._assign(tf.stack([parsed[name] for name in feature_names], axis=1))
+            tensors = [parsed[column.name] for column in columns]
+            if self.encoder is None:
+                return self._assign(tf.stack(tensors, axis=1))
+            return self._assign(self.encoder.encode(tensors))
 
         def classify(inputs: tf.Tensor) -> Tensors:
             answer = assign_examples(inputs)
@@ -112,8 +167,8 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
         serialized = [tf.TensorSpec([None], tf.string, "inputs")]
         return {
-            CLASSIFY: tf.function(classify, input_signature=serialized),
-            REGRESS: tf.function(regress, input_signature=serialized),
+            CLASSIFY: tf.function(classify, serialized, autograph=False),
+            REGRESS: tf.function(regress, serialized, autograph=False),
         }
 
     def _serve(self, signature: str, function: Callable[..., Tensors]) -> Any:
@@ -259,3 +314,11 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
 def _mark_bad(good: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
     return tf.where(good, values, tf.cast(BAD_ROW, values.dtype))
+
+
+def _example_feature(column: Column) -> tf.io.FixedLenFeature:
+    """A column of a tf.Example, which may lack it: a missing value, as elsewhere."""
+    if isinstance(column, CategoryColumn):
+        return tf.io.FixedLenFeature([], tf.string, "")
+    shape = [column.width] if isinstance(column, VectorColumn) else []
+    return tf.io.FixedLenFeature(shape, tf.float32, np.full(shape, np.nan, np.float32))

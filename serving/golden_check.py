@@ -171,7 +171,7 @@ def check_version(wires: Mapping[str, Client], directory: Path, version: int) ->
     for wire, client in wires.items():
         subject, expected = f"{wire} metadata", "the signatures of the contract"
         yield _run_check(subject, expected, _check_metadata, client, version, card)
-    for signature in SIGNATURES:
+    for signature in (*SIGNATURES, *card.column_signatures):
         chosen = [each for each in requests if each[1].signature == signature]
         for wire, client in wires.items():
             subject = f"{wire} {signature}"
@@ -217,12 +217,13 @@ def _check_metadata(client: Client, version: int, card: ModelCard) -> str:
     metadata = client.metadata(version=version)
     if metadata.version != version:
         raise _Unexpected(f"version {version}", f"version {metadata.version}")
-    for name, contract in SIGNATURES.items():
+    for name, contract in {**SIGNATURES, **card.column_signatures}.items():
         declared = metadata.signatures.get(name, Signature({}, {}))
         # The k of fit_step is its caller's.
         sizes = {"d": card.n_features} | ({} if name == FIT_STEP else {"k": card.n_clusters})
         for wanted, found in pair_tensors(contract, declared):
-            expected = Tensor(wanted.dtype, tuple(sizes.get(letter) for letter in wanted.shape))
+            shape = (int(n) if n.isdigit() else sizes.get(n) for n in wanted.shape)
+            expected = Tensor(wanted.dtype, tuple(shape))
             if found != expected:
                 raise _Unexpected(
                     f"{name} to have {wanted.name} {expected}",

@@ -12,7 +12,7 @@ from export.models_config import path_of
 from export.published_version import load
 from export.publishing import publish
 from export.repository import config_entry
-from kmeans_module.contract import MOST_EXAMPLE_FEATURES
+from kmeans_module.contract import MOST_COLUMNS
 
 from .arguments import JsonOption, examples, local_folder
 from .gate_options import GateOptions, comparison_as_json, format_comparison, note_force
@@ -98,7 +98,7 @@ def describe_left_out(card: ModelCard) -> list[tuple[str, str]]:
     if not card.signatures_left_out:
         return []
     names = " and ".join(card.signatures_left_out)
-    return [("left out", f"{names}, for more than {MOST_EXAMPLE_FEATURES} columns")]
+    return [("left out", f"{names}, for more than {MOST_COLUMNS} columns")]
 
 
 def _show(

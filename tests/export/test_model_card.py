@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from export import InvalidCandidate, ModelCard
-from export.model_card import CARD_FILE, FORMAT, ClusterProfile, is_unchanged
+from export.model_card import CARD_FILE, FORMAT_WITH_ENCODER, ClusterProfile, is_unchanged
 
 
 def test_a_card_comes_back_as_it_was_written(plain_card: ModelCard, tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def _without(name: str) -> Any:
         (_with(inertia=float("nan")), "NaN is no JSON number"),
         (_with(cluster_sizes=[1, "2"]), r"cluster_sizes\[1\] should be a whole number"),
         (_with(cluster_sizes={}), "cluster_sizes should be a list, and is {}; take the card as"),
-        (_with(format=FORMAT + 1), "update tfkmeans"),
+        (_with(format=FORMAT_WITH_ENCODER + 1), "update tfkmeans"),
         (lambda _values: [], r"the card should be an object, and is \[\]"),
     ],
 )

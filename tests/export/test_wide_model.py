@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from export import ModelCard, golden_requests, make_card, write_candidate
 from export.replay import collect_findings
 from kmeans_module import fit
-from kmeans_module.contract import MOST_EXAMPLE_FEATURES, SIGNATURES
+from kmeans_module.contract import MOST_COLUMNS, SIGNATURES
 
 EXAMPLES = {"classify", "regress"}
 
@@ -30,13 +30,13 @@ def write(directory: Path, d: int) -> Path:
 @pytest.fixture(scope="module")
 def widest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As many features as the example signatures take."""
-    return write(tmp_path_factory.mktemp("widest") / "1", MOST_EXAMPLE_FEATURES)
+    return write(tmp_path_factory.mktemp("widest") / "1", MOST_COLUMNS)
 
 
 @pytest.fixture(scope="module")
 def wider(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One more."""
-    return write(tmp_path_factory.mktemp("wider") / "1", MOST_EXAMPLE_FEATURES + 1)
+    return write(tmp_path_factory.mktemp("wider") / "1", MOST_COLUMNS + 1)
 
 
 def signatures(version: Path) -> set[str]:

@@ -1,0 +1,61 @@
+"""Rows of the columns that a model takes by name, as they travel with a version.
+
+Imports no TensorFlow.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_module.columns import CategoryColumn, Column
+from kmeans_module.raw_columns import read_columns
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnRows:
+    """n rows of columns.
+
+    Attributes:
+      tensors: an array for each column by its name, in their order: of numbers float32 [n], of
+        categories texts in UTF-8 [n] (NumPy's ``S``), of vectors float32 [n, w].
+    """
+
+    tensors: Mapping[str, Array]
+
+    @classmethod
+    def read(cls, columns: Sequence[Column], table: Any) -> Self:
+        """The columns of a model in a table. Raises InvalidColumns."""
+        arrays = read_columns(columns, table)
+        return cls(
+            {
+                column.name: np.char.encode(array.astype(str), "utf-8")
+                if isinstance(column, CategoryColumn)
+                else array
+                for column, array in zip(columns, arrays, strict=True)
+            }
+        )
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    def take(self, rows: NDArray[np.integer[Any]] | slice) -> Self:
+        """These rows."""
+        return type(self)({name: array[rows] for name, array in self.tensors.items()})
+
+    def with_missing_values(self) -> Self:
+        """These rows, and one behind them in which every value is missing."""
+        return type(self)(
+            {
+                name: np.concatenate([array, np.full_like(array[:1], _missing(array))])
+                for name, array in self.tensors.items()
+            }
+        )
+
+
+def _missing(array: Array) -> Any:
+    return b"" if array.dtype.kind == "S" else np.nan

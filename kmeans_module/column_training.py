@@ -1,0 +1,147 @@
+"""``fit_columns``: from the columns of a table to a model that takes those columns."""
+
+from collections.abc import Iterable
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+import tensorflow as tf
+
+from .array_types import Array, Float32
+from .blocks import block_ranges, rows_per_block
+from .columns import MOST_CATEGORY_VALUES, CategoryColumn, Column, NumberColumn, VectorColumn
+from .encoder import Encoder, tensor_spec
+from .errors import InvalidColumns, InvalidParameter
+from .graphs import trace
+from .raw_columns import check_lengths, named_columns, read_numbers, read_texts
+from .training import FitResult, fit
+from .validation import check_choice
+
+#: What takes the place of a missing number: a statistic of the column, or a number; None: nothing.
+Impute = Literal["mean", "median"] | float | None
+
+#: How a category that was not there when the model was fitted, or is missing, is encoded: as zeros
+#: alone, or by a feature of its own.
+Unknown = Literal["zeros", "category"]
+UNKNOWN: Final[tuple[Unknown, ...]] = get_args(Unknown)
+
+
+def fit_columns(
+    table: Any,
+    n_clusters: int,
+    *,
+    categories: Iterable[str] = (),
+    impute: Impute = None,
+    unknown: Unknown = "zeros",
+    **options: Any,
+) -> FitResult:
+    """Cluster the rows of a table by its columns: numbers, categories and vectors.
+
+    The module of the result takes the same columns by their names, in ``assign_columns``,
+    ``score_columns`` and ``transform_columns``, and encodes them itself.
+
+    Args:
+        table: a pandas or polars frame, an Arrow table, or a mapping of names to columns, of n
+            rows. Numbers and booleans (0 and 1) are numbers; vectors of one length are vectors.
+        n_clusters: k.
+        categories: the names of the columns that are categories; each of at most 1,000 values.
+        impute: what takes the place of a missing number: the "mean" or the "median" of its column,
+            or a number. None: nothing, and there may be no missing number.
+        unknown: how a category that is missing, or that was not there when the model was fitted, is
+            encoded: as "zeros" in all features of its column, or as a "category" of its own.
+        options: as `fit` takes them.
+
+    Raises:
+        InvalidColumns: columns are of different lengths, hold text and are no categories, hold
+            nothing, or are categories of too many values.
+        InvalidParameter: a name of ``categories`` is no column, or an option is out of its range.
+        InvalidPoints: and the other errors of `fit`, whose columns are then the features.
+    """
+    encoder, arrays = fit_encoder(table, categories=categories, impute=impute, unknown=unknown)
+    result = fit(encode_arrays(encoder, arrays), n_clusters, **options)
+    result.module.take_columns(encoder)
+    return result
+
+
+def fit_encoder(
+    table: Any,
+    *,
+    categories: Iterable[str] = (),
+    impute: Impute = None,
+    unknown: Unknown = "zeros",
+) -> tuple[Encoder, list[Array]]:
+    """The encoder for the columns of a table, and the columns as it takes them.
+
+    The arguments and the errors are those of `fit_columns`.
+    """
+    check_choice("unknown", unknown, UNKNOWN)
+    columns = named_columns(table)
+    if not columns:
+        raise InvalidColumns("there is no column; give at least one")
+    chosen = set(categories)
+    for name in chosen - set(columns):
+        raise InvalidParameter(
+            f"categories name {name!r}, which is no column; there are {', '.join(columns)}"
+        )
+    kinds: list[Column] = []
+    arrays: list[Array] = []
+    for name, values in columns.items():
+        if name in chosen:
+            kind, array = _fit_category(name, values, has_unknown=unknown == "category")
+        else:
+            kind, array = _fit_numbers(name, values, impute)
+        kinds.append(kind)
+        arrays.append(array)
+    check_lengths(dict(zip(columns, arrays, strict=True)))
+    return Encoder(kinds), arrays
+
+
+def encode_arrays(encoder: Encoder, arrays: list[Array]) -> Float32:
+    """The points of columns, as arrays in the order of the encoder's: float32 [n, d].
+
+    They are what the served graph makes of them.
+    """
+    n, d = len(arrays[0]), len(encoder.feature_names)
+    points = np.empty((n, d), np.float32)
+    specs = [tensor_spec(column.tensor) for column in encoder.columns]
+    encode = trace(lambda *tensors: encoder.encode(tensors), specs)
+    for start, stop in block_ranges(0, n, rows_per_block(d)):
+        points[start:stop] = encode(*(tf.constant(array[start:stop]) for array in arrays))
+    return points
+
+
+def _fit_category(name: str, given: Any, *, has_unknown: bool) -> tuple[Column, Array]:
+    texts = read_texts(name, given)
+    values = sorted(set(texts) - {""})
+    if not values:
+        raise InvalidColumns(f"column {name!r} holds no value; leave it out")
+    if len(values) > MOST_CATEGORY_VALUES:
+        raise InvalidColumns(
+            f"column {name!r} has {len(values):,} values, and a category may have "
+            f"{MOST_CATEGORY_VALUES:,}; leave it out, or join values"
+        )
+    return CategoryColumn(name, tuple(values), has_unknown), texts
+
+
+def _fit_numbers(name: str, given: Any, impute: Impute) -> tuple[Column, Array]:
+    try:
+        numbers = read_numbers(name, given)
+    except InvalidColumns as error:
+        raise InvalidColumns(f"{error}, leave it out, or name it in categories") from None
+    if np.isnan(numbers).all():
+        raise InvalidColumns(f"column {name!r} holds no value; leave it out")
+    if numbers.ndim == 2:
+        return VectorColumn(name, numbers.shape[1]), numbers
+    return NumberColumn(name, _fill(numbers, impute)), numbers
+
+
+def _fill(numbers: Float32, impute: Impute) -> float | None:
+    """What takes the place of a missing number, which float32 holds; it depends on no order."""
+    if impute is None:
+        return None
+    if isinstance(impute, int | float) and not isinstance(impute, bool):
+        if not np.isfinite(np.float32(impute)):
+            raise InvalidParameter(f"impute is {impute!r}, which float32 does not hold")
+        return float(np.float32(impute))
+    chosen = check_choice("impute", impute, ("mean", "median"), more=", or a number")
+    present = np.sort(numbers[~np.isnan(numbers)].astype(np.float64))
+    return float(np.float32(np.mean(present) if chosen == "mean" else np.median(present)))

@@ -1,0 +1,139 @@
+"""From the columns of a table to points, in the graph: also when the model is served.
+
+A number is one feature; where it is missing, the number that is to take its place. A category is
+one feature for each of its values, 1 for the value that a row has and 0 for the others (one-hot). A
+vector of w numbers is w features. The features lie side by side in the order of the columns, and
+maps may follow that mix them.
+
+A missing number or vector that nothing takes the place of stays NaN: the row is a bad row.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import tensorflow as tf
+
+from .array_types import Float64
+from .columns import CategoryColumn, Column, NumberColumn, VectorColumn
+from .contract import TensorContract
+from .errors import InvalidColumns
+
+Norm = Literal["l1", "l2", "max"]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearMap:
+    """``x @ matrix + offset``, computed in float64.
+
+    Attributes:
+        matrix: float64 [d, m].
+        offset: float64 [m].
+    """
+
+    matrix: Float64
+    offset: Float64
+
+
+@dataclass(frozen=True)
+class UnitRows:
+    """Each row divided by its norm, computed in float64; a row of zeros stays as it is."""
+
+    norm: Norm = "l2"
+
+
+class Encoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
+    """The columns that a model takes, and how points are made of them.
+
+    Attributes:
+        columns: in the order of their features.
+        maps: what the features go through after that, in turn.
+        feature_names: of the d features; after a `LinearMap` these are "0", "1", ...
+    """
+
+    def __init__(
+        self, columns: Sequence[Column], maps: Sequence[LinearMap | UnitRows] = ()
+    ) -> None:
+        """Take columns, at least one, of different names. Raises InvalidColumns."""
+        super().__init__(name="encoder")
+        if not columns:
+            raise InvalidColumns("there is no column; give at least one")
+        features = [name for column in columns for name in column.feature_names]
+        for what, names in (("columns", [each.name for each in columns]), ("features", features)):
+            (name, count), *_ = Counter(names).most_common(1)
+            if count > 1:
+                raise InvalidColumns(f"two {what} are named {name!r}; rename a column")
+        self.columns: tuple[Column, ...] = tuple(columns)
+        self.maps = tuple(maps)
+        self._tables = [
+            _index_table(column) if isinstance(column, CategoryColumn) else None
+            for column in columns
+        ]
+        linear = [each for each in maps if isinstance(each, LinearMap)]
+        self._matrices = [tf.Variable(each.matrix, trainable=False) for each in linear]
+        self._offsets = [tf.Variable(each.offset, trainable=False) for each in linear]
+        self.feature_names: tuple[str, ...] = (
+            tuple(map(str, range(len(linear[-1].offset)))) if linear else tuple(features)
+        )
+
+    def encode(self, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
+        """The points of n rows, float32 [n, d].
+
+        Args:
+            tensors: one for each column, in their order, as `Column.tensor` says.
+        """
+        features = [
+            self._features(column, table, tf.ensure_shape(tensor, tensor_spec(column.tensor).shape))
+            for column, table, tensor in zip(self.columns, self._tables, tensors, strict=True)
+        ]
+        points = tf.concat(features, 1)
+        if not self.maps:
+            return points
+        points = tf.cast(points, tf.float64)
+        linear = iter(zip(self._matrices, self._offsets, strict=True))
+        for each in self.maps:
+            if isinstance(each, UnitRows):
+                points = tf.math.divide_no_nan(points, _norm(points, each.norm))
+            else:
+                matrix, offset = next(linear)
+                points = points @ matrix + offset
+        return tf.cast(points, tf.float32)
+
+    @staticmethod
+    def _features(column: Column, table: Any, tensor: tf.Tensor) -> tf.Tensor:
+        """The features of one column, float32 [n, width]."""
+        match column:
+            case NumberColumn(fill=None):
+                return tensor[:, None]
+            case NumberColumn(fill=fill):
+                return tf.where(tf.math.is_nan(tensor), np.float32(fill), tensor)[:, None]
+            case CategoryColumn(feature_names=names):
+                # An index that is none, as -1 is, gives zeros alone.
+                return tf.one_hot(table.lookup(tensor), len(names))
+            case VectorColumn():
+                return tensor
+
+
+def tensor_spec(tensor: TensorContract, name: str | None = None) -> tf.TensorSpec:
+    """What a graph takes of an input whose dimensions are free, or numbers."""
+    shape = [int(dim) if dim.isdigit() else None for dim in tensor.shape]
+    return tf.TensorSpec(shape, tensor.dtype, name)
+
+
+def _index_table(column: CategoryColumn) -> tf.lookup.StaticHashTable:
+    """From a value to its feature; from others to the unknown's, or to -1."""
+    count = len(column.values)
+    values = tf.lookup.KeyValueTensorInitializer(
+        tf.constant(column.values, tf.string), tf.range(count)
+    )
+    return tf.lookup.StaticHashTable(values, count if column.has_unknown else -1)
+
+
+def _norm(points: tf.Tensor, norm: Norm) -> tf.Tensor:
+    """The norm of each row of points [n, d]: [n, 1]."""
+    if norm == "l2":
+        return tf.sqrt(tf.reduce_sum(tf.square(points), 1, keepdims=True))
+    reduce = tf.reduce_sum if norm == "l1" else tf.reduce_max
+    return reduce(tf.abs(points), 1, keepdims=True)

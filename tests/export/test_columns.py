@@ -1,0 +1,134 @@
+"""A fit of columns becomes a version that takes its columns by their own names."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from export import golden_requests, load, publish_fit
+from export.errors import InvalidCandidate, PublishRefused
+from export.model_card import ModelCard
+from export.published_version import PublishedVersion
+from export.replay import measure
+from kmeans_module import FitResult, fit_columns
+from kmeans_module.contract import COLUMN_SIGNATURES
+from kmeans_module.errors import InvalidColumns
+
+
+def customers(seed: int, plans: tuple[str, ...] = ("free", "paid", "größer")) -> dict[str, Any]:
+    """Rows in three groups, of columns of every kind, with odd names and missing values."""
+    rng = np.random.default_rng(seed)
+    n = 400
+    group = rng.integers(0, 3, n)
+    income = rng.normal(10.0 * group, 1.0)
+    income[::17] = np.nan
+    plan = np.array(plans, object)[group % len(plans)]
+    plan[::13] = None
+    return {
+        "annual income": income,
+        "class": plan,
+        "1st/embedding": list(rng.normal(5.0 * group[:, None], 1.0, (n, 3))),
+        "größe": rng.random(n) < 0.5,
+    }
+
+
+def fit_customers(table: dict[str, Any]) -> FitResult:
+    return fit_columns(table, 3, categories=["class"], impute="mean", seed=1)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("models") / "customers"
+
+
+@pytest.fixture(scope="module")
+def version(base: Path) -> PublishedVersion:
+    table = customers(0)
+    return publish_fit(fit_customers(table), table, base)
+
+
+def test_a_version_answers_a_table_by_its_columns_whatever_their_order(
+    version: PublishedVersion,
+) -> None:
+    table = customers(0)
+    expected = fit_customers(table).assignments
+    shuffled = {name: table[name] for name in reversed(table)} | {"id": np.arange(400)}
+    answer = version.assign(shuffled)
+    np.testing.assert_array_equal(answer.cluster_index, expected)
+    scored = version.score(shuffled)
+    np.testing.assert_allclose(scored.squared_distance, np.square(answer.distance), rtol=1e-5)
+    assert version.transform(shuffled).all_distances.shape == (400, 3)
+
+
+def test_a_table_that_lacks_a_column_is_refused_with_the_near_miss(
+    version: PublishedVersion,
+) -> None:
+    table = customers(0)
+    table["annual_income"] = table.pop("annual income")
+    with pytest.raises(InvalidColumns, match=r"no column 'annual income'.*mean 'annual_income'"):
+        version.assign(table)
+
+
+def test_the_signatures_take_the_columns_by_their_own_names(version: PublishedVersion) -> None:
+    signatures = tf.saved_model.load(str(version.directory)).signatures
+    names = {"annual income", "class", "1st/embedding", "größe"}
+    inputs = {
+        "annual income": tf.constant([1.0, np.nan]),
+        "class": tf.constant(["free", ""]),
+        "1st/embedding": tf.ones([2, 3]),
+        "größe": tf.constant([0.0, 1.0]),
+    }
+    assert inputs.keys() == names
+    for name in COLUMN_SIGNATURES:
+        assert all(len(output) == 2 for output in signatures[name](**inputs).values())
+
+
+def test_the_card_says_the_columns_in_a_format_that_older_readers_refuse(
+    version: PublishedVersion,
+) -> None:
+    card = version.card
+    assert card.format == 2
+    assert [column.name for column in card.columns] == list(customers(0))
+    assert card.feature_names == (
+        "annual income",
+        *("class=free", "class=größer", "class=paid"),
+        *(f"1st/embedding[{place}]" for place in range(3)),
+        "größe",
+    )
+    assert ModelCard.from_json(card.to_json()) == card
+
+
+def test_golden_requests_ask_columns_with_and_without_missing_values(
+    version: PublishedVersion,
+) -> None:
+    asked = golden_requests.read(Path(version.directory))
+    for name in COLUMN_SIGNATURES:
+        sizes = [len(each.inputs["class"]) for each in asked if each.signature == name]
+        assert sizes[:2] == [0, 1]
+        assert max(sizes) > 100
+    last = [each for each in asked if each.signature == "assign_columns"][-1]
+    assert last.inputs["class"][-1] == b""
+    assert np.isnan(last.inputs["1st/embedding"][-1]).all()
+
+
+def test_a_new_value_of_a_category_does_not_block_a_retrain(
+    base: Path, version: PublishedVersion
+) -> None:
+    table = customers(0)
+    table["class"] = np.where(np.arange(400) % 29 == 0, "new", table["class"])
+    later = publish_fit(fit_customers(table), table, base)
+    assert "class=new" in later.card.feature_names
+    found = measure(Path(later.directory), Path(version.directory))
+    assert found["comparison"]["rows_kept"] > 0.95
+
+
+def test_a_version_of_other_columns_is_refused(base: Path, version: PublishedVersion) -> None:
+    table = customers(0)
+    del table["größe"]
+    with pytest.raises(PublishRefused, match="it takes the columns annual income, class, 1st/emb"):
+        publish_fit(fit_customers(table), table, base)
+    with pytest.raises(InvalidCandidate, match="no column 'größe'"):
+        publish_fit(fit_customers(customers(0)), table, base)
+    assert load(base).version == version.version
