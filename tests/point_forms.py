@@ -93,6 +93,11 @@ WORKING: Final[dict[str, Form]] = {
     ),
 }
 
+#: Those of the working forms whose columns have names.
+NAMED: Final = tuple(
+    form for form in WORKING if ("frame" in form or "table" in form or "batch" in form)
+)
+
 #: Forms that get a line, and what the line says.
 REFUSED: Final[dict[str, tuple[Form, str]]] = {
     "sparse matrix": (

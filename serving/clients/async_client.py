@@ -1,15 +1,18 @@
 """The methods of a client that awaits its answers, whatever carries them."""
 
 import asyncio
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar, Unpack
+from typing import Any, Final, Protocol, Self, TypeVar, Unpack, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kmeans_module.contract import SIGNATURES, SignatureContract
+from kmeans_module.columns import Column
+from kmeans_module.contract import COLUMN_SIGNATURES, SIGNATURES, SignatureContract
+from kmeans_module.raw_columns import is_table
 
 from ..errors import (
     AccessDenied,
@@ -19,6 +22,13 @@ from ..errors import (
     ServerError,
     ServerUnavailable,
     ServingError,
+)
+from .columns import (
+    Points,
+    declared_columns,
+    read_table,
+    refuse_bad_answers,
+    unused_columns,
 )
 from .no_rows import cut_padding, empty_outputs, pad_rows
 from .operations import Deadline, GetMetadata, GetStatus, Operation, Predict
@@ -41,7 +51,7 @@ from .results import (
     VersionStatus,
 )
 from .target import Address, Target, parse_addresses, without_password
-from .tensor_sizes import Arrays, declared_sizes, input_sizes, row_bytes
+from .tensor_sizes import Arrays, declared_sizes, input_sizes, longest_texts, row_bytes
 from .validation import (
     check_declared_inputs,
     convert_inputs,
@@ -73,11 +83,15 @@ class AsyncClient:
     that it is given, else the client's, else the latest version; gives up after ``timeout``
     seconds, its own or the client's; and raises a class of ``serving.errors``.
 
-    Points are anything ``np.asarray`` takes, data frames, series of vectors, tables and columns of
-    Arrow and polars (by pyarrow). They travel as float32: a number beyond float32 counts as
-    infinity, what is missing as NaN, and a row with NaN or infinity is answered with -1 and fails
-    no other row, unless the client was told to refuse it. More rows than the limits allow go in
-    parts, several at once.
+    Points are anything ``np.asarray`` takes, series of vectors, and columns of Arrow and polars (by
+    pyarrow), with the features in the order of the model's. They travel as float32: a number beyond
+    float32 counts as infinity, what is missing as NaN, and a row with NaN or infinity is answered
+    with -1 and fails no other row, unless the client was told to refuse it. More rows than the
+    limits allow go in parts, several at once.
+
+    A pandas or polars frame, an Arrow table or a mapping of names to columns is matched by name
+    against the columns that the model says it takes, in any order; columns that it does not take
+    are ignored, and named once in a warning.
 
     A client that is copied or pickled is made anew, of the same address, model and options.
     """
@@ -109,18 +123,20 @@ class AsyncClient:
         self._known: dict[Target, ModelMetadata | None] = {}
         # How many rows go in one request, of inputs of a shape that was checked against it.
         self._checked: dict[tuple[object, ...], int] = {}
+        # Columns of tables that a warning has named.
+        self._unused: set[str] = set()
 
-    async def assign(self, points: ArrayLike, **call: Unpack[CallOptions]) -> Assignment:
+    async def assign(self, points: Points, **call: Unpack[CallOptions]) -> Assignment:
         """The nearest cluster of each row, and the distance to it; ``points`` are [n, d]."""
-        return await self._predict(Assignment, {"points": points}, call)
+        return await self._ask_rows(Assignment, points, call)
 
-    async def score(self, points: ArrayLike, **call: Unpack[CallOptions]) -> Score:
+    async def score(self, points: Points, **call: Unpack[CallOptions]) -> Score:
         """How well each row fits its cluster; ``points`` are [n, d]."""
-        return await self._predict(Score, {"points": points}, call)
+        return await self._ask_rows(Score, points, call)
 
-    async def transform(self, points: ArrayLike, **call: Unpack[CallOptions]) -> Distances:
+    async def transform(self, points: Points, **call: Unpack[CallOptions]) -> Distances:
         """The distances of each row to every centroid; ``points`` are [n, d]."""
-        return await self._predict(Distances, {"points": points}, call)
+        return await self._ask_rows(Distances, points, call)
 
     async def decode(self, cluster_index: ArrayLike, **call: Unpack[CallOptions]) -> Centroids:
         """The centroids, in raw units, of clusters; ``cluster_index`` is of integers, [n].
@@ -153,15 +169,18 @@ class AsyncClient:
         """The outputs of any signature, by name; the methods above are this for one each.
 
         Args:
-            signature: the name of a signature of ``kmeans_module.SIGNATURES``.
+            signature: the name of a signature of ``kmeans_module.SIGNATURES``, or of one over
+                columns, such as ``assign_columns``.
             inputs: its inputs by name, of the dtypes and shapes of the contract; they are checked
-                and converted as those of the other methods are.
+                and converted as those of the other methods are. For columns, the table.
             call: version, label and timeout.
 
         Raises:
             InvalidInput: another signature, or other inputs.
         """
         target, deadline = self._begin(**call)
+        if signature in COLUMN_SIGNATURES:
+            return await self._predict_table(signature, inputs, target, deadline)
         if signature not in SIGNATURES:
             raise target.error(
                 InvalidInput, f"{signature!r} is no signature; give one of {', '.join(SIGNATURES)}"
@@ -270,11 +289,50 @@ class AsyncClient:
         prediction = await self.predict(result.signature, inputs, **call)
         return result(**prediction.outputs, version=prediction.version)
 
+    async def _ask_rows(self, result: type[_R], points: Points, call: CallOptions) -> _R:
+        """The answer to rows: to points, or to the columns of a table by their names."""
+        if not is_table(points):
+            return await self._predict(result, {"points": cast(ArrayLike, points)}, call)
+        target, deadline = self._begin(**call)
+        answer = await self._predict_table(f"{result.signature}_columns", points, target, deadline)
+        if self._on_bad_row == "raise":
+            refuse_bad_answers(answer, target)
+        return result(**answer.outputs, version=answer.version)
+
+    async def _predict_table(
+        self, name: str, table: Any, target: Target, deadline: Deadline
+    ) -> Prediction:
+        """The answer to a table, of the columns that the metadata tells."""
+        known = self._known.get(target)
+        metadata = known or await self._metadata(target, deadline)
+        try:
+            signature, columns = declared_columns(name, metadata, target)
+            arrays = read_table(columns, table, target)
+        except InvalidInput:
+            if known is None or target.version is not None:
+                raise
+            # Under the same name there may be another version by now.
+            metadata = await self._metadata(target, deadline)
+            signature, columns = declared_columns(name, metadata, target)
+            arrays = read_table(columns, table, target)
+        self._warn_of_unused(columns, table)
+        if not len(next(iter(arrays.values()))):
+            return await self._predict_no_rows(target, signature, arrays, deadline)
+        return await self._predict_rows(target, signature, arrays, deadline)
+
+    def _warn_of_unused(self, columns: list[Column], table: Any) -> None:
+        """Name the columns of a table that the model does not take, each once."""
+        unused = [each for each in unused_columns(columns, table) if each not in self._unused]
+        if unused:
+            self._unused.update(unused)
+            shown = ", ".join(unused[:10]) + (", ..." if len(unused) > 10 else "")
+            warnings.warn(f"{self._target.model} ignores the columns {shown}", stacklevel=5)
+
     async def _predict_rows(
         self, target: Target, signature: SignatureContract, inputs: Arrays, deadline: Deadline
     ) -> Prediction:
         shapes = [array.shape[1:] for array in inputs.values()]
-        key = (target, signature.name, *shapes)
+        key = (target, signature.name, longest_texts(inputs), *shapes)
         try:
             rows = self._checked.get(key)
             if rows is None:
@@ -296,7 +354,8 @@ class AsyncClient:
         sizes = input_sizes(signature, inputs)
         if metadata is not None:
             sizes = {**declared_sizes(signature, metadata), **sizes}
-        return self._limits.rows_per_message(row_bytes(signature, sizes, self._wire.value_bytes))
+        size = row_bytes(signature, sizes, self._wire.value_bytes) + longest_texts(inputs)
+        return self._limits.rows_per_message(size)
 
     async def _predict_no_rows(
         self, target: Target, signature: SignatureContract, inputs: Arrays, deadline: Deadline

@@ -9,6 +9,7 @@ from typing import Any, Final
 import grpc
 import numpy as np
 from google.protobuf.message import DecodeError, Message
+from numpy.typing import NDArray
 
 from export.wire import packed_pb2, serving_pb2, tensor_pb2
 from kmeans_module.contract import SignatureContract
@@ -108,12 +109,24 @@ def _predict_request(signature: SignatureContract, inputs: Arrays, target: Targe
     pieces: list[Any] = [_model_spec_bytes(target, signature.name)]
     try:
         for name, array in inputs.items():
+            if array.dtype == object:
+                pieces.append(_text_input(name, array))
+                continue
             # The array's own bytes are not copied before they are joined; protobuf would copy them
             # twice, into the message and out of it.
             pieces += _input_header(name, array.dtype, array.shape), tensor_bytes(array)
     except ValueError as error:
         raise target.error(InvalidInput, str(error)) from None
     return b"".join(pieces)
+
+
+def _text_input(name: str, array: NDArray[Any]) -> bytes:
+    """An entry of ``inputs`` that holds texts."""
+    tensor = tensor_pb2.TensorProto(
+        dtype=tensor_pb2.DT_STRING, string_val=[text.encode() for text in array.tolist()]
+    )
+    tensor.tensor_shape.dim.add(size=len(array))
+    return serving_pb2.PredictRequest(inputs={name: tensor}).SerializeToString()
 
 
 @lru_cache

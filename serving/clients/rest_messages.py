@@ -165,6 +165,8 @@ def read_prediction(signature: SignatureContract, body: bytes, target: Target) -
     try:
         if _has_row_format(signature):
             values = {signature.outputs[0].name: answer["predictions"]}
+        elif len(signature.outputs) == 1:
+            values = {signature.outputs[0].name: answer["outputs"]}
         else:
             values = answer["outputs"]
         return {each.name: _read_array(each, values[each.name]) for each in signature.outputs}

@@ -53,3 +53,13 @@ def row_bytes(signature: SignatureContract, sizes: Mapping[str, int], value_byte
 
     # A number of an answer may be a negative integer in a typed field, of ten bytes.
     return max(size(signature.inputs, value_bytes), size(signature.outputs, max(value_bytes, 10)))
+
+
+def longest_texts(inputs: Arrays) -> int:
+    """The most bytes that the texts of a row can take, rounded up to a power of two; 0 of none.
+
+    A character is at most four bytes; over REST, where some are escaped, at most six.
+    """
+    texts = [array for array in inputs.values() if array.dtype == object]
+    longest = sum(6 * max(map(len, array), default=0) + 8 for array in texts)
+    return 1 << (longest - 1).bit_length() if longest else 0

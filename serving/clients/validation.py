@@ -145,7 +145,7 @@ def check_declared_inputs(
         array = inputs[tensor.name]
         shape = array.shape if wanted.shape is None else wanted.shape
         if (
-            array.dtype.name != wanted.dtype
+            ("string" if array.dtype == object else array.dtype.name) != wanted.dtype
             or array.ndim != len(shape)
             or any(n not in (None, given) for n, given in zip(shape, array.shape, strict=True))
         ):

@@ -8,6 +8,7 @@ import pytest
 
 from export.wire import tensor_pb2
 from kmeans_module.contract import SIGNATURES
+from kmeans_module.raw_columns import is_table
 from serving import (
     Assignment,
     Centroids,
@@ -25,7 +26,7 @@ from serving import (
     Tensor,
     VersionStatus,
 )
-from tests.point_forms import MISSING, REFUSED, REFUSED_COLUMNS, WORKING
+from tests.point_forms import MISSING, NAMED, REFUSED, WORKING
 
 from ..fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
 from .conftest import Wire
@@ -411,7 +412,7 @@ def test_a_timeout_is_any_number_of_seconds(client: Client, timeout: Any) -> Non
     assert client.assign(POINTS, timeout=timeout).cluster_index.shape == (500,)
 
 
-@pytest.mark.parametrize("form", WORKING)
+@pytest.mark.parametrize("form", [form for form in WORKING if form not in NAMED])
 def test_points_in_any_form_are_assigned(client: Client, form: str) -> None:
     given = WORKING[form](POINTS)
     np.testing.assert_array_equal(
@@ -419,15 +420,27 @@ def test_points_in_any_form_are_assigned(client: Client, form: str) -> None:
     )
 
 
+@pytest.mark.parametrize("form", NAMED)
+def test_columns_with_names_are_refused_by_a_model_that_knows_no_names(
+    client: Client, form: str
+) -> None:
+    with pytest.raises(InvalidInput, match=r"knows no columns by name; .* points.to_numpy\(\)"):
+        client.assign(WORKING[form](POINTS))
+
+
 def test_a_missing_value_makes_a_bad_row(client: Client) -> None:
-    for points in MISSING.values():
+    by_place = [points for points in MISSING.values() if not is_table(points)]
+    assert by_place
+    for points in by_place:
         assert client.assign(points).cluster_index.tolist() == [0, -1]
 
 
 def test_points_that_are_no_table_of_numbers_never_reach_the_wire(
     client: Client, server: FakeServer
 ) -> None:
-    for make, said in (*REFUSED.values(), *REFUSED_COLUMNS.values()):
+    for form, (make, said) in REFUSED.items():
+        if form == "dictionary":  # a mapping of columns
+            continue
         with pytest.raises(InvalidInput, match=said):
             client.assign(make(POINTS))
     assert server.calls == []

@@ -1,0 +1,84 @@
+"""Tables of columns, matched by name against what a model takes. Imports no TensorFlow."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from kmeans_module.columns import (
+    CategoryColumn,
+    Column,
+    NumberColumn,
+    VectorColumn,
+    column_signature,
+)
+from kmeans_module.contract import BAD_ROW, SignatureContract
+from kmeans_module.errors import InvalidColumns
+from kmeans_module.raw_columns import named_columns, read_columns
+
+from ..errors import InvalidInput
+from .results import ModelMetadata, Prediction, Tensor
+from .target import Target
+from .tensor_sizes import Arrays
+
+#: Rows by place, or the columns of a table by name; a data frame is an array to NumPy, too.
+Points = ArrayLike | Mapping[str, Any]
+
+
+def declared_columns(
+    signature: str, metadata: ModelMetadata, target: Target
+) -> tuple[SignatureContract, list[Column]]:
+    """What a signature over columns takes, as the model declares it.
+
+    Raises:
+        InvalidInput: the model has no such signature: it knows no columns by name.
+    """
+    declared = metadata.signatures.get(signature)
+    if declared is None:
+        raise target.error(
+            InvalidInput,
+            f"version {metadata.version} knows no columns by name; give its features in their "
+            "order, as points.to_numpy()",
+        )
+    columns = [_column(name, tensor) for name, tensor in declared.inputs.items()]
+    return column_signature(signature, columns), columns
+
+
+def _column(name: str, tensor: Tensor) -> Column:
+    if tensor.dtype == "string":
+        return CategoryColumn(name, ())
+    if tensor.shape is not None and len(tensor.shape) == 2:
+        return VectorColumn(name, tensor.shape[1] or 0)
+    return NumberColumn(name)
+
+
+def read_table(columns: list[Column], table: Any, target: Target) -> Arrays:
+    """The columns of a model in a table, which may have others.
+
+    Raises:
+        InvalidInput: it lacks one, or holds in one what the model does not take.
+    """
+    try:
+        arrays = read_columns(columns, table)
+    except InvalidColumns as error:
+        raise target.error(InvalidInput, str(error)) from None
+    return {column.name: array for column, array in zip(columns, arrays, strict=True)}
+
+
+def unused_columns(columns: list[Column], table: Any) -> list[str]:
+    """The names of the table's columns that the model does not take."""
+    taken = {column.name for column in columns}
+    return [str(name) for name in named_columns(table) if name not in taken]
+
+
+def refuse_bad_answers(prediction: Prediction, target: Target) -> None:
+    """Raise InvalidInput for the first row that was answered as a bad one."""
+    values: NDArray[Any] = next(iter(prediction.outputs.values()))
+    bad = (values.reshape(len(values), -1) == BAD_ROW).any(axis=1)
+    if bad.any():
+        raise target.error(
+            InvalidInput,
+            f"row {int(np.argmax(bad))} has a missing or infinite value, as {int(bad.sum())} of "
+            f"{len(bad)} rows; fill them in, or give on_bad_row='answer'",
+        )
