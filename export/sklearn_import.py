@@ -1,7 +1,7 @@
 """A fitted scikit-learn k-means becomes a module of this package.
 
-``KMeans`` or ``MiniBatchKMeans``, alone or in a ``Pipeline`` after one ``StandardScaler``. The
-scaling goes into the model's graph, so that what is served takes raw rows.
+``KMeans`` or ``MiniBatchKMeans``, alone or in a ``Pipeline`` after what ``export.sklearn_pipeline``
+reads. The steps go into the model's graph, so that what is served takes raw rows.
 """
 
 from collections.abc import Sequence
@@ -14,14 +14,19 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kmeans_module import KMeansModule
-from kmeans_module.contract import signatures_left_out
+from kmeans_module import CategoryColumn, Encoder, KMeansModule
+from kmeans_module.column_training import encode_arrays
+from kmeans_module.contract import MOST_COLUMNS, signatures_left_out
+from kmeans_module.encoder import LinearMap
 
+from .card_from_fit import describe_encoder
+from .column_rows import ColumnRows
 from .errors import UnsupportedEstimator
 from .feature_names import shorten_names
 from .model_card import ClusterProfile, ModelCard, Parameters, Silhouette, TrainingData
+from .sklearn_pipeline import SUPPORTED_STEPS, PipelineSteps, read_steps
 
-_SUPPORTED = "KMeans or MiniBatchKMeans, alone or in a Pipeline after a StandardScaler"
+_SUPPORTED = f"KMeans or MiniBatchKMeans, alone or in a Pipeline after {SUPPORTED_STEPS}"
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,13 @@ class SklearnImport:
 
     scikit-learn keeps no rows, so that ``rows`` float32 [n, d], raw units, are drawn by a fixed
     seed as far from the centroids as the training rows were on average. The warm-up and the golden
-    requests need some.
+    requests need some; ``columns`` are the same rows where the model takes columns by name.
     """
 
     module: KMeansModule
     card: ModelCard
     rows: NDArray[np.float32]
+    columns: ColumnRows | None = None
 
 
 def from_sklearn(
@@ -60,7 +66,7 @@ def from_sklearn(
       UnsupportedEstimator: it is no such estimator, is not fitted, or takes another number of
         features than there are names.
     """
-    scaler, kmeans = _split_pipeline(estimator)
+    before, kmeans = _split_pipeline(estimator)
     try:
         centers = np.asarray(kmeans.cluster_centers_, np.float64)
     except AttributeError:
@@ -68,34 +74,56 @@ def from_sklearn(
             f"{origin}: {type(kmeans).__name__} is not fitted; call its fit first"
         ) from None
     sizes, inertia = _sizes_and_inertia(kmeans, origin)
-    names = _names(estimator, centers.shape[1], feature_names, origin)
-    mean, scale = _scaling(scaler, centers.shape[1], origin)
+    width: int = getattr(estimator, "n_features_in_", None) or centers.shape[1]
+    names = _names(estimator, width, feature_names, origin)
+    steps = read_steps(before, names, origin)
+    module = _make_module(centers, steps, origin)
+    features = names if module.encoder is None else module.encoder.feature_names
+    source = f"{origin} ({type(kmeans).__name__}, {_describe_version(pickled_by)})"
+    card = _card(kmeans, sizes, inertia, features, module, model, source)
+    mapped = _rows_around(centers, inertia, sizes)
+    if module.encoder is None:
+        rows = (mapped - steps.offset) / steps.factor
+        return SklearnImport(module, card, rows.astype(np.float32))
+    columns = _unmap(mapped, steps)
+    return SklearnImport(
+        module, card, encode_arrays(module.encoder, list(columns.tensors.values())), columns
+    )
+
+
+def _make_module(centers: NDArray[np.float64], steps: PipelineSteps, origin: str) -> KMeansModule:
+    """The module of centers [k, d] as scikit-learn has them, behind the steps."""
+    scale = 1 / steps.factor
+    mean = -steps.offset * scale
     # float32 is exact around 0: what the centroids have in common goes into the shift.
     common = np.zeros_like(mean) if mean.any() else centers.mean(axis=0)
     shift, scale32 = (mean + common * scale).astype(np.float32), scale.astype(np.float32)
     # From the shift and the scale as rounded, or far from 0 every row is off by their rounding.
     centroids = (centers * scale + (mean - shift.astype(np.float64))) / scale32.astype(np.float64)
     module = KMeansModule(centroids.astype(np.float32), shift, scale32)
-    standardize = bool(scaler and scaler.with_std)
-    source = f"{origin} ({type(kmeans).__name__}, {_describe_version(pickled_by)})"
-    card = _card(kmeans, sizes, inertia, names, module, standardize, model, source)
-    return SklearnImport(module, card, _rows(centers, inertia, sizes, mean, scale))
+    if not steps.is_plain:
+        if len(steps.columns) > MOST_COLUMNS:
+            raise UnsupportedEstimator(
+                f"{origin}: takes {len(steps.columns)} columns, and a model that encodes them "
+                f"takes at most {MOST_COLUMNS}"
+            )
+        module.take_columns(Encoder(steps.columns, steps.maps))
+    return module
 
 
-def _split_pipeline(estimator: Any) -> tuple[Any, Any]:
-    """The scaler, or None, and the k-means."""
+def _split_pipeline(estimator: Any) -> tuple[list[Any], Any]:
+    """The steps before the k-means, and the k-means."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import StandardScaler
 
     is_pipeline = isinstance(estimator, Pipeline)
     steps = [step for _, step in estimator.steps] if is_pipeline else [estimator]
     steps = [step for step in steps if step is not None and step != "passthrough"]
     kinds = [type(step) for step in steps]
-    if kinds[-1:] not in ([KMeans], [MiniBatchKMeans]) or kinds[:-1] not in ([], [StandardScaler]):
+    if kinds[-1:] not in ([KMeans], [MiniBatchKMeans]):
         found = ", ".join(kind.__name__ for kind in kinds)
         raise UnsupportedEstimator(f"cannot import {found}: give {_SUPPORTED}")
-    return (steps[0] if len(steps) == 2 else None), steps[-1]
+    return steps[:-1], steps[-1]
 
 
 def _sizes_and_inertia(kmeans: Any, origin: str) -> tuple[NDArray[np.integer[Any]], float]:
@@ -127,21 +155,12 @@ def _names(estimator: Any, width: int, given: Sequence[str] | None, origin: str)
             f"{origin}: takes {width} features, and {len(names)} names are given: "
             f"{shorten_names(names)}; give one name a feature"
         )
-    return names
-
-
-def _scaling(
-    scaler: Any, width: int, origin: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and scale, each [d]; 0 and 1 where the scaler has none."""
-    try:
-        mean = scaler.mean_ if scaler and scaler.with_mean else np.zeros(width)
-        scale = scaler.scale_ if scaler and scaler.with_std else np.ones(width)
-    except AttributeError:
+    if own is not None and names != tuple(default):
         raise UnsupportedEstimator(
-            f"{origin}: the StandardScaler is not fitted; fit the Pipeline first"
-        ) from None
-    return np.asarray(mean, np.float64), np.asarray(scale, np.float64)
+            f"{origin}: was fitted to the columns {', '.join(default)}, and the names "
+            f"{', '.join(names)} are given; give none, or these"
+        )
+    return names
 
 
 def _describe_version(pickled_by: str | None) -> str:
@@ -158,7 +177,6 @@ def _card(
     inertia: float,
     names: Sequence[str],
     module: KMeansModule,
-    standardize: bool,
     model: str | None,
     source: str,
 ) -> ModelCard:
@@ -175,7 +193,7 @@ def _card(
         n_clusters=len(sizes),
         n_features=len(names),
         feature_names=tuple(names),
-        standardize=standardize,
+        standardize=bool((module.scale.numpy() != 1).any()),
         shift=tuple(module.shift.numpy().tolist()),
         scale=tuple(module.scale.numpy().tolist()),
         data=TrainingData(
@@ -198,19 +216,35 @@ def _card(
             for index, size in enumerate(sizes)
         ),
         history=(),
-        signatures_left_out=signatures_left_out(len(names)),
+        **describe_encoder(module),
+        signatures_left_out=signatures_left_out(module.n_columns),
     )
 
 
-def _rows(
-    centers: NDArray[np.float64],
-    inertia: float,
-    sizes: NDArray[np.integer[Any]],
-    mean: NDArray[np.float64],
-    scale: NDArray[np.float64],
-) -> NDArray[np.float32]:
+def _rows_around(
+    centers: NDArray[np.float64], inertia: float, sizes: NDArray[np.integer[Any]]
+) -> NDArray[np.float64]:
+    """Rows [n, d] around the centers, where scikit-learn has them."""
     rng = np.random.default_rng(0)
     spread = np.sqrt(max(float(inertia), 1e-12) / (max(1, int(sizes.sum())) * centers.shape[1]))
     around = centers[np.arange(max(512, 4 * len(centers))) % len(centers)]
-    rows = (around + rng.normal(scale=spread, size=around.shape)) * scale + mean
-    return np.asarray(rows, np.float32)
+    rows: NDArray[np.float64] = around + rng.normal(scale=spread, size=around.shape)
+    return rows
+
+
+def _unmap(mapped: NDArray[np.float64], steps: PipelineSteps) -> ColumnRows:
+    """Rows of columns that the steps take near these: of a category, the value of most."""
+    features = (mapped - steps.offset) / steps.factor
+    for each in reversed(steps.maps):
+        if isinstance(each, LinearMap):
+            features = (features - each.offset) @ np.linalg.pinv(each.matrix)
+    tensors: dict[str, NDArray[Any]] = {}
+    for column in steps.columns:
+        width = len(column.feature_names)
+        own, features = features[:, :width], features[:, width:]
+        if isinstance(column, CategoryColumn):
+            texts = np.array([value.encode() for value in (*column.values, "")])
+            tensors[column.name] = texts[own.argmax(axis=1)]
+        else:
+            tensors[column.name] = own[:, 0].astype(np.float32)
+    return ColumnRows(tensors)

@@ -75,7 +75,7 @@ def import_sklearn(
             pickled_by=pickled_by,
         )
         candidate = Path(scratch) / "candidate"
-        write_candidate(candidate, imported.module, imported.card, imported.rows)
+        write_candidate(candidate, imported.module, imported.card, imported.rows, imported.columns)
         tell("loading it back and replaying its golden requests")
         names = imported.card.feature_names
         with gate.for_publishing(

@@ -1,0 +1,297 @@
+"""The steps of a fitted scikit-learn Pipeline before its k-means, as an encoder says them.
+
+What a step does is said exactly or the pipeline is refused: a number becomes one feature, a
+category one feature a value, and what follows is linear or brings rows to length 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_module.columns import CategoryColumn, Column, NumberColumn
+from kmeans_module.encoder import LinearMap, UnitRows
+from kmeans_module.raw_columns import is_missing, read_texts
+
+from .errors import UnsupportedEstimator
+
+Floats = NDArray[np.float64]
+
+#: What can be said, for a message.
+SUPPORTED_STEPS: Final = (
+    "StandardScaler, MinMaxScaler, RobustScaler, MaxAbsScaler, SimpleImputer, Normalizer, PCA, or "
+    "a ColumnTransformer of these and OneHotEncoder"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaling:
+    """``x * factor + offset``, a number a feature: float64 [d] each."""
+
+    factor: Floats
+    offset: Floats
+
+
+@dataclass(frozen=True)
+class PipelineSteps:
+    """What comes before the k-means.
+
+    Attributes:
+        columns: what goes in, in the order of the features.
+        factor, offset: float64 [d]; what each feature is multiplied by and what is added then,
+            where nothing else follows.
+        maps: what the features go through in place of that, where it mixes them.
+    """
+
+    columns: tuple[Column, ...]
+    factor: Floats
+    offset: Floats
+    maps: tuple[LinearMap | UnitRows, ...] = ()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether points that are raw numbers, one a column, are all it needs."""
+        return not self.maps and all(
+            isinstance(column, NumberColumn) and column.fill is None for column in self.columns
+        )
+
+
+@dataclass
+class _Reading:
+    """What was read of the steps so far."""
+
+    columns: list[Column]
+    maps: list[_Scaling | LinearMap | UnitRows] = field(default_factory=list)
+
+    @property
+    def width(self) -> int:
+        """The number of features."""
+        for each in reversed(self.maps):
+            if isinstance(each, LinearMap):
+                return len(each.offset)
+        return sum(len(column.feature_names) for column in self.columns)
+
+
+def read_steps(steps: Sequence[Any], names: Sequence[str], origin: str) -> PipelineSteps:
+    """What fitted transformers do to columns of numbers that have these names.
+
+    Raises:
+        UnsupportedEstimator: a step is of another kind, is not fitted, or does what an encoder
+            cannot say.
+    """
+    reading = _Reading([NumberColumn(name) for name in names])
+    for place, step in enumerate(steps):
+        try:
+            if type(step).__name__ == "ColumnTransformer" and not place:
+                reading = _read_column_transformer(step, names, origin)
+            else:
+                _read_step(reading, step, origin)
+        except AttributeError as error:
+            raise UnsupportedEstimator(
+                f"{origin}: {type(step).__name__} is not fitted; fit the Pipeline first ({error})"
+            ) from None
+    return _join(reading)
+
+
+def _read_step(reading: _Reading, step: Any, origin: str) -> None:
+    """Add a step that takes all features."""
+    kind = type(step).__name__
+    match kind:
+        case "StandardScaler" | "MinMaxScaler" | "RobustScaler" | "MaxAbsScaler":
+            reading.maps.append(_read_scaler(step, reading.width, origin))
+        case "SimpleImputer":
+            _read_imputer(reading, step, origin)
+        case "Normalizer":
+            reading.maps.append(UnitRows(step.norm))
+        case "PCA":
+            reading.maps.append(_read_pca(step))
+        case _:
+            raise UnsupportedEstimator(
+                f"{origin}: cannot import {kind}; the steps before the k-means may be "
+                f"{SUPPORTED_STEPS}"
+            )
+
+
+def _read_scaler(scaler: Any, width: int, origin: str) -> _Scaling:
+    match type(scaler).__name__:
+        case "MinMaxScaler":
+            if scaler.clip:
+                raise UnsupportedEstimator(
+                    f"{origin}: MinMaxScaler clips, which no linear map does; fit it without clip"
+                )
+            return _Scaling(np.asarray(scaler.scale_, float), np.asarray(scaler.min_, float))
+        case "StandardScaler":
+            center = scaler.mean_ if scaler.with_mean else None
+            scale = scaler.scale_ if scaler.with_std else None
+        case "RobustScaler":
+            center, scale = scaler.center_, scaler.scale_
+        case _:
+            center, scale = None, scaler.scale_
+    factor = np.ones(width) if scale is None else 1 / np.asarray(scale, float)
+    offset = np.zeros(width) if center is None else -np.asarray(center, float) * factor
+    return _Scaling(factor, offset)
+
+
+def _read_imputer(reading: _Reading, imputer: Any, origin: str) -> None:
+    """Fill in numbers that nothing has changed yet."""
+    if reading.maps or not all(isinstance(each, NumberColumn) for each in reading.columns):
+        raise UnsupportedEstimator(
+            f"{origin}: SimpleImputer is not the first step of its columns, or not of numbers"
+        )
+    values = imputer.statistics_
+    is_nan = isinstance(imputer.missing_values, float) and np.isnan(imputer.missing_values)
+    if not is_nan or imputer.add_indicator or any(is_missing(each) for each in values):
+        raise UnsupportedEstimator(
+            f"{origin}: SimpleImputer fills other values than NaN, marks what it fills, or has a "
+            "column without a value"
+        )
+    reading.columns = [
+        NumberColumn(column.name, float(value))
+        for column, value in zip(reading.columns, values, strict=True)
+    ]
+
+
+def _read_pca(pca: Any) -> LinearMap:
+    matrix = np.asarray(pca.components_, float).T
+    if pca.whiten:
+        # scikit-learn divides by no less than this, too.
+        spread = np.sqrt(np.asarray(pca.explained_variance_, float))
+        matrix = matrix / np.maximum(spread, np.finfo(float).eps)
+    return LinearMap(matrix, -np.asarray(pca.mean_, float) @ matrix)
+
+
+def _read_column_transformer(transformer: Any, names: Sequence[str], origin: str) -> _Reading:
+    """The columns that each part takes, side by side, and what it does to them."""
+    if transformer.transformer_weights:
+        raise UnsupportedEstimator(f"{origin}: ColumnTransformer has weights, which are not read")
+    columns: list[Column] = []
+    scalings: list[_Scaling] = []
+    for name, part, chosen in transformer.transformers_:
+        if part == "drop":
+            continue
+        taken = _chosen_names(chosen, names)
+        reading = _Reading([NumberColumn(each) for each in taken])
+        for step in _part_steps(part):
+            if type(step).__name__ == "OneHotEncoder":
+                _read_one_hot(reading, step, origin)
+            else:
+                _read_step(reading, step, origin)
+        if not all(isinstance(each, _Scaling) for each in reading.maps):
+            raise UnsupportedEstimator(
+                f"{origin}: {name!r} of the ColumnTransformer maps some columns alone by PCA or "
+                "Normalizer; give these a place after it"
+            )
+        columns += reading.columns
+        scalings.append(_join_scalings(reading))
+    repeated = {each.name for each in columns if sum(each.name == o.name for o in columns) > 1}
+    if repeated:
+        raise UnsupportedEstimator(
+            f"{origin}: column {min(repeated)!r} goes into two parts of the ColumnTransformer"
+        )
+    whole = _Scaling(
+        np.concatenate([each.factor for each in scalings]),
+        np.concatenate([each.offset for each in scalings]),
+    )
+    return _Reading(columns, [whole])
+
+
+def _part_steps(part: Any) -> list[Any]:
+    steps = [step for _, step in part.steps] if type(part).__name__ == "Pipeline" else [part]
+    # scikit-learn replaces "passthrough" by a FunctionTransformer that does nothing.
+    return [
+        step
+        for step in steps
+        if step is not None
+        and step != "passthrough"
+        and not (type(step).__name__ == "FunctionTransformer" and step.func is None)
+    ]
+
+
+def _chosen_names(chosen: Any, names: Sequence[str]) -> list[str]:
+    """The names of columns that are given by name, place, slice or mask."""
+    if isinstance(chosen, str):
+        return [chosen]
+    if isinstance(chosen, slice):
+        return list(np.array(names, object)[chosen])
+    given = np.atleast_1d(np.asarray(chosen, object)).tolist()
+    if all(isinstance(each, bool | np.bool_) for each in given):
+        return [name for name, is_taken in zip(names, given, strict=True) if is_taken]
+    return [each if isinstance(each, str) else names[int(each)] for each in given]
+
+
+def _read_one_hot(reading: _Reading, encoder: Any, origin: str) -> None:
+    """Categories in the place of columns that nothing has changed yet."""
+    if reading.maps or any(
+        not isinstance(each, NumberColumn) or each.fill is not None for each in reading.columns
+    ):
+        raise UnsupportedEstimator(
+            f"{origin}: OneHotEncoder is not the first step of its columns; a category that is "
+            "missing has no feature, or one of its own"
+        )
+    if getattr(encoder, "infrequent_categories_", None) and any(
+        each is not None for each in encoder.infrequent_categories_
+    ):
+        raise UnsupportedEstimator(
+            f"{origin}: OneHotEncoder joins infrequent categories; fit it without min_frequency "
+            "and max_categories"
+        )
+    dropped = encoder.drop_idx_
+    reading.columns = [
+        _category(
+            column.name,
+            np.asarray(values, object),
+            None if dropped is None else dropped[place],
+            encoder.handle_unknown == "error",
+            origin,
+        )
+        for place, (column, values) in enumerate(
+            zip(reading.columns, encoder.categories_, strict=True)
+        )
+    ]
+
+
+def _category(
+    name: str, values: NDArray[Any], dropped: int | None, refuses_unknown: bool, origin: str
+) -> CategoryColumn:
+    """A column of a OneHotEncoder; one that it drops is zeros in all features, as what is unseen.
+
+    A missing value that is a category has the last feature. It is then that of every unknown value,
+    which only an encoder has that refuses these.
+    """
+    missing = [place for place, value in enumerate(values) if is_missing(value) or value == ""]
+    if missing and (missing != [len(values) - 1] or not refuses_unknown or dropped is not None):
+        raise UnsupportedEstimator(
+            f"{origin}: in {name!r} a missing value is a category, and unseen ones are let pass: "
+            "fit the OneHotEncoder with handle_unknown='error', or without missing values"
+        )
+    kept = [place for place in range(len(values)) if place not in (dropped, *missing)]
+    texts = tuple(read_texts(name, values[kept]).tolist())
+    return CategoryColumn(name, texts, has_unknown=bool(missing))
+
+
+def _join(reading: _Reading) -> PipelineSteps:
+    """The fewest maps that do the same."""
+    columns = tuple(reading.columns)
+    if all(isinstance(each, _Scaling) for each in reading.maps):
+        scaling = _join_scalings(reading)
+        return PipelineSteps(columns, scaling.factor, scaling.offset)
+    maps: list[LinearMap | UnitRows] = []
+    for each in reading.maps:
+        step = LinearMap(np.diag(each.factor), each.offset) if isinstance(each, _Scaling) else each
+        if isinstance(step, LinearMap) and maps and isinstance(maps[-1], LinearMap):
+            before = maps.pop()
+            assert isinstance(before, LinearMap)
+            step = LinearMap(before.matrix @ step.matrix, before.offset @ step.matrix + step.offset)
+        maps.append(step)
+    return PipelineSteps(columns, np.ones(reading.width), np.zeros(reading.width), tuple(maps))
+
+
+def _join_scalings(reading: _Reading) -> _Scaling:
+    width = sum(len(column.feature_names) for column in reading.columns)
+    factor, offset = np.ones(width), np.zeros(width)
+    for each in reading.maps:
+        assert isinstance(each, _Scaling)
+        factor, offset = factor * each.factor, offset * each.factor + each.offset
+    return _Scaling(factor, offset)
