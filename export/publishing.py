@@ -31,7 +31,7 @@ from .storage import Storage, explain_failure, open_storage
 from .validation import refuse_for, validate
 
 if TYPE_CHECKING:
-    from kmeans_module import Encoder, FitResult
+    from kmeans_module import Encoder, FitResult, KMeans
 
 
 class PublishOptions(TypedDict, total=False):
@@ -114,7 +114,7 @@ def publish(
 
 
 def publish_fit(
-    result: "FitResult",
+    result: "FitResult | KMeans",
     points: ArrayLike | Mapping[str, Any],
     base: str | Path,
     *,
@@ -134,7 +134,7 @@ def publish_fit(
         version.assign(frame).cluster_index
 
     Args:
-      result: what ``fit`` gave for ``points``.
+      result: what ``fit`` gave for ``points``, or a ``KMeans`` that was fitted to them.
       points: [n, d], raw units, of any kind that ``fit`` takes: the rows that were fitted; written
         and measured as float32. Of a fit of columns, the table.
       base: the folder of the model, whose name the model is served by, or its address as a string.
@@ -150,14 +150,19 @@ def publish_fit(
 
     Raises:
       InvalidCandidate: the points or the names are not those of the fit.
+      NotFitted: a ``KMeans`` that there was no fit of.
       PublishRefused, PublishFailed, InvalidModelsConfig: as by ``publish``.
     """
     _check_options("publish_fit", options)
     with _open(base, options) as storage:
         storage.check(None)
+    from kmeans_module import KMeans
+
     from .candidate import write_version
     from .card_from_fit import check_fit, make_card
 
+    if isinstance(result, KMeans):
+        result = result.result_
     check_fit(result)
     columns = None
     if (encoder := result.module.encoder) is not None:

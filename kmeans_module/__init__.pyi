@@ -16,11 +16,13 @@ from .errors import InvalidPoints as InvalidPoints
 from .errors import InvalidWeights as InvalidWeights
 from .errors import KMeansError as KMeansError
 from .errors import NonFinitePoint as NonFinitePoint
+from .errors import NotFitted as NotFitted
 from .errors import TooFewDistinctPoints as TooFewDistinctPoints
 from .errors import UndefinedMeasure as UndefinedMeasure
 from .errors import UnreadableRows as UnreadableRows
 from .errors import UnusableCheckpoint as UnusableCheckpoint
 from .errors import ZeroPoint as ZeroPoint
+from .estimator import KMeans as KMeans
 from .fit_parameters import FitParameters as FitParameters
 from .lloyd import Iteration as Iteration
 from .metrics import MeanSilhouette as MeanSilhouette

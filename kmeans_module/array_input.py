@@ -250,8 +250,8 @@ def _refuse_what_is_not_dense(given: Any, name: str) -> None:
     if hasattr(given, "nnz") and hasattr(given, "toarray"):
         size = _format_bytes(math.prod(given.shape) * given.dtype.itemsize)
         raise NoArray(
-            f"{said} of shape {tuple(given.shape)}, and only dense rows are taken; give "
-            f"{name}.toarray(), which takes {size}"
+            f"{said} of shape {tuple(given.shape)}, which is sparse: only dense rows are taken; "
+            f"give {name}.toarray(), which takes {size}"
         )
     if hasattr(given, "dense_shape") and hasattr(given, "indices"):
         raise NoArray(f"{said}, and only dense rows are taken; give tf.sparse.to_dense({name})")

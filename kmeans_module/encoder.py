@@ -78,6 +78,10 @@ class Encoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
             tuple(map(str, range(len(linear[-1].offset)))) if linear else tuple(features)
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy what it is made of."""
+        return type(self), (self.columns, self.maps)
+
     def encode(self, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
         """The points of n rows, float32 [n, d].
 

@@ -41,6 +41,10 @@ class InvalidParameter(KMeansError):
     """A parameter is out of its range."""
 
 
+class NotFitted(KMeansError, AttributeError):
+    """An estimator is asked for what only a fit can say."""
+
+
 class InvalidAssignments(KMeansError):
     """A clustering is not one whole number a row."""
 

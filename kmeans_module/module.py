@@ -82,6 +82,15 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         self.decode = self._serve(DECODE, self._decode)
         self.fit_step = self._serve(FIT_STEP, self._fit_step)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy what it is made of; its functions are traced anew."""
+        variables = self.centroids, self.shift, self.scale
+        made_of = *(each.numpy() for each in variables), self.distance
+        return type(self), made_of, (self.parameters, self.encoder)
+
+    def __setstate__(self, state: "tuple[FitParameters | None, Encoder | None]") -> None:
+        self.parameters, self.encoder = state
+
     @property
     def signatures(self) -> dict[str, Any]:
         """The served functions by the names of the contract, for ``tf.saved_model.save``."""

@@ -230,9 +230,10 @@ def check_finite(
         mend = "leave such rows out, or fill them in"
         if rows.shape[1] > 1 and np.isnan(rows[row]).all():
             raise NonFinitePoint(
-                f"row {start + row} of the {name} is missing (nan in each column); {mend}"
+                f"row {start + row} of the {name} is missing (NaN in each column); {mend}"
             )
         label = "" if features is None else f" ({features[int(column)]!r})"
+        value = "NaN" if np.isnan(rows[row, column]) else rows[row, column]
         raise NonFinitePoint(
-            f"{name} hold {rows[row, column]} in row {start + row}, column {column}{label}; {mend}"
+            f"{name} hold {value} in row {start + row}, column {column}{label}; {mend}"
         )

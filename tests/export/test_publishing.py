@@ -31,7 +31,7 @@ from export import (
 from export.comparison import Comparison
 from export.replay import collect_findings
 from export.repository import config_entry
-from kmeans_module import FitResult, RowSource, fit
+from kmeans_module import FitResult, KMeans, NotFitted, RowSource, fit
 from tests.point_forms import REFUSED, REFUSED_COLUMNS, WORKING
 
 from .conftest import FEATURE_NAMES
@@ -222,9 +222,9 @@ def test_a_point_that_is_not_finite_is_named(
     broken[4, 1] = np.nan
     frame = pd.DataFrame(points, columns=["a", "b", "c"])
     frame.loc[4, "b"] = np.nan
-    with pytest.raises(InvalidCandidate, match=r"nan in row 4, column 1 \('b'\)"):
+    with pytest.raises(InvalidCandidate, match=r"NaN in row 4, column 1 \('b'\)"):
         publish_fit(fitted, frame, tmp_path / "new")
-    with pytest.raises(InvalidCandidate, match="points hold nan in row 4, column 1;"):
+    with pytest.raises(InvalidCandidate, match="points hold NaN in row 4, column 1;"):
         publish_fit(fitted, broken, tmp_path / "new", feature_names=FEATURE_NAMES)
 
 
@@ -309,6 +309,17 @@ def test_a_fit_that_cannot_be_written_whole_leaves_nothing(
 
 
 @pytest.mark.usefixtures("unvalidated")
+@pytest.mark.usefixtures("unvalidated")
+def test_an_estimator_is_published_as_its_fit_is(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    model = KMeans(3)
+    with pytest.raises(NotFitted, match=r"no result_ yet; call fit\(X\) first"):
+        publish_fit(model, rows, tmp_path / "people", feature_names=["age", "income"])
+    model.fit(rows)
+    published = publish_fit(model, rows, tmp_path / "people", feature_names=["age", "income"])
+    np.testing.assert_array_equal(published.assign(rows).cluster_index, model.labels_)
+
+
 def test_what_keeps_a_fit_from_being_published_is_found_before_the_work(
     fitted: FitResult, points: NDArray[np.float32], tmp_path: Path
 ) -> None:

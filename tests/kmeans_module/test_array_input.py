@@ -152,7 +152,7 @@ def test_a_missing_weight_and_a_missing_assignment_are_named_by_their_row() -> N
 
 @pytest.mark.parametrize("given", MISSING.values())
 def test_a_fit_names_the_row_of_what_is_missing(given: Any) -> None:
-    with pytest.raises(InvalidPoints, match=r"nan in row 1, column 0|masked"):
+    with pytest.raises(InvalidPoints, match=r"NaN in row 1, column 0|masked"):
         fit(given, 1)
 
 

@@ -41,7 +41,7 @@ INFINITY[5, 0] = -np.inf
         (POINTS[:, :0], {}, InvalidPoints, ["(60, 0)", "one feature"]),
         ([["a", "b"]], {}, InvalidPoints, ["not numeric"]),
         (POINTS.astype(complex), {}, InvalidPoints, ["complex128"]),
-        (NAN, {}, NonFinitePoint, ["nan", "row 17", "column 2"]),
+        (NAN, {}, NonFinitePoint, ["NaN", "row 17", "column 2"]),
         (INFINITY, {}, NonFinitePoint, ["-inf", "row 5", "column 0"]),
         (np.full((4, 1), 1e300), {}, InvalidPoints, ["column 0", "1e+300", "float32"]),
         (POINTS, {"n_clusters": 0}, InvalidParameter, ["n_clusters", "0", "at least 1"]),
@@ -136,7 +136,7 @@ def test_a_frame_is_refused_by_the_name_of_its_column_or_the_place_of_what_is_mi
     with pytest.raises(InvalidPoints, match=r"^points have a column 'city' of dtype"):
         fit(frame.assign(city="12"), 3)
     missing = frame.assign(count=pd.array([1, None, *range(58)], dtype="Int64"))
-    with pytest.raises(NonFinitePoint, match=r"nan in row 1, column 3 \('count'\);"):
+    with pytest.raises(NonFinitePoint, match=r"NaN in row 1, column 3 \('count'\);"):
         fit(missing, 3)
     with pytest.raises(InvalidPoints, match="two dimensions"):
         fit(frame["x"], 3)

@@ -225,7 +225,7 @@ def test_a_source_that_gives_other_rows_than_asked_for_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "weight", "options", "error", "said"),
     [
-        ([((499, 1), np.nan)], None, {}, NonFinitePoint, "points hold nan in row 499, column 1"),
+        ([((499, 1), np.nan)], None, {}, NonFinitePoint, "points hold NaN in row 499, column 1"),
         ([((499, 1), np.inf)], "zero", {}, NonFinitePoint, "points hold inf in row 499, column 1"),
         (
             [(499, 0)],

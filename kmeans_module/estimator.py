@@ -1,0 +1,283 @@
+"""``KMeans``: the estimator that users of scikit-learn know, over `fit`. Needs no scikit-learn."""
+
+import inspect
+import sys
+from typing import Any, Literal, Self
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
+
+from .array_input import read_array, read_features, read_named_array
+from .array_types import Array, Float32
+from .contract import BAD_ROW
+from .errors import InvalidParameter, InvalidPoints, NoArray, NonFinitePoint, NotFitted, ZeroPoint
+from .model_space import Distance
+from .row_sample import Seeding
+from .row_source import RowSource
+from .training import FitResult, fit
+from .validation import check_finite, check_weights
+
+
+class KMeans:
+    """k-means with the methods and attributes of scikit-learn's estimators.
+
+    It works in scikit-learn's ``Pipeline``, ``clone`` and ``GridSearchCV``. The parameters are
+    those of `fit`. Where they differ from scikit-learn's: ``n_init="auto"`` is 10 starts up to
+    100,000 rows and 1 above; ``random_state=None`` is the seed 0, so that each fit gives the same
+    bits; there is no ``algorithm``. Columns of a data frame are matched by their names, in any
+    order.
+
+    ``export.publish_fit`` publishes it, with the rows that it was fitted to.
+
+    Args:
+        n_clusters: k.
+        init: "k-means++", "k-means||", "random", or centroids [k, d].
+        n_init: starts, of which the best is kept; or "auto".
+        max_iter: iterations of a start at most.
+        tol: of the move of the centroids, relative to the variance.
+        standardize: divide each column by its standard deviation, in the exported graph too.
+        distance: "euclidean" or "cosine".
+        seeding: "all", "sample" or "auto": the rows from which the first centroids come.
+        sample_rows: rows of that sample.
+        passes: iterations over all rows after a sample, for an approximate fit.
+        random_state: a whole number, the seed of every random choice; None is 0.
+
+    Attributes:
+        cluster_centers_: float32 [k, d], in raw units.
+        labels_: int32 [n], the cluster of each row of the fit; None for a `RowSource`.
+        inertia_: weighted sum of squared distances to the nearest centroid, in the model's space.
+        n_iter_: iterations of the best start.
+        n_features_in_: d.
+        feature_names_in_: the names of the columns; not set where the rows had none.
+        result_: the `FitResult`, whose ``module`` holds the model.
+    """
+
+    cluster_centers_: Float32
+    labels_: NDArray[np.int32] | None
+    inertia_: float
+    n_iter_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    result_: FitResult
+
+    def __init__(
+        self,
+        n_clusters: int = 8,
+        *,
+        init: str | ArrayLike = "k-means++",
+        n_init: int | Literal["auto"] = "auto",
+        max_iter: int = 300,
+        tol: float = 1e-4,
+        standardize: bool = False,
+        distance: Distance = "euclidean",
+        seeding: Literal["auto"] | Seeding = "auto",
+        sample_rows: int | None = None,
+        passes: int | None = None,
+        random_state: int | None = None,
+    ) -> None:
+        """Keep the parameters; `fit` checks them."""
+        self.n_clusters = n_clusters
+        self.init = init
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.standardize = standardize
+        self.distance = distance
+        self.seeding = seeding
+        self.sample_rows = sample_rows
+        self.passes = passes
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: ArrayLike | RowSource,  # noqa: N803 - scikit-learn's name
+        y: None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Self:
+        """Cluster the rows of X [n, d]; y is not used.
+
+        Args:
+            X: as `kmeans_module.fit` takes points.
+            y: for pipelines, which hand it to every step.
+            sample_weight: one number a row [n], not negative.
+
+        Raises:
+            KMeansError: as `kmeans_module.fit` says.
+        """
+        points, names = (X, None) if isinstance(X, RowSource) else _read_rows(X)
+        result = fit(points, sample_weight=sample_weight, **self.get_params())
+        self.result_ = result
+        self.cluster_centers_ = result.centroids
+        self.labels_ = result.assignments
+        self.inertia_ = result.inertia
+        self.n_iter_ = result.n_iter
+        self.n_features_in_ = result.centroids.shape[1]
+        if names is not None:
+            self.feature_names_in_ = np.array(names, object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int32]:  # noqa: N803
+        """The nearest cluster of each row of X [n, d]: int32 [n].
+
+        Raises:
+            NotFitted: there was no fit.
+            InvalidPoints: X has other columns than the fit, or a row with NaN or infinity.
+        """
+        index: NDArray[np.int32] = self._answer(X, "assign")["cluster_index"]
+        return index
+
+    def transform(self, X: ArrayLike) -> Float32:  # noqa: N803
+        """The distance of each row to every centroid, float32 [n, k], in the model's space.
+
+        Raises as `predict` does.
+        """
+        distances: Float32 = self._answer(X, "transform")["all_distances"]
+        return distances
+
+    def fit_predict(
+        self,
+        X: ArrayLike,  # noqa: N803
+        y: None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> NDArray[np.int32]:
+        """Fit, and give the cluster of each row of X: int32 [n]. Raises as `fit` does."""
+        labels = self.fit(X, y, sample_weight).labels_
+        if labels is None:
+            raise InvalidPoints("a RowSource has no labels in memory; fit it, and predict by parts")
+        return labels
+
+    def fit_transform(
+        self,
+        X: ArrayLike,  # noqa: N803
+        y: None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Float32:
+        """Fit, and give the distances of X to every centroid, [n, k]. Raises as `fit` does."""
+        return self.fit(X, y, sample_weight).transform(X)
+
+    def score(
+        self,
+        X: ArrayLike,  # noqa: N803
+        y: None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> float:
+        """Minus the inertia of X: the higher, the better. Raises as `predict` does."""
+        squared = self._answer(X, "score")["squared_distance"].astype(np.float64)
+        if sample_weight is None:
+            return -float(squared.sum())
+        return -float(squared @ check_weights(sample_weight, len(squared)).astype(np.float64))
+
+    def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
+        """The names of the columns that `transform` gives: "kmeans0", "kmeans1", ..."""
+        return np.array([f"kmeans{index}" for index in range(len(self.cluster_centers_))], object)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters by name; ``deep`` changes nothing, for none is an estimator."""
+        return {name: getattr(self, name) for name in _DEFAULTS}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters by name. Raises InvalidParameter for a name that is none."""
+        for name, value in params.items():
+            if name not in _DEFAULTS:
+                raise InvalidParameter(
+                    f"KMeans has no parameter {name!r}; it has {', '.join(_DEFAULTS)}"
+                )
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        """The parameters that are not the default."""
+        changed = [
+            f"{name}={value!r}" if np.ndim(value) == 0 else f"{name}=array{np.shape(value)}"
+            for name, value in self.get_params().items()
+            if np.ndim(value) or value != _DEFAULTS[name]
+        ]
+        return f"KMeans({', '.join(changed)})"
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn asks of an estimator; needs scikit-learn 1.6."""
+        from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
+
+        return Tags(
+            estimator_type="clusterer",
+            target_tags=TargetTags(required=False),
+            transformer_tags=TransformerTags(preserves_dtype=[]),
+            input_tags=InputTags(),
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        """Say of an attribute of the fit that there was none. Raises NotFitted."""
+        if name in _OF_A_FIT and "result_" not in self.__dict__:
+            raise _not_fitted(f"this KMeans has no {name} yet; call fit(X) first")
+        raise AttributeError(f"'KMeans' object has no attribute {name!r}")
+
+    def _answer(self, rows: ArrayLike, signature: str) -> dict[str, Array]:
+        """What a signature of the model says of rows, none of which may be a bad one."""
+        module = self.result_.module
+        points = self._read_features(rows)
+        tensors = getattr(module, signature)(points=tf.constant(points))
+        outputs = {name: tensor.numpy() for name, tensor in tensors.items()}
+        first = next(iter(outputs.values())).reshape(len(points), -1)[:, 0]
+        if (first == BAD_ROW).any():
+            row = int(np.argmax(first == BAD_ROW))
+            if np.isfinite(points[row]).all():
+                raise ZeroPoint(f"row {row} of X is of zeros, which have no direction")
+            raise NonFinitePoint(f"row {row} of X is beyond float32; leave it out")
+        return outputs
+
+    def _read_features(self, rows: ArrayLike) -> Float32:
+        names = getattr(self, "feature_names_in_", None)
+        try:
+            array = read_array(rows) if names is None else read_features(rows, names.tolist)
+        except NoArray as error:
+            raise InvalidPoints(str(error)) from None
+        _check_shape(array)
+        if array.shape[1] != self.n_features_in_:
+            raise InvalidPoints(
+                f"X has {array.shape[1]} features, but KMeans is expecting {self.n_features_in_} "
+                "features as input"
+            )
+        check_finite(array)
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32, copy=False)
+
+
+#: The attributes that a fit sets.
+_OF_A_FIT = frozenset(KMeans.__annotations__)
+
+#: The parameters, and what they are unless they are given.
+_DEFAULTS = {
+    name: parameter.default for name, parameter in inspect.signature(KMeans).parameters.items()
+}
+
+
+def _read_rows(rows: ArrayLike) -> tuple[Array, list[str] | None]:
+    """Rows as an array, and the names of their columns. Raises InvalidPoints."""
+    try:
+        array, names = read_named_array(rows)
+    except NoArray as error:
+        raise InvalidPoints(str(error)) from None
+    _check_shape(array)
+    return array, names
+
+
+def _check_shape(array: Array) -> None:
+    """Check that rows are a table. Raises InvalidPoints, with the mend that scikit-learn names."""
+    if array.ndim == 1:
+        raise InvalidPoints(
+            f"X has shape {array.shape}, and a table is needed. Reshape your data: "
+            "X.reshape(-1, 1) for one feature, X.reshape(1, -1) for one row"
+        )
+
+
+def _not_fitted(message: str) -> NotFitted:
+    """The error; it is scikit-learn's as well where that is loaded, so that it knows it."""
+    theirs = sys.modules.get("sklearn.exceptions")
+    if theirs is None:
+        return NotFitted(message)
+    both = type("NotFitted", (NotFitted, theirs.NotFittedError), {})
+    error: NotFitted = both(message)
+    return error
