@@ -1,8 +1,10 @@
 """The columns of a data frame, an Arrow table or a mapping as arrays that an encoder takes."""
 
+import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,11 @@ from .errors import InvalidColumns, NoArray
 
 #: Of an object array, what stands for a missing value beside None and NaN.
 _MISSING_TEXT = ""
+
+#: Texts of booleans, as programs write them, and of whole numbers that are of a float type.
+_BOOLEAN_TEXTS: Final = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
+_WHOLE_TEXT: Final = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*")
+_EXPONENT_TEXT: Final = re.compile(r"-?[1-9](?:\.[0-9]+)?[eE]\+[0-9]{2}")
 
 
 def is_table(given: Any) -> bool:
@@ -128,10 +135,9 @@ def is_missing(value: Any) -> bool:
 
 
 def read_texts(name: str, values: Any) -> NDArray[np.object_]:
-    """The values of a category as texts [n]; the empty text is a missing value.
+    """The values of a category as texts [n], each as `spell` has it.
 
-    Whole numbers are spelled as in "1", also where they are of a float type, and booleans as "true"
-    and "false". Raises InvalidColumns for vectors, and for bytes that are not UTF-8.
+    Raises InvalidColumns for vectors, and for bytes that are not UTF-8.
     """
     is_list = isinstance(values, list | tuple)
     # Of a list of numbers and texts NumPy would make texts.
@@ -142,7 +148,7 @@ def read_texts(name: str, values: Any) -> NDArray[np.object_]:
         array = array.astype(object)
     if array.dtype != object:
         found, places = np.unique(array, return_inverse=True)
-        distinct = found.tolist()
+        distinct = found.tolist() if found.dtype.kind != "f" else [*found]
     else:
         # Of one and the same hash, 1 and True are two values.
         numbers: dict[tuple[type, Any], int] = {}
@@ -150,7 +156,7 @@ def read_texts(name: str, values: Any) -> NDArray[np.object_]:
         places = np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.intp)
         distinct = [value for _, value in numbers]
     try:
-        texts = np.array([_spell(value) for value in distinct], object)
+        texts = np.array([spell(value) for value in distinct], object)
     except UnicodeDecodeError as error:
         raise InvalidColumns(
             f"column {name!r} holds {error.object[:60]!r}, which is not UTF-8; give text"
@@ -158,12 +164,35 @@ def read_texts(name: str, values: Any) -> NDArray[np.object_]:
     return texts[places]
 
 
-def _spell(value: Any) -> str:
+def spell(value: Any) -> str:
+    """The text of a value of a category; the empty text is a missing value.
+
+    Whole numbers are spelled as in "1", also where they are of a float type, and booleans as "true"
+    and "false": so are texts that other programs write for these, "1.0" and "True". One value is
+    the same text in a file of text, in one that has types, and in a frame.
+
+    Raises UnicodeDecodeError for bytes that are not UTF-8.
+    """
     match value:
         case bytes():
-            return value.decode()
+            return _spell_text(value.decode())
         case bool() | np.bool_():
             return "true" if value else "false"
+        case _ if is_missing(value):
+            return _MISSING_TEXT
+        case Decimal():
+            return f"{value.normalize():f}"
         case float() | np.floating() if float(value).is_integer():
-            return str(int(value))
-    return _MISSING_TEXT if is_missing(value) else str(value)
+            # By its text: of float32, the nearest whole number of many digits is none of these.
+            return str(int(float(str(value))))
+    return _spell_text(str(value))
+
+
+def _spell_text(text: str) -> str:
+    if text in _BOOLEAN_TEXTS:
+        return _BOOLEAN_TEXTS[text]
+    if whole := _WHOLE_TEXT.fullmatch(text):
+        return str(whole[1]) if whole[1] != "-0" else "0"
+    if _EXPONENT_TEXT.fullmatch(text) and (number := float(text)).is_integer():
+        return str(int(number))
+    return text

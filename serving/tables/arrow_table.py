@@ -117,7 +117,7 @@ class ArrowTable(Table):
         widths = {column: self._width(column, kinds[column]) for column in columns}
         is_narrow = all(_element(self._types[column]) in _EXACT_IN_FLOAT32 for column in columns)
         dtype = pa.float32() if is_narrow else pa.float64()
-        rows = min(2**16, max(1, _BLOCK_NUMBERS // sum(widths.values())))
+        rows = min(2**16, max(1, _BLOCK_NUMBERS // max(1, sum(widths.values()))))
         with self._explain_errors():
             for batch in self._batches(list(dict.fromkeys([*columns, *keep])), start, rows):
                 faults: dict[int, Fault] = {}

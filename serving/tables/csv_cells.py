@@ -28,7 +28,8 @@ class CellReader:
 
     def __init__(self, options: ReadingOptions) -> None:
         self._options = options
-        self.missing = (*MISSING_TEXTS, *(text.strip(BLANKS) for text in options.na_values))
+        self._missing_texts = tuple(text.strip(BLANKS) for text in options.na_values)
+        self.missing = (*MISSING_TEXTS, *self._missing_texts)
         self._number = number_pattern(options)
         self._number_text = re.compile(self._number)
         self._is_missing = _any_of(self.missing)
@@ -126,9 +127,25 @@ class CellReader:
     def is_missing(self, text: str) -> bool:
         return text.strip(BLANKS) in self.missing
 
+    def plain_text(self, text: str) -> str:
+        """The text of a cell of a category: of a number without blanks and in Python's marks.
+
+        Empty where the options say that it is missing; the other texts for that are values.
+        """
+        stripped = text.strip(BLANKS)
+        if stripped in self._missing_texts:
+            return ""
+        if not self._number_text.match(text):
+            return text
+        plain = self._unmark(text)
+        return "" if float(plain) in self._missing_numbers else plain
+
     def _read(self, text: str) -> float:
+        return float(self._unmark(text))
+
+    def _unmark(self, text: str) -> str:
         plain = text.strip(BLANKS).replace(self._options.thousands or "\0", "")
-        return float(plain.replace(self._options.decimal, "."))
+        return plain.replace(self._options.decimal, ".")
 
 
 def show_cell(cell: bytes, length: int) -> str:

@@ -116,7 +116,7 @@ class CsvTable(Table):
     def check(self, columns: Sequence[str], keep: Sequence[str] = ()) -> None:
         """Columns of which no cell in the first block is a number hold something else."""
         require_columns(self, [*columns, *keep])
-        for batch in itertools.islice(self._text_batches(columns), 1):
+        for batch in itertools.islice(self._text_batches(columns), 1) if columns else ():
             for column in columns:
                 kind = self._cells.kind_without_numbers(batch.column(column))
                 if kind is not None:
@@ -135,6 +135,9 @@ class CsvTable(Table):
     def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
         """Text, as it stands in the file."""
         return dict.fromkeys(keep, pa.string())
+
+    def spell(self, value: Any) -> str:
+        return super().spell(self._cells.plain_text(value))
 
     def chunks(
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0

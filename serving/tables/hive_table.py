@@ -83,10 +83,14 @@ class HiveTable(Table):
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
     ) -> Iterator[Chunk]:
         of_file = self._require(columns, keep)
-        widths = self._widths_of(of_file) if len(of_file) < len(columns) else {}
+        has_keys = len(of_file) < len(columns)
+        widths = self._widths_of(of_file) if has_keys else {}
         for chunk in self._table.chunks(of_file, self._of_file(keep), start):
-            points = self._place_keys(chunk.points, columns, widths) if widths else chunk.points
+            points = self._place_keys(chunk.points, columns, widths) if has_keys else chunk.points
             yield Chunk(points, self._keep(chunk, keep), chunk.faults)
+
+    def spell(self, value: Any) -> str:
+        return self._table.spell(value)
 
     def place(self, row: int) -> str:
         return self._table.place(row)
@@ -108,7 +112,7 @@ class HiveTable(Table):
                 require_numbers(self, name, kind)
                 require_width(self, name, kind, self._width(name, kind))
         of_file = self._of_file(columns)
-        if not of_file:
+        if columns and not of_file and not self._of_file(keep):
             raise ColumnMismatch(
                 f"{self.name}: {', '.join(columns)} is in the names of its folders alone; "
                 "choose a column of the file too"

@@ -117,6 +117,10 @@ class JsonTable(Table):
         """Other objects and lists are carried along as JSON text."""
         return {name: self._types[name] for name in keep}
 
+    def spell(self, value: Any) -> str:
+        missing = self._without_missing(value.item() if isinstance(value, np.generic) else value)
+        return super().spell(None if missing is None else value)
+
     def chunks(
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
     ) -> Iterator[Chunk]:

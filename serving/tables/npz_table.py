@@ -117,8 +117,12 @@ class NpzTable(Table):
             if not self.has_names:
                 blocks = dict(zip(self.columns, blocks[self._main].T, strict=True))
             with np.errstate(invalid="ignore"):  # a damaged file may hold a NaN that signals
+                # The first has no numbers: np.column_stack wants at least one array.
                 points = np.column_stack(
-                    [blocks[name].astype(dtype, copy=False) for name in columns]
+                    [
+                        np.empty((len(next(iter(blocks.values()))), 0), dtype),
+                        *(blocks[name].astype(dtype, copy=False) for name in columns),
+                    ]
                 )
             yield Chunk(np.ascontiguousarray(points), self._record_batch(blocks, keep))
 

@@ -21,6 +21,8 @@ def read_points(
     which is a fault of its row; a row may have one already. A decimal or a large integer is rounded
     to the nearest float.
     """
+    if not widths:
+        return np.empty((len(batch), 0), dtype.to_pandas_dtype())
     if all(width == 1 and not is_list(batch.column(name).type) for name, width in widths.items()):
         schema = pa.schema([(name, dtype) for name in widths])
         cast = batch.select(list(widths)).cast(schema, safe=False)

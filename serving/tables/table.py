@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_module.raw_columns import spell
+
 from .columns import UNNAMED, ColumnKind, require_columns, require_numbers, require_width
 from .errors import BadCell
 
@@ -158,6 +160,13 @@ class Table(ABC):
     @abstractmethod
     def column_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
         """The types that these columns have in ``Chunk.kept``."""
+
+    def spell(self, value: Any) -> str:
+        """The text of a value of a category, which is a value of a column that is kept.
+
+        The empty text is a missing value; the texts that are missing numbers are not.
+        """
+        return spell(value)
 
     def kept_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
         """``column_types``, by the name of the release before."""

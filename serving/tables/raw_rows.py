@@ -1,0 +1,190 @@
+"""The rows of a table as the columns that a model takes by name: numbers, vectors and categories.
+
+Numbers and vectors are missing where the table says so. Of a category only what is empty or null is
+missing: ``NA`` is Namibia. What ``--na-values`` names is missing in every column.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.feature_names import shorten_names
+from kmeans_module.columns import CategoryColumn, Column
+
+from .columns import require_columns, select_model_columns, to_float32
+from .errors import ColumnMismatch
+from .table import Chunk, Table
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclass(frozen=True, eq=False)
+class CategoryCells:
+    """The values of a category in n rows.
+
+    Attributes:
+        codes: int32 [n], where the value of each row is in ``values``; -1 where it is missing.
+        values: the different texts of these rows, none of them empty, in no order.
+    """
+
+    codes: NDArray[np.int32]
+    values: tuple[str, ...]
+
+    def texts(self) -> NDArray[np.object_]:
+        """The values as an encoder takes them, texts [n]; the empty text is a missing value."""
+        # A code of -1 is the last.
+        return np.array([*self.values, ""], object)[self.codes]
+
+
+class RawRows:
+    """The rows of a table, read as the columns that a model takes.
+
+    A chunk is one of the table: its ``points`` are the numbers and vectors, and its ``kept`` has
+    the categories before what is kept besides. So it can be sliced and joined as any other;
+    ``arrays`` are the model's columns of it, and ``kept`` is what was asked for.
+
+    Attributes:
+        table: the table, whose vectors are as wide as the model's.
+        columns: those of the model, in its order.
+    """
+
+    def __init__(self, table: Table, columns: Sequence[Column], keep: Sequence[str] = ()) -> None:
+        """Find the columns of a model in a table.
+
+        Args:
+            table: the columns are found by their names; vectors may be a column for each of their
+                numbers. Of a table without names they are taken by place, if none is a category.
+            columns: those that the model takes.
+            keep: the names of columns to carry along.
+
+        Raises:
+            ColumnMismatch: the table lacks a column, or has other kinds of values in it.
+        """
+        self.columns = tuple(columns)
+        self._keep = tuple(keep)
+        self._categories = tuple(
+            column.name for column in columns if isinstance(column, CategoryColumn)
+        )
+        features = [
+            name
+            for column in columns
+            if not isinstance(column, CategoryColumn)
+            for name in column.feature_names
+        ]
+        if self._categories and not table.has_names and not set(self._names()) <= {*table.columns}:
+            raise ColumnMismatch(
+                f"{table.name}: its columns have no names, and the model takes the "
+                f"{'categories' if len(self._categories) > 1 else 'category'} "
+                f"{shorten_names(self._categories)} by name; give a file that names its columns"
+            )
+        require_columns(table, [*self._categories, *keep])
+        widths = select_model_columns(table, features) if features else {}
+        self._numbers = tuple(widths)
+        self.table = table.with_widths(widths)
+        _require_categories(table, self._categories)
+
+    @property
+    def used(self) -> tuple[str, ...]:
+        """The columns of the table that the model takes."""
+        return (*self._numbers, *self._categories)
+
+    def check(self) -> None:
+        """Check, without reading all rows, that the columns hold what the model takes.
+
+        Raises ColumnMismatch.
+        """
+        self.table.check(self._numbers, self._carried)
+
+    def chunks(self, start: int = 0) -> Iterator[Chunk]:
+        """The rows in order, without the first ``start``; the errors are those of the table."""
+        return self.table.chunks(self._numbers, self._carried, start)
+
+    def values(self, chunk: Chunk) -> "list[NDArray[np.float32] | CategoryCells]":
+        """The columns of the model in rows that ``chunks`` gave, in its order.
+
+        Numbers float32 [n] and vectors float32 [n, w], in which NaN is missing; categories as
+        codes.
+        """
+        found: list[NDArray[np.float32] | CategoryCells] = []
+        points, start = to_float32(chunk.points), 0
+        for column in self.columns:
+            if isinstance(column, CategoryColumn):
+                assert chunk.kept is not None
+                found.append(read_category(self.table, chunk.kept.column(column.name)))
+                continue
+            stop = start + len(column.feature_names)
+            is_vector = len(column.tensor.shape) == 2
+            found.append(points[:, start:stop] if is_vector else points[:, start])
+            start = stop
+        return found
+
+    def arrays(self, chunk: Chunk) -> list[NDArray[Any]]:
+        """The columns of the model in rows that ``chunks`` gave, as its encoder takes them."""
+        return [
+            each.texts() if isinstance(each, CategoryCells) else each for each in self.values(chunk)
+        ]
+
+    def named(self, chunk: Chunk) -> dict[str, NDArray[Any]]:
+        """``arrays`` by the names of the columns, as clients take them."""
+        names = self._names()
+        return dict(zip(names, self.arrays(chunk), strict=True))
+
+    def kept(self, chunk: Chunk) -> "pa.RecordBatch | None":
+        """The columns to carry along, of rows that ``chunks`` gave; None when there are none."""
+        if not self._keep:
+            return None
+        assert chunk.kept is not None
+        return chunk.kept.select(list(self._keep))
+
+    def kept_types(self) -> "Mapping[str, pa.DataType]":
+        """The types of ``kept``."""
+        return self.table.column_types(self._keep)
+
+    @property
+    def _carried(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys([*self._categories, *self._keep]))
+
+    def _names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+
+def read_category(table: Table, cells: "pa.Array[Any]") -> CategoryCells:
+    """The values of a category, in cells that the table has kept."""
+    import pyarrow as pa
+    import pyarrow.types as pt
+
+    if pt.is_float16(cells.type) or pt.is_null(cells.type):  # Arrow has no dictionaries of these
+        cells = cells.cast(pa.float32() if pt.is_float16(cells.type) else pa.string())
+    encoded = cells.dictionary_encode()
+    # By NumPy's types, so that float32 is spelled with the digits that it has.
+    distinct = encoded.dictionary.to_numpy(zero_copy_only=False)
+    texts = [table.spell(value) for value in distinct]
+    values = tuple(dict.fromkeys(filter(None, texts)))
+    places = {text: place for place, text in enumerate(values)} | {"": -1}
+    code_of = np.array([*(places[text] for text in texts), -1], np.int32)
+    return CategoryCells(code_of[encoded.indices.fill_null(-1).to_numpy()], values)
+
+
+def _require_categories(table: Table, names: Sequence[str]) -> None:
+    """Check that columns hold what can be a category: texts, numbers, booleans or days.
+
+    Raises ColumnMismatch.
+    """
+    if not names:
+        return
+    import pyarrow.types as pt
+
+    may_be = (
+        *(pt.is_string, pt.is_large_string, pt.is_string_view, pt.is_boolean, pt.is_null),
+        *(pt.is_integer, pt.is_floating, pt.is_decimal, pt.is_date),
+    )
+    for name, kind in table.column_types(names).items():
+        if not any(is_kind(kind) for is_kind in may_be):
+            raise ColumnMismatch(
+                f"{table.name}: column {name!r} holds {kind}, and a category holds texts, whole "
+                "numbers or booleans; leave it out, or write it as text"
+            )
