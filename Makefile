@@ -27,6 +27,10 @@ $(INSTALLED): FORCE
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
 		cp requirements.lock $@; \
 	fi
+# An editable install holds a copy of the package tfkmeans.
+	@if ! diff -rq -x __pycache__ serving/face $(VENV)/lib/python3*/site-packages/tfkmeans >/dev/null 2>&1; then \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	fi
 
 demo: setup ## train, publish, serve, ask and score on the penguins, end to end
 	@$(BIN)/python examples/demo.py

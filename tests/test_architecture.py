@@ -35,6 +35,7 @@ LIGHT = (
     "serving.GrpcClient",
     "serving.RestClient",
     "serving.cli",
+    "tfkmeans.GrpcClient",
 )
 
 

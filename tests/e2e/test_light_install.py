@@ -22,8 +22,8 @@ IMPORTING = r"""
 import json, re, sys, time
 from pathlib import Path
 start = time.process_time()
-from serving import GrpcClient, RestClient
-from serving import Assignment, ServingError
+from tfkmeans import GrpcClient, RestClient
+from tfkmeans import Assignment, ServingError
 seconds = time.process_time() - start
 # Of this program only; getrusage also counts the process that started it.
 status = Path("/proc/self/status")

@@ -1,0 +1,46 @@
+"""The public names of tfkmeans in one place: ``import tfkmeans``.
+
+They are those of ``kmeans_module``, ``export`` and ``serving``; each is imported when it is first
+asked for, so that a client does not wait for TensorFlow. Installed as the package ``tfkmeans``.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("kmeans_module", "export", "serving")
+
+
+def _find_names() -> dict[str, str]:
+    """The package of each public name; of a name that two have, the last, which adds to it.
+
+    Raises ImportError where another package of one of these names is found first.
+    """
+    folders = {}
+    for package in _PACKAGES:
+        module = import_module(package)
+        place = Path(module.__file__ or next(iter(module.__path__)))
+        folders[package] = place.parent.parent if module.__file__ else place.parent
+        if folders[package] != folders[_PACKAGES[0]] or not hasattr(module, "__all__"):
+            raise ImportError(
+                f"tfkmeans needs its own package {package!r}, and Python finds another at {place}: "
+                "rename that one, or start Python in another folder"
+            )
+    return {name: package for package in _PACKAGES for name in import_module(package).__all__}
+
+
+_PACKAGE_OF = _find_names()
+
+__all__ = sorted(_PACKAGE_OF)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    package = _PACKAGE_OF.get(name)
+    if package is None:
+        raise AttributeError(f"module 'tfkmeans' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(package), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
