@@ -69,7 +69,7 @@ class RowSource(ABC):
         """
         table = check_points(points)
         weight = None if sample_weight is None else _weight_table(sample_weight, len(table))
-        return _TableRows(_as_file(points) or table, table.dtype, weight)
+        return TableRows(_as_file(points) or table, table.dtype, weight)
 
     @staticmethod
     def from_file(
@@ -99,7 +99,7 @@ class RowSource(ABC):
         """
         rows = _open_file(Path(path), n_features, np.dtype(dtype), offset, n_rows)
         weight = None if sample_weight is None else _weight_table(sample_weight, len(rows))
-        return _TableRows(rows, rows.dtype, weight)
+        return TableRows(rows, rows.dtype, weight)
 
     @staticmethod
     def from_dataset(dataset: Any, *, folder: str | Path | None = None) -> "RowSource":
@@ -193,7 +193,7 @@ class _Weights(Table):
             return weights.astype(np.float32, copy=False)
 
 
-class _TableRows(RowSource):
+class TableRows(RowSource):
     """Rows and weights that lie in tables."""
 
     def __init__(self, points: Table, dtype: np.dtype[Any], weight: Table | None) -> None:
@@ -206,7 +206,7 @@ class _TableRows(RowSource):
         return self._points[start:stop]
 
     def read_into(self, start: int, rows: Float32) -> None:
-        if isinstance(self._points, _RawFile):
+        if isinstance(self._points, RawFile):
             self._points.read_into(start, rows)
         else:
             super().read_into(start, rows)
@@ -217,7 +217,7 @@ class _TableRows(RowSource):
         return self._weight[start:stop]
 
 
-class _RawFile(Table):
+class RawFile(Table):
     """Numbers of a file that is read by ``pread``, so that no page of it is mapped.
 
     Args:
@@ -277,7 +277,7 @@ def _weight_table(sample_weight: ArrayLike, n: int) -> Table:
     return _as_file(sample_weight) or array
 
 
-def _as_file(array: Any) -> _RawFile | None:
+def _as_file(array: Any) -> RawFile | None:
     """The file of a whole ``np.memmap``: where memory is short, reading costs less than mapping."""
     is_whole = isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
     if not (is_whole and array.flags.c_contiguous and array.mode != "c" and array.filename):
@@ -287,12 +287,12 @@ def _as_file(array: Any) -> _RawFile | None:
         descriptor = os.open(array.filename, os.O_RDONLY)
     except OSError:
         return None
-    return _RawFile(descriptor, str(array.filename), array.shape, array.dtype, array.offset)
+    return RawFile(descriptor, str(array.filename), array.shape, array.dtype, array.offset)
 
 
 def _open_file(
     path: Path, n_features: int, dtype: np.dtype[Any], offset: int, n_rows: int | None
-) -> _RawFile:
+) -> RawFile:
     if dtype.kind not in "buif":
         raise InvalidPoints(f"dtype is {dtype}, which is not numeric; give that of real numbers")
     check_whole("n_features", n_features, 1)
@@ -306,7 +306,7 @@ def _open_file(
     row_bytes = n_features * dtype.itemsize
     size = os.fstat(descriptor).st_size - offset
     rows = size // row_bytes if n_rows is None else n_rows
-    table = _RawFile(descriptor, str(path), (rows, n_features), dtype, offset)
+    table = RawFile(descriptor, str(path), (rows, n_features), dtype, offset)
     if size < rows * row_bytes or (n_rows is None and size > rows * row_bytes):
         wanted = "whole rows" if n_rows is None else f"{n_rows} rows"
         raise UnreadableRows(
@@ -356,10 +356,10 @@ def _spool(dataset: Any, folder: str | Path | None) -> RowSource:
         if not rows:
             raise InvalidPoints("the data set has no rows; give at least one row")
         points, *weight = (
-            _RawFile(os.dup(file.fileno()), place, (rows, *each.shape[1:]), each.dtype)
+            RawFile(os.dup(file.fileno()), place, (rows, *each.shape[1:]), each.dtype)
             for file, each in zip(files, batch, strict=True)
         )
-    return _TableRows(points, points.dtype, weight[0] if weight else None)
+    return TableRows(points, points.dtype, weight[0] if weight else None)
 
 
 def _check_batch(batch: tuple[Array, ...], before: tuple[Array, ...], rows: int) -> None:

@@ -49,3 +49,15 @@ class NoRows(TableError):
 
 class RefusedReadingOption(TableError):
     """An option of reading a file of text makes no sense, alone or beside another."""
+
+
+class UnusableCache(TableError):
+    """A cache of rows cannot be written: the disk is full, the folder is not to be written to."""
+
+
+class DamagedCache(TableError):
+    """A cache of rows is not as it was written."""
+
+
+class ChangedInput(TableError):
+    """A file of rows was changed while it was read."""

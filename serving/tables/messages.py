@@ -13,3 +13,12 @@ def describe_not_finite(value: float) -> str:
     if np.isnan(value):
         return "is missing"
     return "is infinite" if np.isinf(value) else f"{value:g} is more than float32 can hold"
+
+
+def format_bytes(count: int) -> str:
+    """As in "640 MB" and "6.4 GB"."""
+    for unit, size in (("GB", 10**9), ("MB", 10**6)):
+        if count >= size:
+            digits = 1 if count < 10 * size else 0
+            return f"{count / size:,.{digits}f} {unit}"
+    return f"{count / 1000:.0f} kB"

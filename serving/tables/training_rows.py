@@ -1,5 +1,6 @@
 """The rows that a model is fitted to: columns of tables, without rows that have a missing value."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,42 +20,44 @@ from .table import Block, Table
 #: Columns that are warned of by name.
 _WARNED: Final = 10
 
+#: What is said where cosine distance has no row left.
+ONLY_ZEROS: Final = (
+    "every row is of zeros, which have no direction for cosine distance; use euclidean distance"
+)
+
 #: Rows that are rounded at a time.
 _ROWS: Final = 2**16
 
 
-@dataclass(frozen=True)
-class TrainingRows:
-    """Rows ready for a fit.
+class ClusteredRows(ABC):
+    """The rows of a fit, wherever they lie, and those that were left out.
 
     Attributes:
         columns: the names of the d features: of a column, or of a number of its vectors.
-        points: float32 or float64 [n, d], finite.
-        rows_read: n and those that were left out.
+        rows_read: the rows of the fit and those that were left out.
         missing: for each column of the files that has some, the number of missing values.
         zero_rows: the rows that were left out because they are zeros alone.
-        rounded: the features that lost digits when they were rounded to float32, as those of files
-            with vectors are: such rows are as many numbers as memory holds.
-        weights: float64 [n], what each row weighs, not negative; None where each weighs 1.
-        weight_column: the column that they are from.
+        weight_column: the column that says what each row weighs; None where each weighs 1.
     """
 
     columns: tuple[str, ...]
-    points: NDArray[np.floating[Any]]
     rows_read: int
     missing: Mapping[str, int]
-    zero_rows: int = 0
-    rounded: tuple[str, ...] = ()
-    weights: NDArray[np.float64] | None = None
-    weight_column: str | None = None
+    zero_rows: int
+    weight_column: str | None
+
+    @property
+    @abstractmethod
+    def n_rows(self) -> int:
+        """n, how many rows the fit has."""
+
+    @abstractmethod
+    def features_beyond_float32(self) -> tuple[str, ...]:
+        """Those that lose digits as float32, which a model takes."""
 
     @property
     def rows_left_out(self) -> int:
-        return self.rows_read - len(self.points)
-
-    def features_beyond_float32(self) -> tuple[str, ...]:
-        """Those that lose digits as float32, which a model takes."""
-        return self.rounded or columns_beyond_float32(self.points, self.columns)
+        return self.rows_read - self.n_rows
 
     def notes(self) -> list[str]:
         """What a user is told of rows that were left out, and why, and of digits that are lost."""
@@ -85,6 +88,34 @@ class TrainingRows:
         return lines + _first_of(lossy)
 
 
+@dataclass(frozen=True)
+class TrainingRows(ClusteredRows):
+    """Rows in memory, ready for a fit.
+
+    Attributes:
+        points: float32 or float64 [n, d], finite.
+        rounded: the features that lost digits when they were rounded to float32, as those of files
+            with vectors are: such rows are as many numbers as memory holds.
+        weights: float64 [n], what each row weighs, not negative; None where each weighs 1.
+    """
+
+    columns: tuple[str, ...]
+    points: NDArray[np.floating[Any]]
+    rows_read: int
+    missing: Mapping[str, int]
+    zero_rows: int = 0
+    rounded: tuple[str, ...] = ()
+    weights: NDArray[np.float64] | None = None
+    weight_column: str | None = None
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.points)
+
+    def features_beyond_float32(self) -> tuple[str, ...]:
+        return self.rounded or columns_beyond_float32(self.points, self.columns)
+
+
 def read_training_rows(
     tables: Sequence[Table],
     columns: Sequence[str],
@@ -111,12 +142,24 @@ def read_training_rows(
         UnreadableFile: a file is damaged.
         NoRows: there is no row, or none that is not left out.
     """
-    widths = column_widths(tables, columns)
-    given = [(table.with_widths(widths), columns) for table in tables]
-    for table, _ in given:
-        _require_width(table, widths, tables)
+    widths, tables = lay_out_columns(tables, columns)
+    given = [(table, columns) for table in tables]
     rows = _read(given, widths, weight_column=weight_column, on_rows=on_rows)
     return _without_zero_rows(rows, tables) if skip_zero_rows else rows
+
+
+def lay_out_columns(
+    tables: Sequence[Table], columns: Sequence[str]
+) -> tuple[dict[str, int], list[Table]]:
+    """How many features each of these columns is, and the tables such that it is in each of them.
+
+    Raises ColumnMismatch.
+    """
+    widths = column_widths(tables, columns)
+    given = [table.with_widths(widths) for table in tables]
+    for table in given:
+        _require_width(table, widths, tables)
+    return widths, given
 
 
 def _require_width(table: Table, widths: Mapping[str, int], tables: Sequence[Table]) -> None:
@@ -177,7 +220,7 @@ def _read(
         before = 0
         weight = None if weight_column is None else _read_weights(table, weight_column)
         for block in table.blocks(columns):
-            _check_finite(table, features, block, before)
+            check_finite(table, features, block, before)
             absent = np.logical_or.reduceat(np.isnan(block), starts, axis=1)
             missing[:-1] += absent.sum(axis=0)
             is_complete = ~absent.any(axis=1)
@@ -228,10 +271,7 @@ def _without_zero_rows(rows: TrainingRows, tables: Sequence[Table]) -> TrainingR
         return rows
     counts = is_kept if rows.weights is None else is_kept & (rows.weights > 0)
     if not counts.any():
-        raise NoRows(
-            f"{', '.join(table.name for table in tables)}: every row is of zeros, which have no "
-            "direction for cosine distance; use euclidean distance"
-        )
+        raise NoRows(f"{', '.join(table.name for table in tables)}: {ONLY_ZEROS}")
     return replace(
         rows,
         points=rows.points[is_kept],
@@ -244,6 +284,14 @@ def _read_weights(table: Table, column: str) -> NDArray[np.float64]:
     """The weight of each row, float64 [n]; NaN is missing. Raises BadCell."""
     blocks = [np.empty((0, 1)), *table.blocks([column])]
     weights = np.concatenate(blocks)[:, 0].astype(np.float64)
+    check_weights(table, column, weights)
+    return weights
+
+
+def check_weights(
+    table: Table, column: str, weights: NDArray[np.floating[Any]], rows_before: int = 0
+) -> None:
+    """Check that numbers of a table are weights, or missing. Raises BadCell."""
     held = to_float32(weights)
     # TensorFlow takes a subnormal number for 0.
     is_lost = (weights > 0) & (held < np.finfo(np.float32).tiny)
@@ -258,9 +306,9 @@ def _read_weights(table: Table, column: str) -> NDArray[np.float64]:
         else:
             reason = describe_not_finite(value).removeprefix(f"{value:g} ")
         raise BadCell(
-            f"{table.name}: {table.place(row + 1)}, column {column!r}: {value:g} {reason}"
+            f"{table.name}: {table.place(rows_before + row + 1)}, column {column!r}: "
+            f"{value:g} {reason}"
         )
-    return weights
 
 
 def _first_of(warnings: Sequence[str]) -> list[str]:
@@ -280,7 +328,8 @@ def columns_beyond_float32(
     return tuple(np.array(columns, object)[rounding.has_lost_digits()])
 
 
-def _check_finite(table: Table, columns: Sequence[str], block: Block, rows_before: int) -> None:
+def check_finite(table: Table, columns: Sequence[str], block: Block, rows_before: int) -> None:
+    """Check that no number of a block is infinite, or is as float32. Raises BadCell."""
     bad = np.isinf(to_float32(block))
     if not bad.any():
         return

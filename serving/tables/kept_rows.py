@@ -1,0 +1,74 @@
+"""The rows of a source without those that a fit leaves out."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_module.blocks import block_ranges, rows_per_block
+from kmeans_module.row_source import RowSource
+
+#: For so many rows one number says how many are kept before them.
+_STRIDE: Final = 2**12
+
+
+class KeptRows(RowSource):
+    """Rows without a missing number, and perhaps without those of zeros alone.
+
+    What is held is one bit a row of the source.
+
+    Attributes:
+        zero_rows: how many were left out because they are zeros alone.
+    """
+
+    def __init__(self, source: RowSource, kept: NDArray[np.uint8], zero_rows: int) -> None:
+        """Take the rows whose bits are set, uint8 [n / 8]."""
+        self._source, self._kept, self.zero_rows = source, kept, zero_rows
+        counts = [int(np.count_nonzero(np.unpackbits(part))) for part in _strides(kept)]
+        #: How many rows are kept before each stride, and in all.
+        self._before = np.cumsum([0, *counts])
+        self.shape = int(self._before[-1]), source.shape[1]
+        self.dtype, self.is_weighted = source.dtype, source.is_weighted
+
+    @classmethod
+    def find(cls, source: RowSource, *, skip_zero_rows: bool) -> Self:
+        """Read a source to find the rows that are kept, or none. Raises UnreadableRows."""
+        bits, zero_rows = [], 0
+        rows = max(1, rows_per_block(source.shape[1]) // 8) * 8
+        for start, stop in block_ranges(0, len(source), rows):
+            block = source[start:stop]
+            is_kept = ~np.isnan(block).any(axis=1)
+            if skip_zero_rows:
+                is_zero = ~block.any(axis=1)
+                zero_rows += int(np.count_nonzero(is_zero))
+                is_kept &= ~is_zero
+            bits.append(np.packbits(is_kept))
+        return cls(source, np.concatenate(bits), zero_rows)
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        return self._select(self._source.read, start, stop)
+
+    def read_weights(self, start: int, stop: int) -> NDArray[Any]:
+        if not self.is_weighted:
+            return super().read_weights(start, stop)
+        return self._select(self._source.read_weights, start, stop)
+
+    def _select(
+        self, read: Callable[[int, int], NDArray[Any]], start: int, stop: int
+    ) -> NDArray[Any]:
+        """Rows ``start`` to before ``stop`` of those that are kept."""
+        first, last = np.searchsorted(self._before, [start, stop], side="right") - 1
+        from_row = int(first) * _STRIDE
+        to_row = min((int(last) + 1) * _STRIDE, len(self._source))
+        is_kept = np.unpackbits(self._kept[from_row // 8 : -(-to_row // 8)])[: to_row - from_row]
+        places = np.flatnonzero(is_kept)[start - self._before[first] :][: stop - start]
+        if not len(places):
+            return read(from_row, from_row)
+        begin, end = int(places[0]), int(places[-1]) + 1
+        block = read(from_row + begin, from_row + end)
+        return block if len(block) == len(places) else block[places - begin]
+
+
+def _strides(kept: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    return (kept[start : start + _STRIDE // 8] for start in range(0, len(kept), _STRIDE // 8))

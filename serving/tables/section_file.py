@@ -1,0 +1,123 @@
+"""A file of arrays, one behind the other, and what is known of them.
+
+Each array is raw numbers, so that rows of it are read where they lie. A header in JSON follows, and
+says where each begins and its CRC-32; and last how long that is. So a file whose end was not
+written is none.
+"""
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import IO, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_module.row_source import RawFile
+
+from .errors import DamagedCache
+
+#: What ends a file. Another layout has another mark.
+_MARK: Final = b"tfkrows1"
+
+#: The header's length, its CRC-32 and the mark.
+_TAIL: Final = struct.Struct("<QI8s")
+
+#: Bytes that are read at a time to be checked.
+_CHECKED_BYTES: Final = 2**22
+
+
+class SectionWriter:
+    """Writes arrays to a file that is empty, and the header behind them."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._sections: dict[str, dict[str, Any]] = {}
+
+    def write(
+        self,
+        name: str,
+        blocks: Iterable[NDArray[Any]],
+        width: tuple[int, ...],
+        dtype: np.dtype[Any],
+    ) -> RawFile:
+        """Write an array [n, *width] of these blocks of rows; gives it to be read.
+
+        Raises OSError.
+        """
+        start, rows, crc = self._file.tell(), 0, 0
+        for block in blocks:
+            data = np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8).data
+            self._file.write(data)
+            crc = zlib.crc32(data, crc)
+            rows += len(block)
+        self._file.flush()
+        described = {"dtype": dtype.str, "shape": [rows, *width], "start": start, "crc": crc}
+        self._sections[name] = described
+        return _open_section(self._file, "the file", described)
+
+    def finish(self, header: Mapping[str, Any]) -> None:
+        """Write the header: the file is whole. Raises OSError."""
+        text = json.dumps({"sections": self._sections, "header": header}).encode()
+        self._file.write(text + _TAIL.pack(len(text), zlib.crc32(text), _MARK))
+        self._file.flush()
+
+
+def read_sections(
+    file: IO[bytes], name: str, *, check: bool
+) -> tuple[dict[str, Any], dict[str, RawFile]]:
+    """The header of a file, and its arrays by their names; each may outlive ``file``.
+
+    Args:
+        file: open.
+        name: what it is called in errors.
+        check: whether to read all of it, and to compare what it holds with what was written.
+
+    Raises:
+        DamagedCache: it is not as it was written, or of another layout.
+        OSError: it cannot be read.
+    """
+    described = _read_header(file, name)
+    sections = {key: _open_section(file, name, each) for key, each in described["sections"].items()}
+    for key, section in sections.items() if check else ():
+        if _crc_of(section) != described["sections"][key]["crc"]:
+            raise DamagedCache(f"{name}: is damaged: {key} are not as they were written")
+    header: dict[str, Any] = described["header"]
+    return header, sections
+
+
+def _read_header(file: IO[bytes], name: str) -> dict[str, Any]:
+    size = file.seek(0, os.SEEK_END)
+    if size < _TAIL.size:
+        raise DamagedCache(f"{name}: is damaged: it has {size} bytes")
+    file.seek(size - _TAIL.size)
+    length, crc, mark = _TAIL.unpack(file.read(_TAIL.size))
+    if mark != _MARK or length > size - _TAIL.size:
+        raise DamagedCache(f"{name}: is damaged, cut off, or of another release")
+    file.seek(size - _TAIL.size - length)
+    text = file.read(length)
+    if zlib.crc32(text) != crc:
+        raise DamagedCache(f"{name}: is damaged: its header is not as it was written")
+    described: dict[str, Any] = json.loads(text)
+    ends = [
+        each["start"] + int(np.prod(each["shape"])) * np.dtype(each["dtype"]).itemsize
+        for each in described["sections"].values()
+    ]
+    if max(ends) != size - _TAIL.size - length:
+        raise DamagedCache(f"{name}: is damaged: it is not as long as it was written")
+    return described
+
+
+def _open_section(file: IO[bytes], name: str, described: Mapping[str, Any]) -> RawFile:
+    shape, dtype = tuple(described["shape"]), np.dtype(described["dtype"])
+    return RawFile(os.dup(file.fileno()), name, shape, dtype, described["start"])
+
+
+def _crc_of(section: RawFile) -> int:
+    row_bytes = max(1, int(np.prod(section.shape[1:])) * section.dtype.itemsize)
+    rows, crc = max(1, _CHECKED_BYTES // row_bytes), 0
+    for start in range(0, len(section), rows):
+        crc = zlib.crc32(section[start : start + rows].reshape(-1).view(np.uint8).data, crc)
+    return crc
