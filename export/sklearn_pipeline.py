@@ -11,9 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from kmeans_module.category_texts import is_missing, read_texts
 from kmeans_module.columns import CategoryColumn, Column, NumberColumn
 from kmeans_module.encoder import LinearMap, UnitRows
-from kmeans_module.raw_columns import is_missing, read_texts
 
 from .errors import UnsupportedEstimator
 

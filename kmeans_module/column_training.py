@@ -8,11 +8,12 @@ import tensorflow as tf
 
 from .array_types import Array, Float32
 from .blocks import block_ranges, rows_per_block
+from .category_texts import read_texts
 from .columns import MOST_CATEGORY_VALUES, CategoryColumn, Column, NumberColumn, VectorColumn
 from .encoder import Encoder, tensor_spec
 from .errors import InvalidColumns, InvalidParameter
 from .graphs import trace
-from .raw_columns import check_lengths, named_columns, read_numbers, read_texts
+from .raw_columns import check_lengths, named_columns, read_numbers
 from .training import FitResult, fit
 from .validation import check_choice
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from kmeans_module.raw_columns import spell
+from kmeans_module.category_texts import spell
 
 from .columns import UNNAMED, ColumnKind, require_columns, require_numbers, require_width
 from .errors import BadCell

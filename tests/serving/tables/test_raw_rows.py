@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from pyarrow import feather
 
+from kmeans_module.category_texts import read_texts, spell
 from kmeans_module.columns import CategoryColumn, Column, NumberColumn, VectorColumn
-from kmeans_module.raw_columns import read_texts, spell
 from serving.tables.errors import ColumnMismatch
 from serving.tables.input_files import open_table
 from serving.tables.raw_rows import CategoryCells, RawRows

@@ -1,0 +1,164 @@
+"""The values of a category as texts, spelled alike whatever holds them.
+
+Imports no TensorFlow.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrow_arrays import arrow_columns, is_arrow
+from .errors import InvalidColumns
+
+#: pandas, NumPy, Arrow and polars spell these each in another way.
+_TIMES: Final = (datetime, timedelta, np.datetime64, np.timedelta64)
+
+#: Texts of booleans, as programs write them, and of whole numbers that are of a float type.
+_BOOLEAN_TEXTS: Final = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
+_WHOLE_TEXT: Final = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*")
+_EXPONENT_TEXT: Final = re.compile(r"-?[1-9](?:\.[0-9]+)?[eE]\+[0-9]{2}")
+
+
+def is_missing(value: Any) -> bool:
+    """Whether an object stands for a missing value: None, NaN, or a marker that equals nothing."""
+    if value is None:
+        return True
+    if np.ndim(value) or isinstance(value, str | bytes):
+        return False
+    equal = value == value  # noqa: PLR0124 - NaN is not equal to itself, and pandas.NA is neither
+    return not isinstance(equal, bool | np.bool_) or not equal
+
+
+def read_texts(name: str, values: Any) -> NDArray[np.object_]:
+    """The values of a category as texts [n], each as `spell` has it.
+
+    Raises InvalidColumns for what has no one spelling: vectors, points in time, and bytes that are
+    not UTF-8.
+    """
+    places, distinct = _number_values(name, values)
+    texts = np.empty(len(distinct), object)
+    for place, value in enumerate(distinct):
+        try:
+            texts[place] = spell(value)
+            texts[place].encode()
+        except (TypeError, ValueError, ArithmeticError):
+            raise _no_category(name, value) from None
+    return texts[places]
+
+
+def _number_values(name: str, values: Any) -> tuple[NDArray[np.intp], Sequence[Any]]:
+    """Of each row, the place of its value among the different ones; and these."""
+    if is_arrow(values):
+        return _number_arrow(name, values)
+    if isinstance(values, list | tuple):  # of numbers and texts NumPy would make texts
+        array = np.fromiter(values, object, len(values))
+    elif isinstance(values, np.ma.MaskedArray):
+        array = values.data.astype(object)
+        array[np.ma.getmaskarray(values)] = None
+    else:
+        array = np.asarray(values)
+    if array.ndim != 1:
+        kind = type(values).__name__
+        what = f"is a {kind}" if not array.ndim else f"has shape {array.shape}"
+        raise InvalidColumns(f"column {name!r} {what}; give one value a row")
+    if array.dtype.kind in "biufM":
+        found, places = np.unique(array, return_inverse=True)
+        return places, found.tolist() if array.dtype == "M8[D]" else list(found)
+    # Of one and the same hash, 1 and True are two values.
+    numbers: dict[tuple[type, Any], int] = {}
+    keys = ((type(value), value) for value in array.astype(object))
+    try:
+        places = np.fromiter(
+            (numbers.setdefault(key, len(numbers)) for key in keys), np.intp, len(array)
+        )
+    except TypeError:  # of no hash
+        value = next(each for each in array.astype(object) if not _has_hash(each))
+        raise _no_category(name, value) from None
+    return places, [value for _, value in numbers]
+
+
+def _number_arrow(name: str, values: Any) -> tuple[NDArray[np.intp], Sequence[Any]]:
+    """`_number_values` of a column of Arrow or polars."""
+    import pyarrow as pa
+
+    labels, (column, *_) = arrow_columns(values)
+    if labels is not None or pa.types.is_nested(column.type):
+        kind = column.type if labels is None else "struct"
+        raise InvalidColumns(f"column {name!r} has type {kind}; give one value a row")
+    places: list[NDArray[np.intp]] = []
+    distinct: list[Any] = []
+    for chunk in column.chunks:  # each of its own dictionary
+        try:
+            encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
+        except pa.ArrowNotImplementedError:
+            raise InvalidColumns(f"column {name!r} has type {chunk.type}; give text") from None
+        known = encoded.dictionary
+        indices = encoded.indices.cast(pa.int64()).fill_null(len(known)).to_numpy()
+        places.append(indices + len(distinct))
+        is_float = pa.types.is_floating(known.type)
+        distinct += [*(known.to_numpy(False) if is_float else known.to_pylist()), None]
+    return np.concatenate(places or [np.empty(0, np.intp)]), distinct
+
+
+def _has_hash(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
+
+
+def spell(value: Any) -> str:
+    """The text of a value of a category; the empty text is a missing value.
+
+    Whole numbers are spelled as in "1", also where they are of a float type, and booleans as "true"
+    and "false": so are texts that other programs write for these, "1.0" and "True". One value is
+    the same text in a file of text, in one that has types, and in a frame.
+
+    Raises UnicodeDecodeError for bytes that are not UTF-8, and TypeError for points in time.
+    """
+    match value:
+        case str() | bytes():
+            text = value.decode() if isinstance(value, bytes) else str.__str__(value)  # of an Enum
+        case bool() | np.bool_():
+            return str(value).lower()
+        case _ if is_missing(value):
+            return ""
+        case Decimal():
+            text = format(value, "f")
+            return text.rstrip("0").rstrip(".") if "." in text else text
+        case float() | np.floating() if float(value).is_integer():
+            # By its text: of float32, the nearest whole number of many digits is none of these.
+            return str(int(float(str(value))))
+        case _ if isinstance(value, _TIMES):
+            raise TypeError
+        case _:
+            text = str(value)
+    return _spell_text(text)
+
+
+def _spell_text(text: str) -> str:
+    if text in _BOOLEAN_TEXTS:
+        return _BOOLEAN_TEXTS[text]
+    if whole := _WHOLE_TEXT.fullmatch(text):
+        return str(whole[1]) if whole[1] != "-0" else "0"
+    if _EXPONENT_TEXT.fullmatch(text) and (number := float(text)).is_integer():
+        return str(int(number))
+    return text
+
+
+def _no_category(name: str, value: Any) -> InvalidColumns:
+    shown = repr(value)
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    if isinstance(value, _TIMES):
+        mend = "which is spelled in several ways; give text, or the part of it that counts"
+    elif isinstance(value, bytes | str):
+        mend = "which is not UTF-8; give text"
+    else:
+        mend = "which is no category; give one value a row"
+    return InvalidColumns(f"column {name!r} holds {shown}, {mend}")
