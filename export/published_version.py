@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from kmeans_module.array_input import read_features
 from kmeans_module.contract import SIGNATURES
 from kmeans_module.errors import InvalidPoints, NoArray
+from kmeans_module.quiet_import import import_tensorflow
 from kmeans_module.raw_columns import is_table
 
 from .column_rows import ColumnRows
@@ -80,8 +81,7 @@ class PublishedVersion:
     @cached_property
     def model(self) -> Any:
         """What TensorFlow loads."""
-        import tensorflow as tf
-
+        tf = import_tensorflow()
         try:
             # A signature holds the variables only weakly: the model has to stay referenced.
             model = tf.saved_model.load(str(self.directory))
@@ -115,8 +115,7 @@ class PublishedVersion:
         return rows
 
     def _answer(self, result: type[_R], signature: str, /, **inputs: NDArray[Any]) -> _R:
-        import tensorflow as tf
-
+        tf = import_tensorflow()
         function = self.model.signatures[signature]
         tensors = function(**{name: tf.constant(array) for name, array in inputs.items()})
         outputs: dict[str, Any] = {

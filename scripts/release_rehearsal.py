@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from kmeans_module.quiet_import import LOG_LEVEL
 from scripts.documented_commands import ROOT, Command, Reader, parse_commands
 from serving.cli.exit_codes import DONE, FAULT, REFUSED
-from serving.cli.tensorflow_import import LOG_LEVEL
 from serving.cli.terminal import note
 
 PAGE: Final = ROOT / "docs" / "release.md"

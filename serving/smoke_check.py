@@ -23,10 +23,11 @@ import typer
 
 from export.errors import ExportError
 from export.models_config import ModelsConfig
+from kmeans_module.quiet_import import LOG_LEVEL
 
 from .cli.errors import UserMistake
 from .cli.exit_codes import DONE, INTERRUPTED, MISTAKE, REFUSED, exit_code
-from .cli.tensorflow_import import LOG_LEVEL, load_tensorflow
+from .cli.tensorflow_import import load_tensorflow
 from .cli.terminal import note
 from .embedded.errors import ServerStartError
 from .embedded.sockets import address_of

@@ -7,6 +7,7 @@ that the parts that need no TensorFlow and no pyarrow do not wait for them.
 import lazy_loader
 
 from kmeans_module.deprecated_names import with_deprecated_names
+from kmeans_module.quiet_import import quietly
 
 _resolve, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
@@ -16,7 +17,7 @@ _TABLE_NAMES = (
 )
 __getattr__ = with_deprecated_names(
     __name__,
-    _resolve,
+    quietly(_resolve),
     {name: f"serving.tables.{name}" for name in _TABLE_NAMES}
     # Who caught BatchError caught the errors of the files too.
     | {"BatchError": "serving.tables.TableError", "planned": "serving.batch.plan_job"},

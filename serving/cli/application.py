@@ -14,6 +14,8 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 from typer.main import get_command
 
+from kmeans_module.quiet_import import LOG_LEVEL
+
 from . import (
     assign,
     batch_score,
@@ -37,7 +39,6 @@ from . import (
 )
 from .exit_codes import DONE, FAULT, INTERRUPTED, MISTAKE, USAGE_ERROR, exit_code
 from .serving_flags import ServeCommand
-from .tensorflow_import import LOG_LEVEL
 from .terminal import note
 
 _NAME: Final = "tfkmeans"

@@ -1,30 +1,16 @@
-"""Import TensorFlow without what it says on stderr each time it is imported.
+"""TensorFlow, where a command needs it and an extra may be missing."""
 
-Some of it (that there is no GPU, that oneDNN is on) is written before TensorFlow reads its own log
-level, so that only the file descriptor can be kept quiet.
-"""
-
-import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+
+from kmeans_module.quiet_import import import_tensorflow
 
 from .extras import needs_extra, require
-
-#: TensorFlow's own variable; who sets it to 0 or 1 wants to read its messages.
-LOG_LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
-
-_STDERR: Final = 2
 
 
 def load_tensorflow(extra: str) -> None:
     """Import TensorFlow and let it find its devices. Raises MissingExtra, naming ``extra``."""
-    with needs_extra(extra), _quiet_stderr():
-        import tensorflow as tf
-
-        tf.config.list_physical_devices()
+    with needs_extra(extra):
+        import_tensorflow()
 
 
 def require_tensorflow(extra: str) -> None:
@@ -32,23 +18,3 @@ def require_tensorflow(extra: str) -> None:
     with needs_extra(extra):
         if sys.modules.get("tensorflow") is None:
             require("tensorflow")
-
-
-@contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep what is written to stderr in the block; show it only when the block raises."""
-    if os.environ.get(LOG_LEVEL) in ("0", "1"):
-        yield
-        return
-    stderr = os.dup(_STDERR)
-    with tempfile.TemporaryFile() as kept:
-        try:
-            os.dup2(kept.fileno(), _STDERR)
-            yield
-        except Exception:
-            kept.seek(0)
-            os.write(stderr, kept.read())
-            raise
-        finally:
-            os.dup2(stderr, _STDERR)
-            os.close(stderr)

@@ -16,4 +16,7 @@ TensorFlow is imported when ``EmbeddedServer`` is first asked for.
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+from kmeans_module.quiet_import import quietly
+
+_find, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__ = quietly(_find)

@@ -1,0 +1,76 @@
+"""Import TensorFlow without its news of the machine on stderr.
+
+Some of it (that there is no GPU, that oneDNN is on) is written before TensorFlow reads its own log
+level, so that only the file descriptor can be kept quiet. Imports no TensorFlow by itself.
+"""
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+#: TensorFlow's own variable; who sets it to 0 or 1 wants to read its messages.
+LOG_LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
+
+_STDERR: Final = 2
+
+#: News in the two forms of TensorFlow's log: its levels I and W, and two errors that say no more
+#: than that there is no driver of a GPU (303), and that a library was registered twice.
+_NEWS: Final = re.compile(
+    rb"WARNING: All log messages before absl"
+    rb"|To enable the following instructions:"
+    rb"|[IW]\d{4} [\d:. ]+\S+\.cc:\d+\]"
+    rb"|\d{4}-\d\d-\d\d [\d:.]+: [IW] "
+    rb"|.*failed call to cuInit: .*303"
+    rb"|.*Unable to register cu\w+ (factory|plugin)"
+)
+
+
+def import_tensorflow() -> Any:
+    """TensorFlow, which has looked for its devices when it was not imported yet."""
+    with quiet_start():
+        import tensorflow as tf
+    return tf
+
+
+@contextmanager
+def quiet_start() -> Iterator[None]:
+    """Keep the news of TensorFlow's start from stderr, where the block imports TensorFlow.
+
+    What else is written meanwhile is written after the block; all of it where the block raises.
+    The variable ``TF_CPP_MIN_LOG_LEVEL`` of the environment becomes 2 where it is not set.
+    """
+    if "tensorflow" in sys.modules or os.environ.get(LOG_LEVEL) in ("0", "1"):
+        yield
+        return
+    os.environ.setdefault(LOG_LEVEL, "2")
+    stderr = os.dup(_STDERR)
+    is_whole = False
+    with tempfile.TemporaryFile() as kept:
+        try:
+            os.dup2(kept.fileno(), _STDERR)
+            yield
+            if tf := sys.modules.get("tensorflow"):
+                tf.config.list_physical_devices()
+            is_whole = True
+        finally:
+            os.dup2(stderr, _STDERR)
+            os.close(stderr)
+            kept.seek(0)
+            lines = kept.readlines()
+            shown = [line for line in lines if not (is_whole and _NEWS.match(line))]
+            if shown:
+                os.write(_STDERR, b"".join(shown))
+
+
+def quietly(find: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The ``__getattr__`` of a package whose names are imported when they are first asked for."""
+
+    def find_quietly(name: str) -> Any:
+        with quiet_start():
+            return find(name)
+
+    return find_quietly

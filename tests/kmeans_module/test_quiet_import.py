@@ -1,0 +1,75 @@
+"""Importing the package and fitting say nothing of TensorFlow's start; other lines come through."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FITTING = """
+import sys
+import numpy as np
+from tfkmeans import KMeans, load, publish_fit
+points = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+model = KMeans(3).fit(points)
+publish_fit(model, points, sys.argv[1], feature_names=["a", "b"])
+print(load(sys.argv[1]).assign(points[:1]).cluster_index.shape)
+"""
+
+SAYING = """
+import os, sys
+import kmeans_module
+from kmeans_module.quiet_import import quiet_start
+with quiet_start():
+    os.write(2, b"somebody says this\\n")
+    os.write(2, b"I0000 00:00:1.2 3 port.cc:153] oneDNN custom operations are on.\\n")
+    os.write(2, b"E0000 00:00:1.2 3 gpu.cc:1] the device has no memory left\\n")
+    import tensorflow
+"""
+
+
+def _run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=kept | environment,
+    )
+
+
+@pytest.mark.slow
+def test_a_fit_a_version_and_its_answer_say_nothing_by_themselves(tmp_path: Path) -> None:
+    process = _run(FITTING, str(tmp_path / "people"))
+    assert process.stderr == ""
+    assert process.stdout == "(1,)\n"
+
+
+def test_what_is_no_news_of_the_start_comes_through() -> None:
+    assert _run(SAYING).stderr.splitlines() == [
+        "somebody says this",
+        "E0000 00:00:1.2 3 gpu.cc:1] the device has no memory left",
+    ]
+
+
+def test_who_asks_for_the_messages_of_tensorflow_gets_them() -> None:
+    said = _run("from kmeans_module import fit", TF_CPP_MIN_LOG_LEVEL="0").stderr
+    assert "oneDNN custom operations are on" in said
+
+
+def test_what_was_written_is_shown_where_the_import_fails() -> None:
+    code = (
+        "import os, sys\n"
+        "from kmeans_module.quiet_import import quiet_start\n"
+        "try:\n"
+        "    with quiet_start():\n"
+        "        os.write(2, b'I0000 00:00:1.2 3 a.cc:1] before the fault\\n')\n"
+        "        raise ImportError('no module')\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+    )
+    process = _run(code)
+    assert process.stderr == "I0000 00:00:1.2 3 a.cc:1] before the fault\n"
+    assert process.stdout == "no module\n"
