@@ -8,17 +8,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kmeans_module import FitResult
+from kmeans_module import FitResult, RowSource
 from kmeans_module.contract import signatures_left_out
 
-from . import batching, file_hashes, golden_requests, sample_rows, warmup
+from . import batching, file_hashes, golden_requests, warmup
 from .column_inputs import name_columns
 from .column_rows import ColumnRows
+from .drawn_rows import draw_around_centroids
 from .errors import CandidateNotWritten, InvalidCandidate
 from .model_card import ModelCard, distance_space
+from .row_measures import sample_numbers, take_rows
+from .sample_rows import most_rows
+from .sample_rows import write as write_sample
 
 if TYPE_CHECKING:
     from kmeans_module import KMeansModule
@@ -28,8 +33,10 @@ def write_candidate(
     directory: str | Path,
     fitted: "FitResult | KMeansModule",
     card: ModelCard,
-    points: NDArray[Any],
+    points: NDArray[Any] | RowSource,
     columns: ColumnRows | None = None,
+    *,
+    sample_rows: bool = True,
 ) -> None:
     """Write a fitted model as a version directory, whole or not at all.
 
@@ -38,16 +45,19 @@ def write_candidate(
       fitted: the result of a fit, or a module.
       card: the card of that fit, as ``make_card`` makes it.
       points: [n, d], n > 0, raw units: the rows the model was fitted to. The warm-up and
-        the golden requests draw from them.
-      columns: the same rows as the columns of a model that takes columns by name; without them,
-        it is asked for none of these in the warm-up and the golden requests.
+        the golden requests draw from them; of a source, from a uniform sample of them.
+      columns: the same rows as the columns of a model that takes columns by name, of a source those
+        that `travelling_rows` names; without them, it is asked for none of these in the warm-up and
+        the golden requests.
+      sample_rows: whether rows of these may travel with the version. If not, none is in any file of
+        it: what asks the model in their place is drawn around its centroids.
 
     Raises:
       CandidateNotWritten: ``directory`` exists, or the disk does not take it; nothing is left.
       InvalidCandidate: the points do not fit the model, or the card contradicts it.
     """
     module = fitted.module if isinstance(fitted, FitResult) else fitted
-    if points.ndim != 2 or not len(points) or points.shape[1] != card.n_features:
+    if len(points.shape) != 2 or not len(points) or points.shape[1] != card.n_features:
         raise InvalidCandidate(
             f"points have shape {points.shape}, and the model needs one row or more of "
             f"{card.n_features} features"
@@ -57,9 +67,18 @@ def write_candidate(
     if os.path.lexists(directory):
         raise CandidateNotWritten(f"{directory}: exists already; name a folder that does not")
     partial = directory.with_name(f".{directory.name}.partial-{secrets.token_hex(4)}")
+    if isinstance(points, RowSource):
+        points = take_rows(points, travelling_rows(points, card.parameters.seed))
     try:
         partial.parent.mkdir(parents=True, exist_ok=True)
-        write_version(partial, module=module, card=card, points=points, columns=columns)
+        write_version(
+            partial,
+            module=module,
+            card=card,
+            points=points,
+            columns=columns,
+            sample_rows=sample_rows,
+        )
         partial.rename(directory)
     except OSError as error:
         why = error.strerror or str(error)
@@ -103,11 +122,16 @@ def write_version(
     card: ModelCard,
     points: NDArray[Any],
     columns: ColumnRows | None = None,
+    sample_rows: bool = True,
 ) -> None:
     """Write every part of a version into a folder that does not exist yet. Raises OSError."""
     directory.mkdir()
     signatures, over_columns = module.signatures, module.column_signatures()
-    seed, columns = card.parameters.seed, columns if over_columns else None
+    seed = card.parameters.seed
+    if not sample_rows:
+        spread = max(card.distance_quantiles.get("0.5", 0.0), 1e-6) / card.n_features**0.5
+        points, columns = draw_around_centroids(module, spread)
+    columns = columns if over_columns else None
 
     def answer(signature: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         tensors = {name: tf.constant(inputs[name]) for name in inputs}
@@ -124,12 +148,19 @@ def write_version(
             points, card.n_clusters, answer, seed=seed, columns=columns
         )
         golden_requests.write(directory, requests)
-        sample_rows.write(directory, points, seed=seed, columns=columns)
+        if sample_rows:
+            write_sample(directory, points, seed=seed, columns=columns)
         batching.write(directory)
         # Last, for it holds the hashes of all that is there.
         replace(card, files_sha256=file_hashes.hash_files(directory)).write(directory)
     except tf.errors.OpError as error:
         raise OSError(error.message) from error
+
+
+def travelling_rows(source: RowSource, seed: int) -> NDArray[np.int64]:
+    """The numbers of the rows of a source that travel with a version, in their order."""
+    n, d = source.shape
+    return sample_numbers(n, most_rows(d), seed)
 
 
 def write_saved_model(

@@ -84,6 +84,13 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class NotCompared:
+    """No figure was taken, for the rows that it takes were left out on purpose; why, in words."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Answers:
     """What a version says of the rows: cluster_index [n]; and its centroids [k, d].
 

@@ -61,7 +61,7 @@ class TrainingData:
     """The rows a model was fitted to.
 
     ``fingerprint`` is a SHA-256 in hexadecimal over the feature names and the rows used: see
-    ``export.card_from_fit.fingerprint``. ``weight_column`` is where what each row weighed was from;
+    ``export.row_measures.fingerprint``. ``weight_column`` is where what each row weighed was from;
     None where that is not known, or each weighed 1.
     """
 

@@ -20,7 +20,7 @@ from kmeans_module.errors import InvalidColumns, NoArray
 from . import file_hashes, golden_requests
 from .addresses import model_name
 from .column_rows import ColumnRows
-from .comparison import Comparison, Thresholds
+from .comparison import Comparison, NotCompared, Thresholds
 from .durable_files import copy_tree
 from .errors import InvalidCandidate, PublishFailed
 from .feature_names import shorten_names
@@ -31,7 +31,7 @@ from .storage import Storage, explain_failure, open_storage
 from .validation import refuse_for, validate
 
 if TYPE_CHECKING:
-    from kmeans_module import Encoder, FitResult, KMeans
+    from kmeans_module import Encoder, FitResult, KMeans, RowSource
 
 
 class PublishOptions(TypedDict, total=False):
@@ -48,8 +48,9 @@ class PublishOptions(TypedDict, total=False):
         is first written; by default the absolute path of the folder.
       served_as: the name that the model is served under, in that entry; by default the folder's.
       on_comparison: is told the figures, before they are held against the thresholds.
-      tell: is told that somebody else is being waited for, and what is published and cannot be read
-        by a server that runs as another user.
+      tell: is told that somebody else is being waited for, what could not be compared because no
+        rows travel with the versions, and what is published and cannot be read by a server that
+        runs as another user.
     """
 
     timeout: float
@@ -115,13 +116,15 @@ def publish(
 
 def publish_fit(
     result: "FitResult | KMeans",
-    points: ArrayLike | Mapping[str, Any],
+    points: "ArrayLike | Mapping[str, Any] | RowSource",
     base: str | Path,
     *,
     feature_names: Sequence[str] | None = None,
     files: Sequence[str | Path] = (),
     rows_left_out: int = 0,
     weight_column: str | None = None,
+    sample_rows: bool = True,
+    take_columns: Callable[[NDArray[np.int64]], Any] | None = None,
     **options: Unpack[PublishOptions],
 ) -> PublishedVersion:
     """Publish a fit as the next version of a model: what ``tfkmeans train`` does after the fit.
@@ -136,13 +139,19 @@ def publish_fit(
     Args:
       result: what ``fit`` gave for ``points``, or a ``KMeans`` that was fitted to them.
       points: [n, d], raw units, of any kind that ``fit`` takes: the rows that were fitted; written
-        and measured as float32. Of a fit of columns, the table.
+        and measured as float32. Of a fit of columns, the table. The rows of a source are read once
+        more, and a uniform sample of them takes their place in what travels with the version.
       base: the folder of the model, whose name the model is served by, or its address as a string.
       feature_names: d names, in the order of the columns; by default those of a data frame, an
         Arrow table or a named series of vectors, ``embedding[0]``, ``embedding[1]``, ...
       files: where the rows came from.
       rows_left_out: rows that were read and not used, for a missing value say.
       weight_column: the name of the column that the fit's weights were from.
+      sample_rows: whether up to 4,096 of the rows may travel with the version, for the publish gate
+        and the reports. If not, as where they are personal data, none is in any file of it, and
+        ``options["tell"]`` is told what could not be compared for it.
+      take_columns: of the fit of columns over a source: gives the table of the rows with these
+        numbers, int64 [m], which rise.
       options: see ``export.publishing.PublishOptions``.
 
     Returns:
@@ -156,34 +165,88 @@ def publish_fit(
     _check_options("publish_fit", options)
     with _open(base, options) as storage:
         storage.check(None)
-    from kmeans_module import KMeans
+    from kmeans_module import KMeans, RowSource
 
-    from .candidate import write_version
+    from .candidate import travelling_rows, write_version
     from .card_from_fit import check_fit, make_card
+    from .row_measures import take_rows
 
     if isinstance(result, KMeans):
         result = result.result_
-    check_fit(result)
-    columns = None
-    if (encoder := result.module.encoder) is not None:
+    check_fit(result, points)
+    encoder, columns = result.module.encoder, None
+    measured: NDArray[np.float32] | RowSource
+    if isinstance(points, RowSource):
+        names = _names_of_source(points, feature_names, encoder)
+        numbers = travelling_rows(points, result.parameters.seed)
+        if encoder is not None and sample_rows:
+            columns = _take_columns(encoder, take_columns, numbers)
+        measured, rows = points, take_rows(points, numbers)
+    elif encoder is not None:
         columns, rows = _encode(encoder, points, feature_names)
-        names: Sequence[str] = encoder.feature_names
+        measured, names = rows, encoder.feature_names
     else:
         rows, names = _rows_and_names(points, feature_names)
+        measured = rows
     card = make_card(
         result,
-        rows,
+        measured,
         feature_names=names,
         model=options.get("served_as") or model_name(base),
         files=[str(file) for file in files],
         rows_left_out=rows_left_out,
         weight_column=weight_column,
     )
-    module = result.module
-    write = partial(write_version, module=module, card=card, points=rows, columns=columns)
+    write = partial(
+        write_version,
+        module=result.module,
+        card=card,
+        points=rows,
+        columns=columns,
+        sample_rows=sample_rows,
+    )
     with _open(base, options) as storage:
         number = _publish(write, storage, str(base), options)
     return load(base, number)
+
+
+def _names_of_source(
+    source: "RowSource", feature_names: Sequence[str] | None, encoder: "Encoder | None"
+) -> Sequence[str]:
+    """The names of a source's features. Raises InvalidCandidate."""
+    if encoder is not None:
+        _refuse_names(feature_names)
+        return encoder.feature_names
+    if feature_names is None:
+        raise InvalidCandidate(
+            f"a source has no names: give feature_names, a list of {source.shape[1]}, one a column"
+        )
+    return feature_names
+
+
+def _take_columns(
+    encoder: "Encoder",
+    take_columns: Callable[[NDArray[np.int64]], Any] | None,
+    numbers: NDArray[np.int64],
+) -> ColumnRows:
+    """The columns of the rows with these numbers. Raises InvalidCandidate."""
+    if take_columns is None:
+        raise InvalidCandidate(
+            "the model takes columns by name, and a source has points alone: give take_columns, "
+            "which gives the table of some rows, or sample_rows=False"
+        )
+    try:
+        return ColumnRows.read(encoder.columns, take_columns(numbers))
+    except InvalidColumns as error:
+        raise InvalidCandidate(str(error)) from None
+
+
+def _refuse_names(feature_names: Sequence[str] | None) -> None:
+    if feature_names is not None:
+        raise InvalidCandidate(
+            "feature_names are given, and the features of a fit of columns have names of their "
+            "own: give none"
+        )
 
 
 def _encode(
@@ -195,11 +258,7 @@ def _encode(
     """
     from kmeans_module.column_training import encode_arrays
 
-    if feature_names is not None:
-        raise InvalidCandidate(
-            "feature_names are given, and the features of a fit of columns have names of their "
-            "own: give none"
-        )
+    _refuse_names(feature_names)
     try:
         columns = ColumnRows.read(encoder.columns, table)
     except InvalidColumns as error:
@@ -298,6 +357,10 @@ def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOpti
     card = ModelCard.read(version)
     refuse_for(golden_requests.find_missing(golden_requests.read(version), card.n_clusters), name)
     if comparison is None:
+        return []
+    if isinstance(comparison, NotCompared):
+        if tell := options.get("tell"):
+            tell(comparison.reason)
         return []
     if isinstance(comparison, str):
         found = [f"cannot be compared with the live version: {comparison}"]

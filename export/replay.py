@@ -62,7 +62,8 @@ def collect_findings(directory: Path) -> list[str]:
 def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[str, Any]:
     """How far a version is from the live one.
 
-    Either ``{"comparison": {...}}``, the fields of a ``Comparison``, or ``{"incomparable": why}``.
+    ``{"comparison": {...}}``, the fields of a ``Comparison``; ``{"incomparable": why}``; or
+    ``{"not_compared": why}`` where rows were left out of both on purpose.
     """
     try:
         mine, theirs = ModelCard.read(directory), ModelCard.read(live)
@@ -70,6 +71,8 @@ def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[st
             compared = _compare_columns(directory, mine, live, theirs, holdout)
         else:
             compared = _compare_points(directory, mine, live, theirs, holdout)
+    except _NoRows as error:
+        return {"not_compared": str(error)}
     except InvalidCandidate as error:
         return {"incomparable": str(error)}
     # As with the findings: a live version that is broken makes the loader raise anything.
@@ -81,6 +84,23 @@ def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[st
     return {"comparison": asdict(compared)}
 
 
+class _NoRows(InvalidCandidate):
+    """Neither version has rows to compare them on, and none should."""
+
+
+def _rows_beside(directory: Path, mine: ModelCard, live: Path, theirs: ModelCard) -> Path:
+    """The version that has the rows to compare both on: the new one, or where they were left out
+    of it the live one. Raises _NoRows."""
+    if not sample_rows.are_left_out(mine):
+        return directory
+    if not sample_rows.are_left_out(theirs):
+        return live
+    raise _NoRows(
+        f"inertia, kept rows and shares were not compared with version {int(live.name)}: no rows "
+        "travel with either; give some by --holdout"
+    )
+
+
 def _compare_points(
     directory: Path, mine: ModelCard, live: Path, theirs: ModelCard, holdout: Path | None
 ) -> comparison.Comparison | None:
@@ -89,7 +109,10 @@ def _compare_points(
             f"it takes the columns {shorten_names(mine.feature_names)}, and "
             f"version {int(live.name)} takes {shorten_names(theirs.feature_names)}"
         )
-    rows = sample_rows.read(directory) if holdout is None else _holdout(holdout, mine)
+    if holdout is None:
+        rows = sample_rows.read(_rows_beside(directory, mine, live, theirs))
+    else:
+        rows = _holdout(holdout, mine)
     return comparison.compare(
         theirs.to_model_space(rows),
         answer_rows(live, rows, theirs),
@@ -117,7 +140,8 @@ def _compare_columns(
             f"it takes the columns {', '.join(each.name for each in mine.columns)}, and version "
             f"{int(live.name)} takes {', '.join(each.name for each in theirs.columns)}"
         )
-    rows = sample_rows.read_columns(holdout or directory, mine.columns)
+    place = holdout or _rows_beside(directory, mine, live, theirs)
+    rows = sample_rows.read_columns(place, mine.columns)
     points = encode_arrays(Encoder(theirs.columns), read_columns(theirs.columns, rows.tensors))
     places = {name: place for place, name in enumerate(mine.feature_names)}
     found = np.array([places.get(name, -1) for name in theirs.feature_names])

@@ -17,6 +17,7 @@ from kmeans_module.errors import InvalidColumns
 from .array_files import InvalidArray, read_npy, read_npz
 from .column_rows import ColumnRows
 from .errors import InvalidCandidate
+from .model_card import ModelCard
 
 #: Where the rows lie, relative to their version directory.
 SAMPLE_FILE: Final = Path("assets.extra", "sample_rows.npy")
@@ -31,6 +32,11 @@ _MOST_ROWS: Final = 4096
 _MOST_NUMBERS: Final = 2**20  # 4 MiB of float32
 
 
+def most_rows(n_features: int) -> int:
+    """How many rows of so many features travel with a version at most."""
+    return max(1, min(_MOST_ROWS, _MOST_NUMBERS // n_features))
+
+
 def write(
     version_directory: Path,
     points: NDArray[Any],
@@ -42,8 +48,7 @@ def write(
 
     With ``columns``, the same rows of the columns that the model takes by name.
     """
-    most = max(1, min(_MOST_ROWS, _MOST_NUMBERS // points.shape[1]))
-    rows = draw_rows(len(points), most, np.random.default_rng(seed))
+    rows = draw_rows(len(points), most_rows(points.shape[1]), np.random.default_rng(seed))
     path = version_directory / SAMPLE_FILE
     path.parent.mkdir(exist_ok=True)
     with path.open("wb") as file:
@@ -65,6 +70,11 @@ def draw_rows(n: int, most: int, rng: np.random.Generator) -> NDArray[np.intp]:
     if n <= most:
         return np.arange(n)
     return np.sort(rng.choice(n, most, replace=False))
+
+
+def are_left_out(card: ModelCard) -> bool:
+    """Whether a version was written without such rows: its card has no hash of them."""
+    return bool(card.files_sha256) and SAMPLE_FILE.as_posix() not in card.files_sha256
 
 
 def read(version_directory: Path) -> NDArray[np.float32]:

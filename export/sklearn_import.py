@@ -14,13 +14,12 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from kmeans_module import CategoryColumn, Encoder, KMeansModule
-from kmeans_module.column_training import encode_arrays
+from kmeans_module import Encoder, KMeansModule
 from kmeans_module.contract import MOST_COLUMNS, signatures_left_out
-from kmeans_module.encoder import LinearMap
 
 from .card_from_fit import describe_encoder
 from .column_rows import ColumnRows
+from .drawn_rows import draw_around_centroids
 from .errors import UnsupportedEstimator
 from .feature_names import shorten_names
 from .model_card import ClusterProfile, ModelCard, Parameters, Silhouette, TrainingData
@@ -81,14 +80,8 @@ def from_sklearn(
     features = names if module.encoder is None else module.encoder.feature_names
     source = f"{origin} ({type(kmeans).__name__}, {_describe_version(pickled_by)})"
     card = _card(kmeans, sizes, inertia, features, module, model, source)
-    mapped = _rows_around(centers, inertia, sizes)
-    if module.encoder is None:
-        rows = (mapped - steps.offset) / steps.factor
-        return SklearnImport(module, card, rows.astype(np.float32))
-    columns = _unmap(mapped, steps)
-    return SklearnImport(
-        module, card, encode_arrays(module.encoder, list(columns.tensors.values())), columns
-    )
+    spread = np.sqrt(max(inertia, 1e-12) / (max(1, int(sizes.sum())) * centers.shape[1]))
+    return SklearnImport(module, card, *draw_around_centroids(module, float(spread)))
 
 
 def _make_module(centers: NDArray[np.float64], steps: PipelineSteps, origin: str) -> KMeansModule:
@@ -219,32 +212,3 @@ def _card(
         **describe_encoder(module),
         signatures_left_out=signatures_left_out(module.n_columns),
     )
-
-
-def _rows_around(
-    centers: NDArray[np.float64], inertia: float, sizes: NDArray[np.integer[Any]]
-) -> NDArray[np.float64]:
-    """Rows [n, d] around the centers, where scikit-learn has them."""
-    rng = np.random.default_rng(0)
-    spread = np.sqrt(max(float(inertia), 1e-12) / (max(1, int(sizes.sum())) * centers.shape[1]))
-    around = centers[np.arange(max(512, 4 * len(centers))) % len(centers)]
-    rows: NDArray[np.float64] = around + rng.normal(scale=spread, size=around.shape)
-    return rows
-
-
-def _unmap(mapped: NDArray[np.float64], steps: PipelineSteps) -> ColumnRows:
-    """Rows of columns that the steps take near these: of a category, the value of most."""
-    features = (mapped - steps.offset) / steps.factor
-    for each in reversed(steps.maps):
-        if isinstance(each, LinearMap):
-            features = (features - each.offset) @ np.linalg.pinv(each.matrix)
-    tensors: dict[str, NDArray[Any]] = {}
-    for column in steps.columns:
-        width = len(column.feature_names)
-        own, features = features[:, :width], features[:, width:]
-        if isinstance(column, CategoryColumn):
-            texts = np.array([value.encode() for value in (*column.values, "")])
-            tensors[column.name] = texts[own.argmax(axis=1)]
-        else:
-            tensors[column.name] = own[:, 0].astype(np.float32)
-    return ColumnRows(tensors)

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from .comparison import Comparison
+from .comparison import Comparison, NotCompared
 from .errors import PublishRefused, ValidationTimedOut
 
 EXIT_REFUSED: Final = 3
@@ -29,7 +29,7 @@ def validate(
     timeout: float = 600.0,
     live: str | Path | None = None,
     holdout: str | Path | None = None,
-) -> Comparison | str | None:
+) -> Comparison | NotCompared | str | None:
     """Check that the version in ``directory`` loads and answers as it did when it was exported.
 
     Every signature has the contract's names, dtypes and shapes; the golden requests are answered
@@ -44,7 +44,8 @@ def validate(
         travel with the version.
 
     Returns:
-      How far it is from ``live``, or in words why that cannot be said; None without ``live``.
+      How far it is from ``live``; or `NotCompared`, where rows were left out of both on purpose; or
+      in words why that cannot be said; None without ``live``.
 
     Raises:
       PublishRefused: it does not; the message has the figures.
@@ -76,6 +77,8 @@ def validate(
     refuse_for([line.replace(place, name) for line in said["findings"]], name)
     if said.get("comparison") is not None:
         return Comparison(**said["comparison"])
+    if said.get("not_compared") is not None:
+        return NotCompared(str(said["not_compared"]))
     incomparable = said.get("incomparable")
     return None if incomparable is None else str(incomparable).replace(place, name)
 

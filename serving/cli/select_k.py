@@ -161,7 +161,7 @@ def _select(
         load_tensorflow("train")
         import numpy as np
 
-        from export.card_from_fit import fingerprint
+        from export.row_measures import fingerprint
         from kmeans_module import select_k as select
 
         points = rows.points.astype(np.float32, copy=False)

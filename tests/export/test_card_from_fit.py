@@ -10,9 +10,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from sklearn.metrics import silhouette_score
 
-from export import InvalidCandidate, ModelCard, card_from_fit, make_card
-from export.card_from_fit import fingerprint
+from export import InvalidCandidate, ModelCard, make_card, row_measures
 from export.model_card import Parameters
+from export.row_measures import fingerprint
 from kmeans_module import FitResult, fit
 
 from .conftest import FEATURE_NAMES, PARAMETERS
@@ -77,7 +77,7 @@ def test_small_blocks_measure_the_same(
     points: NDArray[np.float32],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(card_from_fit, "_BLOCK_NUMBERS", 37 * points.shape[1])
+    monkeypatch.setattr(row_measures, "_BLOCK_NUMBERS", 37 * points.shape[1])
     again = make_card(fitted, points, feature_names=FEATURE_NAMES)
     assert again.data.fingerprint == card.data.fingerprint
     assert [cluster.size for cluster in again.clusters] == [

@@ -31,7 +31,7 @@ from export import (
 from export.comparison import Comparison
 from export.replay import collect_findings
 from export.repository import config_entry
-from kmeans_module import FitResult, KMeans, NotFitted, RowSource, fit
+from kmeans_module import FitResult, KMeans, NotFitted
 from tests.point_forms import REFUSED, REFUSED_COLUMNS, WORKING
 
 from .conftest import FEATURE_NAMES
@@ -242,21 +242,6 @@ def test_what_is_no_fit_is_refused(points: NDArray[np.float32], tmp_path: Path) 
     nothing: Any = None
     with pytest.raises(InvalidCandidate, match="result is a NoneType; give what fit has returned"):
         publish_fit(nothing, points, tmp_path / "new", feature_names=FEATURE_NAMES)
-
-
-def test_the_fit_of_a_source_is_refused_with_the_way_to_save_its_model(
-    points: NDArray[np.float32], tmp_path: Path
-) -> None:
-    source = RowSource.from_array(points)
-    streamed = fit(source, 3)
-    for given in (source, points):
-        with pytest.raises(InvalidCandidate, match=r"fit of a RowSource, .* tf\.saved_model\.save"):
-            publish_fit(streamed, given, tmp_path / "new", feature_names=FEATURE_NAMES)
-    module, folder = streamed.module, str(tmp_path / "saved")
-    tf.saved_model.save(module, folder, signatures=module.signatures)
-    assign = tf.saved_model.load(folder).signatures["assign"]
-    index = assign(points=tf.constant(points))["cluster_index"].numpy()
-    np.testing.assert_array_equal(index, module.assign(tf.constant(points))["cluster_index"])
 
 
 def test_a_fit_too_far_from_the_live_version_is_refused_unless_forced(
