@@ -79,6 +79,7 @@ class Parameters:
 
     ``seeding`` is "sample" where a fit of ``sample_rows`` of the rows was the start, None for given
     centroids; ``passes`` is the most iterations over all rows after it, where that was limited.
+    ``feature_weight`` is what each feature weighed, None where that was 1; ``scale`` has it too.
     """
 
     init: str
@@ -89,6 +90,7 @@ class Parameters:
     seeding: str | None = "all"
     sample_rows: int | None = None
     passes: int | None = None
+    feature_weight: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -183,8 +185,9 @@ class ModelCard:
 
     ``feature_names`` are in the order of the columns. Distances, inertia and silhouette are in the
     model's space, ``(points - shift) / scale``; ``shift`` and ``scale`` have one number a feature,
-    and ``scale`` is 1 unless ``standardize``. Where ``distance`` is "cosine", rows are then brought
-    to length 1, and a distance is the chord. ``created`` is UTC in ISO 8601.
+    and ``scale`` is 1 unless ``standardize`` or features have weights. Where ``distance`` is
+    "cosine", rows are then brought to length 1, and a distance is the chord. ``created`` is UTC in
+    ISO 8601.
 
     Where there is an ``encoder``, the model also takes its columns by their names, and makes the
     points of them; features and points are then what the encoder gives.

@@ -1,6 +1,7 @@
 """``fit_columns``: from the columns of a table to a model that takes those columns."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -15,7 +16,7 @@ from .errors import InvalidColumns, InvalidParameter
 from .graphs import trace
 from .raw_columns import check_lengths, named_columns, read_numbers
 from .training import FitResult, fit
-from .validation import check_choice
+from .validation import LARGEST_FEATURE_WEIGHT, check_choice
 
 #: What takes the place of a missing number: a statistic of the column, or a number; None: nothing.
 Impute = Literal["mean", "median"] | float | None
@@ -33,6 +34,7 @@ def fit_columns(
     categories: Iterable[str] = (),
     impute: Impute = None,
     unknown: Unknown = "zeros",
+    feature_weight: Mapping[str, float] | None = None,
     **options: Any,
 ) -> FitResult:
     """Cluster the rows of a table by its columns: numbers, categories and vectors.
@@ -49,16 +51,21 @@ def fit_columns(
             or a number. None: nothing, and there may be no missing number.
         unknown: how a category that is missing, or that was not there when the model was fitted, is
             encoded: as "zeros" in all features of its column, or as a "category" of its own.
+        feature_weight: what columns weigh, by their names, as `fit` takes it; those that are not
+            named weigh 1. That of a category or of vectors is that of each of its features.
         options: as `fit` takes them.
 
     Raises:
         InvalidColumns: columns are of different lengths, hold text and are no categories, hold
             nothing, or are categories of too many values.
-        InvalidParameter: a name of ``categories`` is no column, or an option is out of its range.
+        InvalidParameter: a name of ``categories`` or of ``feature_weight`` is no column, or an
+            option is out of its range.
         InvalidPoints: and the other errors of `fit`, whose columns are then the features.
     """
     encoder, arrays = fit_encoder(table, categories=categories, impute=impute, unknown=unknown)
-    result = fit(encode_arrays(encoder, arrays), n_clusters, **options)
+    weights = weigh_features(encoder.columns, feature_weight)
+    points = encode_arrays(encoder, arrays)
+    result = fit(points, n_clusters, feature_weight=weights, **options)
     result.module.take_columns(encoder)
     return result
 
@@ -94,6 +101,30 @@ def fit_encoder(
         arrays.append(array)
     check_lengths(dict(zip(columns, arrays, strict=True)))
     return Encoder(kinds), arrays
+
+
+def weigh_features(
+    columns: Sequence[Column], weights: Mapping[str, float] | None
+) -> list[float] | None:
+    """What each feature of the columns weighs, by the weights of columns; None without any.
+
+    Raises InvalidParameter for a name that is no column, and for a weight that is not above 0.
+    """
+    if not weights:
+        return None
+    names = [column.name for column in columns]
+    for name, weight in weights.items():
+        if name not in names:
+            near = get_close_matches(str(name), names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
+            raise InvalidParameter(f"feature_weight names {name!r}, which is no column{hint}")
+        is_number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
+        if not is_number or not 1 / LARGEST_FEATURE_WEIGHT <= weight <= LARGEST_FEATURE_WEIGHT:
+            raise InvalidParameter(
+                f"feature_weight of {name!r} is {weight!r}; give a number above 0, from "
+                f"{1 / LARGEST_FEATURE_WEIGHT:g} to {LARGEST_FEATURE_WEIGHT:g}"
+            )
+    return [weights.get(column.name, 1.0) for column in columns for _ in column.feature_names]
 
 
 def encode_arrays(encoder: Encoder, arrays: list[Array]) -> Float32:

@@ -38,6 +38,7 @@ class KMeans:
         tol: of the move of the centroids, relative to the variance.
         standardize: divide each column by its standard deviation, in the exported graph too.
         distance: "euclidean" or "cosine".
+        feature_weight: what each column weighs [d], as `fit` takes it.
         seeding: "all", "sample" or "auto": the rows from which the first centroids come.
         sample_rows: rows of that sample.
         passes: iterations over all rows after a sample, for an approximate fit.
@@ -71,6 +72,7 @@ class KMeans:
         tol: float = 1e-4,
         standardize: bool = False,
         distance: Distance = "euclidean",
+        feature_weight: ArrayLike | None = None,
         seeding: Literal["auto"] | Seeding = "auto",
         sample_rows: int | None = None,
         passes: int | None = None,
@@ -84,6 +86,7 @@ class KMeans:
         self.tol = tol
         self.standardize = standardize
         self.distance = distance
+        self.feature_weight = feature_weight
         self.seeding = seeding
         self.sample_rows = sample_rows
         self.passes = passes

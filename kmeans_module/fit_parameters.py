@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .errors import InvalidParameter
 from .initialization import INITIALIZATIONS
 from .model_space import DISTANCES, Distance
 from .row_sample import SEEDINGS, Seeding, default_sample_rows
-from .validation import check_choice, check_whole
+from .validation import check_choice, check_feature_weight, check_whole
 
 #: Up to so many rows, ten starts are quick enough to be the rule; a larger sample has three.
 _ROWS_OF_TEN_STARTS: Final = 100_000
@@ -34,6 +35,7 @@ class FitParameters:
             of them is the start, or None for given centroids.
         sample_rows: how many rows that sample has; None without one.
         passes: iterations over all rows after it at most; None where ``max_iter`` says it.
+        feature_weight: what each column weighs, d of them; None where each weighs 1.
     """
 
     n_clusters: int
@@ -47,6 +49,7 @@ class FitParameters:
     seeding: Seeding | None = "all"
     sample_rows: int | None = None
     passes: int | None = None
+    feature_weight: tuple[float, ...] | None = None
 
     @property
     def starts_over_all_rows(self) -> int:
@@ -75,6 +78,7 @@ class FitParameters:
         seeding: str,
         sample_rows: int | None,
         passes: int | None,
+        feature_weight: ArrayLike | None,
         is_streamed: bool,
     ) -> "FitParameters":
         """Those that `fit` is given for rows of this shape. Raises InvalidParameter."""
@@ -101,6 +105,7 @@ class FitParameters:
             seeding=chosen,
             sample_rows=sample_rows,
             passes=None if passes is None else check_whole("passes", passes, 1),
+            feature_weight=check_feature_weight(feature_weight, d),
         )
 
 

@@ -53,7 +53,12 @@ class FitRows:
         parameters: FitParameters,
     ) -> "FitRows":
         """Bring raw rows into the model's space. The errors are those of `fit`."""
-        k, standardize = parameters.n_clusters, parameters.standardize
+        k, given = parameters.n_clusters, parameters.feature_weight
+        space_options: dict[str, Any] = {
+            "standardize": parameters.standardize,
+            "distance": parameters.distance,
+            "feature_weight": None if given is None else np.array(given),
+        }
         rows: WeightedRows | SourceRows
         if isinstance(table, RowSource):
             if sample_weight is not None:
@@ -61,11 +66,11 @@ class FitRows:
                     "sample_weight is given beside a source, which has weights of its own; give "
                     "them to the source"
                 )
-            rows = SourceRows.enter(table, standardize=standardize, distance=parameters.distance)
+            rows = SourceRows.enter(table, **space_options)
             check_distinct(table, rows.space.to_model, table.weights, k)
             return cls(table, table.weights, rows.space, rows, parameters)
         weights = check_weights(sample_weight, len(table))
-        space = enter(table, weights, standardize=standardize, distance=parameters.distance)
+        space = enter(table, weights, **space_options)
         check_distinct(table, space.to_model, weights, k)
         rows = weigh(space.rows, weights, space.largest)
         return cls(table, weights, space, rows, parameters)

@@ -3,8 +3,9 @@
 ``z = (x - shift) / scale``. The shift is a number amid each column, so that float32 keeps its
 digits for data far from the origin: the mean, which is that of a sample unless columns are
 standardised; or where rows far out pull it away from nearly all others, the nearest number amid
-those. The scale is 1, or each column's standard deviation. Distances and inertia are of this space,
-and the exported graph maps into it, so that a caller never has to.
+those. The scale is 1, or each column's standard deviation, divided by the column's weight if there
+are weights: a column of weight 2 counts as if it were twice as far. Distances and inertia are of
+this space, and the exported graph maps into it, so that a caller never has to.
 
 For cosine distance the space is the unit sphere, ``z / |z|``, and the shift is 0 unless columns
 are standardised: the angle is that at the origin. The Euclidean distance of two rows there is the
@@ -37,7 +38,7 @@ class ModelSpace:
 
     Attributes:
         shift: float32 [d], in raw units.
-        scale: float32 [d], in raw units; 1 for a constant column.
+        scale: float32 [d], in raw units; of a constant column 1, over its weight.
         mean: float64 [d], of the rows in the model's space; 0 where that is where they were shifted
             to.
         largest: float64 [d], at least every magnitude in the model's space of a row of positive
@@ -97,6 +98,7 @@ def enter(
     *,
     standardize: bool,
     distance: Distance = "euclidean",
+    feature_weight: Float64 | None = None,
 ) -> PlacedPoints:
     """Bring raw points [n, d] into the model's space, in blocks.
 
@@ -110,6 +112,7 @@ def enter(
         has_zero_weight=not sample_weight.all(),
         standardize=standardize,
         distance=distance,
+        feature_weight=feature_weight,
     )
     rows, parts = space.place(points), vars(space)
     if distance == "cosine":
@@ -125,11 +128,12 @@ def find_space(
     has_zero_weight: bool,
     standardize: bool,
     distance: Distance,
+    feature_weight: Float64 | None = None,
 ) -> ModelSpace:
     """The model's space of raw points [n, d]; without the mean of directions, `mean_direction`.
 
     The shift and the scale are those of the rows of positive weight, of which ``sample`` [m, d] are
-    those that `sample_rows` gives.
+    those that `sample_rows` gives. ``feature_weight`` is float64 [d], or None where each is 1.
 
     Raises:
         NonFinitePoint: a row with NaN or infinity.
@@ -137,9 +141,14 @@ def find_space(
     """
     d, on_sphere = points.shape[1], distance == "cosine"
     zeros, ones = np.zeros(d), np.ones(d)
+    weight = ones if feature_weight is None else feature_weight
     if on_sphere and not standardize:
         check_finite(points)
-        return ModelSpace(zeros.astype(np.float32), ones.astype(np.float32), zeros, ones, distance)
+        scale = _as_float32(1 / weight, "spread")
+        if feature_weight is not None:
+            low, high = column_extent(points, sample_weight)
+            check_extent(np.maximum(high, -low), scale)
+        return ModelSpace(zeros.astype(np.float32), scale, zeros, ones, distance)
     extent = column_extent(points, sample_weight)
     low, high = extent
     if not (np.isfinite(low) & np.isfinite(high)).all() or has_zero_weight:
@@ -147,12 +156,13 @@ def find_space(
         check_finite(points)
     sample = np.sort(sample, axis=0).astype(np.float64)
     center = sample.mean(axis=0)
-    scale = np.ones(d, np.float32)
+    scale = _as_float32(1 / weight, "spread")
     if standardize:
         found = column_moments(points, sample_weight, extent, sample[len(sample) // 2])
         center = found.mean
         variance = np.where(high > low, found.variance, 0)
-        scale = _as_float32(np.where(variance > 0, np.sqrt(variance), 1), "spread")
+        deviation = np.where(variance > 0, np.sqrt(variance), 1)
+        scale = _as_float32(deviation / weight, "spread")
     if not on_sphere:
         # Distances are the same about any number, and float32 keeps the most digits amid the rows.
         outside = int(_OUTSIDE * (len(sample) - 1))

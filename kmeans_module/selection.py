@@ -35,7 +35,13 @@ from .metrics import (
 )
 from .model_space import DISTANCES, Distance, ModelSpace, enter, unit_rows
 from .rows import place_rows
-from .validation import check_choice, check_distinct, check_points, check_whole
+from .validation import (
+    check_choice,
+    check_distinct,
+    check_feature_weight,
+    check_points,
+    check_whole,
+)
 from .weighted_rows import WeightedRows, weigh
 
 #: A k stands out when its silhouette is so far above that of noise, also in standard deviations of
@@ -219,6 +225,7 @@ def select_k(
     tol: float = 1e-4,
     standardize: bool = False,
     distance: Distance = "euclidean",
+    feature_weight: ArrayLike | None = None,
     resamples: int = 10,
     seed: int = 0,
     measured: Sequence[MeasuredK] = (),
@@ -237,7 +244,7 @@ def select_k(
         k_min, k_max: the least k, 2 or more, and the greatest.
         n_init: starts of each fit of all rows and of halves of them, beside those that are merged
             and that from the k before.
-        max_iter, tol, standardize, distance, seed: as `fit` takes them.
+        max_iter, tol, standardize, distance, feature_weight, seed: as `fit` takes them.
         resamples: halves of the rows that are clustered to measure the stability, 2 at least.
         measured: what an earlier call of the same arguments gave to ``on_measured`` before it was
             stopped; the result is the same to the bit as if it had not been.
@@ -262,7 +269,14 @@ def select_k(
     seed = check_whole("seed", seed, 0)
     weight = np.ones(len(array), np.float32)
     distance = check_choice("distance", distance, DISTANCES)
-    space = enter(array, weight, standardize=standardize, distance=distance)
+    weights = check_feature_weight(feature_weight, array.shape[1])
+    space = enter(
+        array,
+        weight,
+        standardize=standardize,
+        distance=distance,
+        feature_weight=None if weights is None else np.array(weights),
+    )
     check_distinct(array, space.to_model, weight, k_max)
 
     sweep = _Sweep(array, space, tol, k_max, n_init, max_iter, resamples, seed)

@@ -64,7 +64,14 @@ class SourceRows(RowTotals):
     space: ModelSpace
 
     @classmethod
-    def enter(cls, source: RowSource, *, standardize: bool, distance: Distance) -> "SourceRows":
+    def enter(
+        cls,
+        source: RowSource,
+        *,
+        standardize: bool,
+        distance: Distance,
+        feature_weight: Float64 | None = None,
+    ) -> "SourceRows":
         """Find what a fit must know of all rows, by two to five passes over them.
 
         Raises:
@@ -81,6 +88,7 @@ class SourceRows(RowTotals):
             has_zero_weight=weights.least == 0,
             standardize=standardize,
             distance=distance,
+            feature_weight=feature_weight,
         )
         if distance == "cosine":
             mean = mean_direction(_Directions(source, space), source.weights)

@@ -91,6 +91,7 @@ def fit(
     sample_weight: ArrayLike | None = None,
     standardize: bool = False,
     distance: Distance = "euclidean",
+    feature_weight: ArrayLike | None = None,
     seed: int | None = None,
     random_state: int | None = None,
     engine: str = "auto",
@@ -125,6 +126,9 @@ def fit(
             brought to length 1 in the exported graph too, after they are standardised if they are;
             the squared distances that the inertia sums are then 2 - 2 cos. Of an array it holds one
             copy of the points in float32.
+        feature_weight: one positive number a column [d], 1 each when not given: the distance takes
+            the column times its weight, after it is standardised if it is, in the exported graph
+            too. A weight of 2 counts as much as four such columns.
         seed: every random choice comes from it; the same seed gives the same bits. None is 0.
         random_state: scikit-learn's name for ``seed``; give one of the two.
         engine: "auto" chooses by the size of the problem (`engines.choice`); or one of
@@ -174,6 +178,7 @@ def fit(
         seeding=seeding,
         sample_rows=sample_rows,
         passes=passes,
+        feature_weight=feature_weight,
         is_streamed=is_streamed,
     )
     if on_iteration is not None and not callable(on_iteration):

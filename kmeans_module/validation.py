@@ -27,6 +27,9 @@ Choice = TypeVar("Choice", bound=str)
 FARTHEST: Final = 1e17
 _NARROWEST: Final = 1e-14
 
+#: The weights of features are between this and its inverse, so that float32 holds what they scale.
+LARGEST_FEATURE_WEIGHT: Final = 1e9
+
 NO_WEIGHT: Final = "sample_weight is 0 for every row; give at least one row a weight"
 
 
@@ -131,6 +134,24 @@ def check_weight_values(given: Array, first: int = 0) -> Float32:
             "multiply all weights by a constant"
         )
     return weights
+
+
+def check_feature_weight(given: ArrayLike | None, d: int) -> tuple[float, ...] | None:
+    """What each of d columns weighs, or None where each weighs 1. Raises InvalidParameter."""
+    if given is None:
+        return None
+    weights = check_numbers(
+        "feature_weight", given, (d,), f"one number a column, shape ({d},)", InvalidParameter
+    ).astype(np.float64)
+    wrong = ~((weights >= 1 / LARGEST_FEATURE_WEIGHT) & (weights <= LARGEST_FEATURE_WEIGHT))
+    if wrong.any():
+        column = int(np.argmax(wrong))
+        raise InvalidParameter(
+            f"feature_weight of column {column} is {weights[column]:g}; give a number above 0, "
+            f"from {1 / LARGEST_FEATURE_WEIGHT:g} to {LARGEST_FEATURE_WEIGHT:g}; to give a column "
+            "no weight, leave it out"
+        )
+    return tuple(weights.tolist())
 
 
 def check_distinct(
