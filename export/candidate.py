@@ -131,7 +131,7 @@ def write_version(
     if not sample_rows:
         spread = max(card.distance_quantiles.get("0.5", 0.0), 1e-6) / card.n_features**0.5
         points, columns = draw_around_centroids(module, spread)
-    columns = columns if over_columns else None
+    asked = columns if over_columns else None
 
     def answer(signature: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         tensors = {name: tf.constant(inputs[name]) for name in inputs}
@@ -143,10 +143,8 @@ def write_version(
 
     try:
         write_saved_model(directory, module, card.feature_names)
-        warmup.write(directory, points, model=card.model, columns=columns)
-        requests = golden_requests.choose(
-            points, card.n_clusters, answer, seed=seed, columns=columns
-        )
+        warmup.write(directory, points, model=card.model, columns=asked)
+        requests = golden_requests.choose(points, card.n_clusters, answer, seed=seed, columns=asked)
         golden_requests.write(directory, requests)
         if sample_rows:
             write_sample(directory, points, seed=seed, columns=columns)

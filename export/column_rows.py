@@ -56,6 +56,17 @@ class ColumnRows:
             }
         )
 
+    def find_missing(self) -> NDArray[np.bool_]:
+        """Of each row, whether every value is missing."""
+        missing = np.stack([_is_missing(array) for array in self.tensors.values()])
+        return np.asarray(missing.all(axis=0))
+
+
+def _is_missing(array: Array) -> NDArray[np.bool_]:
+    if array.dtype.kind == "S":
+        return np.asarray(array == b"")
+    return np.asarray(np.isnan(array).all(axis=tuple(range(1, array.ndim))))
+
 
 def _missing(array: Array) -> Any:
     return b"" if array.dtype.kind == "S" else np.nan

@@ -9,7 +9,7 @@ The rows are such that their two nearest distances differ by 1e-4 relative or mo
 rounding of another machine moves a row to another cluster.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -159,8 +159,10 @@ def _requests_of_columns(
     most_wide = max(1, _MOST_RECORDED_DISTANCES // n_clusters)
     batches = [rows.take(slice(0)), rows.take(slice(1)), rows]
     batches.append(rows.take(slice(2)).with_missing_values())
+    # The missing values are in the last row.
+    few = slice(-most_wide, None)
     return [
-        (name, dict((batch.take(slice(most_wide)) if name == TRANSFORM_COLUMNS else batch).tensors))
+        (name, dict((batch.take(few) if name == TRANSFORM_COLUMNS else batch).tensors))
         for number, batch in enumerate(batches)
         if len(batch) or not number
         for name in COLUMN_SIGNATURES
@@ -180,8 +182,12 @@ def _spread(n_clusters: int, most: int) -> NDArray[np.int32]:
     return np.linspace(0, n_clusters - 1, most).astype(np.int32)
 
 
-def find_missing(requests: Sequence[GoldenRequest], n_clusters: int) -> list[str]:
+def find_missing(
+    requests: Sequence[GoldenRequest], n_clusters: int, over_columns: Collection[str] = ()
+) -> list[str]:
     """The kinds of golden requests that a new version lacks, in one line; empty when none.
+
+    ``over_columns`` are its signatures that take columns by name.
 
     A model whose centroids are all alike has only rows between two centroids, which are never
     asked: it needs no row. Outliers are never needed, as float32 does not always hold them.
@@ -202,6 +208,14 @@ def find_missing(requests: Sequence[GoldenRequest], n_clusters: int) -> list[str
             found.append(f"{signature} of a row with NaN or infinity")
     if has_clear_rows and not any(r.signature == FIT_STEP for r in requests):
         found.append(FIT_STEP)
+    for signature in over_columns:
+        tables = [ColumnRows(r.inputs) for r in requests if r.signature == signature]
+        if not any(len(table) == 0 for table in tables):
+            found.append(f"{signature} of no row")
+        if has_clear_rows and not any(len(table) == 1 for table in tables):
+            found.append(f"{signature} of one row")
+        if not any(table.find_missing().any() for table in tables):
+            found.append(f"{signature} of a row in which every value is missing")
     return [f"the golden requests lack {', '.join(found)}"] if found else []
 
 

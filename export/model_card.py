@@ -50,6 +50,10 @@ _MEND: Final = "take the card as it was exported, or export the model again"
 #: Of more clusters than these a card has the sizes alone, as ``cluster_sizes``.
 MOST_PROFILES: Final = 4096
 
+#: Of a category, so many values are shown in a line, and so much of each.
+_SHOWN_VALUES: Final = 8
+_SHOWN_LENGTH: Final = 40
+
 #: The quantiles of distances that a card holds, by the name they have in it.
 QUANTILES: Final[Mapping[str, float]] = {
     name: float(name) for name in ("0", "0.25", "0.5", "0.75", "0.95", "1")
@@ -170,6 +174,25 @@ class CardColumn:
                 return VectorColumn(self.name, self.width)
         raise _Mismatch(f"kind is {self.kind!r}, and is number, category or vector")
 
+    def describe(self) -> str:
+        """What it holds and what becomes of a missing value, for a line; some of many values."""
+        match self.kind:
+            case "category":
+                shown = [value if value.isprintable() else repr(value) for value in self.values]
+                some = ", ".join(value[:_SHOWN_LENGTH] for value in shown[:_SHOWN_VALUES])
+                more = len(shown) - _SHOWN_VALUES
+                rest = f" and {more:,} more" if more > 0 else ""
+                fate = "has a feature of its own" if self.has_unknown else "is 0 in all"
+                return (
+                    f"category of {len(shown):,} values ({some}{rest}); another or a missing one "
+                    f"{fate}"
+                )
+            case "vector":
+                return f"vector of {self.width:,} numbers; a missing one makes a bad row"
+        if self.fill is None:
+            return "number; a missing one makes a bad row"
+        return f"number; a missing one becomes {self.fill:.6g}"
+
 
 @dataclass(frozen=True)
 class CardEncoder:
@@ -234,6 +257,17 @@ class ModelCard:
     def columns(self) -> tuple[Column, ...]:
         """The columns that the model takes by name; none without an encoder."""
         return tuple(each.column() for each in self.encoder.columns) if self.encoder else ()
+
+    @property
+    def are_shares(self) -> tuple[bool, ...]:
+        """Of each feature, whether its mean is a share of rows: those with a category's value."""
+        if self.encoder is None or self.encoder.maps:
+            return (False,) * self.n_features
+        return tuple(
+            isinstance(column, CategoryColumn)
+            for column in self.columns
+            for _ in column.feature_names
+        )
 
     @property
     def column_signatures(self) -> dict[str, SignatureContract]:

@@ -355,7 +355,8 @@ def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOpti
     )
     # Only a new version must have every kind: `validate` takes older ones too.
     card = ModelCard.read(version)
-    refuse_for(golden_requests.find_missing(golden_requests.read(version), card.n_clusters), name)
+    asked = golden_requests.read(version)
+    refuse_for(golden_requests.find_missing(asked, card.n_clusters, card.column_signatures), name)
     if comparison is None:
         return []
     if isinstance(comparison, NotCompared):

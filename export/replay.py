@@ -17,7 +17,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from export.wire import serving_pb2
-from kmeans_module.column_training import encode_arrays
 from kmeans_module.contract import (
     ASSIGN,
     ASSIGN_COLUMNS,
@@ -30,14 +29,10 @@ from kmeans_module.contract import (
     SIGNATURES,
     TensorContract,
 )
-from kmeans_module.encoder import Encoder
-from kmeans_module.raw_columns import read_columns
 
-from . import comparison, golden_requests, sample_rows, warmup
-from .array_files import InvalidArray, read_npy
-from .column_rows import ColumnRows
+from . import common_rows, comparison, golden_requests, warmup
+from .common_rows import CommonRows, NoRowsTravel
 from .errors import InvalidCandidate
-from .feature_names import shorten_names
 from .golden_requests import GoldenRequest
 from .model_card import ModelCard
 
@@ -66,13 +61,12 @@ def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[st
     ``{"not_compared": why}`` where rows were left out of both on purpose.
     """
     try:
-        mine, theirs = ModelCard.read(directory), ModelCard.read(live)
-        if mine.column_signatures or theirs.column_signatures:
-            compared = _compare_columns(directory, mine, live, theirs, holdout)
-        else:
-            compared = _compare_points(directory, mine, live, theirs, holdout)
-    except _NoRows as error:
-        return {"not_compared": str(error)}
+        compared = _compare(directory, live, holdout)
+    except NoRowsTravel:
+        return {
+            "not_compared": "inertia, kept rows and shares were not compared with version "
+            f"{int(live.name)}: no rows travel with either; give some by --holdout"
+        }
     except InvalidCandidate as error:
         return {"incomparable": str(error)}
     # As with the findings: a live version that is broken makes the loader raise anything.
@@ -84,110 +78,38 @@ def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[st
     return {"comparison": asdict(compared)}
 
 
-class _NoRows(InvalidCandidate):
-    """Neither version has rows to compare them on, and none should."""
-
-
-def _rows_beside(directory: Path, mine: ModelCard, live: Path, theirs: ModelCard) -> Path:
-    """The version that has the rows to compare both on: the new one, or where they were left out
-    of it the live one. Raises _NoRows."""
-    if not sample_rows.are_left_out(mine):
-        return directory
-    if not sample_rows.are_left_out(theirs):
-        return live
-    raise _NoRows(
-        f"inertia, kept rows and shares were not compared with version {int(live.name)}: no rows "
-        "travel with either; give some by --holdout"
-    )
-
-
-def _compare_points(
-    directory: Path, mine: ModelCard, live: Path, theirs: ModelCard, holdout: Path | None
-) -> comparison.Comparison | None:
-    if mine.feature_names != theirs.feature_names:
+def _compare(directory: Path, live: Path, holdout: Path | None) -> comparison.Comparison | None:
+    mine, theirs = ModelCard.read(directory), ModelCard.read(live)
+    if difference := common_rows.find_difference(theirs, mine):
+        raise InvalidCandidate(f"it {difference[1]}, and version {int(live.name)} {difference[0]}")
+    if theirs.encoder is not None and mine.encoder is None:
         raise InvalidCandidate(
-            f"it takes the columns {shorten_names(mine.feature_names)}, and "
-            f"version {int(live.name)} takes {shorten_names(theirs.feature_names)}"
+            f"it takes no columns by name, and version {int(live.name)} does: who sends it a table "
+            "would be refused"
         )
     if holdout is None:
-        rows = sample_rows.read(_rows_beside(directory, mine, live, theirs))
+        given = common_rows.read_rows(live, theirs, directory, mine)
     else:
-        rows = _holdout(holdout, mine)
+        given = common_rows.read_holdout(holdout, mine)
+    rows = CommonRows.of(theirs, mine, given)
     return comparison.compare(
-        theirs.to_model_space(rows),
-        answer_rows(live, rows, theirs),
-        answer_rows(directory, rows, theirs),
+        theirs.to_model_space(rows.before),
+        answer_rows(live, rows.before, theirs),
+        answer_rows(directory, rows.after, theirs, rows.align),
         int(live.name),
     )
 
 
-def _compare_columns(
-    directory: Path, mine: ModelCard, live: Path, theirs: ModelCard, holdout: Path | None
-) -> comparison.Comparison | None:
-    """Both encode the same rows for themselves; the live version's features are what counts.
+def answer_rows(
+    directory: Path,
+    rows: Array,
+    measure: ModelCard,
+    align: Callable[[Array], Array] = np.asarray,
+) -> comparison.Answers:
+    """What a version says of its points [n, d], in raw units.
 
-    A feature that the candidate lacks, of a category's value that it has not seen, is 0 in its
-    centroids.
-    """
-    for card in (mine, theirs):
-        if card.encoder is None or card.encoder.maps:
-            raise InvalidCandidate(
-                "one of the two makes its points by a map of its own, or takes no columns by name"
-            )
-    sorts = [{(each.name, each.tensor) for each in card.columns} for card in (mine, theirs)]
-    if sorts[0] != sorts[1]:
-        raise InvalidCandidate(
-            f"it takes the columns {', '.join(each.name for each in mine.columns)}, and version "
-            f"{int(live.name)} takes {', '.join(each.name for each in theirs.columns)}"
-        )
-    place = holdout or _rows_beside(directory, mine, live, theirs)
-    rows = sample_rows.read_columns(place, mine.columns)
-    points = encode_arrays(Encoder(theirs.columns), read_columns(theirs.columns, rows.tensors))
-    places = {name: place for place, name in enumerate(mine.feature_names)}
-    found = np.array([places.get(name, -1) for name in theirs.feature_names])
-    before, centroids = _answer_columns(live, rows)
-    after, others = _answer_columns(directory, rows)
-    aligned = np.where(found >= 0, others[:, found], 0)
-    return comparison.compare(
-        theirs.to_model_space(points),
-        comparison.Answers(before, theirs.to_model_space(centroids)),
-        comparison.Answers(after, theirs.to_model_space(aligned)),
-        int(live.name),
-    )
-
-
-def _answer_columns(directory: Path, rows: ColumnRows) -> tuple[Array, Array]:
-    """The clusters of rows, and the centroids in the version's own features."""
-    model = tf.saved_model.load(str(directory))
-    blocks = [
-        model.signatures[ASSIGN_COLUMNS](
-            **{name: tf.constant(array) for name, array in rows.take(block).tensors.items()}
-        )["cluster_index"]
-        for start in range(0, len(rows), _BLOCK_ROWS)
-        for block in [slice(start, start + _BLOCK_ROWS)]
-    ]
-    every = tf.range(ModelCard.read(directory).n_clusters, dtype=tf.int32)
-    centroids = model.signatures[DECODE](cluster_index=every)["centroid"].numpy()
-    return np.concatenate([np.zeros(0, np.int32), *blocks]), centroids
-
-
-def _holdout(path: Path, card: ModelCard) -> Array:
-    try:
-        rows = read_npy(path)
-    except (OSError, InvalidArray) as error:
-        raise InvalidCandidate(f"{path}: no rows can be read: {error}") from None
-    if rows.ndim != 2 or rows.shape[1] != card.n_features or rows.dtype.kind not in "fiu":
-        raise InvalidCandidate(
-            f"{path}: holds {rows.dtype} {rows.shape}, not rows of {card.n_features} features"
-        )
-    return np.asarray(rows, np.float32)
-
-
-def answer_rows(directory: Path, rows: Array, measure: ModelCard) -> comparison.Answers:
-    """What a version says of rows [n, d] in raw units.
-
-    Its centroids are given in the space of ``measure``, a card of the same features. Raises what
-    TensorFlow's loader raises for a version that is broken.
+    Its centroids are given in the space of ``measure``, a card of the features that ``align`` gives
+    of them. Raises what TensorFlow's loader raises for a version that is broken.
     """
     signatures = tf.saved_model.load(str(directory)).signatures
     every = tf.range(ModelCard.read(directory).n_clusters, dtype=tf.int32)
@@ -197,7 +119,7 @@ def answer_rows(directory: Path, rows: Array, measure: ModelCard) -> comparison.
     ]
     centroids = signatures[DECODE](cluster_index=every)["centroid"].numpy()
     return comparison.Answers(
-        np.concatenate([np.zeros(0, np.int32), *blocks]), measure.to_model_space(centroids)
+        np.concatenate([np.zeros(0, np.int32), *blocks]), measure.to_model_space(align(centroids))
     )
 
 

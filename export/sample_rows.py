@@ -54,10 +54,14 @@ def write(
     with path.open("wb") as file:
         np.save(file, points[rows].astype(np.float32), allow_pickle=False)
     if columns is not None:
-        sampled = columns.take(rows).tensors
-        arrays: dict[str, Any] = {_PREFIX + name: array for name, array in sampled.items()}
-        with (version_directory / COLUMNS_FILE).open("wb") as file:
-            np.savez_compressed(file, **arrays)
+        write_columns(version_directory / COLUMNS_FILE, columns.take(rows))
+
+
+def write_columns(path: Path, rows: ColumnRows) -> None:
+    """Write rows of columns into a file that ``read_columns`` reads. Raises OSError."""
+    arrays: dict[str, Any] = {_PREFIX + name: array for name, array in rows.tensors.items()}
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
 def draw(points: NDArray[Any], most: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -102,7 +106,9 @@ def read_columns(place: Path, columns: Sequence[Column]) -> ColumnRows:
     try:
         found = {key.removeprefix(_PREFIX): array for key, array in read_npz(path)}
     except FileNotFoundError:
-        raise InvalidCandidate(f"{path}: there are no rows to compare on") from None
+        raise InvalidCandidate(
+            f"{place}: no rows to compare on at {COLUMNS_FILE}; give some by --holdout"
+        ) from None
     except (OSError, InvalidArray) as error:
         raise InvalidCandidate(f"{path}: no rows can be read: {error}") from None
     try:

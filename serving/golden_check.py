@@ -18,7 +18,7 @@ from export.errors import InvalidCandidate
 from export.golden_requests import GoldenRequest
 from export.model_card import ModelCard
 from export.repository import existing_versions, version_directory
-from kmeans_module.contract import ASSIGN, FIT_STEP, SIGNATURES
+from kmeans_module.contract import ASSIGN, ASSIGN_COLUMNS, FIT_STEP, SIGNATURES
 
 from .clients.client import Client
 from .clients.grpc_client import GrpcClient
@@ -154,8 +154,14 @@ def find_difference(client: Client, requests: Sequence[GoldenRequest], version: 
 
 
 def _largest_request(requests: Sequence[GoldenRequest]) -> tuple[int, GoldenRequest]:
-    """The golden request, with its number, of ``assign`` with the most values."""
-    chosen = [each for each in enumerate(requests) if each[1].signature == ASSIGN]
+    """The golden request, with its number, with the most values: of ``assign_columns`` where the
+    model takes columns by name, whose answer also depends on what makes points of them.
+    """
+    of_points, of_columns = (
+        [each for each in enumerate(requests) if each[1].signature == signature]
+        for signature in (ASSIGN, ASSIGN_COLUMNS)
+    )
+    chosen = of_columns or of_points
     if not chosen:
         raise InvalidCandidate(f"there is no golden request for {ASSIGN}")
     return max(chosen, key=lambda each: sum(array.size for array in each[1].inputs.values()))

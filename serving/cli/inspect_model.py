@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from export.model_card import ModelCard
 
 _SHOWN_CLUSTERS: Final = 100
+_SHOWN_COLUMNS: Final = 40
 
 EXAMPLES: Final = examples(
     ("The versions of a model, and what the live one is", "tfkmeans inspect models/customers"),
@@ -56,7 +57,7 @@ def inspect_model(
                         "inputs": _tensors(signature.inputs, card),
                         "outputs": _tensors(signature.outputs, card),
                     }
-                    for name, signature in SIGNATURES.items()
+                    for name, signature in {**SIGNATURES, **card.column_signatures}.items()
                 },
                 "card": json_text.loads(card.to_json()),
             }
@@ -99,7 +100,7 @@ def _shape(tensor: TensorContract, card: "ModelCard") -> list[int | str]:
     # fit_step takes as many centroids as it is given; elsewhere k is the model's own.
     if "b" not in tensor.shape:
         sizes["k"] = card.n_clusters
-    return [sizes.get(letter, letter) for letter in tensor.shape]
+    return [int(each) if each.isdigit() else sizes.get(each, each) for each in tensor.shape]
 
 
 def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
@@ -110,7 +111,7 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
         [
             ("folder", str(directory)),
             ("created", f"{card.created}, TensorFlow {card.tensorflow_version}"),
-            ("columns", shorten_names(card.feature_names)),
+            ("columns" if card.encoder is None else "features", shorten_names(card.feature_names)),
             ("standardized", "yes, in the model" if card.standardize else "no"),
             ("distance", card.distance),
             ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
@@ -127,6 +128,7 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
             ("silhouette", "undefined" if silhouette is None else f"{silhouette:.4f}"),
         ],
     )
+    _show_columns(card)
     typer.echo("\n  cluster  rows  share  median distance")
     for cluster in card.clusters[:_SHOWN_CLUSTERS]:
         median = cluster.distance_quantiles.get("0.5")
@@ -139,8 +141,26 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
         taken = ", ".join(_describe(tensor, card) for tensor in signature.inputs)
         given = ", ".join(_describe(tensor, card) for tensor in signature.outputs)
         typer.echo(f"    {name}({taken}) -> {given}")
+    if card.column_signatures:
+        typer.echo(f"    {', '.join(card.column_signatures)}: the columns, by their names")
     for left_out, which in describe_left_out(card):
         typer.echo(f"    {left_out}: {which}")
+
+
+def _show_columns(card: "ModelCard") -> None:
+    """The columns that the model makes points of, where it does."""
+    if card.encoder is None:
+        return
+    columns = card.encoder.columns
+    names = [column.name for column in columns[:_SHOWN_COLUMNS]]
+    width = max(map(len, names))
+    typer.echo("\n  columns")
+    for name, column in zip(names, columns, strict=False):
+        typer.echo(f"    {name:<{width}}  {column.describe()}")
+    if (more := len(columns) - _SHOWN_COLUMNS) > 0:
+        typer.echo(f"    and {more:,} more; --json has them all")
+    for each in card.encoder.maps:
+        typer.echo(f"    then {each}: features, points and centroids are what comes of it")
 
 
 def _describe(tensor: TensorContract, card: "ModelCard") -> str:

@@ -119,6 +119,7 @@ def _facts(card: "ModelCard") -> list[tuple[str, str]]:
         ("clusters", str(card.n_clusters)),
         ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
         *([("weights", weights)] if (weights := card.data.weight_column) else []),
+        *([("columns", _describe_columns(card))] if card.encoder is not None else []),
         (
             "features",
             f"{card.n_features:,}: {shorten_names(card.feature_names)}",
@@ -129,6 +130,17 @@ def _facts(card: "ModelCard") -> list[tuple[str, str]]:
         ("iterations", f"{card.n_iter}, {'converged' if card.converged else 'not converged'}"),
         ("start", f"{parameters.init}, best of {parameters.n_init}, seed {parameters.seed}"),
     ]
+
+
+def _describe_columns(card: "ModelCard") -> str:
+    """The columns that the model makes features of, by their kinds."""
+    assert card.encoder is not None
+    plural = {"number": "numbers", "category": "categories", "vector": "vectors"}
+    named = [
+        (words, [each.name for each in card.encoder.columns if each.kind == kind])
+        for kind, words in plural.items()
+    ]
+    return "; ".join(f"{words}: {shorten_names(names)}" for words, names in named if names)
 
 
 def _notes(profile: "VersionProfile") -> list[str]:
@@ -144,6 +156,14 @@ def _notes(profile: "VersionProfile") -> list[str]:
             f"Sizes and distances are of all rows; silhouettes, differences and the plane are of "
             f"{measured:,} rows drawn from them."
         )
+    if any(card.are_shares):
+        notes.append(
+            "Of a value of a category, as in plan=free, the figures are shares of the rows that "
+            "have it."
+        )
+    if card.encoder is not None and card.encoder.maps:
+        maps = ", ".join(card.encoder.maps)
+        notes.append(f"The features are what the model makes of the columns by {maps}.")
     notes += [f"The publish gate was told to pass over: {line}" for line in card.forced]
     return notes
 

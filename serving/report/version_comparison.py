@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from export import sample_rows
+from export.common_rows import CommonRows, Rows, find_difference, read_rows
 from export.comparison import Answers, Comparison, compare, match_clusters
 from export.feature_names import shorten_names
 from export.model_card import ModelCard
@@ -16,7 +16,7 @@ from kmeans_module import UndefinedMeasure, adjusted_rand_index, silhouette
 from kmeans_module.contract import BAD_ROW
 
 from .errors import NotComparable
-from .version_profile import VersionProfile
+from .version_profile import VersionProfile, format_mean
 
 Array = NDArray[Any]
 
@@ -28,13 +28,14 @@ class VersionComparison:
     """Two versions, on rows that both answer.
 
     Attributes:
-        before, after: their profiles on these rows, each in its own space.
+        before, after: their profiles on these rows, each of its own points and in its own space.
         comparison: the figures of the publish gate, in the space of ``before``.
         match: for each cluster of ``after``, that of ``before``; -2 for one without.
         contingency: int64 [k before, k after], how many rows are of the one and of the other.
         adjusted_rand_index: how far they agree on pairs of rows.
         centroids_after: [k after, d], the centroids of ``after`` in the space of ``before``.
-        raw_centroids: those of ``before`` and of ``after`` in raw units.
+        raw_centroids: those of ``before`` and of ``after`` in raw units, of the features of
+            ``before``.
     """
 
     match_columns: ClassVar = ("before", "after", "rows before", "rows after", "moved most in")
@@ -50,39 +51,38 @@ class VersionComparison:
 
     @classmethod
     def measure(
-        cls, before: tuple[Path, str], after: tuple[Path, str], rows: Array | None = None
+        cls, before: tuple[Path, str], after: tuple[Path, str], rows: Rows | None = None
     ) -> "VersionComparison":
-        """Compare two versions, each by its directory and its name, on raw ``rows`` [n, d].
-
-        By default on the rows that ``after`` travels with.
+        """Compare two versions, each by its directory and its name, on rows as ``after`` takes
+        them; by default on those that ``after``, or else ``before``, travels with.
 
         Raises:
             NotComparable: they take other columns, or no row is answered by both.
             InvalidCandidate: a version lacks a part.
         """
         mine, theirs = ModelCard.read(before[0]), ModelCard.read(after[0])
-        if mine.feature_names != theirs.feature_names:
+        if difference := find_difference(mine, theirs):
             raise NotComparable(
-                f"{after[1]} takes the columns {shorten_names(theirs.feature_names)}, and "
-                f"{before[1]} takes {shorten_names(mine.feature_names)}: compare models of the "
-                "same columns"
+                f"{after[1]} {difference[1]}, and {before[1]} {difference[0]}: compare models of "
+                "the same columns"
             )
-        raw = sample_rows.read(after[0]) if rows is None else rows
-        one, other = answer_rows(before[0], raw, mine), answer_rows(after[0], raw, mine)
+        given = read_rows(before[0], mine, after[0], theirs) if rows is None else rows
+        raw = CommonRows.of(mine, theirs, given)
+        one = answer_rows(before[0], raw.before, mine)
+        other = answer_rows(after[0], raw.after, mine, raw.align)
         both = (one.cluster_index != BAD_ROW) & (other.cluster_index != BAD_ROW)
-        found = compare(mine.to_model_space(raw), one, other, int(before[0].name))
+        found = compare(mine.to_model_space(raw.before), one, other, int(before[0].name))
         if found is None:
             raise NotComparable(
                 f"{before[1]} and {after[1]}: there is no row that both answer; give others by "
                 "--rows"
             )
-        raw = raw[both]
         first, second = one.cluster_index[both], other.cluster_index[both]
         contingency = np.zeros((mine.n_clusters, theirs.n_clusters), np.int64)
         np.add.at(contingency, (first, second), 1)
         return cls(
-            before=VersionProfile.measure(before[0], before[1], raw),
-            after=VersionProfile.measure(after[0], after[1], raw),
+            before=VersionProfile.measure(before[0], before[1], raw.before[both]),
+            after=VersionProfile.measure(after[0], after[1], raw.after[both]),
             comparison=found,
             match=match_clusters(one.centroids, other.centroids),
             contingency=contingency,
@@ -95,6 +95,14 @@ class VersionComparison:
     def rows(self) -> int:
         """How many rows both answered."""
         return int(self.contingency.sum())
+
+    def features_of_one(self) -> tuple[list[str], list[str]]:
+        """The features of ``before`` that ``after`` lacks, and the other way."""
+        mine, theirs = (each.card.feature_names for each in (self.before, self.after))
+        return (
+            [name for name in mine if name not in set(theirs)],
+            [name for name in theirs if name not in set(mine)],
+        )
 
     def after_in_space_of_before(self) -> VersionProfile:
         """``after`` as it looks in the space of ``before``, to be drawn in the same plane."""
@@ -114,6 +122,7 @@ class VersionComparison:
         rows = self.before.rows
         labels = (self.before.cluster_index, self.after.cluster_index)
         cards = (self.before.card, self.after.card)
+        own = [shorten_names(names) for names in self.features_of_one()]
         inertias = (self.comparison.live_inertia, self.comparison.candidate_inertia)
         return [
             ["clusters", *(str(card.n_clusters) for card in cards)],
@@ -125,6 +134,7 @@ class VersionComparison:
                 f"silhouette, in the space of {self.before.name}",
                 *(_format_silhouette(rows, each) for each in labels),
             ],
+            *([["features of its own", *own]] if any(own) else []),
             ["made", *(card.created for card in cards)],
         ]
 
@@ -155,6 +165,7 @@ class VersionComparison:
         return {
             "rows": self.rows,
             "adjusted_rand_index": self.adjusted_rand_index,
+            "features_of_one": self.features_of_one(),
             "rows_kept": self.comparison.rows_kept,
             "share_change": self.comparison.share_change,
             "inertia_a_row": [self.comparison.live_inertia, self.comparison.candidate_inertia],
@@ -170,9 +181,12 @@ class VersionComparison:
         one, other = self.raw_centroids[0][cluster], self.raw_centroids[1][partner]
         moved = (other - one) / np.asarray(self.before.card.scale)
         order = np.argsort(-np.abs(moved), kind="stable")[:_MOST_FEATURES]
-        names = self.before.card.feature_names
+        names, shares = self.before.card.feature_names, self.before.card.are_shares
         return "; ".join(
-            f"{names[each]} {one[each]:.4g} → {other[each]:.4g}" for each in order if moved[each]
+            f"{names[each]} {format_mean(one[each], is_share=shares[each])} → "
+            f"{format_mean(other[each], is_share=shares[each])}"
+            for each in order
+            if moved[each]
         )
 
 

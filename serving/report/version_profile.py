@@ -24,13 +24,13 @@ MOST_FEATURES: Final = 4
 class Difference:
     """How the mean of a cluster differs from that of all rows in one feature.
 
-    ``mean`` and ``overall`` are in raw units; ``deviations`` is their difference in standard
-    deviations of the rows.
+    ``mean`` and ``overall`` are in raw units, as they are read: of a category's value, shares of
+    the rows. ``deviations`` is their difference in standard deviations of the rows.
     """
 
     feature: str
-    mean: float
-    overall: float
+    mean: str
+    overall: str
     deviations: float
 
 
@@ -106,18 +106,23 @@ class VersionProfile:
 
     def top_differences(self, cluster: int) -> Sequence[Difference]:
         """The features in which a cluster differs most, those that differ most first."""
-        deviations = self.deviations[cluster]
+        deviations, shares = self.deviations[cluster], self.card.are_shares
         order = np.argsort(-np.abs(deviations), kind="stable")[:MOST_FEATURES]
         return [
             Difference(
                 self.card.feature_names[feature],
-                float(self.means[cluster, feature]),
-                float(self.overall[feature]),
+                format_mean(self.means[cluster, feature], is_share=shares[feature]),
+                format_mean(self.overall[feature], is_share=shares[feature]),
                 float(deviations[feature]),
             )
             for feature in order
             if deviations[feature] != 0
         ]
+
+
+def format_mean(mean: float, *, is_share: bool) -> str:
+    """The mean of a feature as it is read: one that is a share of rows in percent."""
+    return f"{mean:.1%}" if is_share else f"{mean:.4g}"
 
 
 @dataclass(frozen=True)
