@@ -1,5 +1,6 @@
 """The application: its commands, and what becomes of an error."""
 
+import inspect
 import os
 import signal
 import sys
@@ -60,7 +61,6 @@ app: Final = typer.Typer(
     "3 it ran and the answer is no, 130 interrupted.",
     rich_markup_mode="rich",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -78,25 +78,34 @@ def _options(
     pass
 
 
-app.command("train", epilog=train.EXAMPLES)(train.train)
-app.command("select-k", epilog=select_k.EXAMPLES)(select_k.select_k)
-app.command("report", epilog=report.EXAMPLES)(report.report)
-app.command("compare", epilog=compare.EXAMPLES)(compare.compare)
-app.command("publish", epilog=publish.EXAMPLES)(publish.publish_candidate)
-app.command("versions", epilog=versions.EXAMPLES)(versions.list_versions)
-app.command("promote", epilog=promote.EXAMPLES)(promote.promote)
-app.command("canary", epilog=canary.EXAMPLES)(canary.canary)
-app.command("rollback", epilog=rollback.EXAMPLES)(rollback.rollback)
-app.command("prune", epilog=prune.EXAMPLES)(prune.prune)
-app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
-app.command("import-sklearn", epilog=import_sklearn.EXAMPLES)(import_sklearn.import_sklearn)
-app.command("serve", cls=ServeCommand, epilog=serve.EXAMPLES)(serve.serve)
-app.command("assign", epilog=assign.EXAMPLES)(assign.assign)
-app.command("batch-score", epilog=batch_score.EXAMPLES)(batch_score.batch_score)
-app.command("probe", epilog=probe.EXAMPLES)(probe.probe)
-app.command("monitor", epilog=monitor.EXAMPLES)(monitor.monitor)
-app.command("metadata", epilog=metadata.EXAMPLES)(metadata.metadata)
-app.command("inspect", epilog=inspect_model.EXAMPLES)(inspect_model.inspect_model)
+def _add(panel: str, name: str, module: Any, function: str, **options: Any) -> None:
+    """Add a command to a group of the help; a paragraph of its text is as wide as the terminal."""
+    command = getattr(module, function)
+    paragraphs = inspect.cleandoc(command.__doc__).split("\n\n")
+    text = "\n\n".join(" ".join(each.split()) for each in paragraphs)
+    add = app.command(name, help=text, epilog=module.EXAMPLES, rich_help_panel=panel, **options)
+    add(command)
+
+
+_add("Train and look", "train", train, "train")
+_add("Train and look", "select-k", select_k, "select_k")
+_add("Train and look", "report", report, "report")
+_add("Train and look", "compare", compare, "compare")
+_add("Train and look", "inspect", inspect_model, "inspect_model")
+_add("Train and look", "import-sklearn", import_sklearn, "import_sklearn")
+_add("Versions", "publish", publish, "publish_candidate")
+_add("Versions", "versions", versions, "list_versions")
+_add("Versions", "promote", promote, "promote")
+_add("Versions", "canary", canary, "canary")
+_add("Versions", "rollback", rollback, "rollback")
+_add("Versions", "prune", prune, "prune")
+_add("Versions", "verify", verify, "verify")
+_add("Serve and ask", "serve", serve, "serve", cls=ServeCommand)
+_add("Serve and ask", "assign", assign, "assign")
+_add("Serve and ask", "batch-score", batch_score, "batch_score")
+_add("Serve and ask", "probe", probe, "probe")
+_add("Serve and ask", "monitor", monitor, "monitor")
+_add("Serve and ask", "metadata", metadata, "metadata")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

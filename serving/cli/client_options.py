@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -60,6 +60,8 @@ ServedLabelOption = Annotated[
 @dataclass(frozen=True)
 class ConnectionOptions:
     """How every command with --server reaches it: the model's name there, headers, TLS."""
+
+    panel: ClassVar[str] = "Connection"
 
     name: Annotated[
         str | None,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import typer
 
@@ -30,8 +30,6 @@ FILES_HELP: Final = (
     "lines, TFRecord; CSV, JSON lines and TFRecord also as .gz; - is CSV on stdin."
 )
 
-_PANEL: Final = "Reading files of text"
-
 _MARKS: Final = {"tab": "\t", "\\t": "\t", "space": " "}
 
 
@@ -44,6 +42,8 @@ def _parse_mark(text: object) -> str:
 class FileOptions:
     """How files of text are written: what commands that read rows are told of them."""
 
+    panel: ClassVar[str] = "Reading files of text"
+
     delimiter: Annotated[
         str | None,
         typer.Option(
@@ -51,12 +51,11 @@ class FileOptions:
             metavar="X",
             help="What separates cells, also tab and space; by default a comma, in .tsv a tab, in "
             ".txt what the header has of , ; tab and |.",
-            rich_help_panel=_PANEL,
         ),
     ] = None
     decimal: Annotated[
         str,
-        typer.Option(metavar="X", help="What stands before the decimals.", rich_help_panel=_PANEL),
+        typer.Option(metavar="X", help="What stands before the decimals."),
     ] = "."
     thousands: Annotated[
         str | None,
@@ -64,7 +63,6 @@ class FileOptions:
             parser=_parse_mark,
             metavar="X",
             help="What stands between thousands, as in 1,000.",
-            rich_help_panel=_PANEL,
         ),
     ] = None
     no_header: Annotated[
@@ -72,7 +70,6 @@ class FileOptions:
         typer.Option(
             "--no-header",
             help="The first line is a row; columns are feature_0, feature_1, ...",
-            rich_help_panel=_PANEL,
         ),
     ] = False
     comment: Annotated[
@@ -80,7 +77,6 @@ class FileOptions:
         typer.Option(
             metavar="X",
             help="What begins a comment, to the end of its line, as #.",
-            rich_help_panel=_PANEL,
         ),
     ] = None
     skip_rows: Annotated[
@@ -89,7 +85,6 @@ class FileOptions:
             parser=integer(0),
             metavar="N",
             help="Lines above the header to pass over.",
-            rich_help_panel=_PANEL,
         ),
     ] = 0
     na_values: Annotated[
@@ -97,7 +92,6 @@ class FileOptions:
         typer.Option(
             metavar="A,B,...",
             help="Cells that are missing values too, besides NA, N/A, null, None, ?, - and others.",
-            rich_help_panel=_PANEL,
         ),
     ] = None
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -49,6 +49,8 @@ ServedAtOption = Annotated[
 @dataclass(frozen=True)
 class StepOptions:
     """How the servers are made to follow each step of a move."""
+
+    panel: ClassVar[str] = "Labels on servers"
 
     server: Annotated[
         str | None,

@@ -1,9 +1,12 @@
 """Options that go together as one parameter of a command: a dataclass, one field an option."""
 
+import copy
 import inspect
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from typer.models import OptionInfo
 
 
 def flat_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -11,7 +14,8 @@ def flat_options(command: Callable[..., None]) -> Callable[..., None]:
 
     A parameter ``connection: ConnectionOptions = ConnectionOptions(timeout=1.0)`` stands for the
     options ``--timeout``, ``--header`` and so on, with the defaults of that instance. The fields
-    are annotated as a command's parameters are, and their names are those of the options.
+    are annotated as a command's parameters are, and their names are those of the options. Where the
+    class has a ``panel``, the help lists them under that name.
     """
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, Any] = {}
@@ -26,7 +30,7 @@ def flat_options(command: Callable[..., None]) -> Callable[..., None]:
         flat += [
             parameter.replace(
                 name=field.name,
-                annotation=of_fields[field.name],
+                annotation=_in_panel(of_fields[field.name], getattr(kind, "panel", None)),
                 default=getattr(parameter.default, field.name),
             )
             for field in fields(kind)
@@ -41,3 +45,15 @@ def flat_options(command: Callable[..., None]) -> Callable[..., None]:
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in flat}
     run.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
     return run
+
+
+def _in_panel(annotation: Any, panel: str | None) -> Any:
+    """The annotation of an option, which the help lists under the panel unless it has one."""
+    if get_origin(annotation) is not Annotated:
+        return annotation
+    kind, *notes = get_args(annotation)
+    notes = [copy.copy(each) for each in notes]
+    for each in notes:
+        if isinstance(each, OptionInfo) and each.rich_help_panel is None:
+            each.rich_help_panel = panel
+    return Annotated[kind, *notes]

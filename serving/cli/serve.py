@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Final, Literal, NoReturn
+from typing import Annotated, ClassVar, Final, Literal, NoReturn
 
 import typer
 
@@ -24,16 +24,9 @@ from .exit_codes import DONE
 from .extras import needs_extra
 from .log_lines import log_to_stderr
 from .option_groups import flat_options
+from .serving_flags import describe_flags
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_json, progress
-
-EXAMPLES: Final = examples(
-    ("One model, by gRPC and REST", "tfkmeans serve models/customers --rest-api-port 8501"),
-    (
-        "The models and versions of a config file, on free ports",
-        "tfkmeans serve --model-config-file models/models.config --port auto --rest-api-port auto",
-    ),
-)
 
 Port = int | Literal["auto"]
 #: A request of a thousand rows makes thousands of lists, none of which is in a cycle.
@@ -50,15 +43,23 @@ def _port(option: str, text: str) -> Port:
 
 @dataclass(frozen=True)
 class ServerFlags:
-    """The flags of TensorFlow Serving, by the names that ``EmbeddedServer`` has for them."""
+    """The flags of TensorFlow Serving, by the names that ``EmbeddedServer`` has for them.
+
+    The table of options would cut the longer ones: `describe_flags` lists them below it.
+    """
 
     allow_version_labels_for_unavailable_models: Annotated[
         bool,
-        typer.Option(help="Let a new label name a version that is not loaded.", show_default="off"),
+        typer.Option(
+            hidden=True,
+            help="Let a new label name a version that is not loaded.",
+            show_default="off",
+        ),
     ] = False
     file_system_poll_wait_seconds: Annotated[
         float,
         typer.Option(
+            hidden=True,
             parser=amount(MAX_COUNT),
             metavar="X",
             help="Seconds between looks for new versions; 0 looks once.",
@@ -67,6 +68,7 @@ class ServerFlags:
     model_config_file_poll_wait_seconds: Annotated[
         float,
         typer.Option(
+            hidden=True,
             parser=amount(MAX_COUNT),
             metavar="X",
             help="Seconds between looks for a new config file; 0 looks once.",
@@ -75,6 +77,7 @@ class ServerFlags:
     max_num_load_retries: Annotated[
         int,
         typer.Option(
+            hidden=True,
             parser=integer(0, MAX_COUNT),
             metavar="N",
             help="How often a version that does not load is tried again.",
@@ -83,38 +86,49 @@ class ServerFlags:
     load_retry_interval_micros: Annotated[
         int,
         typer.Option(
-            parser=integer(0, MAX_LARGE), metavar="N", help="Microseconds between two tries."
+            hidden=True,
+            parser=integer(0, MAX_LARGE),
+            metavar="N",
+            help="Microseconds between two tries.",
         ),
     ] = 60_000_000
     enable_model_warmup: Annotated[
         bool,
         typer.Option(
-            help="Replay a version's warm-up requests before it serves.", show_default="on"
+            hidden=True,
+            help="Replay a version's warm-up requests before it serves.",
+            show_default="on",
         ),
     ] = True
     rest_api_timeout_in_ms: Annotated[
         int,
         typer.Option(
+            hidden=True,
             parser=integer(0, MAX_COUNT),
             metavar="N",
             help="Milliseconds after which a REST request is stopped; 0 is never.",
         ),
     ] = 30_000
     ssl_config_file: Annotated[
-        Path | None, typer.Option(help="SSLConfig as text: gRPC is then TLS.")
+        Path | None, typer.Option(hidden=True, help="SSLConfig as text: gRPC is then TLS.")
     ] = None
     monitoring_config_file: Annotated[
-        Path | None, typer.Option(help="MonitoringConfig as text: turns on the metrics.")
+        Path | None,
+        typer.Option(hidden=True, help="MonitoringConfig as text: turns on the metrics."),
     ] = None
     enable_grpc_healthcheck_service: Annotated[
         bool,
-        typer.Option(help="Answer health checks over gRPC: grpc.health.v1.", show_default="off"),
+        typer.Option(
+            hidden=True, help="Answer health checks over gRPC: grpc.health.v1.", show_default="off"
+        ),
     ] = False
 
 
 @dataclass(frozen=True)
 class LimitFlags:
     """The fields of ``ServerLimits``, which TensorFlow Serving does not have."""
+
+    panel: ClassVar[str] = "Limits"
 
     rest_api_max_connections: Annotated[
         int,
@@ -168,6 +182,21 @@ class LimitFlags:
             help="Characters of a reason or a name in the log.",
         ),
     ] = 1000
+
+
+EXAMPLES: Final = "\n\n".join(
+    [
+        examples(
+            ("One model, by gRPC and REST", "tfkmeans serve models/customers --rest-api-port 8501"),
+            (
+                "The models and versions of a config file, on free ports",
+                "tfkmeans serve --model-config-file models/models.config --port auto"
+                " --rest-api-port auto",
+            ),
+        ),
+        describe_flags(ServerFlags),
+    ]
+)
 
 
 @flat_options

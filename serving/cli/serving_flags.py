@@ -3,7 +3,8 @@
 A command line of TensorFlow Serving is refused for each flag that would be ignored.
 """
 
-from typing import Any, Final
+from dataclasses import fields
+from typing import Any, Final, get_args, get_type_hints
 
 from typer.core import TyperCommand
 
@@ -94,3 +95,18 @@ def _switch(argument: str, name: str, value: str) -> str:
         case "false" | "0":
             return f"--no-{name}"
     raise UserMistake(f"{argument} is neither true nor false")
+
+
+def describe_flags(flags: type[Any]) -> str:
+    """The options of a dataclass for the end of a help text: each, and below it what it does."""
+    lines = ["[bold]Flags of TensorFlow Serving[/bold]"]
+    hints = get_type_hints(flags, include_extras=True)
+    for field in fields(flags):
+        option, name = get_args(hints[field.name])[1], field.name.replace("_", "-")
+        if isinstance(field.default, bool):
+            shown, default = f"--{name} or --no-{name}", option.show_default
+        else:
+            shown, default = f"--{name} {option.metavar or 'FILE'}", field.default
+        ends = "" if default is None else f" \\[default: {default}]"
+        lines.append(f"  [bold]{shown}[/bold]\n\n    {option.help}{ends}")
+    return "\n\n".join(lines)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
@@ -39,6 +39,8 @@ FilesArgument = Annotated[list[Path], typer.Argument(metavar="FILE", help=FILES_
 @dataclass(frozen=True)
 class RowOptions:
     """Which columns are clustered, and in what space."""
+
+    panel: ClassVar[str] = "Rows"
 
     columns: Annotated[
         str | None,
@@ -147,6 +149,8 @@ def _offer_to_leave_out() -> Iterator[None]:
 @dataclass(frozen=True)
 class IterationOptions:
     """Where the iterations of a start begin and end."""
+
+    panel: ClassVar[str] = "Fit"
 
     seed: Annotated[
         int, typer.Option(parser=integer(0), metavar="N", help="Every random choice comes from it.")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -27,6 +27,8 @@ ServedVersionOption = Annotated[
 @dataclass(frozen=True)
 class VersionOptions:
     """A version by its number or by its label in models.config; by default the live one."""
+
+    panel: ClassVar[str] = "Version"
 
     version: Annotated[
         int | None,

@@ -57,9 +57,7 @@ def test_weights_of_one_change_no_bit(points: Float32, options: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("options", [{"standardize": True}, {"distance": "cosine"}])
-def test_a_source_and_an_array_give_the_same_bits(
-    points: Float32, options: dict[str, Any]
-) -> None:
+def test_a_source_and_an_array_give_the_same_bits(points: Float32, options: dict[str, Any]) -> None:
     array, source = (
         fit(rows, 4, seed=3, seeding="sample", sample_rows=100, feature_weight=WEIGHTS, **options)
         for rows in (points, RowSource.from_array(points))
