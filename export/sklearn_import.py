@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from kmeans_module import Encoder, KMeansModule
 from kmeans_module.contract import MOST_COLUMNS, signatures_left_out
+from kmeans_module.errors import InvalidColumns
 
 from .card_from_fit import describe_encoder
 from .column_rows import ColumnRows
@@ -23,7 +24,7 @@ from .drawn_rows import draw_around_centroids
 from .errors import UnsupportedEstimator
 from .feature_names import shorten_names
 from .model_card import ClusterProfile, ModelCard, Parameters, Silhouette, TrainingData
-from .sklearn_pipeline import SUPPORTED_STEPS, PipelineSteps, read_steps
+from .sklearn_pipeline import SUPPORTED_STEPS, PipelineSteps, flatten_steps, read_steps
 
 _SUPPORTED = f"KMeans or MiniBatchKMeans, alone or in a Pipeline after {SUPPORTED_STEPS}"
 
@@ -73,10 +74,14 @@ def from_sklearn(
             f"{origin}: {type(kmeans).__name__} is not fitted; call its fit first"
         ) from None
     sizes, inertia = _sizes_and_inertia(kmeans, origin)
-    width: int = getattr(estimator, "n_features_in_", None) or centers.shape[1]
-    names = _names(estimator, width, feature_names, origin)
-    steps = read_steps(before, names, origin)
-    module = _make_module(centers, steps, origin)
+    first = [*before, kmeans][0]
+    width: int = getattr(first, "n_features_in_", None) or centers.shape[1]
+    names = _names(first, width, feature_names, origin)
+    try:
+        steps = read_steps(before, names, origin)
+        module = _make_module(centers, steps, origin)
+    except InvalidColumns as error:
+        raise UnsupportedEstimator(f"{origin}: {error}") from None
     features = names if module.encoder is None else module.encoder.feature_names
     source = f"{origin} ({type(kmeans).__name__}, {_describe_version(pickled_by)})"
     card = _card(kmeans, sizes, inertia, features, module, model, source)
@@ -107,11 +112,8 @@ def _make_module(centers: NDArray[np.float64], steps: PipelineSteps, origin: str
 def _split_pipeline(estimator: Any) -> tuple[list[Any], Any]:
     """The steps before the k-means, and the k-means."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
-    from sklearn.pipeline import Pipeline
 
-    is_pipeline = isinstance(estimator, Pipeline)
-    steps = [step for _, step in estimator.steps] if is_pipeline else [estimator]
-    steps = [step for step in steps if step is not None and step != "passthrough"]
+    steps = flatten_steps(estimator)
     kinds = [type(step) for step in steps]
     if kinds[-1:] not in ([KMeans], [MiniBatchKMeans]):
         found = ", ".join(kind.__name__ for kind in kinds)

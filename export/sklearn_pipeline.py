@@ -6,6 +6,7 @@ category one feature a value, and what follows is linear or brings rows to lengt
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Final
 
 import numpy as np
@@ -115,12 +116,13 @@ def _read_step(reading: _Reading, step: Any, origin: str) -> None:
 
 
 def _read_scaler(scaler: Any, width: int, origin: str) -> _Scaling:
-    match type(scaler).__name__:
+    kind = type(scaler).__name__
+    if getattr(scaler, "clip", False):
+        raise UnsupportedEstimator(
+            f"{origin}: {kind} clips, which no linear map does; fit it without clip"
+        )
+    match kind:
         case "MinMaxScaler":
-            if scaler.clip:
-                raise UnsupportedEstimator(
-                    f"{origin}: MinMaxScaler clips, which no linear map does; fit it without clip"
-                )
             return _Scaling(np.asarray(scaler.scale_, float), np.asarray(scaler.min_, float))
         case "StandardScaler":
             center = scaler.mean_ if scaler.with_mean else None
@@ -142,10 +144,11 @@ def _read_imputer(reading: _Reading, imputer: Any, origin: str) -> None:
         )
     values = imputer.statistics_
     is_nan = isinstance(imputer.missing_values, float) and np.isnan(imputer.missing_values)
-    if not is_nan or imputer.add_indicator or any(is_missing(each) for each in values):
+    are_numbers = all(isinstance(each, Real) and not is_missing(each) for each in values)
+    if not is_nan or imputer.add_indicator or not are_numbers:
         raise UnsupportedEstimator(
             f"{origin}: SimpleImputer fills other values than NaN, marks what it fills, or has a "
-            "column without a value"
+            "column without a number"
         )
     reading.columns = [
         NumberColumn(column.name, float(value))
@@ -164,16 +167,15 @@ def _read_pca(pca: Any) -> LinearMap:
 
 def _read_column_transformer(transformer: Any, names: Sequence[str], origin: str) -> _Reading:
     """The columns that each part takes, side by side, and what it does to them."""
-    if transformer.transformer_weights:
-        raise UnsupportedEstimator(f"{origin}: ColumnTransformer has weights, which are not read")
+    weights = transformer.transformer_weights or {}
     columns: list[Column] = []
     scalings: list[_Scaling] = []
     for name, part, chosen in transformer.transformers_:
-        if part == "drop":
-            continue
         taken = _chosen_names(chosen, names)
+        if part == "drop" or not taken:
+            continue
         reading = _Reading([NumberColumn(each) for each in taken])
-        for step in _part_steps(part):
+        for step in flatten_steps(part):
             if type(step).__name__ == "OneHotEncoder":
                 _read_one_hot(reading, step, origin)
             else:
@@ -184,6 +186,7 @@ def _read_column_transformer(transformer: Any, names: Sequence[str], origin: str
                 "Normalizer; give these a place after it"
             )
         columns += reading.columns
+        reading.maps.append(_Scaling(np.full(reading.width, weights.get(name, 1.0)), np.zeros(1)))
         scalings.append(_join_scalings(reading))
     repeated = {each.name for each in columns if sum(each.name == o.name for o in columns) > 1}
     if repeated:
@@ -197,26 +200,27 @@ def _read_column_transformer(transformer: Any, names: Sequence[str], origin: str
     return _Reading(columns, [whole])
 
 
-def _part_steps(part: Any) -> list[Any]:
-    steps = [step for _, step in part.steps] if type(part).__name__ == "Pipeline" else [part]
-    # scikit-learn replaces "passthrough" by a FunctionTransformer that does nothing.
-    return [
-        step
-        for step in steps
-        if step is not None
-        and step != "passthrough"
-        and not (type(step).__name__ == "FunctionTransformer" and step.func is None)
-    ]
+def flatten_steps(part: Any) -> list[Any]:
+    """The steps of a Pipeline, and of Pipelines in it, without those that do nothing."""
+    if type(part).__name__ == "Pipeline":
+        return [each for _, step in part.steps for each in flatten_steps(step)]
+    # Of "passthrough", a ColumnTransformer makes a FunctionTransformer that has no function.
+    is_identity = type(part).__name__ == "FunctionTransformer" and part.func is None
+    return [] if is_identity or part in (None, "passthrough") else [part]
 
 
 def _chosen_names(chosen: Any, names: Sequence[str]) -> list[str]:
-    """The names of columns that are given by name, place, slice or mask."""
+    """The columns that are given by name, place, slice or mask."""
     if isinstance(chosen, str):
         return [chosen]
     if isinstance(chosen, slice):
-        return list(np.array(names, object)[chosen])
+        start, stop = chosen.start, chosen.stop
+        start = names.index(start) if isinstance(start, str) else start
+        # To a name, a slice has that name too.
+        stop = names.index(stop) + 1 if isinstance(stop, str) else stop
+        return list(names[start : stop : chosen.step])
     given = np.atleast_1d(np.asarray(chosen, object)).tolist()
-    if all(isinstance(each, bool | np.bool_) for each in given):
+    if given and all(isinstance(each, bool | np.bool_) for each in given):
         return [name for name, is_taken in zip(names, given, strict=True) if is_taken]
     return [each if isinstance(each, str) else names[int(each)] for each in given]
 

@@ -17,10 +17,12 @@ from sklearn.impute import SimpleImputer
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     MaxAbsScaler,
     MinMaxScaler,
     Normalizer,
     OneHotEncoder,
+    OrdinalEncoder,
     PolynomialFeatures,
     RobustScaler,
     StandardScaler,
@@ -146,6 +148,51 @@ def test_a_column_transformer_takes_its_columns_by_name(
     np.testing.assert_array_equal(answer["cluster_index"], pipeline.predict(test))
 
 
+NUMBERS = ("numbers", make_pipeline(SimpleImputer(), StandardScaler()), ["annual income"])
+
+
+@pytest.mark.parametrize(
+    ("parts", "options"),
+    [
+        ([NUMBERS, ("kinds", OneHotEncoder(drop="if_binary"), ["plan", "member"])], {}),
+        ([NUMBERS, ("kinds", OneHotEncoder(drop=["paid"]), ["plan"])], {}),
+        ([NUMBERS, ("kinds", OneHotEncoder(sparse_output=False), ["region", "share"])], {}),
+        ([NUMBERS, ("kinds", OneHotEncoder(handle_unknown="infrequent_if_exist"), ["plan"])], {}),
+        ([NUMBERS, ("kinds", OneHotEncoder(min_frequency=2), ["plan"])], {}),
+        (
+            [NUMBERS, ("kinds", OneHotEncoder(categories=[["z", "paid", "größer", "free"]]), [1])],
+            {},
+        ),
+        ([("kinds", make_pipeline(OneHotEncoder(), MaxAbsScaler()), ["plan"]), NUMBERS], {}),
+        ([("kinds", OneHotEncoder(), slice("plan", "region"))], {"remainder": SimpleImputer()}),
+        ([("none", StandardScaler(), []), NUMBERS, ("left", "drop", ["plan"])], {}),
+        ([("same", "passthrough", [3]), ("last", SimpleImputer(), [-1]), NUMBERS], {}),
+        ([("mask", SimpleImputer(), [True, False, False, True, False, False])], {}),
+        (
+            [NUMBERS, ("kinds", OneHotEncoder(), ["plan"])],
+            {"transformer_weights": {"numbers": 0.5, "kinds": 2.0}},
+        ),
+    ],
+)
+def test_parts_of_a_column_transformer_are_taken_as_they_were_fitted(
+    parts: list[Any], options: dict[str, Any]
+) -> None:
+    people = _people().drop(columns="unused")
+    people["member"] = people["age"] > 40
+    people["share"] = np.where(people["region"] == 1, 1.0, 2.5)
+    pipeline = make_pipeline(ColumnTransformer(parts, **options), KMEANS).fit(people[:200])
+    answer = _assign(from_sklearn(pipeline), people[200:])
+    np.testing.assert_array_equal(answer["cluster_index"], pipeline.predict(people[200:]))
+
+
+def test_pipelines_in_pipelines_and_steps_that_do_nothing_are_read_through() -> None:
+    people = _people()[["annual income", "age"]]
+    inner = make_pipeline(SimpleImputer(), "passthrough", make_pipeline(StandardScaler(), PCA(1)))
+    pipeline = make_pipeline("passthrough", FunctionTransformer(), inner, KMEANS).fit(people)
+    answer = _assign(from_sklearn(pipeline), people[["age", "annual income"]])
+    np.testing.assert_array_equal(answer["cluster_index"], pipeline.predict(people))
+
+
 def test_an_import_with_columns_is_published_and_asked_by_name(tmp_path: Path) -> None:
     people = _people()
     transformer = ColumnTransformer(
@@ -174,6 +221,8 @@ def test_names_that_contradict_the_fit_are_refused() -> None:
     [
         ([PolynomialFeatures()], "cannot import PolynomialFeatures; the steps before the k-means"),
         ([MinMaxScaler(clip=True)], "MinMaxScaler clips, which no linear map does"),
+        ([MaxAbsScaler(clip=True)], "MaxAbsScaler clips, which no linear map does"),
+        ([FunctionTransformer(np.log1p)], "cannot import FunctionTransformer"),
         ([StandardScaler(), SimpleImputer()], "SimpleImputer is not the first step"),
         ([SimpleImputer(add_indicator=True)], "SimpleImputer fills other values than NaN, marks"),
     ],
@@ -185,6 +234,35 @@ def test_steps_that_an_encoder_cannot_say_are_refused_by_name(
     train = train if isinstance(steps[0], SimpleImputer) else np.nan_to_num(train)
     pipeline = make_pipeline(*steps, KMEANS).fit(train)
     with pytest.raises(UnsupportedEstimator, match=re.escape(message)):
+        from_sklearn(pipeline)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        (OneHotEncoder(min_frequency=40), "OneHotEncoder joins infrequent categories"),
+        (OneHotEncoder(max_categories=2), "OneHotEncoder joins infrequent categories"),
+        (
+            make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()),
+            "SimpleImputer fills other values than NaN, marks what it fills, or has a column with",
+        ),
+        (OrdinalEncoder(), "cannot import OrdinalEncoder; the steps before the k-means may be"),
+    ],
+)
+def test_parts_that_an_encoder_cannot_say_are_refused_by_name(part: Any, message: str) -> None:
+    people = _people()[["plan", "age"]]
+    people.loc[:5, "plan"] = "rare"
+    transformer = ColumnTransformer([("kinds", part, ["plan"])], remainder="passthrough")
+    pipeline = make_pipeline(transformer, KMEANS).fit(people)
+    with pytest.raises(UnsupportedEstimator, match=re.escape(message)):
+        from_sklearn(pipeline)
+
+
+def test_categories_that_are_spelled_alike_are_refused_by_name() -> None:
+    frame = pd.DataFrame({"code": ["1", "1.0", "2", "2"], "x": np.arange(4.0)})
+    transformer = ColumnTransformer([("kinds", OneHotEncoder(), ["code"])], remainder="passthrough")
+    pipeline = make_pipeline(transformer, KMeans(2, n_init=1)).fit(frame)
+    with pytest.raises(UnsupportedEstimator, match="two features are named 'code=1'; rename a col"):
         from_sklearn(pipeline)
 
 
