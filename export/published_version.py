@@ -9,12 +9,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kmeans_module.array_input import read_features
-from kmeans_module.contract import SIGNATURES
+from kmeans_module.contract import SIGNATURES, column_input
 from kmeans_module.errors import InvalidPoints, NoArray
 from kmeans_module.quiet_import import import_tensorflow
-from kmeans_module.raw_columns import is_table
+from kmeans_module.raw_columns import is_table, read_columns
 
-from .column_rows import ColumnRows
 from .errors import InvalidCandidate, VersionNotFound
 from .model_card import ModelCard
 from .results import Assignment, Centroids, Distances, Score
@@ -97,9 +96,18 @@ class PublishedVersion:
         """The answer to points, or to a table where the model takes columns by name."""
         if self.card.encoder is None or not is_table(points):
             return self._answer(result, result.signature, points=self._rows(points))
-        signature = f"{result.signature}_columns"
-        columns = ColumnRows.read(self.card.columns, points)
-        return self._answer(result, signature, **columns.tensors)
+        columns = self.card.columns
+        arrays = read_columns(columns, points)
+        if self.card.column_signatures:
+            inputs = {column_input(place): array for place, array in enumerate(arrays)}
+            return self._answer(result, f"{result.signature}_columns", **inputs)
+        # Of so many columns there are no signatures.
+        from kmeans_module.column_training import encode_arrays
+        from kmeans_module.encoder import Encoder
+
+        return self._answer(
+            result, result.signature, points=encode_arrays(Encoder(columns), arrays)
+        )
 
     def _rows(self, points: ArrayLike) -> NDArray[np.float32]:
         try:

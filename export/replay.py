@@ -17,10 +17,12 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from export.wire import serving_pb2
+from kmeans_module.columns import Column
 from kmeans_module.contract import (
     ASSIGN,
     ASSIGN_COLUMNS,
     CLASSIFY,
+    COLUMN_SIGNATURES,
     DECODE,
     EXAMPLE_SIGNATURES,
     FIT_STEP,
@@ -28,6 +30,7 @@ from kmeans_module.contract import (
     SERVING_DEFAULT,
     SIGNATURES,
     TensorContract,
+    column_input,
 )
 
 from . import common_rows, comparison, golden_requests, warmup
@@ -49,7 +52,7 @@ def collect_findings(directory: Path) -> list[str]:
     except InvalidCandidate as error:
         return [str(error)]
     return [
-        *_run_check("reloaded", lambda: _replay_golden_requests(directory, requests)),
+        *_run_check("reloaded", lambda: _replay_golden_requests(directory, card, requests)),
         *_run_check("in a session", lambda: _replay_as_server(directory, card, requests)),
     ]
 
@@ -123,6 +126,17 @@ def answer_rows(
     )
 
 
+def _column_arguments(columns: Sequence[Column], tensors: Mapping[str, Array]) -> dict[str, Any]:
+    """The columns of rows by what the graph calls them.
+
+    In Python, TensorFlow takes no two names that differ only in characters beyond ASCII.
+    """
+    return {
+        column_input(place): tf.constant(tensors[column.name])
+        for place, column in enumerate(columns)
+    }
+
+
 def _run_check(what: str, check: Callable[[], Iterator[str]]) -> list[str]:
     """The findings of a check, the last of them what it was broken off by."""
     found: list[str] = []
@@ -135,20 +149,27 @@ def _run_check(what: str, check: Callable[[], Iterator[str]]) -> list[str]:
     return found
 
 
-def _replay_golden_requests(directory: Path, requests: list[GoldenRequest]) -> Iterator[str]:
+def _replay_golden_requests(
+    directory: Path, card: ModelCard, requests: list[GoldenRequest]
+) -> Iterator[str]:
     signatures = tf.saved_model.load(str(directory)).signatures
     for index, request in enumerate(requests):
         yield from _run_check(
             f"golden request {index} ({request.signature})",
-            partial(_replay_golden_request, signatures, request),
+            partial(_replay_golden_request, signatures, card, request),
         )
 
 
-def _replay_golden_request(signatures: Mapping[str, Any], request: GoldenRequest) -> Iterator[str]:
+def _replay_golden_request(
+    signatures: Mapping[str, Any], card: ModelCard, request: GoldenRequest
+) -> Iterator[str]:
     if request.signature not in signatures:
         yield "the model has no such signature"
         return
-    inputs = {name: tf.constant(array) for name, array in request.inputs.items()}
+    if request.signature in COLUMN_SIGNATURES:
+        inputs = _column_arguments(card.columns, request.inputs)
+    else:
+        inputs = {name: tf.constant(array) for name, array in request.inputs.items()}
     answer = signatures[request.signature](**inputs)
     if request.outputs.keys() != answer.keys():
         yield f"outputs are {sorted(answer)}, recorded were {sorted(request.outputs)}"

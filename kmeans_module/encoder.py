@@ -11,7 +11,7 @@ A missing number or vector that nothing takes the place of stays NaN: the row is
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +22,9 @@ from .contract import TensorContract
 from .errors import InvalidColumns
 
 Norm = Literal["l1", "l2", "max"]
+
+#: Bytes of a column's name, which is also that of an array in a file.
+_LONGEST_NAME: Final = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +63,8 @@ class Encoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         super().__init__(name="encoder")
         if not columns:
             raise InvalidColumns("there is no column; give at least one")
+        for column in columns:
+            _check_name(column.name)
         features = [name for column in columns for name in column.feature_names]
         for what, names in (("columns", [each.name for each in columns]), ("features", features)):
             (name, count), *_ = Counter(names).most_common(1)
@@ -124,6 +129,19 @@ def tensor_spec(tensor: TensorContract, name: str | None = None) -> tf.TensorSpe
     """What a graph takes of an input whose dimensions are free, or numbers."""
     shape = [int(dim) if dim.isdigit() else None for dim in tensor.shape]
     return tf.TensorSpec(shape, tensor.dtype, name)
+
+
+def _check_name(name: str) -> None:
+    """Raise InvalidColumns for a name that the files of a version cannot hold."""
+    try:
+        fits = 0 < len(name.encode()) <= _LONGEST_NAME and "\0" not in name
+    except UnicodeEncodeError:
+        fits = False
+    if not fits:
+        raise InvalidColumns(
+            f"a column is named {name[:60]!r}; give a name of 1 to {_LONGEST_NAME:,} bytes in "
+            "UTF-8, without the character of the number 0"
+        )
 
 
 def _index_table(column: CategoryColumn) -> tf.lookup.StaticHashTable:

@@ -205,3 +205,9 @@ def test_columns_that_are_none_are_refused_by_name(
 def test_a_category_that_is_no_column_is_refused() -> None:
     with pytest.raises(InvalidParameter, match="categories name 'plan', which is no column"):
         fit_encoder({"x": [1.0]}, categories=["plan"])
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "\ud800", "ß" * 501])
+def test_a_name_that_no_file_can_hold_is_refused(name: str) -> None:
+    with pytest.raises(InvalidColumns, match="give a name of 1 to 1,000 bytes in UTF-8"):
+        Encoder([NumberColumn(name)])
