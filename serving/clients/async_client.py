@@ -22,6 +22,7 @@ from ..errors import (
     ServerError,
     ServerUnavailable,
     ServingError,
+    SignatureNotFound,
 )
 from .columns import (
     Points,
@@ -295,8 +296,6 @@ class AsyncClient:
             return await self._predict(result, {"points": cast(ArrayLike, points)}, call)
         target, deadline = self._begin(**call)
         answer = await self._predict_table(f"{result.signature}_columns", points, target, deadline)
-        if self._on_bad_row == "raise":
-            refuse_bad_answers(answer, target)
         return result(**answer.outputs, version=answer.version)
 
     async def _predict_table(
@@ -306,15 +305,24 @@ class AsyncClient:
         known = self._known.get(target)
         metadata = known or await self._metadata(target, deadline)
         try:
-            signature, columns = declared_columns(name, metadata, target)
-            arrays = read_table(columns, table, target)
-        except InvalidInput:
+            answer = await self._predict_columns(name, table, metadata, target, deadline)
+        except (InvalidInput, SignatureNotFound):
             if known is None or target.version is not None:
                 raise
             # Under the same name there may be another version by now.
             metadata = await self._metadata(target, deadline)
-            signature, columns = declared_columns(name, metadata, target)
-            arrays = read_table(columns, table, target)
+            if metadata == known:
+                raise
+            answer = await self._predict_columns(name, table, metadata, target, deadline)
+        if self._on_bad_row == "raise":
+            refuse_bad_answers(answer, target)
+        return answer
+
+    async def _predict_columns(
+        self, name: str, table: Any, metadata: ModelMetadata, target: Target, deadline: Deadline
+    ) -> Prediction:
+        signature, columns = declared_columns(name, metadata, target)
+        arrays = read_table(columns, table, target)
         self._warn_of_unused(columns, table)
         if not len(next(iter(arrays.values()))):
             return await self._predict_no_rows(target, signature, arrays, deadline)
@@ -326,7 +334,7 @@ class AsyncClient:
         if unused:
             self._unused.update(unused)
             shown = ", ".join(unused[:10]) + (", ..." if len(unused) > 10 else "")
-            warnings.warn(f"{self._target.model} ignores the columns {shown}", stacklevel=5)
+            warnings.warn(f"{self._target.model} ignores the columns {shown}", stacklevel=6)
 
     async def _predict_rows(
         self, target: Target, signature: SignatureContract, inputs: Arrays, deadline: Deadline

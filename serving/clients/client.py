@@ -23,6 +23,7 @@ from ..errors import (
     ServerError,
     ServerUnavailable,
     ServingError,
+    SignatureNotFound,
 )
 from .columns import (
     Points,
@@ -294,8 +295,6 @@ class Client:
             return self._predict(result, {"points": cast(ArrayLike, points)}, call)
         target, deadline = self._begin(**call)
         answer = self._predict_table(f"{result.signature}_columns", points, target, deadline)
-        if self._on_bad_row == "raise":
-            refuse_bad_answers(answer, target)
         return result(**answer.outputs, version=answer.version)
 
     def _predict_table(
@@ -305,15 +304,24 @@ class Client:
         known = self._known.get(target)
         metadata = known or self._metadata(target, deadline)
         try:
-            signature, columns = declared_columns(name, metadata, target)
-            arrays = read_table(columns, table, target)
-        except InvalidInput:
+            answer = self._predict_columns(name, table, metadata, target, deadline)
+        except (InvalidInput, SignatureNotFound):
             if known is None or target.version is not None:
                 raise
             # Under the same name there may be another version by now.
             metadata = self._metadata(target, deadline)
-            signature, columns = declared_columns(name, metadata, target)
-            arrays = read_table(columns, table, target)
+            if metadata == known:
+                raise
+            answer = self._predict_columns(name, table, metadata, target, deadline)
+        if self._on_bad_row == "raise":
+            refuse_bad_answers(answer, target)
+        return answer
+
+    def _predict_columns(
+        self, name: str, table: Any, metadata: ModelMetadata, target: Target, deadline: Deadline
+    ) -> Prediction:
+        signature, columns = declared_columns(name, metadata, target)
+        arrays = read_table(columns, table, target)
         self._warn_of_unused(columns, table)
         if not len(next(iter(arrays.values()))):
             return self._predict_no_rows(target, signature, arrays, deadline)
@@ -325,7 +333,7 @@ class Client:
         if unused:
             self._unused.update(unused)
             shown = ", ".join(unused[:10]) + (", ..." if len(unused) > 10 else "")
-            warnings.warn(f"{self._target.model} ignores the columns {shown}", stacklevel=5)
+            warnings.warn(f"{self._target.model} ignores the columns {shown}", stacklevel=6)
 
     def _predict_rows(
         self, target: Target, signature: SignatureContract, inputs: Arrays, deadline: Deadline

@@ -1,17 +1,22 @@
 """A fit of columns is published, served, and asked by the columns' own names over three wires."""
 
 import asyncio
+import re
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
-from export import load, publish_fit
+from export import load, publish_fit, publishing
 from kmeans_module import fit, fit_columns
-from serving import AsyncGrpcClient, AsyncRestClient, GrpcClient, InvalidInput, RestClient
+from serving import AsyncGrpcClient, AsyncRestClient, GrpcClient, InvalidInput, Limits, RestClient
+from serving.clients import grpc_messages
 from serving.embedded import EmbeddedServer
 from serving.golden_check import check_server
 
@@ -97,12 +102,66 @@ def test_a_table_is_matched_by_name_and_answered_as_in_process(base: Path, clien
         np.testing.assert_allclose(served, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_an_arrow_table_and_a_mapping_are_the_same_rows(client: Any) -> None:
+def frames() -> dict[str, Any]:
+    """The rows of ``customers`` as people hold them, each with columns in another order."""
     table = customers()
-    arrow = pa.table({**table, "1st": [each.tolist() for each in table["1st"]]})
-    np.testing.assert_array_equal(
-        client.assign(arrow).cluster_index, client.assign(table).cluster_index
-    )
+    table["1st"] = [each.tolist() for each in table["1st"]]
+    table["class"] = table["class"].tolist()
+    pandas, polars, arrow = pd.DataFrame(table), pl.DataFrame(table), pa.table(table)
+    income = [None if np.isnan(each) else Decimal(f"{each:.4f}") for each in table["annual income"]]
+    return {
+        "pandas": pandas[list(reversed(pandas.columns))],
+        "pandas nullable": pandas.convert_dtypes(),
+        "pandas categorical": pandas.astype({"class": "category"}),
+        "pandas objects": pandas.astype(object).where(pandas.notna(), pd.NA),
+        "pandas of Arrow": pandas.convert_dtypes(dtype_backend="pyarrow"),
+        "polars": polars.select(reversed(polars.columns)),
+        "polars categorical": polars.with_columns(pl.col("class").cast(pl.Categorical)),
+        "Arrow": arrow.select(list(reversed(arrow.column_names))),
+        "Arrow in chunks": pa.concat_tables(
+            [
+                part.set_column(1, "class", part["class"].combine_chunks().dictionary_encode())
+                for part in (arrow[:150], arrow[150:])
+            ]
+        ),
+        "Arrow of decimals": arrow.set_column(0, "annual income", pa.array(income)),
+        "Arrow large": arrow.set_column(1, "class", arrow["class"].cast(pa.large_string())),
+    }
+
+
+@pytest.mark.parametrize("kind", frames())
+def test_a_table_of_any_library_is_answered_as_a_mapping(client: Any, kind: str) -> None:
+    found, wanted = client.assign(frames()[kind]), client.assign(customers())
+    np.testing.assert_array_equal(found.cluster_index, wanted.cluster_index)
+    np.testing.assert_allclose(found.distance, wanted.distance, rtol=1e-3, atol=1e-4)
+
+
+def test_a_signature_over_columns_is_asked_by_its_name(client: Any) -> None:
+    table = customers()
+    answer = client.predict("score_columns", table)
+    wanted = client.score(table)
+    assert answer.outputs.keys() == {"squared_distance", "silhouette"}
+    np.testing.assert_array_equal(answer.outputs["silhouette"], wanted.silhouette)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        (
+            "annual income",
+            ["52"] * N,
+            "column 'annual income' has the text '52' in row 0, which is",
+        ),
+        ("class", [["free"]] * N, "column 'class' holds ['free'], which is no category"),
+        ("1st", [[1.0, 2.0]] * N, "column '1st' has shape (400, 2), and the model takes vectors"),
+        ("größe", [1.0], "column 'größe' has 1 rows, and '1st' has 400; give as many"),
+    ],
+)
+def test_what_a_column_does_not_hold_is_refused_by_its_name(
+    client: Any, column: str, values: Any, message: str
+) -> None:
+    with pytest.raises(InvalidInput, match=re.escape(message)):
+        client.assign(customers() | {column: values})
 
 
 def test_columns_that_the_model_does_not_take_are_named_once(client: Any) -> None:
@@ -131,8 +190,6 @@ def test_a_table_without_rows_is_answered_without_rows(client: Any) -> None:
 
 
 def test_rows_go_in_parts_as_points_do(server: EmbeddedServer) -> None:
-    from serving import Limits
-
     table = customers()
     with GrpcClient(grpc_address(server), "customers", limits=Limits(rows=64)) as parted:
         found = parted.assign(table).cluster_index
@@ -156,6 +213,67 @@ def test_a_table_for_a_model_that_knows_no_names_is_refused(server: EmbeddedServ
         pytest.raises(InvalidInput, match=r"knows no columns by name; .* points.to_numpy\(\)"),
     ):
         plain.assign({"a": [1.0], "b": [2.0]})
+
+
+def test_a_model_that_is_replaced_by_one_of_other_columns_is_asked_for_these(
+    server: EmbeddedServer, tmp_path_factory: pytest.TempPathFactory, base: Path
+) -> None:
+    """The table has the columns of both; a call that the new version refuses is asked anew."""
+    table: dict[str, Any] = {"a": np.arange(9.0), "b": ["x", "y", "z"] * 3, "c": np.ones(9)}
+    moved = tmp_path_factory.mktemp("moved") / "moved"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(publishing, "validate", lambda *_arguments, **_keywords: None)
+
+        def publish_columns(*names: str) -> None:
+            own = {name: table[name] for name in names}
+            categories = [name for name in names if name == "b"]
+            publish_fit(fit_columns(own, 2, categories=categories, seed=1), own, moved)
+
+        publish_columns("a", "c")
+        options: dict[str, Any] = {"file_system_poll_wait_seconds": 0.1}
+        with (
+            EmbeddedServer(model_name="moved", model_base_path=moved, **options) as moving,
+            GrpcClient(grpc_address(moving), "moved") as over_grpc,
+            RestClient(rest_address(moving), "moved") as over_rest,
+        ):
+            with pytest.warns(UserWarning, match="moved ignores the columns b"):
+                over_grpc.assign(table)
+            with pytest.warns(UserWarning, match="moved ignores the columns b"):
+                over_rest.assign(table)
+            publish_columns("a", "b")
+            over_grpc.wait_until_ready(60, version=2)
+            with pytest.warns(UserWarning, match="moved ignores the columns c"):
+                assert over_grpc.assign(table).version == 2
+            with pytest.warns(UserWarning, match="moved ignores the columns c"):
+                found = over_rest.assign(table).cluster_index
+            np.testing.assert_array_equal(found, load(moved, 2).assign(table).cluster_index)
+
+
+def test_texts_count_for_the_length_of_a_message(server: EmbeddedServer) -> None:
+    """Rows of long texts go in more parts, each below the limit."""
+    table = customers()
+    table["class"] = np.where(np.arange(N) % 2 == 0, "x" * 20_000, table["class"])
+    limits = Limits(message_bytes=500_000)
+    with (
+        GrpcClient(grpc_address(server), "customers", limits=limits) as over_grpc,
+        RestClient(rest_address(server), "customers", limits=limits, timeout=60) as over_rest,
+        GrpcClient(grpc_address(server), "customers") as whole,
+    ):
+        sent = []
+        with pytest.MonkeyPatch.context() as patch:
+            build = grpc_messages.build_request
+
+            def measure(operation: Any) -> Any:
+                method, message = build(operation)
+                sent.append(len(message))
+                return method, message
+
+            patch.setattr(grpc_messages, "build_request", measure)
+            found = over_grpc.assign(table).cluster_index
+        assert len(sent) > 10
+        assert max(sent) <= 500_000
+        np.testing.assert_array_equal(found, whole.assign(table).cluster_index)
+        np.testing.assert_array_equal(found, over_rest.assign(table).cluster_index)
 
 
 def test_awaited_clients_take_tables_too(server: EmbeddedServer) -> None:
