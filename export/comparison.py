@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_module.contract import BAD_ROW
+from kmeans_module.one_line import OneLine
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Thresholds:
     max_share_change: float = 0.25
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(OneLine):
     """The figures of a candidate beside those of the live version.
 
     Attributes:

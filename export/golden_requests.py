@@ -27,6 +27,7 @@ from kmeans_module.contract import (
     TRANSFORM,
     TRANSFORM_COLUMNS,
 )
+from kmeans_module.one_line import OneLine
 
 from .array_files import read_npz
 from .column_rows import ColumnRows
@@ -58,8 +59,8 @@ _OUTLIER_RANGES: Final = 1e3
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 
-@dataclass(frozen=True)
-class GoldenRequest:
+@dataclass(frozen=True, repr=False)
+class GoldenRequest(OneLine):
     """One request and its answer: arrays by tensor name."""
 
     signature: str

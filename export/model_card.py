@@ -23,6 +23,7 @@ from kmeans_module.columns import (
     column_signature,
 )
 from kmeans_module.contract import COLUMN_SIGNATURES, MOST_COLUMNS, SignatureContract
+from kmeans_module.one_line import OneLine
 
 from .addresses import read_text
 from .errors import InvalidCandidate
@@ -202,8 +203,8 @@ class CardEncoder:
     maps: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class ModelCard:
+@dataclass(frozen=True, repr=False)
+class ModelCard(OneLine):
     """What a version was trained on, how, and how well it fits.
 
     ``feature_names`` are in the order of the columns. Distances, inertia and silhouette are in the
@@ -252,6 +253,11 @@ class ModelCard:
     files_sha256: Mapping[str, str] = field(default_factory=dict, compare=False)
     card_sha256: str = field(default=_NO_SHA256, compare=False)
     format: int = FORMAT
+
+    def _shown(self) -> dict[str, Any]:
+        names = ("model", "n_clusters", "n_features", "inertia", "converged", "created")
+        shown = {name: getattr(self, name) for name in names}
+        return shown | {"rows": self.data.rows_used, "silhouette": self.silhouette.value}
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_module import contract
+from kmeans_module.one_line import OneLine
 
 
 # Arrays have no single truth value, so that results are compared by field, not with ==.
-@dataclass(frozen=True, eq=False)
-class Assignment:
+@dataclass(frozen=True, eq=False, repr=False)
+class Assignment(OneLine):
     """The nearest cluster of each row.
 
     Attributes:
@@ -32,8 +33,8 @@ class Assignment:
     version: int | None
 
 
-@dataclass(frozen=True, eq=False)
-class Score:
+@dataclass(frozen=True, eq=False, repr=False)
+class Score(OneLine):
     """How well each row fits its cluster.
 
     Attributes:
@@ -48,8 +49,8 @@ class Score:
     version: int | None
 
 
-@dataclass(frozen=True, eq=False)
-class Distances:
+@dataclass(frozen=True, eq=False, repr=False)
+class Distances(OneLine):
     """The distances of each row to every centroid.
 
     Attributes:
@@ -62,8 +63,8 @@ class Distances:
     version: int | None
 
 
-@dataclass(frozen=True, eq=False)
-class Centroids:
+@dataclass(frozen=True, eq=False, repr=False)
+class Centroids(OneLine):
     """The centroids of the clusters that were named.
 
     Attributes:

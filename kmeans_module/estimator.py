@@ -13,6 +13,7 @@ from .array_types import Array, Float32
 from .contract import BAD_ROW
 from .errors import InvalidParameter, InvalidPoints, NoArray, NonFinitePoint, NotFitted, ZeroPoint
 from .model_space import Distance
+from .one_line import html_table
 from .row_sample import Seeding
 from .row_source import RowSource
 from .training import FitResult, fit
@@ -199,6 +200,10 @@ class KMeans:
             if np.ndim(value) or value != _DEFAULTS[name]
         ]
         return f"KMeans({', '.join(changed)})"
+
+    def _repr_html_(self) -> str:
+        """The parameters as a table, which Jupyter shows."""
+        return html_table("KMeans", (), self.get_params().items())
 
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn asks of an estimator; needs scikit-learn 1.6."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
@@ -34,6 +34,7 @@ from .metrics import (
     simplified_silhouette,
 )
 from .model_space import DISTANCES, Distance, ModelSpace, enter, unit_rows
+from .one_line import OneLine, html_table
 from .rows import place_rows
 from .validation import (
     check_choice,
@@ -74,8 +75,8 @@ _DRAWS: Final = 5
 _PARTS: Final = 3
 
 
-@dataclass(frozen=True)
-class MeasuredK:
+@dataclass(frozen=True, repr=False)
+class MeasuredK(OneLine):
     """What was found for one number of clusters, in the model's space.
 
     A measure is None where it is not defined: of clusters of one row each, say, or on halves of
@@ -144,8 +145,8 @@ class MeasuredK:
         return None
 
 
-@dataclass(frozen=True)
-class Selection:
+@dataclass(frozen=True, repr=False)
+class Selection(OneLine):
     """The measures of every k, in order.
 
     Attributes:
@@ -157,6 +158,19 @@ class Selection:
     measured: tuple[MeasuredK, ...]
     suggestion: int | None
     reason: str
+
+    def _shown(self) -> dict[str, Any]:
+        values = [each.k for each in self.measured]
+        return {"k": values, "suggestion": self.suggestion, "reason": self.reason}
+
+    def _repr_html_(self) -> str:
+        names = ("k", "inertia", "silhouette", "davies_bouldin", "stability", "excess")
+        rows = [[_figure(getattr(each, name)) for name in names] for each in self.measured]
+        return html_table(f"suggestion: {self.suggestion}; {self.reason}", names, rows)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,7 @@ from .fit_rows import FitRows
 from .lloyd import Iteration, LloydResult, LloydState
 from .model_space import Distance
 from .module import KMeansModule
+from .one_line import OneLine
 from .row_sample import Seeding
 from .row_source import RowSource
 from .validation import check_numbers, check_points
@@ -48,8 +49,8 @@ class Progress:
     cluster_sizes: NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class FitResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class FitResult(OneLine):
     """A fit: the best of its starts.
 
     Attributes:
@@ -78,6 +79,12 @@ class FitResult:
     parameters: FitParameters
     sample_weight: Float32 | None
     module: KMeansModule
+
+    def _shown(self) -> dict[str, Any]:
+        k, d = self.centroids.shape
+        rows = {} if self.assignments is None else {"n_rows": len(self.assignments)}
+        names = ("inertia", "n_iter", "converged", "engine")
+        return {"n_clusters": k, "n_features": d, **rows} | {n: getattr(self, n) for n in names}
 
 
 def fit(

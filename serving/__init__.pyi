@@ -26,3 +26,4 @@ from .errors import ServerError as ServerError
 from .errors import ServerUnavailable as ServerUnavailable
 from .errors import ServingError as ServingError
 from .errors import SignatureNotFound as SignatureNotFound
+from .progress_bar import ProgressBar as ProgressBar

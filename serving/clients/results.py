@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from export.results import Assignment, Centroids, Distances, Score
 from kmeans_module import contract
+from kmeans_module.one_line import OneLine
 
 __all__ = [
     "Assignment",
@@ -27,8 +28,8 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, eq=False)
-class FitStepResult:
+@dataclass(frozen=True, eq=False, repr=False)
+class FitStepResult(OneLine):
     """The outcome of ``b`` independent Lloyd steps.
 
     Attributes:
@@ -47,8 +48,8 @@ class FitStepResult:
     version: int | None
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(OneLine):
     """The outputs of any signature.
 
     Attributes:

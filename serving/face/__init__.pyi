@@ -84,6 +84,7 @@ from serving import Limits as Limits
 from serving import ModelMetadata as ModelMetadata
 from serving import ModelNotFound as ModelNotFound
 from serving import Prediction as Prediction
+from serving import ProgressBar as ProgressBar
 from serving import ResourceExhausted as ResourceExhausted
 from serving import RestClient as RestClient
 from serving import RestOptions as RestOptions
