@@ -32,7 +32,7 @@ from .weighted_rows import (
 )
 
 #: Numbers of a block. Each core holds two.
-_BLOCK_NUMBERS: Final = 2**20
+_BLOCK_NUMBERS: Final = 2**21
 
 T = TypeVar("T")
 

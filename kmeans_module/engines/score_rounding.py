@@ -31,8 +31,8 @@ _FAR: Final = 8.0
 
 #: Of so many norms a kernel takes the usual one. Those of its block would be a pass over them, and
 #: the compiler shares it out among the threads, of which the other cores keep theirs busy.
-_SAMPLE: Final = 1024
-SAMPLE_SPEC: Final = tf.TensorSpec([_SAMPLE], tf.float32)
+SAMPLE_ROWS: Final = 1024
+SAMPLE_SPEC: Final = tf.TensorSpec([SAMPLE_ROWS], tf.float32)
 
 _FARTHEST: Final = 1e19
 _UNIT: Final = 2.0**-24
@@ -40,9 +40,9 @@ _SMALLEST: Final = 2.0**-126
 
 
 def sample_norms(norms: Float32) -> tf.Tensor:
-    """Norms float32 [`_SAMPLE`] that stand for those of all rows, float32 [n], in the factors."""
-    step = max(len(norms) // _SAMPLE, 1)
-    return tf.constant(np.resize(norms[::step], _SAMPLE))
+    """Norms [`SAMPLE_ROWS`] that stand for those of all rows, float32 [n], in the factors."""
+    step = max(len(norms) // SAMPLE_ROWS, 1)
+    return tf.constant(np.resize(norms[::step], SAMPLE_ROWS))
 
 
 def error_factors(

@@ -13,8 +13,9 @@ from operator import add
 import numpy as np
 
 from ..array_types import Float32
-from ..rows import aligned_empty
+from ..rows import Rows, aligned_empty
 from ..source_rows import SourceRows
+from .block_step import BLOCK_SHARDS, BlockShard
 from .engine import Engine, FarRows, FinalState, StepSums
 from .sharded import Shard
 
@@ -33,7 +34,8 @@ class StreamedShard(Engine):
         self, shard: type[Shard], rows: SourceRows, n_clusters: int, start: int, stop: int
     ) -> None:
         self.scale, self.squares = rows.scale, rows.squares
-        self._shard, self._rows, self._k = shard, rows, n_clusters
+        self._shard = BLOCK_SHARDS.get(shard, shard)
+        self._rows, self._k = rows, n_clusters
         self._start, self._stop = start, stop
         self._index_type = np.min_scalar_type(n_clusters - 1)
         self._hash = b""
@@ -69,9 +71,15 @@ class StreamedShard(Engine):
         """A new engine of each block, and the number of its first row."""
         for first, points, weight in self._rows.blocks(self._start, self._stop):
             m = len(weight)
-            norms = aligned_empty(m)
-            # A row of weight 0 may be beyond float32.
-            with np.errstate(over="ignore"):
-                norms[:] = np.sqrt(points.squared_norms(0, m))
-            block = self._rows.with_rows(points, weight, norms)
+            block = self._rows.with_rows(points, weight, self._norms(points, m))
             yield first, self._shard(block, self._k, 0, m)
+
+    def _norms(self, points: Rows, m: int) -> Float32:
+        """The norms of the rows; none where the kernels of a block take them."""
+        if issubclass(self._shard, BlockShard):
+            return aligned_empty(0)
+        norms = aligned_empty(m)
+        # A row of weight 0 may be beyond float32.
+        with np.errstate(over="ignore"):
+            norms[:] = np.sqrt(points.squared_norms(0, m))
+        return norms

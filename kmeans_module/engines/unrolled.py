@@ -80,7 +80,7 @@ def _step_graph(d: int, k: int, limbs: int) -> Any:
         int64 [limbs, k, d] and [limbs, k, 1].
     """
     m = kernel_rows(d)
-    kernel = _assign_and_sum(m, d, k, limbs)
+    kernel = assign_and_sum(m, d, k, limbs)
 
     def step(
         points: RowTensors,
@@ -116,7 +116,7 @@ def _step_graph(d: int, k: int, limbs: int) -> Any:
 
 
 @synchronized_cache
-def _assign_and_sum(m: int, d: int, k: int, limbs: int) -> Callable[..., Any]:
+def assign_and_sum(m: int, d: int, k: int, limbs: int) -> Callable[..., Any]:
     """The compiled kernel for windows of m rows.
 
     Returns:

@@ -1,0 +1,141 @@
+"""The step of a block of rows that comes and goes, of which nothing is known before and kept after.
+
+The kernels are those of the engines in memory. The norms, which these keep, are taken anew, in the
+same graph; and so are the sums, of all rows.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import tensorflow as tf
+
+from ..aligned_window import Window, read_window, window_spec
+from ..array_types import Float32
+from ..blocks import Contribution, kernel_rows, loop_padded_blocks, pad_rows
+from ..cluster_sums import cluster_sums, sums_shapes
+from ..graphs import FLOATS, TABLE, synchronized_cache, trace
+from ..rows import ROWS_SPEC, RowTensors, as_numpy
+from .engine import StepSums
+from .matmul import MatmulShard, search_by_matmul
+from .score_rounding import SAMPLE_ROWS, has_far_centroid
+from .sharded import Shard
+from .unrolled import UnrolledShard, assign_and_sum
+
+#: From a window, its weights, norms, their sample, the scale and the centroids to the clusters and
+#: the sums of the rows.
+_Kernel = Callable[..., tuple[tf.Tensor, ...]]
+
+_SMALLEST: Final = 2.0**-126
+
+
+class BlockShard(Shard):
+    """Takes one step, from the first row of a block to the last."""
+
+    def _assign(self, centroids: Float32) -> StepSums:
+        index, *limbs = self._step_graph(centroids)(
+            self._points.tensors, self._weight, self._scale_tensor, tf.constant(centroids)
+        )
+        undecided, decided, sums = self._decide(index, limbs, centroids)
+        self._assignments = as_numpy(index)
+        if len(undecided):
+            self._assignments = self._assignments.copy()
+            self._assignments[undecided] = decided
+        return StepSums(sums, has_changed=True)
+
+    def _step_graph(self, centroids: Float32) -> Callable[..., Any]:
+        raise NotImplementedError
+
+
+class MatmulBlock(BlockShard):
+    """By a matrix product, as `MatmulShard`."""
+
+    def _step_graph(self, centroids: Float32) -> Callable[..., Any]:
+        return _matmul_graph(*self._shape, self.scale.limbs, has_far=has_far_centroid(centroids))
+
+
+class UnrolledBlock(BlockShard):
+    """Written out, as `UnrolledShard`."""
+
+    def _step_graph(self, centroids: Float32) -> Callable[..., Any]:
+        return _unrolled_graph(*self._shape, self.scale.limbs)
+
+
+#: What takes the step of a block where an engine takes those of rows in memory.
+BLOCK_SHARDS: Final[dict[type[Shard], type[Shard]]] = {
+    MatmulShard: MatmulBlock,
+    UnrolledShard: UnrolledBlock,
+}
+
+
+@synchronized_cache
+def _matmul_graph(d: int, k: int, limbs: int, *, has_far: bool) -> Callable[..., Any]:
+    m = kernel_rows(d)
+    search = search_by_matmul(m, d, k, with_bounds=False, has_far=has_far)
+    sum_clusters = cluster_sums(m, d, k, limbs)
+
+    def kernel(
+        window: Window,
+        weight: tf.Tensor,
+        norms: tf.Tensor,
+        sample: tf.Tensor,
+        scale: tf.Tensor,
+        centroids: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        (index,) = search(window, centroids, norms, sample)
+        return index, *sum_clusters(window, weight, scale, index)
+
+    return _trace_step(kernel, m, d, k, limbs)
+
+
+@synchronized_cache
+def _unrolled_graph(d: int, k: int, limbs: int) -> Callable[..., Any]:
+    m = kernel_rows(d)
+    return _trace_step(assign_and_sum(m, d, k, limbs), m, d, k, limbs)
+
+
+def _trace_step(kernel: _Kernel, m: int, d: int, k: int, limbs: int) -> Callable[..., Any]:
+    """The graph of a step.
+
+    Returns:
+        A function from points; weight float32 [n]; the scale; centroids float32 [k, d]. It gives
+        the index int32 [n] of the nearest centroid, -1 where it is undecided; and of the decided
+        rows the sums int64 [limbs, k, d] and [limbs, k, 1].
+    """
+    norms_of = row_norms(m, d)
+
+    def step(
+        points: RowTensors, weight: tf.Tensor, scale: tf.Tensor, centroids: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        n = tf.size(weight)
+        centroids = tf.ensure_shape(centroids, [k, d])
+
+        def block(i: tf.Tensor) -> Contribution:
+            first, last = i * m, tf.minimum((i + 1) * m, n)
+            window = read_window(points, first, last, m, d)
+            mass = pad_rows(weight[first:last], m)
+            index, *sums = kernel(window, mass, *norms_of(window), scale, centroids)
+            return [index], sums
+
+        shapes = sums_shapes(d, k, limbs)
+        (index,), totals = loop_padded_blocks(block, n, m, [tf.int32], shapes)
+        return index, *totals
+
+    return trace(step, [ROWS_SPEC, FLOATS, tf.TensorSpec([d + 2], tf.float64), TABLE])
+
+
+@synchronized_cache
+def row_norms(m: int, d: int) -> Callable[..., Any]:
+    """The compiled kernel of the norms of m rows, at least: float32 [m]; and a sample of them.
+
+    A sum of d squares in float32 is off by (d + 1) 2^-24 of itself at most, and by 2^-126 for each
+    square that is too small.
+    """
+
+    def kernel(window: Window) -> tuple[tf.Tensor, tf.Tensor]:
+        squared = tf.reduce_sum(tf.square(window.tile(tf.constant(0), m)), 1)
+        norms = tf.sqrt((squared + d * _SMALLEST) * (1 + (d + 4) * 2.0**-23))
+        # A window has at most 2^16 rows, and those beyond its own are undefined.
+        places = tf.range(SAMPLE_ROWS) * window.count // SAMPLE_ROWS
+        return norms, tf.gather(norms, places)
+
+    return trace(kernel, [window_spec(m, d)], is_compiled=True)
