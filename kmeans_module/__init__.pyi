@@ -10,6 +10,7 @@ from .errors import CheckpointMismatch as CheckpointMismatch
 from .errors import ForkedProcess as ForkedProcess
 from .errors import InvalidAssignments as InvalidAssignments
 from .errors import InvalidCentroids as InvalidCentroids
+from .errors import InvalidCluster as InvalidCluster
 from .errors import InvalidColumns as InvalidColumns
 from .errors import InvalidParameter as InvalidParameter
 from .errors import InvalidPoints as InvalidPoints
@@ -21,6 +22,10 @@ from .errors import TooFewDistinctPoints as TooFewDistinctPoints
 from .errors import UndefinedMeasure as UndefinedMeasure
 from .errors import UnreadableRows as UnreadableRows
 from .errors import UnusableCheckpoint as UnusableCheckpoint
+from .errors import WorkerAbsent as WorkerAbsent
+from .errors import WorkerFailed as WorkerFailed
+from .errors import WorkerLost as WorkerLost
+from .errors import WorkersDiffer as WorkersDiffer
 from .errors import ZeroPoint as ZeroPoint
 from .estimator import KMeans as KMeans
 from .fit_parameters import FitParameters as FitParameters
@@ -41,3 +46,5 @@ from .selection import select_k as select_k
 from .training import FitResult as FitResult
 from .training import Progress as Progress
 from .training import fit as fit
+from .workers import Reducer as Reducer
+from .workers import connect_workers as connect_workers

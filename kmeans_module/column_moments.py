@@ -7,7 +7,7 @@ import numpy as np
 
 from .array_types import Array, Float64, Table
 from .blocks import block_ranges, rows_per_block
-from .cores import core_ranges, run_in_parallel
+from .row_share import RowShare
 from .rows import select_weighted
 
 #: Numbers of a block: in float64 it should stay in a core's own cache, or nearly.
@@ -38,9 +38,13 @@ class Moments(NamedTuple):
     variance: Float64
 
 
-def column_extent(points: Table, sample_weight: Table) -> Extent:
-    """The extent of points [n, d], of which the rows of positive weight count."""
+def column_extent(points: Table, sample_weight: Table, share: RowShare | None = None) -> Extent:
+    """The extent of points [n, d], of which the rows of positive weight count.
+
+    Each worker reads its share, by default all.
+    """
     n, d = points.shape
+    share = share or RowShare.whole(n)
 
     def find_extent(start: int, stop: int) -> Extent:
         low, high = np.full(d, np.inf), np.full(d, -np.inf)
@@ -49,19 +53,30 @@ def column_extent(points: Table, sample_weight: Table) -> Extent:
             np.maximum(high, _by_column(np.maximum, lines, d), out=high)
         return Extent(low, high)
 
-    lows, highs = zip(*run_in_parallel(find_extent, core_ranges(n)), strict=True)
-    return Extent(np.min(lows, axis=0), np.max(highs, axis=0))
+    nothing = np.full((2, d), -np.inf)
+    parts = [nothing, *(np.stack([-low, high]) for low, high in share.map_ranges(find_extent))]
+    negative, high = share.reducer.maximum(np.max(parts, axis=0))
+    # Whether a zero has a sign would depend on the blocks.
+    return Extent(0.0 - negative, high + 0.0)
 
 
-def column_moments(points: Table, sample_weight: Table, extent: Extent, pivot: Float64) -> Moments:
+def column_moments(
+    points: Table,
+    sample_weight: Table,
+    extent: Extent,
+    pivot: Float64,
+    share: RowShare | None = None,
+) -> Moments:
     """The moments of points [n, d], of which the rows of positive weight count, each once.
 
     Sums of integers, the same in any order. They are taken about a pivot float64 [d], a number amid
     the column's: so no digits are lost far from the origin (Chan, Golub and LeVeque 1983). A
     deviation is rounded to 2^-45 of the largest, and its square to 2^-45 of the square of that.
-    What they say of a column whose extent is not finite is undefined.
+    What they say of a column whose extent is not finite is undefined. Each worker reads its share,
+    by default all.
     """
     n, d = points.shape
+    share = share or RowShare.whole(n)
     with np.errstate(over="ignore", invalid="ignore"):
         farthest = np.maximum(extent.high - pivot, pivot - extent.low)
     _, exponent = np.frexp(np.where(np.isfinite(farthest), farthest, 1))
@@ -82,11 +97,13 @@ def column_moments(points: Table, sample_weight: Table, extent: Extent, pivot: F
                 square.add(deviation)
         return total, square, rows
 
-    totals, squares, rows = zip(*run_in_parallel(add_up, core_ranges(n)), strict=True)
-    counted = sum(rows)
+    parts = [(_ColumnSum(d), _ColumnSum(d), 0), *share.map_ranges(add_up)]
+    totals, squares, rows = zip(*parts, strict=True)
+    total, square = (_ColumnSum.join(each).reduce(share) for each in (totals, squares))
+    (counted,) = share.reducer.sum([sum(rows)])
     # Of the farthest deviation, a number from -1 to 1.
-    moment = _ColumnSum.join(totals).value() / counted
-    variance = np.maximum(_ColumnSum.join(squares).value() / counted - np.square(moment), 0)
+    moment = total.value() / counted
+    variance = np.maximum(square.value() / counted - np.square(moment), 0)
     with np.errstate(over="ignore"):
         return Moments(pivot + np.ldexp(moment, exponent), np.ldexp(variance, 2 * exponent))
 
@@ -110,6 +127,12 @@ class _ColumnSum:
         whole = cls(len(parts[0]._low))
         whole._high = np.sum([part._high for part in parts], axis=0)
         whole._low = np.sum([part._low for part in parts], axis=0)
+        return whole
+
+    def reduce(self, share: RowShare) -> "_ColumnSum":
+        """The sum over the workers."""
+        whole = _ColumnSum(len(self._low))
+        whole._high, whole._low = share.reducer.sum([self._high, self._low])
         return whole
 
     def value(self) -> Float64:

@@ -45,10 +45,10 @@ def check_not_forked() -> None:
         )
 
 
-def core_ranges(n: int) -> list[tuple[int, int]]:
-    """The rows of each core, from the first to before the last."""
-    each = -(-n // (_CORES * _ROWS)) * _ROWS
-    return [(start, min(start + each, n)) for start in range(0, n, each)]
+def core_ranges(n: int, first: int = 0) -> list[tuple[int, int]]:
+    """Of n rows from ``first`` on those of each core, from its first to before its last."""
+    each = max(-(-n // (_CORES * _ROWS)), 1) * _ROWS
+    return [(start, min(start + each, first + n)) for start in range(first, first + n, each)]
 
 
 def run_in_parallel(function: Callable[..., T], arguments: Sequence[tuple[Any, ...]]) -> list[T]:

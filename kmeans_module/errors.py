@@ -61,6 +61,22 @@ class UnusableCheckpoint(KMeansError):
     """A checkpoint cannot be read or written."""
 
 
+class InvalidCluster(KMeansError):
+    """``TF_CONFIG`` names no workers, or this process cannot be the one that it names."""
+
+
+class WorkerAbsent(KMeansError):
+    """A worker did not come."""
+
+
+class WorkersDiffer(KMeansError):
+    """Workers of one fit were given different parameters, or are of different releases."""
+
+
+class WorkerFailed(KMeansError):
+    """Another worker has ended by an error, which its line tells."""
+
+
 class TooFewDistinctPoints(KMeansError):
     """There are more clusters than distinct rows.
 
@@ -71,6 +87,10 @@ class TooFewDistinctPoints(KMeansError):
     def __init__(self, message: str, distinct: int) -> None:
         super().__init__(message)
         self.distinct = distinct
+
+
+class WorkerLost(RuntimeError):
+    """Another worker was killed, is frozen, or cannot be reached: all are to be started again."""
 
 
 class ForkedProcess(RuntimeError):

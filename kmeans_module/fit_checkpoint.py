@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from .errors import CheckpointMismatch, UnusableCheckpoint
 from .lloyd import Iteration, LloydResult, LloydState
+from .workers import ALONE, Reducer
 
 _NAME: Final = "fit.npz"
 _IDENTITY: Final = "identity"
@@ -47,23 +48,37 @@ class FitCheckpoint:
     Args:
         folder: made when it is not there.
         identity: what makes the fit this one, by name.
+        reducer: how the workers of the fit come together.
 
     Raises:
         CheckpointMismatch: there is the state of another fit.
         UnusableCheckpoint: the folder cannot be made or read, or the state is damaged.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        identity: Mapping[str, Any],
+        reducer: Reducer = ALONE,
+    ) -> None:
         self._path = Path(folder) / _NAME
         self._identity = dict(identity)
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self.state = self._read()
-        except OSError as error:
-            raise self._unusable("cannot be used", error) from error
+        # Of several workers the chief has the folder, and the others hear what is in it.
+        self._is_chief, content = reducer.worker == 0, None
+        if self._is_chief:
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                content = self._path.read_bytes() if self._path.exists() else None
+            except OSError as error:
+                raise self._unusable("cannot be used", error) from error
+        is_there = reducer.sum([content is not None]).any()
+        content = reducer.broadcast(content or b"")
+        self.state = self._read(content) if is_there else None
 
     def write(self, state: FitState) -> None:
         """Put the state in the place of that before. Raises UnusableCheckpoint."""
+        if not self._is_chief:
+            return
         content = io.BytesIO()
         identity = np.frombuffer(json.dumps(self._identity).encode(), np.uint8)
         arrays: dict[str, Any] = {_IDENTITY: identity, **_to_arrays(state)}
@@ -81,6 +96,8 @@ class FitCheckpoint:
 
     def remove(self) -> None:
         """Remove the state: the fit has ended. Raises UnusableCheckpoint."""
+        if not self._is_chief:
+            return
         try:
             for path in (self._path, self._partial()):
                 path.unlink(missing_ok=True)
@@ -97,13 +114,11 @@ class FitCheckpoint:
         finally:
             os.close(descriptor)
 
-    def _read(self) -> FitState | None:
+    def _read(self, content: bytes) -> FitState:
         try:
-            with self._path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-                arrays = dict(content)
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                arrays = dict(file)
             identity = json.loads(arrays.pop(_IDENTITY).tobytes())
-        except FileNotFoundError:
-            return None
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise UnusableCheckpoint(
                 f"{self._path}: is damaged ({error}); remove it, and the fit begins anew"

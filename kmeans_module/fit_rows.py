@@ -17,7 +17,8 @@ from .fit_parameters import FitParameters
 from .initialization import initial_centroids
 from .lloyd import LloydResult, LloydState, best_of_starts
 from .model_space import ModelSpace, enter
-from .row_sample import draw_sample
+from .row_sample import Sample, draw_sample
+from .row_share import RowShare
 from .row_source import RowSource
 from .rows import place_rows
 from .source_rows import SourceRows
@@ -37,6 +38,7 @@ class FitRows:
         space: the model's.
         rows: those of the table in it.
         parameters: of the fit.
+        share: those that this process reads.
     """
 
     table: Array | RowSource
@@ -44,6 +46,7 @@ class FitRows:
     space: ModelSpace
     rows: WeightedRows | SourceRows
     parameters: FitParameters
+    share: RowShare
 
     @classmethod
     def enter(
@@ -51,6 +54,7 @@ class FitRows:
         table: Array | RowSource,
         sample_weight: ArrayLike | None,
         parameters: FitParameters,
+        share: RowShare,
     ) -> "FitRows":
         """Bring raw rows into the model's space. The errors are those of `fit`."""
         k, given = parameters.n_clusters, parameters.feature_weight
@@ -66,14 +70,14 @@ class FitRows:
                     "sample_weight is given beside a source, which has weights of its own; give "
                     "them to the source"
                 )
-            rows = SourceRows.enter(table, **space_options)
-            check_distinct(table, rows.space.to_model, table.weights, k)
-            return cls(table, table.weights, rows.space, rows, parameters)
+            rows = SourceRows.enter(table, share=share, **space_options)
+            check_distinct(table, rows.space.to_model, table.weights, k, share)
+            return cls(table, table.weights, rows.space, rows, parameters, share)
         weights = check_weights(sample_weight, len(table))
         space = enter(table, weights, **space_options)
         check_distinct(table, space.to_model, weights, k)
         rows = weigh(space.rows, weights, space.largest)
-        return cls(table, weights, space, rows, parameters)
+        return cls(table, weights, space, rows, parameters, share)
 
     def run(
         self,
@@ -106,16 +110,15 @@ class FitRows:
 
     def identity(self, given: NDArray[np.float64] | None) -> dict[str, Any]:
         """What makes this fit the one that it is, by name; the same for an array and a source."""
-        shape, parameters = self.table.shape, asdict(self.parameters)
-        init = parameters["init"] if given is None else sha256(given.tobytes()).hexdigest()
+        shape = self.table.shape
         names = {"tfkmeans": version("tfkmeans"), "rows": shape[0], "features": shape[1]}
-        return names | parameters | {"init": init, "fingerprint": self._fingerprint()}
+        told = told_parameters(self.parameters, given)
+        return names | told | {"fingerprint": self._fingerprint()}
 
     def _fingerprint(self) -> str:
         """SHA-256 of what all rows sum to, and of some of them."""
         rows, space = self.rows, self.space
-        numbers, weights = draw_sample(self.weights, _ROWS_OF_FINGERPRINT, 0)
-        raw = self._take(numbers)
+        raw, weights = self._take(draw_sample(self.weights, _ROWS_OF_FINGERPRINT, 0, self.share))
         digest = sha256(
             repr((raw.dtype.str, rows.squares, rows.mean_square, rows.heaviest)).encode()
         )
@@ -125,11 +128,21 @@ class FitRows:
 
     def _fit_sample(self) -> Float32:
         """The centroids of the best fit of a sample."""
-        rows, most = self._sample(), self.parameters.max_iter
+        rows, reducer = self._sample(), self.share.reducer
+        # All could do it alike. But where one processor rounds otherwise, all begin at one place.
+        found = self._best_of_sample(rows).tobytes() if reducer.worker == 0 else b""
+        centroids = np.frombuffer(bytearray(reducer.broadcast(found)), np.float32)
+        return centroids.reshape(self.parameters.n_clusters, -1)
+
+    def _best_of_sample(self, rows: WeightedRows) -> Float32:
+        most = self.parameters.max_iter
         engine = choose_engine(rows.n, len(self.space.shift), self.parameters.n_clusters)
+        # A worker that is lost meanwhile ends the fit of the sample.
         best = best_of_starts(
             (self._draw(rows, start) for start in range(self.parameters.n_init)),
-            lambda _, centroids: self._run(rows, engine, centroids, most),
+            lambda _, centroids: self._run(
+                rows, engine, centroids, most, lambda _: self.share.reducer.check()
+            ),
         )
         return best.centroids
 
@@ -137,8 +150,9 @@ class FitRows:
         """The sample. Raises TooFewDistinctPoints."""
         count, k = self.parameters.sample_rows, self.parameters.n_clusters
         assert count is not None
-        numbers, weights = draw_sample(self.weights, count, self.parameters.seed)
-        raw = self._take(numbers)
+        raw, weights = self._take(
+            draw_sample(self.weights, count, self.parameters.seed, self.share)
+        )
         try:
             check_distinct(raw, self.space.to_model, weights, k)
         except TooFewDistinctPoints as error:
@@ -150,10 +164,11 @@ class FitRows:
         placed = self.space.place(raw).gather(np.arange(len(raw)))
         return weigh(place_rows(placed), weights, np.abs(placed).max(axis=0))
 
-    def _take(self, numbers: NDArray[np.int64]) -> Array:
-        """The raw rows of these numbers, which rise."""
-        table = self.table
-        return table.take(numbers) if isinstance(table, RowSource) else table[numbers]
+    def _take(self, sample: Sample) -> tuple[Array, Float32]:
+        """The raw rows of a sample, and their weights, given the part of each worker."""
+        table, numbers = self.table, sample.numbers
+        own = table.take(numbers) if isinstance(table, RowSource) else table[numbers]
+        return self.share.reducer.gather(own), self.share.reducer.gather(sample.weights)
 
     def _draw(self, rows: WeightedRows, start: int) -> Float32:
         # An independent seed for each start.
@@ -177,6 +192,12 @@ class FitRows:
             on_sphere=self.space.distance == "cosine",
             on_iteration=on_iteration,
         )
+
+
+def told_parameters(parameters: FitParameters, given: NDArray[np.float64] | None) -> dict[str, Any]:
+    """Parameters by name, as they are compared; of given centroids [k, d] their hash."""
+    told = asdict(parameters)
+    return told if given is None else told | {"init": sha256(given.tobytes()).hexdigest()}
 
 
 def _to_model(given: NDArray[np.float64], space: ModelSpace) -> Float32:

@@ -24,6 +24,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from .array_types import Float32, Float64
+from .workers import Reducer
 
 Int64 = NDArray[np.int64]
 
@@ -117,6 +118,10 @@ class FixedSum:
 
     def __sub__(self, other: "FixedSum") -> "FixedSum":
         return FixedSum(self.limbs - other.limbs, self.scale)
+
+    def reduce(self, reducer: Reducer) -> "FixedSum":
+        """The sum over the workers."""
+        return FixedSum(reducer.sum(self.limbs), self.scale)
 
     @property
     def value(self) -> Float64:

@@ -22,6 +22,7 @@ from .array_types import Array, Float32, Float64, Table
 from .blocks import block_ranges, rows_per_block
 from .column_moments import Extent, column_extent, column_moments
 from .errors import InvalidPoints, ZeroPoint
+from .row_share import RowShare
 from .rows import Rows, place_rows, sample_rows
 from .validation import check_extent, check_finite
 
@@ -129,11 +130,13 @@ def find_space(
     standardize: bool,
     distance: Distance,
     feature_weight: Float64 | None = None,
+    share: RowShare | None = None,
 ) -> ModelSpace:
     """The model's space of raw points [n, d]; without the mean of directions, `mean_direction`.
 
     The shift and the scale are those of the rows of positive weight, of which ``sample`` [m, d] are
-    those that `sample_rows` gives. ``feature_weight`` is float64 [d], or None where each is 1.
+    those that `sample_rows` gives. ``feature_weight`` is float64 [d], or None where each is 1. Each
+    worker reads its share of the points, by default all.
 
     Raises:
         NonFinitePoint: a row with NaN or infinity.
@@ -143,22 +146,23 @@ def find_space(
     zeros, ones = np.zeros(d), np.ones(d)
     weight = ones if feature_weight is None else feature_weight
     if on_sphere and not standardize:
-        check_finite(points)
+        check_finite(points, share=share)
         scale = _as_float32(1 / weight, "spread")
         if feature_weight is not None:
-            low, high = column_extent(points, sample_weight)
+            low, high = column_extent(points, sample_weight, share)
             check_extent(np.maximum(high, -low), scale)
         return ModelSpace(zeros.astype(np.float32), scale, zeros, ones, distance)
-    extent = column_extent(points, sample_weight)
+    extent = column_extent(points, sample_weight, share)
     low, high = extent
     if not (np.isfinite(low) & np.isfinite(high)).all() or has_zero_weight:
         # Any row that is not finite is refused, also one of weight 0.
-        check_finite(points)
+        check_finite(points, share=share)
     sample = np.sort(sample, axis=0).astype(np.float64)
     center = sample.mean(axis=0)
     scale = _as_float32(1 / weight, "spread")
     if standardize:
-        found = column_moments(points, sample_weight, extent, sample[len(sample) // 2])
+        pivot = sample[len(sample) // 2]
+        found = column_moments(points, sample_weight, extent, pivot, share)
         center = found.mean
         variance = np.where(high > low, found.variance, 0)
         deviation = np.where(variance > 0, np.sqrt(variance), 1)
@@ -174,11 +178,16 @@ def find_space(
     return ModelSpace(shift, scale, zeros, largest, distance)
 
 
-def mean_direction(directions: Table, sample_weight: Table) -> Float64:
-    """The mean float64 [d] of rows [n, d] of length 1, of which those of positive weight count."""
+def mean_direction(
+    directions: Table, sample_weight: Table, share: RowShare | None = None
+) -> Float64:
+    """The mean float64 [d] of rows [n, d] of length 1, of which those of positive weight count.
+
+    Each worker reads its share, by default all.
+    """
     d = directions.shape[1]
     extent = Extent(np.full(d, -1.0), np.ones(d))
-    return column_moments(directions, sample_weight, extent, np.zeros(d)).mean
+    return column_moments(directions, sample_weight, extent, np.zeros(d), share).mean
 
 
 def place(points: Array, shift: Float32, scale: Float32, distance: Distance) -> Rows:

@@ -119,6 +119,17 @@ class RowSource(ABC):
         """
         return _spool(dataset, folder)
 
+    @staticmethod
+    def without_rows(n_features: int, *, dtype: DTypeLike = np.float32) -> "RowSource":
+        """No rows: what a worker has where others have all (`connect_workers`).
+
+        Args:
+            n_features: d.
+            dtype: that of the rows of the others.
+        """
+        d, kind = check_whole("n_features", n_features, 1), np.dtype(dtype)
+        return TableRows(np.empty((0, d), kind), kind, None)
+
     @final
     def __len__(self) -> int:
         return self.shape[0]

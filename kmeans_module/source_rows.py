@@ -4,11 +4,12 @@ What is found is the same bits as of an array in memory: extremes and sums of in
 on blocks, and the sample is of the same rows. What is held is a few blocks for each core.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import chain, cycle
-from typing import Final, NamedTuple, TypeVar
+from operator import add
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from .aligned_window import BlockMemory
 from .array_types import Array, Float32, Float64, Table
 from .blocks import block_ranges, rows_per_block
-from .cores import core_ranges, one_ahead, run_in_parallel
+from .cores import one_ahead
 from .errors import InvalidPoints, InvalidWeights
 from .fixed_point import FixedSum
 from .model_space import Distance, ModelSpace, find_space, mean_direction
+from .row_share import RowShare
 from .row_source import RowSource
 from .rows import Rows, sample_places
 from .validation import NO_WEIGHT, check_weight_values
@@ -33,8 +35,6 @@ from .weighted_rows import (
 
 #: Numbers of a block. Each core holds two.
 _BLOCK_NUMBERS: Final = 2**21
-
-T = TypeVar("T")
 
 
 class RowBlock(NamedTuple):
@@ -58,10 +58,12 @@ class SourceRows(RowTotals):
     Attributes:
         source: where they come from.
         space: the model's.
+        share: those that this process reads.
     """
 
     source: RowSource
     space: ModelSpace
+    share: RowShare
 
     @classmethod
     def enter(
@@ -71,16 +73,25 @@ class SourceRows(RowTotals):
         standardize: bool,
         distance: Distance,
         feature_weight: Float64 | None = None,
+        share: RowShare | None = None,
     ) -> "SourceRows":
         """Find what a fit must know of all rows, by two to five passes over them.
+
+        Args:
+            source: all rows.
+            standardize, distance, feature_weight: as of `fit`.
+            share: those that this process reads, by default all.
 
         Raises:
             InvalidPoints, InvalidWeights: as `fit` says.
         """
         _check_source(source)
-        weights = _weight_range(source)
-        numbers = _weighted_numbers(source, sample_places(weights.counted, source.shape[1]))
-        sample = source.take(numbers)
+        share = share or RowShare.whole(len(source))
+        own = _weight_range(source, share)
+        weights = _reduce_range(own, share)
+        places = sample_places(weights.counted, source.shape[1])
+        numbers = _weighted_numbers(source, places, own.counted, share)
+        sample = share.reducer.gather(source.take(numbers))
         space = find_space(
             source,
             source.weights,
@@ -89,12 +100,13 @@ class SourceRows(RowTotals):
             standardize=standardize,
             distance=distance,
             feature_weight=feature_weight,
+            share=share,
         )
         if distance == "cosine":
-            mean = mean_direction(_Directions(source, space), source.weights)
+            mean = mean_direction(_Directions(source, space), source.weights, share)
             space = replace(space, mean=mean)
-        totals = _measure(source, space, weights, sample)
-        return cls(source=source, space=space, **vars(totals))
+        totals = _measure(source, space, weights, sample, share)
+        return cls(source=source, space=space, share=share, **vars(totals))
 
     def blocks(self, start: int, stop: int) -> Iterator[RowBlock]:
         """The rows ``start`` to before ``stop``, block by block; one is read ahead."""
@@ -113,10 +125,12 @@ def _check_source(source: RowSource) -> None:
         )
 
 
-def _weight_range(source: RowSource) -> WeightRange:
-    """What the weights are, once they are checked. Raises InvalidWeights."""
+def _weight_range(source: RowSource, share: RowShare) -> WeightRange:
+    """What the weights of the share are, once they are checked. Raises InvalidWeights."""
+    nothing = WeightRange(np.inf, np.inf, 0.0, 0)
     if not source.is_weighted:
-        return WeightRange(1.0, 1.0, 1.0, len(source))
+        rows = share.stop - share.start
+        return WeightRange(1.0, 1.0, 1.0, rows) if rows else nothing
 
     def find_range(start: int, stop: int) -> WeightRange:
         parts = (
@@ -125,18 +139,30 @@ def _weight_range(source: RowSource) -> WeightRange:
         )
         return reduce(WeightRange.merge, parts)
 
-    found = reduce(WeightRange.merge, run_in_parallel(find_range, core_ranges(len(source))))
-    if not found.counted:
+    return reduce(WeightRange.merge, share.map_ranges(find_range), nothing)
+
+
+def _reduce_range(own: WeightRange, share: RowShare) -> WeightRange:
+    """What the weights of all rows are. Raises InvalidWeights."""
+    least, light, heavy = share.reducer.maximum([-own.least, -own.light, own.heavy])
+    (counted,) = share.reducer.sum([own.counted])
+    if not counted:
         raise InvalidWeights(NO_WEIGHT)
-    return found
+    return WeightRange(float(-least), float(-light), float(heavy), int(counted))
 
 
-def _weighted_numbers(source: RowSource, places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The numbers of the rows at these places, which rise, among those of positive weight."""
+def _weighted_numbers(
+    source: RowSource, places: NDArray[np.int64], counted: int, share: RowShare
+) -> NDArray[np.int64]:
+    """The numbers of the rows at these places, which rise, among those of positive weight.
+
+    Those of the share, of which ``counted`` have a positive weight.
+    """
     if not source.is_weighted:
-        return places
-    found, before = [], 0
-    for first, last in block_ranges(0, len(source), rows_per_block(1)):
+        return share.part(places)
+    counts = share.reducer.gather(np.array([counted]))
+    found, before = [np.empty(0, np.int64)], int(counts[: share.reducer.worker].sum())
+    for first, last in block_ranges(share.start, share.stop, rows_per_block(1)):
         weighted = np.flatnonzero(source.weights[first:last])
         start, stop = np.searchsorted(places, [before, before + len(weighted)])
         found.append(first + weighted[places[start:stop] - before])
@@ -145,7 +171,7 @@ def _weighted_numbers(source: RowSource, places: NDArray[np.int64]) -> NDArray[n
 
 
 def _measure(
-    source: RowSource, space: ModelSpace, weights: WeightRange, sample: Array
+    source: RowSource, space: ModelSpace, weights: WeightRange, sample: Array, share: RowShare
 ) -> RowTotals:
     """What is known of all rows, given the raw ones of the sample."""
     n = len(source)
@@ -157,7 +183,9 @@ def _measure(
                 for block in _placed_blocks(source, space, start, stop)
             ]
 
-        least: Float64 = np.min(_map_ranges(of_range, n), axis=0)
+        nothing = np.full(np.count_nonzero(columns), np.inf)
+        found = chain([nothing], *share.map_ranges(of_range))
+        least: Float64 = -share.reducer.maximum(-np.min(list(found), axis=0))
         return np.where(np.isfinite(least), least, 0)
 
     def sum_range(start: int, stop: int) -> list[tuple[FixedSum, ...]]:
@@ -169,12 +197,10 @@ def _measure(
     placed = space.place(sample).gather(np.arange(len(sample)))
     typical = typical_numbers(placed, space.largest, find_least)
     measure = RowMeasure(space.largest, typical, weights, n)
-    return measure.totals(_map_ranges(sum_range, n))
-
-
-def _map_ranges(function: Callable[[int, int], list[T]], n: int) -> list[T]:
-    """What the function gives for each core's range of the rows, joined."""
-    return list(chain(*run_in_parallel(function, core_ranges(n))))
+    own = measure.sums(np.empty(0), np.empty(0, np.float32))
+    for sums in chain(*share.map_ranges(sum_range)):
+        own = tuple(map(add, own, sums))
+    return measure.totals([tuple(each.reduce(share.reducer) for each in own)])
 
 
 def _placed_blocks(

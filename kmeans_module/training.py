@@ -14,14 +14,17 @@ from .engines.choice import EngineName, resolve_engine, resolve_streamed_engine
 from .errors import InvalidCentroids, InvalidParameter
 from .fit_checkpoint import FitCheckpoint, FitState
 from .fit_parameters import FitParameters
-from .fit_rows import FitRows
+from .fit_rows import FitRows, told_parameters
 from .lloyd import Iteration, LloydResult, LloydState
 from .model_space import Distance
 from .module import KMeansModule
 from .one_line import OneLine
 from .row_sample import Seeding
+from .row_share import RowShare
 from .row_source import RowSource
+from .shared_source import share_rows
 from .validation import check_numbers, check_points
+from .workers import ALONE, Reducer
 
 _Best = LloydResult | None
 
@@ -107,6 +110,7 @@ def fit(
     passes: int | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     on_iteration: Callable[[Progress], None] | None = None,
+    reducer: Reducer = ALONE,
 ) -> FitResult:
     """Cluster points by k-means (Lloyd 1982); the names are scikit-learn's.
 
@@ -151,8 +155,13 @@ def fit(
             rows. Only with "sample"; by default ``max_iter``.
         checkpoint: a folder. After each iteration over all rows the fit leaves there how far it is;
             the same call goes on from there after it was stopped in any way, and ends in the same
-            bits. It is emptied when the fit ends. Each fit needs a folder of its own.
+            bits. It is emptied when the fit ends. Each fit needs a folder of its own. Of several
+            workers the first alone uses it.
         on_iteration: called after each iteration over all rows.
+        reducer: what `connect_workers` gives, where several workers fit their rows together: the
+            source of each has rows of its own, which follow those of the worker before; it may
+            have none. All give the same other arguments, and all get the same result, in the bits
+            that one would have with all rows.
 
     Raises:
         InvalidPoints: not two-dimensional, not numeric, no rows, no columns.
@@ -166,11 +175,22 @@ def fit(
         TooFewDistinctPoints: more clusters than distinct rows, of all or of the sample.
         CheckpointMismatch: the checkpoint is of other rows or other parameters.
         UnusableCheckpoint: the checkpoint cannot be read or written.
+        WorkersDiffer: workers of one fit were given different arguments.
+        WorkerLost: another worker is gone; all are to be started again.
+        WorkerFailed: another worker has ended by an error.
         ForkedProcess: there was a fit in the process that this one was forked from.
     """
     check_not_forked()
     table = points if isinstance(points, RowSource) else check_points(points)
     is_streamed = isinstance(table, RowSource)
+    share = RowShare.whole(len(table))
+    if isinstance(table, RowSource):
+        table, share = share_rows(table, reducer)
+    elif reducer.workers > 1:
+        raise InvalidParameter(
+            "several workers fit together, and the points of this one are no RowSource; give "
+            "RowSource.from_array(points)"
+        )
     parameters = FitParameters.check(
         table.shape,
         n_clusters,
@@ -194,9 +214,13 @@ def fit(
     resolve = resolve_streamed_engine if is_streamed else resolve_engine
     engine_name = resolve(engine, n, d, k)
     given = None if isinstance(init, str) else _check_centroids(init, k, d)
-    rows = FitRows.enter(table, sample_weight, parameters)
+    told = {"engine": engine_name, "checkpoint": checkpoint is not None}
+    reducer.agree(told_parameters(parameters, given) | told)
+    rows = FitRows.enter(table, sample_weight, parameters, share)
 
-    kept = None if checkpoint is None else FitCheckpoint(checkpoint, rows.identity(given))
+    kept = None
+    if checkpoint is not None:
+        kept = FitCheckpoint(checkpoint, rows.identity(given), reducer)
 
     def report(state: FitState) -> None:
         if kept is not None:

@@ -18,6 +18,7 @@ from .errors import (
     NonFinitePoint,
     TooFewDistinctPoints,
 )
+from .row_share import RowShare
 from .rows import select_weighted
 
 Choice = TypeVar("Choice", bound=str)
@@ -159,30 +160,33 @@ def check_distinct(
     to_model: Callable[[Array], Float32],
     sample_weight: Table,
     n_clusters: int,
+    share: RowShare | None = None,
 ) -> None:
     """Check that at least ``n_clusters`` distinct rows have a positive weight.
 
     Distinct are rows that differ in the model's space, into which ``to_model`` maps them: there
-    they are clustered.
+    they are clustered. Each worker reads its share, by default all.
 
     Raises:
         TooFewDistinctPoints: there are fewer.
     """
     n = len(points)
+    share = share or RowShare.whole(n)
     # A first block of twice k settles nearly every data set; the rest is read, in larger ones, only
     # for those that are mostly duplicates.
     largest = max(2 * n_clusters, min(4096, rows_per_block(points.shape[1])))
     distinct = np.empty((0, points.shape[1]), np.float32)
-    start, block = 0, 2 * n_clusters
-    while start < n:
-        part = slice(start, start + block)
+    start, block = share.start, 2 * n_clusters
+    while start < share.stop and len(distinct) < n_clusters:
+        part = slice(start, min(start + block, share.stop))
         rows = select_weighted(points[part], sample_weight[part])
         start, block = start + block, min(4 * block, largest)
         # -0.0 and 0.0 are the same place.
         places = to_model(rows) + np.float32(0)
         distinct = np.unique(np.concatenate([distinct, places]), axis=0)
-        if len(distinct) >= n_clusters:
-            return
+    distinct = np.unique(share.reducer.gather(distinct), axis=0)
+    if len(distinct) >= n_clusters:
+        return
     raise TooFewDistinctPoints(
         f"n_clusters is {n_clusters}, but only {len(distinct)} of {n} rows are distinct "
         f"and have a positive weight; ask for at most {len(distinct)} clusters",
@@ -239,10 +243,17 @@ def check_extent(extent: Float64, scale: Float32) -> None:
 
 
 def check_finite(
-    points: Table, name: str = "points", features: Sequence[str] | None = None
+    points: Table,
+    name: str = "points",
+    features: Sequence[str] | None = None,
+    share: RowShare | None = None,
 ) -> None:
-    """Check that each number is finite. Raises NonFinitePoint, with the feature's name if given."""
-    for start, stop in block_ranges(0, len(points), rows_per_block(points.shape[1])):
+    """Check that each number is finite. Raises NonFinitePoint, with the feature's name if given.
+
+    Each worker reads its share, by default all.
+    """
+    share = share or RowShare.whole(len(points))
+    for start, stop in block_ranges(share.start, share.stop, rows_per_block(points.shape[1])):
         rows = points[start:stop]
         finite = np.isfinite(rows)
         if finite.all():
@@ -258,3 +269,5 @@ def check_finite(
         raise NonFinitePoint(
             f"{name} hold {value} in row {start + row}, column {column}{label}; {mend}"
         )
+    # Where another worker has such a row, this one ends here too.
+    share.reducer.sum([0])

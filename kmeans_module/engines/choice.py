@@ -16,8 +16,8 @@ seconds, where there are more than 20,000 rows and n max(k d, 64) is at least 3e
 import warnings
 from typing import Final, Literal
 
-from ..cores import core_ranges
 from ..errors import InvalidParameter
+from ..row_share import RowShare
 from ..source_rows import SourceRows
 from ..validation import check_choice
 from ..weighted_rows import WeightedRows
@@ -25,6 +25,7 @@ from .bounds import BoundsShard
 from .engine import Engine
 from .matmul import MatmulShard
 from .plain import PlainShard
+from .reduced import NoRows, ReducedEngine
 from .sharded import Shard, ShardedEngine
 from .streamed import StreamedShard
 from .unrolled import UnrolledShard
@@ -93,8 +94,11 @@ def resolve_streamed_engine(engine: object, n: int, d: int, k: int) -> EngineNam
 def new_engine(name: EngineName, rows: WeightedRows | SourceRows, k: int) -> Engine:
     """An engine for one start of k clusters."""
     # Stock TensorFlow brings threads of its own.
-    ranges = [(0, rows.n)] if name == "plain" else core_ranges(rows.n)
+    share = rows.share if isinstance(rows, SourceRows) else RowShare.whole(rows.n)
+    ranges = [(share.start, share.stop)] if name == "plain" else share.core_ranges()
     shard = SHARDS[name]
     if isinstance(rows, SourceRows):
-        return ShardedEngine([StreamedShard(shard, rows, k, *part) for part in ranges])
+        parts = [StreamedShard(shard, rows, k, *part) for part in ranges if part[0] < part[1]]
+        own: Engine = ShardedEngine(parts) if parts else NoRows(rows, k)
+        return own if share.reducer.workers == 1 else ReducedEngine(own, share.reducer)
     return ShardedEngine([shard(rows, k, *part) for part in ranges])

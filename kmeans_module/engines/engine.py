@@ -54,15 +54,23 @@ class FarRows(NamedTuple):
 
     def merge(self, other: "FarRows", count: int) -> "FarRows":
         """The farthest of the rows of both, at most ``count``."""
-        numbers = np.concatenate([self.numbers, other.numbers])
-        squared = np.concatenate([self.squared_distances, other.squared_distances])
-        order = np.lexsort((numbers, -squared))[:count]
         return FarRows(
-            numbers[order],
-            squared[order],
-            np.concatenate([self.points, other.points])[order],
-            np.concatenate([self.weights, other.weights])[order],
-            np.concatenate([self.assignments, other.assignments])[order],
+            np.concatenate([self.numbers, other.numbers]),
+            np.concatenate([self.squared_distances, other.squared_distances]),
+            np.concatenate([self.points, other.points]),
+            np.concatenate([self.weights, other.weights]),
+            np.concatenate([self.assignments, other.assignments]),
+        ).cut(count)
+
+    def cut(self, count: int) -> "FarRows":
+        """The farthest of these rows in any order, at most ``count``."""
+        order = np.lexsort((self.numbers, -self.squared_distances))[:count]
+        return FarRows(
+            self.numbers[order],
+            self.squared_distances[order],
+            self.points[order],
+            self.weights[order],
+            self.assignments[order],
         )
 
 

@@ -1,0 +1,143 @@
+"""Whether the other workers are there: at the start, and as long as a fit takes.
+
+TensorFlow waits for ever for a worker that never comes. And a worker is missed in a collective
+alone; who is busy with rows of its own would notice nothing until its pass is over.
+"""
+
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import tensorflow as tf
+from tensorflow.python.distribute.collective_all_reduce_strategy import (
+    CollectiveAllReduceExtended,
+)
+from tensorflow.python.eager import context
+
+from .errors import InvalidCluster, WorkerAbsent, WorkerLost
+from .worker_cluster import Cluster, Worker
+
+#: Seconds between two looks at the others, and until one that does not answer is given up.
+_INTERVAL: Final = 0.5
+_PATIENCE: Final = 10.0
+
+#: Seconds that a connection, or an answer of a worker that is asked again, may take.
+_CONNECT: Final = 1.0
+
+
+def join_cluster(cluster: Cluster, start_timeout: float) -> tf.distribute.Strategy:
+    """Connect to the other workers.
+
+    Args:
+        cluster: of more than one worker.
+        start_timeout: seconds to wait for the last of them.
+
+    Raises:
+        InvalidCluster: this process cannot listen at its address, or TensorFlow was used before.
+        WorkerAbsent: a worker did not come.
+        WorkerLost: a worker came, and went before all were there.
+    """
+    try:
+        strategy = _strategy(cluster)
+    except (RuntimeError, tf.errors.OpError) as error:
+        raise _unusable(cluster, error) from error
+    deadline, seen = time.monotonic() + start_timeout, set[Worker]()
+    while absent := [worker for worker in cluster.peers if not _listens(worker)]:
+        if gone := seen.intersection(absent):
+            raise WorkerLost(f"lost {_names(gone)} before all workers were there; start all again")
+        seen.update(set(cluster.peers).difference(absent))
+        if time.monotonic() > deadline:
+            raise WorkerAbsent(
+                f"{_names(absent)} did not come within {start_timeout:g} s: nothing listens there. "
+                "Start all workers, or mend TF_CONFIG"
+            )
+        time.sleep(_INTERVAL)
+    return strategy
+
+
+def _strategy(cluster: Cluster) -> tf.distribute.Strategy:
+    own = cluster.workers[cluster.own]
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(cluster.addresses),
+        task_type=own.job,
+        task_id=own.number,
+        # What is reduced is small, and lies in the memory of the host.
+        num_accelerators={"CPU": 1},
+        rpc_layer="grpc",
+    )
+    options = tf.distribute.experimental.CommunicationOptions(
+        implementation=tf.distribute.experimental.CommunicationImplementation.RING
+    )
+    # Both would wait for the other workers, without end and without letting Python's threads run;
+    # `Watch` is in their place.
+    context.context().configure_coordination_service(service_type="")
+    CollectiveAllReduceExtended._enable_check_health = False
+    return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+
+
+def _unusable(cluster: Cluster, error: Exception) -> InvalidCluster:
+    if "program startup" in str(error):
+        return InvalidCluster(
+            "TensorFlow was used in this process before it was connected to the other workers; "
+            "connect first"
+        )
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return InvalidCluster(
+        f"{cluster.workers[cluster.own]} cannot listen at its address ({said}); give a port of "
+        "this machine that is free"
+    )
+
+
+def _listens(worker: Worker) -> bool:
+    host, _, port = worker.address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT):
+            return True
+    except OSError:
+        return False
+
+
+def _names(workers: Sequence[Worker] | set[Worker]) -> str:
+    return ", ".join(map(str, sorted(workers)))
+
+
+class Watch:
+    """Looks at the other workers again and again, in a thread.
+
+    Attributes:
+        lost: those that are gone, or do not answer.
+    """
+
+    def __init__(self, peers: Sequence[Worker]) -> None:
+        self.lost: list[Worker] = []
+        self._peers, self._stopped = peers, threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="watch-workers", daemon=True)
+        self._thread.start()
+
+    def look(self) -> None:
+        """Find now who is lost."""
+        self.lost = self.lost or [each for each in self._peers if not _answers(each, _CONNECT)]
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(_INTERVAL):
+            lost = [each for each in self._peers if not _answers(each, _PATIENCE)]
+            if lost and not self._stopped.is_set():
+                self.lost = lost
+                # A collective of this worker waits no longer.
+                context.context().abort_collective_ops(tf.errors.UNAVAILABLE, _names(lost))
+                return
+
+
+def _answers(worker: Worker, patience: float) -> bool:
+    try:
+        context.context().check_collective_ops_peer_health(worker.task, round(1000 * patience))
+    except tf.errors.OpError:
+        return False
+    return True

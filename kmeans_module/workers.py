@@ -1,0 +1,259 @@
+"""Many machines, one fit: each worker reads rows of its own, and what they find is reduced.
+
+A `Reducer` is how the workers come together. Of one process it is `ALONE`; of many it is
+`tf.distribute.MultiWorkerMirroredStrategy`, whose collectives go by gRPC from worker to worker. All
+call the same functions in the same order, with arrays of the same shape, and all get the same.
+
+Nothing but integers is summed, so that neither the number of workers nor who has which rows changes
+a bit. Whatever goes wrong ends the fit on all workers: the job is started again, and a checkpoint
+is where it goes on.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from typing import Any, Final, Protocol, TypeVar, final
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import WorkerFailed, WorkerLost, WorkersDiffer
+from .worker_cluster import Cluster, Worker
+from .worker_watch import Watch, join_cluster
+
+Int64 = NDArray[np.int64]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+class Reducer(Protocol):
+    """How workers come together; each calls the same in the same order.
+
+    Attributes:
+        worker: the number of this one, from 0; 0 is the chief.
+        workers: how many there are.
+    """
+
+    worker: int
+    workers: int
+
+    def sum(self, numbers: ArrayLike) -> Int64:
+        """The sum over the workers of whole numbers int64 [...], of one shape."""
+
+    def maximum(self, numbers: ArrayLike) -> NDArray[np.float64]:
+        """The largest over the workers of numbers float64 [...], of one shape; NaN beats all."""
+
+    def gather(self, rows: NDArray[Scalar]) -> NDArray[Scalar]:
+        """The rows [m, ...] of all workers, those of the first first; m may differ."""
+
+    def broadcast(self, content: bytes) -> bytes:
+        """What the chief gives, on all workers."""
+
+    def check(self) -> None:
+        """Raises WorkerLost when it is known that a worker is lost."""
+
+    def agree(self, facts: Mapping[str, Any]) -> None:
+        """Check that all workers say the same. Raises WorkersDiffer."""
+
+
+@final
+class _Alone(Reducer):
+    """One process."""
+
+    worker, workers = 0, 1
+
+    def sum(self, numbers: ArrayLike) -> Int64:
+        return np.asarray(numbers, np.int64)
+
+    def maximum(self, numbers: ArrayLike) -> NDArray[np.float64]:
+        return np.asarray(numbers, np.float64)
+
+    def gather(self, rows: NDArray[Scalar]) -> NDArray[Scalar]:
+        return rows
+
+    def broadcast(self, content: bytes) -> bytes:
+        return content
+
+    def check(self) -> None:
+        """There is nobody to lose."""
+
+    def agree(self, facts: Mapping[str, Any]) -> None:
+        """One agrees with itself."""
+
+
+ALONE: Final[Reducer] = _Alone()
+
+
+@contextmanager
+def connect_workers(*, start_timeout: float = 600) -> Iterator[Reducer]:
+    """The workers that ``TF_CONFIG`` names, of which this process is one.
+
+    Enter it before TensorFlow does anything else in the process. It waits for all workers at its
+    begin, and at its end: so whoever leaves it knows that all have done their part. An error inside
+    ends it on all workers, and they are not connected again in these processes.
+
+    Args:
+        start_timeout: seconds to wait for the last worker.
+
+    Raises:
+        InvalidCluster: ``TF_CONFIG`` is not set, or says nothing of use.
+        WorkerAbsent: a worker did not come.
+        WorkerLost: one came, and is gone.
+        WorkerFailed: one ended by an error of its own, inside.
+        WorkersDiffer: the workers are not of one release.
+    """
+    cluster = Cluster.from_environment()
+    if len(cluster.workers) == 1:
+        yield ALONE
+        return
+    reducer = _Collective(cluster, join_cluster(cluster, start_timeout))
+    try:
+        reducer.agree({"tfkmeans": version("tfkmeans"), "TensorFlow": tf.__version__})
+        yield reducer
+        reducer.leave()
+    except (WorkerFailed, WorkerLost):
+        raise
+    except Exception as error:
+        reducer.fail(error)
+        raise
+
+
+@final
+class _Collective(Reducer):
+    """The collectives of TensorFlow."""
+
+    def __init__(self, cluster: Cluster, strategy: tf.distribute.Strategy) -> None:
+        self.worker, self.workers = cluster.own, len(cluster.workers)
+        self._cluster, self._watch = cluster, Watch(cluster.peers)
+
+        # Without the copy TensorFlow takes an argument for one that lies on no device.
+        def add(numbers: tf.Tensor) -> tf.Tensor:
+            replica = tf.distribute.get_replica_context()
+            return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(numbers))
+
+        def join(numbers: tf.Tensor) -> tf.Tensor:
+            return tf.distribute.get_replica_context().all_gather(tf.identity(numbers), axis=0)
+
+        def graph(function: Callable[[tf.Tensor], tf.Tensor]) -> Any:
+            # As a graph it takes a tenth of the time.
+            return tf.function(
+                lambda numbers: strategy.run(function, (numbers,)),
+                [tf.TensorSpec([None], tf.int64)],
+                autograph=False,
+            )
+
+        self._add, self._join = graph(add), graph(join)
+
+    def sum(self, numbers: ArrayLike) -> Int64:
+        self._meet()
+        return self._sum(numbers)
+
+    def maximum(self, numbers: ArrayLike) -> NDArray[np.float64]:
+        given = np.asarray(numbers, np.float64)
+        largest: NDArray[np.float64] = self.gather(given[None]).max(axis=0)
+        return largest
+
+    def gather(self, rows: NDArray[Scalar]) -> NDArray[Scalar]:
+        self._meet()
+        own = np.ascontiguousarray(rows)
+        content = b"".join(self._gather_bytes(own.tobytes()))
+        row_bytes = own.itemsize * math.prod(own.shape[1:])
+        joined = np.empty((len(content) // row_bytes, *own.shape[1:]), own.dtype)
+        joined.reshape(-1).view(np.uint8)[:] = np.frombuffer(content, np.uint8)
+        return joined
+
+    def broadcast(self, content: bytes) -> bytes:
+        self._meet()
+        own = content if self.worker == 0 else b""
+        (size,) = self._sum([len(own)])
+        if not size:
+            return b""
+        numbers = np.zeros(-(-int(size) // 8), np.int64)
+        numbers.view(np.uint8)[: len(own)] = np.frombuffer(own, np.uint8)
+        return self._sum(numbers).tobytes()[:size]
+
+    def check(self) -> None:
+        if self._watch.lost:
+            raise _lost(self._watch.lost)
+
+    def agree(self, facts: Mapping[str, Any]) -> None:
+        self._meet()
+        said = [json.loads(each) for each in self._gather_bytes(json.dumps(facts).encode())]
+        chief = self._cluster.workers[0]
+        for worker, each in zip(self._cluster.workers, said, strict=True):
+            differing = [
+                f"{name} is {each.get(name)} there and {said[0].get(name)} on {chief}"
+                for name in sorted({*each, *said[0]})
+                if each.get(name) != said[0].get(name)
+            ]
+            if differing:
+                raise WorkersDiffer(
+                    f"{worker} was started otherwise: {'; '.join(differing)}. Start the same "
+                    "command, of one release, on all workers"
+                )
+
+    def leave(self) -> None:
+        """Wait for the others. Whoever returns from here knows that all are here."""
+        self._meet()
+        self._watch.stop()
+        # A worker that has left answers no more. That it was here the meeting has shown, and who
+        # is past this has let all others be past the meeting.
+        with suppress(tf.errors.OpError):
+            self._add(tf.zeros([1], tf.int64))
+
+    def fail(self, error: Exception) -> None:
+        """Let the others know, where they meet next, that this worker ends by an error."""
+        with suppress(WorkerFailed, WorkerLost):
+            self._meet(f"{type(error).__name__}: {error}")
+        self._watch.stop()
+
+    def _meet(self, said: str = "") -> None:
+        """Begin a reduction, or end where a worker has ended: so none waits for it.
+
+        Raises:
+            WorkerFailed: one says why.
+        """
+        if not self._sum([bool(said)])[0]:
+            return
+        told = [each.decode() for each in self._gather_bytes(said.encode())]
+        worker, line = next(
+            pair for pair in zip(self._cluster.workers, told, strict=True) if pair[1]
+        )
+        raise WorkerFailed(f"{worker} ended by {line}")
+
+    def _sum(self, numbers: ArrayLike) -> Int64:
+        given = np.asarray(numbers, np.int64)
+        return self._run(self._add, given.reshape(-1)).reshape(given.shape)
+
+    def _gather_bytes(self, content: bytes) -> list[bytes]:
+        """The contents of all workers."""
+        sizes = np.zeros(self.workers, np.int64)
+        sizes[self.worker] = len(content)
+        sizes = self._sum(sizes)
+        # Equally many numbers of each.
+        numbers = np.zeros(-(-int(sizes.max()) // 8), np.int64)
+        if not len(numbers):
+            return [b""] * self.workers
+        numbers.view(np.uint8)[: len(content)] = np.frombuffer(content, np.uint8)
+        joined = self._run(self._join, numbers).reshape(self.workers, -1).view(np.uint8)
+        return [row[:size].tobytes() for row, size in zip(joined, sizes, strict=True)]
+
+    def _run(self, function: Callable[[tf.Tensor], tf.Tensor], numbers: Int64) -> Int64:
+        self.check()
+        try:
+            found: Int64 = function(tf.constant(numbers)).numpy()
+        except tf.errors.OpError as error:
+            self._watch.look()
+            told = [each for each in self._cluster.peers if each.task in error.message]
+            raise _lost(self._watch.lost or told) from None
+        return found
+
+
+def _lost(workers: Sequence[Worker]) -> WorkerLost:
+    names = ", ".join(map(str, workers)) or "a worker, and TensorFlow does not say which"
+    return WorkerLost(
+        f"lost {names}: the fit ends on all; start all workers again, and with a checkpoint they "
+        "go on"
+    )
