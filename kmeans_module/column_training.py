@@ -1,8 +1,7 @@
 """``fit_columns``: from the columns of a table to a model that takes those columns."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
-from typing import Any, Final, Literal, get_args
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,21 +9,21 @@ import tensorflow as tf
 from .array_types import Array, Float32
 from .blocks import block_ranges, rows_per_block
 from .category_texts import read_texts
-from .columns import MOST_CATEGORY_VALUES, CategoryColumn, Column, NumberColumn, VectorColumn
+from .column_fitting import (
+    UNKNOWN,
+    Impute,
+    Unknown,
+    find_fill,
+    fit_category,
+    weigh_features,
+)
+from .columns import Column, NumberColumn, VectorColumn
 from .encoder import Encoder, tensor_spec
 from .errors import InvalidColumns, InvalidParameter
 from .graphs import trace
 from .raw_columns import check_lengths, named_columns, read_numbers
 from .training import FitResult, fit
-from .validation import LARGEST_FEATURE_WEIGHT, check_choice
-
-#: What takes the place of a missing number: a statistic of the column, or a number; None: nothing.
-Impute = Literal["mean", "median"] | float | None
-
-#: How a category that was not there when the model was fitted, or is missing, is encoded: as zeros
-#: alone, or by a feature of its own.
-Unknown = Literal["zeros", "category"]
-UNKNOWN: Final[tuple[Unknown, ...]] = get_args(Unknown)
+from .validation import check_choice
 
 
 def fit_columns(
@@ -92,39 +91,17 @@ def fit_encoder(
         )
     kinds: list[Column] = []
     arrays: list[Array] = []
+    kind: Column
     for name, values in columns.items():
         if name in chosen:
-            kind, array = _fit_category(name, values, has_unknown=unknown == "category")
+            array = read_texts(name, values)
+            kind = fit_category(name, array, has_unknown=unknown == "category")
         else:
             kind, array = _fit_numbers(name, values, impute)
         kinds.append(kind)
         arrays.append(array)
     check_lengths(dict(zip(columns, arrays, strict=True)))
     return Encoder(kinds), arrays
-
-
-def weigh_features(
-    columns: Sequence[Column], weights: Mapping[str, float] | None
-) -> list[float] | None:
-    """What each feature of the columns weighs, by the weights of columns; None without any.
-
-    Raises InvalidParameter for a name that is no column, and for a weight that is not above 0.
-    """
-    if not weights:
-        return None
-    names = [column.name for column in columns]
-    for name, weight in weights.items():
-        if name not in names:
-            near = get_close_matches(str(name), names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
-            raise InvalidParameter(f"feature_weight names {name!r}, which is no column{hint}")
-        is_number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
-        if not is_number or not 1 / LARGEST_FEATURE_WEIGHT <= weight <= LARGEST_FEATURE_WEIGHT:
-            raise InvalidParameter(
-                f"feature_weight of {name!r} is {weight!r}; give a number above 0, from "
-                f"{1 / LARGEST_FEATURE_WEIGHT:g} to {LARGEST_FEATURE_WEIGHT:g}"
-            )
-    return [weights.get(column.name, 1.0) for column in columns for _ in column.feature_names]
 
 
 def encode_arrays(encoder: Encoder, arrays: list[Array]) -> Float32:
@@ -141,19 +118,6 @@ def encode_arrays(encoder: Encoder, arrays: list[Array]) -> Float32:
     return points
 
 
-def _fit_category(name: str, given: Any, *, has_unknown: bool) -> tuple[Column, Array]:
-    texts = read_texts(name, given)
-    values = sorted(set(texts) - {""})
-    if not values:
-        raise InvalidColumns(f"column {name!r} holds no value; leave it out")
-    if len(values) > MOST_CATEGORY_VALUES:
-        raise InvalidColumns(
-            f"column {name!r} has {len(values):,} values, and a category may have "
-            f"{MOST_CATEGORY_VALUES:,}; leave it out, or join values"
-        )
-    return CategoryColumn(name, tuple(values), has_unknown), texts
-
-
 def _fit_numbers(name: str, given: Any, impute: Impute) -> tuple[Column, Array]:
     try:
         numbers = read_numbers(name, given)
@@ -163,17 +127,4 @@ def _fit_numbers(name: str, given: Any, impute: Impute) -> tuple[Column, Array]:
         raise InvalidColumns(f"column {name!r} holds no value; leave it out")
     if numbers.ndim == 2:
         return VectorColumn(name, numbers.shape[1]), numbers
-    return NumberColumn(name, _fill(numbers, impute)), numbers
-
-
-def _fill(numbers: Float32, impute: Impute) -> float | None:
-    """What takes the place of a missing number, which float32 holds; it depends on no order."""
-    if impute is None:
-        return None
-    if isinstance(impute, int | float) and not isinstance(impute, bool):
-        if not np.isfinite(np.float32(impute)):
-            raise InvalidParameter(f"impute is {impute!r}, which float32 does not hold")
-        return float(np.float32(impute))
-    chosen = check_choice("impute", impute, ("mean", "median"), more=", or a number")
-    present = np.sort(numbers[~np.isnan(numbers)].astype(np.float64))
-    return float(np.float32(np.mean(present) if chosen == "mean" else np.median(present)))
+    return NumberColumn(name, find_fill(numbers, impute)), numbers

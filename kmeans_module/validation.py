@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from .array_input import read_array, read_named_array
 from .array_types import Array, Float32, Float64, Table
 from .blocks import block_ranges, rows_per_block
+from .column_fitting import LARGEST_FEATURE_WEIGHT
 from .errors import (
     InvalidParameter,
     InvalidPoints,
@@ -27,9 +28,6 @@ Choice = TypeVar("Choice", bound=str)
 #: (1e-38 to 3e38), with room for a sum over many columns and for distances below the extent.
 FARTHEST: Final = 1e17
 _NARROWEST: Final = 1e-14
-
-#: The weights of features are between this and its inverse, so that float32 holds what they scale.
-LARGEST_FEATURE_WEIGHT: Final = 1e9
 
 NO_WEIGHT: Final = "sample_weight is 0 for every row; give at least one row a weight"
 

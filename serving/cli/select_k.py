@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from .arguments import JsonOption, examples, integer
+from .column_options import ColumnOptions
 from .errors import UserMistake
 from .extras import needs_extra
 from .input_tables import FileOptions
@@ -46,6 +47,7 @@ def select_k(
         int, typer.Option("--to", parser=integer(1), metavar="K", help="The greatest k.")
     ] = 20,
     row_options: RowOptions = RowOptions(),
+    column_options: ColumnOptions = ColumnOptions(),
     file_options: FileOptions = FileOptions(),
     n_init: Annotated[
         int,
@@ -85,7 +87,7 @@ def select_k(
     began = time.monotonic()
     _check(k_min, k_max, out, json=json, csv=csv)
     reading, notes = file_options.reading(files, "FILE"), list[str]()
-    names, rows = row_options.read(files, notes, reading=reading)
+    names, rows = row_options.read(files, notes, reading=reading, column_options=column_options)
     settings: dict[str, Any] = {
         "k_min": k_min,
         "k_max": k_max,
@@ -95,6 +97,7 @@ def select_k(
         "standardize": row_options.standardize,
         "distance": row_options.distance.value,
         "resamples": resamples,
+        "feature_weight": rows.feature_weight,
         "seed": iterations.seed,
     }
     found = _select(rows, names, settings, notes, resume=resume)
@@ -109,6 +112,7 @@ def select_k(
         "columns": list(names),
         "standardize": row_options.standardize,
         "distance": row_options.distance.value,
+        "feature_weight": rows.feature_weight,
         "from": k_min,
         "to": k_max,
         "n_init": n_init,

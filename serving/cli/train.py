@@ -19,6 +19,12 @@ from serving.tables.messages import format_count
 
 from .arguments import AddressOrPlace, JsonOption, examples, integer
 from .client_options import ConnectionOptions
+from .column_options import (
+    ColumnOptions,
+    describe_columns,
+    describe_weights,
+    weights_by_column,
+)
 from .errors import UserMistake
 from .extras import needs_extra, require
 from .gate_options import GateOptions, comparison_as_json, format_comparison, note_force
@@ -107,6 +113,7 @@ def train(
             help="The column of what each row weighs, at least 0. It is no feature.",
         ),
     ] = None,
+    column_options: ColumnOptions = ColumnOptions(),
     file_options: FileOptions = FileOptions(),
     init: Annotated[
         Init, typer.Option(help="How the first centroids are found.")
@@ -160,12 +167,15 @@ def train(
         )
     curves = _check_views(report, select_k, tensorboard)
     reading, notes = file_options.reading(files, "FILE"), list[str]()
-    names, rows = row_options.read(files, notes, reading, weight_column=weight_column)
+    names, rows = row_options.read(
+        files, notes, reading, weight_column=weight_column, column_options=column_options
+    )
     parameters: dict[str, Any] = {
         "init": init.value,
         "n_init": n_init or "auto",
         "standardize": row_options.standardize,
         "distance": row_options.distance.value,
+        "feature_weight": rows.feature_weight,
         **asdict(iterations),
     }
     result = _fit(rows, names, clusters, parameters, notes, tensorboard)
@@ -201,7 +211,8 @@ def train(
             write_report(report, outcome.path, name, curves)
     views = {"report": report, "tensorboard": tensorboard}
     places = {name: str(place) for name, place in views.items() if place is not None}
-    _show(base, outcome, time.monotonic() - began, places, as_json=json)
+    imputed = getattr(rows, "imputed", {})
+    _show(base, outcome, time.monotonic() - began, places, imputed, as_json=json)
 
 
 def _check_views(
@@ -292,7 +303,8 @@ def _fit(
         load_tensorflow("train")
         import numpy as np
 
-        from kmeans_module import fit
+        from kmeans_module import Encoder, fit
+        from serving.tables.encoded_rows import EncodedRows
 
         log = None
         if tensorboard is not None:
@@ -317,6 +329,8 @@ def _fit(
                 on_iteration=on_iteration,
                 **parameters,
             )
+        if isinstance(rows, EncodedRows):
+            result.module.take_columns(Encoder(rows.takes))
         if log is not None:
             log.write_centroids(result, names)
         return result
@@ -332,6 +346,8 @@ def _write(
     import numpy as np
 
     from export import make_card, write_candidate
+    from export.column_rows import ColumnRows
+    from serving.tables.encoded_rows import EncodedRows
 
     points = rows.points.astype(np.float32, copy=False)
     card = make_card(
@@ -342,7 +358,8 @@ def _write(
         rows_left_out=rows.rows_left_out,
         weight_column=rows.weight_column,
     )
-    write_candidate(candidate, result, card, points)
+    columns = ColumnRows.read(rows.takes, rows.table()) if isinstance(rows, EncodedRows) else None
+    write_candidate(candidate, result, card, points, columns)
     return _Outcome(candidate, card)
 
 
@@ -355,12 +372,14 @@ def _publish(
     options: "PublishOptions",
 ) -> _Outcome:
     from export import publish_fit
+    from serving.tables.encoded_rows import EncodedRows
 
+    table = rows.table() if isinstance(rows, EncodedRows) else None
     published = publish_fit(
         result,
-        rows.points,
+        rows.points if table is None else table,
         base,
-        feature_names=names,
+        feature_names=names if table is None else None,
         files=files,
         rows_left_out=rows.rows_left_out,
         weight_column=rows.weight_column,
@@ -386,9 +405,16 @@ def _promote(
 
 
 def _show(
-    base: Path | None, outcome: _Outcome, seconds: float, views: Mapping[str, str], *, as_json: bool
+    base: Path | None,
+    outcome: _Outcome,
+    seconds: float,
+    views: Mapping[str, str],
+    imputed: Mapping[str, int],
+    *,
+    as_json: bool,
 ) -> None:
     card = outcome.card
+    weights_of_columns = weights_by_column(card)
     silhouette = card.silhouette.value
     if as_json:
         print_json(
@@ -400,6 +426,9 @@ def _show(
                 "rows_used": card.data.rows_used,
                 "rows_left_out": card.data.rows_left_out,
                 "columns": card.feature_names,
+                "encoder": None if card.encoder is None else asdict(card.encoder),
+                "imputed": dict(imputed),
+                "feature_weight": weights_of_columns or None,
                 "signatures_left_out": card.signatures_left_out,
                 "weight_column": card.data.weight_column,
                 "standardize": card.standardize,
@@ -429,7 +458,9 @@ def _show(
         f"{'wrote candidate' if base is None else 'published'} {outcome.path}",
         [
             ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
-            ("columns", shorten_names(card.feature_names)),
+            *([("columns", describe_columns(card.columns))] if card.encoder else []),
+            ("features" if card.encoder else "columns", shorten_names(card.feature_names)),
+            *([("feature weights", describe_weights(card))] if weights_of_columns else []),
             *([("weights", weights)] if (weights := card.data.weight_column) else []),
             ("clusters", f"{card.n_clusters}, the best of {starts} ({card.parameters.init})"),
             ("distance", card.distance),

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -15,6 +15,7 @@ from serving.tables.messages import format_count
 from serving.tables.reading_options import ReadingOptions
 
 from .arguments import integer, parse_amount
+from .column_options import ColumnOptions
 from .errors import UserMistake
 from .input_tables import FILES_HELP, InputTables, count_rows, open_tables, parse_column_names
 from .terminal import progress
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from serving.tables.encoded_rows import Encoding
     from serving.tables.training_rows import TrainingRows
 
 
@@ -71,21 +73,27 @@ class RowOptions:
         reading: ReadingOptions = ReadingOptions(),
         *,
         weight_column: str | None = None,
+        column_options: ColumnOptions = ColumnOptions(),
     ) -> tuple[tuple[str, ...], "TrainingRows"]:
         """The names of the features and the rows; what there is to say of them joins ``notes``."""
-        chosen, excluded = self._parse_names(weight_column)
+        categories = column_options.category_names()
+        chosen, excluded = self._parse_names(weight_column, categories)
+        column_options.weights()
         is_cosine = self.distance is DistanceName.COSINE
         with open_tables(files, "train", reading=reading) as given, _offer_to_leave_out():
             from serving.tables.column_spread import spread_note
 
-            columns = chosen or _select(given, excluded, weight_column, notes)
+            encoding = column_options.encoding()
+            columns = _select(given, chosen, excluded, categories, weight_column, notes)
             # Which rows are zeros once they are standardised, the fit knows.
             rows = _read(
                 given,
                 columns,
+                encoding,
                 weight_column=weight_column,
                 skip_zero_rows=is_cosine and not self.standardize,
             )
+        rows = replace(rows, feature_weight=column_options.weigh(rows.widths))
         notes += rows.notes()
         spread = spread_note(
             rows.points,
@@ -93,11 +101,15 @@ class RowOptions:
             rows.weights,
             is_cosine=is_cosine,
             is_standardized=self.standardize,
+            columns=rows.widths,
+            feature_weight=rows.feature_weight,
         )
         notes += [] if spread is None else [spread]
         return rows.columns, rows
 
-    def _parse_names(self, weight_column: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def _parse_names(
+        self, weight_column: str | None, categories: Sequence[str]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The columns to use, none where the files decide, and those to leave out."""
         given = {"--columns": self.columns, "--exclude": self.exclude}
         chosen, excluded = (
@@ -107,6 +119,12 @@ class RowOptions:
             raise UserMistake(
                 f"--exclude {self.exclude}: --columns names what is used already; give one of them"
             )
+        for name in categories:
+            if name in excluded or name == weight_column:
+                flag = "--exclude" if name in excluded else "--weight-column"
+                raise UserMistake(
+                    f"--categories {name}: is named with {flag} too; name it with one of them"
+                )
         if weight_column in chosen:
             raise UserMistake(
                 f"--weight-column {weight_column}: is named with --columns too, and a weight is no "
@@ -116,17 +134,29 @@ class RowOptions:
 
 
 def _select(
-    given: InputTables, excluded: Sequence[str], weight_column: str | None, notes: list[str]
+    given: InputTables,
+    chosen: Sequence[str],
+    excluded: Sequence[str],
+    categories: Sequence[str],
+    weight_column: str | None,
+    notes: list[str],
 ) -> tuple[str, ...]:
-    """The features of the tables; what there is to say of the selection joins ``notes``."""
-    from serving.tables.feature_selection import require_weight_column, select_features
+    """The columns of the tables to use; what there is to say of the selection joins ``notes``."""
+    from serving.tables.feature_selection import (
+        require_categories,
+        require_weight_column,
+        select_features,
+    )
 
+    require_categories(given.tables, categories)
+    if chosen:
+        return tuple(dict.fromkeys([*chosen, *categories]))
     if weight_column is not None:
         require_weight_column(given.tables, weight_column)
         excluded = [*excluded, weight_column]
     with progress("reading") as tell:
         tell("which columns are features")
-        selection = select_features(given.tables, excluded)
+        selection = select_features(given.tables, excluded, categories)
     notes += selection.notes()
     return selection.names
 
@@ -189,20 +219,24 @@ def read_model_rows(
 def _read(
     given: InputTables,
     columns: Sequence[str],
+    encoding: "Encoding | None",
     *,
     weight_column: str | None = None,
     skip_zero_rows: bool = False,
 ) -> "TrainingRows":
-    from serving.tables.training_rows import read_training_rows
-
     with progress("reading") as tell:
-        return read_training_rows(
-            given.tables,
-            columns,
-            weight_column=weight_column,
-            skip_zero_rows=skip_zero_rows,
-            on_rows=count_rows(tell),
-        )
+        options: dict[str, Any] = {
+            "weight_column": weight_column,
+            "skip_zero_rows": skip_zero_rows,
+            "on_rows": count_rows(tell),
+        }
+        if encoding is None:
+            from serving.tables.training_rows import read_training_rows
+
+            return read_training_rows(given.tables, columns, **options)
+        from serving.tables.encoded_rows import read_encoded_rows
+
+        return read_encoded_rows(given.tables, columns, encoding, **options)
 
 
 @contextmanager

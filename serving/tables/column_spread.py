@@ -32,6 +32,8 @@ def spread_note(
     *,
     is_cosine: bool,
     is_standardized: bool = False,
+    columns: Sequence[tuple[str, int]] | None = None,
+    feature_weight: Sequence[float] | None = None,
 ) -> str | None:
     """What a user is told where one column decides the clusters; else None.
 
@@ -44,10 +46,15 @@ def spread_note(
         weights: what each row weighs [n]; None is 1 each.
         is_cosine: whether the distance is that of the rows at length 1.
         is_standardized: whether each number is divided by its standard deviation.
+        columns: the names of the columns, and how many features each is; by default as the names of
+            the features say.
+        feature_weight: what each feature weighs [d]; None is 1 each.
     """
-    columns = group_vectors(feature_names)
+    columns = group_vectors(feature_names) if columns is None else columns
     if len(columns) < 2:
         return None
+    if feature_weight is not None:
+        points = points * np.asarray(feature_weight, np.float32)
     variance = _variance(points, weights, is_cosine=is_cosine and not is_standardized)
     shares: dict[str, float] = {}
     numbers: dict[str, int] = {}

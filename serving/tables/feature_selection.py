@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from export.feature_names import group_vectors, shorten_names
+from kmeans_module.columns import MOST_CATEGORY_VALUES
 
 from .columns import (
     NO_VALUES,
@@ -52,6 +53,13 @@ _ID_WORDS: Final = frozenset(
 )
 
 
+#: How a kind begins that holds text, by the kind of file.
+_TEXT: Final = ("text", "string", "large_string")
+
+#: A text may be a category where each value is in so many rows, on average.
+_LEAST_ROWS_OF_VALUE: Final = 3
+
+
 @dataclass(frozen=True)
 class FeatureSelection:
     """The features of a fit.
@@ -59,28 +67,44 @@ class FeatureSelection:
     Attributes:
         widths: for each column that is used, in the order of the files, how many features it is.
         left_out: what each of the others holds, without those that were excluded.
+        categories: the columns that are named as categories.
+        order: all that are used, in the order of the files.
+        may_be_categories: of those left out the texts of which the first rows have few values.
         is_headerless: whether the names look like a row of numbers.
     """
 
     widths: Mapping[str, int]
     left_out: Mapping[str, str]
     is_headerless: bool = False
+    categories: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    may_be_categories: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self.widths)
+        """The columns that are used, in the order of the files."""
+        return self.order or tuple(self.widths)
 
     def notes(self) -> list[str]:
         """What a user is told of it, a line each."""
         features = expand_columns(self.widths)
         # A vector is one column, whether the file has it as one or each of its numbers as its own.
         count = format_count(len(group_vectors(features)), "numeric column")
-        lines = [f"took {count}: {shorten_names(features)}"]
+        lines = [f"took {count}: {shorten_names(features)}"] if features else []
+        if self.categories:
+            kinds = "category" if len(self.categories) == 1 else "categories"
+            names = shorten_names(self.categories)
+            lines.append(f"took {len(self.categories)} {kinds}: {names}")
         if self.left_out:
             others = shorten_names(
                 [f"{name or '(unnamed)'}: {holds}" for name, holds in self.left_out.items()]
             )
             lines.append(f"left out {format_count(len(self.left_out), 'column')} ({others})")
+        if self.may_be_categories:
+            lines.append(
+                f"--categories {','.join(self.may_be_categories)} would take "
+                f"{format_count(len(self.may_be_categories), 'column')} of text as categories"
+            )
         ids = [name for name, width in self.widths.items() if width == 1 and is_id_name(name)]
         if ids:
             lines.append(
@@ -92,8 +116,12 @@ class FeatureSelection:
         return lines
 
 
-def select_features(tables: Sequence["Table"], excluded: Sequence[str] = ()) -> FeatureSelection:
+def select_features(
+    tables: Sequence["Table"], excluded: Sequence[str] = (), categories: Sequence[str] = ()
+) -> FeatureSelection:
     """Select the features among the columns of tables that are not ``excluded``.
+
+    ``categories`` are features whatever they hold; each table is to have them.
 
     Raises:
         ColumnMismatch: none is left; a table lacks one; a column holds numbers in one table and
@@ -103,8 +131,8 @@ def select_features(tables: Sequence["Table"], excluded: Sequence[str] = ()) -> 
     require_excluded(tables, excluded)
     for table in tables:
         require_header(table)
-    kinds = _kinds(tables, excluded)
-    if all(kind == NO_VALUES for kind in kinds.values()):
+    kinds = _kinds(tables, [*excluded, *categories])
+    if not categories and all(kind == NO_VALUES for kind in kinds.values()):
         files = ", ".join(table.name for table in tables)
         raise NoRows(f"{files}: has no row with a value; give at least one row of numbers")
     widths = {name: kind.width for name, kind in kinds.items() if kind.is_numeric}
@@ -112,14 +140,50 @@ def select_features(tables: Sequence["Table"], excluded: Sequence[str] = ()) -> 
     counters = _row_counters(tables, [name for name, width in widths.items() if width == 1])
     left_out = {name: kind.holds for name, kind in kinds.items() if not kind.is_numeric} | counters
     widths = {name: width for name, width in widths.items() if name not in counters}
-    if not widths:
+    if not widths and not categories:
         held = "; ".join(f"{name!r} holds {holds}" for name, holds in left_out.items())
         raise ColumnMismatch(f"{tables[0].name}: no column holds numbers to cluster ({held})")
     first = tables[0]
     is_headerless = first.has_names and all(_is_number(name) for name in first.columns if name)
+    used = {*widths, *categories}
     return FeatureSelection(
-        widths, {name: left_out[name] for name in kinds if name in left_out}, is_headerless
+        widths,
+        {name: left_out[name] for name in kinds if name in left_out},
+        is_headerless,
+        tuple(categories),
+        tuple(dict.fromkeys(name for each in tables for name in each.columns if name in used)),
+        _may_be_categories(tables, [name for name in left_out if name not in counters]),
     )
+
+
+def require_categories(tables: Sequence["Table"], names: Sequence[str]) -> None:
+    """Check that each table has each of the categories. Raises ColumnMismatch."""
+    for table in tables:
+        for name in names:
+            if name not in table.columns:
+                raise ColumnMismatch(
+                    f"--categories {name}: not in {table.name}"
+                    f"{find_near_name(name, table.columns)} (it has "
+                    f"{shorten_names(table.columns)})"
+                )
+
+
+def _may_be_categories(tables: Sequence["Table"], names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the columns that hold text, of which the first rows have each value often."""
+    found = []
+    for name in names:
+        table = next(each for each in tables if name in each.columns)
+        holds = table.kinds()[name].holds
+        if not name or not holds.startswith(_TEXT) or ";" in holds:  # which has another mend
+            continue
+        chunk = next(iter(table.chunks([], [name])), None)
+        if chunk is None or chunk.kept is None:
+            continue
+        values = chunk.kept.column(name).drop_null()
+        most = min(MOST_CATEGORY_VALUES, len(values) // _LEAST_ROWS_OF_VALUE)
+        if 1 < len(values.unique()) <= most:
+            found.append(name)
+    return tuple(found)
 
 
 def is_id_name(name: str) -> bool:

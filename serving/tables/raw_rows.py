@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.feature_names import shorten_names
-from kmeans_module.columns import CategoryColumn, Column
+from kmeans_module.columns import CategoryColumn, Column, NumberColumn
 
 from .columns import require_columns, select_model_columns, to_float32
 from .errors import ColumnMismatch
@@ -38,6 +38,13 @@ class CategoryCells:
         """The values as an encoder takes them, texts [n]; the empty text is a missing value."""
         # A code of -1 is the last.
         return np.array([*self.values, ""], object)[self.codes]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __getitem__(self, rows: "slice | NDArray[Any]") -> "CategoryCells":
+        """The values in these rows."""
+        return CategoryCells(self.codes[rows], self.values)
 
 
 class RawRows:
@@ -152,6 +159,37 @@ class RawRows:
         return [column.name for column in self.columns]
 
 
+def encode_values(
+    columns: Sequence[Column], values: "Sequence[NDArray[np.float32] | CategoryCells]"
+) -> NDArray[np.float32]:
+    """The points of rows, float32 [n, d]: what the encoder of these columns makes of the values."""
+    points = np.zeros((len(values[0]), sum(len(each.feature_names) for each in columns)), "f4")
+    start = 0
+    for column, given in zip(columns, values, strict=True):
+        part = points[:, start : start + len(column.feature_names)]
+        start += part.shape[1]
+        if isinstance(given, CategoryCells):
+            assert isinstance(column, CategoryColumn)
+            places = _feature_places(column, given)
+            rows = np.flatnonzero(places >= 0)
+            part[rows, places[rows]] = 1
+        elif isinstance(column, NumberColumn):
+            part[:, 0] = given
+            if column.fill is not None:
+                part[np.isnan(given), 0] = column.fill
+        else:
+            part[:] = given
+    return points
+
+
+def _feature_places(column: CategoryColumn, given: CategoryCells) -> NDArray[np.intp]:
+    """Which feature of a category each value is: [n]; -1 is none."""
+    place_of = {text: place for place, text in enumerate(column.values)}
+    other = len(column.values) if column.has_unknown else -1
+    places = np.array([*(place_of.get(text, other) for text in given.values), other], np.intp)
+    return places[given.codes]
+
+
 def read_category(table: Table, cells: "pa.Array[Any]") -> CategoryCells:
     """The values of a category, in cells that the table has kept."""
     import pyarrow as pa
@@ -170,7 +208,7 @@ def read_category(table: Table, cells: "pa.Array[Any]") -> CategoryCells:
 
 
 def _require_categories(table: Table, names: Sequence[str]) -> None:
-    """Check that columns hold what can be a category: texts, numbers, booleans or days.
+    """Check that columns hold what can be a category: texts, numbers or booleans.
 
     Raises ColumnMismatch.
     """
@@ -180,7 +218,7 @@ def _require_categories(table: Table, names: Sequence[str]) -> None:
 
     may_be = (
         *(pt.is_string, pt.is_large_string, pt.is_string_view, pt.is_boolean, pt.is_null),
-        *(pt.is_integer, pt.is_floating, pt.is_decimal, pt.is_date),
+        *(pt.is_integer, pt.is_floating, pt.is_decimal),
     )
     for name, kind in table.column_types(names).items():
         if not any(is_kind(kind) for is_kind in may_be):

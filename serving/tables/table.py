@@ -199,12 +199,16 @@ class Table(ABC):
         """
         before = 0
         for chunk in self.chunks(columns):
-            if chunk.faults:
-                row = min(chunk.faults)
-                fault = chunk.faults[row]
-                raise BadCell(self.describe(before + row + 1, fault), fault.column)
+            self.require_no_fault(chunk, before)
             yield chunk.points
             before += len(chunk.points)
+
+    def require_no_fault(self, chunk: Chunk, rows_before: int) -> None:
+        """Raise BadCell for the first fault of a chunk, before which are so many rows."""
+        if chunk.faults:
+            row = min(chunk.faults)
+            fault = chunk.faults[row]
+            raise BadCell(self.describe(rows_before + row + 1, fault), fault.column)
 
     def describe(self, row: int, fault: Fault) -> str:
         """The fault of a row (from 1) as a message."""

@@ -97,6 +97,7 @@ class TrainingRows(ClusteredRows):
         rounded: the features that lost digits when they were rounded to float32, as those of files
             with vectors are: such rows are as many numbers as memory holds.
         weights: float64 [n], what each row weighs, not negative; None where each weighs 1.
+        feature_weight: what each feature weighs, d numbers; None where each weighs 1.
     """
 
     columns: tuple[str, ...]
@@ -107,6 +108,12 @@ class TrainingRows(ClusteredRows):
     rounded: tuple[str, ...] = ()
     weights: NDArray[np.float64] | None = None
     weight_column: str | None = None
+    feature_weight: Sequence[float] | None = None
+
+    @property
+    def widths(self) -> Sequence[tuple[str, int]]:
+        """The columns, and how many features each is."""
+        return group_vectors(self.columns)
 
     @property
     def n_rows(self) -> int:
@@ -218,7 +225,7 @@ def _read(
     rows_read = 0
     for table, columns in given:
         before = 0
-        weight = None if weight_column is None else _read_weights(table, weight_column)
+        weight = None if weight_column is None else read_weights(table, weight_column)
         for block in table.blocks(columns):
             check_finite(table, features, block, before)
             absent = np.logical_or.reduceat(np.isnan(block), starts, axis=1)
@@ -280,7 +287,7 @@ def _without_zero_rows(rows: TrainingRows, tables: Sequence[Table]) -> TrainingR
     )
 
 
-def _read_weights(table: Table, column: str) -> NDArray[np.float64]:
+def read_weights(table: Table, column: str) -> NDArray[np.float64]:
     """The weight of each row, float64 [n]; NaN is missing. Raises BadCell."""
     blocks = [np.empty((0, 1)), *table.blocks([column])]
     weights = np.concatenate(blocks)[:, 0].astype(np.float64)

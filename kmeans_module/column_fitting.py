@@ -1,0 +1,114 @@
+"""What a fit learns of columns: the values of a category, and what takes a missing number's place.
+
+None of it depends on the order of the rows. Imports no TensorFlow.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from fractions import Fraction
+from typing import Final, Literal, get_args
+
+import numpy as np
+
+from .array_types import Float32
+from .columns import MOST_CATEGORY_VALUES, CategoryColumn, Column
+from .errors import InvalidColumns, InvalidParameter
+
+#: What takes the place of a missing number: a statistic of the column, or a number; None: nothing.
+Impute = Literal["mean", "median"] | float | None
+STATISTICS: Final = ("mean", "median")
+
+#: How a category that was not there when the model was fitted, or is missing, is encoded: as zeros
+#: alone, or by a feature of its own.
+Unknown = Literal["zeros", "category"]
+UNKNOWN: Final[tuple[Unknown, ...]] = get_args(Unknown)
+
+#: The weights of features are between this and its inverse, so that float32 holds what they scale.
+LARGEST_FEATURE_WEIGHT: Final = 1e9
+
+#: Numbers that are summed at a time: of so many, float64 has the sum of mantissas exactly.
+_BLOCK: Final = 2**20
+
+#: float32's numbers are whole multiples of 2 to the power of minus this, mantissas of 24 bits too.
+_BITS_BELOW_ONE: Final = 172
+
+
+def fit_category(name: str, texts: Iterable[str], *, has_unknown: bool) -> CategoryColumn:
+    """The category of these texts, of which the empty one is a missing value.
+
+    Raises InvalidColumns where there is no value, or there are more than 1,000.
+    """
+    values = sorted(set(texts) - {""})
+    if not values:
+        raise InvalidColumns(f"column {name!r} holds no value; leave it out")
+    if len(values) > MOST_CATEGORY_VALUES:
+        raise InvalidColumns(
+            f"column {name!r} has {len(values):,} values, and a category may have "
+            f"{MOST_CATEGORY_VALUES:,}; leave it out, or join values"
+        )
+    return CategoryColumn(name, tuple(values), has_unknown)
+
+
+def find_fill(numbers: Float32, impute: Impute) -> float | None:
+    """What takes the place of the missing among these numbers [n], which float32 holds.
+
+    A number that is not finite counts for nothing: the fit refuses it. Raises InvalidParameter.
+    """
+    if impute is None:
+        return None
+    if isinstance(impute, int | float) and not isinstance(impute, bool):
+        with np.errstate(over="ignore"):
+            held = np.float32(impute)
+        if not np.isfinite(held):
+            raise InvalidParameter(f"impute is {impute!r}, which float32 does not hold")
+        return float(held)
+    if impute not in STATISTICS:
+        raise InvalidParameter(f"impute is {impute!r}; give 'mean', 'median' or a number")
+    present = numbers[np.isfinite(numbers)]
+    if not len(present):
+        return None
+    if impute == "mean":
+        found = exact_mean(sum_exactly(present), len(present))
+    else:
+        found = float(np.median(present.astype(np.float64)))
+    return float(np.float32(found))
+
+
+def sum_exactly(numbers: Float32) -> int:
+    """The sum of finite numbers, in units of 2**-172: that of parts is the sum of theirs."""
+    total = 0
+    for start in range(0, len(numbers), _BLOCK):
+        mantissas, exponents = np.frexp(numbers[start : start + _BLOCK])
+        whole = mantissas.astype(np.float64) * 2**24
+        sums = np.bincount(exponents + (_BITS_BELOW_ONE - 24), weights=whole)
+        total += sum(int(each) << place for place, each in enumerate(sums) if each)
+    return total
+
+
+def exact_mean(total: int, count: int) -> float:
+    """The mean of so many numbers of this sum, as `sum_exactly` has it, rounded once."""
+    return float(Fraction(total, count << _BITS_BELOW_ONE))
+
+
+def weigh_features(
+    columns: Sequence[Column], weights: Mapping[str, float] | None
+) -> list[float] | None:
+    """What each feature of the columns weighs, by the weights of columns; None without any.
+
+    Raises InvalidParameter for a name that is no column, and for a weight that is not above 0.
+    """
+    if not weights:
+        return None
+    names = [column.name for column in columns]
+    for name, weight in weights.items():
+        if name not in names:
+            near = get_close_matches(str(name), names, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
+            raise InvalidParameter(f"feature_weight names {name!r}, which is no column{hint}")
+        is_number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
+        if not is_number or not 1 / LARGEST_FEATURE_WEIGHT <= weight <= LARGEST_FEATURE_WEIGHT:
+            raise InvalidParameter(
+                f"feature_weight of {name!r} is {weight!r}; give a number above 0, from "
+                f"{1 / LARGEST_FEATURE_WEIGHT:g} to {LARGEST_FEATURE_WEIGHT:g}"
+            )
+    return [float(weights.get(column.name, 1)) for column in columns for _ in column.feature_names]

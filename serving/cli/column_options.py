@@ -1,0 +1,206 @@
+"""The options that say how columns become features: what ``train`` and ``select-k`` share."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+
+import typer
+
+from export.feature_names import group_vectors, shorten_names
+from kmeans_module.column_fitting import LARGEST_FEATURE_WEIGHT, STATISTICS, Impute
+from serving.tables.columns import find_near_name
+from serving.tables.messages import format_count
+
+from .errors import UserMistake
+from .input_tables import parse_column_names, parse_list
+
+if TYPE_CHECKING:
+    from export.model_card import ModelCard
+    from kmeans_module.columns import Column
+    from serving.tables.encoded_rows import Encoding
+
+#: Columns that are shown to people.
+_SHOWN_COLUMNS: Final = 20
+
+
+class UnknownValue(StrEnum):
+    """What becomes of a category's value that is missing, or was not there at the fit."""
+
+    ZEROS = "zeros"
+    CATEGORY = "category"
+
+
+def _parse_impute(text: object) -> str:
+    """A statistic or a number, as text. Raises BadParameter."""
+    if text not in STATISTICS and not _is_finite(str(text)):
+        raise typer.BadParameter(f"{text} is neither mean nor median nor a finite number")
+    return str(text)
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
+    """What takes the place of missing numbers, which columns are categories, what columns weigh."""
+
+    panel: ClassVar[str] = "Columns as features"
+
+    impute: Annotated[
+        str | None,
+        typer.Option(
+            parser=_parse_impute,
+            metavar="mean|median|X",
+            help="What takes the place of a missing number, in the model too.",
+        ),
+    ] = None
+    categories: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,...",
+            help="Columns that are categories: each value is a feature, 1 or 0.",
+        ),
+    ] = None
+    unknown: Annotated[
+        UnknownValue | None,
+        typer.Option(
+            help="What a missing or new value of a category is: zeros, or a category of its own.",
+            show_default="zeros",
+        ),
+    ] = None
+    feature_weight: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="A=X,...",
+            help="What columns weigh in the distance, above 0; others weigh 1.",
+        ),
+    ] = None
+    by_name: Annotated[
+        bool,
+        typer.Option(
+            "--by-name",
+            help="The model takes its columns by name, also where all are numbers.",
+        ),
+    ] = False
+
+    def encoding(self) -> "Encoding | None":
+        """How columns are encoded; None where the model takes numbers as they are.
+
+        Raises UserMistake.
+        """
+        if self.unknown is not None and self.categories is None:
+            raise UserMistake(
+                f"--unknown {self.unknown}: is for --categories; name some, or leave it out"
+            )
+        if self.impute is None and self.categories is None and not self.by_name:
+            return None
+        from serving.tables.encoded_rows import Encoding
+
+        return Encoding(
+            categories=self.category_names(),
+            impute=self._impute(),
+            unknown="category" if self.unknown is UnknownValue.CATEGORY else "zeros",
+        )
+
+    def category_names(self) -> tuple[str, ...]:
+        """The columns that are categories. Raises UserMistake."""
+        given = self.categories
+        return () if given is None else parse_column_names("--categories", given)
+
+    def weights(self) -> dict[str, float]:
+        """What columns weigh, by name. Raises UserMistake."""
+        found: dict[str, float] = {}
+        for text in self.feature_weight or ():
+            for each in parse_list("--feature-weight", text):
+                name, is_pair, value = each.rpartition("=")
+                name = name.strip()
+                if not is_pair or not name:
+                    raise UserMistake(
+                        f"--feature-weight {each}: give a column and what it weighs, as in income=2"
+                    )
+                if name in found:
+                    raise UserMistake(f"--feature-weight {each}: {name!r} is given twice")
+                found[name] = _parse_weight(each, value)
+        return found
+
+    def weigh(self, columns: Sequence[tuple[str, int]]) -> list[float] | None:
+        """What each feature weighs, where columns are so many features each; None without weights.
+
+        Raises UserMistake for a weight of what is no column.
+        """
+        weights = self.weights()
+        if not weights:
+            return None
+        names = [name for name, _ in columns]
+        _require_columns(weights, names)
+        return [weights.get(name, 1.0) for name, width in columns for _ in range(width)]
+
+    def _impute(self) -> Impute:
+        match self.impute:
+            case None | "mean" | "median":
+                return self.impute
+            case number:
+                return float(number)
+
+
+def _parse_weight(given: str, value: str) -> float:
+    weight = float(value) if _is_finite(value) else math.nan
+    if not 1 / LARGEST_FEATURE_WEIGHT <= weight <= LARGEST_FEATURE_WEIGHT:
+        raise UserMistake(
+            f"--feature-weight {given}: {value.strip()!r} is no number above 0, from "
+            f"{1 / LARGEST_FEATURE_WEIGHT:g} to {LARGEST_FEATURE_WEIGHT:g}; to give a column no "
+            "weight, leave it out with --exclude"
+        )
+    return weight
+
+
+def _require_columns(weights: Mapping[str, float], names: Sequence[str]) -> None:
+    for name in weights:
+        if name not in names:
+            raise UserMistake(
+                f"--feature-weight {name}={weights[name]:g}: {name!r} is no column that is used"
+                f"{find_near_name(name, names)} (used are {shorten_names(names)})"
+            )
+
+
+def describe_columns(columns: "Sequence[Column]") -> str:
+    """The columns that a model takes by name, and what becomes of them, as people read it."""
+    from kmeans_module.columns import CategoryColumn, NumberColumn
+
+    def describe(column: "Column") -> str:
+        match column:
+            case NumberColumn(name, None):
+                return name
+            case NumberColumn(name, fill):
+                return f"{name} (missing: {fill:g})"
+            case CategoryColumn(name, values):
+                return f"{name} ({format_count(len(values), 'value')})"
+        return f"{column.name}[{column.width}]"
+
+    shown = [describe(column) for column in columns[:_SHOWN_COLUMNS]]
+    more = len(columns) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def weights_by_column(card: "ModelCard") -> dict[str, float]:
+    """What the columns of a model weigh, without those that weigh 1."""
+    weights = card.parameters.feature_weight
+    if weights is None:
+        return {}
+    widths = [(each.name, len(each.feature_names)) for each in card.columns]
+    found, start = {}, 0
+    for name, width in widths or group_vectors(card.feature_names):
+        found[name] = weights[start]
+        start += width
+    return {name: weight for name, weight in found.items() if weight != 1}
+
+
+def describe_weights(card: "ModelCard") -> str:
+    """``weights_by_column`` as people read it."""
+    return shorten_names([f"{name}: {each:g}" for name, each in weights_by_column(card).items()])

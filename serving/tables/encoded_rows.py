@@ -1,0 +1,314 @@
+"""The rows that a model is fitted to where it encodes the columns of tables itself.
+
+Numbers may lack values that others take the place of, and texts may be categories. What is learned
+of the columns is the same for any order of the rows and of the files.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.feature_names import shorten_names
+from kmeans_module.column_fitting import STATISTICS, Impute, Unknown, find_fill
+from kmeans_module.columns import (
+    MOST_CATEGORY_VALUES,
+    CategoryColumn,
+    Column,
+    NumberColumn,
+    VectorColumn,
+)
+
+from .columns import expand_columns
+from .errors import ColumnMismatch, NoRows
+from .float32_rounding import Float32Rounding
+from .messages import format_count
+from .raw_rows import CategoryCells, RawRows, encode_values
+from .table import Table
+from .training_rows import (
+    ONLY_ZEROS,
+    TrainingRows,
+    check_finite,
+    lay_out_columns,
+    read_weights,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Values = NDArray[np.float32] | CategoryCells
+
+#: A category of more values than this part of its rows is as good as an id, if it has many.
+_MOST_VALUES_OF_ROWS: Final = 0.5
+_LEAST_VALUES_OF_ID: Final = 20
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How columns become features.
+
+    Attributes:
+        categories: the columns that are categories.
+        impute: what takes the place of a missing number.
+        unknown: how a missing value of a category, or one that was not there, is encoded.
+    """
+
+    categories: tuple[str, ...] = ()
+    impute: Impute = None
+    unknown: Unknown = "zeros"
+
+
+@dataclass(frozen=True)
+class EncodedRows(TrainingRows):
+    """Rows ready for a fit, and the columns that they are made of.
+
+    Attributes:
+        takes: the columns of the model.
+        values: those columns in the rows of the fit.
+        imputed: for each column in which a number has taken the place of missing ones, of how many.
+        impute: what was asked to take their place.
+    """
+
+    takes: tuple[Column, ...] = ()
+    values: tuple[Values, ...] = ()
+    imputed: Mapping[str, int] = field(default_factory=dict)
+    impute: Impute = None
+
+    @property
+    def widths(self) -> Sequence[tuple[str, int]]:
+        return [(column.name, len(column.feature_names)) for column in self.takes]
+
+    def table(self) -> "dict[str, Any]":
+        """The columns by name, as ``publish_fit`` takes them."""
+        return {
+            column.name: _as_arrow(each) if isinstance(each, CategoryCells) else each
+            for column, each in zip(self.takes, self.values, strict=True)
+        }
+
+    def notes(self) -> list[str]:
+        lines = []
+        if self.imputed:
+            fills = {each.name: each.fill for each in self.takes if isinstance(each, NumberColumn)}
+            counts = shorten_names(
+                [f"{name}: {count} by {fills[name]:g}" for name, count in self.imputed.items()]
+            )
+            by = f" by the {self.impute} of the column" if self.impute in STATISTICS else ""
+            lines.append(f"imputed missing numbers{by} ({counts})")
+        for column, each in zip(self.takes, self.values, strict=True):
+            if isinstance(column, CategoryColumn) and _is_id(column, len(each)):
+                lines.append(
+                    f"warning: the category {column.name!r} has {len(column.values):,} values in "
+                    f"{format_count(len(each), 'row')}: if it is an id, leave it out of "
+                    "--categories, for it puts nearly all rows equally far apart"
+                )
+        return super().notes() + lines
+
+
+def read_encoded_rows(
+    tables: Sequence[Table],
+    columns: Sequence[str],
+    encoding: Encoding,
+    *,
+    weight_column: str | None = None,
+    skip_zero_rows: bool = False,
+    on_rows: Callable[[int], None] | None = None,
+) -> EncodedRows:
+    """Read these columns of all tables, learn how they are encoded, and encode them.
+
+    A row without a weight, a vector or a number that nothing takes the place of is left out and
+    counted. The arguments are those of ``read_training_rows``.
+
+    Raises:
+        ColumnMismatch: and what else ``read_training_rows`` raises; a category has too many values.
+    """
+    names = ", ".join(table.name for table in tables)
+    draft, features = _draft_columns(tables, columns, encoding)
+    reading = _Reading(draft, features, encoding)
+    weights: list[NDArray[np.float64]] = []
+    for table in tables:
+        if weight_column is not None:
+            weights.append(read_weights(table, weight_column))
+        rows = RawRows(table, draft)
+        before = 0
+        for chunk in rows.chunks():
+            rows.table.require_no_fault(chunk, before)
+            check_finite(rows.table, features, chunk.points, before)
+            reading.add(chunk.points, rows.values(chunk))
+            before += len(chunk.points)
+            if on_rows is not None:
+                on_rows(len(chunk.points))
+    if not reading.rows_read:
+        raise NoRows(f"{names}: has a header and no rows; give at least one row")
+    weight = np.concatenate(weights) if weights else None
+    found = reading.finish(names, weight, weight_column)
+    return _without_zero_rows(found, names) if skip_zero_rows else found
+
+
+class _Reading:
+    """The values of columns, as chunks bring them, and what was learned of them."""
+
+    def __init__(
+        self, columns: Sequence[Column], features: Sequence[str], encoding: Encoding
+    ) -> None:
+        self._columns, self._features, self._encoding = columns, features, encoding
+        self._parts: list[list[NDArray[Any]]] = [[] for _ in columns]
+        self._codes: list[dict[str, int]] = [{} for _ in columns]
+        self._rounding = Float32Rounding(len(features))
+        self.rows_read = 0
+
+    def add(self, points: NDArray[np.floating[Any]], values: Sequence[Values]) -> None:
+        """Take the rows of a chunk. Raises ColumnMismatch."""
+        self.rows_read += len(points)
+        if points.dtype != np.float32:
+            self._rounding.round(points[~np.isnan(points).any(axis=1)])
+        for place, given in enumerate(values):
+            if isinstance(given, CategoryCells):
+                self._parts[place].append(self._recode(place, given))
+            else:
+                self._parts[place].append(np.ascontiguousarray(given))
+
+    def _recode(self, place: int, given: CategoryCells) -> NDArray[np.int32]:
+        """The codes of a chunk in the numbering of all rows."""
+        codes = self._codes[place]
+        known = [codes.setdefault(text, len(codes)) for text in given.values]
+        if len(codes) > MOST_CATEGORY_VALUES:
+            name = self._columns[place].name
+            raise ColumnMismatch(
+                f"--categories {name}: has more than {MOST_CATEGORY_VALUES:,} values in its first "
+                f"{format_count(self.rows_read, 'row')}, and each is a feature; leave it out, or "
+                "join values"
+            )
+        return np.array([*known, -1], np.int32)[given.codes]
+
+    def finish(
+        self, names: str, weights: NDArray[np.float64] | None, weight_column: str | None
+    ) -> EncodedRows:
+        """All rows, encoded. Raises NoRows, ColumnMismatch."""
+        values: list[Values] = []
+        columns: list[Column] = []
+        missing, imputed = dict[str, int](), dict[str, int]()
+        is_complete = np.ones(self.rows_read, bool)
+        for place in range(len(self._columns)):
+            column, given, absent = self._fit(place, names)
+            columns.append(column)
+            values.append(given)
+            has_fill = isinstance(column, NumberColumn) and column.fill is not None
+            if not has_fill:
+                is_complete &= ~absent
+            if count := int(np.count_nonzero(absent)):
+                (imputed if has_fill else missing)[column.name] = count
+        if weights is not None and weight_column is not None:
+            lacks_weight = np.isnan(weights)
+            is_complete &= ~lacks_weight
+            if lacks_weight.any():
+                missing[weight_column] = int(np.count_nonzero(lacks_weight))
+        if not is_complete.any():
+            lacking = shorten_names([f"{name!r} lacks {count}" for name, count in missing.items()])
+            raise NoRows(
+                f"{names}: each of the {self.rows_read} rows has a missing value ({lacking}); "
+                "give --impute for numbers, or choose other columns with --columns or --exclude"
+            )
+        if not is_complete.all():
+            values = [each[is_complete] for each in values]
+            weights = None if weights is None else weights[is_complete]
+        if weights is not None and not weights.any():
+            raise NoRows(
+                f"{names}: no row that is left has a weight above 0 in the column "
+                f"{weight_column!r}; give at least one"
+            )
+        lost = np.array(self._features, object)[self._rounding.has_lost_digits()]
+        return EncodedRows(
+            columns=tuple(name for each in columns for name in each.feature_names),
+            points=encode_values(columns, values),
+            rows_read=self.rows_read,
+            missing=missing,
+            rounded=tuple(lost),
+            weights=weights,
+            weight_column=weight_column,
+            takes=tuple(columns),
+            values=tuple(values),
+            imputed=imputed,
+            impute=self._encoding.impute,
+        )
+
+    def _fit(self, place: int, names: str) -> tuple[Column, Values, NDArray[np.bool_]]:
+        """A column, its values in all rows, and where a fit wants one. Raises ColumnMismatch."""
+        column, encoding = self._columns[place], self._encoding
+        whole = np.concatenate(self._parts[place])
+        self._parts[place].clear()
+        if isinstance(column, CategoryColumn):
+            found, cells = _fit_category(names, column, whole, self._codes[place])
+            return found, cells, np.zeros(len(whole), bool)
+        absent: NDArray[np.bool_] = np.isnan(whole).reshape(len(whole), -1).any(axis=1)
+        if absent.all():
+            raise ColumnMismatch(
+                f"{names}: column {column.name!r} holds no value; leave it out with --exclude"
+            )
+        if isinstance(column, NumberColumn):
+            column = NumberColumn(column.name, find_fill(whole, encoding.impute))
+        return column, whole, absent
+
+
+def _draft_columns(
+    tables: Sequence[Table], columns: Sequence[str], encoding: Encoding
+) -> tuple[list[Column], tuple[str, ...]]:
+    """The columns before their values are known, and the features of numbers and vectors.
+
+    Raises ColumnMismatch.
+    """
+    numbers = [name for name in columns if name not in encoding.categories]
+    widths = lay_out_columns(tables, numbers)[0] if numbers else {}
+    draft: list[Column] = []
+    for name in columns:
+        if name in encoding.categories:
+            draft.append(CategoryColumn(name, (), encoding.unknown == "category"))
+        elif widths[name] > 1:
+            draft.append(VectorColumn(name, widths[name]))
+        else:
+            draft.append(NumberColumn(name))
+    return draft, expand_columns(widths)
+
+
+def _fit_category(
+    names: str, column: CategoryColumn, codes: NDArray[np.int32], known: Mapping[str, int]
+) -> tuple[CategoryColumn, CategoryCells]:
+    """The category with its values in order, and its rows. Raises ColumnMismatch."""
+    if not known:
+        raise ColumnMismatch(
+            f"{names}: column {column.name!r} holds no value; leave it out of --categories"
+        )
+    values = tuple(sorted(known))
+    order = np.array([*(values.index(text) for text in known), -1], np.int32)
+    return replace(column, values=values), CategoryCells(order[codes], values)
+
+
+def _without_zero_rows(rows: EncodedRows, names: str) -> EncodedRows:
+    """The rows that are not zeros alone. Raises NoRows where none has a weight."""
+    is_kept: NDArray[np.bool_] = np.any(rows.points, axis=1)
+    if is_kept.all():
+        return rows
+    counts = is_kept if rows.weights is None else is_kept & (rows.weights > 0)
+    if not counts.any():
+        raise NoRows(f"{names}: {ONLY_ZEROS}")
+    return replace(
+        rows,
+        points=rows.points[is_kept],
+        zero_rows=int(np.count_nonzero(~is_kept)),
+        weights=None if rows.weights is None else rows.weights[is_kept],
+        values=tuple(each[is_kept] for each in rows.values),
+    )
+
+
+def _is_id(column: CategoryColumn, rows: int) -> bool:
+    count = len(column.values)
+    return count >= _LEAST_VALUES_OF_ID and count > _MOST_VALUES_OF_ROWS * rows
+
+
+def _as_arrow(cells: CategoryCells) -> "pa.Array[Any]":
+    import pyarrow as pa
+
+    codes: Any = pa.array(cells.codes, mask=cells.codes < 0)
+    found: pa.Array[Any] = pa.DictionaryArray.from_arrays(codes, pa.array(cells.values, "string"))
+    return found
