@@ -390,6 +390,13 @@ def _describe_changes(card: ModelCard, live: Path) -> str:
         (f"k = {card.n_clusters}", f"k = {before.n_clusters}"),
         (scaling[card.standardize], scaling[before.standardize]),
         (f"{card.distance} distance", f"{before.distance} distance"),
+        (_describe_weights(card), _describe_weights(before)),
     ]
     changes = [f"{mine} (version {int(live.name)}: {its})" for mine, its in pairs if mine != its]
     return f"; other parameters: {', '.join(changes)}" if changes else ""
+
+
+def _describe_weights(card: ModelCard) -> str:
+    weights = zip(card.feature_names, card.parameters.feature_weight or (), strict=False)
+    others = [f"{name}: {weight:g}" for name, weight in weights if weight != 1]
+    return f"weights {shorten_names(others)}" if others else "no weights of features"

@@ -59,6 +59,11 @@ EXAMPLES: Final = examples(
         " --model models/shops",
     ),
     (
+        "With missing numbers and columns of text, which the model takes by name",
+        "tfkmeans train rows.csv --impute median --categories region,plan --standardize"
+        " --clusters 5 --model models/customers",
+    ),
+    (
         "With a page to look at",
         "tfkmeans train rows.csv --clusters 3 --model models/customers --report customers.html",
     ),
@@ -156,7 +161,7 @@ def train(
     from the live one is refused.
 
     Rows with a missing value (an empty cell, NA, N/A, NaN, null, None, ? or -; null in Parquet) are
-    left out and counted.
+    left out and counted, unless --impute fills it.
     """
     began = time.monotonic()
     base = _check_target(model, candidate, promote=promote, server=steps.server)

@@ -204,20 +204,10 @@ class _Reading:
             is_complete &= ~lacks_weight
             if lacks_weight.any():
                 missing[weight_column] = int(np.count_nonzero(lacks_weight))
-        if not is_complete.any():
-            lacking = shorten_names([f"{name!r} lacks {count}" for name, count in missing.items()])
-            raise NoRows(
-                f"{names}: each of the {self.rows_read} rows has a missing value ({lacking}); "
-                "give --impute for numbers, or choose other columns with --columns or --exclude"
-            )
+        _require_rows(names, is_complete, weights, missing)
         if not is_complete.all():
             values = [each[is_complete] for each in values]
             weights = None if weights is None else weights[is_complete]
-        if weights is not None and not weights.any():
-            raise NoRows(
-                f"{names}: no row that is left has a weight above 0 in the column "
-                f"{weight_column!r}; give at least one"
-            )
         lost = np.array(self._features, object)[self._rounding.has_lost_digits()]
         return EncodedRows(
             columns=tuple(name for each in columns for name in each.feature_names),
@@ -249,6 +239,25 @@ class _Reading:
         if isinstance(column, NumberColumn):
             column = NumberColumn(column.name, find_fill(whole, encoding.impute))
         return column, whole, absent
+
+
+def _require_rows(
+    names: str,
+    is_complete: NDArray[np.bool_],
+    weights: NDArray[np.float64] | None,
+    missing: Mapping[str, int],
+) -> None:
+    """Check that a row is left, and one of positive weight. Raises NoRows."""
+    if not is_complete.any():
+        lacking = shorten_names([f"{name!r} lacks {count}" for name, count in missing.items()])
+        raise NoRows(
+            f"{names}: each of the {len(is_complete)} rows has a missing value ({lacking}); give "
+            "--impute for numbers, or choose other columns with --columns or --exclude"
+        )
+    if weights is not None and not weights[is_complete].any():
+        raise NoRows(
+            f"{names}: no row that is left has a weight above 0 in its column; give at least one"
+        )
 
 
 def _draft_columns(

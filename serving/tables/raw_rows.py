@@ -6,7 +6,7 @@ missing: ``NA`` is Namibia. What ``--na-values`` names is missing in every colum
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ from .table import Chunk, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+#: Numbers that are encoded at a time.
+_BLOCK_NUMBERS: Final = 2**18
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +167,22 @@ def encode_values(
     columns: Sequence[Column], values: "Sequence[NDArray[np.float32] | CategoryCells]"
 ) -> NDArray[np.float32]:
     """The points of rows, float32 [n, d]: what the encoder of these columns makes of the values."""
-    points = np.zeros((len(values[0]), sum(len(each.feature_names) for each in columns)), "f4")
+    n, d = len(values[0]), sum(len(each.feature_names) for each in columns)
+    points = np.zeros((n, d), np.float32)
+    # A block of all features at a time, which a cache of the processor holds.
+    rows = max(1, _BLOCK_NUMBERS // d)
+    for begin in range(0, n, rows):
+        block = slice(begin, begin + rows)
+        _encode_into(points[block], columns, [each[block] for each in values])
+    return points
+
+
+def _encode_into(
+    points: NDArray[np.float32],
+    columns: Sequence[Column],
+    values: "Sequence[NDArray[np.float32] | CategoryCells]",
+) -> None:
+    """Write the features of some rows to points that are 0."""
     start = 0
     for column, given in zip(columns, values, strict=True):
         part = points[:, start : start + len(column.feature_names)]
@@ -179,7 +198,6 @@ def encode_values(
                 part[np.isnan(given), 0] = column.fill
         else:
             part[:] = given
-    return points
 
 
 def _feature_places(column: CategoryColumn, given: CategoryCells) -> NDArray[np.intp]:

@@ -16,7 +16,7 @@ from kmeans_module.column_fitting import (
     sum_exactly,
     weigh_features,
 )
-from kmeans_module.columns import CategoryColumn, NumberColumn, VectorColumn
+from kmeans_module.columns import CategoryColumn, Column, NumberColumn, VectorColumn
 from kmeans_module.errors import InvalidColumns, InvalidParameter
 
 Float32 = np.ndarray[Any, np.dtype[np.float32]]
@@ -77,6 +77,7 @@ def test_a_category_has_its_values_in_order_and_too_many_are_refused() -> None:
 
 
 def test_a_weight_is_that_of_each_feature_of_its_column() -> None:
-    columns = [NumberColumn("x"), CategoryColumn("p", ("a", "b"), True), VectorColumn("v", 2)]
+    category = CategoryColumn("p", ("a", "b"), True)
+    columns: list[Column] = [NumberColumn("x"), category, VectorColumn("v", 2)]
     assert weigh_features(columns, {"p": 3, "v": 0.5}) == [1, 3, 3, 3, 0.5, 0.5]
     assert weigh_features(columns, {}) is None

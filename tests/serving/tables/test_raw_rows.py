@@ -17,7 +17,7 @@ from kmeans_module.category_texts import read_texts, spell
 from kmeans_module.columns import CategoryColumn, Column, NumberColumn, VectorColumn
 from serving.tables.errors import ColumnMismatch
 from serving.tables.input_files import open_table
-from serving.tables.raw_rows import CategoryCells, RawRows
+from serving.tables.raw_rows import CategoryCells, RawRows, encode_values
 from serving.tables.reading_options import ReadingOptions
 from serving.tables.table import Table, concat_chunks
 
@@ -214,3 +214,19 @@ def test_a_column_that_is_no_category_or_is_not_there_is_refused_by_name(tmp_pat
         RawRows(table, [REGION])
     with pytest.raises(ColumnMismatch, match=r"no column 'regoin'; did you mean 'region'"):
         RawRows(table, [CategoryColumn("regoin", ())])
+
+
+def test_many_rows_are_encoded_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    texts = tuple(f"v{place}" for place in range(40))
+    cells = CategoryCells(rng.integers(-1, 40, 20_000).astype(np.int32), texts)
+    numbers = rng.normal(size=20_000).astype(np.float32)
+    numbers[::7] = np.nan
+    columns: list[Column] = [CategoryColumn("c", texts[::-1][3:], True), NumberColumn("x", 0.5)]
+    points = encode_values(columns, [cells, numbers])
+    assert points.shape == (20_000, 39)
+    np.testing.assert_array_equal(points[:, :-1].sum(axis=1), np.ones(20_000))
+    places = {text: place for place, text in enumerate(texts[::-1][3:])} | {"": 37}
+    expected = [places.get(text, 37) for text in cells.texts()]
+    np.testing.assert_array_equal(points[:, :-1].argmax(axis=1), expected)
+    np.testing.assert_array_equal(points[:, -1], np.where(np.isnan(numbers), 0.5, numbers))
