@@ -182,7 +182,7 @@ def davies_bouldin(points: ArrayLike, assignments: ArrayLike) -> float:
     for own, squared in clustering.squared_distances():
         within += np.bincount(own, np.sqrt(squared), minlength=k)
     within /= clustering.sizes
-    apart = _distances(clustering.centres)
+    apart = centre_distances(clustering.centres)
     if np.allclose(within, 0) or np.allclose(apart, 0):
         return 0.0
     apart[apart == 0] = np.inf
@@ -316,9 +316,9 @@ def _blocks(n: int, d: int) -> Iterator[tuple[int, int]]:
     return block_ranges(0, n, rows_per_block(2 * d))
 
 
-def _distances(centres: Float64) -> Float64:
-    """Between each two centres, [k, k]; 0 where rounding is all that is between them."""
-    centred = centres - centres.mean(axis=0)
+def centre_distances(centres: Array) -> Float64:
+    """Distances between each two centres, [k, k]; 0 where rounding is all that is between them."""
+    centred = centres - centres.mean(axis=0, dtype=np.float64)
     norms = np.square(centred).sum(axis=1)
     both = norms[:, None] + norms
     squared = both - 2 * centred @ centred.T

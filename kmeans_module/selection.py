@@ -21,7 +21,7 @@ from .array_types import Array, Float32
 from .assignment import nearest
 from .blocks import map_array
 from .engines.choice import choose_engine, new_engine
-from .errors import InvalidParameter, UndefinedMeasure
+from .errors import InvalidParameter, InvalidWeights, UndefinedMeasure
 from .initialization import initial_centroids
 from .lloyd import LloydResult, best_of_starts
 from .merging import MergedClusters, merge_clusters
@@ -35,7 +35,11 @@ from .metrics import (
 )
 from .model_space import DISTANCES, Distance, ModelSpace, enter, unit_rows
 from .one_line import OneLine, html_table
+from .row_sample import default_sample_rows, draw_sample
+from .row_source import RowSource
 from .rows import place_rows
+from .shared_pass import measure_centroids
+from .source_rows import SourceRows
 from .validation import (
     check_choice,
     check_distinct,
@@ -230,7 +234,7 @@ class _Problem:
 
 
 def select_k(
-    points: ArrayLike,
+    points: ArrayLike | RowSource,
     k_min: int = 2,
     k_max: int = 20,
     *,
@@ -242,6 +246,7 @@ def select_k(
     feature_weight: ArrayLike | None = None,
     resamples: int = 10,
     seed: int = 0,
+    sample_rows: int | None = None,
     measured: Sequence[MeasuredK] = (),
     on_progress: Callable[[SelectionProgress], None] | None = None,
     on_measured: Callable[[MeasuredK], None] | None = None,
@@ -253,24 +258,32 @@ def select_k(
     rises. Another start merges many small clusters of a sample. Stability and noise are measured on
     samples of at most 4,000 and 1,000 rows.
 
+    Of a source, whose rows need not fit memory, a uniform sample is measured so, in the model's
+    space of all rows. Then one more pass over all rows measures all k about the centroids of the
+    sample: inertia, simplified silhouette, Davies-Bouldin and Calinski-Harabasz. Silhouette, noise,
+    stability and recovery, by which a k is suggested, are those of the sample.
+
     Args:
-        points: real numbers [n, d], as `fit` takes them.
+        points: real numbers [n, d], as `fit` takes them, or a `RowSource` without weights.
         k_min, k_max: the least k, 2 or more, and the greatest.
         n_init: starts of each fit of all rows and of halves of them, beside those that are merged
             and that from the k before.
         max_iter, tol, standardize, distance, feature_weight, seed: as `fit` takes them.
         resamples: halves of the rows that are clustered to measure the stability, 2 at least.
+        sample_rows: how many rows of a source are sampled; as `fit` takes it, by default for
+            ``k_max``.
         measured: what an earlier call of the same arguments gave to ``on_measured`` before it was
             stopped; the result is the same to the bit as if it had not been.
         on_progress: called before each step.
-        on_measured: called with each k when it is measured.
+        on_measured: called with each k when it is measured, of a source on the sample.
 
     Raises:
         InvalidPoints, NonFinitePoint, ZeroPoint: as `fit` raises them.
+        InvalidWeights: a source has weights.
         InvalidParameter: a parameter is out of its range.
         TooFewDistinctPoints: ``k_max`` is more than the distinct rows.
     """
-    array = check_points(points)
+    table = points if isinstance(points, RowSource) else check_points(points)
     k_min = check_whole("k_min", k_min, 1)
     if k_min < 2:
         raise InvalidParameter("k_min is 1, and one cluster has no silhouette; give at least 2")
@@ -281,17 +294,26 @@ def select_k(
     max_iter = check_whole("max_iter", max_iter, 1)
     resamples = check_whole("resamples", resamples, 2)
     seed = check_whole("seed", seed, 0)
-    weight = np.ones(len(array), np.float32)
     distance = check_choice("distance", distance, DISTANCES)
-    weights = check_feature_weight(feature_weight, array.shape[1])
-    space = enter(
-        array,
-        weight,
-        standardize=standardize,
-        distance=distance,
-        feature_weight=None if weights is None else np.array(weights),
-    )
-    check_distinct(array, space.to_model, weight, k_max)
+    weights = check_feature_weight(feature_weight, table.shape[1])
+    space_options: dict[str, Any] = {
+        "standardize": standardize,
+        "distance": distance,
+        "feature_weight": None if weights is None else np.array(weights),
+    }
+    source_rows = None
+    if isinstance(table, RowSource):
+        source_rows, array = _draw_rows(table, k_max, sample_rows, seed, space_options)
+        space: ModelSpace = source_rows.space
+    else:
+        if sample_rows is not None:
+            raise InvalidParameter(
+                f"sample_rows is {sample_rows!r}, and all rows of an array are measured; give it "
+                "with a RowSource"
+            )
+        array = table
+        space = enter(array, np.ones(len(array), np.float32), **space_options)
+    check_distinct(array, space.to_model, np.ones(len(array), np.float32), k_max)
 
     sweep = _Sweep(array, space, tol, k_max, n_init, max_iter, resamples, seed)
     # The work for a k grows with it.
@@ -307,8 +329,39 @@ def select_k(
         found.append(sweep.measure(k, found[-1] if found else None, report))
         if on_measured is not None:
             on_measured(found[-1])
+    if source_rows is not None:
+        found = _measure_over_all_rows(found, source_rows)
     suggestion, reason = suggest(found)
     return Selection(tuple(found), suggestion, reason)
+
+
+def _draw_rows(
+    source: RowSource, k_max: int, sample_rows: int | None, seed: int, options: dict[str, Any]
+) -> tuple[SourceRows, Array]:
+    """The rows of a source in the model's space, and a uniform sample of the raw ones."""
+    if source.is_weighted:
+        raise InvalidWeights(
+            "the source has weights, and select_k measures each row once; give a source without"
+        )
+    rows, (n, d) = SourceRows.enter(source, **options), source.shape
+    default = default_sample_rows(d, k_max)
+    count = default if sample_rows is None else check_whole("sample_rows", sample_rows, k_max)
+    return rows, source.take(draw_sample(source.weights, min(n, count), seed).numbers)
+
+
+def _measure_over_all_rows(measured: Sequence[MeasuredK], rows: SourceRows) -> list[MeasuredK]:
+    """What was measured on a sample, with the measures of all rows where one pass gives them."""
+    everywhere = measure_centroids(rows, [each.centroids for each in measured])
+    return [
+        replace(
+            each,
+            inertia=found.inertia,
+            simplified_silhouette=found.simplified_silhouette,
+            davies_bouldin=found.davies_bouldin,
+            calinski_harabasz=found.calinski_harabasz,
+        )
+        for each, found in zip(measured, everywhere, strict=True)
+    ]
 
 
 def suggest(measured: Sequence[MeasuredK]) -> tuple[int | None, str]:
