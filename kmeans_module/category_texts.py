@@ -92,6 +92,8 @@ def _number_arrow(name: str, values: Any) -> tuple[NDArray[np.intp], Sequence[An
         raise InvalidColumns(f"column {name!r} has type {kind}; give one value a row")
     places: list[NDArray[np.intp]] = []
     distinct: list[Any] = []
+    if pa.types.is_fixed_size_binary(column.type):  # polars' objects are addresses in it
+        raise InvalidColumns(f"column {name!r} has type {column.type}; give text")
     for chunk in column.chunks:  # each of its own dictionary
         try:
             encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()

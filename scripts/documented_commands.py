@@ -2,7 +2,8 @@
 
 A fenced block ``sh`` is run, line by line; one that says ``sh docker``, ``sh kubectl`` or
 ``sh make`` is for a machine that has these, or a checkout. ``# exit code N`` behind a command says
-that N is right, and not 0; any other comment there is for people.
+that N is right, and not 0; any other comment there is for people. A block ``python NAME.py``
+becomes the file of that name.
 """
 
 import io
@@ -23,6 +24,7 @@ from serving.cli import main
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 _FENCE: Final = re.compile(r"^```(?:sh(?: (\w+))?)?$")
+_FILE: Final = re.compile(r"^```python (\w+\.py)$")
 _EXIT_CODE: Final = re.compile(r"# exit code (\d+)$")
 _COMMENT: Final = re.compile(r"\s+# .*$")
 _WORDS_OF_A_SHELL: Final = re.compile(r"[|<>&;]")
@@ -53,7 +55,17 @@ class Outcome:
 def parse_commands(page: Path) -> Iterator[Command]:
     """The commands of a page, in their order."""
     section, needs, inside, begun = "", None, False, ""
+    file: list[str] | None = None
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
+        if match := _FILE.match(line):
+            file = [f"cat > {match[1]} <<'END'"]
+            continue
+        if file is not None:
+            file.append("END" if line == "```" else line)
+            if line == "```":
+                yield Command(section, number, None, "\n".join(file), 0)
+                file = None
+            continue
         if fence := line.startswith("```"):
             match = _FENCE.match(line)
             inside = not inside and match is not None and line != "```"

@@ -27,6 +27,7 @@ PAGES = (
     "docs/files.md",
     "docs/features.md",
     "docs/vectors.md",
+    "docs/columns.md",
     "docs/choosing-k.md",
     "docs/out-of-core.md",
     "docs/versions.md",

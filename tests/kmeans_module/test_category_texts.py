@@ -124,6 +124,7 @@ def test_other_values_have_one_spelling(values: Any, spelled: list[str]) -> None
         (np.ones((2, 1)), "column 'c' has shape (2, 1); give one value a row"),
         (pa.array([["a"]]), "column 'c' has type list<item: string>; give one value a row"),
         (pa.array([{"a": 1}]), "column 'c' has type struct; give one value a row"),
+        (pl.Series(["a"], dtype=pl.Object), "column 'c' has type fixed_size_binary[8]; give text"),
         ("abc", "column 'c' is a str; give one value a row"),
         ((each for each in "ab"), "column 'c' is a generator; give one value a row"),
         ([b"\xff"], "column 'c' holds b'\\xff', which is not UTF-8; give text"),
