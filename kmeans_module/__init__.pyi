@@ -43,6 +43,7 @@ from .selection import MeasuredK as MeasuredK
 from .selection import Selection as Selection
 from .selection import SelectionProgress as SelectionProgress
 from .selection import select_k as select_k
+from .shared_source import whole_source as whole_source
 from .training import FitResult as FitResult
 from .training import Progress as Progress
 from .training import fit as fit

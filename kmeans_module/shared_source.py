@@ -1,4 +1,9 @@
-"""The rows of several workers as one source, of which each reads its own."""
+"""The rows of several workers as one source: each reads its own, or the first reads all."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
 
 import numpy as np
 
@@ -47,3 +52,90 @@ class _SharedSource(RowSource):
     def read_weights(self, start: int, stop: int) -> Array:
         self._reducer.check()
         return self._source.read_weights(start - self._first, stop - self._first)
+
+
+@contextmanager
+def whole_source(source: RowSource, reducer: Reducer) -> Iterator[RowSource | None]:
+    """The rows of all workers on the first of them, as ``export.publish_fit`` needs them.
+
+    ::
+
+        with whole_source(source, reducer) as rows:
+            if rows is not None:
+                publish_fit(result, rows, "models/customers")
+
+    The others send it what it reads, until it leaves the block; theirs is None, and comes then.
+
+    Args:
+        source: the rows of this worker.
+        reducer: how the workers come together.
+
+    Raises:
+        WorkersDiffer: rows of other widths or types.
+        WorkerLost, WorkerFailed: as `connect_workers` says.
+    """
+    if reducer.workers == 1:
+        yield source
+        return
+    shared, share = share_rows(source, reducer)
+    rows = _SentRows(shared, share)
+    if reducer.worker == 0:
+        yield rows
+        rows.end()
+    else:
+        rows.send()
+        yield None
+
+
+class _Asked(IntEnum):
+    """What the first worker asks of all."""
+
+    NOTHING_MORE = 0
+    ROWS = 1
+    WEIGHTS = 2
+
+
+class _SentRows(RowSource):
+    """All rows: the first worker asks for some, and each sends those that are its own."""
+
+    def __init__(self, shared: RowSource, share: RowShare) -> None:
+        self.shape, self.dtype, self.is_weighted = shared.shape, shared.dtype, shared.is_weighted
+        self._shared, self._share = shared, share
+        # Of several threads that read, one asks at a time.
+        self._lock = threading.Lock()
+
+    def read(self, start: int, stop: int) -> Array:
+        return self._ask(_Asked.ROWS, start, stop)
+
+    def read_weights(self, start: int, stop: int) -> Array:
+        if not self.is_weighted:
+            return super().read_weights(start, stop)
+        return self._ask(_Asked.WEIGHTS, start, stop)
+
+    def end(self) -> None:
+        """Let the others go."""
+        self._share.reducer.sum([_Asked.NOTHING_MORE, 0, 0])
+
+    def send(self) -> None:
+        """Send what is asked for, until there is nothing more."""
+        while True:
+            asked, start, stop = self._share.reducer.sum([0, 0, 0])
+            if asked == _Asked.NOTHING_MORE:
+                return
+            self._answer(_Asked(asked), int(start), int(stop))
+
+    def _ask(self, asked: _Asked, start: int, stop: int) -> Array:
+        with self._lock:
+            self._share.reducer.sum([asked, start, stop])
+            return self._answer(asked, start, stop)
+
+    def _answer(self, asked: _Asked, start: int, stop: int) -> Array:
+        """The rows of all, of which this worker sends its own."""
+        first = min(max(start, self._share.start), self._share.stop)
+        last = max(min(stop, self._share.stop), first)
+        read: Callable[[int, int], Array] = (
+            self._shared.read
+            if asked == _Asked.ROWS
+            else lambda first, last: self._shared.weights[first:last]
+        )
+        return self._share.reducer.gather(read(first, last))

@@ -26,6 +26,7 @@ from .worker_fits import (
     fit_slowly,
     go_on,
     publish_for_ever,
+    read_whole,
     reduce_numbers,
     wait_after_an_iteration,
 )
@@ -108,6 +109,14 @@ def test_a_reducer_brings_numbers_together_exactly(
             assert texts == [b"a", b"ab", b"abc", b"abc"][:count]
             assert (said, nothing) == ("from 0", b"")
     assert reduce_numbers(ALONE)[0] == [[0, 2**60]]
+
+
+def test_the_first_worker_reads_the_rows_of_all(
+    results: dict[int, list[dict[str, Any]]],
+) -> None:
+    expected = read_whole(ALONE)
+    for count in COUNTS:
+        assert [each["whole"] for each in results[count]] == [expected, *[None] * (count - 1)]
 
 
 #: What is done to a worker, and what the workers do meanwhile: that one, and the others.

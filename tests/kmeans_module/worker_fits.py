@@ -1,6 +1,7 @@
 """Fits that several workers make together, and one process alone."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Event
@@ -9,7 +10,15 @@ from typing import Any, Final
 import numpy as np
 import pytest
 
-from kmeans_module import Progress, Reducer, RowSource, WorkersDiffer, fit, source_rows
+from kmeans_module import (
+    Progress,
+    Reducer,
+    RowSource,
+    WorkersDiffer,
+    fit,
+    source_rows,
+    whole_source,
+)
 from kmeans_module.engines import choice  # noqa: F401  # imported before the fork
 
 from .fit_bits import digest_without_rows
@@ -120,7 +129,20 @@ def everything(folder: str, reducer: Reducer, _: Connection) -> dict[str, Any]:
         "fits": fit_all(reducer),
         "iterations": go_on(reducer, folder, 2),
         "numbers": reduce_numbers(reducer),
+        "whole": read_whole(reducer),
     }
+
+
+def read_whole(reducer: Reducer) -> list[Any] | None:
+    """What the first worker reads of all rows, by several threads too; None on the others."""
+    source, _ = part_source("weighted", reducer)
+    with whole_source(source, reducer) as rows:
+        if rows is None:
+            return None
+        parts = [(0, N), (10, 10), *zip(range(0, N, 70), range(70, N + 70, 70), strict=True)]
+        with ThreadPoolExecutor(4) as threads:
+            blocks = list(threads.map(lambda part: rows[slice(*part)].tolist(), parts))
+        return [blocks, rows.weights[:].tolist(), rows.take(np.array([3, 400, 699])).tolist()]
 
 
 def reduce_numbers(reducer: Reducer) -> list[Any]:
