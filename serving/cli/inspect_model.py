@@ -11,6 +11,7 @@ from export.repository import versions
 from kmeans_module.contract import SIGNATURES, TensorContract
 
 from .arguments import JsonOption, LocalModelOrPlace, examples, local_folder
+from .column_options import describe_weights
 from .errors import UserMistake
 from .option_groups import flat_options
 from .publish import describe_left_out
@@ -112,6 +113,7 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
             ("folder", str(directory)),
             ("created", f"{card.created}, TensorFlow {card.tensorflow_version}"),
             ("columns" if card.encoder is None else "features", shorten_names(card.feature_names)),
+            *([("feature weights", weighed)] if (weighed := describe_weights(card)) else []),
             ("standardized", "yes, in the model" if card.standardize else "no"),
             ("distance", card.distance),
             ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),

@@ -96,11 +96,11 @@ class EncodedRows(TrainingRows):
             )
             by = f" by the {self.impute} of the column" if self.impute in STATISTICS else ""
             lines.append(f"imputed missing numbers{by} ({counts})")
-        for column, each in zip(self.takes, self.values, strict=True):
-            if isinstance(column, CategoryColumn) and _is_id(column, len(each)):
+        for column in self.takes:
+            if isinstance(column, CategoryColumn) and _is_id(column, self.rows_read):
                 lines.append(
                     f"warning: the category {column.name!r} has {len(column.values):,} values in "
-                    f"{format_count(len(each), 'row')}: if it is an id, leave it out of "
+                    f"{format_count(self.rows_read, 'row')}: if it is an id, leave it out of "
                     "--categories, for it puts nearly all rows equally far apart"
                 )
         return super().notes() + lines

@@ -124,14 +124,15 @@ def test_train_refused_by_the_gate_says_figures_and_other_parameters_as_json_too
     base: Path, trained: Trained, capfd: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["--columns", "height,weight", "--clusters", "2", "--n-init", "1", "--standardize"]
-    asked += ["--distance", "cosine", "--json"]
+    asked += ["--distance", "cosine", "--feature-weight", "height=2", "--json"]
     assert main(["train", str(trained.csv), "--model", str(base), *asked]) == 3
     out, err = capfd.readouterr()
     assert (said := json.loads(out))["comparison"]["rows_kept"] == 0.4
     assert said["refused"] in err
     assert (
         "; other parameters: k = 2 (version 1: k = 3), standardized (version 1: not standardized), "
-        "cosine distance (version 1: euclidean distance); --force publishes"
+        "cosine distance (version 1: euclidean distance), weights height: 2 (version 1: no weights "
+        "of features); --force publishes"
     ) in said["refused"]
     assert versions(base) == (1,)
 

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from export import ModelCard, load
+from kmeans_module import fit_columns
 from kmeans_module.columns import CategoryColumn, NumberColumn
 from serving.cli import main
 
@@ -88,6 +90,31 @@ def test_a_published_model_takes_the_columns_of_the_file_by_name(
         }
     )
     assert set(answer.cluster_index.tolist()) == {0, 1}
+
+
+def test_the_command_and_python_end_in_the_same_model(
+    rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--impute", "median", "--categories", "region", "--feature-weight", "region=2"]
+    train(capsys, rows, "--candidate", tmp_path / "c", *options, "--exclude", "customer")
+    card = ModelCard.read(tmp_path / "c")
+    frame = pd.read_csv(rows, keep_default_na=False, na_values={"annual income": [""]})
+    result = fit_columns(
+        frame[[each.name for each in card.columns]],
+        2,
+        n_init=1,
+        impute="median",
+        categories=["region"],
+        feature_weight={"region": 2},
+    )
+    assert result.module.encoder is not None
+    assert result.module.encoder.columns == card.columns
+    assert float(result.inertia) == card.inertia
+    assert result.module.scale.numpy().tolist() == list(card.scale)
+    parquet = tmp_path / "rows.parquet"
+    frame.replace({"region": {"": None}}).to_parquet(parquet)
+    train(capsys, parquet, "--candidate", tmp_path / "p", *options, "--exclude", "customer")
+    assert ModelCard.read(tmp_path / "p").data.fingerprint == card.data.fingerprint
 
 
 def test_a_category_that_is_new_passes_the_gate(
