@@ -216,8 +216,11 @@ def read_category(table: Table, cells: "pa.Array[Any]") -> CategoryCells:
     if pt.is_float16(cells.type) or pt.is_null(cells.type):  # Arrow has no dictionaries of these
         cells = cells.cast(pa.float32() if pt.is_float16(cells.type) else pa.string())
     encoded = cells.dictionary_encode()
-    # By NumPy's types, so that float32 is spelled with the digits that it has.
-    distinct = encoded.dictionary.to_numpy(zero_copy_only=False)
+    known = encoded.dictionary
+    # By NumPy's types, so that float32 is spelled with the digits that it has; a day has one of
+    # Python's alone.
+    is_day = pt.is_date(known.type)
+    distinct = known.to_pylist() if is_day else known.to_numpy(zero_copy_only=False)
     texts = [table.spell(value) for value in distinct]
     values = tuple(dict.fromkeys(filter(None, texts)))
     places = {text: place for place, text in enumerate(values)} | {"": -1}
@@ -226,7 +229,7 @@ def read_category(table: Table, cells: "pa.Array[Any]") -> CategoryCells:
 
 
 def _require_categories(table: Table, names: Sequence[str]) -> None:
-    """Check that columns hold what can be a category: texts, numbers or booleans.
+    """Check that columns hold what can be a category: texts, numbers, booleans or days.
 
     Raises ColumnMismatch.
     """
@@ -236,7 +239,7 @@ def _require_categories(table: Table, names: Sequence[str]) -> None:
 
     may_be = (
         *(pt.is_string, pt.is_large_string, pt.is_string_view, pt.is_boolean, pt.is_null),
-        *(pt.is_integer, pt.is_floating, pt.is_decimal),
+        *(pt.is_integer, pt.is_floating, pt.is_decimal, pt.is_date),
     )
     for name, kind in table.column_types(names).items():
         if not any(is_kind(kind) for is_kind in may_be):

@@ -216,6 +216,18 @@ def test_a_column_that_is_no_category_or_is_not_there_is_refused_by_name(tmp_pat
         RawRows(table, [CategoryColumn("regoin", ())])
 
 
+def test_a_day_is_a_category_in_any_file(tmp_path: Path) -> None:
+    days = pa.array([20000, None, 20001], pa.date32())
+    pq.write_table(pa.table({"region": days}), tmp_path / "rows.parquet")
+    write_csv(
+        tmp_path / "rows.csv", ["region", "x"], [["2024-10-04", 1], ["", 2], ["2024-10-05", 3]]
+    )
+    for name in ("rows.parquet", "rows.csv"):
+        found = read_arrays(open_table(tmp_path / name), [REGION])
+        assert found == [["2024-10-04", "", "2024-10-05"]]
+    assert read_texts("region", days).tolist() == ["2024-10-04", "", "2024-10-05"]
+
+
 def test_many_rows_are_encoded_as_one_by_one() -> None:
     rng = np.random.default_rng(0)
     texts = tuple(f"v{place}" for place in range(40))
