@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from kmeans_module.quiet_import import without_keras
+
 from .comparison import Comparison, NotCompared
 from .errors import PublishRefused, ValidationTimedOut
 
@@ -112,7 +114,8 @@ def _main(arguments: list[str]) -> int:
         print("usage: python -m export.validation DIR [LIVE [ROWS]]", file=sys.stderr)  # noqa: T201
         return 2
     # Only here is TensorFlow needed.
-    from .replay import collect_findings, measure
+    with without_keras():
+        from .replay import collect_findings, measure
 
     directory, *others = map(Path, arguments)
     said: dict[str, Any] = {"findings": collect_findings(directory)}

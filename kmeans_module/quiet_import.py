@@ -17,6 +17,9 @@ LOG_LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
 
 _STDERR: Final = 2
 
+#: What TensorFlow imports of Keras while it is imported.
+_KERAS: Final = "keras.src.optimizers"
+
 #: News in the two forms of TensorFlow's log: its levels I and W, and two errors that say no more
 #: than that there is no driver of a GPU (303), and that a library was registered twice.
 _NEWS: Final = re.compile(
@@ -34,6 +37,24 @@ def import_tensorflow() -> Any:
     with quiet_start():
         import tensorflow as tf
     return tf
+
+
+@contextmanager
+def without_keras() -> Iterator[None]:
+    """Let the import of TensorFlow leave out Keras, for a program that has no use of it.
+
+    It is half of the time of the import. TensorFlow loads Keras's optimizers so that a SavedModel
+    may hold one; it goes on without them, and ``tf.keras`` is loaded when it is first asked for.
+    """
+    modules: dict[str, Any] = sys.modules
+    is_left_out = not {"tensorflow", _KERAS}.intersection(modules)
+    if is_left_out:
+        modules[_KERAS] = None
+    try:
+        yield
+    finally:
+        if is_left_out:
+            del modules[_KERAS]
 
 
 @contextmanager

@@ -2,14 +2,14 @@
 
 import sys
 
-from kmeans_module.quiet_import import import_tensorflow
+from kmeans_module.quiet_import import import_tensorflow, without_keras
 
 from .extras import needs_extra, require
 
 
 def load_tensorflow(extra: str) -> None:
     """Import TensorFlow and let it find its devices. Raises MissingExtra, naming ``extra``."""
-    with needs_extra(extra):
+    with needs_extra(extra), without_keras():
         import_tensorflow()
 
 

@@ -73,3 +73,15 @@ def test_what_was_written_is_shown_where_the_import_fails() -> None:
     process = _run(code)
     assert process.stderr == "I0000 00:00:1.2 3 a.cc:1] before the fault\n"
     assert process.stdout == "no module\n"
+
+
+def test_a_program_that_leaves_out_keras_can_still_have_it() -> None:
+    code = (
+        "import sys\n"
+        "from kmeans_module.quiet_import import import_tensorflow, without_keras\n"
+        "with without_keras():\n"
+        "    tf = import_tensorflow()\n"
+        "print('keras' in sys.modules)\n"
+        "print(tf.keras.optimizers.SGD.__name__)\n"
+    )
+    assert _run(code).stdout.splitlines() == ["False", "SGD"]
