@@ -60,6 +60,7 @@ def test_categories_move_the_clusters_of_the_penguins_away_from_their_species(
         **options,
     )
     # Where a group lies between two clusters, another processor's rounding may move a few.
+    assert result.assignments is not None
     assert _in_a_cluster_of_their_species(result.assignments) == pytest.approx(same, abs=3)
     if categories == ["sex"]:
         sexes = pd.crosstab(PENGUINS["sex"], result.assignments)
