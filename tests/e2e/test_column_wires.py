@@ -46,9 +46,11 @@ class Model:
 
 
 def _draw_columns(rng: np.random.Generator) -> list[Column]:
+    """One of each kind, and some more."""
     columns: list[Column] = []
-    for name in rng.permutation(NAMES)[: rng.integers(2, 7)].tolist():
-        match rng.integers(3):
+    kinds = rng.permutation([0, 1, 2, *rng.integers(3, size=rng.integers(4))])
+    for name, kind in zip(rng.permutation(NAMES).tolist(), kinds, strict=False):
+        match kind:
             case 0:
                 columns.append(NumberColumn(name, (None, 2.5)[rng.integers(2)]))
             case 1:
