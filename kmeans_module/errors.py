@@ -82,11 +82,12 @@ class TooFewDistinctPoints(KMeansError):
 
     Attributes:
         distinct: the number of distinct rows of positive weight.
+        of_sample: whether they are those of the sample that a fit begins at.
     """
 
-    def __init__(self, message: str, distinct: int) -> None:
+    def __init__(self, message: str, distinct: int, *, of_sample: bool = False) -> None:
         super().__init__(message)
-        self.distinct = distinct
+        self.distinct, self.of_sample = distinct, of_sample
 
 
 class WorkerLost(RuntimeError):

@@ -160,6 +160,7 @@ class FitRows:
                 f"n_clusters is {k}, but only {error.distinct} of the {len(raw)} rows of the "
                 "sample are distinct; give more sample_rows, or fewer clusters",
                 error.distinct,
+                of_sample=True,
             ) from None
         placed = self.space.place(raw).gather(np.arange(len(raw)))
         return weigh(place_rows(placed), weights, np.abs(placed).max(axis=0))

@@ -1,6 +1,7 @@
 """Arguments that several commands take, and what they stand for."""
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,6 +11,14 @@ import typer
 from export.addresses import is_address, is_name
 
 from .errors import UserMistake
+
+_UNITS: Final = {"": 1, "B": 1} | {
+    prefix + unit: base**power
+    for power, prefix in enumerate("KMGT", 1)
+    for unit, base in (("", 1000), ("B", 1000), ("I", 1024), ("IB", 1024))
+}
+
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*((?:[KMGT]I?)?B?)", re.IGNORECASE)
 
 
 def integer(least: int, most: int | None = None) -> Callable[[object], int]:
@@ -57,6 +66,15 @@ def amount(most: float) -> Callable[[object], float]:
         return value
 
     return parse
+
+
+def parse_size(text: object) -> int:
+    """A parser of sizes in bytes, as in 2GB, 500MB and 1.5GiB."""
+    found = _SIZE.fullmatch(str(text).strip())
+    size = float(found[1]) * _UNITS[found[2].upper()] if found else 0
+    if size < 1:
+        raise typer.BadParameter(f"{text} is no size; give one as in 2GB or 500MB")
+    return int(size)
 
 
 def parse_name(text: object) -> str:

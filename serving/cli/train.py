@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -33,6 +32,8 @@ from .label_options import StepOptions, describe_effect
 from .option_groups import flat_options
 from .publish import describe_left_out, describe_publish
 from .report import CurvesOption, check_page, read_curves, write_report
+from .start_options import StartOptions
+from .streaming_options import StreamingOptions
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
 from .training_input import FilesArgument, IterationOptions, RowOptions, explain_fit_errors
@@ -41,7 +42,10 @@ if TYPE_CHECKING:
     from export.comparison import Comparison
     from export.publishing import PublishOptions
     from kmeans_module import FitResult, Progress
+    from serving.tables.streamed_rows import StreamedRows
     from serving.tables.training_rows import TrainingRows
+
+    FittedRows = TrainingRows | StreamedRows
 
 EXAMPLES: Final = examples(
     (
@@ -72,14 +76,6 @@ EXAMPLES: Final = examples(
         "tfkmeans train rows.csv --clusters 3 --candidate candidates/today",
     ),
 )
-
-
-class Init(StrEnum):
-    """How the first centroids are found."""
-
-    KMEANS_PLUS_PLUS = "k-means++"
-    KMEANS_PARALLEL = "k-means||"
-    RANDOM = "random"
 
 
 #: Clusters whose sizes are printed for people; ``inspect`` has more, and ``--json`` all.
@@ -120,19 +116,18 @@ def train(
     ] = None,
     column_options: ColumnOptions = ColumnOptions(),
     file_options: FileOptions = FileOptions(),
-    init: Annotated[
-        Init, typer.Option(help="How the first centroids are found.")
-    ] = Init.KMEANS_PLUS_PLUS,
-    n_init: Annotated[
-        int | None,
-        typer.Option(
-            parser=integer(1),
-            metavar="N",
-            help="Starts, of which the best is kept; 10 up to 100,000 rows, 1 above.",
-        ),
-    ] = None,
+    start: StartOptions = StartOptions(),
     iterations: IterationOptions = IterationOptions(),
+    streaming: StreamingOptions = StreamingOptions(),
     gate: GateOptions = GateOptions(),
+    no_sample_rows: Annotated[
+        bool,
+        typer.Option(
+            "--no-sample-rows",
+            help="Have no row of the data in the version, as where they are personal; the gate "
+            "then compares on the live version's rows or on --holdout.",
+        ),
+    ] = False,
     promote: Annotated[
         bool, typer.Option("--promote", help="Make the new version stable: it goes live.")
     ] = False,
@@ -170,23 +165,28 @@ def train(
         raise UserMistake(
             f"--name {connection.name}: a candidate is served under no name yet; leave it out"
         )
+    start.check()
     curves = _check_views(report, select_k, tensorboard)
     reading, notes = file_options.reading(files, "FILE"), list[str]()
-    names, rows = row_options.read(
-        files, notes, reading, weight_column=weight_column, column_options=column_options
+    names, rows = row_options.read_or_stream(
+        files,
+        notes,
+        streaming,
+        start.announce_stream,
+        reading,
+        weight_column=weight_column,
+        column_options=column_options,
     )
     parameters: dict[str, Any] = {
-        "init": init.value,
-        "n_init": n_init or "auto",
         "standardize": row_options.standardize,
         "distance": row_options.distance.value,
         "feature_weight": rows.feature_weight,
         **asdict(iterations),
     }
-    result = _fit(rows, names, clusters, parameters, notes, tensorboard)
+    result = _fit(rows, names, clusters, start, parameters, notes, tensorboard)
     if base is None:
         assert candidate is not None
-        outcome = _write(candidate, result, rows, names, files)
+        outcome = _write(candidate, result, rows, names, files, sample_rows=not no_sample_rows)
     else:
         comparisons: list[Comparison] = []
         with (
@@ -201,7 +201,9 @@ def train(
             ) as options,
         ):
             tell("measuring the clusters, writing and validating")
-            outcome = _publish(result, rows, names, files, base, options)
+            outcome = _publish(
+                result, rows, names, files, base, options, sample_rows=not no_sample_rows
+            )
         outcome = replace(outcome, comparisons=comparisons)
         note_force(outcome.card.forced)
         if promote:
@@ -292,9 +294,10 @@ def _check_base(base: Path) -> None:
 
 
 def _fit(
-    rows: "TrainingRows",
+    rows: "FittedRows",
     names: Sequence[str],
     clusters: int,
+    start: StartOptions,
     parameters: Mapping[str, Any],
     notes: list[str],
     tensorboard: Path | None,
@@ -306,8 +309,6 @@ def _fit(
     with progress("training") as tell, ExitStack() as stack:
         tell("loading TensorFlow")
         load_tensorflow("train")
-        import numpy as np
-
         from kmeans_module import Encoder, fit
         from serving.tables.encoded_rows import EncodedRows
 
@@ -322,16 +323,22 @@ def _fit(
                 log.write_iteration(now)
             while notes:
                 note(notes.pop(0))
-            start = f"start {now.start} of {now.n_init}, " if now.n_init > 1 else ""
+            which = f"start {now.start} of {now.n_init}, " if now.n_init > 1 else ""
             share = (now.start - 1 + now.iteration / now.max_iter) / now.n_init
-            tell(f"{start}iteration {now.iteration}, inertia {now.inertia:.6g}", share)
+            tell(f"{which}iteration {now.iteration}, inertia {now.inertia:.6g}", share)
 
-        with explain_fit_errors(f"--clusters {clusters}", rows, names):
+        begin = start.parameters(names, clusters)
+        tell("finding where to begin")
+        with (
+            explain_fit_errors(f"--clusters {clusters}", rows, names),
+            start.explain_interruption(),
+        ):
             result = fit(
-                rows.points.astype(np.float32, copy=False),
+                rows.fit_points,
                 clusters,
-                sample_weight=rows.weights,
+                sample_weight=rows.fit_weights,
                 on_iteration=on_iteration,
+                **begin,
                 **parameters,
             )
         if isinstance(rows, EncodedRows):
@@ -344,17 +351,17 @@ def _fit(
 def _write(
     candidate: Path,
     result: "FitResult",
-    rows: "TrainingRows",
+    rows: "FittedRows",
     names: Sequence[str],
     files: Sequence[Path],
+    *,
+    sample_rows: bool,
 ) -> _Outcome:
-    import numpy as np
-
     from export import make_card, write_candidate
     from export.column_rows import ColumnRows
     from serving.tables.encoded_rows import EncodedRows
 
-    points = rows.points.astype(np.float32, copy=False)
+    points = rows.fit_points
     card = make_card(
         result,
         points,
@@ -364,17 +371,19 @@ def _write(
         weight_column=rows.weight_column,
     )
     columns = ColumnRows.read(rows.takes, rows.table()) if isinstance(rows, EncodedRows) else None
-    write_candidate(candidate, result, card, points, columns)
+    write_candidate(candidate, result, card, points, columns, sample_rows=sample_rows)
     return _Outcome(candidate, card)
 
 
 def _publish(
     result: "FitResult",
-    rows: "TrainingRows",
+    rows: "FittedRows",
     names: Sequence[str],
     files: Sequence[Path],
     base: Path,
     options: "PublishOptions",
+    *,
+    sample_rows: bool,
 ) -> _Outcome:
     from export import publish_fit
     from serving.tables.encoded_rows import EncodedRows
@@ -382,12 +391,13 @@ def _publish(
     table = rows.table() if isinstance(rows, EncodedRows) else None
     published = publish_fit(
         result,
-        rows.points if table is None else table,
+        rows.fit_points if table is None else table,
         base,
         feature_names=names if table is None else None,
         files=files,
         rows_left_out=rows.rows_left_out,
         weight_column=rows.weight_column,
+        sample_rows=sample_rows,
         **options,
     )
     number = published.version
@@ -442,6 +452,9 @@ def _show(
                 "init": card.parameters.init,
                 "n_init": card.parameters.n_init,
                 "seed": card.parameters.seed,
+                "seeding": card.parameters.seeding,
+                "sample_rows": card.parameters.sample_rows,
+                "passes": card.parameters.passes,
                 "n_iter": card.n_iter,
                 "converged": card.converged,
                 "inertia": card.inertia,
@@ -456,9 +469,12 @@ def _show(
             }
         )
         return
-    starts = format_count(card.parameters.n_init, "start")
     commands = {"report": "{}", "tensorboard": "tensorboard --logdir {}"}
-    stopped = "converged" if card.converged else "not converged: raise --max-iter"
+    stopped = "not converged: raise --max-iter"
+    if card.parameters.passes is not None:
+        stopped = "approximate: --passes"
+    if card.converged:
+        stopped = "converged"
     print_fields(
         f"{'wrote candidate' if base is None else 'published'} {outcome.path}",
         [
@@ -467,7 +483,7 @@ def _show(
             ("features" if card.encoder else "columns", shorten_names(card.feature_names)),
             *([("feature weights", describe_weights(card))] if weights_of_columns else []),
             *([("weights", weights)] if (weights := card.data.weight_column) else []),
-            ("clusters", f"{card.n_clusters}, the best of {starts} ({card.parameters.init})"),
+            ("clusters", f"{card.n_clusters}, {_describe_start(card)}"),
             ("distance", card.distance),
             ("iterations", f"{card.n_iter} ({stopped})"),
             ("inertia", f"{card.inertia:.6g}"),
@@ -482,6 +498,17 @@ def _show(
             *((name, commands[name].format(place)) for name, place in views.items()),
         ],
     )
+
+
+def _describe_start(card: ModelCard) -> str:
+    """Where the iterations over all rows began."""
+    parameters = card.parameters
+    if parameters.seeding is None:
+        return "from given centroids"
+    sample = parameters.sample_rows
+    of_sample = "" if sample is None else f" on a sample of {format_count(sample, 'row')}"
+    starts = format_count(parameters.n_init, "start")
+    return f"the best of {starts}{of_sample} ({parameters.init})"
 
 
 def _format_sizes(sizes: Sequence[int]) -> str:

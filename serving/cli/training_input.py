@@ -1,7 +1,7 @@
 """Reading the rows that a command clusters, and saying what there is to say of them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -18,14 +18,17 @@ from .arguments import integer, parse_amount
 from .column_options import ColumnOptions
 from .errors import UserMistake
 from .input_tables import FILES_HELP, InputTables, count_rows, open_tables, parse_column_names
+from .streaming_options import StreamingOptions
 from .terminal import progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from kmeans_module import TooFewDistinctPoints
     from serving.tables.encoded_rows import Encoding
-    from serving.tables.training_rows import TrainingRows
+    from serving.tables.streamed_rows import StreamedRows
+    from serving.tables.training_rows import ClusteredRows, TrainingRows
 
 
 class DistanceName(StrEnum):
@@ -76,36 +79,120 @@ class RowOptions:
         column_options: ColumnOptions = ColumnOptions(),
     ) -> tuple[tuple[str, ...], "TrainingRows"]:
         """The names of the features and the rows; what there is to say of them joins ``notes``."""
+        with self._open(files, notes, reading, weight_column, column_options) as opened:
+            given, columns, encoding = opened
+            rows = self._read(given, columns, encoding, weight_column)
+        rows = replace(rows, feature_weight=column_options.weigh(rows.widths))
+        notes += self._notes(rows, rows.points, rows.weights)
+        return rows.columns, rows
+
+    def read_or_stream(
+        self,
+        files: Sequence[Path],
+        notes: list[str],
+        streaming: StreamingOptions,
+        on_stream: Callable[[str], None],
+        reading: ReadingOptions = ReadingOptions(),
+        *,
+        weight_column: str | None = None,
+        column_options: ColumnOptions = ColumnOptions(),
+    ) -> tuple[tuple[str, ...], "TrainingRows | StreamedRows"]:
+        """As ``read``; rows that memory does not hold come from a cache.
+
+        Then ``on_stream`` is told why, before they are read.
+        """
+        rows: TrainingRows | StreamedRows
+        weights: NDArray[np.floating[Any]] | None
+        with self._open(files, notes, reading, weight_column, column_options) as opened:
+            given, columns, encoding = opened
+            reason = streaming.find_reason(
+                given, columns, column_options.category_names(), is_cosine=self._is_cosine
+            )
+            if reason is None:
+                rows = self._read(given, columns, encoding, weight_column)
+                points, weights = rows.points, rows.weights
+            else:
+                on_stream(reason)
+                rows = streaming.read(
+                    given,
+                    columns,
+                    encoding,
+                    reading,
+                    weight_column=weight_column,
+                    skip_zero_rows=self._skips_zero_rows,
+                )
+                points, weights = rows.sample, rows.sample_weights
+        rows = replace(rows, feature_weight=column_options.weigh(rows.widths))
+        notes += self._notes(rows, points, weights)
+        return rows.columns, rows
+
+    @property
+    def _is_cosine(self) -> bool:
+        return self.distance is DistanceName.COSINE
+
+    @property
+    def _skips_zero_rows(self) -> bool:
+        """Which rows are zeros once they are standardised, the fit knows."""
+        return self._is_cosine and not self.standardize
+
+    @contextmanager
+    def _open(
+        self,
+        files: Sequence[Path],
+        notes: list[str],
+        reading: ReadingOptions,
+        weight_column: str | None,
+        column_options: ColumnOptions,
+    ) -> "Iterator[tuple[InputTables, Sequence[str], Encoding | None]]":
+        """The tables of files, the columns that are used, and how they are encoded."""
         categories = column_options.category_names()
         chosen, excluded = self._parse_names(weight_column, categories)
         column_options.weights()
-        is_cosine = self.distance is DistanceName.COSINE
         with open_tables(files, "train", reading=reading) as given, _offer_to_leave_out():
-            from serving.tables.column_spread import spread_note
-
             encoding = column_options.encoding()
             columns = _select(given, chosen, excluded, categories, weight_column, notes)
-            # Which rows are zeros once they are standardised, the fit knows.
-            rows = _read(
-                given,
-                columns,
-                encoding,
-                weight_column=weight_column,
-                skip_zero_rows=is_cosine and not self.standardize,
-            )
-        rows = replace(rows, feature_weight=column_options.weigh(rows.widths))
-        notes += rows.notes()
+            yield given, columns, encoding
+
+    def _read(
+        self,
+        given: InputTables,
+        columns: Sequence[str],
+        encoding: "Encoding | None",
+        weight_column: str | None,
+    ) -> "TrainingRows":
+        with progress("reading") as tell:
+            options: dict[str, Any] = {
+                "weight_column": weight_column,
+                "skip_zero_rows": self._skips_zero_rows,
+                "on_rows": count_rows(tell),
+            }
+            if encoding is None:
+                from serving.tables.training_rows import read_training_rows
+
+                return read_training_rows(given.tables, columns, **options)
+            from serving.tables.encoded_rows import read_encoded_rows
+
+            return read_encoded_rows(given.tables, columns, encoding, **options)
+
+    def _notes(
+        self,
+        rows: "ClusteredRows",
+        points: "NDArray[np.floating[Any]]",
+        weights: "NDArray[np.floating[Any]] | None",
+    ) -> list[str]:
+        """What there is to say of the rows, of which ``points`` are all, or a sample."""
+        from serving.tables.column_spread import spread_note
+
         spread = spread_note(
-            rows.points,
+            points,
             rows.columns,
-            rows.weights,
-            is_cosine=is_cosine,
+            weights,
+            is_cosine=self._is_cosine,
             is_standardized=self.standardize,
             columns=rows.widths,
             feature_weight=rows.feature_weight,
         )
-        notes += [] if spread is None else [spread]
-        return rows.columns, rows
+        return rows.notes() + ([] if spread is None else [spread])
 
     def _parse_names(
         self, weight_column: str | None, categories: Sequence[str]
@@ -216,31 +303,10 @@ def read_model_rows(
     return points.astype("float32", copy=False)
 
 
-def _read(
-    given: InputTables,
-    columns: Sequence[str],
-    encoding: "Encoding | None",
-    *,
-    weight_column: str | None = None,
-    skip_zero_rows: bool = False,
-) -> "TrainingRows":
-    with progress("reading") as tell:
-        options: dict[str, Any] = {
-            "weight_column": weight_column,
-            "skip_zero_rows": skip_zero_rows,
-            "on_rows": count_rows(tell),
-        }
-        if encoding is None:
-            from serving.tables.training_rows import read_training_rows
-
-            return read_training_rows(given.tables, columns, **options)
-        from serving.tables.encoded_rows import read_encoded_rows
-
-        return read_encoded_rows(given.tables, columns, encoding, **options)
-
-
 @contextmanager
-def explain_fit_errors(clusters: str, rows: "TrainingRows", names: Sequence[str]) -> Iterator[None]:
+def explain_fit_errors(
+    clusters: str, rows: "ClusteredRows", names: Sequence[str]
+) -> Iterator[None]:
     """Say what a fit refuses in the user's words: ``clusters`` is the option, a column has a name.
 
     Raises UserMistake.
@@ -252,9 +318,9 @@ def explain_fit_errors(clusters: str, rows: "TrainingRows", names: Sequence[str]
     except TooFewDistinctPoints as error:
         lost = rows.features_beyond_float32()
         raise UserMistake(
-            f"{clusters}: only {error.distinct} of {format_count(len(rows.points), 'row')} are "
+            f"{clusters}: only {error.distinct} of {_name_rows(rows, error)} are "
             f"distinct in the columns {shorten_names(names)}"
-            f"{' and have a weight above 0' if rows.weights is not None else ''}"
+            f"{' and have a weight above 0' if rows.weight_column is not None else ''}"
             f"{' as float32, which the model takes' if lost else ''}; "
             f"ask for at most {error.distinct}"
             + (f", or subtract a constant from {shorten_names(lost)}" if lost else "")
@@ -262,3 +328,8 @@ def explain_fit_errors(clusters: str, rows: "TrainingRows", names: Sequence[str]
     except InvalidPoints as error:
         text = re.sub(r"column (\d+)", lambda match: f"column {names[int(match[1])]!r}", str(error))
         raise UserMistake(text) from None
+
+
+def _name_rows(rows: "ClusteredRows", error: "TooFewDistinctPoints") -> str:
+    """The rows that too few are distinct of."""
+    return "the sample's rows" if error.of_sample else format_count(rows.n_rows, "row")

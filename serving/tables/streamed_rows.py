@@ -1,6 +1,6 @@
 """The rows that a model is fitted to, where they are read from a cache again and again."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ class StreamedRows(ClusteredRows):
         sample: float32 [m, d], some of the rows, drawn uniformly.
         sample_weights: float32 [m].
         rounded: the features that lost digits when they were rounded to float32.
+        feature_weight: what each feature weighs, d numbers; None where each weighs 1.
     """
 
     columns: tuple[str, ...]
@@ -34,10 +35,20 @@ class StreamedRows(ClusteredRows):
     zero_rows: int
     rounded: tuple[str, ...]
     weight_column: str | None
+    feature_weight: Sequence[float] | None = None
 
     @property
     def n_rows(self) -> int:
         return len(self.source)
+
+    @property
+    def fit_points(self) -> RowSource:
+        """The rows as a fit takes them."""
+        return self.source
+
+    @property
+    def fit_weights(self) -> None:
+        """What a fit takes beside them: a source has weights of its own."""
 
     def features_beyond_float32(self) -> tuple[str, ...]:
         return self.rounded

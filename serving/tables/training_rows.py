@@ -38,6 +38,7 @@ class ClusteredRows(ABC):
         missing: for each column of the files that has some, the number of missing values.
         zero_rows: the rows that were left out because they are zeros alone.
         weight_column: the column that says what each row weighs; None where each weighs 1.
+        feature_weight: what each feature weighs, d numbers; None where each weighs 1.
     """
 
     columns: tuple[str, ...]
@@ -45,6 +46,12 @@ class ClusteredRows(ABC):
     missing: Mapping[str, int]
     zero_rows: int
     weight_column: str | None
+    feature_weight: Sequence[float] | None
+
+    @property
+    def widths(self) -> Sequence[tuple[str, int]]:
+        """The columns, and how many features each is."""
+        return group_vectors(self.columns)
 
     @property
     @abstractmethod
@@ -97,7 +104,6 @@ class TrainingRows(ClusteredRows):
         rounded: the features that lost digits when they were rounded to float32, as those of files
             with vectors are: such rows are as many numbers as memory holds.
         weights: float64 [n], what each row weighs, not negative; None where each weighs 1.
-        feature_weight: what each feature weighs, d numbers; None where each weighs 1.
     """
 
     columns: tuple[str, ...]
@@ -111,13 +117,18 @@ class TrainingRows(ClusteredRows):
     feature_weight: Sequence[float] | None = None
 
     @property
-    def widths(self) -> Sequence[tuple[str, int]]:
-        """The columns, and how many features each is."""
-        return group_vectors(self.columns)
-
-    @property
     def n_rows(self) -> int:
         return len(self.points)
+
+    @property
+    def fit_points(self) -> NDArray[np.float32]:
+        """The rows as a fit takes them."""
+        return self.points.astype(np.float32, copy=False)
+
+    @property
+    def fit_weights(self) -> NDArray[np.float64] | None:
+        """What a fit takes beside them."""
+        return self.weights
 
     def features_beyond_float32(self) -> tuple[str, ...]:
         return self.rounded or columns_beyond_float32(self.points, self.columns)

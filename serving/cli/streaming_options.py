@@ -1,0 +1,144 @@
+"""Whether the rows of a fit are held in memory or read again and again, and the options of that."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+
+import typer
+
+from serving.tables.messages import format_bytes, format_count
+from serving.tables.reading_options import ReadingOptions
+
+from .arguments import parse_size
+from .errors import UserMistake
+from .input_tables import InputTables, count_rows
+from .memory import BASE_BYTES, memory_left, rows_in_memory
+from .tensorflow_import import load_tensorflow
+from .terminal import note, progress
+
+if TYPE_CHECKING:
+    from serving.tables.encoded_rows import Encoding
+    from serving.tables.streamed_rows import StreamedRows
+
+#: For the help of the options that are about more rows than memory.
+STREAM_PANEL: Final = "More rows than memory"
+
+#: The features of a category, for an estimate.
+_FEATURES_OF_CATEGORY: Final = 10
+
+#: Of the memory that is left, and of what may be used, that rows may take in any case.
+_SHARE_LEFT: Final = 0.75
+_SHARE_OF_ROWS: Final = 0.1
+
+
+@dataclass(frozen=True)
+class StreamingOptions:
+    """How much memory a fit may take, and where its rows lie if that is too little."""
+
+    panel: ClassVar[str] = STREAM_PANEL
+
+    memory: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_size,
+            metavar="SIZE",
+            help="Memory that may be used, as in 2GB; three quarters of what is left when not "
+            "given. Rows that do not fit are read into a cache on the disk, and from there in each "
+            "iteration.",
+        ),
+    ] = None
+    out_of_core: Annotated[
+        bool,
+        typer.Option(
+            "--out-of-core",
+            help="Read the rows from a cache though they fit.",
+        ),
+    ] = False
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep the cache in DIR, for the next time that the same columns of these files "
+            "are read; by default it goes when the command ends.",
+        ),
+    ] = None
+
+    def find_reason(
+        self,
+        given: InputTables,
+        columns: Sequence[str],
+        categories: Sequence[str],
+        *,
+        is_cosine: bool,
+    ) -> str | None:
+        """Why the rows of these columns are to be streamed; None where memory holds them.
+
+        Reads the first rows of the first file.
+        """
+        if self.out_of_core:
+            return "--out-of-core is given"
+        from serving.tables.columns import column_widths
+
+        counts = [table.estimated_rows for table in given.tables]
+        known = [count for count in counts if count is not None]
+        numbers = [name for name in columns if name not in categories]
+        widths = column_widths(given.tables, numbers)
+        first = next(given.tables[0].with_widths(widths).blocks(numbers), None) if numbers else None
+        needed = rows_in_memory(
+            sum(known),
+            # How many values a category has, only all of its rows say.
+            sum(widths.values()) + _FEATURES_OF_CATEGORY * len(categories),
+            is_wide=first is not None and first.dtype.itemsize > 4,
+            is_cosine=is_cosine,
+        )
+        may_use = int(_SHARE_LEFT * memory_left()) if self.memory is None else self.memory
+        if needed <= max(may_use - BASE_BYTES, _SHARE_OF_ROWS * may_use):
+            if self.cache is not None:
+                note(
+                    f"--cache {self.cache}: the rows fit memory, and no cache is used; "
+                    "--out-of-core makes use of it"
+                )
+            return None
+        return (
+            f"{format_count(sum(known), 'row')} take about {format_bytes(needed + BASE_BYTES)} of "
+            f"memory, and {format_bytes(may_use)} may be used (--memory)"
+        )
+
+    def read(
+        self,
+        given: InputTables,
+        columns: Sequence[str],
+        encoding: "Encoding | None",
+        reading: ReadingOptions,
+        *,
+        weight_column: str | None,
+        skip_zero_rows: bool,
+    ) -> "StreamedRows":
+        """The rows of these columns, from a cache. Raises UserMistake."""
+        if encoding is not None:
+            raise UserMistake(
+                "--impute, --categories and --by-name hold the rows in memory: give more of it by "
+                "--memory, or fewer rows"
+            )
+        with progress("reading") as tell:
+            tell("loading TensorFlow")
+            load_tensorflow("train")
+            from serving.tables.row_cache import CacheRequest, open_cache
+            from serving.tables.streamed_rows import stream_rows
+
+            paths = [given.copies.get(each.name, Path(each.name)) for each in given.tables]
+            request = CacheRequest(given.tables, paths, columns, weight_column, reading)
+            on_rows: Callable[[int], None] = count_rows(tell)
+            folder, is_kept = self.cache or default_cache(), self.cache is not None
+            cache = open_cache(request, folder, is_kept=is_kept, tell=note, on_rows=on_rows)
+            tell("which rows are complete")
+            return stream_rows(cache, skip_zero_rows=skip_zero_rows)
+
+
+def default_cache() -> Path:
+    """Where a cache lies that is not kept: on the disk, which the folder of temporary files may
+    not be."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "tfkmeans" / "rows"
