@@ -62,7 +62,7 @@ def whole_source(source: RowSource, reducer: Reducer) -> Iterator[RowSource | No
 
         with whole_source(source, reducer) as rows:
             if rows is not None:
-                publish_fit(result, rows, "models/customers")
+                publish_fit(result, rows, "models/customers", feature_names=names)
 
     The others send it what it reads, until it leaves the block; theirs is None, and comes then.
 
