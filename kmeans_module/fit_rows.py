@@ -1,6 +1,7 @@
 """The rows of a fit in the model's space, in memory or of a source, and where its starts begin."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import version
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import lloyd
 from .array_types import Array, Float32, Table
-from .engines.choice import EngineName, choose_engine, new_engine
+from .engines.choice import EngineName, choose_sample_engine, new_engine
 from .errors import InvalidCentroids, InvalidWeights, TooFewDistinctPoints
 from .fit_parameters import FitParameters
 from .initialization import initial_centroids
@@ -26,6 +27,12 @@ from .validation import FARTHEST, check_distinct, check_weights
 from .weighted_rows import WeightedRows, weigh
 
 _ROWS_OF_FINGERPRINT: Final = 1024
+
+#: Rows for each cluster on which the starts of a sample compete, where it is so many times as
+#: large; and what their choice is drawn by, beside the seed.
+_COMPETING_ROWS: Final = 500
+_LARGE: Final = 4
+_KEY_OF_COMPETITION: Final = 0xC0
 
 
 @dataclass(frozen=True)
@@ -128,31 +135,43 @@ class FitRows:
 
     def _fit_sample(self) -> Float32:
         """The centroids of the best fit of a sample."""
-        rows, reducer = self._sample(), self.share.reducer
+        raw, weights = self._take(
+            draw_sample(
+                self.weights, self.parameters.sample_rows or 0, self.parameters.seed, self.share
+            )
+        )
+        rows, reducer = self._place_sample(raw, weights), self.share.reducer
         # All could do it alike. But where one processor rounds otherwise, all begin at one place.
-        found = self._best_of_sample(rows).tobytes() if reducer.worker == 0 else b""
+        found = self._best_of_sample(rows, raw, weights).tobytes() if reducer.worker == 0 else b""
         centroids = np.frombuffer(bytearray(reducer.broadcast(found)), np.float32)
         return centroids.reshape(self.parameters.n_clusters, -1)
 
-    def _best_of_sample(self, rows: WeightedRows) -> Float32:
-        most = self.parameters.max_iter
-        engine = choose_engine(rows.n, len(self.space.shift), self.parameters.n_clusters)
-        # A worker that is lost meanwhile ends the fit of the sample.
+    def _best_of_sample(self, rows: WeightedRows, raw: Array, weights: Float32) -> Float32:
+        """Starts compete on some of the sample where it is large; the best goes on over all."""
+        most = _COMPETING_ROWS * self.parameters.n_clusters
+        few = rows
+        if self.parameters.n_init > 1 and rows.n >= _LARGE * most:
+            rng = np.random.default_rng([self.parameters.seed, _KEY_OF_COMPETITION])
+            chosen = np.sort(rng.choice(rows.n, most, replace=False))
+            # So few may not have as many distinct rows as there are clusters.
+            with suppress(TooFewDistinctPoints):
+                few = self._place_sample(raw[chosen], weights[chosen])
         best = best_of_starts(
-            (self._draw(rows, start) for start in range(self.parameters.n_init)),
-            lambda _, centroids: self._run(
-                rows, engine, centroids, most, lambda _: self.share.reducer.check()
-            ),
+            (self._draw(few, start) for start in range(self.parameters.n_init)),
+            lambda _, centroids: self._run_sample(few, centroids),
         )
-        return best.centroids
+        return best.centroids if few is rows else self._run_sample(rows, best.centroids).centroids
 
-    def _sample(self) -> WeightedRows:
-        """The sample. Raises TooFewDistinctPoints."""
-        count, k = self.parameters.sample_rows, self.parameters.n_clusters
-        assert count is not None
-        raw, weights = self._take(
-            draw_sample(self.weights, count, self.parameters.seed, self.share)
+    def _run_sample(self, rows: WeightedRows, begin: Float32) -> LloydResult:
+        engine = choose_sample_engine(rows.n, len(self.space.shift), len(begin))
+        # A worker that is lost meanwhile ends the fit of the sample.
+        return self._run(
+            rows, engine, begin, self.parameters.max_iter, lambda _: self.share.reducer.check()
         )
+
+    def _place_sample(self, raw: Array, weights: Float32) -> WeightedRows:
+        """Rows of the sample. Raises TooFewDistinctPoints."""
+        k = self.parameters.n_clusters
         try:
             check_distinct(raw, self.space.to_model, weights, k)
         except TooFewDistinctPoints as error:

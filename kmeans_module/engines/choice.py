@@ -46,6 +46,7 @@ _SMALL_ROWS: Final = 20_000
 _SMALL_WORK: Final = 3e7
 _UNROLLED_MOST: Final = 64
 _BOUNDS_LEAST: Final = 512
+_BOUNDS_OF_SAMPLE_LEAST: Final = 4096
 
 
 def choose_engine(n: int, d: int, k: int) -> EngineName:
@@ -55,6 +56,15 @@ def choose_engine(n: int, d: int, k: int) -> EngineName:
     if k * d <= _UNROLLED_MOST:
         return "unrolled"
     return "bounds" if k * d >= _BOUNDS_LEAST else "matmul"
+
+
+def choose_sample_engine(n: int, d: int, k: int) -> EngineName:
+    """The engine for a sample of n rows, in which fewer iterations are to be saved.
+
+    Bounds are three more kernels to compile, at 20 MiB each, which a source has no need of.
+    """
+    engine = choose_engine(n, d, k)
+    return "matmul" if engine == "bounds" and k * d < _BOUNDS_OF_SAMPLE_LEAST else engine
 
 
 def resolve_engine(engine: object, n: int, d: int, k: int) -> EngineName:
