@@ -148,7 +148,7 @@ class RowOptions:
         categories = column_options.category_names()
         chosen, excluded = self._parse_names(weight_column, categories)
         column_options.weights()
-        with open_tables(files, "train", reading=reading) as given, _offer_to_leave_out():
+        with open_tables(files, "train", reading=reading) as given, _offer_mends(weight_column):
             encoding = column_options.encoding()
             columns = _select(given, chosen, excluded, categories, weight_column, notes)
             yield given, columns, encoding
@@ -249,17 +249,23 @@ def _select(
 
 
 @contextmanager
-def _offer_to_leave_out() -> Iterator[None]:
-    """A bad cell is no reason to mend the file where its column is not needed."""
-    from serving.tables.errors import BadCell
+def _offer_mends(weight_column: str | None) -> Iterator[None]:
+    """Say what else mends a column: it may not be needed, or be a category."""
+    from serving.tables.errors import BadCell, NoNumbers
 
     try:
         yield
+    except NoNumbers as error:
+        if error.column == weight_column:
+            raise
+        raise NoNumbers(f"{error}, or name it in --categories", error.column) from None
     except BadCell as error:
         if not error.column:
             raise
         raise BadCell(
-            f"{error}; or leave the column out with --exclude or --columns", error.column
+            f"{error}; or leave the column out with --exclude or --columns, or name it in "
+            "--categories",
+            error.column,
         ) from None
 
 

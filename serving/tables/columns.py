@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from export.feature_names import group_vectors, shorten_names, vector_features
 
-from .errors import ColumnMismatch, OtherWidth
+from .errors import ColumnMismatch, NoNumbers, OtherWidth
 from .messages import format_count
 
 if TYPE_CHECKING:
@@ -201,8 +201,8 @@ def require_numbers(table: "Table", column: str, kind: ColumnKind, width: int = 
         mend = "leave it out, or write it as a number"
         if width > 1:
             mend = f"{vectors(width).holds} are needed; write it so"
-        raise ColumnMismatch(
-            f"{table.name}: column {column!r} holds {kind.holds}, not numbers; {mend}"
+        raise NoNumbers(
+            f"{table.name}: column {column!r} holds {kind.holds}, not numbers; {mend}", column
         )
 
 

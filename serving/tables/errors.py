@@ -17,6 +17,17 @@ class ColumnMismatch(TableError):
     """A column is not there, is there twice, or is of a type that holds no numbers."""
 
 
+class NoNumbers(ColumnMismatch):
+    """A column holds what is no numbers, in each of its rows or most.
+
+    ``column`` is its name.
+    """
+
+    def __init__(self, message: str, column: str) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 class OtherWidth(ColumnMismatch):
     """The vectors of a column have another length than is needed.
 

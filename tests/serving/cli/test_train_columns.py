@@ -189,6 +189,11 @@ def test_select_k_takes_the_same_options(rows: Path, capsys: pytest.CaptureFixtu
     ("options", "words"),
     [
         (["--categories", "regoin"], "--categories regoin: not in ROWS; did you mean 'region'?"),
+        (["--columns", "region,seats"], "row 1 (line 2), column 'region': 'DE' is not a number"),
+        (
+            ["--columns", "seats", "--weight-column", "region"],
+            "'DE' is not a number",
+        ),
         (["--categories", "region,region"], "'region' is named twice"),
         (["--categories", "region", "--exclude", "region"], "is named with --exclude too"),
         (["--unknown", "category"], "--unknown category: is for --categories"),
@@ -214,3 +219,12 @@ def test_a_mistake_has_one_line_that_says_the_mend(
     line = refuse(capsys, rows, "--candidate", tmp_path / "c", *options)
     assert words.replace("ROWS", str(rows)) in line
     assert not (tmp_path / "c").exists()
+
+
+def test_a_column_that_a_file_has_as_text_may_be_named_as_a_category(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "rows.parquet"
+    pd.DataFrame({"region": ["DE", "FR"], "x": [1.0, 2.0]}).to_parquet(path)
+    line = refuse(capsys, path, "--columns", "region,x", "--candidate", tmp_path / "c")
+    assert line.endswith("leave it out, or write it as a number, or name it in --categories")
