@@ -124,7 +124,7 @@ MISTAKES = [
     ("train rows.csv --model new --clusters 0", ["'--clusters'", "0 is not", "at least 1"]),
     ("train rows.csv --model new --clusters 1.5", ["'--clusters'", "1.5 is not"]),
     ("train --model new --clusters 2", ["FILE"]),
-    (TRAIN.format("rows.csv --init best"), ["'--init'", "'best'", "k-means++", "random"]),
+    (TRAIN.format("rows.csv --init best"), ["'--init'", "best", "k-means++", "random"]),
     (TRAIN.format("rows.csv --n_init 3"), ["--n_init", "--n-init"]),
     (TRAIN.format("rows.csv --tol nan"), ["'--tol'", "nan", "at least 0"]),
     ("tain rows.csv", ["'tain'", "'train'"]),
