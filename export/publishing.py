@@ -40,8 +40,9 @@ class PublishOptions(TypedDict, total=False):
     Keys:
       timeout: seconds that the validation may take; 600.
       thresholds: how far the new version may be from the version that is live.
-      holdout: an .npy file of rows [n, d], raw units, to compare the two on; by default the rows
-        that travel with the new version.
+      holdout: an .npy file of rows [n, d], raw units, to compare the two on, or of a version that
+        takes columns by name an .npz file with ``column/NAME``, an array for each; by default the
+        rows that travel with the new version.
       force: publish it however far it is; its card says so. What does not load or does not answer
         as recorded is refused all the same.
       served_at: the folder of the model as the server sees it, when the entry in ``models.config``

@@ -42,8 +42,9 @@ def validate(
       name: what the errors call it; the directory by default.
       timeout: seconds.
       live: the directory of the version to compare it with.
-      holdout: an .npy file of rows [n, d], raw units, to compare on; by default the rows that
-        travel with the version.
+      holdout: an .npy file of rows [n, d], raw units, to compare on, or of a version that takes
+        columns by name an .npz file with ``column/NAME``, an array for each; by default the rows
+        that travel with the version.
 
     Returns:
       How far it is from ``live``; or `NotCompared`, where rows were left out of both on purpose; or

@@ -21,6 +21,7 @@ from serving.clients.results import Assignment
 
 from ..tables.errors import BadCell, NoRows, UnreadableFile
 from ..tables.input_files import open_table
+from ..tables.model_rows import ModelRows
 from ..tables.reading_options import ReadingOptions
 from ..tables.table import Table
 from .assignments import assign_rows
@@ -86,8 +87,7 @@ def read_outputs(
 
 def ask_server(
     client: Client,
-    tables: Iterable[Table],
-    feature_names: Sequence[str],
+    tables: Sequence[ModelRows],
     n_clusters: int,
     version: int,
     *,
@@ -97,7 +97,7 @@ def ask_server(
 
     Raises NoRows, and what reading the tables or asking the server raises.
     """
-    answers = assign_rows(tables, partial(client.assign, version=version), feature_names)
+    answers = assign_rows(tables, partial(client.assign, version=version))
     return _count(Tally.empty(n_clusters), answers, on_rows)
 
 

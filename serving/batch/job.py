@@ -5,7 +5,6 @@ output; a part is scored in batches that are counted from its own first row. So 
 same to the bit whoever scores a part, and wherever an earlier run ended.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from kmeans_module.contract import ASSIGN, SIGNATURES
 
+from ..tables.model_rows import ModelColumns
 from ..tables.reading_options import ReadingOptions
 
 if TYPE_CHECKING:
@@ -51,13 +51,13 @@ class JobInput:
     Attributes:
         path: where it lies.
         name: what it is called in messages and in ``rejected``.
-        columns: those that the model takes, in its order, and how many numbers each gives.
+        columns: those of its columns that the model takes.
         is_copy: whether the file is a copy of standard input, made for this run.
     """
 
     path: Path
     name: str
-    columns: Mapping[str, int]
+    columns: tuple[str, ...]
     is_copy: bool = False
 
 
@@ -70,7 +70,7 @@ class Job:
         output: the folder that is written.
         model: who answers.
         n_clusters: k of the model.
-        features: what its card calls the columns that it takes; a file without names has others.
+        takes: what the model takes of a table.
         keep: columns of the inputs that are carried along.
         kept: their types in the output; None when there are none.
         signatures: what is asked of the model, of ``assign``, ``score`` and ``transform``.
@@ -85,7 +85,7 @@ class Job:
     output: Path
     model: ScoredModel
     n_clusters: int
-    features: tuple[str, ...]
+    takes: ModelColumns
     keep: tuple[str, ...] = ()
     kept: "pa.Schema | None" = None
     signatures: tuple[str, ...] = (ASSIGN,)

@@ -8,8 +8,9 @@ from typing import Final
 from export.model_card import ModelCard
 from kmeans_module.contract import ASSIGN, SCORE, TRANSFORM
 
-from ..tables.columns import require_columns, select_model_columns
+from ..tables.columns import require_columns
 from ..tables.errors import ColumnMismatch, RepeatedInput
+from ..tables.model_rows import ModelColumns, ModelRows
 from ..tables.reading_options import ReadingOptions
 from ..tables.table import Table
 from .errors import OutputNotWritten
@@ -52,9 +53,10 @@ def plan_job(
     """
     copies = copies or {}
     _refuse_repeated(tables)
+    takes = ModelColumns.of(card)
     inputs = []
     for table in tables:
-        columns = select_model_columns(table, card.feature_names)
+        columns = ModelRows(table, takes).used
         copy = copies.get(table.name)
         if copy is None and output.resolve() in Path(table.name).resolve().parents:
             raise OutputNotWritten(f"{output}: the input {table.name} lies in it; name another")
@@ -64,7 +66,7 @@ def plan_job(
         output=output,
         model=model,
         n_clusters=card.n_clusters,
-        features=tuple(card.feature_names),
+        takes=takes,
         signatures=(ASSIGN, *([SCORE] if score else []), *([TRANSFORM] if all_distances else [])),
         format=form,
         on_bad_row=on_bad_row,
@@ -73,8 +75,8 @@ def plan_job(
         reading=reading,
     )
     job = replace(job, keep=_all_columns(job, tables) if list(keep) == [KEEP_ALL] else tuple(keep))
-    for table, source in zip(tables, inputs, strict=True):
-        table.with_widths(source.columns).check(list(source.columns), job.keep)
+    for table in tables:
+        ModelRows(table, takes, job.keep).check()
     job = replace(job, kept=kept_schema(tables, job.keep) if job.keep else None)
     output_schema(job)  # for what it raises
     return job

@@ -1,24 +1,28 @@
 """What scores rows: the interface, and the model in this process."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from numpy.typing import ArrayLike
 
 from export.published_version import PublishedVersion
 from serving.clients.results import Assignment, Distances, Score
 
+#: Points float32 [n, d] in raw units; or columns by their names, where the model takes these.
+Rows = ArrayLike | Mapping[str, Any]
+
 
 class Scorer(Protocol):
-    """Answers for each row, float32 [n, d] in raw units. Threads may share it."""
+    """Answers for each row. Threads may share it."""
 
-    def assign(self, points: ArrayLike, /) -> Assignment:
+    def assign(self, rows: Rows, /) -> Assignment:
         """The nearest cluster of each row, and the distance to it."""
 
-    def score(self, points: ArrayLike, /) -> Score:
+    def score(self, rows: Rows, /) -> Score:
         """How well each row fits its cluster."""
 
-    def transform(self, points: ArrayLike, /) -> Distances:
+    def transform(self, rows: Rows, /) -> Distances:
         """The distances of each row to every centroid."""
 
     def confirm(self) -> None:

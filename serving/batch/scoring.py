@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -13,12 +13,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from export.feature_names import group_vectors, vector_features
 from kmeans_module.contract import BAD_ROW, SIGNATURES
 
-from ..tables.columns import to_float32
-from ..tables.messages import describe_not_finite
-from ..tables.table import Chunk, Fault, Table, concat_chunks
+from ..tables.model_rows import ModelRows
+from ..tables.table import Chunk, Table, concat_chunks
 from .assignments import batch_rows
 from .errors import BadRow
 from .job import Job, OnBadRow, PartRange, part_name
@@ -83,37 +81,39 @@ def score_parts(
         NoAnswer, OtherModel: the server is gone, or another model answers. Finished parts stay.
     """
 
+    given = ModelRows(table, job.takes, job.keep)
+
     def score(batch: _Batch) -> _Batch:
-        points = to_float32(batch.chunk.points)
+        inputs = given.inputs(batch.chunk)
         answers = {
             tensor.name: getattr(answer, tensor.name)
             for name in job.signatures
-            for answer in [getattr(scorer, name)(points)]
+            for answer in [getattr(scorer, name)(inputs)]
             for tensor in SIGNATURES[name].outputs
         }
         return replace(batch, answers=answers)
 
     source = job.inputs[parts.input_number].name
     began = time.monotonic()
-    rows = prefetch(_read_batches(job, table, parts, limit), _READ_AHEAD)
+    rows = prefetch(_read_batches(job, given, parts, limit), _READ_AHEAD)
     with closing(rows), closing(map_in_order(score, rows, at_a_time)) as scored:
         for part, batches in groupby(scored, key=lambda batch: batch.part):
             name = part_name(parts.input_number, part)
-            tally, is_last = _write_part(job, table, source, name, batches, folder, on_rows)
+            tally, is_last = _write_part(job, given, source, name, batches, folder, on_rows)
             scorer.confirm()
             seconds = time.monotonic() - began
             yield folder.add_record(name, tally, is_last=is_last, seconds=seconds)
             began = time.monotonic()
 
 
-def _read_batches(job: Job, table: Table, parts: PartRange, limit: int | None) -> Generator[_Batch]:
+def _read_batches(
+    job: Job, given: ModelRows, parts: PartRange, limit: int | None
+) -> Generator[_Batch]:
     """The rows of a range of parts in batches, at least one; none goes over the end of a part."""
-    columns = job.inputs[parts.input_number].columns
-    sizes = _batch_sizes(job, parts, batch_rows(len(job.features)), limit)
-    rows = table.with_widths(columns).chunks(list(columns), job.keep, parts.rows_before)
-    chunks = _rechunk(rows, sizes)
+    sizes = _batch_sizes(job, parts, batch_rows(given.count_features()), limit)
+    chunks = _rechunk(given.chunks(parts.rows_before), sizes)
     row = parts.rows_before
-    chunk: Chunk | None = next(chunks, None) or _empty_chunk(job, table)
+    chunk: Chunk | None = next(chunks, None) or given.no_rows()
     while chunk is not None:
         following = next(chunks, None)
         part = parts.first + (row - parts.rows_before) // job.part_rows
@@ -156,15 +156,9 @@ def _rechunk(chunks: Iterator[Chunk], sizes: Iterable[int]) -> Iterator[Chunk]:
         yield concat_chunks(taken)
 
 
-def _empty_chunk(job: Job, table: Table) -> Chunk:
-    schema = pa.schema(table.column_types(job.keep))
-    kept = pa.RecordBatch.from_pylist([], schema=schema) if job.keep else None
-    return Chunk(np.empty((0, len(job.features)), np.float32), kept)
-
-
 def _write_part(
     job: Job,
-    table: Table,
+    given: ModelRows,
     source: str,
     name: str,
     batches: Iterable[_Batch],
@@ -187,8 +181,8 @@ def _write_part(
                 if reject is None:
                     rejected = part_file(folder.rows_file("rejected", name), job.format, REJECTED)
                     reject = rejecting.enter_context(rejected)
-                reject(_reject_rows(job, table, source, batch, np.flatnonzero(~is_scored)))
-            write(output_batch(schema, batch.chunk.kept, batch.answers, is_scored))
+                reject(_reject_rows(job, given, source, batch, np.flatnonzero(~is_scored)))
+            write(output_batch(schema, given.kept(batch.chunk), batch.answers, is_scored))
             tally.count(batch.answers["cluster_index"], batch.answers["distance"], is_scored)
             is_last = batch.is_last
             if on_rows is not None:
@@ -197,19 +191,16 @@ def _write_part(
 
 
 def _reject_rows(
-    job: Job, table: Table, source: str, batch: _Batch, rows: NDArray[np.intp]
+    job: Job, given: ModelRows, source: str, batch: _Batch, rows: NDArray[np.intp]
 ) -> pa.RecordBatch:
     """What is said of the rows that were not scored. Raises BadRow when the job is to stop."""
     chunk = batch.chunk
-    columns = group_vectors(job.features)
-    faults = [
-        chunk.faults.get(row) or _find_fault(chunk.points[row], columns) for row in rows.tolist()
-    ]
+    faults = [given.find_fault(chunk, row) for row in rows.tolist()]
     numbers = rows + batch.rows_before + 1
     if job.on_bad_row is OnBadRow.FAIL:
         raise BadRow(
-            f"{table.describe(int(numbers[0]), faults[0])}; mend it, which makes it another job "
-            "(--overwrite), or go on with --on-bad-row reject"
+            f"{given.table.describe(int(numbers[0]), faults[0])}; mend it, which makes it another "
+            "job (--overwrite), or go on with --on-bad-row reject"
         )
     said: list[Any] = [
         [source] * len(rows),
@@ -218,28 +209,3 @@ def _reject_rows(
         [fault.reason for fault in faults],
     ]
     return pa.record_batch(said, schema=REJECTED)
-
-
-def _find_fault(values: NDArray[np.floating[Any]], columns: Sequence[tuple[str, int]]) -> Fault:
-    """Why a row of numbers, of columns of these names and widths, was not scored."""
-    bad = np.flatnonzero(~np.isfinite(to_float32(values)))
-    if len(bad):
-        return _describe_bad_value(values, int(bad[0]), columns)
-    if not values.any():
-        return Fault("", "is a row of zeros, which has no direction for cosine distance")
-    return Fault(
-        "", "is too far from every centroid: its squared distance is more than float32 can hold"
-    )
-
-
-def _describe_bad_value(
-    values: NDArray[np.floating[Any]], place: int, columns: Sequence[tuple[str, int]]
-) -> Fault:
-    ends = np.cumsum([width for _, width in columns])
-    index = int(np.searchsorted(ends, place, side="right"))
-    column, width = columns[index]
-    start = int(ends[index]) - width
-    reason = describe_not_finite(values[place])
-    if width > 1 and not np.isnan(values[start : start + width]).all():
-        reason = f"{vector_features(column, width)[place - start]} {reason}"
-    return Fault(column, reason)

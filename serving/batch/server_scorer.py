@@ -2,12 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, TypeVar
 
-from numpy.typing import ArrayLike
-
+from export.feature_names import shorten_names
 from export.golden_requests import GoldenRequest
 from export.model_card import ModelCard
 from kmeans_module.contract import TRANSFORM
@@ -26,6 +25,7 @@ from serving.errors import (
 from serving.golden_check import find_difference
 
 from .errors import NoAnswer, OtherModel
+from .scorer import Rows
 
 _T = TypeVar("_T")
 Result = TypeVar("Result", Assignment, Score, Distances)
@@ -93,8 +93,9 @@ class ServerScorer:
             self._require_version(self._client.status())
             # Without patience, the one look that there is takes its time too.
             self._client.wait_until_ready(max(self._patience, _POLL_SECONDS), version=self.version)
-            declared = self._client.metadata(version=self.version).signatures[TRANSFORM]
-            self._check_sizes(card, declared)
+            declared = self._client.metadata(version=self.version).signatures
+            self._check_sizes(card, declared[TRANSFORM])
+            self._check_columns(card, declared)
             self._ask_golden()
         except ModelNotFound as error:
             raise OtherModel(str(error)) from None
@@ -113,14 +114,24 @@ class ServerScorer:
                     f"{card.n_features} features and {card.n_clusters} clusters"
                 )
 
-    def assign(self, points: ArrayLike, /) -> Assignment:
-        return self._answer(self._client.assign, points)
+    def _check_columns(self, card: ModelCard, declared: Mapping[str, Signature]) -> None:
+        for name, wanted in card.column_signatures.items():
+            there = declared.get(name, Signature({}, {}))
+            taken = {each: tensor.dtype for each, tensor in there.inputs.items()}
+            if taken != {each.name: each.dtype for each in wanted.inputs}:
+                raise self._other_model(
+                    f"{name} takes {shorten_names(sorted(taken)) or 'nothing'}, and the card has "
+                    f"the columns {shorten_names([each.name for each in wanted.inputs])}"
+                )
 
-    def score(self, points: ArrayLike, /) -> Score:
-        return self._answer(self._client.score, points)
+    def assign(self, rows: Rows, /) -> Assignment:
+        return self._answer(self._client.assign, rows)
 
-    def transform(self, points: ArrayLike, /) -> Distances:
-        return self._answer(self._client.transform, points)
+    def score(self, rows: Rows, /) -> Score:
+        return self._answer(self._client.score, rows)
+
+    def transform(self, rows: Rows, /) -> Distances:
+        return self._answer(self._client.transform, rows)
 
     def confirm(self) -> None:
         """Check that the right model still answers.
@@ -140,8 +151,8 @@ class ServerScorer:
         if found is not None:
             raise self._other_model(found)
 
-    def _answer(self, method: Callable[..., Result], points: ArrayLike) -> Result:
-        answer = self._retry(lambda: method(points, version=self.version))
+    def _answer(self, method: Callable[..., Result], rows: Rows) -> Result:
+        answer = self._retry(lambda: method(rows, version=self.version))
         if answer.version != self.version:
             raise self._other_model(f"version {answer.version} has answered")
         return answer

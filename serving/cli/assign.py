@@ -1,16 +1,16 @@
 """``tfkmeans assign``: the cluster of each row, on stdout."""
 
+import csv
 import json as json_text
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from export.feature_names import shorten_names
 from kmeans_module.contract import BAD_ROW
 from serving.tables.messages import format_count
 from serving.tables.reading_options import ReadingOptions
@@ -18,16 +18,25 @@ from serving.tables.reading_options import ReadingOptions
 from .arguments import JsonOption, ModelOption, examples
 from .client_options import ConnectionOptions, ScoringServerOption, TimeoutOption
 from .errors import UserMistake
-from .input_tables import FILES_HELP, FileOptions, note_unused_columns, open_tables
+from .input_tables import (
+    FILES_HELP,
+    FileOptions,
+    check_served_columns,
+    note_unused_columns,
+    open_tables,
+)
 from .option_groups import flat_options
 from .tensorflow_import import load_tensorflow
 from .terminal import note, progress
 from .version_options import VersionOptions
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from export.model_card import ModelCard
     from serving.batch.assignments import Assign
     from serving.clients.results import Assignment
-    from serving.tables.table import Table
+    from serving.tables.model_rows import Inputs, ModelColumns, ModelRows
 
 EXAMPLES: Final = examples(
     ("The cluster and the distance of each row", "tfkmeans assign rows.csv --model models/c"),
@@ -63,16 +72,18 @@ def assign(
 ) -> None:
     """Print cluster_index,distance of each row as CSV, or as one JSON object a line.
 
-    A row with a missing value has -1 in both. The version that answers is named on stderr.
+    A row with a missing value that the model does not fill has -1 in both. The version that answers
+    is named on stderr.
     """
     if bool(files) == bool(points):
         raise UserMistake("give the rows either as FILE... or as --point X,Y,...")
     reading = file_options.reading(files, "FILE")
     connection.check_server(server)
     directory, number, card = version.read(model, name=connection.name)
-    rows = [_parse_point(point, card.feature_names) for point in points or []]
+    check_served_columns(server, card)
+    given = _parse_points(points, card) if points else None
     with ExitStack() as stack:
-        tables = stack.enter_context(_open_model_tables(files or [], card.feature_names, reading))
+        tables = stack.enter_context(_open_model_tables(files or [], card, reading))
         # On one terminal, the bar and the answers would write over each other.
         if not sys.stdout.isatty():
             stack.enter_context(progress("assigning"))
@@ -89,45 +100,79 @@ def assign(
         if files:
             from serving.batch.assignments import assign_rows
 
-            answers: Iterable[Assignment] = assign_rows(tables, assign_points, card.feature_names)
+            answers: Iterable[Assignment] = assign_rows(tables, assign_points)
         else:
-            import numpy as np
-
-            from serving.tables.columns import to_float32
-
-            answers = [assign_points(to_float32(np.array(rows)))]
+            assert given is not None
+            answers = [assign_points(given)]
         _print(answers, f"answered by version {number} of {model}", as_json=json)
 
 
-def _parse_point(point: str, names: Sequence[str]) -> list[float]:
+def _parse_points(points: Sequence[str], card: "ModelCard") -> "Inputs":
+    """The rows that are given as points, as the model takes them. Raises UserMistake."""
+    import numpy as np
+
+    from kmeans_module.category_texts import spell
+    from kmeans_module.columns import CategoryColumn
+    from serving.tables.columns import to_float32
+    from serving.tables.model_rows import ModelColumns
+
+    takes = ModelColumns.of(card)
+    rows = [_parse_point(point, takes) for point in points]
+    cells = iter(zip(*rows, strict=True))
+    columns: dict[str, NDArray[Any]] = {}
+    for column in takes.columns:
+        if isinstance(column, CategoryColumn):
+            columns[column.name] = np.array([spell(cell) for cell in next(cells)], object)
+            continue
+        features = [next(cells) for _ in column.feature_names]
+        numbers = to_float32(np.array(features, np.float64).T)
+        is_vector = len(column.tensor.shape) == 2
+        columns[column.name] = numbers if is_vector or not takes.by_name else numbers[:, 0]
+    return columns if takes.by_name else np.hstack(list(columns.values()))
+
+
+def _parse_point(point: str, takes: "ModelColumns") -> list[Any]:
+    """The values of a row: texts of categories and numbers. Raises UserMistake."""
+    from kmeans_module.columns import CategoryColumn
     from serving.tables.columns import is_missing
 
-    cells = [cell.strip() for cell in point.split(",")]
-    if len(cells) != len(names):
+    cells = [cell.strip() for cell in next(csv.reader([point], skipinitialspace=True), [])]
+    kinds = [
+        isinstance(column, CategoryColumn)
+        for column in takes.columns
+        for _ in ([column] if isinstance(column, CategoryColumn) else column.feature_names)
+    ]
+    if len(cells) != len(kinds):
         raise UserMistake(
             f"--point {point}: has {format_count(len(cells), 'value')}, and the model takes "
-            f"{len(names)}: {shorten_names(names)}"
+            f"{len(kinds)}: {takes.shorten()}"
         )
-    try:
-        return [float("nan") if is_missing(cell) else float(cell) for cell in cells]
-    except ValueError:
-        raise UserMistake(f"--point {point}: is not numbers; give values as in 1.5,2") from None
+    values: list[Any] = []
+    for cell, is_text in zip(cells, kinds, strict=True):
+        try:
+            values.append(cell if is_text else float("nan") if is_missing(cell) else float(cell))
+        except ValueError:
+            mend = "; give values as in 1.5,2"
+            if any(kinds):
+                mend = f", and the model takes {takes.shorten()}"
+            raise UserMistake(f"--point {point}: {cell!r} is no number{mend}") from None
+    return values
 
 
 @contextmanager
 def _open_model_tables(
-    files: Sequence[Path], feature_names: Sequence[str], reading: ReadingOptions
-) -> Iterator[list["Table"]]:
+    files: Sequence[Path], card: "ModelCard", reading: ReadingOptions
+) -> Iterator[list["ModelRows"]]:
     """The tables, their columns checked before any model is loaded."""
     if not files:
         yield []
         return
     with open_tables(files, "batch", reading=reading) as given:
-        from serving.tables.columns import select_model_columns
+        from serving.tables.model_rows import ModelColumns, select_rows
 
-        selected = [select_model_columns(table, feature_names) for table in given.tables]
-        note_unused_columns(given.tables, [column for each in selected for column in each])
-        yield given.tables
+        selected = select_rows(given.tables, ModelColumns.of(card))
+        note_unused_columns(given.tables, [column for each in selected for column in each.used])
+        yield selected
 
 
 def _print(answers: Iterable["Assignment"], answered_by: str, *, as_json: bool) -> None:

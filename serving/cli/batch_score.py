@@ -12,7 +12,6 @@ import typer
 
 from export.addresses import model_name
 from export.errors import InvalidCandidate
-from export.feature_names import shorten_names
 from export.model_card import CARD_FILE, ModelCard
 from serving.batch.job import Format, Job, OnBadRow, ScoredModel
 from serving.tables.errors import UnreadableFile
@@ -34,6 +33,7 @@ from .input_tables import (
     FILES_HELP,
     FileOptions,
     InputTables,
+    check_served_columns,
     note_unused_columns,
     open_tables,
     parse_column_names,
@@ -188,6 +188,7 @@ def batch_score(
     _check_flags(server, card, runner, beam_option, limit)
     connection.check_server(server)
     target = _find_target(model, version, card, connection)
+    check_served_columns(server, target.card)
     target_server = None
     if server is not None:
         served_as = target.model.name if model is None else connection.served_name(model)
@@ -412,7 +413,7 @@ def _show_plan(
         "files": [table.name for table in given.tables],
         "rows": rows,
         "rows_are_counted": is_counted,
-        "features": list(job.features),
+        "features": list(job.takes.names),
         "model": job.model.name,
         "version": job.model.version,
         "output": str(job.output),
@@ -431,7 +432,7 @@ def _show_plan(
             ("model", f"{job.model.name}, version {job.model.version}"),
             ("files", _shorten([table.name for table in given.tables])),
             ("rows", about if is_counted or rows is None else f"about {about}"),
-            ("features", shorten_names(job.features)),
+            ("columns read" if job.takes.by_name else "features", job.takes.shorten()),
             ("format", f"{job.format}, parts of {format_count(job.part_rows, 'row')}"),
             ("columns", ", ".join(f"{column} {kind}" for column, kind in kinds)),
             ("done", format_count(done, "part")),

@@ -8,6 +8,7 @@ import typer
 from export.addresses import model_name
 from export.model_card import ModelCard
 from export.repository import SAVED_MODEL
+from serving.tables.reading_options import ReadingOptions
 
 from .arguments import JsonOption, examples
 from .errors import UserMistake
@@ -21,6 +22,7 @@ from .training_input import read_model_rows
 from .version_options import VersionOptions
 
 if TYPE_CHECKING:
+    from export.common_rows import Rows
     from serving.report.version_comparison import VersionComparison
 
 EXAMPLES: Final = examples(
@@ -72,22 +74,13 @@ def compare(
     if report is not None:
         check_page(report, "--report")
     with progress("comparing") as tell:
-        points = (
-            None
-            if rows is None
-            else read_model_rows(
-                rows,
-                ModelCard.read(other[0]).feature_names,
-                "train",
-                reading,
-            )
-        )
+        given = None if rows is None else _read_rows(rows, other[0], reading)
         tell("loading TensorFlow")
         load_tensorflow("train")
         tell("asking both")
         from serving.report.version_comparison import VersionComparison
 
-        found = VersionComparison.measure(one, other, points)
+        found = VersionComparison.measure(one, other, given)
         if report is not None:
             tell("drawing")
             with needs_extra("report"):
@@ -105,6 +98,13 @@ def compare(
         )
         return
     _show(found, report)
+
+
+def _read_rows(rows: list[Path], version_directory: Path, reading: ReadingOptions) -> "Rows":
+    from serving.tables.model_rows import ModelColumns
+
+    takes = ModelColumns.of(ModelCard.read(version_directory))
+    return read_model_rows(rows, takes, "train", reading)
 
 
 def _version(place: Path, version: VersionOptions = VersionOptions()) -> tuple[Path, str]:

@@ -21,6 +21,7 @@ from .training_input import read_model_rows
 if TYPE_CHECKING:
     from export.comparison import Comparison
     from export.publishing import PublishOptions
+    from serving.tables.model_rows import ModelColumns
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class GateOptions:
     def for_publishing(
         self,
         base: str,
-        names: Sequence[str],
+        takes: "ModelColumns | None",
         comparisons: "list[Comparison]",
         *,
         served_as: str | None = None,
@@ -83,9 +84,10 @@ class GateOptions:
     ) -> Iterator["PublishOptions"]:
         """What ``export.publish`` is told; its refusal is printed as JSON too, if it is asked for.
 
-        ``names`` are the columns of the model, and the figures of the gate join ``comparisons``.
+        ``takes`` is what the model takes of the rows of --holdout, None without these; the figures
+        of the gate join ``comparisons``.
         """
-        with _holdout_file(self.holdout, names, reading) as holdout:
+        with _holdout_file(self.holdout, takes, reading) as holdout:
             try:
                 yield {
                     "thresholds": Thresholds(
@@ -107,18 +109,25 @@ class GateOptions:
 
 @contextmanager
 def _holdout_file(
-    files: Sequence[Path] | None, names: Sequence[str], reading: ReadingOptions
+    files: Sequence[Path] | None, takes: "ModelColumns | None", reading: ReadingOptions
 ) -> Iterator[Path | None]:
-    """The rows of files, with the model's columns, as an .npy file; None without files."""
-    if not files:
+    """The rows of files, as the model takes them, in a file for the gate; None without files."""
+    if not files or takes is None:
         yield None
         return
     import numpy as np
 
-    rows = read_model_rows(files, names, "batch", reading)
+    from export import sample_rows
+    from export.column_rows import ColumnRows
+
+    rows = read_model_rows(files, takes, "batch", reading)
     with tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:
-        path = Path(scratch) / "holdout.npy"
-        np.save(path, rows)
+        path = Path(scratch) / "holdout"
+        if isinstance(rows, ColumnRows):
+            sample_rows.write_columns(path, rows)
+        else:
+            with path.open("wb") as file:
+                np.save(file, rows)
         yield path
 
 

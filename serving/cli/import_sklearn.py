@@ -77,9 +77,11 @@ def import_sklearn(
         candidate = Path(scratch) / "candidate"
         write_candidate(candidate, imported.module, imported.card, imported.rows, imported.columns)
         tell("loading it back and replaying its golden requests")
-        names = imported.card.feature_names
+        from serving.tables.model_rows import ModelColumns
+
+        takes = ModelColumns.of(imported.card)
         with gate.for_publishing(
-            str(model), names, comparisons, reading=reading, as_json=json
+            str(model), takes, comparisons, reading=reading, as_json=json
         ) as options:
             version = publish(candidate, model, dry_run=dry_run, name=str(file), **options)
     card = imported.card

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import typer
 
+from kmeans_module.contract import MOST_COLUMNS
 from serving.tables.messages import format_count
 from serving.tables.reading_options import ReadingOptions
 
@@ -22,6 +23,7 @@ from .tensorflow_import import load_tensorflow
 from .terminal import ProgressCallback, note
 
 if TYPE_CHECKING:
+    from export.model_card import ModelCard
     from serving.tables.table import Table
 
 #: For the help of commands that read rows.
@@ -199,6 +201,15 @@ def note_unused_columns(tables: "Sequence[Table]", used: Iterable[str]) -> None:
 
     if line := unused_columns_note(tables, used):
         note(line)
+
+
+def check_served_columns(server: str | None, card: "ModelCard") -> None:
+    """Check that a server can be asked for the columns of a model. Raises UserMistake."""
+    if server is not None and card.encoder is not None and not card.column_signatures:
+        raise UserMistake(
+            f"--server: the model takes {len(card.columns)} columns, and a server takes up to "
+            f"{MOST_COLUMNS} by name; leave it out to ask the model here"
+        )
 
 
 def count_rows(tell: ProgressCallback) -> Callable[[int], None]:

@@ -16,7 +16,7 @@ from .client_options import ConnectionOptions, TimeoutOption
 from .errors import UserMistake
 from .exit_codes import REFUSED
 from .extras import needs_extra
-from .input_tables import FileOptions, check_use, count_rows, open_tables
+from .input_tables import FileOptions, check_served_columns, check_use, count_rows, open_tables
 from .option_groups import flat_options
 from .terminal import note, print_json, print_table, progress
 from .version_options import VersionOptions
@@ -98,6 +98,7 @@ def monitor(
         number, card, recent = _read(files, model, version, connection.name, reading)
     else:
         _, number, card = version.read(model, name=connection.name)
+        check_served_columns(server, card)
         with connection.client(server, connection.served_name(model), timeout) as client:
             recent = _ask(client, files, number, card, reading)
     found = measure_drift(card, recent)
@@ -151,12 +152,13 @@ def _ask(
     """One version gives all answers, and its card is the baseline."""
     with open_tables(files, "batch", reading=reading) as given:
         from serving.batch.drift_input import ask_server
+        from serving.tables.model_rows import ModelColumns, select_rows
 
+        tables = select_rows(given.tables, ModelColumns.of(card))
         with progress("asking") as tell, needs_extra("batch"):
             return ask_server(
                 client,
-                given.tables,
-                card.feature_names,
+                tables,
                 card.n_clusters,
                 version,
                 on_rows=count_rows(tell),

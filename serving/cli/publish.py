@@ -62,9 +62,13 @@ def publish_candidate(
     with progress("publishing") as tell:
         tell("loading it and replaying its golden requests")
         (load_tensorflow if is_address(base) else require_tensorflow)("train")
-        names = ModelCard.read(candidate).feature_names if gate.holdout else ()
+        takes = None
+        if gate.holdout:
+            from serving.tables.model_rows import ModelColumns
+
+            takes = ModelColumns.of(ModelCard.read(candidate))
         with gate.for_publishing(
-            base, names, comparisons, reading=reading, as_json=json
+            base, takes, comparisons, reading=reading, as_json=json
         ) as options:
             version = publish(candidate, base, dry_run=dry_run, **options)
     forced = () if dry_run else load(base, version).card.forced

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from export.comparison import Comparison
     from export.publishing import PublishOptions
     from kmeans_module import FitResult, Progress
+    from serving.tables.model_rows import ModelColumns
     from serving.tables.streamed_rows import StreamedRows
     from serving.tables.training_rows import TrainingRows
 
@@ -193,7 +194,7 @@ def train(
             progress("publishing") as tell,
             gate.for_publishing(
                 str(base),
-                names,
+                _takes(rows),
                 comparisons,
                 served_as=connection.name,
                 reading=reading,
@@ -346,6 +347,16 @@ def _fit(
         if log is not None:
             log.write_centroids(result, names)
         return result
+
+
+def _takes(rows: "FittedRows") -> "ModelColumns":
+    """What the model of these rows takes of a table."""
+    from serving.tables.encoded_rows import EncodedRows
+    from serving.tables.model_rows import ModelColumns
+
+    if isinstance(rows, EncodedRows):
+        return ModelColumns(rows.takes, by_name=True)
+    return ModelColumns.of_features(rows.columns)
 
 
 def _write(

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from export.common_rows import Rows
     from kmeans_module import TooFewDistinctPoints
     from serving.tables.encoded_rows import Encoding
+    from serving.tables.model_rows import ModelColumns
     from serving.tables.streamed_rows import StreamedRows
     from serving.tables.training_rows import ClusteredRows, TrainingRows
 
@@ -293,19 +295,23 @@ class IterationOptions:
 
 def read_model_rows(
     files: Sequence[Path],
-    feature_names: Sequence[str],
+    takes: "ModelColumns",
     extra: str,
     reading: ReadingOptions = ReadingOptions(),
-) -> "NDArray[np.float32]":
-    """The rows of files that have the columns of a model, float32 [n, d], to compare versions on.
+) -> "Rows":
+    """The rows of files that have the columns of a model, to compare versions on.
 
-    Rows with a missing value are left out.
+    Points float32 [n, d], without those that have a missing value; or the columns that the model
+    takes by name.
     """
     with open_tables(files, extra, reading=reading) as given:
+        from serving.tables.model_rows import read_column_rows, select_rows
         from serving.tables.training_rows import read_model_rows as read_rows
 
         with progress("reading") as tell:
-            points = read_rows(given.tables, feature_names, on_rows=count_rows(tell)).points
+            if takes.by_name:
+                return read_column_rows(select_rows(given.tables, takes), on_rows=count_rows(tell))
+            points = read_rows(given.tables, takes.names, on_rows=count_rows(tell)).points
     return points.astype("float32", copy=False)
 
 

@@ -36,7 +36,7 @@ from .training_rows import (
 )
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    pass
 
 Values = NDArray[np.float32] | CategoryCells
 
@@ -83,7 +83,7 @@ class EncodedRows(TrainingRows):
     def table(self) -> "dict[str, Any]":
         """The columns by name, as ``publish_fit`` takes them."""
         return {
-            column.name: _as_arrow(each) if isinstance(each, CategoryCells) else each
+            column.name: each.to_arrow() if isinstance(each, CategoryCells) else each
             for column, each in zip(self.takes, self.values, strict=True)
         }
 
@@ -313,11 +313,3 @@ def _without_zero_rows(rows: EncodedRows, names: str) -> EncodedRows:
 def _is_id(column: CategoryColumn, rows: int) -> bool:
     count = len(column.values)
     return count >= _LEAST_VALUES_OF_ID and count > _MOST_VALUES_OF_ROWS * rows
-
-
-def _as_arrow(cells: CategoryCells) -> "pa.Array[Any]":
-    import pyarrow as pa
-
-    codes: Any = pa.array(cells.codes, mask=cells.codes < 0)
-    found: pa.Array[Any] = pa.DictionaryArray.from_arrays(codes, pa.array(cells.values, "string"))
-    return found

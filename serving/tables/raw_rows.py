@@ -50,6 +50,17 @@ class CategoryCells:
         """The values in these rows."""
         return CategoryCells(self.codes[rows], self.values)
 
+    def encoded(self) -> NDArray[np.bytes_]:
+        """The values in UTF-8, bytes [n]; the empty one is a missing value."""
+        return np.array([*(value.encode() for value in self.values), b""])[self.codes]
+
+    def to_arrow(self) -> "pa.Array[Any]":
+        """The values as a dictionary array, in which null is a missing value."""
+        import pyarrow as pa
+
+        codes: Any = pa.array(self.codes, mask=self.codes < 0)
+        return pa.DictionaryArray.from_arrays(codes, pa.array(self.values, pa.string()))
+
 
 class RawRows:
     """The rows of a table, read as the columns that a model takes.
@@ -149,7 +160,20 @@ class RawRows:
         if not self._keep:
             return None
         assert chunk.kept is not None
-        return chunk.kept.select(list(self._keep))
+        return chunk.kept.select(list(self._keep)) if self._categories else chunk.kept
+
+    def no_rows(self) -> Chunk:
+        """A chunk as those that ``chunks`` gives, without a row."""
+        width = sum(
+            len(each.feature_names) for each in self.columns if not isinstance(each, CategoryColumn)
+        )
+        kept = None
+        if self._carried:
+            import pyarrow as pa
+
+            schema = pa.schema(self.table.column_types(self._carried))
+            kept = pa.RecordBatch.from_pylist([], schema=schema)
+        return Chunk(np.empty((0, width), np.float32), kept)
 
     def kept_types(self) -> "Mapping[str, pa.DataType]":
         """The types of ``kept``."""

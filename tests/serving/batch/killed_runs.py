@@ -14,10 +14,9 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import ArrayLike
-
 from serving.batch import assignments, score_files
 from serving.batch.job import Format
+from serving.batch.scorer import Rows
 from serving.clients.results import Assignment
 
 from .scorers import NumpyScorer, job_of
@@ -48,7 +47,7 @@ class Steps:
 
 
 class CountedScorer(NumpyScorer):
-    def assign(self, points: ArrayLike, /) -> Assignment:
+    def assign(self, points: Rows, /) -> Assignment:
         STEPS.step()
         return super().assign(points)
 

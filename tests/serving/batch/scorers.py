@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.ipc
 import pyarrow.parquet as pq
-from numpy.typing import ArrayLike
 
 from serving.batch import Format, Job, ScoredModel, plan_job
+from serving.batch.scorer import Rows
 from serving.clients.results import Assignment, Distances, Score
 from serving.tables import Table, input_files, open_table
 from serving.tables.columns import to_float32
@@ -19,7 +19,9 @@ from tests.serving.fake_servers import NumpyModel
 
 MODEL = ScoredModel("customers", 2, "ab" * 32)
 #: What a job asks of a card; the model is that of ``NumpyModel``.
-CARD: Any = SimpleNamespace(feature_names=("x", "y"), n_features=2, n_clusters=3)
+CARD: Any = SimpleNamespace(
+    feature_names=("x", "y"), n_features=2, n_clusters=3, encoder=None, column_signatures={}
+)
 
 
 class NumpyScorer:
@@ -29,22 +31,22 @@ class NumpyScorer:
         self.sizes: list[int] = []
         self._model = NumpyModel()
 
-    def assign(self, points: ArrayLike, /) -> Assignment:
-        assert np.asarray(points).dtype == np.float32
-        self.sizes.append(len(np.asarray(points)))
-        return Assignment(**self._answer("assign", points), version=2)
+    def assign(self, rows: Rows, /) -> Assignment:
+        assert np.asarray(rows).dtype == np.float32
+        self.sizes.append(len(np.asarray(rows)))
+        return Assignment(**self._answer("assign", rows), version=2)
 
-    def score(self, points: ArrayLike, /) -> Score:
-        return Score(**self._answer("score", points), version=2)
+    def score(self, rows: Rows, /) -> Score:
+        return Score(**self._answer("score", rows), version=2)
 
-    def transform(self, points: ArrayLike, /) -> Distances:
-        return Distances(**self._answer("transform", points), version=2)
+    def transform(self, rows: Rows, /) -> Distances:
+        return Distances(**self._answer("transform", rows), version=2)
 
     def confirm(self) -> None:
         pass
 
-    def _answer(self, signature: str, points: ArrayLike) -> Any:
-        return self._model.answer(signature, {"points": np.asarray(points)})
+    def _answer(self, signature: str, rows: Rows) -> Any:
+        return self._model.answer(signature, {"points": np.asarray(rows)})
 
 
 def job_of(inputs: Sequence[Path], output: Path, **wishes: Any) -> tuple[Job, list[Table]]:

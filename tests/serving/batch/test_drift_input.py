@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +21,8 @@ from serving.batch.drift_input import (
 from serving.clients.results import Assignment
 from serving.tables.errors import BadCell, NoRows, TableError, UnreadableFile
 from serving.tables.input_files import open_table
+from serving.tables.model_rows import ModelColumns, select_rows
+from serving.tables.table import Chunk
 from tests.serving.tables.row_files import write_csv
 
 
@@ -124,15 +126,19 @@ def test_quantiles_are_numpys_to_a_fifth_of_a_percent(rows: int, scale: float, s
             return Assignment(np.zeros(len(points), np.int32), points[:, 0], version)
 
     class OneTable:
-        name, columns, has_names = "t", ("x",), True
+        def check(self) -> None:
+            pass
 
-        def with_widths(self, _widths: object) -> Self:
-            return self
+        def count_features(self) -> int:
+            return 1
 
-        def blocks(self, _columns: object) -> list[NDArray[np.float32]]:
-            return [distance[:, None]]
+        def sound_chunks(self) -> list[Chunk]:
+            return [Chunk(distance[:, None])]
 
-    found = ask_server(OneAnswer(), [OneTable()], ["x"], 1, 1, on_rows=lambda _: None)  # type: ignore[arg-type, list-item]
+        def inputs(self, chunk: Chunk) -> Any:
+            return chunk.points
+
+    found = ask_server(OneAnswer(), [OneTable()], 1, 1, on_rows=lambda _: None)  # type: ignore[arg-type, list-item]
     for name, level in QUANTILES.items():
         exact = np.quantile(distance.astype(float), level, method="lower")
         assert found.distance_quantiles[name] == pytest.approx(exact, rel=2e-3)
@@ -151,7 +157,8 @@ def test_a_server_is_asked_for_one_version_alone(tmp_path: Path) -> None:
             return Assignment(index, index.astype(np.float32), version)
 
     table = open_table(write_csv(tmp_path / "rows.csv", ["x", "y"], [[1, 2], ["NA", 1], [3, 4]]))
-    found = ask_server(Server(), [table], ["x", "y"], 2, 7, on_rows=lambda _: None)  # type: ignore[arg-type]
+    rows = select_rows([table], ModelColumns.of_features(["x", "y"]))
+    found = ask_server(Server(), rows, 2, 7, on_rows=lambda _: None)  # type: ignore[arg-type]
     assert set(asked) == {7}
     assert found.cluster_counts.tolist() == [0, 2]
     assert found.rejected == 1

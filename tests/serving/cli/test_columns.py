@@ -1,16 +1,24 @@
-"""The commands about a model that takes the columns of a table by name."""
+"""The commands about a model that takes the columns of a table by name, and over its rows."""
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
 import pytest
 
-from export import ModelCard, publish_fit
+from export import ModelCard, load, make_card, publish_fit, write_candidate
+from export.column_rows import ColumnRows
+from export.model_card import CardColumn, CardEncoder
 from kmeans_module import fit, fit_columns
+from kmeans_module.column_training import encode_arrays
 from serving.cli import main
 from serving.embedded import EmbeddedServer
 from tests.published_models import publish_unvalidated
@@ -90,10 +98,6 @@ def test_inspect_gives_a_program_the_columns_whole(
 def test_of_many_values_and_columns_some_are_shown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dataclasses import replace
-
-    from export.model_card import CardColumn, CardEncoder
-
     publish_unvalidated(tmp_path, "wide", ("x", "y"), rows=30, versions=1)
     place = tmp_path / "models" / "wide" / "1"
     values = tuple(f"value\n{number}" for number in range(900))
@@ -184,3 +188,261 @@ def test_a_plain_model_of_the_same_features_is_compared(
     for pair in ((by_name, tmp_path / "plain"), (tmp_path / "plain", by_name)):
         said = json.loads(said_by(capsys, "compare", *pair, "--json"))
         assert said["rows_kept"] > 0.99
+
+
+def rows_table() -> pa.Table:
+    """The rows as a file has them: with an id, a value that is new, and two that are bad."""
+    table = {name: list(values) for name, values in customers().items()}
+    table["class"] = [None if value is None else str(value) for value in table["class"]]
+    table["class"][7] = "never seen"
+    table["annual income"][3] = float("inf")
+    vectors = [vector.tolist() for vector in table["1st"]]
+    vectors[9] = None
+    income = pa.array(table["annual income"], pa.float64(), from_pandas=True)
+    return pa.table(
+        {
+            "id": [f"row {number}" for number in range(N)],
+            "class": table["class"],
+            "annual income": income,
+            "1st": vectors,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the same rows in three kinds of files; the CSV has a column for each number."""
+    folder = tmp_path_factory.mktemp("rows")
+    table = rows_table()
+    pq.write_table(table, folder / "rows.parquet")
+    with (folder / "rows.jsonl").open("w") as file:
+        for row in table.to_pylist():
+            file.write(json.dumps(row).replace("Infinity", "1e999") + "\n")
+    flat = table.drop(["1st"])
+    for place in range(2):
+        numbers = [vector and vector[place] for vector in table["1st"].to_pylist()]
+        flat = flat.append_column(f"1st[{place}]", pa.array(numbers))
+    pacsv.write_csv(flat, folder / "rows.csv")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("where", ["here", "by a server"])
+def test_assign_reads_the_columns_of_any_file(
+    base: Path,
+    served: str,
+    files: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    where: str,
+) -> None:
+    server = ["--server", served] if where == "by a server" else []
+    command = ["assign", files / f"rows.{kind}", "--model", base, "--version", 2, *server]
+    assert main([str(part) for part in command]) == 0
+    said = capsys.readouterr()
+    lines = [line.split(",") for line in said.out.splitlines()[1:]]
+    expected = load(base, 2).assign(rows_table())
+    assert [int(index) for index, _ in lines] == expected.cluster_index.tolist()
+    np.testing.assert_allclose([float(each) for _, each in lines], expected.distance, rtol=1e-5)
+    assert said.err.splitlines() == [
+        "ignored 1 column: id",
+        f"answered by version 2 of {base}",
+        "2 rows not scored (missing, infinite or too far to measure)",
+    ]
+
+
+def test_a_point_has_the_columns_in_their_order(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = ["--point", "20,paid,9,9", "--point", ", ,9,9", "--point", 'NA,"pa,id",0,0']
+    said = said_by(capsys, "assign", *points, "--model", base)
+    expected = load(base).assign(
+        {
+            "annual income": [20.0, None, None],
+            "class": ["paid", "", "pa,id"],
+            "1st": np.array([[9, 9], [9, 9], [0, 0]], "f4"),
+        }
+    )
+    pairs = zip(expected.cluster_index, map(str, expected.distance), strict=True)
+    assert said.splitlines()[1:] == [f"{index},{distance}" for index, distance in pairs]
+
+
+@pytest.mark.parametrize(
+    ("point", "said"),
+    [
+        ("20,paid,9", "has 3 values, and the model takes 4: annual income, class, 1st[2]"),
+        ("x,paid,9,9", "'x' is no number, and the model takes annual income, class, 1st[2]"),
+    ],
+)
+def test_a_point_that_is_not_as_the_columns_is_a_mistake(
+    base: Path, capsys: pytest.CaptureFixture[str], point: str, said: str
+) -> None:
+    assert main(["assign", "--point", point, "--model", str(base)]) == 2
+    assert capsys.readouterr().err == f"error: --point {point}: {said}\n"
+
+
+def score_files(base: Path, files: Path, out: Path, *options: object) -> dict[str, Any]:
+    """What a job wrote, by the names of its files: the tables, or bytes."""
+    inputs = [files / "rows.csv", files / "rows.parquet"]
+    command = ["batch-score", *inputs, out, "--model", base, "--keep", "id,class", *options]
+    assert main([str(part) for part in command]) == 0
+    return {
+        str(path.relative_to(out)): path.read_bytes()
+        for path in sorted(out.rglob("part-*"))
+        if path.parent.name in ("scored", "rejected")
+    }
+
+
+def test_all_runners_write_the_same_bytes(
+    base: Path, served: str, files: Path, tmp_path: Path
+) -> None:
+    options = ["--score", "--all-distances", "--part-rows", 100, "--version", 2]
+    here = score_files(base, files, tmp_path / "here", *options)
+    assert len(here) == 8
+    by_server = score_files(base, files, tmp_path / "server", *options, "--server", served)
+    assert by_server == here
+    pytest.importorskip("apache_beam")
+    assert score_files(base, files, tmp_path / "beam", *options, "--runner", "beam") == here
+
+
+def test_scored_rows_are_answered_as_in_process_and_rejects_name_the_column(
+    base: Path, files: Path, tmp_path: Path
+) -> None:
+    score_files(base, files, tmp_path / "out", "--version", 2)
+    scored = pq.read_table(tmp_path / "out" / "scored" / "part-00001-00000.parquet")
+    expected = load(base, 2).assign(rows_table())
+    is_good = expected.cluster_index >= 0
+    assert scored["cluster_index"].to_pylist() == expected.cluster_index[is_good].tolist()
+    assert scored["class"].to_pylist() == rows_table()["class"].filter(is_good).to_pylist()
+    for part, name in enumerate(("rows.csv", "rows.parquet")):
+        rejected = pq.read_table(tmp_path / "out" / "rejected" / f"part-{part:05d}-00000.parquet")
+        assert rejected.to_pylist() == [
+            {
+                "file": str(files / name),
+                "row": 4,
+                "column": "annual income",
+                "reason": "is infinite",
+            },
+            {"file": str(files / name), "row": 10, "column": "1st", "reason": "is missing"},
+        ]
+
+
+def test_a_dry_run_says_which_columns_are_read(
+    base: Path, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["batch-score", files / "rows.csv", tmp_path / "out", "--model", base, "--dry-run"]
+    assert "  columns read  annual income, class, 1st[2]\n" in said_by(capsys, *command)
+
+
+def test_rows_without_names_cannot_have_categories(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "rows.npy", np.zeros((3, 4), "f4"))
+    for command in (["assign"], ["batch-score"]):
+        out = [str(tmp_path / "out")] if command == ["batch-score"] else []
+        given = [*command, str(tmp_path / "rows.npy"), *out, "--model", str(base)]
+        assert main(given) == 2
+        assert capsys.readouterr().err == (
+            f"error: {tmp_path}/rows.npy: its columns have no names, and the model takes the "
+            "category class by name; give a file that names its columns\n"
+        )
+
+
+def test_a_column_that_is_not_there_is_named_with_the_near_miss(
+    base: Path, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = rows_table().rename_columns(["id", "klass", "annual income", "1st"])
+    pq.write_table(table, tmp_path / "rows.parquet")
+    assert main(["assign", str(tmp_path / "rows.parquet"), "--model", str(base)]) == 2
+    assert "no column 'class'; did you mean 'klass'? (it has id, " in capsys.readouterr().err
+
+
+def test_a_server_of_other_columns_is_told_before_any_row_is_sent(
+    base: Path, served: str, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = ModelCard.read(base / "2")
+    assert card.encoder is not None
+    renamed = [replace(card.encoder.columns[0], name="id"), *card.encoder.columns[1:]]
+    shutil.copytree(base / "2" / "assets.extra", tmp_path / "assets.extra")
+    replace(card, encoder=CardEncoder(tuple(renamed))).write(tmp_path)
+    for name in ("csv", "parquet"):
+        shutil.copy(files / f"rows.{name}", tmp_path)
+    numbers = rows_table().set_column(0, "id", pa.array(range(N)))
+    pq.write_table(numbers, tmp_path / "rows.parquet")
+    given = ["--card", tmp_path / "assets.extra" / "model_card.json", "--version", 2]
+    command = ["batch-score", tmp_path / "rows.parquet", tmp_path / "out", *given]
+    assert main([str(part) for part in [*command, "--server", served, "--name", "customers"]]) == 2
+    assert (
+        "assign_columns takes 1st, annual income, class, and the card has the columns id, class, "
+        "1st\n"
+    ) in capsys.readouterr().err
+
+
+def test_monitor_asks_a_server_for_columns_and_reads_what_was_scored(
+    base: Path, served: str, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = json.loads(
+        said_by(
+            *(capsys, "monitor", files / "rows.parquet", "--model", base, "--version", 2),
+            *("--server", served, "--json"),
+        )
+    )
+    assert asked["rows"] == N
+    assert asked["drift"] is False
+    score_files(base, files, tmp_path / "out", "--version", 2)
+    capsys.readouterr()
+    read = json.loads(said_by(capsys, "monitor", tmp_path / "out", "--model", base, "--json"))
+    assert read["rows"] == 2 * N
+    for name in ("baseline", "recent"):
+        one, other = ([each[name] for each in found["clusters"]] for found in (asked, read))
+        np.testing.assert_allclose(one, other)
+
+
+def test_rows_of_a_file_are_what_a_candidate_and_the_live_version_are_compared_on(
+    base: Path, files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = customers(("free", "paid", "brand new"))
+    result = fit_columns(table, 2, categories=["class"], impute="mean", seed=2)
+    encoder = result.module.encoder
+    assert encoder is not None
+    rows = ColumnRows.read(encoder.columns, table)
+    points = encode_arrays(encoder, list(rows.tensors.values()))
+    card = make_card(result, points, feature_names=encoder.feature_names, model="customers")
+    write_candidate(tmp_path / "candidate", result, card, points, rows)
+    holdout = ["--holdout", files / "rows.csv"]
+    said = json.loads(
+        said_by(capsys, "publish", tmp_path / "candidate", base, *holdout, "--dry-run", "--json")
+    )
+    assert said["comparison"]["rows"] == N - 2
+    assert said["comparison"]["rows_kept"] > 0.99
+    compared = json.loads(
+        said_by(capsys, "compare", base / "1", base / "2", "--rows", files / "rows.csv", "--json")
+    )
+    assert compared["rows"] == N - 2
+
+
+def test_of_numbers_alone_a_file_without_names_is_taken_by_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = {"income": customers()["annual income"], "vector": customers()["1st"]}
+    publish_fit(fit_columns(table, 2, impute="mean", seed=1), table, tmp_path / "named")
+    rows = np.column_stack([table["income"], np.stack(table["vector"])]).astype("f4")
+    np.save(tmp_path / "rows.npy", rows)
+    said = said_by(capsys, "assign", tmp_path / "rows.npy", "--model", tmp_path / "named")
+    clusters = [int(line.split(",")[0]) for line in said.splitlines()[1:]]
+    assert clusters == load(tmp_path / "named").assign(table).cluster_index.tolist()
+
+
+def test_more_columns_than_a_server_takes_by_name_are_scored_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    table = {f"n{index}": rng.normal(10.0 * (np.arange(60) % 2), 1.0) for index in range(260)}
+    publish_fit(fit_columns(table, 2, impute="mean", seed=1), table, tmp_path / "wide")
+    pq.write_table(pa.table(table), tmp_path / "rows.parquet")
+    command = ["assign", str(tmp_path / "rows.parquet"), "--model", str(tmp_path / "wide")]
+    assert len(said_by(capsys, *command).splitlines()) == 61
+    assert main([*command, "--server", "localhost:1"]) == 2
+    assert (
+        "the model takes 260 columns, and a server takes up to 256 by " in capsys.readouterr().err
+    )
