@@ -11,13 +11,14 @@ A missing number or vector that nothing takes the place of stays NaN: the row is
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Final, Literal
 
 import numpy as np
 import tensorflow as tf
 
 from .array_types import Float64
-from .columns import CategoryColumn, Column, NumberColumn, VectorColumn
+from .columns import CategoryColumn, Column, NumberColumn
 from .contract import TensorContract
 from .errors import InvalidColumns
 
@@ -93,10 +94,16 @@ class Encoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         Args:
             tensors: one for each column, in their order, as `Column.tensor` says.
         """
-        features = [
-            self._features(column, table, tf.ensure_shape(tensor, tensor_spec(column.tensor).shape))
+        given = [
+            (column, table, tf.ensure_shape(tensor, tensor_spec(column.tensor).shape))
             for column, table, tensor in zip(self.columns, self._tables, tensors, strict=True)
         ]
+        features = []
+        for are_numbers, group in groupby(given, lambda each: isinstance(each[0], NumberColumn)):
+            if are_numbers:
+                features.append(_stack_numbers(list(group)))
+            else:
+                features += [self._features(*each) for each in group]
         points = tf.concat(features, 1)
         if not self.maps:
             return points
@@ -112,17 +119,23 @@ class Encoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
     @staticmethod
     def _features(column: Column, table: Any, tensor: tf.Tensor) -> tf.Tensor:
-        """The features of one column, float32 [n, width]."""
-        match column:
-            case NumberColumn(fill=None):
-                return tensor[:, None]
-            case NumberColumn(fill=fill):
-                return tf.where(tf.math.is_nan(tensor), np.float32(fill), tensor)[:, None]
-            case CategoryColumn(feature_names=names):
-                # An index that is none, as -1 is, gives zeros alone.
-                return tf.one_hot(table.lookup(tensor), len(names))
-            case VectorColumn():
-                return tensor
+        """The features of a category or of vectors, float32 [n, width]."""
+        if isinstance(column, CategoryColumn):
+            # An index that is none, as -1 is, gives zeros alone.
+            return tf.one_hot(table.lookup(tensor), len(column.feature_names))
+        return tensor
+
+
+def _stack_numbers(given: Sequence[tuple[Any, Any, tf.Tensor]]) -> tf.Tensor:
+    """The features of numbers side by side, float32 [n, how many].
+
+    Of all at once: an operation a column would make the graph of many columns a slow one.
+    """
+    numbers = tf.stack([tensor for _, _, tensor in given], axis=1)
+    fills = [np.nan if column.fill is None else column.fill for column, _, _ in given]
+    if np.isnan(fills).all():
+        return numbers
+    return tf.where(tf.math.is_nan(numbers), np.array(fills, np.float32), numbers)
 
 
 def tensor_spec(tensor: TensorContract, name: str | None = None) -> tf.TensorSpec:

@@ -300,7 +300,7 @@ def test_rest_says_which_column_is_missing_strange_or_of_another_type(served: Se
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"1st": [1.0]}, "must be equal"),
+        ({"1st": [1.0]}, "Shapes of all inputs must match"),
         ({"class": ["free"]}, "must be equal"),
         ({VECTOR: [[1.0, 2.0], [1.0, 2.0]]}, "not compatible with expected shape"),
         ({VECTOR: [1.0, 2.0]}, "not compatible with expected shape"),
