@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+import socket
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -162,6 +163,30 @@ def test_a_worker_that_never_comes_is_named() -> None:
     assert answer.error == "WorkerAbsent"
     said = f"worker 1 ({job.addresses[1]}) did not come within 1 s: nothing listens there"
     assert said in answer.message
+
+
+def test_a_worker_that_is_killed_before_all_have_come_is_named() -> None:
+    with Job(3, start_timeout=5) as job:
+        waiting, other = job.start(0, fit_once), job.start(1, fit_once)
+        job.wait_until_listens(0)
+        job.wait_until_listens(1)
+        other.kill()
+        answer = waiting.hear()
+    # Whether it was seen before, only that worker knows.
+    assert answer.error in {"WorkerLost", "WorkerAbsent"}
+    assert f"worker 1 ({job.addresses[1]})" in answer.message
+
+
+def test_a_worker_whose_port_is_taken_says_so() -> None:
+    with Job(2) as job, socket.socket() as taken:
+        host, _, port = job.addresses[0].rpartition(":")
+        taken.bind((host, int(port)))
+        taken.listen()
+        answer = job.start(0, fit_once).hear()
+    assert answer.error == "InvalidCluster"
+    said = f"worker 0 ({job.addresses[0]}) cannot listen at its address"
+    assert said in answer.message
+    assert "give a port of this machine that is free" in answer.message
 
 
 def test_a_late_worker_is_waited_for_and_its_error_ends_the_others_with_its_line() -> None:
