@@ -6,7 +6,6 @@ The same on each, with TF_CONFIG as docs/distributed.md says. All see the file; 
 model, and beside it the folder of the checkpoint, BASE.checkpoint.
 """
 
-import os
 import sys
 
 import numpy as np
@@ -37,6 +36,5 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except WorkerLost as error:
-        print(error, file=sys.stderr, flush=True)
-        # TensorFlow's threads may wait for the worker that is gone.
-        os._exit(LOST)
+        print(error, file=sys.stderr)
+        sys.exit(LOST)

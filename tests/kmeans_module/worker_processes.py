@@ -139,7 +139,7 @@ def _work(
     except Exception as error:  # noqa: BLE001  # the test compares it
         answer = Answer(None, type(error).__name__, str(error), time.time())
     pipe.send(answer)
-    # As the command does: TensorFlow's threads may wait for ever.
+    # A forked process has nothing to tidy up.
     os._exit(0)
 
 
