@@ -123,10 +123,12 @@ def test_a_category_that_is_new_passes_the_gate(
     base = tmp_path / "customers"
     options = ["--model", base, "--impute", "mean", "--categories", "region"]
     train(capsys, rows, *options)
-    again = train(capsys, write_rows(tmp_path / "new.csv", newcomer="CA"), *options)
+    newer = write_rows(tmp_path / "new.csv", newcomer="CA")
+    again = train(capsys, newer, *options, "--holdout", newer)
     assert again["version"] == 2
     assert "region=CA" in again["columns"]
     assert again["comparison"]["rows_kept"] > 0.9
+    assert again["comparison"]["rows"] == 200
 
 
 def test_a_candidate_a_report_and_a_log_are_written_of_columns_too(
