@@ -13,9 +13,9 @@ from .model_space import DISTANCES, Distance
 from .row_sample import SEEDINGS, Seeding, default_sample_rows
 from .validation import check_choice, check_feature_weight, check_whole
 
-#: Up to so many rows, ten starts are quick enough to be the rule; a larger sample has three.
+#: Up to so many rows, ten starts are quick enough to be the rule; a larger sample has five.
 _ROWS_OF_TEN_STARTS: Final = 100_000
-_STARTS_OF_SAMPLE: Final = 3
+_STARTS_OF_SAMPLE: Final = 5
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ _ROWS_OF_FINGERPRINT: Final = 1024
 #: large; and what their choice is drawn by, beside the seed.
 _COMPETING_ROWS: Final = 500
 _LARGE: Final = 4
+#: After so many iterations of each start it is known which is the best.
+_COMPETING_ITERATIONS: Final = 20
 _KEY_OF_COMPETITION: Final = 0xC0
 
 
@@ -148,26 +150,28 @@ class FitRows:
 
     def _best_of_sample(self, rows: WeightedRows, raw: Array, weights: Float32) -> Float32:
         """Starts compete on some of the sample where it is large; the best goes on over all."""
-        most = _COMPETING_ROWS * self.parameters.n_clusters
+        count = _COMPETING_ROWS * self.parameters.n_clusters
         few = rows
-        if self.parameters.n_init > 1 and rows.n >= _LARGE * most:
+        if self.parameters.n_init > 1 and rows.n >= _LARGE * count:
             rng = np.random.default_rng([self.parameters.seed, _KEY_OF_COMPETITION])
-            chosen = np.sort(rng.choice(rows.n, most, replace=False))
+            chosen = np.sort(rng.choice(rows.n, count, replace=False))
             # So few may not have as many distinct rows as there are clusters.
             with suppress(TooFewDistinctPoints):
                 few = self._place_sample(raw[chosen], weights[chosen])
+        most = self.parameters.max_iter
+        at_first = most if few is rows else min(most, _COMPETING_ITERATIONS)
         best = best_of_starts(
             (self._draw(few, start) for start in range(self.parameters.n_init)),
-            lambda _, centroids: self._run_sample(few, centroids),
+            lambda _, centroids: self._run_sample(few, centroids, at_first),
         )
-        return best.centroids if few is rows else self._run_sample(rows, best.centroids).centroids
+        if few is not rows:
+            best = self._run_sample(rows, best.centroids, most)
+        return best.centroids
 
-    def _run_sample(self, rows: WeightedRows, begin: Float32) -> LloydResult:
+    def _run_sample(self, rows: WeightedRows, begin: Float32, max_iter: int) -> LloydResult:
         engine = choose_sample_engine(rows.n, len(self.space.shift), len(begin))
         # A worker that is lost meanwhile ends the fit of the sample.
-        return self._run(
-            rows, engine, begin, self.parameters.max_iter, lambda _: self.share.reducer.check()
-        )
+        return self._run(rows, engine, begin, max_iter, lambda _: self.share.reducer.check())
 
     def _place_sample(self, raw: Array, weights: Float32) -> WeightedRows:
         """Rows of the sample. Raises TooFewDistinctPoints."""

@@ -125,7 +125,7 @@ def fit(
             2012: a few passes over the points, for many rows and clusters), "random" (rows drawn
             by weight), or the initial centroids [k, d] in raw units.
         n_init: starts from different initial centroids; that of the lowest inertia is kept.
-            "auto" is 10 up to 100,000 rows, and 1 above; of a sample 10, and 3 above. Given
+            "auto" is 10 up to 100,000 rows, and 1 above; of a sample 10, and 5 above. Given
             centroids are started from once.
         max_iter: iterations of one start at most.
         tol: stop when the squared Frobenius norm of the centroids' move is at most ``tol`` times

@@ -79,7 +79,7 @@ class StartOptions:
             parser=integer(1),
             metavar="N",
             help="Starts, of which the best is kept; 10 up to 100,000 rows, 1 above; of a sample "
-            "10, and 3 above.",
+            "10, and 5 above.",
         ),
     ] = None
     seeding: Annotated[
