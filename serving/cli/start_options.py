@@ -37,7 +37,7 @@ def _parse_init(text: object) -> str:
     given = str(text)
     if given not in _DRAWN and not is_address(given) and not Path(given).is_dir():
         raise typer.BadParameter(
-            f"{given} is none of {', '.join(_DRAWN)}, and no folder of a model"
+            f"{given!r} is none of {', '.join(_DRAWN)}, and no folder of a model"
         )
     return given
 

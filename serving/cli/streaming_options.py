@@ -12,7 +12,6 @@ from serving.tables.messages import format_bytes, format_count
 from serving.tables.reading_options import ReadingOptions
 
 from .arguments import parse_size
-from .errors import UserMistake
 from .input_tables import InputTables, count_rows
 from .memory import BASE_BYTES, memory_left, rows_in_memory
 from .tensorflow_import import load_tensorflow
@@ -116,12 +115,7 @@ class StreamingOptions:
         weight_column: str | None,
         skip_zero_rows: bool,
     ) -> "StreamedRows":
-        """The rows of these columns, from a cache. Raises UserMistake."""
-        if encoding is not None:
-            raise UserMistake(
-                "--impute, --categories and --by-name hold the rows in memory: give more of it by "
-                "--memory, or fewer rows"
-            )
+        """The rows of these columns, from a cache."""
         with progress("reading") as tell:
             tell("loading TensorFlow")
             load_tensorflow("train")
@@ -129,12 +123,19 @@ class StreamingOptions:
             from serving.tables.streamed_rows import stream_rows
 
             paths = [given.copies.get(each.name, Path(each.name)) for each in given.tables]
-            request = CacheRequest(given.tables, paths, columns, weight_column, reading)
+            request = CacheRequest(
+                given.tables,
+                paths,
+                columns,
+                weight_column,
+                reading,
+                () if encoding is None else encoding.categories,
+            )
             on_rows: Callable[[int], None] = count_rows(tell)
             folder, is_kept = self.cache or default_cache(), self.cache is not None
             cache = open_cache(request, folder, is_kept=is_kept, tell=note, on_rows=on_rows)
             tell("which rows are complete")
-            return stream_rows(cache, skip_zero_rows=skip_zero_rows)
+            return stream_rows(cache, columns, encoding, skip_zero_rows=skip_zero_rows)
 
 
 def default_cache() -> Path:

@@ -312,6 +312,7 @@ def _fit(
         load_tensorflow("train")
         from kmeans_module import Encoder, fit
         from serving.tables.encoded_rows import EncodedRows
+        from serving.tables.streamed_rows import StreamedRows
 
         log = None
         if tensorboard is not None:
@@ -342,7 +343,7 @@ def _fit(
                 **begin,
                 **parameters,
             )
-        if isinstance(rows, EncodedRows):
+        if isinstance(rows, EncodedRows | StreamedRows) and rows.takes:
             result.module.take_columns(Encoder(rows.takes))
         if log is not None:
             log.write_centroids(result, names)
@@ -369,8 +370,10 @@ def _write(
     sample_rows: bool,
 ) -> _Outcome:
     from export import make_card, write_candidate
+    from export.candidate import travelling_rows
     from export.column_rows import ColumnRows
     from serving.tables.encoded_rows import EncodedRows
+    from serving.tables.streamed_rows import StreamedRows
 
     points = rows.fit_points
     card = make_card(
@@ -381,7 +384,12 @@ def _write(
         rows_left_out=rows.rows_left_out,
         weight_column=rows.weight_column,
     )
-    columns = ColumnRows.read(rows.takes, rows.table()) if isinstance(rows, EncodedRows) else None
+    columns = None
+    if isinstance(rows, EncodedRows):
+        columns = ColumnRows.read(rows.takes, rows.table())
+    elif isinstance(rows, StreamedRows) and rows.takes and sample_rows:
+        numbers = travelling_rows(rows.source, card.parameters.seed)
+        columns = ColumnRows.read(rows.takes, rows.take_columns(numbers))
     write_candidate(candidate, result, card, points, columns, sample_rows=sample_rows)
     return _Outcome(candidate, card)
 
@@ -398,17 +406,19 @@ def _publish(
 ) -> _Outcome:
     from export import publish_fit
     from serving.tables.encoded_rows import EncodedRows
+    from serving.tables.streamed_rows import StreamedRows
 
     table = rows.table() if isinstance(rows, EncodedRows) else None
     published = publish_fit(
         result,
         rows.fit_points if table is None else table,
         base,
-        feature_names=names if table is None else None,
+        feature_names=None if result.module.encoder is not None else names,
         files=files,
         rows_left_out=rows.rows_left_out,
         weight_column=rows.weight_column,
         sample_rows=sample_rows,
+        take_columns=rows.take_columns if isinstance(rows, StreamedRows) else None,
         **options,
     )
     number = published.version

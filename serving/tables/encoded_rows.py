@@ -88,22 +88,47 @@ class EncodedRows(TrainingRows):
         }
 
     def notes(self) -> list[str]:
-        lines = []
-        if self.imputed:
-            fills = {each.name: each.fill for each in self.takes if isinstance(each, NumberColumn)}
-            counts = shorten_names(
-                [f"{name}: {count} by {fills[name]:g}" for name, count in self.imputed.items()]
-            )
-            by = f" by the {self.impute} of the column" if self.impute in STATISTICS else ""
-            lines.append(f"imputed missing numbers{by} ({counts})")
-        for column in self.takes:
-            if isinstance(column, CategoryColumn) and _is_id(column, self.rows_read):
-                lines.append(
-                    f"warning: the category {column.name!r} has {len(column.values):,} values in "
-                    f"{format_count(self.rows_read, 'row')}: if it is an id, leave it out of "
-                    "--categories, for it puts nearly all rows equally far apart"
-                )
+        lines = describe_encoding(self.takes, self.rows_read, self.imputed, self.impute)
         return super().notes() + lines
+
+
+def describe_encoding(
+    takes: Sequence[Column], rows_read: int, imputed: Mapping[str, int], impute: Impute
+) -> list[str]:
+    """What a user is told of how columns, of which so many rows were read, are encoded."""
+    lines = []
+    if imputed:
+        fills = {each.name: each.fill for each in takes if isinstance(each, NumberColumn)}
+        counts = shorten_names(
+            [f"{name}: {count} by {fills[name]:g}" for name, count in imputed.items()]
+        )
+        by = f" by the {impute} of the column" if impute in STATISTICS else ""
+        lines.append(f"imputed missing numbers{by} ({counts})")
+    for column in takes:
+        if isinstance(column, CategoryColumn) and _is_id(column, rows_read):
+            lines.append(
+                f"warning: the category {column.name!r} has {len(column.values):,} values in "
+                f"{format_count(rows_read, 'row')}: if it is an id, leave it out of "
+                "--categories, for it puts nearly all rows equally far apart"
+            )
+    return lines
+
+
+def recode(
+    name: str, codes: dict[str, int], given: CategoryCells, rows_read: int
+) -> NDArray[np.int32]:
+    """The codes of a chunk in the numbering of all rows, which ``codes`` has, and which grows.
+
+    Raises ColumnMismatch where there are too many values.
+    """
+    known = [codes.setdefault(text, len(codes)) for text in given.values]
+    if len(codes) > MOST_CATEGORY_VALUES:
+        raise ColumnMismatch(
+            f"--categories {name}: has more than {MOST_CATEGORY_VALUES:,} values in its first "
+            f"{format_count(rows_read, 'row')}, and each is a feature; leave it out, or "
+            "join values"
+        )
+    return np.array([*known, -1], np.int32)[given.codes]
 
 
 def read_encoded_rows(
@@ -165,22 +190,11 @@ class _Reading:
             self._rounding.round(points[~np.isnan(points).any(axis=1)])
         for place, given in enumerate(values):
             if isinstance(given, CategoryCells):
-                self._parts[place].append(self._recode(place, given))
+                codes = self._codes[place]
+                name = self._columns[place].name
+                self._parts[place].append(recode(name, codes, given, self.rows_read))
             else:
                 self._parts[place].append(np.ascontiguousarray(given))
-
-    def _recode(self, place: int, given: CategoryCells) -> NDArray[np.int32]:
-        """The codes of a chunk in the numbering of all rows."""
-        codes = self._codes[place]
-        known = [codes.setdefault(text, len(codes)) for text in given.values]
-        if len(codes) > MOST_CATEGORY_VALUES:
-            name = self._columns[place].name
-            raise ColumnMismatch(
-                f"--categories {name}: has more than {MOST_CATEGORY_VALUES:,} values in its first "
-                f"{format_count(self.rows_read, 'row')}, and each is a feature; leave it out, or "
-                "join values"
-            )
-        return np.array([*known, -1], np.int32)[given.codes]
 
     def finish(
         self, names: str, weights: NDArray[np.float64] | None, weight_column: str | None

@@ -14,17 +14,19 @@ _STRIDE: Final = 2**12
 
 
 class KeptRows(RowSource):
-    """Rows without a missing number, and perhaps without those of zeros alone.
+    """Rows without a missing number or weight, and perhaps without those of zeros alone.
 
     What is held is one bit a row of the source.
 
     Attributes:
+        source: of which these are some rows.
+        kept: which, a bit a row, uint8 [n / 8].
         zero_rows: how many were left out because they are zeros alone.
     """
 
     def __init__(self, source: RowSource, kept: NDArray[np.uint8], zero_rows: int) -> None:
         """Take the rows whose bits are set, uint8 [n / 8]."""
-        self._source, self._kept, self.zero_rows = source, kept, zero_rows
+        self.source, self.kept, self.zero_rows = source, kept, zero_rows
         counts = [int(np.count_nonzero(np.unpackbits(part))) for part in _strides(kept)]
         #: How many rows are kept before each stride, and in all.
         self._before = np.cumsum([0, *counts])
@@ -39,20 +41,22 @@ class KeptRows(RowSource):
         for start, stop in block_ranges(0, len(source), rows):
             block = source[start:stop]
             is_kept = ~np.isnan(block).any(axis=1)
+            if source.is_weighted:
+                is_kept &= ~np.isnan(source.read_weights(start, stop))
             if skip_zero_rows:
-                is_zero = ~block.any(axis=1)
+                is_zero = is_kept & ~block.any(axis=1)
                 zero_rows += int(np.count_nonzero(is_zero))
                 is_kept &= ~is_zero
             bits.append(np.packbits(is_kept))
         return cls(source, np.concatenate(bits), zero_rows)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        return self._select(self._source.read, start, stop)
+        return self._select(self.source.read, start, stop)
 
     def read_weights(self, start: int, stop: int) -> NDArray[Any]:
         if not self.is_weighted:
             return super().read_weights(start, stop)
-        return self._select(self._source.read_weights, start, stop)
+        return self._select(self.source.read_weights, start, stop)
 
     def _select(
         self, read: Callable[[int, int], NDArray[Any]], start: int, stop: int
@@ -60,8 +64,8 @@ class KeptRows(RowSource):
         """Rows ``start`` to before ``stop`` of those that are kept."""
         first, last = np.searchsorted(self._before, [start, stop], side="right") - 1
         from_row = int(first) * _STRIDE
-        to_row = min((int(last) + 1) * _STRIDE, len(self._source))
-        is_kept = np.unpackbits(self._kept[from_row // 8 : -(-to_row // 8)])[: to_row - from_row]
+        to_row = min((int(last) + 1) * _STRIDE, len(self.source))
+        is_kept = np.unpackbits(self.kept[from_row // 8 : -(-to_row // 8)])[: to_row - from_row]
         places = np.flatnonzero(is_kept)[start - self._before[first] :][: stop - start]
         if not len(places):
             return read(from_row, from_row)

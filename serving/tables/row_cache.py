@@ -5,8 +5,8 @@ row by row; a missing number is NaN. Behind the rows are their weights, a unifor
 and what is known of them. A cache is whole or not there: it is written beside its place, and
 renamed.
 
-Left out are rows that no option of a fit could make use of, for want of a weight or a vector. A
-row that lacks a number is there: whether it is used, ``--impute`` says.
+All rows are there: which of them lack something that a fit needs, its options say. A category is a
+column of the numbers of its values, which the header has in that order.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self
@@ -24,17 +24,20 @@ from numpy.typing import NDArray
 
 from export.durable_files import explain, lock_file, sync_folder
 from export.feature_names import shorten_names
+from kmeans_module.columns import CategoryColumn
 from kmeans_module.row_sample import draw_sample
 from kmeans_module.row_source import RowSource, TableRows
 
 from .columns import expand_columns, to_float32
+from .encoded_rows import recode
 from .errors import ChangedInput, DamagedCache, NoRows, UnreadableFile, UnusableCache
 from .float32_rounding import Float32Rounding
 from .messages import format_bytes
+from .raw_rows import RawRows, read_category
 from .reading_options import ReadingOptions
 from .running_moments import RunningMoments
 from .section_file import SectionWriter, read_sections
-from .table import Block, Table
+from .table import Block, Chunk, Table
 from .training_rows import check_finite, check_weights, lay_out_columns
 
 _FLOAT32: Final = np.dtype("<f4")
@@ -60,9 +63,10 @@ class CacheRequest:
     Attributes:
         tables: in the order of their rows.
         paths: of their files.
-        columns: of numbers and vectors.
+        columns: of numbers, vectors and categories.
         weight_column: where the weights are; None where each row weighs 1.
         reading: how files of text are read.
+        categories: those of the columns that are categories.
     """
 
     tables: Sequence[Table]
@@ -70,6 +74,12 @@ class CacheRequest:
     columns: Sequence[str]
     weight_column: str | None = None
     reading: ReadingOptions = ReadingOptions()
+    categories: Sequence[str] = ()
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The columns that are no categories."""
+        return tuple(name for name in self.columns if name not in self.categories)
 
     @property
     def weight_columns(self) -> tuple[str, ...]:
@@ -80,7 +90,8 @@ class CacheRequest:
     def key(self) -> str:
         """What a cache's file is named by: files, columns and reading options."""
         names = [str(path.absolute()) for path in self.paths]
-        asked = [names, [*self.columns], self.weight_column, self.reading.flags()]
+        columns = [*self.numbers], [*self.categories], self.weight_column
+        asked = [names, *columns, self.reading.flags()]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
 
     def size(self) -> int | None:
@@ -88,9 +99,13 @@ class CacheRequest:
         rows = [table.estimated_rows for table in self.tables]
         if None in rows:
             return None
-        widths, _ = lay_out_columns(self.tables, self.columns)
-        numbers = sum(widths.values()) + len(self.weight_columns)
+        widths, _ = self.lay_out()
+        numbers = sum(widths.values()) + len(self.categories) + len(self.weight_columns)
         return sum(filter(None, rows)) * numbers * _FLOAT32.itemsize
+
+    def lay_out(self) -> tuple[dict[str, int], Sequence[Table]]:
+        """As ``lay_out_columns`` does. Raises ColumnMismatch."""
+        return lay_out_columns(self.tables, self.numbers) if self.numbers else ({}, self.tables)
 
     def fingerprints(self) -> list[Fingerprint]:
         """Of the files as they are. Raises UnreadableFile."""
@@ -103,21 +118,23 @@ class CacheHeader:
 
     Attributes:
         inputs: the fingerprints of the files.
-        widths: how many features each column is.
+        widths: how many numbers each column of numbers or vectors has.
+        categories: the values of each category, in the order of their numbers. Their columns are
+            behind those of ``widths``.
         weight_column: where the weights are from.
-        rows: how many are in the cache.
-        rows_read: those, and those that lack a weight or a vector.
-        missing: for each column that lacks values, in how many of ``rows_read``.
-        rounded: the features that lost digits when they were rounded to float32.
-        counts: of each feature, in how many rows of the cache there is a number.
-        low, high, mean, variance: of these numbers.
+        rows: how many there are.
+        missing: in how many rows a column of numbers or vectors, or the weight, lacks a value,
+            where some do.
+        rounded: the numbers that lost digits when they were rounded to float32.
+        counts: for each number of ``widths``, how many rows have it.
+        low, high, mean, variance: of these.
     """
 
     inputs: list[Fingerprint]
     widths: dict[str, int]
+    categories: dict[str, list[str]]
     weight_column: str | None
     rows: int
-    rows_read: int
     missing: dict[str, int]
     rounded: list[str]
     counts: list[int]
@@ -125,15 +142,6 @@ class CacheHeader:
     high: list[float]
     mean: list[float]
     variance: list[float]
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        return expand_columns(self.widths)
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether no number is missing in the rows of the cache."""
-        return min(self.counts) == self.rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +264,7 @@ def _write(
     """Write a whole cache to an empty file. Raises OSError, TableError."""
     inputs = request.fingerprints()
     writer, reader = SectionWriter(file), _Reader(request)
-    d = len(reader.features)
+    d = len(reader.features) + len(request.categories)
     with tempfile.TemporaryFile(dir=folder) as spooled:
         rows = writer.write("rows", reader.blocks(on_rows, spooled), (d,), _FLOAT32)
         weights = None
@@ -287,15 +295,17 @@ class _Reader:
 
     def __init__(self, request: CacheRequest) -> None:
         self._request = request
-        self._widths, self._tables = lay_out_columns(request.tables, request.columns)
+        self._widths, self._tables = request.lay_out()
         self.features = expand_columns(self._widths)
+        self._codes: dict[str, dict[str, int]] = {name: {} for name in request.categories}
+        for table in self._tables if self._codes else ():
+            # It checks that they may be categories.
+            RawRows(table, [CategoryColumn(name, ()) for name in request.categories])
         self._starts = np.cumsum([0, *self._widths.values()])[:-1]
-        self._is_vector = np.array([width > 1 for width in self._widths.values()])
         self._missing = np.zeros(len(self._widths) + 1, np.int64)
         self._rounding = Float32Rounding(len(self.features))
         self._moments = RunningMoments(len(self.features))
-        self._rows = self._rows_read = 0
-        self._has_weight = request.weight_column is None
+        self._rows = 0
 
     def blocks(
         self, on_rows: Callable[[int], None], weights: IO[bytes]
@@ -304,86 +314,79 @@ class _Reader:
 
         Raises OSError, TableError.
         """
-        columns, weight_column = self._request.columns, self._request.weight_column
+        request, weight_column = self._request, self._request.weight_column
+        numbers = [*request.numbers, *request.weight_columns]
         for table in self._tables:
             before = 0
-            for block in table.blocks([*columns, *self._request.weight_columns]):
-                rows, weight = block, None
+            for chunk in table.chunks(numbers, request.categories):
+                table.require_no_fault(chunk, before)
+                rows = chunk.points
                 if weight_column is not None:
-                    rows, weight = block[:, :-1], block[:, -1]
+                    rows, weight = rows[:, :-1], rows[:, -1]
                     check_weights(table, weight_column, weight, before)
-                check_finite(table, self.features, rows, before)
-                rows, weight = self._select(rows, weight)
-                if weight is not None:
+                    self._missing[-1] += np.count_nonzero(np.isnan(weight))
                     weights.write(weight.astype(_FLOAT32).data)
-                    self._has_weight |= bool(weight.any())
-                yield rows
-                before += len(block)
-                on_rows(len(block))
-            self._rows_read += before
+                check_finite(table, self.features, rows, before)
+                before += len(rows)
+                self._rows += len(rows)
+                rounded = self._round(rows)
+                yield self._join(table, rounded, chunk) if self._codes else rounded
+                on_rows(len(rows))
 
-    def _select(
-        self, block: Block, weight: Block | None
-    ) -> tuple[NDArray[np.float32], Block | None]:
-        """The rows of a block, and their weights, without those that no option makes use of."""
+    def _round(self, block: Block) -> NDArray[np.float32]:
+        """The numbers of a block as float32; what is known of all grows."""
         rounded = to_float32(block)
         has_lost = rounded is not block
         is_missing = np.isnan(rounded)
-        if is_missing.any() or (weight is not None and np.isnan(weight).any()):
+        if is_missing.any():
             absent = np.logical_or.reduceat(is_missing, self._starts, axis=1)
-            is_useless = (absent & self._is_vector).any(axis=1)
-            if weight is not None:
-                absent = np.column_stack([absent, np.isnan(weight)])
-                is_useless |= np.isnan(weight)
-            self._missing[: absent.shape[1]] += absent.sum(axis=0)
+            self._missing[:-1] += absent.sum(axis=0)
             if has_lost:
                 self._rounding.round(block[~absent.any(axis=1)])
-            rounded = rounded[~is_useless]
-            weight = None if weight is None else weight[~is_useless]
         elif has_lost:
             self._rounding.round(block)
-        self._moments.add(rounded)
-        self._rows += len(rounded)
-        return rounded, weight
+        if self.features:
+            self._moments.add(rounded)
+        return rounded
+
+    def _join(
+        self, table: Table, numbers: NDArray[np.float32], chunk: Chunk
+    ) -> NDArray[np.float32]:
+        """Numbers, and beside them the categories of their rows by the numbers of their values.
+
+        Raises ColumnMismatch.
+        """
+        assert chunk.kept is not None
+        d = numbers.shape[1]
+        rows = np.empty((len(numbers), d + len(self._codes)), np.float32)
+        rows[:, :d] = numbers
+        for place, (name, codes) in enumerate(self._codes.items(), d):
+            given = read_category(table, chunk.kept.column(name))
+            rows[:, place] = recode(name, codes, given, self._rows)
+        return rows
 
     def header(self, inputs: list[Fingerprint]) -> CacheHeader:
         """What is known of the rows. Raises NoRows."""
-        names = ", ".join(table.name for table in self._tables)
-        if not self._rows_read:
+        if not self._rows:
+            names = ", ".join(table.name for table in self._tables)
             raise NoRows(f"{names}: has a header and no rows; give at least one row")
-        counted = zip([*self._widths, *self._request.weight_columns], self._missing, strict=False)
-        missing = {name: int(count) for name, count in counted if count}
-        require_rows(names, self._rows, self._rows_read, missing)
-        if not self._has_weight:
-            raise NoRows(
-                f"{names}: no row that is left has a weight above 0 in the column "
-                f"{self._request.weight_column!r}; give at least one"
-            )
+        counted = dict(zip(self._widths, self._missing[:-1], strict=True))
+        counted |= dict.fromkeys(self._request.weight_columns, self._missing[-1])
         moments = self._moments
         lossy = np.array(self.features, object)[self._rounding.has_lost_digits()]
         return CacheHeader(
             inputs=inputs,
             widths=self._widths,
+            categories={name: list(codes) for name, codes in self._codes.items()},
             weight_column=self._request.weight_column,
             rows=self._rows,
-            rows_read=self._rows_read,
-            missing=missing,
+            missing={name: int(count) for name, count in counted.items() if count},
             rounded=lossy.tolist(),
             counts=moments.counts.tolist(),
             low=moments.low.tolist(),
             high=moments.high.tolist(),
             mean=moments.mean.tolist(),
             variance=moments.variance.tolist(),
-        )
-
-
-def require_rows(names: str, rows: int, rows_read: int, missing: Mapping[str, int]) -> None:
-    """Check that not all rows were left out for want of values. Raises NoRows."""
-    if not rows:
-        lacking = shorten_names([f"{name!r} lacks {count}" for name, count in missing.items()])
-        raise NoRows(
-            f"{names}: each of the {rows_read} rows has a missing value "
-            f"({lacking}); choose other columns with --columns or --exclude"
         )
 
 

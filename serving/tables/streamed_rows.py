@@ -1,17 +1,28 @@
 """The rows that a model is fitted to, where they are read from a cache again and again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from export.feature_names import group_vectors, shorten_names
+from kmeans_module.column_fitting import Impute
+from kmeans_module.columns import CategoryColumn, Column, NumberColumn, VectorColumn
 from kmeans_module.row_source import RowSource
 
-from .errors import NoRows
+from .column_fills import find_fills
+from .columns import expand_columns
+from .encoded_rows import Encoding, describe_encoding
+from .errors import ColumnMismatch, NoRows
 from .kept_rows import KeptRows
-from .row_cache import RowCache, require_rows
+from .raw_rows import CategoryCells, encode_values
+from .row_cache import CacheHeader, RowCache
 from .training_rows import ONLY_ZEROS, ClusteredRows
+
+#: Weights that are looked at at a time.
+_WEIGHTS = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +35,11 @@ class StreamedRows(ClusteredRows):
         sample_weights: float32 [m].
         rounded: the features that lost digits when they were rounded to float32.
         feature_weight: what each feature weighs, d numbers; None where each weighs 1.
+        takes: the columns of a model that takes them by name; else empty.
+        raw: the same rows before they were encoded.
+        header: what is known of the cache.
+        imputed: for each column in which a number has taken the place of missing ones, of how many.
+        impute: what was asked to take their place.
     """
 
     columns: tuple[str, ...]
@@ -35,7 +51,18 @@ class StreamedRows(ClusteredRows):
     zero_rows: int
     rounded: tuple[str, ...]
     weight_column: str | None
+    raw: RowSource
+    header: CacheHeader
     feature_weight: Sequence[float] | None = None
+    takes: tuple[Column, ...] = ()
+    imputed: Mapping[str, int] = field(default_factory=dict)
+    impute: Impute = None
+
+    @property
+    def widths(self) -> Sequence[tuple[str, int]]:
+        if not self.takes:
+            return group_vectors(self.columns)
+        return [(column.name, len(column.feature_names)) for column in self.takes]
 
     @property
     def n_rows(self) -> int:
@@ -53,39 +80,168 @@ class StreamedRows(ClusteredRows):
     def features_beyond_float32(self) -> tuple[str, ...]:
         return self.rounded
 
+    def take_columns(self, numbers: NDArray[np.int64]) -> dict[str, Any]:
+        """The columns that the model takes, by name, in the rows of these numbers, which rise."""
+        values = _values(self.header, self.takes, self.raw.take(numbers))
+        return {
+            column.name: each.to_arrow() if isinstance(each, CategoryCells) else each
+            for column, each in zip(self.takes, values, strict=True)
+        }
 
-def stream_rows(cache: RowCache, *, skip_zero_rows: bool = False) -> StreamedRows:
-    """The rows of a cache that lack nothing.
+    def notes(self) -> list[str]:
+        encoded = describe_encoding(self.takes, self.rows_read, self.imputed, self.impute)
+        return super().notes() + encoded
 
-    Where some may lack a number, or rows of zeros are to be left out, all are read once to find
-    them.
+
+def stream_rows(
+    cache: RowCache,
+    columns: Sequence[str],
+    encoding: Encoding | None = None,
+    *,
+    skip_zero_rows: bool = False,
+) -> StreamedRows:
+    """The rows of a cache that lack nothing that a fit needs.
+
+    Where some may lack something, or rows of zeros are to be left out, all are read once to find
+    them. A mean that takes the place of missing numbers takes one more reading, and a median six.
 
     Args:
         cache: open.
+        columns: in the order of their features.
+        encoding: how they are encoded; None where the model takes numbers as they are.
         skip_zero_rows: whether to leave out rows of zeros alone, too.
 
     Raises:
-        NoRows: there is none.
+        ColumnMismatch: a column that is to be encoded has no value.
+        NoRows: there is none, or none of positive weight.
         UnreadableRows: the cache cannot be read.
     """
-    header, source, zero_rows = cache.header, cache.source, 0
-    is_used = ~np.isnan(cache.sample).any(axis=1)
-    if skip_zero_rows or not header.is_complete:
+    header = cache.header
+    takes = () if encoding is None else _fit_columns(cache, columns, encoding)
+    source, sample = cache.source, cache.sample
+    if takes:
+        source = _EncodedRows(source, header, takes)
+        sample = encode_values(takes, _values(header, takes, sample))
+    filled = {
+        each.name for each in takes if isinstance(each, NumberColumn) and each.fill is not None
+    }
+    missing = {name: count for name, count in header.missing.items() if name not in filled}
+    files = ", ".join(each[0] for each in header.inputs)
+    raw, zero_rows, is_used = cache.source, 0, ~np.isnan(sample).any(axis=1)
+    if skip_zero_rows or missing:
         kept = KeptRows.find(source, skip_zero_rows=skip_zero_rows)
+        _require_rows(files, kept, header.rows, missing)
         source, zero_rows = kept, kept.zero_rows
-        is_used &= cache.sample.any(axis=1) | (not skip_zero_rows)
-        files = ", ".join(each[0] for each in header.inputs)
-        require_rows(files, len(kept) + zero_rows, header.rows_read, header.missing)
-        if not len(kept):
-            raise NoRows(f"{files}: {ONLY_ZEROS}")
+        raw = KeptRows(cache.source, kept.kept, 0)
+        is_used &= sample.any(axis=1) | (not skip_zero_rows)
+    _require_weight(files, source, header.weight_column)
+    features = [name for each in takes for name in each.feature_names]
     return StreamedRows(
-        columns=header.feature_names,
+        columns=tuple(features) or expand_columns(header.widths),
         source=source,
-        sample=cache.sample[is_used],
+        sample=sample[is_used],
         sample_weights=cache.sample_weights[is_used],
-        rows_read=header.rows_read,
-        missing=header.missing,
+        rows_read=header.rows,
+        missing=missing,
         zero_rows=zero_rows,
         rounded=tuple(header.rounded),
         weight_column=header.weight_column,
+        raw=raw,
+        header=header,
+        takes=takes,
+        imputed={name: count for name, count in header.missing.items() if name in filled},
+        impute=None if encoding is None else encoding.impute,
     )
+
+
+class _EncodedRows(RowSource):
+    """The rows of a cache as the encoder of a model makes points of them."""
+
+    def __init__(self, source: RowSource, header: CacheHeader, takes: Sequence[Column]) -> None:
+        self._source, self._header, self._takes = source, header, takes
+        self.shape = len(source), sum(len(each.feature_names) for each in takes)
+        self.dtype, self.is_weighted = source.dtype, source.is_weighted
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        values = _values(self._header, self._takes, self._source.read(start, stop))
+        return encode_values(self._takes, values)
+
+    def read_weights(self, start: int, stop: int) -> NDArray[Any]:
+        return self._source.read_weights(start, stop)
+
+
+def _values(
+    header: CacheHeader, takes: Sequence[Column], rows: NDArray[np.float32]
+) -> list[NDArray[np.float32] | CategoryCells]:
+    """The columns of a model in rows of a cache, as its encoder takes them."""
+    places = _places(header)
+    found: list[NDArray[np.float32] | CategoryCells] = []
+    for column in takes:
+        start, stop = places[column.name]
+        if isinstance(column, CategoryColumn):
+            codes = rows[:, start].astype(np.int32)
+            found.append(CategoryCells(codes, tuple(header.categories[column.name])))
+        else:
+            is_vector = isinstance(column, VectorColumn)
+            found.append(rows[:, start:stop] if is_vector else rows[:, start])
+    return found
+
+
+def _places(header: CacheHeader) -> dict[str, tuple[int, int]]:
+    """The numbers of a row that are each column's: from and to."""
+    places, start = {}, 0
+    for name, width in [*header.widths.items(), *((name, 1) for name in header.categories)]:
+        places[name] = start, start + width
+        start += width
+    return places
+
+
+def _fit_columns(cache: RowCache, columns: Sequence[str], encoding: Encoding) -> tuple[Column, ...]:
+    """The columns of a model, with what is learned of all rows. Raises ColumnMismatch."""
+    header, places = cache.header, _places(cache.header)
+    files = ", ".join(each[0] for each in header.inputs)
+    found: list[Column] = []
+    for name in columns:
+        if name in header.categories:
+            values = tuple(sorted(header.categories[name]))
+            if not values:
+                raise ColumnMismatch(
+                    f"{files}: column {name!r} holds no value; leave it out of --categories"
+                )
+            found.append(CategoryColumn(name, values, encoding.unknown == "category"))
+            continue
+        if header.missing.get(name) == header.rows:
+            raise ColumnMismatch(
+                f"{files}: column {name!r} holds no value; leave it out with --exclude"
+            )
+        width = header.widths[name]
+        found.append(VectorColumn(name, width) if width > 1 else NumberColumn(name))
+    numbers = [places[each.name][0] for each in found if isinstance(each, NumberColumn)]
+    counts = [header.counts[place] for place in numbers]
+    fills = iter(find_fills(cache.source, numbers, counts, encoding.impute))
+    return tuple(
+        replace(each, fill=next(fills)) if isinstance(each, NumberColumn) else each
+        for each in found
+    )
+
+
+def _require_rows(files: str, kept: KeptRows, rows_read: int, missing: Mapping[str, int]) -> None:
+    """Check that a row is left. Raises NoRows."""
+    if not len(kept) + kept.zero_rows:
+        lacking = shorten_names([f"{name!r} lacks {count}" for name, count in missing.items()])
+        raise NoRows(
+            f"{files}: each of the {rows_read} rows has a missing value ({lacking}); give "
+            "--impute for numbers, or choose other columns with --columns or --exclude"
+        )
+    if not len(kept):
+        raise NoRows(f"{files}: {ONLY_ZEROS}")
+
+
+def _require_weight(files: str, source: RowSource, column: str | None) -> None:
+    """Check that a row has a weight above 0. Raises NoRows."""
+    starts = range(0, len(source), _WEIGHTS)
+    if column is not None and not any(source.weights[n : n + _WEIGHTS].any() for n in starts):
+        raise NoRows(
+            f"{files}: no row that is left has a weight above 0 in the column {column!r}; give at "
+            "least one"
+        )

@@ -76,16 +76,14 @@ def ask_npy(path: Path) -> CacheRequest:
     return request(path, columns=["feature_0", "feature_1"])
 
 
-def test_the_cache_has_rows_that_lack_a_number_and_none_that_lack_a_weight(
-    csv: Path, tmp_path: Path
-) -> None:
+def test_the_cache_has_all_rows_also_those_that_lack_something(csv: Path, tmp_path: Path) -> None:
     found = opened(request(csv, weight="w"), tmp_path / "cache")
-    expected = np.array([[1, 2], [np.nan, 3], [4, np.nan], [0, 0], [7.5, 8]])
+    expected = np.array([[1, 2], [np.nan, 3], [4, np.nan], [0, 0], [5, 6], [7.5, 8]])
     np.testing.assert_array_equal(found.rows, expected)
-    np.testing.assert_array_equal(found.cache.source.weights[:], [1, 2, 0, 1, 3])
+    np.testing.assert_array_equal(found.cache.source.weights[:], [1, 2, 0, 1, np.nan, 3])
     header = found.cache.header
     assert header.missing == {"a": 1, "b": 1, "w": 1}
-    assert (header.rows, header.rows_read, found.rows_read) == (5, 6, 6)
+    assert (header.rows, found.rows_read) == (6, 6)
     assert (header.low, header.high) == ([0, 0], [7.5, 8])
     np.testing.assert_allclose(header.mean, np.nanmean(expected, axis=0))
     np.testing.assert_allclose(header.variance, np.nanvar(expected, axis=0))
@@ -109,7 +107,7 @@ def test_the_rows_of_a_stream_are_those_in_memory_and_so_is_what_is_said_of_them
         skip_zero_rows=skip_zero_rows,
     )
     cache = opened(request(csv, other, weight=weight), tmp_path / "cache").cache
-    streamed = stream_rows(cache, skip_zero_rows=skip_zero_rows)
+    streamed = stream_rows(cache, COLUMNS, skip_zero_rows=skip_zero_rows)
     np.testing.assert_array_equal(streamed.source[:], in_memory.points.astype(np.float32))
     weights = np.ones(streamed.n_rows) if in_memory.weights is None else in_memory.weights
     np.testing.assert_array_equal(streamed.source.weights[:], weights.astype(np.float32))
@@ -125,16 +123,20 @@ def test_vectors_are_features_and_a_row_without_its_vector_is_left_out(tmp_path:
     pq.write_table(pa.table({"v": vectors, "a": [None, 1, 2, 3]}), tmp_path / "rows.parquet")
     asked = request(tmp_path / "rows.parquet", columns=["v", "a"])
     found = opened(asked, tmp_path / "cache")
-    np.testing.assert_array_equal(found.rows, [[1, 2, np.nan], [4, 5, 3]])
+    np.testing.assert_array_equal(
+        found.rows, [[1, 2, np.nan], [np.nan] * 2 + [1], [3, np.nan, 2], [4, 5, 3]]
+    )
     assert found.cache.header.missing == {"v": 2, "a": 1}
-    assert stream_rows(found.cache).columns == ("v[0]", "v[1]", "a")
+    streamed = stream_rows(found.cache, ["v", "a"])
+    assert streamed.columns == ("v[0]", "v[1]", "a")
+    np.testing.assert_array_equal(streamed.source[:], [[4, 5, 3]])
 
 
 def test_digits_that_float32_lacks_are_warned_of_as_in_memory(tmp_path: Path) -> None:
     path = tmp_path / "rows.npy"
     np.save(path, np.array([[1e9 + 1, 1], [1e9 + 2, 2], [np.nan, 3]]))
     columns = ["feature_0", "feature_1"]
-    rows = stream_rows(opened(request(path, columns=columns), tmp_path / "cache").cache)
+    rows = stream_rows(opened(request(path, columns=columns), tmp_path / "cache").cache, columns)
     assert rows.notes() == read_training_rows([open_table(path)], columns).notes()
     assert "loses digits" in rows.notes()[1]
 
@@ -275,7 +277,9 @@ def test_no_row_that_is_left_is_one_line(rows: list[Any], words: str, tmp_path: 
     path = write_csv(tmp_path / "rows.csv", [*COLUMNS, "w"], rows)
     with pytest.raises(NoRows, match=words):
         stream_rows(
-            opened(request(path, weight="w"), tmp_path / "cache").cache, skip_zero_rows=True
+            opened(request(path, weight="w"), tmp_path / "cache").cache,
+            COLUMNS,
+            skip_zero_rows=True,
         )
 
 

@@ -1,0 +1,86 @@
+"""What takes the place of missing numbers, learned from a source: the bits that memory gives.
+
+A mean is that of exact sums, and a median is found by the bits of the numbers, so that neither
+depends on how the rows are cut.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kmeans_module.blocks import block_ranges, rows_per_block
+from kmeans_module.column_fitting import Impute, exact_mean, find_fill, sum_exactly
+from kmeans_module.row_source import RowSource
+
+#: The bits of a number that each reading of the rows looks at, from the highest on.
+_DIGITS: Final = ((21, 11), (10, 11), (0, 10))
+
+
+def find_fills(
+    source: RowSource, places: list[int], counts: list[int], impute: Impute
+) -> list[float | None]:
+    """What takes the place of a missing number in the columns at these places.
+
+    Args:
+        source: float32 rows, NaN for a missing number.
+        places: of the columns.
+        counts: how many numbers each has, one at least.
+        impute: what is asked for.
+
+    Raises:
+        InvalidParameter: float32 does not hold the number.
+    """
+    if not places or impute not in ("mean", "median"):
+        return [find_fill(np.empty(0, np.float32), impute) for _ in places]
+    if impute == "mean":
+        sums = [0] * len(places)
+        for block in _blocks(source, places):
+            for index, column in enumerate(block.T):
+                sums[index] += sum_exactly(column[~np.isnan(column)])
+        found = [exact_mean(total, n) for total, n in zip(sums, counts, strict=True)]
+    else:
+        low, high = (
+            _find_ranked(source, places, ranks)
+            for ranks in ([(n - 1) // 2 for n in counts], [n // 2 for n in counts])
+        )
+        found = ((low.astype(np.float64) + high.astype(np.float64)) / 2).tolist()
+    return [float(np.float32(each)) for each in found]
+
+
+def _find_ranked(source: RowSource, places: list[int], ranks: list[int]) -> NDArray[np.float32]:
+    """Of each column the number that has so many below it, in order; a reading for each digit."""
+    rest = np.array(ranks, np.int64)
+    known = np.zeros(len(places), np.uint64)
+    for shift, bits in _DIGITS:
+        counts = np.zeros((len(places), 2**bits), np.int64)
+        for block in _blocks(source, places):
+            for index, column in enumerate(block.T):
+                keys = _keys(column[~np.isnan(column)])
+                fitting = keys[keys >> np.uint64(shift + bits) == known[index]]
+                digits = (fitting >> np.uint64(shift)) & np.uint64(2**bits - 1)
+                counts[index] += np.bincount(digits.astype(np.int64), minlength=2**bits)
+        upto = np.cumsum(counts, axis=1)
+        digit = np.array(
+            [np.searchsorted(each, rank, "right") for each, rank in zip(upto, rest, strict=True)]
+        )
+        rest -= np.where(digit > 0, np.take_along_axis(upto, digit[:, None] - 1, 1)[:, 0], 0)
+        known = (known << np.uint64(bits)) | digit.astype(np.uint64)
+    return _numbers(known.astype(np.uint32))
+
+
+def _keys(numbers: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """Whole numbers in the order of the numbers."""
+    bits = np.ascontiguousarray(numbers).view(np.uint32)
+    keys: NDArray[np.uint32] = np.where(bits >> np.uint32(31), ~bits, bits | np.uint32(2**31))
+    return keys.astype(np.uint64)
+
+
+def _numbers(keys: NDArray[np.uint32]) -> NDArray[np.float32]:
+    bits = np.where(keys >> np.uint32(31), keys & np.uint32(2**31 - 1), ~keys)
+    return bits.view(np.float32)
+
+
+def _blocks(source: RowSource, places: list[int]) -> Any:
+    rows = rows_per_block(source.shape[1])
+    return (source[start:stop][:, places] for start, stop in block_ranges(0, len(source), rows))
