@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -96,7 +97,20 @@ def test_a_file_becomes_a_model_that_is_served_retrained_and_rolled_back(
         for _, found in ask_four(server, frame):
             np.testing.assert_array_equal(found, wanted)
 
+        # A file of text has the same answers, here and by the server.
+        text = tmp_path / "rows.csv"
+        flat = table.to_pandas().drop(columns="embedding")
+        vectors = pd.DataFrame(table["embedding"].to_pylist())
+        flat[[f"embedding[{place}]" for place in range(3)]] = vectors
+        flat.to_csv(text, index=False)
         where = ("--server", server.grpc_address)
+        for name, options in (("here", ()), ("there", (*where, "--name", "customers"))):
+            model = ("--model", base, *options)
+            run(capsys, "batch-score", text, tmp_path / name, *model, "--keep", "customer")
+            scored = pq.read_table(tmp_path / name / "scored").to_pandas().set_index("customer")
+            scored = scored.loc[table["customer"].to_pylist()]
+            np.testing.assert_array_equal(scored["cluster_index"], wanted)
+
         # The next version knows a value more, and the gate lets it pass.
         train(capsys, second, base)
         assert "class=never seen" in load(base, 2).card.feature_names
