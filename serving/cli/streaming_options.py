@@ -20,12 +20,18 @@ from .terminal import note, progress
 if TYPE_CHECKING:
     from serving.tables.encoded_rows import Encoding
     from serving.tables.streamed_rows import StreamedRows
+    from serving.tables.table import Table
 
 #: For the help of the options that are about more rows than memory.
 STREAM_PANEL: Final = "More rows than memory"
 
 #: The features of a category, for an estimate.
 _FEATURES_OF_CATEGORY: Final = 10
+
+#: For an estimate of a file whose rows nothing counts: how many times as long as its gzip it is,
+#: and the bytes of a number.
+_GZIP_SHARE: Final = 3
+_BYTES_OF_NUMBER: Final = 8
 
 #: Of the memory that is left, and of what may be used, that rows may take in any case.
 _SHARE_LEFT: Final = 0.75
@@ -80,13 +86,12 @@ class StreamingOptions:
             return "--out-of-core is given"
         from serving.tables.columns import column_widths
 
-        counts = [table.estimated_rows for table in given.tables]
-        known = [count for count in counts if count is not None]
+        count = sum(_estimate_rows(given, table) for table in given.tables)
         numbers = [name for name in columns if name not in categories]
         widths = column_widths(given.tables, numbers)
         first = next(given.tables[0].with_widths(widths).blocks(numbers), None) if numbers else None
         needed = rows_in_memory(
-            sum(known),
+            count,
             # How many values a category has, only all of its rows say.
             sum(widths.values()) + _FEATURES_OF_CATEGORY * len(categories),
             is_wide=first is not None and first.dtype.itemsize > 4,
@@ -101,7 +106,7 @@ class StreamingOptions:
                 )
             return None
         return (
-            f"{format_count(sum(known), 'row')} take about {format_bytes(needed + BASE_BYTES)} of "
+            f"{format_count(count, 'row')} take about {format_bytes(needed + BASE_BYTES)} of "
             f"memory, and {format_bytes(may_use)} may be used (--memory)"
         )
 
@@ -136,6 +141,15 @@ class StreamingOptions:
             cache = open_cache(request, folder, is_kept=is_kept, tell=note, on_rows=on_rows)
             tell("which rows are complete")
             return stream_rows(cache, columns, encoding, skip_zero_rows=skip_zero_rows)
+
+
+def _estimate_rows(given: InputTables, table: "Table") -> int:
+    """How many rows a table has, or about so many."""
+    if table.estimated_rows is not None:
+        return table.estimated_rows
+    path = given.copies.get(table.name, Path(table.name))
+    size = path.stat().st_size * (_GZIP_SHARE if path.suffix == ".gz" else 1)
+    return size // (_BYTES_OF_NUMBER * max(1, len(table.columns)))
 
 
 def default_cache() -> Path:

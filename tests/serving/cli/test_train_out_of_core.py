@@ -1,5 +1,6 @@
 """``train`` over more rows than memory: the same bytes as in memory, and where it goes on."""
 
+import gzip
 import json
 import os
 import random
@@ -19,7 +20,9 @@ from export import ModelCard, load
 from kmeans_module import FitResult
 from kmeans_module.fit_checkpoint import FitCheckpoint
 from serving.cli import main
+from serving.cli.input_tables import open_tables
 from serving.cli.memory import memory_left
+from serving.cli.streaming_options import StreamingOptions
 from tests.kmeans_module.fit_bits import digest_without_rows
 from tests.serving.tables.row_files import write_csv
 
@@ -162,6 +165,19 @@ def test_rows_that_do_not_fit_are_streamed_and_it_is_said_before_they_are_read(
     assert large.said["seeding"] == "all"
     assert "the rows fit memory, and no cache is used" in large.notes
     assert not (tmp_path / "c").exists()
+
+
+def test_rows_that_nothing_counts_are_estimated_by_the_length_of_their_file(
+    tmp_path: Path,
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(20_000, 2)).round(4).tolist()
+    path = write_csv(tmp_path / "rows.csv", ["a", "b"], rows)
+    (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(path.read_bytes()))
+    with open_tables([tmp_path / "rows.csv.gz"], "train") as given:
+        options = StreamingOptions(memory=1_000_000)
+        reason = options.find_reason(given, ["a", "b"], [], is_cosine=False)
+    assert reason is not None
+    assert 10_000 < int(reason.split()[0].replace(",", "")) < 40_000
 
 
 @pytest.mark.usefixtures("unwritten")
