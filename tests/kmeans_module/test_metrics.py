@@ -197,12 +197,13 @@ def test_a_point_that_is_not_finite_is_refused_in_a_models_space_too() -> None:
 def test_every_measure_refuses_a_point_that_is_not_finite(value: float) -> None:
     points = blobs(20)
     points[7, 2] = value
+    shown = "NaN" if np.isnan(value) else value
     for measure in EVERY_MEASURE:
-        with pytest.raises(NonFinitePoint, match=f"{value} in row 7, column 2"):
+        with pytest.raises(NonFinitePoint, match=f"{shown} in row 7, column 2"):
             measure(points, np.arange(20) % 2)
-    with pytest.raises(NonFinitePoint, match=f"{value} in row 7, column 2"):
+    with pytest.raises(NonFinitePoint, match=f"{shown} in row 7, column 2"):
         simplified_silhouette(points, blobs(2))
-    with pytest.raises(InvalidCentroids, match=f"centroids hold {value} in row 7, column 2"):
+    with pytest.raises(InvalidCentroids, match=f"centroids hold {shown} in row 7, column 2"):
         simplified_silhouette(blobs(20), points)
 
 
