@@ -21,6 +21,9 @@ _TIMES: Final = (datetime, timedelta, np.datetime64, np.timedelta64)
 #: Texts of booleans, as programs write them, and of whole numbers that are of a float type.
 _BOOLEAN_TEXTS: Final = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 _WHOLE_TEXT: Final = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*")
+_NUMBER_TEXT: Final = re.compile(
+    r"[+-]?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+)
 _EXPONENT_TEXT: Final = re.compile(r"-?[1-9](?:\.[0-9]+)?[eE]\+[0-9]{2}")
 
 
@@ -142,6 +145,19 @@ def spell(value: Any) -> str:
         case _:
             text = str(value)
     return _spell_text(text)
+
+
+def spell_number(text: str) -> str:
+    """The text of a value that stands for a number, where the text is a finite one, as "+1.50" is.
+
+    Another text stays as it is, also a code as "007". Who calls it knows that the texts are
+    numbers: versions are not.
+    """
+    if not _NUMBER_TEXT.fullmatch(text) or not np.isfinite(number := float(text)):
+        return text
+    if text.lstrip("+-").isdigit():  # a whole number keeps all its digits
+        return str(int(text))
+    return spell(number)
 
 
 def _spell_text(text: str) -> str:

@@ -111,7 +111,7 @@ def _parse_points(points: Sequence[str], card: "ModelCard") -> "Inputs":
     """The rows that are given as points, as the model takes them. Raises UserMistake."""
     import numpy as np
 
-    from kmeans_module.category_texts import spell
+    from kmeans_module.category_texts import spell, spell_number
     from kmeans_module.columns import CategoryColumn
     from serving.tables.columns import to_float32
     from serving.tables.model_rows import ModelColumns
@@ -122,7 +122,9 @@ def _parse_points(points: Sequence[str], card: "ModelCard") -> "Inputs":
     columns: dict[str, NDArray[Any]] = {}
     for column in takes.columns:
         if isinstance(column, CategoryColumn):
-            columns[column.name] = np.array([spell(cell) for cell in next(cells)], object)
+            texts = [spell(cell) for cell in next(cells)]
+            texts = [text if text in column.values else spell_number(text) for text in texts]
+            columns[column.name] = np.array(texts, object)
             continue
         features = [next(cells) for _ in column.feature_names]
         numbers = to_float32(np.array(features, np.float64).T)

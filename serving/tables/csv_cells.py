@@ -91,6 +91,18 @@ class CellReader:
             return NUMBERS if numbers >= booleans else BOOLEANS
         return self._text_kind(present, present.filter(pc.invert(is_number)))
 
+    def are_numbers(self, cells: "pa.Array[Any]") -> bool | None:
+        """Whether all cells that are not missing are numbers; None where all are missing.
+
+        Digits behind a first 0, as in 007, are a code and no number.
+        """
+        present = cells.filter(pc.invert(self.find_missing(cells)))
+        if not len(present):
+            return None
+        is_number: Any = pc.match_substring_regex(present, self._number)
+        is_code: Any = pc.match_substring_regex(present, "^[ \\t]*[+-]?0[0-9]")
+        return bool(is_number.true_count == len(present) and not is_code.true_count)
+
     def kind_without_numbers(self, cells: "pa.Array[Any]") -> ColumnKind | None:
         """That of text, where no cell is a number and none is a boolean; otherwise None."""
         present = cells.filter(pc.invert(self.find_missing(cells)))

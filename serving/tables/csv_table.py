@@ -22,6 +22,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from kmeans_module.category_texts import spell_number
+from kmeans_module.columns import CategoryColumn
+
 from .columns import NO_VALUES, NUMBERS, ColumnKind, require_columns, require_numbers
 from .csv_cells import BOOLEAN_FALSES, BOOLEAN_TRUES, BOOLEANS, CellReader, show_cell
 from .csv_layout import read_layout
@@ -60,6 +63,7 @@ class CsvTable(Table):
         self._options = options
         self._cells = CellReader(options)
         self._known_kinds: dict[str, ColumnKind] = {}
+        self._are_numbers: dict[str, bool] = {}
         suffixes = [suffix.lower() for suffix in path.suffixes]
         self._is_gzip = suffixes[-1:] == [".gz"]
         self.name = name or str(path)
@@ -136,8 +140,25 @@ class CsvTable(Table):
         """Text, as it stands in the file."""
         return dict.fromkeys(keep, pa.string())
 
-    def spell(self, value: Any) -> str:
-        return super().spell(self._cells.plain_text(value))
+    def spell(self, column: CategoryColumn, value: Any) -> str:
+        """Of a column of numbers the text of the number, as a file that holds types has it."""
+        text = super().spell(column, self._cells.plain_text(value))
+        number = spell_number(text)
+        if number == text or text in column.values or not self._holds_numbers(column.name):
+            return text
+        return number
+
+    def _holds_numbers(self, column: str) -> bool:
+        """Whether all its values are numbers, in the first block in which it has a value."""
+        if column not in self.columns:  # of a folder
+            return False
+        if column not in self._are_numbers:
+            found = (
+                self._cells.are_numbers(batch.column(column))
+                for batch in self._text_batches([column])
+            )
+            self._are_numbers[column] = next((each for each in found if each is not None), False)
+        return self._are_numbers[column]
 
     def chunks(
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0

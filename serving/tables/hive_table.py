@@ -11,6 +11,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
+from kmeans_module.columns import CategoryColumn
+
 from .columns import (
     NO_VALUES,
     NUMBERS,
@@ -89,8 +91,8 @@ class HiveTable(Table):
             points = self._place_keys(chunk.points, columns, widths) if has_keys else chunk.points
             yield Chunk(points, self._keep(chunk, keep), chunk.faults)
 
-    def spell(self, value: Any) -> str:
-        return self._table.spell(value)
+    def spell(self, column: CategoryColumn, value: Any) -> str:
+        return self._table.spell(column, value)
 
     def place(self, row: int) -> str:
         return self._table.place(row)

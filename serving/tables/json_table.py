@@ -24,6 +24,8 @@ import pyarrow as pa
 import pyarrow.json as pajson
 import pyarrow.types as pt
 
+from kmeans_module.columns import CategoryColumn
+
 from .columns import MISSING_TEXTS, MOSTLY, NO_VALUES, NUMBERS, ColumnKind, usual_vectors
 from .errors import UnreadableFile
 from .record_batches import keep_columns, read_points
@@ -117,9 +119,9 @@ class JsonTable(Table):
         """Other objects and lists are carried along as JSON text."""
         return {name: self._types[name] for name in keep}
 
-    def spell(self, value: Any) -> str:
+    def spell(self, column: CategoryColumn, value: Any) -> str:
         missing = self._without_missing(value.item() if isinstance(value, np.generic) else value)
-        return super().spell(None if missing is None else value)
+        return super().spell(column, None if missing is None else value)
 
     def chunks(
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0

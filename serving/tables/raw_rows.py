@@ -136,7 +136,7 @@ class RawRows:
         for column in self.columns:
             if isinstance(column, CategoryColumn):
                 assert chunk.kept is not None
-                found.append(read_category(self.table, chunk.kept.column(column.name)))
+                found.append(read_category(self.table, column, chunk.kept.column(column.name)))
                 continue
             stop = start + len(column.feature_names)
             is_vector = len(column.tensor.shape) == 2
@@ -232,7 +232,7 @@ def _feature_places(column: CategoryColumn, given: CategoryCells) -> NDArray[np.
     return places[given.codes]
 
 
-def read_category(table: Table, cells: "pa.Array[Any]") -> CategoryCells:
+def read_category(table: Table, column: CategoryColumn, cells: "pa.Array[Any]") -> CategoryCells:
     """The values of a category, in cells that the table has kept."""
     import pyarrow as pa
     import pyarrow.types as pt
@@ -245,7 +245,7 @@ def read_category(table: Table, cells: "pa.Array[Any]") -> CategoryCells:
     # Python's alone.
     is_day = pt.is_date(known.type)
     distinct = known.to_pylist() if is_day else known.to_numpy(zero_copy_only=False)
-    texts = [table.spell(value) for value in distinct]
+    texts = [table.spell(column, value) for value in distinct]
     values = tuple(dict.fromkeys(filter(None, texts)))
     places = {text: place for place, text in enumerate(values)} | {"": -1}
     code_of = np.array([*(places[text] for text in texts), -1], np.int32)

@@ -361,7 +361,8 @@ class _Reader:
         rows = np.empty((len(numbers), d + len(self._codes)), np.float32)
         rows[:, :d] = numbers
         for place, (name, codes) in enumerate(self._codes.items(), d):
-            given = read_category(table, chunk.kept.column(name))
+            column = CategoryColumn(name, ())  # its values are not known yet
+            given = read_category(table, column, chunk.kept.column(name))
             rows[:, place] = recode(name, codes, given, self._rows)
         return rows
 

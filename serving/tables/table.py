@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kmeans_module.category_texts import spell
+from kmeans_module.columns import CategoryColumn
 
 from .columns import UNNAMED, ColumnKind, require_columns, require_numbers, require_width
 from .errors import BadCell
@@ -161,10 +162,14 @@ class Table(ABC):
     def column_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
         """The types that these columns have in ``Chunk.kept``."""
 
-    def spell(self, value: Any) -> str:
+    def spell(self, column: CategoryColumn, value: Any) -> str:
         """The text of a value of a category, which is a value of a column that is kept.
 
         The empty text is a missing value; the texts that are missing numbers are not.
+
+        Args:
+            column: the category, whose values are those that the model knows.
+            value: as the kept column has it.
         """
         return spell(value)
 

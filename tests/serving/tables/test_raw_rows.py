@@ -114,6 +114,58 @@ def test_what_looks_like_no_whole_number_stays_as_it_is(value: object, text: str
     assert spell(value) == text
 
 
+NUMBERS_AS_WRITTEN = ["1.50", "0.10", "1e3", "+1", ".5", "-2.0", "+1.50", "1E-7", "7", "-0.00"]
+
+
+def write_cells(path: Path, cells: Sequence[str]) -> Table:
+    return open_table(write_csv(path, ["region", "x"], [[cell, 1] for cell in cells]))
+
+
+def test_a_column_of_numbers_in_csv_is_spelled_as_pandas_and_parquet_have_its_values(
+    tmp_path: Path,
+) -> None:
+    table = write_cells(tmp_path / "rows.csv", [*NUMBERS_AS_WRITTEN, ""])
+    frame = pd.read_csv(tmp_path / "rows.csv")
+    frame.to_parquet(tmp_path / "rows.parquet", index=False)
+    expected = ["1.5", "0.1", "1000", "1", "0.5", "-2", "1.5", "1e-07", "7", "0", ""]
+    assert read_arrays(table, [REGION]) == [expected]
+    assert read_arrays(open_table(tmp_path / "rows.parquet"), [REGION]) == [expected]
+    assert read_texts("region", frame["region"]).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1.10", "1.9", "1.9.1"],  # versions, one of which is no number
+        ["1e5", "3f2", "+1"],  # ids
+        ["007", "1.50", "+3"],  # codes of a fixed length
+        ["true", "1.50"],
+        ["1e999", "2e999"],  # beyond float64
+    ],
+)
+def test_a_column_of_csv_with_a_text_in_it_is_taken_as_it_is(
+    tmp_path: Path, cells: list[str]
+) -> None:
+    assert read_arrays(write_cells(tmp_path / "rows.csv", cells), [REGION]) == [cells]
+
+
+def test_a_text_that_the_model_knows_is_that_value_also_beside_numbers_alone(
+    tmp_path: Path,
+) -> None:
+    table = write_cells(tmp_path / "rows.csv", ["1.10", "1.9", "2.50"])
+    known = CategoryColumn("region", ("1.10", "1.9", "2.5", "beta"))
+    assert read_arrays(table, [known]) == [["1.10", "1.9", "2.5"]]
+
+
+def test_the_marks_of_numbers_and_missing_values_are_read_before_a_category_is_spelled(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("region;x\n1.234,50;1\n 2,50 ;2\nNA;3\n-9,0;4\n")
+    options = ReadingOptions(delimiter=";", decimal=",", thousands=".", na_values=("-9",))
+    assert read_arrays(open_table(path, options), [REGION]) == [["1234.5", "2.5", "NA", ""]]
+
+
 def test_numbers_and_vectors_of_a_table_are_float32_with_nan_beside_categories(
     tmp_path: Path,
 ) -> None:
