@@ -4,10 +4,13 @@ Imports no TensorFlow.
 """
 
 import re
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Sequence
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from enum import Enum
+from numbers import Real
 from typing import Any, Final
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,9 @@ from .errors import InvalidColumns
 
 #: pandas, NumPy, Arrow and polars spell these each in another way.
 _TIMES: Final = (datetime, timedelta, np.datetime64, np.timedelta64)
+
+#: What one text stands for, besides.
+_ONE_VALUE: Final = (Real, date, time, Enum, UUID)
 
 #: Texts of booleans, as programs write them, and of whole numbers that are of a float type.
 _BOOLEAN_TEXTS: Final = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
@@ -125,7 +131,8 @@ def spell(value: Any) -> str:
     and "false": so are texts that other programs write for these, "1.0" and "True". One value is
     the same text in a file of text, in one that has types, and in a frame.
 
-    Raises UnicodeDecodeError for bytes that are not UTF-8, and TypeError for points in time.
+    Raises UnicodeDecodeError for bytes that are not UTF-8, and TypeError for points in time and
+    for what is no single value.
     """
     match value:
         case str() | bytes():
@@ -140,7 +147,7 @@ def spell(value: Any) -> str:
         case float() | np.floating() if float(value).is_integer():
             # By its text: of float32, the nearest whole number of many digits is none of these.
             return str(int(float(str(value))))
-        case _ if isinstance(value, _TIMES):
+        case _ if isinstance(value, _TIMES) or not isinstance(value, _ONE_VALUE):
             raise TypeError
         case _:
             text = str(value)
@@ -177,6 +184,8 @@ def _no_category(name: str, value: Any) -> InvalidColumns:
         mend = "which is spelled in several ways; give text, or the part of it that counts"
     elif isinstance(value, bytes | str):
         mend = "which is not UTF-8; give text"
-    else:
+    elif isinstance(value, Collection):
         mend = "which is no category; give one value a row"
+    else:
+        mend = "which is no category; give its text"
     return InvalidColumns(f"column {name!r} holds {shown}, {mend}")

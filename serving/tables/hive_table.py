@@ -4,7 +4,7 @@ Hive, Spark and pyarrow write such folders. A key holds numbers where its value 
 carried along as text.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import unquote
@@ -67,6 +67,11 @@ class HiveTable(Table):
         table = super().with_widths(widths)
         of_file = {name: width for name, width in widths.items() if name not in self._keys}
         table._table = self._table.with_widths(of_file)
+        return table
+
+    def with_categories(self, names: Collection[str]) -> Self:
+        table = super().with_categories(names)
+        table._table = self._table.with_categories(names)
         return table
 
     def _kinds(self) -> Mapping[str, ColumnKind]:

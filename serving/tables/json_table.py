@@ -74,6 +74,8 @@ class JsonTable(Table):
         self._types: dict[str, pa.DataType] = {}
         #: The columns of which most values are lists, be they of one number.
         self._of_lists: set[str] = set()
+        #: The columns in which there is a text.
+        self._with_texts: set[str] = set()
         self._learn_columns(objects)
         # A file without a header may have a key, or its first value, in any line.
         for later in blocks:
@@ -82,6 +84,9 @@ class JsonTable(Table):
 
     def _learn_columns(self, objects: Sequence[Mapping[str, Any]]) -> None:
         """What columns hold of which no value is known yet, by these rows."""
+        self._with_texts.update(
+            name for each in objects for name, value in each.items() if isinstance(value, str)
+        )
         for name in dict.fromkeys(name for each in objects for name in each):
             if self._found.get(name, NO_VALUES) == NO_VALUES:
                 values = [each.get(name) for each in objects]
@@ -117,11 +122,17 @@ class JsonTable(Table):
 
     def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
         """Other objects and lists are carried along as JSON text."""
-        return {name: self._types[name] for name in keep}
+        # Of a category, which may be any text, also one that stands for a missing number counts.
+        texts = self._categories & self._with_texts
+        return {name: pa.string() if name in texts else self._types[name] for name in keep}
 
     def spell(self, column: CategoryColumn, value: Any) -> str:
-        missing = self._without_missing(value.item() if isinstance(value, np.generic) else value)
-        return super().spell(column, None if missing is None else value)
+        plain = value.item() if isinstance(value, np.generic) else value
+        # Beside texts a number is one.
+        is_missing = isinstance(plain, str) and _number_of(plain) in self._na_numbers
+        if is_missing or self._without_missing(plain) is None:
+            return ""
+        return super().spell(column, value)
 
     def chunks(
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
@@ -140,6 +151,7 @@ class JsonTable(Table):
         # A column that is a feature and is kept is parsed as either.
         apart = not set(columns).isdisjoint(keep)
         beside = {} if apart else kept_types
+        one_value = dict.fromkeys(self._categories.intersection(keep), _require_one_value)
         row = 0
         for lines in self._blocks():
             begins, row = row, row + len(lines)
@@ -151,13 +163,15 @@ class JsonTable(Table):
             batch = _parse_block(given, {**strict, **beside})
             if batch is None:
                 clean = dict.fromkeys(numbers, self._without_missing) if self._na_texts else {}
-                batch = _parse_each(given, types, faults, clean)
+                batch = _parse_each(given, types, faults, clean if apart else clean | one_value)
             points = read_points(batch, widths, pa.float64(), faults)
             if self._na_numbers:
                 points = np.where(np.isin(points, list(self._na_numbers)), np.nan, points)
             kept = batch
             if apart:
-                kept = _parse_block(given, kept_types) or _parse_each(given, kept_types, faults)
+                kept = _parse_block(given, kept_types) or _parse_each(
+                    given, kept_types, faults, one_value
+                )
             yield Chunk(points, keep_columns(kept, kept_types, faults), faults)
 
     def place(self, row: int) -> str:
@@ -266,6 +280,13 @@ def _convert(value: Any, kind: pa.DataType) -> Any:
         holds = "a boolean" if pt.is_boolean(kind) else "a whole number"
         raise _NotSo(f"{_shorten(value)} is not {holds}, as the first values of the column are")
     return value
+
+
+def _require_one_value(value: Any) -> Any:
+    """The value of a category, None where it is missing. Raises _NotSo."""
+    if isinstance(value, list | dict) and value != []:
+        raise _NotSo(f"{_shorten(value)} is no category; write one text, number or boolean")
+    return value if isinstance(value, str) or not _is_missing(value) else None
 
 
 def _to_float(value: Any) -> float | None:

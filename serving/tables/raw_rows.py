@@ -106,8 +106,8 @@ class RawRows:
         require_columns(table, [*self._categories, *keep])
         widths = select_model_columns(table, features) if features else {}
         self._numbers = tuple(widths)
-        self.table = table.with_widths(widths)
-        _require_categories(table, self._categories)
+        self.table = table.with_widths(widths).with_categories(self._categories)
+        _require_categories(self.table, self._categories)
 
     @property
     def used(self) -> tuple[str, ...]:

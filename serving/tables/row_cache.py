@@ -298,9 +298,10 @@ class _Reader:
         self._widths, self._tables = request.lay_out()
         self.features = expand_columns(self._widths)
         self._codes: dict[str, dict[str, int]] = {name: {} for name in request.categories}
-        for table in self._tables if self._codes else ():
+        if self._codes:
+            categories = [CategoryColumn(name, ()) for name in request.categories]
             # It checks that they may be categories.
-            RawRows(table, [CategoryColumn(name, ()) for name in request.categories])
+            self._tables = [RawRows(table, categories).table for table in self._tables]
         self._starts = np.cumsum([0, *self._widths.values()])[:-1]
         self._missing = np.zeros(len(self._widths) + 1, np.int64)
         self._rounding = Float32Rounding(len(self.features))

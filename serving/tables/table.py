@@ -7,7 +7,7 @@ A missing value is NaN in a block; what counts as missing, ``columns`` says. Row
 import copy
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -106,6 +106,9 @@ class Table(ABC):
     #: The widths that ``with_widths`` has set.
     _widths: Mapping[str, int] = MappingProxyType({})
 
+    #: The names that ``with_categories`` has set.
+    _categories: frozenset[str] = frozenset()
+
     @property
     def looks_headerless(self) -> bool:
         """Whether the names look like a row of values, as where a file has no line of names."""
@@ -129,6 +132,15 @@ class Table(ABC):
         """
         table = copy.copy(self)
         table._widths = {**self._widths, **widths}
+        return table
+
+    def with_categories(self, names: Collection[str]) -> Self:
+        """This table, whose columns of these names are categories where they are kept.
+
+        A value that can be none, as a list, is a fault of its row then.
+        """
+        table = copy.copy(self)
+        table._categories = frozenset(names)
         return table
 
     @abstractmethod

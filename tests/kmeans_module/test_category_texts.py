@@ -3,7 +3,9 @@
 import datetime
 import enum
 import re
+import uuid
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -106,6 +108,8 @@ def test_whole_numbers_are_spelled_alike_whatever_type_they_have(values: Any) ->
         (pl.Series([datetime.date(2026, 11, 28)]), ["2026-11-28"]),
         ([TextPlan.FREE], ["free"]),
         ([Plan.FREE], ["Plan.FREE"]),
+        ([uuid.UUID(int=1)], ["00000000-0000-0000-0000-000000000001"]),
+        ([Fraction(1, 3)], ["1/3"]),
         (pa.nulls(2), ["", ""]),
         ([], []),
         (pa.chunked_array([], pa.string()), []),
@@ -119,6 +123,13 @@ def test_other_values_have_one_spelling(values: Any, spelled: list[str]) -> None
     ("values", "message"),
     [
         (["a", ["b"]], "column 'c' holds ['b'], which is no category; give one value a row"),
+        ([("a", "b")], "column 'c' holds ('a', 'b'), which is no category; give one value a row"),
+        ([frozenset("a")], "column 'c' holds frozenset({'a'}), which is no category; give one"),
+        (
+            pd.cut(pd.Series([0.5]), [0, 1]),
+            "column 'c' holds Interval(0, 1, closed='right'), which is no category; give its text",
+        ),
+        ([1j], "column 'c' holds 1j, which is no category; give its text"),
         ([{"a": 1}], "column 'c' holds {'a': 1}, which is no category"),
         ([Decimal("sNaN")], "column 'c' holds Decimal('sNaN'), which is no category"),
         (np.ones((2, 1)), "column 'c' has shape (2, 1); give one value a row"),

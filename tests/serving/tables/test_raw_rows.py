@@ -240,6 +240,36 @@ def test_what_na_values_names_is_missing_in_a_category_too(tmp_path: Path) -> No
     assert found == ["", "", "DE", "2"]
 
 
+def test_lists_and_objects_are_no_categories_in_json_lines_and_are_carried_along_as_text(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    values = ["a", ["a"], {"b": 1}, None, 7, []]
+    path.write_text("\n".join(json.dumps({"region": each, "x": 1}) for each in values))
+    table = open_table(path)
+    chunk = concat_chunks([*RawRows(table, [REGION, NumberColumn("x")]).chunks()])
+    assert {row: (fault.column, fault.reason) for row, fault in chunk.faults.items()} == {
+        1: ("region", '["a"] is no category; write one text, number or boolean'),
+        2: ("region", '{"b": 1} is no category; write one text, number or boolean'),
+    }
+    (carried,) = RawRows(table, [NumberColumn("x")], keep=["region"]).chunks()
+    assert not carried.faults
+    assert carried.kept is not None
+    assert carried.kept.column("region").to_pylist()[:3] == ["a", '["a"]', '{"b": 1}']
+
+
+@pytest.mark.parametrize("start", [[], [1] * 5_000])
+def test_a_text_among_numbers_of_json_lines_is_a_value_though_it_means_missing_elsewhere(
+    tmp_path: Path, start: list[int]
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    values = [*start, 1, "NA", 2.50, float("nan"), True, -9.0, None]
+    filler = " " * 1_000  # the text is behind the first block
+    path.write_text("\n".join(json.dumps({"region": each, "fill": filler}) for each in values))
+    (found,) = read_arrays(open_table(path, ReadingOptions(na_values=("-9",))), [REGION])
+    assert found[len(start) :] == ["1", "NA", "2.5", "", "true", "", ""]
+
+
 def test_a_table_without_names_goes_by_place_and_has_no_categories(tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", np.array([[1, 2, 3], [4, 5, 6]]))
     table = open_table(tmp_path / "rows.npy")
