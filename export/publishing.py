@@ -19,6 +19,7 @@ from kmeans_module.errors import InvalidColumns, NoArray
 
 from . import file_hashes, golden_requests
 from .addresses import model_name
+from .category_changes import describe_category_changes
 from .column_rows import ColumnRows
 from .comparison import Comparison, NotCompared, Thresholds
 from .durable_files import copy_tree
@@ -50,8 +51,9 @@ class PublishOptions(TypedDict, total=False):
       served_as: the name that the model is served under, in that entry; by default the folder's.
       on_comparison: is told the figures, before they are held against the thresholds.
       tell: is told that somebody else is being waited for, what could not be compared because no
-        rows travel with the versions, and what is published and cannot be read by a server that
-        runs as another user.
+        rows travel with the versions, which values of categories the new version does not know any
+        more and which only it knows, and what is published and cannot be read by a server that runs
+        as another user.
     """
 
     timeout: float
@@ -358,33 +360,41 @@ def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOpti
     card = ModelCard.read(version)
     asked = golden_requests.read(version)
     refuse_for(golden_requests.find_missing(asked, card.n_clusters, card.column_signatures), name)
-    if comparison is None:
+    if comparison is None or live is None:
         return []
+    tell: Callable[[str], None] = options.get("tell", lambda _said: None)
     if isinstance(comparison, NotCompared):
-        if tell := options.get("tell"):
-            tell(comparison.reason)
-        return []
-    if isinstance(comparison, str):
+        found = []
+        tell(comparison.reason)
+    elif isinstance(comparison, str):
         found = [f"cannot be compared with the live version: {comparison}"]
     else:
         if on_comparison := options.get("on_comparison"):
             on_comparison(comparison)
         found = comparison.beyond(options.get("thresholds", Thresholds()))
+    before = _read_live(live)
     if not options.get("force", False):
-        changes = "" if live is None else _describe_changes(card, live)
-        mend = f"{changes}; --force publishes it all the same"
+        mend = f"{_describe_changes(before, card, live)}; --force publishes it all the same"
         refuse_for(found, name, mend=mend)
+    if before is not None and (values := describe_category_changes(before, card)):
+        tell(f"values of categories, against version {int(live.name)}: {values}")
     return found
 
 
-def _describe_changes(card: ModelCard, live: Path) -> str:
-    """The parameters that differ from the live version's, which may be why it is so far from it.
+def _read_live(live: Path) -> ModelCard | None:
+    """The card of the live version; None where it cannot be read, which the comparison has said."""
+    try:
+        return ModelCard.read(live)
+    except InvalidCandidate:
+        return None
+
+
+def _describe_changes(before: ModelCard | None, card: ModelCard, live: Path) -> str:
+    """What differs from the live version, which may be why a version is so far from it.
 
     Of the columns the comparison has said it already.
     """
-    try:
-        before = ModelCard.read(live)
-    except InvalidCandidate:  # the comparison has said that too
+    if before is None:
         return ""
     scaling = {True: "standardized", False: "not standardized"}
     pairs = [
@@ -394,7 +404,9 @@ def _describe_changes(card: ModelCard, live: Path) -> str:
         (_describe_weights(card), _describe_weights(before)),
     ]
     changes = [f"{mine} (version {int(live.name)}: {its})" for mine, its in pairs if mine != its]
-    return f"; other parameters: {', '.join(changes)}" if changes else ""
+    parameters = f"; other parameters: {', '.join(changes)}" if changes else ""
+    values = describe_category_changes(before, card)
+    return parameters + (f"; other values of categories: {values}" if values else "")
 
 
 def _describe_weights(card: ModelCard) -> str:

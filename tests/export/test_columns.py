@@ -1,6 +1,7 @@
 """A fit of columns becomes a version that takes its columns by their own names."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import pytest
 import tensorflow as tf
 
 from export import golden_requests, load, publish_fit
+from export.category_changes import describe_category_changes
 from export.column_rows import ColumnRows
+from export.comparison import Thresholds
 from export.errors import InvalidCandidate, PublishRefused
-from export.model_card import ModelCard
+from export.model_card import CardColumn, CardEncoder, ModelCard
 from export.published_version import PublishedVersion
 from export.replay import measure
 from kmeans_module import FitResult, fit_columns
+from kmeans_module.columns import CategoryColumn
 from kmeans_module.contract import COLUMN_SIGNATURES
 from kmeans_module.errors import InvalidColumns
 
@@ -150,6 +154,52 @@ def test_a_new_value_of_a_category_does_not_block_a_retrain(
     assert "class=new" in later.card.feature_names
     found = measure(Path(later.directory), Path(version.directory))
     assert found["comparison"]["rows_kept"] > 0.95
+
+
+def test_lost_and_new_values_of_a_category_are_told_where_the_gate_lets_them_through(
+    base: Path, version: PublishedVersion
+) -> None:
+    table = customers(0, ("basic", "paid", "größer"))
+    told: list[str] = []
+    later = publish_fit(fit_customers(table), table, base, tell=told.append)
+    assert later.card.forced == ()
+    assert told == [
+        "values of categories, against version 1: class lost 'free' and has the new 'basic'"
+    ]
+    assert describe_category_changes(later.card, later.card) == ""
+
+
+def test_a_refusal_names_the_lost_and_the_new_values_and_force_tells_them(
+    base: Path, version: PublishedVersion
+) -> None:
+    table = customers(0, ("0", "1", "2"))
+    fitted = fit_customers(table)
+    never = Thresholds(max_inertia_rise=-2.0)
+    changes = (
+        "class lost 'free', 'größer', 'paid' and has the new '0', '1', '2' (no value is in both)"
+    )
+    with pytest.raises(PublishRefused) as refusal:
+        publish_fit(fitted, table, base, thresholds=never)
+    assert f"; other values of categories: {changes}; --force" in str(refusal.value)
+    told: list[str] = []
+    publish_fit(fitted, table, base, thresholds=never, force=True, tell=told.append)
+    assert told == [f"values of categories, against version 1: {changes}"]
+
+
+def test_of_many_lost_values_the_first_are_named_and_long_ones_cut(
+    version: PublishedVersion,
+) -> None:
+    before, after = (
+        replace(
+            version.card,
+            encoder=CardEncoder((CardColumn.of(CategoryColumn("postcode", values)),)),
+        )
+        for values in ((*(f"{i}" for i in range(9)), "x" * 99), ("8", "\x1b[1m" + "y" * 99))
+    )
+    said = describe_category_changes(before, after)
+    assert said.startswith("postcode lost '0', '1', '2', '3', '4' and 4 more and has the new '")
+    assert said.isprintable()
+    assert len(said) < 130
 
 
 def test_a_version_of_other_columns_is_refused(base: Path, version: PublishedVersion) -> None:
