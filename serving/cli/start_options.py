@@ -143,12 +143,18 @@ class StartOptions:
                     "it out" + ("; --max-iter ends it earlier" if flag == "--approximate" else "")
                 )
 
-    def announce_stream(self, reason: str) -> None:
-        """Say that the rows are streamed, and what that means. Raises UserMistake."""
+    def announce_stream(self, reason: str, *, is_asked: bool) -> None:
+        """Say that the rows are streamed, and what that means. Raises UserMistake.
+
+        Args:
+            reason: why.
+            is_asked: whether the user asked for it, and memory may hold the rows.
+        """
         if self.seeding is SeedingName.ALL:
+            mend = "leave out --out-of-core" if is_asked else "give more memory by --memory"
             raise UserMistake(
                 f"--seeding all: {reason}, so that the rows are read anew for each centroid that "
-                "is drawn; give --seeding sample, or more memory by --memory"
+                f"is drawn; give --seeding sample, or {mend}"
             )
         begin = "" if self._is_version else ", and the clusters of a sample are where it begins"
         note(f"{reason}: each iteration reads the rows from a cache{begin}")

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 #: For the help of the options that are about more rows than memory.
 STREAM_PANEL: Final = "More rows than memory"
 
-#: The features of a category, for an estimate.
-_FEATURES_OF_CATEGORY: Final = 10
+#: The features that a category has at least, for an estimate: the first rows may be few.
+_LEAST_FEATURES: Final = 10
 
 #: For an estimate of a file whose rows nothing counts: how many times as long as its gzip it is,
 #: and the bytes of a number.
@@ -92,8 +92,7 @@ class StreamingOptions:
         first = next(given.tables[0].with_widths(widths).blocks(numbers), None) if numbers else None
         needed = rows_in_memory(
             count,
-            # How many values a category has, only all of its rows say.
-            sum(widths.values()) + _FEATURES_OF_CATEGORY * len(categories),
+            sum(widths.values()) + _estimate_features(given.tables[0], categories),
             is_wide=first is not None and first.dtype.itemsize > 4,
             is_cosine=is_cosine,
         )
@@ -141,6 +140,22 @@ class StreamingOptions:
             cache = open_cache(request, folder, is_kept=is_kept, tell=note, on_rows=on_rows)
             tell("which rows are complete")
             return stream_rows(cache, columns, encoding, skip_zero_rows=skip_zero_rows)
+
+
+def _estimate_features(table: "Table", categories: Sequence[str]) -> int:
+    """The features of these categories, by their values in the first rows.
+
+    How many there are, only all rows say. Raises ColumnMismatch.
+    """
+    if not categories:
+        return 0
+    from kmeans_module.columns import CategoryColumn
+    from serving.tables.raw_rows import CategoryCells, RawRows
+
+    rows = RawRows(table, [CategoryColumn(name, ()) for name in categories])
+    first = next(rows.chunks(), rows.no_rows())
+    cells = [each for each in rows.values(first) if isinstance(each, CategoryCells)]
+    return sum(max(_LEAST_FEATURES, len(each.values)) for each in cells)
 
 
 def _estimate_rows(given: InputTables, table: "Table") -> int:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -173,7 +174,7 @@ def train(
         files,
         notes,
         streaming,
-        start.announce_stream,
+        partial(start.announce_stream, is_asked=streaming.out_of_core),
         reading,
         weight_column=weight_column,
         column_options=column_options,

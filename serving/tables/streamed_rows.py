@@ -1,5 +1,6 @@
 """The rows that a model is fitted to, where they are read from a cache again and again."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -20,6 +21,9 @@ from .kept_rows import KeptRows
 from .raw_rows import CategoryCells, encode_values
 from .row_cache import CacheHeader, RowCache
 from .training_rows import ONLY_ZEROS, ClusteredRows
+
+#: The numbers that the sample may be once it is encoded: 64 MiB.
+_MOST_OF_SAMPLE = 2**24
 
 #: Weights that are looked at at a time.
 _WEIGHTS = 2**20
@@ -118,9 +122,12 @@ def stream_rows(
     """
     header = cache.header
     takes = () if encoding is None else _fit_columns(cache, columns, encoding)
-    source, sample = cache.source, cache.sample
+    source, sample, sample_weights = cache.source, cache.sample, cache.sample_weights
     if takes:
         source = _EncodedRows(source, header, takes)
+        # Of categories of many values, fewer rows of it: one in so many.
+        step = math.ceil(len(sample) * source.shape[1] / _MOST_OF_SAMPLE)
+        sample, sample_weights = sample[:: max(1, step)], sample_weights[:: max(1, step)]
         sample = encode_values(takes, _values(header, takes, sample))
     filled = {
         each.name for each in takes if isinstance(each, NumberColumn) and each.fill is not None
@@ -140,7 +147,7 @@ def stream_rows(
         columns=tuple(features) or expand_columns(header.widths),
         source=source,
         sample=sample[is_used],
-        sample_weights=cache.sample_weights[is_used],
+        sample_weights=sample_weights[is_used],
         rows_read=header.rows,
         missing=missing,
         zero_rows=zero_rows,

@@ -167,6 +167,21 @@ def test_rows_that_do_not_fit_are_streamed_and_it_is_said_before_they_are_read(
     assert not (tmp_path / "c").exists()
 
 
+def test_the_values_of_categories_count_as_the_features_that_they_become(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"c{place}" for place in range(12)]
+    rows = [[f"v{value}" for value in rng.integers(900, size=12)] for _ in range(1000)]
+    path = write_csv(tmp_path / "rows.csv", names, rows)
+    with open_tables([path], "train") as given:
+        reason = StreamingOptions(memory=30_000_000).find_reason(
+            given, names, names, is_cosine=False
+        )
+        assert reason is not None
+        assert re.match(r"1,000 rows take about 7[67]\d MB of memory, and 30 MB may be", reason)
+        enough = StreamingOptions(memory=2 * 10**9)
+        assert enough.find_reason(given, names, names, is_cosine=False) is None
+
+
 def test_rows_that_nothing_counts_are_estimated_by_the_length_of_their_file(
     tmp_path: Path,
 ) -> None:
@@ -196,7 +211,14 @@ def test_a_kept_cache_is_used_by_the_next_command(
 VARIABLES: Final = Path("variables", "variables.data-00000-of-00001")
 
 MISTAKES: Final[dict[str, list[str]]] = {
-    "--seeding all: --out-of-core is given": ["--seeding", "all", "--out-of-core"],
+    "--seeding all: --out-of-core is .* sample, or leave out --out-of-core": [
+        "--seeding",
+        "all",
+        "--out-of-core",
+    ],
+    "--seeding all: [0-9,]+ rows .* sample, or give more memory by --memory": [
+        *("--seeding", "all", "--memory", "1kB"),
+    ],
     "--passes 2: is for --approximate": ["--passes", "2"],
     "--seeding all: --approximate begins": ["--approximate", "--seeding", "all"],
     "--version 1: is for --init BASE": ["--version", "1"],

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from serving.tables.encoded_rows import Encoding
 from serving.tables.errors import BadCell, ChangedInput, NoRows, UnusableCache
 from serving.tables.input_files import open_table
 from serving.tables.row_cache import CacheRequest, RowCache, open_cache
@@ -139,6 +140,22 @@ def test_digits_that_float32_lacks_are_warned_of_as_in_memory(tmp_path: Path) ->
     rows = stream_rows(opened(request(path, columns=columns), tmp_path / "cache").cache, columns)
     assert rows.notes() == read_training_rows([open_table(path)], columns).notes()
     assert "loses digits" in rows.notes()[1]
+
+
+def test_the_sample_stays_small_where_categories_have_many_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_csv(tmp_path / "rows.csv", ["a", "c"], [[n, f"v{n % 300}"] for n in range(900)])
+    asked = CacheRequest([open_table(path)], [path], ["a", "c"], None, categories=("c",))
+    cache = opened(asked, tmp_path / "cache").cache
+    encoding = Encoding(categories=("c",))
+    assert stream_rows(cache, ["a", "c"], encoding).sample.shape == (900, 301)
+    monkeypatch.setattr("serving.tables.streamed_rows._MOST_OF_SAMPLE", 301 * 100)
+    rows = stream_rows(cache, ["a", "c"], encoding)
+    assert rows.sample.shape == (100, 301)
+    assert rows.sample_weights.shape == (100,)
+    assert rows.n_rows == 900
+    np.testing.assert_array_equal(rows.sample.sum(axis=1), cache.sample[::9, 0] + 1)
 
 
 def test_the_sample_does_not_depend_on_the_blocks_in_which_rows_are_read(tmp_path: Path) -> None:
