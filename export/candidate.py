@@ -13,7 +13,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmeans_module import FitResult, RowSource
-from kmeans_module.contract import signatures_left_out
 
 from . import batching, file_hashes, golden_requests, warmup
 from .column_inputs import name_columns
@@ -98,7 +97,7 @@ def _check_card(card: ModelCard, module: "KMeansModule", result: FitResult | Non
         "distance": module.distance,
         "distance_space": distance_space(module.distance),
         "columns": () if module.encoder is None else module.encoder.columns,
-        "signatures_left_out": signatures_left_out(module.n_columns),
+        "signatures_left_out": module.signatures_left_out,
     }
     if module.parameters is not None:
         facts |= asdict(module.parameters)
@@ -173,7 +172,7 @@ def write_saved_model(
     Raises OSError or tf.errors.OpError when the disk does not take it.
     """
     signatures = module.signatures | module.column_signatures()
-    if feature_names is not None and not signatures_left_out(module.n_columns):
+    if feature_names is not None and not module.signatures_left_out:
         signatures |= module.example_signatures(feature_names)
     tf.saved_model.save(module, str(version_directory), signatures=signatures)
     if module.encoder is not None:

@@ -16,7 +16,6 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from kmeans_module import FitResult, InvalidPoints, KMeansModule, RowSource
-from kmeans_module.contract import signatures_left_out
 from kmeans_module.encoder import UnitRows
 from kmeans_module.validation import check_finite, check_points
 
@@ -119,7 +118,7 @@ def make_card(
         clusters=_profiles(measures),
         distance=module.distance,
         distance_space=distance_space(module.distance),
-        signatures_left_out=signatures_left_out(module.n_columns),
+        signatures_left_out=module.signatures_left_out,
         history=tuple(
             CardIteration(float(step.inertia), float(step.shift)) for step in result.history
         ),

@@ -52,3 +52,9 @@ def shorten_names(names: Sequence[str]) -> str:
     if len(shown) <= _SHOWN:
         return ", ".join(shown)
     return f"{', '.join(shown[:_SHOWN_OF_MORE])} and {len(shown) - _SHOWN_OF_MORE:,} more"
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Names in a sentence: "a", "a and b", "a, b and c"."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

@@ -12,7 +12,7 @@ from kmeans_module.array_input import read_features
 from kmeans_module.contract import SIGNATURES, column_input
 from kmeans_module.errors import InvalidPoints, NoArray
 from kmeans_module.quiet_import import import_tensorflow
-from kmeans_module.raw_columns import is_table, read_columns
+from kmeans_module.raw_columns import UnusedColumns, is_table, read_columns
 
 from .errors import InvalidCandidate, VersionNotFound
 from .model_card import ModelCard
@@ -41,6 +41,7 @@ class PublishedVersion:
     def __init__(self, directory: str | Path) -> None:
         self.directory = directory
         self.version = int(Path(directory).name)
+        self._unused = UnusedColumns()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.directory)!r})"
@@ -98,6 +99,8 @@ class PublishedVersion:
             return self._answer(result, result.signature, points=self._rows(points))
         columns = self.card.columns
         arrays = read_columns(columns, points)
+        names = [column.name for column in columns]
+        self._unused.warn(str(self.directory), names, points, stacklevel=3)
         if self.card.column_signatures:
             inputs = {column_input(place): array for place, array in enumerate(arrays)}
             return self._answer(result, f"{result.signature}_columns", **inputs)

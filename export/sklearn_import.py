@@ -15,7 +15,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmeans_module import Encoder, KMeansModule
-from kmeans_module.contract import MOST_COLUMNS, signatures_left_out
+from kmeans_module.contract import MOST_COLUMNS
 from kmeans_module.errors import InvalidColumns
 
 from .card_from_fit import describe_encoder
@@ -212,5 +212,5 @@ def _card(
         ),
         history=(),
         **describe_encoder(module),
-        signatures_left_out=signatures_left_out(module.n_columns),
+        signatures_left_out=module.signatures_left_out,
     )

@@ -19,11 +19,11 @@ from .column_fitting import (
 )
 from .columns import Column, NumberColumn, VectorColumn
 from .encoder import Encoder, tensor_spec
-from .errors import InvalidColumns, InvalidParameter
+from .errors import InvalidColumns, InvalidParameter, NonFinitePoint
 from .graphs import trace
 from .raw_columns import check_lengths, named_columns, read_numbers
 from .training import FitResult, fit
-from .validation import check_choice
+from .validation import check_choice, check_finite
 
 
 def fit_columns(
@@ -64,6 +64,10 @@ def fit_columns(
     encoder, arrays = fit_encoder(table, categories=categories, impute=impute, unknown=unknown)
     weights = weigh_features(encoder.columns, feature_weight)
     points = encode_arrays(encoder, arrays)
+    try:
+        check_finite(points, features=encoder.feature_names)
+    except NonFinitePoint as error:
+        raise NonFinitePoint(f"{error}; impute='mean' fills in missing numbers") from None
     result = fit(points, n_clusters, feature_weight=weights, **options)
     result.module.take_columns(encoder)
     return result

@@ -131,6 +131,11 @@ def column_input(place: int) -> str:
     return f"column_{place}"
 
 
-def signatures_left_out(n_columns: int) -> tuple[str, ...]:
-    """The names of the signatures that a model of so many columns does not have."""
-    return tuple(EXAMPLE_SIGNATURES) if n_columns > MOST_COLUMNS else ()
+def signatures_left_out(n_columns: int, *, by_name: bool) -> tuple[str, ...]:
+    """The names of the signatures that a model of so many columns does not have.
+
+    ``by_name`` says whether it takes columns by their names.
+    """
+    if n_columns <= MOST_COLUMNS:
+        return ()
+    return (*EXAMPLE_SIGNATURES, *(COLUMN_SIGNATURES if by_name else ()))

@@ -70,7 +70,8 @@ class Encoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         for what, names in (("columns", [each.name for each in columns]), ("features", features)):
             (name, count), *_ = Counter(names).most_common(1)
             if count > 1:
-                raise InvalidColumns(f"two {what} are named {name!r}; rename a column")
+                mend = "" if what == "columns" else ", or write its value in another way"
+                raise InvalidColumns(f"two {what} are named {name!r}; rename a column{mend}")
         self.columns: tuple[Column, ...] = tuple(columns)
         self.maps = tuple(maps)
         self._tables = [

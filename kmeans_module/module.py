@@ -24,6 +24,7 @@ from .contract import (
     SIGNATURES,
     TRANSFORM,
     column_input,
+    signatures_left_out,
 )
 from .encoder import Encoder, tensor_spec
 from .errors import InvalidParameter
@@ -101,6 +102,11 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     def n_columns(self) -> int:
         """How many columns a tf.Example has: the encoder's, or one a feature."""
         return self.n_features if self.encoder is None else len(self.encoder.columns)
+
+    @property
+    def signatures_left_out(self) -> tuple[str, ...]:
+        """The names of the signatures that a model of so many columns does not have."""
+        return signatures_left_out(self.n_columns, by_name=self.encoder is not None)
 
     def take_columns(self, encoder: Encoder) -> None:
         """Take the columns of this encoder, whose points are the points of the model.

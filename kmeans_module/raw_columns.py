@@ -1,6 +1,7 @@
 """The columns of a data frame, an Arrow table or a mapping as arrays that an encoder takes."""
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -47,6 +48,22 @@ def named_columns(table: Any) -> dict[str, Any]:
     if repeated is not None:
         raise InvalidColumns(f"two columns are named {repeated!r}; rename one")
     return {name: read(label) for name, label in zip(names, labels, strict=True)}
+
+
+class UnusedColumns:
+    """Warns of the columns of tables that a model does not take, of each once."""
+
+    def __init__(self) -> None:
+        self._named: set[str] = set()
+
+    def warn(self, model: str, taken: Iterable[str], table: Any, *, stacklevel: int) -> None:
+        """Name those of this table that were not named before, in one warning."""
+        known = {*taken, *self._named}
+        unused = [str(name) for name in named_columns(table) if name not in known]
+        if unused:
+            self._named.update(unused)
+            shown = ", ".join(unused[:10]) + (", ..." if len(unused) > 10 else "")
+            warnings.warn(f"{model} ignores the columns {shown}", stacklevel=stacklevel + 1)
 
 
 def read_columns(columns: Sequence[Column], table: Any) -> list[Array]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from export import golden_requests
 from export.errors import InvalidCandidate
+from export.feature_names import join_names
 from export.golden_requests import GoldenRequest
 from export.model_card import ModelCard
 from export.repository import existing_versions, version_directory
@@ -235,7 +236,7 @@ def _check_metadata(client: Client, version: int, card: ModelCard) -> str:
                     f"{name} to have {wanted.name} {expected}",
                     "none of that name" if found is None else str(found),
                 )
-    but = f" but {' and '.join(card.signatures_left_out)}" if card.signatures_left_out else ""
+    but = f" but {join_names(card.signatures_left_out)}" if card.signatures_left_out else ""
     return (
         f"version {version} has the contract's signatures{but}, "
         f"for {card.n_features} features and {card.n_clusters} clusters"

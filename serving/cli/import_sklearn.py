@@ -53,7 +53,7 @@ def import_sklearn(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Publish a fitted KMeans or MiniBatchKMeans, alone or in a Pipeline after a StandardScaler.
+    """Publish a fitted KMeans or MiniBatchKMeans, alone or last in a Pipeline.
 
     Loading a joblib file runs what is in it: never load one that you do not trust.
     """

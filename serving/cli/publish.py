@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from export.addresses import is_address
+from export.feature_names import join_names
 from export.model_card import ModelCard
 from export.models_config import path_of
 from export.published_version import load
@@ -101,7 +102,7 @@ def describe_left_out(card: ModelCard) -> list[tuple[str, str]]:
     """A field that names the signatures which the model has not; none where it has all."""
     if not card.signatures_left_out:
         return []
-    names = " and ".join(card.signatures_left_out)
+    names = join_names(card.signatures_left_out)
     return [("left out", f"{names}, for more than {MOST_COLUMNS} columns")]
 
 

@@ -2,7 +2,6 @@
 """The methods of a client that waits for its answers, whatever carries them."""
 
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
@@ -11,9 +10,8 @@ from typing import Any, Final, Protocol, Self, TypeVar, Unpack, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kmeans_module.columns import Column
 from kmeans_module.contract import COLUMN_SIGNATURES, SIGNATURES, SignatureContract
-from kmeans_module.raw_columns import is_table
+from kmeans_module.raw_columns import UnusedColumns, is_table
 
 from ..errors import (
     AccessDenied,
@@ -30,7 +28,6 @@ from .columns import (
     declared_columns,
     read_table,
     refuse_bad_answers,
-    unused_columns,
 )
 from .no_rows import cut_padding, empty_outputs, pad_rows
 from .operations import Deadline, GetMetadata, GetStatus, Operation, Predict
@@ -125,8 +122,7 @@ class Client:
         self._known: dict[Target, ModelMetadata | None] = {}
         # How many rows go in one request, of inputs of a shape that was checked against it.
         self._checked: dict[tuple[object, ...], int] = {}
-        # Columns of tables that a warning has named.
-        self._unused: set[str] = set()
+        self._unused = UnusedColumns()
 
     def assign(self, points: Points, **call: Unpack[CallOptions]) -> Assignment:
         """The nearest cluster of each row, and the distance to it; ``points`` are [n, d]."""
@@ -322,18 +318,11 @@ class Client:
     ) -> Prediction:
         signature, columns = declared_columns(name, metadata, target)
         arrays = read_table(columns, table, target)
-        self._warn_of_unused(columns, table)
+        names = [column.name for column in columns]
+        self._unused.warn(self._target.model, names, table, stacklevel=5)
         if not len(next(iter(arrays.values()))):
             return self._predict_no_rows(target, signature, arrays, deadline)
         return self._predict_rows(target, signature, arrays, deadline)
-
-    def _warn_of_unused(self, columns: list[Column], table: Any) -> None:
-        """Name the columns of a table that the model does not take, each once."""
-        unused = [each for each in unused_columns(columns, table) if each not in self._unused]
-        if unused:
-            self._unused.update(unused)
-            shown = ", ".join(unused[:10]) + (", ..." if len(unused) > 10 else "")
-            warnings.warn(f"{self._target.model} ignores the columns {shown}", stacklevel=6)
 
     def _predict_rows(
         self, target: Target, signature: SignatureContract, inputs: Arrays, deadline: Deadline

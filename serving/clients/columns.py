@@ -13,9 +13,9 @@ from kmeans_module.columns import (
     VectorColumn,
     column_signature,
 )
-from kmeans_module.contract import BAD_ROW, SignatureContract
+from kmeans_module.contract import BAD_ROW, MOST_COLUMNS, SignatureContract
 from kmeans_module.errors import InvalidColumns
-from kmeans_module.raw_columns import named_columns, read_columns
+from kmeans_module.raw_columns import read_columns
 
 from ..errors import InvalidInput
 from .results import ModelMetadata, Prediction, Tensor
@@ -39,7 +39,8 @@ def declared_columns(
         raise target.error(
             InvalidInput,
             f"version {metadata.version} knows no columns by name; give its features in their "
-            "order, as points.to_numpy()",
+            "order, as points.to_numpy(); one that encodes more than "
+            f"{MOST_COLUMNS} columns takes a table only where export.load has loaded it",
         )
     columns = [_column(name, tensor) for name, tensor in declared.inputs.items()]
     return column_signature(signature, columns), columns
@@ -64,12 +65,6 @@ def read_table(columns: list[Column], table: Any, target: Target) -> Arrays:
     except InvalidColumns as error:
         raise target.error(InvalidInput, str(error)) from None
     return {column.name: array for column, array in zip(columns, arrays, strict=True)}
-
-
-def unused_columns(columns: list[Column], table: Any) -> list[str]:
-    """The names of the table's columns that the model does not take."""
-    taken = {column.name for column in columns}
-    return [str(name) for name in named_columns(table) if name not in taken]
 
 
 def refuse_bad_answers(prediction: Prediction, target: Target) -> None:

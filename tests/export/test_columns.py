@@ -60,12 +60,23 @@ def test_a_version_answers_a_table_by_its_columns_whatever_their_order(
 ) -> None:
     table = customers(0)
     expected = fit_customers(table).assignments
-    shuffled = {name: table[name] for name in reversed(table)} | {"id": np.arange(400)}
+    shuffled = {name: table[name] for name in reversed(table)}
     answer = version.assign(shuffled)
     np.testing.assert_array_equal(answer.cluster_index, expected)
     scored = version.score(shuffled)
     np.testing.assert_allclose(scored.squared_distance, np.square(answer.distance), rtol=1e-5)
     assert version.transform(shuffled).all_distances.shape == (400, 3)
+
+
+def test_columns_that_the_version_does_not_take_are_named_once(
+    base: Path, version: PublishedVersion
+) -> None:
+    again = load(base, version.version)
+    table = customers(0) | {"zz": np.zeros(400)}
+    with pytest.warns(UserWarning, match="ignores the columns zz") as caught:
+        again.assign(table)
+    assert [each.filename for each in caught] == [__file__]
+    again.score(table)
 
 
 def test_a_table_that_lacks_a_column_is_refused_with_the_near_miss(

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from export import ModelCard, golden_requests, make_card, write_candidate
 from export.replay import collect_findings
-from kmeans_module import fit
-from kmeans_module.contract import MOST_COLUMNS, SIGNATURES
+from kmeans_module import Encoder, NumberColumn, fit
+from kmeans_module.contract import COLUMN_SIGNATURES, MOST_COLUMNS, SIGNATURES
 
 EXAMPLES = {"classify", "regress"}
 
@@ -51,6 +51,14 @@ def test_up_to_256_features_there_are_example_signatures_and_above_the_card_says
     assert signatures(wider) == set(SIGNATURES)
     assert ModelCard.read(wider).signatures_left_out == ("classify", "regress")
     assert collect_findings(widest) == collect_findings(wider) == []
+
+
+def test_a_model_of_many_columns_says_that_none_is_taken_by_its_name() -> None:
+    encoder = Encoder([NumberColumn(f"n{place}") for place in range(257)])
+    module = fit(np.eye(300, 257, dtype=np.float32), 2).module
+    assert module.signatures_left_out == ("classify", "regress")
+    module.take_columns(encoder)
+    assert module.signatures_left_out == ("classify", "regress", *COLUMN_SIGNATURES)
 
 
 def test_a_card_that_leaves_out_what_the_model_has_is_found(widest: Path) -> None:

@@ -211,3 +211,9 @@ def test_a_category_that_is_no_column_is_refused() -> None:
 def test_a_name_that_no_file_can_hold_is_refused(name: str) -> None:
     with pytest.raises(InvalidColumns, match="give a name of 1 to 1,000 bytes in UTF-8"):
         Encoder([NumberColumn(name)])
+
+
+def test_a_missing_number_that_nothing_fills_is_named_by_its_column() -> None:
+    table = {"age": [1.0, np.nan, 3.0, 4.0], "income": [1.0, 2.0, 3.0, 5.0]}
+    with pytest.raises(NonFinitePoint, match=r"row 1, column 0 \('age'\); .*impute='mean' fills"):
+        fit_columns(table, 2)
