@@ -18,6 +18,7 @@ from kmeans_module.contract import BAD_ROW, SIGNATURES
 from ..tables.model_rows import ModelRows
 from ..tables.table import Chunk, Table, concat_chunks
 from .assignments import batch_rows
+from .column_gaps import Gaps, count_gaps
 from .errors import BadRow
 from .job import Job, OnBadRow, PartRange, part_name
 from .output_folder import OutputFolder, PartRecord
@@ -41,6 +42,7 @@ class _Batch:
         chunk: the rows.
         is_last: whether the file has no rows after them.
         answers: what the model says of the rows, by name; empty until it was asked.
+        gaps: the values of scored rows that the model has no value for, by column; likewise.
     """
 
     part: int
@@ -48,6 +50,7 @@ class _Batch:
     chunk: Chunk
     is_last: bool
     answers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    gaps: Gaps = field(default_factory=dict)
 
     def is_scored(self) -> NDArray[np.bool_]:
         """For each row, whether the model gave it a cluster and nothing is wrong with it."""
@@ -91,7 +94,9 @@ def score_parts(
             for answer in [getattr(scorer, name)(inputs)]
             for tensor in SIGNATURES[name].outputs
         }
-        return replace(batch, answers=answers)
+        answered = replace(batch, answers=answers)
+        gaps = count_gaps(given.columns, inputs, answered.is_scored())
+        return replace(answered, gaps=gaps)
 
     source = job.inputs[parts.input_number].name
     began = time.monotonic()
@@ -183,7 +188,10 @@ def _write_part(
                     reject = rejecting.enter_context(rejected)
                 reject(_reject_rows(job, given, source, batch, np.flatnonzero(~is_scored)))
             write(output_batch(schema, given.kept(batch.chunk), batch.answers, is_scored))
-            tally.count(batch.answers["cluster_index"], batch.answers["distance"], is_scored)
+            cluster_index, distance = (
+                batch.answers[name] for name in ("cluster_index", "distance")
+            )
+            tally.count(cluster_index, distance, is_scored, batch.gaps)
             is_last = batch.is_last
             if on_rows is not None:
                 on_rows(len(is_scored))

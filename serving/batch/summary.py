@@ -34,6 +34,8 @@ def summarize(job: Job, folder: OutputFolder, parts: int, seconds: float) -> dic
         "rejected": total.rejected,
         "cluster_counts": total.cluster_counts.tolist(),
         "distance_quantiles": total.quantiles(),
+        # Of a model that takes columns by name.
+        **({"columns": total.gaps} if total.gaps else {}),
         "began": folder.began,
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(seconds, 3),

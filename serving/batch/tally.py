@@ -4,12 +4,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.model_card import QUANTILES
+
+from .column_gaps import Gaps, add_gaps
 
 #: Bits of a float32 below those that tell a bin: sign, exponent and 8 bits of the mantissa remain,
 #: so that a bin is at most 1/256 of its distances wide.
@@ -29,6 +32,7 @@ class Tally:
         cluster_counts: int64 [k].
         bins: the number of distances in each bin, by the bin.
         least, most: the extreme distances; those of infinity when no row was scored.
+        gaps: the values of scored rows that the model has no value for, by column.
     """
 
     cluster_counts: NDArray[np.int64]
@@ -37,6 +41,7 @@ class Tally:
     bins: Counter[int] = field(default_factory=Counter)
     least: float = math.inf
     most: float = -math.inf
+    gaps: Gaps = field(default_factory=dict)
 
     @classmethod
     def empty(cls, n_clusters: int) -> Self:
@@ -47,8 +52,10 @@ class Tally:
         cluster_index: NDArray[np.int32],
         distance: NDArray[np.float32],
         is_scored: NDArray[np.bool_],
+        gaps: Gaps = MappingProxyType({}),
     ) -> None:
-        """Add rows; those that were not scored are rejected."""
+        """Add rows, with what ``count_gaps`` found; those that were not scored are rejected."""
+        self.gaps = add_gaps(self.gaps, gaps)
         cluster_index, distance = cluster_index[is_scored], distance[is_scored]
         self.rows += len(is_scored)
         self.rejected += len(is_scored) - len(distance)
@@ -68,6 +75,7 @@ class Tally:
         self.bins.update(other.bins)
         self.least = min(self.least, other.least)
         self.most = max(self.most, other.most)
+        self.gaps = add_gaps(self.gaps, other.gaps)
 
     def quantiles(self) -> dict[str, float]:
         """The quantiles of the distances that a model card has too; empty when there is no row."""
@@ -90,14 +98,18 @@ class Tally:
             "bins": {str(each): self.bins[each] for each in sorted(self.bins)},
             "least": self.least if self.bins else None,
             "most": self.most if self.bins else None,
+            "gaps": self.gaps,
         }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
+        least, most = (value["least"], value["most"]) if value["bins"] else (math.inf, -math.inf)
         return cls(
             np.array(value["cluster_counts"], np.int64),
             value["rows"],
             value["rejected"],
             Counter({int(each): count for each, count in value["bins"].items()}),
-            *((value["least"], value["most"]) if value["bins"] else ()),
+            least,
+            most,
+            value.get("gaps", {}),  # 0.1 had none
         )

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from export.model_card import ModelCard
     from serving.batch.assignments import Assign
+    from serving.batch.column_gaps import Gaps
     from serving.clients.results import Assignment
     from serving.tables.model_rows import Inputs, ModelColumns, ModelRows
 
@@ -97,14 +98,43 @@ def assign(
             client = stack.enter_context(connection.client(server, name, timeout))
             # The columns are those of this version's card, so no other version may answer.
             assign_points = partial(client.assign, version=number)
+        count = _CountedAssign(assign_points, card)
         if files:
             from serving.batch.assignments import assign_rows
 
-            answers: Iterable[Assignment] = assign_rows(tables, assign_points)
+            answers: Iterable[Assignment] = assign_rows(tables, count)
         else:
             assert given is not None
-            answers = [assign_points(given)]
+            answers = [count(given)]
         _print(answers, f"answered by version {number} of {model}", as_json=json)
+    if gaps := count.describe():
+        note(gaps)
+
+
+class _CountedAssign:
+    """Assigns rows, and counts the values that the model of a card has no value for."""
+
+    def __init__(self, assign: "Assign", card: "ModelCard") -> None:
+        self._assign = assign
+        self._columns = card.columns
+        self._gaps: Gaps = {}
+        self._scored = 0
+
+    def __call__(self, inputs: "Inputs") -> "Assignment":
+        from serving.batch.column_gaps import add_gaps, count_gaps
+
+        answer = self._assign(inputs)
+        if self._columns:
+            is_scored = answer.cluster_index != BAD_ROW
+            self._scored += int(is_scored.sum())
+            self._gaps = add_gaps(self._gaps, count_gaps(self._columns, inputs, is_scored))
+        return answer
+
+    def describe(self) -> str:
+        """The columns with such values, on a line; empty where there are none."""
+        from serving.batch.column_gaps import describe_gaps
+
+        return describe_gaps(self._gaps, self._scored)
 
 
 def _parse_points(points: Sequence[str], card: "ModelCard") -> "Inputs":

@@ -451,11 +451,14 @@ def _show(summary: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json(summary)
         return
+    from serving.batch.column_gaps import describe_gaps
+
     output, seconds = summary["output"], summary["seconds"]
     rejected = f"{summary['rejected']:,}"
     if summary["rejected"]:
         rejected += f" (why: {output}/rejected)"
     model = summary["model"]
+    gaps = describe_gaps(summary.get("columns", {}), summary["scored"])
     print_fields(
         f"wrote {output}/scored",
         [
@@ -463,6 +466,7 @@ def _show(summary: dict[str, Any], *, as_json: bool) -> None:
             ("rows", f"{summary['rows']:,} of {format_count(summary['files'], 'file')}"),
             ("scored", f"{summary['scored']:,} in {format_count(summary['parts'], 'part')}"),
             ("rejected", rejected),
+            *([("columns", gaps)] if gaps else []),
             ("seconds", f"{seconds:.2f}"),
         ],
     )

@@ -3,12 +3,15 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from numpy.typing import NDArray
 
 from export.model_card import QUANTILES
+from kmeans_module.columns import CategoryColumn, NumberColumn
+from serving.batch.column_gaps import count_gaps, describe_gaps
 from serving.batch.tally import Tally
 
 _distances = npst.arrays(
@@ -69,3 +72,30 @@ def test_clusters_are_counted() -> None:
     tally.count(index, np.ones(5, np.float32), index >= 0)
     assert tally.cluster_counts.tolist() == [0, 2, 0, 1]
     assert (tally.rows, tally.rejected) == (5, 2)
+
+
+def test_values_that_a_model_has_no_value_for_add_up_by_column_over_parts() -> None:
+    columns = (NumberColumn("income", 2.0), NumberColumn("age"), CategoryColumn("plan", ("a", "b")))
+    inputs = {
+        "income": np.array([np.nan, 1.0, np.nan], np.float32),
+        "age": np.array([1.0, 1.0, np.nan], np.float32),
+        "plan": np.array(["a", "c", ""], object),
+    }
+    dictionary = pa.array(["a", "c", None]).dictionary_encode()
+    is_scored = np.array([True, True, False])
+    total = Tally.empty(1)
+    for plan in (inputs["plan"], dictionary):
+        gaps = count_gaps(columns, inputs | {"plan": plan}, is_scored)
+        part = Tally.empty(1)
+        part.count(np.zeros(3, np.int32), np.ones(3, np.float32), is_scored, gaps)
+        total.add(Tally.from_json(json.loads(json.dumps(part.to_json()))))
+    assert total.gaps == {"income": {"filled": 2}, "plan": {"unknown": 2, "missing": 0}}
+    said = "income: 2 of 4 values filled; plan: 2 of 4 values unknown"
+    assert describe_gaps(total.gaps, total.rows - total.rejected) == said
+
+
+def test_a_record_of_0_1_counts_no_values_and_points_have_none() -> None:
+    value = Tally.empty(2).to_json()
+    del value["gaps"]
+    assert Tally.from_json(value).gaps == {}
+    assert count_gaps((), np.ones((2, 1), np.float32), np.ones(2, bool)) == {}

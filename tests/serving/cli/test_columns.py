@@ -248,6 +248,8 @@ def test_assign_reads_the_columns_of_any_file(
         "ignored 1 column: id",
         f"answered by version 2 of {base}",
         "2 rows not scored (missing, infinite or too far to measure)",
+        "class: 1 of 298 values unknown, 24 of 298 values missing; "
+        "annual income: 18 of 298 values filled",
     ]
 
 
@@ -293,16 +295,41 @@ def score_files(base: Path, files: Path, out: Path, *options: object) -> dict[st
     }
 
 
+def columns_of_summary(out: Path) -> Any:
+    return json.loads((out / "summary.json").read_text())["columns"]
+
+
+def test_a_category_of_unknown_values_alone_is_named_at_the_end(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unknown = pa.array([f"other {row % 3}" for row in range(N)])
+    table = rows_table().set_column(1, "class", unknown).slice(20, 200)
+    pq.write_table(table, tmp_path / "rows.parquet")
+    said = said_by(
+        capsys, "batch-score", tmp_path / "rows.parquet", tmp_path / "out", "--model", base
+    )
+    filled = table["annual income"].null_count
+    named = f"class: 200 of 200 values unknown; annual income: {filled} of 200 values filled"
+    assert f"columns   {named}" in said
+
+
 def test_all_runners_write_the_same_bytes(
     base: Path, served: str, files: Path, tmp_path: Path
 ) -> None:
     options = ["--score", "--all-distances", "--part-rows", 100, "--version", 2]
     here = score_files(base, files, tmp_path / "here", *options)
     assert len(here) == 8
+    counted = {
+        "annual income": {"filled": 36},
+        "class": {"unknown": 2, "missing": 48},
+    }
+    assert columns_of_summary(tmp_path / "here") == counted
     by_server = score_files(base, files, tmp_path / "server", *options, "--server", served)
     assert by_server == here
+    assert columns_of_summary(tmp_path / "server") == counted
     pytest.importorskip("apache_beam")
     assert score_files(base, files, tmp_path / "beam", *options, "--runner", "beam") == here
+    assert columns_of_summary(tmp_path / "beam") == counted
 
 
 def test_scored_rows_are_answered_as_in_process_and_rejects_name_the_column(
