@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import typer
 
-from export.feature_names import group_vectors, shorten_names
+from export.feature_names import shorten_names
 from kmeans_module.column_fitting import LARGEST_FEATURE_WEIGHT, STATISTICS, Impute
 from serving.tables.columns import find_near_name
 from serving.tables.messages import format_count
@@ -17,7 +17,6 @@ from .errors import UserMistake
 from .input_tables import parse_column_names, parse_list
 
 if TYPE_CHECKING:
-    from export.model_card import ModelCard
     from kmeans_module.columns import Column
     from serving.tables.encoded_rows import Encoding
 
@@ -186,21 +185,3 @@ def describe_columns(columns: "Sequence[Column]") -> str:
     shown = [describe(column) for column in columns[:_SHOWN_COLUMNS]]
     more = len(columns) - len(shown)
     return ", ".join(shown) + (f" and {more:,} more" if more else "")
-
-
-def weights_by_column(card: "ModelCard") -> dict[str, float]:
-    """What the columns of a model weigh, without those that weigh 1."""
-    weights = card.parameters.feature_weight
-    if weights is None:
-        return {}
-    widths = [(each.name, len(each.feature_names)) for each in card.columns]
-    found, start = {}, 0
-    for name, width in widths or group_vectors(card.feature_names):
-        found[name] = weights[start]
-        start += width
-    return {name: weight for name, weight in found.items() if weight != 1}
-
-
-def describe_weights(card: "ModelCard") -> str:
-    """``weights_by_column`` as people read it."""
-    return shorten_names([f"{name}: {each:g}" for name, each in weights_by_column(card).items()])

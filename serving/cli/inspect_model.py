@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from export.column_weights import describe_weights
 from export.feature_names import shorten_names
 from export.repository import versions
 from kmeans_module.contract import SIGNATURES, TensorContract
 
 from .arguments import JsonOption, LocalModelOrPlace, examples, local_folder
-from .column_options import describe_weights
 from .errors import UserMistake
 from .option_groups import flat_options
 from .publish import describe_left_out

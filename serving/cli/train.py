@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from export.addresses import model_name
+from export.column_weights import describe_weights, weights_by_column
 from export.feature_names import shorten_names
 from export.model_card import ModelCard
 from export.repository import config_entry, versions
@@ -22,8 +23,6 @@ from .client_options import ConnectionOptions
 from .column_options import (
     ColumnOptions,
     describe_columns,
-    describe_weights,
-    weights_by_column,
 )
 from .errors import UserMistake
 from .extras import needs_extra, require

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
+from export.column_weights import describe_weights
 from export.durable_files import write_atomically
 from export.feature_names import shorten_names
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from .version_comparison import VersionComparison
     from .version_profile import VersionProfile
+
+#: Columns that a page describes at most.
+_MOST_COLUMNS: Final = 100
 
 _TEMPLATES: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("serving.report", "templates"),
@@ -46,6 +50,8 @@ def render_version(profile: "VersionProfile", curves: Mapping[str, Any] | None =
         subtitle=f"k-means of {card.data.rows_used:,} rows, made {made} UTC.",
         facts=_facts(card),
         notes=_notes(profile),
+        columns=_column_rows(card),
+        more_columns=max(0, len(card.columns) - _MOST_COLUMNS),
         clusters=[_cluster_values(profile, index) for index in range(card.n_clusters)],
         more_features=max(0, card.n_features - MOST_FEATURES),
         charts=[chart for chart in drawn if chart is not None],
@@ -124,6 +130,7 @@ def _facts(card: "ModelCard") -> list[tuple[str, str]]:
             "features",
             f"{card.n_features:,}: {shorten_names(card.feature_names)}",
         ),
+        *([("feature weights", weighed)] if (weighed := describe_weights(card)) else []),
         ("distance", f"{card.distance}{', standardised' if card.standardize else ''}"),
         ("inertia", f"{card.inertia:.6g}"),
         ("silhouette", shown),
@@ -141,6 +148,16 @@ def _describe_columns(card: "ModelCard") -> str:
         for kind, words in plural.items()
     ]
     return "; ".join(f"{words}: {shorten_names(names)}" for words, names in named if names)
+
+
+def _column_rows(card: "ModelCard") -> list[tuple[str, str]]:
+    """The first columns that the model encodes, and what becomes of a missing value of each."""
+    if card.encoder is None:
+        return []
+    return [
+        (each.name if each.name.isprintable() else repr(each.name), each.describe())
+        for each in card.encoder.columns[:_MOST_COLUMNS]
+    ]
 
 
 def _notes(profile: "VersionProfile") -> list[str]:

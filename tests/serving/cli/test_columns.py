@@ -21,6 +21,8 @@ from kmeans_module import fit, fit_columns
 from kmeans_module.column_training import encode_arrays
 from serving.cli import main
 from serving.embedded import EmbeddedServer
+from serving.report import pages
+from serving.report.version_profile import VersionProfile
 from tests.published_models import publish_unvalidated
 
 from .test_light_start import WITHOUT, python
@@ -148,6 +150,27 @@ def test_a_report_says_shares_of_a_category(
     assert "numbers: annual income; categories: class; vectors: 1st" in seen
     assert re.search(r"class=paid: \d+\.\d% \(\d+\.\d%\)", seen)
     assert re.search(r"annual income: \d+\.\d+ \(\d+\.\d+\)", seen)
+
+
+def test_a_report_says_what_becomes_of_a_missing_value_and_what_features_weigh(
+    tmp_path: Path,
+) -> None:
+    table = {name: column for name, column in customers().items() if name != "1st"}
+    weights = {"class": 0.25}
+    result = fit_columns(
+        table, 2, categories=["class"], impute="mean", feature_weight=weights, seed=1
+    )
+    encoder = result.module.encoder
+    assert encoder is not None
+    rows = ColumnRows.read(encoder.columns, table)
+    points = encode_arrays(encoder, list(rows.tensors.values()))
+    card = make_card(result, points, feature_names=encoder.feature_names)
+    write_candidate(tmp_path / "1", result, card, points, rows)
+    seen = texts(pages.render_version(VersionProfile.measure(tmp_path / "1", "one")))
+    assert "feature weights class: 0.25" in seen
+    fill = np.nanmean(table["annual income"])
+    assert f"annual income number; a missing one becomes {fill:.6g}" in seen
+    assert "class category of 2 values (free, paid); another or a missing one is 0 in all" in seen
 
 
 def test_versions_that_know_other_values_are_compared_by_the_names_of_the_features(
