@@ -132,10 +132,11 @@ def measure_source(
     )
 
 
-def fingerprint(points: NDArray[Any], feature_names: Sequence[str]) -> str:
+def fingerprint(points: NDArray[Any] | RowSource, feature_names: Sequence[str]) -> str:
     """SHA-256 over the names, as a JSON list in UTF-8, and the rows.
 
     The rows of ``points`` [n, d] count as little-endian float32, row by row; their order matters.
+    A source is read once.
     """
     digest = _new_digest(feature_names)
     for _, block in _blocks(points):
@@ -161,7 +162,7 @@ def _add_rows(digest: Any, block: NDArray[np.float32]) -> None:
     digest.update(block.astype("<f4", order="C", copy=False).data)
 
 
-def _blocks(points: NDArray[Any]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+def _blocks(points: NDArray[Any] | RowSource) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """The rows as float32, and the number of the first of each block."""
     for start, stop in block_ranges(
         0, len(points), rows_per_block(points.shape[1], _BLOCK_NUMBERS)

@@ -21,7 +21,7 @@ from .array_types import Array, Float32
 from .assignment import nearest
 from .blocks import map_array
 from .engines.choice import choose_engine, new_engine
-from .errors import InvalidParameter, InvalidWeights, UndefinedMeasure
+from .errors import InvalidParameter, InvalidWeights, TooFewDistinctPoints, UndefinedMeasure
 from .initialization import initial_centroids
 from .lloyd import LloydResult, best_of_starts
 from .merging import MergedClusters, merge_clusters
@@ -157,11 +157,14 @@ class Selection(OneLine):
         measured: one for each k.
         suggestion: the k that stands out, or None.
         reason: why, in a sentence.
+        sample_rows: how many rows of a source were sampled; None of an array, of which all rows are
+            measured.
     """
 
     measured: tuple[MeasuredK, ...]
     suggestion: int | None
     reason: str
+    sample_rows: int | None = None
 
     def _shown(self) -> dict[str, Any]:
         values = [each.k for each in self.measured]
@@ -313,7 +316,7 @@ def select_k(
             )
         array = table
         space = enter(array, np.ones(len(array), np.float32), **space_options)
-    check_distinct(array, space.to_model, np.ones(len(array), np.float32), k_max)
+    _check_distinct(array, space, k_max, of_sample=len(array) < len(table))
 
     sweep = _Sweep(array, space, tol, k_max, n_init, max_iter, resamples, seed)
     # The work for a k grows with it.
@@ -332,7 +335,7 @@ def select_k(
     if source_rows is not None:
         found = _measure_over_all_rows(found, source_rows)
     suggestion, reason = suggest(found)
-    return Selection(tuple(found), suggestion, reason)
+    return Selection(tuple(found), suggestion, reason, None if source_rows is None else len(array))
 
 
 def _draw_rows(
@@ -347,6 +350,21 @@ def _draw_rows(
     default = default_sample_rows(d, k_max)
     count = default if sample_rows is None else check_whole("sample_rows", sample_rows, k_max)
     return rows, source.take(draw_sample(source.weights, min(n, count), seed).numbers)
+
+
+def _check_distinct(points: Array, space: ModelSpace, k_max: int, *, of_sample: bool) -> None:
+    """Check that there are ``k_max`` distinct rows. Raises TooFewDistinctPoints."""
+    try:
+        check_distinct(points, space.to_model, np.ones(len(points), np.float32), k_max)
+    except TooFewDistinctPoints as error:
+        if not of_sample:
+            raise
+        raise TooFewDistinctPoints(
+            f"k_max is {k_max}, but only {error.distinct} of the {len(points)} rows of the sample "
+            "are distinct; give more sample_rows, or a lower k_max",
+            error.distinct,
+            of_sample=True,
+        ) from None
 
 
 def _measure_over_all_rows(measured: Sequence[MeasuredK], rows: SourceRows) -> list[MeasuredK]:

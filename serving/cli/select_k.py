@@ -17,19 +17,27 @@ from .input_tables import FileOptions
 from .option_groups import flat_options
 from .scoring_progress import format_duration
 from .selection_checkpoint import SelectionCheckpoint
+from .streaming_options import STREAM_PANEL, StreamingOptions
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_json, print_table, progress
 from .training_input import FilesArgument, IterationOptions, RowOptions, explain_fit_errors
 
 if TYPE_CHECKING:
-    from kmeans_module import Selection, SelectionProgress
+    from kmeans_module import MeasuredK, Selection, SelectionProgress
+    from serving.tables.streamed_rows import StreamedRows
     from serving.tables.training_rows import TrainingRows
+
+    SelectedRows = TrainingRows | StreamedRows
 
 EXAMPLES: Final = examples(
     ("Which number of clusters from 2 to 20", "tfkmeans select-k rows.csv"),
     (
         "Columns of different units; keep the curves for a report",
         "tfkmeans select-k rows.parquet --from 2 --to 12 --standardize --out curves.json",
+    ),
+    (
+        "Of more rows than memory: a sample is clustered, and all rows are measured",
+        "tfkmeans select-k rows.parquet --to 12 --out-of-core --cache caches",
     ),
     ("Go on after Ctrl-C", "tfkmeans select-k rows.parquet --from 2 --to 12 --resume"),
 )
@@ -64,6 +72,17 @@ def select_k(
         ),
     ] = 10,
     iterations: IterationOptions = IterationOptions(),
+    streaming: StreamingOptions = StreamingOptions(),
+    sample_rows: Annotated[
+        int | None,
+        typer.Option(
+            parser=integer(1),
+            metavar="N",
+            help="Of rows that do not fit memory: how many are sampled, and clustered for each k; "
+            "4,000 for each cluster of the greatest when not given.",
+            rich_help_panel=STREAM_PANEL,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -85,9 +104,11 @@ def select_k(
     found again on halves of the rows. docs/choosing-k.md says what each measure cannot tell.
     """
     began = time.monotonic()
-    _check(k_min, k_max, out, json=json, csv=csv)
+    _check(k_min, k_max, sample_rows, out, json=json, csv=csv)
     reading, notes = file_options.reading(files, "FILE"), list[str]()
-    names, rows = row_options.read(files, notes, reading=reading, column_options=column_options)
+    names, rows = row_options.read(
+        files, notes, streaming, _announce_stream, reading, column_options=column_options
+    )
     settings: dict[str, Any] = {
         "k_min": k_min,
         "k_max": k_max,
@@ -100,15 +121,16 @@ def select_k(
         "feature_weight": rows.feature_weight,
         "seed": iterations.seed,
     }
-    found = _select(rows, names, settings, notes, resume=resume)
+    found = _select(rows, names, settings, sample_rows, notes, resume=resume)
     with needs_extra("train"):
         from serving.report import curves
     measured = [curves.as_row(each) for each in found.measured]
     described = {
         "files": [str(file) for file in files],
         "rows_read": rows.rows_read,
-        "rows_used": len(rows.points),
+        "rows_used": rows.n_rows,
         "rows_left_out": rows.rows_left_out,
+        "sample_rows": found.sample_rows,
         "columns": list(names),
         "standardize": row_options.standardize,
         "distance": row_options.distance.value,
@@ -127,18 +149,58 @@ def select_k(
         _write(out, described, measured)
     if json:
         print_json(described)
-    elif csv:
+        return
+    if csv:
         typer.echo(curves.as_csv(measured), nl=False)
-        note(found.reason)
     else:
         _show(measured, found)
+    say = note if csv else typer.echo
+    for line in (found.reason, curves.describe_sample(described)):
+        if line is not None:
+            say(line)
 
 
-def _check(k_min: int, k_max: int, out: Path | None, *, json: bool, csv: bool) -> None:
+def _announce_stream(reason: str) -> None:
+    note(
+        f"{reason}: the rows are read from a cache, a sample of them is clustered for each k, and "
+        "one reading of all measures every k"
+    )
+
+
+def _sample_settings(
+    rows: "SelectedRows", sample_rows: int | None, notes: list[str]
+) -> dict[str, Any]:
+    """What ``select_k`` is told of the sample, which only rows from a cache have."""
+    from serving.tables.streamed_rows import StreamedRows
+
+    if isinstance(rows, StreamedRows):
+        return {"sample_rows": sample_rows}
+    if sample_rows is not None:
+        notes.append(
+            f"--sample-rows {sample_rows}: the rows fit memory, and all are clustered; "
+            "--out-of-core clusters a sample"
+        )
+    return {}
+
+
+def _check(
+    k_min: int,
+    k_max: int,
+    sample_rows: int | None,
+    out: Path | None,
+    *,
+    json: bool,
+    csv: bool,
+) -> None:
     if k_min < 2:
         raise UserMistake(f"--from {k_min}: one cluster has no silhouette; begin at 2")
     if k_min > k_max:
         raise UserMistake(f"--from {k_min} is above --to {k_max}; give them in order")
+    if sample_rows is not None and sample_rows < k_max:
+        raise UserMistake(
+            f"--sample-rows {sample_rows}: is less than --to {k_max}; give at least as many rows "
+            "as clusters"
+        )
     if json and csv:
         raise UserMistake("--json and --csv: give one of them")
     if out is None:
@@ -153,9 +215,10 @@ def _check(k_min: int, k_max: int, out: Path | None, *, json: bool, csv: bool) -
 
 
 def _select(
-    rows: "TrainingRows",
+    rows: "SelectedRows",
     names: Sequence[str],
     settings: Mapping[str, Any],
+    sample_rows: int | None,
     notes: list[str],
     *,
     resume: bool,
@@ -163,12 +226,14 @@ def _select(
     with progress("selecting k") as tell:
         tell("loading TensorFlow")
         load_tensorflow("train")
-        import numpy as np
-
         from export.row_measures import fingerprint
         from kmeans_module import select_k as select
 
-        points = rows.points.astype(np.float32, copy=False)
+        points = rows.fit_points
+        of_sample = _sample_settings(rows, sample_rows, notes)
+        settings = {**settings, **of_sample}
+        if of_sample:
+            tell("reading all rows")
         checkpoint = SelectionCheckpoint.of(fingerprint(points, names), settings)
         done = checkpoint.read() if resume else ()
         if resume:
@@ -185,6 +250,11 @@ def _select(
             first_share = first_share or now.share
             tell(f"k {now.k} of {k_max}, {now.step}{format_remaining(now.share)}", now.share)
 
+        def on_measured(each: "MeasuredK") -> None:
+            checkpoint.add(kept, each)
+            if of_sample and each.k == k_max:
+                tell("measuring all rows")
+
         def format_remaining(share: float) -> str:
             gone = time.monotonic() - began
             if share - first_share < 0.02:
@@ -199,7 +269,7 @@ def _select(
                     **settings,
                     measured=done,
                     on_progress=on_progress,
-                    on_measured=lambda each: checkpoint.add(kept, each),
+                    on_measured=on_measured,
                 )
         except KeyboardInterrupt:
             if kept:
@@ -244,7 +314,7 @@ def _show(measured: Sequence[Mapping[str, Any]], found: "Selection") -> None:
         for each in measured
     ]
     print_table([*names.values(), ""], rows)
-    typer.echo(f"\n{found.reason}")
+    typer.echo()
 
 
 def _number(value: float | None) -> str:

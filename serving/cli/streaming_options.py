@@ -1,4 +1,4 @@
-"""Whether the rows of a fit are held in memory or read again and again, and the options of that."""
+"""Whether rows are held in memory or read again and again, and the options of that."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -40,7 +40,7 @@ _SHARE_OF_ROWS: Final = 0.1
 
 @dataclass(frozen=True)
 class StreamingOptions:
-    """How much memory a fit may take, and where its rows lie if that is too little."""
+    """How much memory may be taken, and where the rows lie if that is too little."""
 
     panel: ClassVar[str] = STREAM_PANEL
 
@@ -50,8 +50,8 @@ class StreamingOptions:
             parser=parse_size,
             metavar="SIZE",
             help="Memory that may be used, as in 2GB; three quarters of what is left when not "
-            "given. Rows that do not fit are read into a cache on the disk, and from there in each "
-            "iteration.",
+            "given. Rows that do not fit are read into a cache on the disk, and from there each "
+            "time that they are needed.",
         ),
     ] = None
     out_of_core: Annotated[

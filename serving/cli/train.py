@@ -169,7 +169,7 @@ def train(
     start.check()
     curves = _check_views(report, select_k, tensorboard)
     reading, notes = file_options.reading(files, "FILE"), list[str]()
-    names, rows = row_options.read_or_stream(
+    names, rows = row_options.read(
         files,
         notes,
         streaming,

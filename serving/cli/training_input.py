@@ -19,7 +19,7 @@ from .column_options import ColumnOptions
 from .errors import UserMistake
 from .input_tables import FILES_HELP, InputTables, count_rows, open_tables, parse_column_names
 from .streaming_options import StreamingOptions
-from .terminal import progress
+from .terminal import note, progress
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,33 +75,17 @@ class RowOptions:
         self,
         files: Sequence[Path],
         notes: list[str],
-        reading: ReadingOptions = ReadingOptions(),
-        *,
-        weight_column: str | None = None,
-        column_options: ColumnOptions = ColumnOptions(),
-    ) -> tuple[tuple[str, ...], "TrainingRows"]:
-        """The names of the features and the rows; what there is to say of them joins ``notes``."""
-        with self._open(files, notes, reading, weight_column, column_options) as opened:
-            given, columns, encoding = opened
-            rows = self._read(given, columns, encoding, weight_column)
-        rows = replace(rows, feature_weight=column_options.weigh(rows.widths))
-        notes += self._notes(rows, rows.points, rows.weights)
-        return rows.columns, rows
-
-    def read_or_stream(
-        self,
-        files: Sequence[Path],
-        notes: list[str],
-        streaming: StreamingOptions,
-        on_stream: Callable[[str], None],
+        streaming: StreamingOptions = StreamingOptions(),
+        on_stream: Callable[[str], None] = note,
         reading: ReadingOptions = ReadingOptions(),
         *,
         weight_column: str | None = None,
         column_options: ColumnOptions = ColumnOptions(),
     ) -> tuple[tuple[str, ...], "TrainingRows | StreamedRows"]:
-        """As ``read``; rows that memory does not hold come from a cache.
+        """The names of the features and the rows; what there is to say of them joins ``notes``.
 
-        Then ``on_stream`` is told why, before they are read.
+        Rows that memory does not hold come from a cache; ``on_stream`` is told why before they are
+        read.
         """
         rows: TrainingRows | StreamedRows
         weights: NDArray[np.floating[Any]] | None

@@ -46,6 +46,17 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
+def describe_sample(curves: Mapping[str, Any]) -> str | None:
+    """Which measures are those of a sample; None where all rows were measured."""
+    sampled, rows = curves.get("sample_rows"), curves.get("rows_used")
+    if not isinstance(sampled, int) or not isinstance(rows, int) or sampled >= rows:
+        return None
+    return (
+        f"silhouette, noise, stability and recovery are those of a sample of {sampled:,} of "
+        f"{rows:,} rows, about whose centroids the other measures are of all rows"
+    )
+
+
 def read(path: Path) -> dict[str, Any]:
     """What ``select-k --out`` wrote as JSON. Raises InvalidCurves."""
     try:

@@ -12,6 +12,7 @@ from export.durable_files import write_atomically
 from export.feature_names import shorten_names
 
 from . import charts
+from .curves import describe_sample
 from .errors import ReportNotWritten
 from .version_profile import MOST_FEATURES, Plane
 
@@ -203,6 +204,7 @@ def _cluster_values(profile: "VersionProfile", index: int) -> dict[str, Any]:
 def _curve_values(curves: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "reason": curves.get("reason", ""),
+        "sample": describe_sample(curves),
         "chart": charts.draw_curves(curves),
         "names": list(charts.CURVE_TITLES.values()),
         "rows": [

@@ -10,6 +10,7 @@ from kmeans_module import (
     InvalidParameter,
     InvalidWeights,
     RowSource,
+    TooFewDistinctPoints,
     fit,
     select_k,
     simplified_silhouette,
@@ -58,6 +59,7 @@ def test_a_source_and_an_array_of_rows_that_are_all_sampled_suggest_the_same(
     source = RowSource.from_array(np.load(tmp_path / "rows.npy", mmap_mode="r"))
     ours, theirs = (select_k(given, 3, 5, resamples=2, n_init=2) for given in (source, points))
     assert ours.reason == theirs.reason
+    assert (ours.sample_rows, theirs.sample_rows) == (300, None)
     for one, other in zip(ours.measured, theirs.measured, strict=True):
         np.testing.assert_array_equal(one.centroids, other.centroids)
         assert one.silhouette == other.silhouette
@@ -69,7 +71,7 @@ def test_a_source_and_an_array_of_rows_that_are_all_sampled_suggest_the_same(
 def test_a_sample_is_swept_and_all_rows_are_measured() -> None:
     points = blobs(3_000, 3, 4)
     found = select_k(RowSource.from_array(points), 3, 4, resamples=2, n_init=2, sample_rows=500)
-    assert found.suggestion == 4
+    assert (found.suggestion, found.sample_rows) == (4, 500)
     best = select_k(points, 4, 4, resamples=2, n_init=2).measured[0]
     last = found.measured[-1]
     assert best.inertia <= last.inertia < best.inertia * 1.02
@@ -83,3 +85,7 @@ def test_what_a_source_cannot_be_asked_is_refused() -> None:
         select_k(points, 2, 3, sample_rows=30)
     with pytest.raises(InvalidParameter, match="sample_rows is 2"):
         select_k(RowSource.from_array(points), 2, 3, sample_rows=2)
+    points[1:] = points[0]
+    with pytest.raises(TooFewDistinctPoints, match="of the 30 rows of the sample") as found:
+        select_k(RowSource.from_array(points), 2, 3, sample_rows=30)
+    assert found.value.of_sample

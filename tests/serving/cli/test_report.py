@@ -26,6 +26,8 @@ CURVES = {
     ],
     "suggestion": 2,
     "reason": "k = 2: because <it> does",
+    "rows_used": 9000,
+    "sample_rows": 800,
 }
 
 
@@ -61,7 +63,10 @@ def test_a_report_shows_the_clusters_in_raw_units_and_the_curves(
         assert f"{cluster.size:,} rows, {cluster.share:.1%}" in seen
     # A cluster around (0, 30): its mean weight in raw units stands out.
     assert re.search(r"weight: (29\.|30|30\.)\d* \(\d", seen)
-    assert "k = 2: because <it> does" in seen
+    assert (
+        "k = 2: because <it> does; silhouette, noise, stability and recovery are those of a" in seen
+    )
+    assert "sample of 800 of 9,000 rows" in seen
     assert page.count("<svg") == 7
     assert page.count('role="img"') == 7
 

@@ -39,7 +39,7 @@ def test_columns_are_taken_by_name_and_in_the_order_given(tmp_path: Path) -> Non
     path.write_text('"a,b",c,d\n1,2,x\n')
     names, rows = RowOptions(columns=' c , "a,b"').read([path], [])
     assert names == ("c", "a,b")
-    np.testing.assert_array_equal(rows.points, [[2, 1]])
+    np.testing.assert_array_equal(rows.fit_points, [[2, 1]])
 
 
 def test_excluded_columns_and_weights_are_no_features(tmp_path: Path) -> None:
@@ -48,8 +48,8 @@ def test_excluded_columns_and_weights_are_no_features(tmp_path: Path) -> None:
     notes: list[str] = []
     names, rows = RowOptions(exclude="id,b").read([path], notes, weight_column="w")
     assert names == ("a",)
-    assert rows.weights is not None
-    np.testing.assert_array_equal(rows.weights, [2, 0.5])
+    assert rows.fit_weights is not None
+    np.testing.assert_array_equal(rows.fit_weights, [2, 0.5])
     assert notes == [
         "took 1 numeric column: a",
         "left out 1 of 3 rows with a missing value (w: 1)",
