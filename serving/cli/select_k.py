@@ -118,9 +118,11 @@ def select_k(
         "standardize": row_options.standardize,
         "distance": row_options.distance.value,
         "resamples": resamples,
-        "feature_weight": rows.feature_weight,
         "seed": iterations.seed,
     }
+    # A checkpoint is known by the settings: one of 0.1 had no such setting, and goes on.
+    if rows.feature_weight is not None:
+        settings["feature_weight"] = rows.feature_weight
     found = _select(rows, names, settings, sample_rows, notes, resume=resume)
     with needs_extra("train"):
         from serving.report import curves
