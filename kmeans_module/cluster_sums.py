@@ -113,6 +113,12 @@ class ClusterSums(NamedTuple):
         pairs = zip(self, other, strict=True)
         return all(np.array_equal(one.limbs, another.limbs) for one, another in pairs)
 
+    def total(self) -> "ClusterSums":
+        """The sums of all clusters together: k is 1."""
+        return ClusterSums(
+            *(FixedSum(each.limbs.sum(axis=1, keepdims=True), each.scale) for each in self)
+        )
+
     def minus(self, other: "ClusterSums") -> "ClusterSums":
         """The sums without the rows of the other, exactly."""
         return ClusterSums(self.points - other.points, self.weight - other.weight)

@@ -24,6 +24,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from .array_types import Float32, Float64
+from .errors import UnreadableRows
 from .workers import Reducer
 
 Int64 = NDArray[np.int64]
@@ -33,6 +34,15 @@ _SMALLEST: Final = np.finfo(np.float32).tiny
 
 #: No limb is above 2^51.
 _LEAST_BITS: Final = 10
+
+#: Twice what a limb may be.
+_LARGEST: Final = 2.0**52
+
+#: What is wrong where rows are not those that were checked before.
+CHANGED_ROWS: Final = (
+    "the rows changed while they were read: a pass found others than the one before; give rows "
+    "that stay the same until the fit ends"
+)
 
 #: A float64 whose last bit is worth 1, also where a number up to 2^51 is added.
 _SHIFTER: Final = 1.5 * 2.0**52
@@ -53,9 +63,15 @@ class FixedPoint:
     limbs: int
 
     def integers(self, values: Float64) -> Int64:
-        """The limbs of float64 [..., width]: int64 [limbs, ..., width]."""
+        """The limbs of float64 [..., width]: int64 [limbs, ..., width].
+
+        Raises UnreadableRows where a number is not finite, or above the bound by far.
+        """
         limbs = np.empty((self.limbs, *values.shape), np.int64)
         rest = values * (1 / self.worth)
+        # The bound is of rows that were checked. NaN is not below anything.
+        if not np.abs(rest).max(initial=0) <= _LARGEST:
+            raise UnreadableRows(CHANGED_ROWS)
         for number in range(self.limbs):
             whole = np.rint(rest)
             limbs[number] = whole

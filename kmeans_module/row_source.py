@@ -84,7 +84,8 @@ class RowSource(ABC):
         """The rows of a raw file: numbers row by row, with nothing between them.
 
         Args:
-            path: of the file. It is held open as long as the source lives.
+            path: of the file. It is held open as long as the source lives, and must not change
+                meanwhile: reading it is then refused with `UnreadableRows`.
             n_features: d.
             dtype: of the numbers.
             offset: bytes before the first number.
@@ -236,6 +237,7 @@ class RawFile(Table):
         name: what the file is called in errors.
         shape, dtype: of the numbers.
         offset: bytes before the first.
+        is_whole: whether nothing more is written to the file, so that a change of it is an error.
     """
 
     def __init__(
@@ -245,8 +247,11 @@ class RawFile(Table):
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
         offset: int = 0,
+        *,
+        is_whole: bool = True,
     ) -> None:
         weakref.finalize(self, os.close, descriptor)
+        self._opened = _size_and_time(descriptor) if is_whole else None
         self._descriptor, self._name, self._offset = descriptor, name, offset
         self._shape, self.dtype = shape, dtype
         self._row_bytes = int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize
@@ -278,8 +283,21 @@ class RawFile(Table):
                         "since it was opened"
                     )
                 rest, place = rest[read:], place + read
+            now = _size_and_time(self._descriptor)
         except OSError as error:
             raise UnreadableRows(f"{self._name}: cannot be read: {error.strerror}") from error
+        # After the rows, so that none is of the time after a change.
+        if self._opened not in (None, now):
+            raise UnreadableRows(
+                f"{self._name}: has changed since it was opened; open it again once nothing writes "
+                "there"
+            )
+
+
+def _size_and_time(descriptor: int) -> tuple[int, int]:
+    """What tells an open file from what it was."""
+    status = os.fstat(descriptor)
+    return status.st_size, status.st_mtime_ns
 
 
 def _weight_table(sample_weight: ArrayLike, n: int) -> Table:

@@ -13,6 +13,9 @@ from operator import add
 import numpy as np
 
 from ..array_types import Float32
+from ..cluster_sums import ClusterSums
+from ..errors import UnreadableRows
+from ..fixed_point import CHANGED_ROWS
 from ..rows import Rows, aligned_empty
 from ..source_rows import SourceRows
 from .block_step import BLOCK_SHARDS, BlockShard
@@ -39,6 +42,7 @@ class StreamedShard(Engine):
         self._start, self._stop = start, stop
         self._index_type = np.min_scalar_type(n_clusters - 1)
         self._hash = b""
+        self._total: ClusterSums | None = None
         self._centroids: Float32 = np.empty((0, 0), np.float32)
 
     def step(self, centroids: Float32) -> StepSums:
@@ -50,6 +54,7 @@ class StreamedShard(Engine):
             return sums
 
         sums = reduce(add, (step_block(shard) for _, shard in self._shards()))
+        self._check_total(sums.clusters)
         has_changed = digest.digest() != self._hash
         self._hash, self._centroids = digest.digest(), centroids
         return StepSums(sums.clusters, has_changed)
@@ -66,6 +71,16 @@ class StreamedShard(Engine):
     def finish(self, centroids: Float32) -> FinalState:
         parts = (shard.finish(centroids).inertia for _, shard in self._shards())
         return FinalState(reduce(add, parts), None)
+
+    def _check_total(self, clusters: ClusterSums) -> None:
+        """Check that all clusters together have what they had in the step before.
+
+        Integers: the same rows add up to the same bits, whatever their clusters are. Raises
+        UnreadableRows.
+        """
+        before, self._total = self._total, clusters.total()
+        if before is not None and not before.equals(self._total):
+            raise UnreadableRows(CHANGED_ROWS)
 
     def _shards(self) -> Iterator[tuple[int, Shard]]:
         """A new engine of each block, and the number of its first row."""

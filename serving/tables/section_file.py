@@ -56,7 +56,7 @@ class SectionWriter:
         self._file.flush()
         described = {"dtype": dtype.str, "shape": [rows, *width], "start": start, "crc": crc}
         self._sections[name] = described
-        return _open_section(self._file, "the file", described)
+        return _open_section(self._file, "the file", described, is_whole=False)
 
     def finish(self, header: Mapping[str, Any]) -> None:
         """Write the header: the file is whole. Raises OSError."""
@@ -110,9 +110,12 @@ def _read_header(file: IO[bytes], name: str) -> dict[str, Any]:
     return described
 
 
-def _open_section(file: IO[bytes], name: str, described: Mapping[str, Any]) -> RawFile:
+def _open_section(
+    file: IO[bytes], name: str, described: Mapping[str, Any], *, is_whole: bool = True
+) -> RawFile:
     shape, dtype = tuple(described["shape"]), np.dtype(described["dtype"])
-    return RawFile(os.dup(file.fileno()), name, shape, dtype, described["start"])
+    descriptor = os.dup(file.fileno())
+    return RawFile(descriptor, name, shape, dtype, described["start"], is_whole=is_whole)
 
 
 def _crc_of(section: RawFile) -> int:

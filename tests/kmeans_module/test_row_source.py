@@ -19,7 +19,6 @@ from kmeans_module import (
     ZeroPoint,
     fit,
     row_source,
-    select_k,
 )
 
 from .problems import Float32, blobs
@@ -208,7 +207,7 @@ def test_a_spooled_data_set_leaves_no_file_behind_and_frees_it_with_the_source(
 
 def test_what_takes_an_array_alone_says_so() -> None:
     with pytest.raises(InvalidPoints, match=r"points are a RowSource, .* this takes an array"):
-        select_k(RowSource.from_array(POINTS), 2, 3)
+        np.asarray(RowSource.from_array(POINTS))
 
 
 def test_a_source_that_gives_other_rows_than_asked_for_is_refused() -> None:
@@ -257,3 +256,40 @@ def test_what_is_wrong_with_a_row_is_told_with_its_number(
     }
     with pytest.raises(error, match=said):
         fit(RowSource.from_array(points, weights[weight]), 3, **options)
+
+
+@pytest.mark.parametrize("value", [np.nan, 3.0])
+def test_a_file_that_is_rewritten_while_a_fit_reads_it_ends_the_fit(
+    value: float, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows"
+    POINTS.tofile(path)
+    source = RowSource.from_file(path, 3)
+
+    def rewrite(_: object) -> None:
+        with path.open("r+b") as file:
+            file.write(np.full_like(POINTS, value).data)
+
+    with pytest.raises(UnreadableRows, match="rows: has changed since it was opened; open it"):
+        fit(source, 3, init=POINTS[:3], on_iteration=rewrite)
+
+
+@pytest.mark.parametrize("engine", ["plain", "unrolled", "matmul"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3.0])
+def test_a_source_whose_rows_change_from_one_pass_to_the_next_ends_the_fit(
+    value: float, engine: str
+) -> None:
+    class Changing(RowSource):
+        shape, dtype = (500, 3), np.dtype("f4")
+        points = POINTS.copy()
+
+        def read(self, start: int, stop: int) -> Float32:
+            return self.points[start:stop]
+
+    source = Changing()
+
+    def change(_: object) -> None:
+        source.points[100:] = value
+
+    with pytest.raises(UnreadableRows, match="the rows changed while they were read: a pass"):
+        fit(source, 3, init=POINTS[:3], on_iteration=change, engine=engine, tol=0)
