@@ -13,6 +13,10 @@ _SHOWN: Final = 20
 #: Those that it names where there are more.
 _SHOWN_OF_MORE: Final = 12
 
+#: The longest name that is shown whole, and what is shown of the end of others.
+_LONGEST: Final = 100
+_END_OF_LONG: Final = 30
+
 _FIRST_OF_VECTOR: Final = re.compile(r"(.+)\[0\]", re.DOTALL)
 
 
@@ -44,10 +48,22 @@ def group_vectors(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
     return tuple(groups)
 
 
+def show_name(name: str) -> str:
+    """A name for people: what a terminal would obey is escaped, and of a long one both ends."""
+    shown = name if name.isprintable() else repr(name)
+    if len(shown) <= _LONGEST:
+        return shown
+    return f"{shown[: _LONGEST - _END_OF_LONG - 3]}...{shown[-_END_OF_LONG:]}"
+
+
 def shorten_names(names: Sequence[str]) -> str:
-    """Names for a line that is read: vectors as in ``embedding[768]``, and not too many."""
+    """Names for a line that is read: vectors as in ``embedding[768]``, and not too many.
+
+    Each is shown as `show_name` does.
+    """
     shown = [
-        f"{column}[{width}]" if width > 1 else column for column, width in group_vectors(names)
+        show_name(f"{column}[{width}]" if width > 1 else column)
+        for column, width in group_vectors(names)
     ]
     if len(shown) <= _SHOWN:
         return ", ".join(shown)

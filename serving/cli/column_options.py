@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
 import typer
 
-from export.feature_names import shorten_names
+from export.feature_names import shorten_names, show_name
 from kmeans_module.column_fitting import LARGEST_FEATURE_WEIGHT, STATISTICS, Impute
 from serving.tables.columns import find_near_name
 from serving.tables.messages import format_count
@@ -173,14 +173,15 @@ def describe_columns(columns: "Sequence[Column]") -> str:
     from kmeans_module.columns import CategoryColumn, NumberColumn
 
     def describe(column: "Column") -> str:
+        name = show_name(column.name)
         match column:
-            case NumberColumn(name, None):
+            case NumberColumn(fill=None):
                 return name
-            case NumberColumn(name, fill):
+            case NumberColumn(fill=fill):
                 return f"{name} (missing: {fill:g})"
-            case CategoryColumn(name, values):
+            case CategoryColumn(values=values):
                 return f"{name} ({format_count(len(values), 'value')})"
-        return f"{column.name}[{column.width}]"
+        return f"{name}[{column.width}]"
 
     shown = [describe(column) for column in columns[:_SHOWN_COLUMNS]]
     more = len(columns) - len(shown)

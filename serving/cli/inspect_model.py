@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from export.column_weights import describe_weights
-from export.feature_names import shorten_names
+from export.feature_names import shorten_names, show_name
 from export.repository import versions
 from kmeans_module.contract import SIGNATURES, TensorContract
 
@@ -154,7 +154,7 @@ def _show_columns(card: "ModelCard") -> None:
     if card.encoder is None:
         return
     columns = card.encoder.columns
-    names = [column.name for column in columns[:_SHOWN_COLUMNS]]
+    names = [show_name(column.name) for column in columns[:_SHOWN_COLUMNS]]
     width = max(map(len, names))
     typer.echo("\n  columns")
     for name, column in zip(names, columns, strict=False):

@@ -5,6 +5,7 @@ in colours that nothing else has, and these become the page's variables.
 """
 
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -14,6 +15,8 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
+
+from export.feature_names import show_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -401,7 +404,8 @@ def _set_cluster_axis(axes: "Axes", count: int, *, xlabel: str) -> None:
 
 
 def _shorten(name: str) -> str:
-    return name if len(name) <= 22 else f"{name[:20]}…"
+    shown = show_name(name)
+    return shown if len(shown) <= 22 else f"{shown[:20]}…"
 
 
 def _new_figure(height: float = _HEIGHT) -> Figure:
@@ -410,7 +414,10 @@ def _new_figure(height: float = _HEIGHT) -> Figure:
 
 def _render(figure: Figure, title: str, text: str) -> Chart:
     written = StringIO()
-    figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():
+        # The text stays text in the SVG: the browser has the glyphs that matplotlib's font lacks.
+        warnings.filterwarnings("ignore", "Glyph ")
+        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
     return Chart(title, text, _svg_element(written.getvalue(), title, text))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from export.common_rows import CommonRows, Rows, find_difference, read_rows
 from export.comparison import Answers, Comparison, compare, match_clusters
-from export.feature_names import shorten_names
+from export.feature_names import shorten_names, show_name
 from export.model_card import ModelCard
 from export.replay import answer_rows
 from kmeans_module import UndefinedMeasure, adjusted_rand_index, silhouette
@@ -183,7 +183,7 @@ class VersionComparison:
         order = np.argsort(-np.abs(moved), kind="stable")[:_MOST_FEATURES]
         names, shares = self.before.card.feature_names, self.before.card.are_shares
         return "; ".join(
-            f"{names[each]} {format_mean(one[each], is_share=shares[each])} → "
+            f"{show_name(names[each])} {format_mean(one[each], is_share=shares[each])} → "
             f"{format_mean(other[each], is_share=shares[each])}"
             for each in order
             if moved[each]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export import sample_rows
+from export.feature_names import show_name
 from export.model_card import ModelCard
 from export.replay import answer_rows
 from kmeans_module import UndefinedMeasure, silhouette_samples
@@ -110,7 +111,7 @@ class VersionProfile:
         order = np.argsort(-np.abs(deviations), kind="stable")[:MOST_FEATURES]
         return [
             Difference(
-                self.card.feature_names[feature],
+                show_name(self.card.feature_names[feature]),
                 format_mean(self.means[cluster, feature], is_share=shares[feature]),
                 format_mean(self.overall[feature], is_share=shares[feature]),
                 float(deviations[feature]),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from export.feature_names import group_vectors, shorten_names, vector_features
+from export.feature_names import group_vectors, shorten_names, show_name, vector_features
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,19 @@ def test_names_are_grouped_into_the_columns_that_give_them_in_this_order(
 ) -> None:
     assert group_vectors(names) == groups
     assert [name for group in groups for name in vector_features(*group)] == names
+
+
+def test_a_name_is_shown_without_what_a_terminal_obeys_and_not_longer_than_a_line() -> None:
+    assert show_name("größe (cm)") == "größe (cm)"
+    assert show_name("two\nlines") == r"'two\nlines'"
+    assert show_name("\x1b[31mred") == r"'\x1b[31mred'"
+    long = show_name("plan=" + "v" * 3_000 + "end")
+    assert len(long) == 100
+    assert long.startswith("plan=vvv")
+    assert long.endswith("vvvend")
+    assert "..." in long
+    assert shorten_names(["a\x1b", "b"]) == r"'a\x1b', b"
+    assert shorten_names(["two\nlines[0]", "two\nlines[1]"]) == r"'two\nlines[2]'"
 
 
 def test_a_line_has_vectors_by_their_width_and_the_first_of_many_names() -> None:

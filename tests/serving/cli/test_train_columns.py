@@ -148,6 +148,32 @@ def test_a_candidate_a_report_and_a_log_are_written_of_columns_too(
     assert answer.cluster_index[1] == -1  # nothing takes the place of a missing number
 
 
+@pytest.mark.filterwarnings("error:Glyph")
+def test_names_that_a_terminal_would_obey_and_long_values_are_shown_as_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "v" * 3_000
+    rows = [
+        {"two\nlines": n % 7, "red\x1b[31m": n % 5, "身長": n % 3, "plan": [long, "free"][n % 2]}
+        for n in range(60)
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    page, model = tmp_path / "report.html", str(tmp_path / "models" / "m")
+    command = ["train", str(path), "--clusters", "2", "--categories", "plan", "--model", model]
+    assert main([*command, "--report", str(page)]) == 0
+    assert main(["inspect", model]) == 0
+    out, err = capsys.readouterr()
+    for said in (out, err, page.read_text()):
+        assert "\x1b" not in said
+        assert "two\nlines" not in said
+        assert long not in said
+    assert r"'two\nlines'" in out
+    assert r"'red\x1b[31m'" in out
+    assert "plan=vvv" in out
+    assert "身長" in page.read_text()
+
+
 def test_without_such_options_a_model_is_as_before_and_by_name_alone_gives_it_columns(
     rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
