@@ -36,12 +36,13 @@ def find_difference(before: ModelCard, after: ModelCard) -> tuple[str, str] | No
     cards = (before, after)
     if any(card.encoder is not None and card.encoder.maps for card in cards):
         first, second = (
-            f"has points of its own space ({', '.join(card.encoder.maps)})"
+            f"maps its features ({', '.join(card.encoder.maps)}) to a space of its own, whose "
+            "distances are comparable with those of no other version"
             if card.encoder is not None and card.encoder.maps
             else f"has the features {shorten_names(card.feature_names)}"
             for card in cards
         )
-        return first, second
+        return "does so too" if first == second else first, second
     if before.encoder is not None and after.encoder is not None:
         first_columns, second_columns = (
             {(each.name, each.tensor) for each in card.columns} for card in cards

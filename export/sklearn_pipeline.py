@@ -17,6 +17,7 @@ from kmeans_module.columns import CategoryColumn, Column, NumberColumn
 from kmeans_module.encoder import LinearMap, UnitRows
 
 from .errors import UnsupportedEstimator
+from .feature_names import shorten_names
 
 Floats = NDArray[np.float64]
 
@@ -144,11 +145,28 @@ def _read_imputer(reading: _Reading, imputer: Any, origin: str) -> None:
         )
     values = imputer.statistics_
     is_nan = isinstance(imputer.missing_values, float) and np.isnan(imputer.missing_values)
-    are_numbers = all(isinstance(each, Real) and not is_missing(each) for each in values)
-    if not is_nan or imputer.add_indicator or not are_numbers:
+    for column, value in zip(reading.columns, values, strict=True):
+        if not isinstance(value, Real):
+            raise UnsupportedEstimator(
+                f"{origin}: SimpleImputer fills column {column.name!r} with {value!r}, and a model "
+                "fills numbers alone; leave its missing values to OneHotEncoder"
+            )
+        if is_missing(value):
+            raise UnsupportedEstimator(
+                f"{origin}: SimpleImputer has no value for column {column.name!r}, which had none "
+                "in the fit; leave the column out"
+            )
+    if not is_nan:
         raise UnsupportedEstimator(
-            f"{origin}: SimpleImputer fills other values than NaN, marks what it fills, or has a "
-            "column without a number"
+            f"{origin}: SimpleImputer fills {imputer.missing_values!r} in the columns "
+            f"{shorten_names([each.name for each in reading.columns])}, and a model fills NaN; fit "
+            "it to NaN in its place"
+        )
+    if imputer.add_indicator:
+        raise UnsupportedEstimator(
+            f"{origin}: SimpleImputer marks what it fills in the columns "
+            f"{shorten_names([each.name for each in reading.columns])}, and a model has no such "
+            "features; fit it without add_indicator"
         )
     reading.columns = [
         NumberColumn(column.name, float(value))

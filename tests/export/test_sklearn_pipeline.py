@@ -30,6 +30,7 @@ from sklearn.preprocessing import (
 
 from export import load, publish, write_candidate
 from export.column_rows import ColumnRows
+from export.common_rows import find_difference
 from export.errors import UnsupportedEstimator
 from export.replay import collect_findings
 from export.sklearn_import import SklearnImport, from_sklearn
@@ -224,7 +225,10 @@ def test_names_that_contradict_the_fit_are_refused() -> None:
         ([MaxAbsScaler(clip=True)], "MaxAbsScaler clips, which no linear map does"),
         ([FunctionTransformer(np.log1p)], "cannot import FunctionTransformer"),
         ([StandardScaler(), SimpleImputer()], "SimpleImputer is not the first step"),
-        ([SimpleImputer(add_indicator=True)], "SimpleImputer fills other values than NaN, marks"),
+        (
+            [SimpleImputer(add_indicator=True)],
+            "SimpleImputer marks what it fills in the columns x0, x1,",
+        ),
     ],
 )
 def test_steps_that_an_encoder_cannot_say_are_refused_by_name(
@@ -237,6 +241,42 @@ def test_steps_that_an_encoder_cannot_say_are_refused_by_name(
         from_sklearn(pipeline)
 
 
+@pytest.mark.filterwarnings("ignore:Skipping features without any observed values")
+@pytest.mark.parametrize(
+    ("imputer", "message"),
+    [
+        (
+            SimpleImputer(missing_values=-1),
+            "SimpleImputer fills -1 in the columns age, height,",
+        ),
+        (
+            SimpleImputer(keep_empty_features=False),
+            "SimpleImputer has no value for column 'height', which had none in the fit",
+        ),
+    ],
+)
+def test_an_imputer_is_refused_for_what_it_does_and_by_its_columns(
+    imputer: SimpleImputer, message: str
+) -> None:
+    frame = pd.DataFrame({"age": np.arange(9.0), "height": np.arange(9.0)})
+    if np.isnan(imputer.missing_values):
+        frame["height"] = np.nan
+    pipeline = make_pipeline(imputer, KMeans(2, n_init=1)).fit(frame)
+    with pytest.raises(UnsupportedEstimator, match=re.escape(message)):
+        from_sklearn(pipeline)
+
+
+def test_two_versions_with_a_map_of_their_own_say_once_why_they_are_not_compared() -> None:
+    train = np.nan_to_num(_wine()[0])
+    card = from_sklearn(make_pipeline(PCA(3), KMEANS).fit(train)).card
+    before, after = find_difference(card, card) or ("", "")
+    assert after == (
+        f"maps its features (a linear map of {train.shape[1]} features to 3) to a space of its "
+        "own, whose distances are comparable with those of no other version"
+    )
+    assert before == "does so too"
+
+
 @pytest.mark.parametrize(
     ("part", "message"),
     [
@@ -244,7 +284,7 @@ def test_steps_that_an_encoder_cannot_say_are_refused_by_name(
         (OneHotEncoder(max_categories=2), "OneHotEncoder joins infrequent categories"),
         (
             make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()),
-            "SimpleImputer fills other values than NaN, marks what it fills, or has a column with",
+            "SimpleImputer fills column 'plan' with ",
         ),
         (OrdinalEncoder(), "cannot import OrdinalEncoder; the steps before the k-means may be"),
     ],

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import joblib  # type: ignore[import-untyped]
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn
 from sklearn.cluster import KMeans
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from export import ModelCard, publishing, versions
 from export.comparison import Comparison
@@ -235,6 +238,26 @@ def test_a_model_of_scikit_learn_is_imported_and_answers_as_predict(
     assert main(["assign", str(tmp_path / "rows.npy"), "--model", str(base)]) == 0
     lines = capfd.readouterr().out.splitlines()[1:]
     assert [int(line.split(",")[0]) for line in lines] == estimator.predict(rows).tolist()
+
+
+def test_an_import_names_the_columns_that_the_model_takes_and_not_only_the_features_of_a_pca(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    numbers = np.random.default_rng(2).normal(size=(60, 2))
+    people = pd.DataFrame(numbers, columns=["age", "height"]).assign(plan=["free", "paid"] * 30)
+    encoded = ColumnTransformer([("plan", OneHotEncoder(), ["plan"])], remainder="passthrough")
+    pipeline = make_pipeline(encoded, PCA(2), KMeans(2, n_init=1, random_state=0)).fit(people)
+    joblib.dump(pipeline, tmp_path / "model.joblib")
+    command = [
+        "import-sklearn",
+        str(tmp_path / "model.joblib"),
+        "--model",
+        str(tmp_path / "people"),
+    ]
+    assert main([*command, "--dry-run"]) == 0
+    said = [" ".join(line.split()) for line in capfd.readouterr().out.splitlines()]
+    assert "columns plan, age, height" in said
+    assert "features 0, 1" in said
 
 
 def test_the_version_of_scikit_learn_that_pickled_an_imported_model_is_named(
