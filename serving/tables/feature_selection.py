@@ -174,7 +174,9 @@ def _may_be_categories(tables: Sequence["Table"], names: Sequence[str]) -> tuple
     for name in names:
         table = next(each for each in tables if name in each.columns)
         holds = table.kinds()[name].holds
-        if not name or not holds.startswith(_TEXT) or ";" in holds:  # which has another mend
+        if not name or table.columns.count(name) > 1:  # which cannot be named
+            continue
+        if not holds.startswith(_TEXT) or ";" in holds:  # which has another mend
             continue
         chunk = next(iter(table.chunks([], [name])), None)
         if chunk is None or chunk.kept is None:
