@@ -95,13 +95,18 @@ class CacheRequest:
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
 
     def size(self) -> int | None:
-        """About how many bytes the rows are; None where nothing tells."""
+        """About how many bytes the cache needs, with its sample; None where nothing tells.
+
+        Weights lie twice while it is written.
+        """
         rows = [table.estimated_rows for table in self.tables]
         if None in rows:
             return None
         widths, _ = self.lay_out()
-        numbers = sum(widths.values()) + len(self.categories) + len(self.weight_columns)
-        return sum(filter(None, rows)) * numbers * _FLOAT32.itemsize
+        n, d = sum(filter(None, rows)), sum(widths.values()) + len(self.categories)
+        sampled = min(n, _most_sampled(d))
+        numbers = n * (d + 2 * len(self.weight_columns)) + sampled * (d + 1)
+        return numbers * _FLOAT32.itemsize
 
     def lay_out(self) -> tuple[dict[str, int], Sequence[Table]]:
         """As ``lay_out_columns`` does. Raises ColumnMismatch."""
@@ -277,11 +282,15 @@ def _write(
         )
     header = reader.header(inputs)
     source = TableRows(rows, _FLOAT32, weights)
-    most = max(1, min(_SAMPLE_ROWS, _SAMPLE_NUMBERS // d))
-    numbers, sampled = draw_sample(source.weights, most, 0)
+    numbers, sampled = draw_sample(source.weights, _most_sampled(d), 0)
     writer.write("sample", [source.take(numbers)], (d,), _FLOAT32)
     writer.write("sample_weights", [sampled], (), _FLOAT32)
     writer.finish(asdict(header))
+
+
+def _most_sampled(d: int) -> int:
+    """How many rows of d numbers the sample has at most."""
+    return max(1, min(_SAMPLE_ROWS, _SAMPLE_NUMBERS // d))
 
 
 def _spooled(file: IO[bytes]) -> Iterator[NDArray[np.float32]]:

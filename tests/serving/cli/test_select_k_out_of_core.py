@@ -114,7 +114,7 @@ def test_rows_that_do_not_fit_are_streamed_and_it_is_said_what_is_of_the_sample(
     said, notes = capsys.readouterr()
     assert re.match(
         r"2,000 rows take about 700 MB of memory, and 500 kB may be used \(--memory\): the rows "
-        rf"are read from a cache, .*\nwriting a cache of the rows, about 16 kB, to {user_cache}/",
+        rf"are read from a cache, .*\nwriting a cache of the rows, about 40 kB, to {user_cache}/",
         notes,
     )
     assert not list((user_cache / "rows").iterdir())

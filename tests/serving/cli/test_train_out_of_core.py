@@ -156,7 +156,7 @@ def test_rows_that_do_not_fit_are_streamed_and_it_is_said_before_they_are_read(
     assert re.match(
         r"2,000 rows take about 700 MB of memory, and 500 kB may be used \(--memory\): each "
         r"iteration reads the rows from a cache, and the clusters of a sample are where it begins\n"
-        rf"writing a cache of the rows, about 16 kB, to {tmp_path}/xdg/tfkmeans/rows, where",
+        rf"writing a cache of the rows, about 40 kB, to {tmp_path}/xdg/tfkmeans/rows, where",
         small.notes,
     )
     assert not list((tmp_path / "xdg" / "tfkmeans" / "rows").iterdir())
@@ -201,7 +201,7 @@ def test_a_kept_cache_is_used_by_the_next_command(
 ) -> None:
     options = ["--columns", "x,y,z", "--out-of-core", "--cache", str(tmp_path / "cache")]
     first = train(capsys, files, tmp_path / "one", *options)
-    assert f"writing a cache of the rows, about 240 kB, to {tmp_path / 'cache'}" in first.notes
+    assert f"writing a cache of the rows, about 560 kB, to {tmp_path / 'cache'}" in first.notes
     again = train(capsys, files, tmp_path / "two", *options, "--standardize")
     assert "rows are in the cache" in again.notes
     assert "writing" not in again.notes

@@ -77,6 +77,18 @@ def ask_npy(path: Path) -> CacheRequest:
     return request(path, columns=["feature_0", "feature_1"])
 
 
+@pytest.mark.parametrize("weight", [None, "feature_2"])
+def test_what_a_cache_is_told_to_take_is_what_it_takes(weight: str | None, tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.ones((70_000, 3), np.float32))
+    columns = ["feature_0", "feature_1"]
+    asked = request(tmp_path / "rows.npy", columns=columns, weight=weight)
+    opened(asked, tmp_path / "cache")
+    (path,) = (tmp_path / "cache").glob("*.rows")
+    # Weights have lain beside it, too.
+    taken = path.stat().st_size + (0 if weight is None else 4 * 70_000)
+    assert asked.size() == pytest.approx(taken, abs=4096)
+
+
 def test_the_cache_has_all_rows_also_those_that_lack_something(csv: Path, tmp_path: Path) -> None:
     found = opened(request(csv, weight="w"), tmp_path / "cache")
     expected = np.array([[1, 2], [np.nan, 3], [4, np.nan], [0, 0], [5, 6], [7.5, 8]])
@@ -238,7 +250,7 @@ def test_too_little_room_is_said_before_a_row_is_read(
 ) -> None:
     usage = type("Usage", (), {"free": 1000})
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(UnusableCache, match=r"takes about 2 kB, and 1 kB are free; give a folder"):
+    with pytest.raises(UnusableCache, match=r"takes about 6 kB, and 1 kB are free; give a folder"):
         opened(ask_npy(npy), tmp_path / "cache")
     assert not list((tmp_path / "cache").glob("*.[!l]*"))
 
