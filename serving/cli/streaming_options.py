@@ -33,7 +33,7 @@ _LEAST_FEATURES: Final = 10
 _GZIP_SHARE: Final = 3
 _BYTES_OF_NUMBER: Final = 8
 
-#: Of the memory that is left, and of what may be used, that rows may take in any case.
+#: Of the memory that is left: what may be used, and what rows may take in any case.
 _SHARE_LEFT: Final = 0.75
 _SHARE_OF_ROWS: Final = 0.1
 
@@ -49,9 +49,9 @@ class StreamingOptions:
         typer.Option(
             parser=parse_size,
             metavar="SIZE",
-            help="Memory that may be used, as in 2GB; three quarters of what is left when not "
-            "given. Rows that do not fit are read into a cache on the disk, and from there each "
-            "time that they are needed.",
+            help="Memory that may be used, as in 2GB, 700MB of it for TensorFlow; three quarters "
+            "of what is left when not given. Rows that do not fit are read into a cache on the "
+            "disk, and from there each time that they are needed.",
         ),
     ] = None
     out_of_core: Annotated[
@@ -87,6 +87,7 @@ class StreamingOptions:
         from serving.tables.columns import column_widths
 
         count = sum(_estimate_rows(given, table) for table in given.tables)
+        is_counted = all(table.rows is not None for table in given.tables)
         numbers = [name for name in columns if name not in categories]
         widths = column_widths(given.tables, numbers)
         first = next(given.tables[0].with_widths(widths).blocks(numbers), None) if numbers else None
@@ -96,8 +97,9 @@ class StreamingOptions:
             is_wide=first is not None and first.dtype.itemsize > 4,
             is_cosine=is_cosine,
         )
-        may_use = int(_SHARE_LEFT * memory_left()) if self.memory is None else self.memory
-        if needed <= max(may_use - BASE_BYTES, _SHARE_OF_ROWS * may_use):
+        needed += BASE_BYTES
+        may_use = _usable_memory() if self.memory is None else self.memory
+        if needed <= may_use:
             if self.cache is not None:
                 note(
                     f"--cache {self.cache}: the rows fit memory, and no cache is used; "
@@ -105,8 +107,9 @@ class StreamingOptions:
                 )
             return None
         return (
-            f"{format_count(count, 'row')} take about {format_bytes(needed + BASE_BYTES)} of "
-            f"memory, and {format_bytes(may_use)} may be used (--memory)"
+            f"{'' if is_counted else 'about '}{format_count(count, 'row')} and TensorFlow take "
+            f"about {format_bytes(needed)} of memory, and {format_bytes(may_use)} may be used "
+            "(--memory)"
         )
 
     def read(
@@ -140,6 +143,12 @@ class StreamingOptions:
             cache = open_cache(request, folder, is_kept=is_kept, tell=note, on_rows=on_rows)
             tell("which rows are complete")
             return stream_rows(cache, columns, encoding, skip_zero_rows=skip_zero_rows)
+
+
+def _usable_memory() -> int:
+    """The memory that may be used where the user does not say: small rows fit always."""
+    left = memory_left()
+    return int(max(_SHARE_LEFT * left, BASE_BYTES + _SHARE_OF_ROWS * left))
 
 
 def _estimate_features(table: "Table", categories: Sequence[str]) -> int:

@@ -152,16 +152,19 @@ def test_rows_that_do_not_fit_are_streamed_and_it_is_said_before_they_are_read(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(2000, 2)))
     rows = [str(tmp_path / "rows.npy")]
-    small = train(capsys, rows, tmp_path / "one", "--memory", "500kB")
+    small = train(capsys, rows, tmp_path / "one", "--memory", "600MB")
     assert re.match(
-        r"2,000 rows take about 700 MB of memory, and 500 kB may be used \(--memory\): each "
+        r"2,000 rows and TensorFlow take about 700 MB of memory, "
+        r"and 600 MB may be used \(--memory\): each "
         r"iteration reads the rows from a cache, and the clusters of a sample are where it begins\n"
         rf"writing a cache of the rows, about 40 kB, to {tmp_path}/xdg/tfkmeans/rows, where",
         small.notes,
     )
     assert not list((tmp_path / "xdg" / "tfkmeans" / "rows").iterdir())
     assert small.said["seeding"] == "sample"
-    large = train(capsys, rows, tmp_path / "two", "--memory", "2MB", "--cache", str(tmp_path / "c"))
+    large = train(
+        capsys, rows, tmp_path / "two", "--memory", "701MB", "--cache", str(tmp_path / "c")
+    )
     assert large.said["seeding"] == "all"
     assert "the rows fit memory, and no cache is used" in large.notes
     assert not (tmp_path / "c").exists()
@@ -177,7 +180,10 @@ def test_the_values_of_categories_count_as_the_features_that_they_become(tmp_pat
             given, names, names, is_cosine=False
         )
         assert reason is not None
-        assert re.match(r"1,000 rows take about 7[67]\d MB of memory, and 30 MB may be", reason)
+        assert re.match(
+            r"about 1,000 rows and TensorFlow take about 7[67]\d MB of memory, and 30 MB may be",
+            reason,
+        )
         enough = StreamingOptions(memory=2 * 10**9)
         assert enough.find_reason(given, names, names, is_cosine=False) is None
 
@@ -192,7 +198,7 @@ def test_rows_that_nothing_counts_are_estimated_by_the_length_of_their_file(
         options = StreamingOptions(memory=1_000_000)
         reason = options.find_reason(given, ["a", "b"], [], is_cosine=False)
     assert reason is not None
-    assert 10_000 < int(reason.split()[0].replace(",", "")) < 40_000
+    assert 10_000 < int(reason.split()[1].replace(",", "")) < 40_000
 
 
 @pytest.mark.usefixtures("unwritten")
