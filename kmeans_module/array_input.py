@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .array_types import Array
 from .arrow_arrays import arrow_columns, is_arrow, read_arrow
-from .errors import NoArray
+from .errors import InvalidPoints, NoArray
 from .object_arrays import NUMBERS, describe_length, read_objects
 
 #: What to give in place of a column that is not numeric.
@@ -198,6 +198,8 @@ def _read(given: Any, name: str, wanted: str) -> Array:
         given = _fill(given)
     try:
         array = np.asarray(given)
+    except InvalidPoints:  # a RowSource says itself that it is no array
+        raise
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         if not isinstance(given, list | tuple):
             raise NoArray(

@@ -147,6 +147,12 @@ class RowSource(ABC):
         """The rows of a slice without a step, of the shape that they must have."""
         start, stop, _ = rows.indices(len(self))
         block, shape = self.read(start, stop), (max(stop - start, 0), self.shape[1])
+        if not isinstance(block, np.ndarray) or block.dtype.kind not in "buif":
+            kind = block.dtype if isinstance(block, np.ndarray) else type(block).__name__
+            raise InvalidPoints(
+                f"the source gave rows {start} to {stop} as {kind}; read must give a NumPy array "
+                "of numbers"
+            )
         if block.shape != shape:
             raise UnreadableRows(
                 f"the source gave rows {start} to {stop} in the shape {block.shape}; they must "
@@ -300,6 +306,16 @@ def _size_and_time(descriptor: int) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
+def check_described(source: RowSource) -> RowSource:
+    """The source, which must say its shape and its dtype. Raises InvalidPoints."""
+    name, shape = type(source).__name__, getattr(source, "shape", None)
+    if not (isinstance(shape, tuple) and len(shape) == 2):
+        raise InvalidPoints(f"shape of {name} is {shape}; set it to (rows, features)")
+    if not isinstance(dtype := getattr(source, "dtype", None), np.dtype):
+        raise InvalidPoints(f"dtype of {name} is {dtype!r}; set it as np.dtype('float32')")
+    return source
+
+
 def _weight_table(sample_weight: ArrayLike, n: int) -> Table:
     wanted = f"one number a row, shape ({n},), 0 for one to leave out"
     array = check_numbers("sample_weight", sample_weight, (n,), wanted, InvalidWeights)
@@ -371,6 +387,7 @@ def _spool(dataset: Any, folder: str | Path | None) -> RowSource:
             files = [stack.enter_context(tempfile.TemporaryFile(dir=folder)) for _ in specs]
             for element in dataset.as_numpy_iterator():
                 before, batch = batch, element if is_weighted else (element,)
+                batch = tuple(map(np.asarray, batch))  # a single text is bytes
                 _check_batch(batch, before or batch, rows)
                 rows += len(batch[0])
                 for file, each in zip(files, batch, strict=True):

@@ -36,7 +36,7 @@ from .metrics import (
 from .model_space import DISTANCES, Distance, ModelSpace, enter, unit_rows
 from .one_line import OneLine, html_table
 from .row_sample import default_sample_rows, draw_sample
-from .row_source import RowSource
+from .row_source import RowSource, check_described
 from .rows import place_rows
 from .shared_pass import measure_centroids
 from .source_rows import SourceRows
@@ -286,7 +286,7 @@ def select_k(
         InvalidParameter: a parameter is out of its range.
         TooFewDistinctPoints: ``k_max`` is more than the distinct rows.
     """
-    table = points if isinstance(points, RowSource) else check_points(points)
+    table = check_described(points) if isinstance(points, RowSource) else check_points(points)
     k_min = check_whole("k_min", k_min, 1)
     if k_min < 2:
         raise InvalidParameter("k_min is 1, and one cluster has no silhouette; give at least 2")

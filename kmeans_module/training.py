@@ -21,7 +21,7 @@ from .module import KMeansModule
 from .one_line import OneLine
 from .row_sample import Seeding
 from .row_share import RowShare
-from .row_source import RowSource
+from .row_source import RowSource, check_described
 from .shared_source import share_rows
 from .validation import check_numbers, check_points
 from .workers import ALONE, Reducer
@@ -181,7 +181,7 @@ def fit(
         ForkedProcess: there was a fit in the process that this one was forked from.
     """
     check_not_forked()
-    table = points if isinstance(points, RowSource) else check_points(points)
+    table = check_described(points) if isinstance(points, RowSource) else check_points(points)
     is_streamed = isinstance(table, RowSource)
     share = RowShare.whole(len(table))
     if isinstance(table, RowSource):

@@ -20,6 +20,7 @@ from kmeans_module import (
     fit,
     row_source,
 )
+from kmeans_module.validation import check_points
 
 from .problems import Float32, blobs
 
@@ -159,6 +160,7 @@ def test_a_file_that_cannot_be_opened_or_read_is_named(tmp_path: Path) -> None:
         (tf.data.Dataset.from_tensors({"a": [1.0]}), "the elements of the data set are"),
         (tf.data.Dataset.from_tensors([1.0]).repeat(), "repeats without end"),
         (tf.data.Dataset.from_tensors([["a"]]), "gives object .* after 0 rows; give real numbers"),
+        (tf.data.Dataset.from_tensors("a"), r"gives \|S1 \(\) after 0 rows; give real numbers"),
         (tf.data.Dataset.from_tensors(1.0), r"gives float32 \(\) after 0 rows; give real numbers"),
         (tf.data.Dataset.from_tensors(([[1.0]], [1.0, 2.0])), "with one weight a row"),
         (tf.data.Dataset.from_tensors([[1.0]]).take(0), "the data set has no rows"),
@@ -206,8 +208,10 @@ def test_a_spooled_data_set_leaves_no_file_behind_and_frees_it_with_the_source(
 
 
 def test_what_takes_an_array_alone_says_so() -> None:
-    with pytest.raises(InvalidPoints, match=r"points are a RowSource, .* this takes an array"):
-        np.asarray(RowSource.from_array(POINTS))
+    source = RowSource.from_array(POINTS)
+    for ask in (np.asarray, check_points):
+        with pytest.raises(InvalidPoints, match=r"^points are a RowSource, .* takes an array"):
+            ask(source)
 
 
 def test_a_source_that_gives_other_rows_than_asked_for_is_refused() -> None:
@@ -293,3 +297,20 @@ def test_a_source_whose_rows_change_from_one_pass_to_the_next_ends_the_fit(
 
     with pytest.raises(UnreadableRows, match="the rows changed while they were read: a pass"):
         fit(source, 3, init=POINTS[:3], on_iteration=change, engine=engine, tol=0)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "said"),
+    [
+        ({"dtype": np.dtype("f4")}, r"shape of Own is None; set it to \(rows, features\)"),
+        ({"shape": (500, 3)}, "dtype of Own is None; set it as np.dtype"),
+        ({"shape": (500, 3), "dtype": "f4"}, "dtype of Own is 'f4'; set it as np.dtype"),
+        ({"shape": (500, 3), "dtype": np.dtype("f4")}, "rows 0 to 500 as list; read must give"),
+    ],
+)
+def test_a_subclass_that_gives_something_else_is_told_what_to_give(
+    attributes: dict[str, Any], said: str
+) -> None:
+    own = type("Own", (RowSource,), {"read": lambda _, i, j: POINTS[i:j].tolist(), **attributes})
+    with pytest.raises(InvalidPoints, match=said):
+        fit(own(), 3)
