@@ -209,6 +209,11 @@ def train(
         note_force(outcome.card.forced)
         if promote:
             outcome = _promote(outcome, base, steps, connection)
+    if tensorboard is not None:
+        from serving.report.tensorboard import TensorBoardLog
+
+        sizes = [cluster.size for cluster in outcome.card.clusters]
+        TensorBoardLog(tensorboard).write_centroids(result, names, sizes)
     if report is not None:
         with progress("reporting"):
             name = (
@@ -345,8 +350,6 @@ def _fit(
             )
         if isinstance(rows, EncodedRows | StreamedRows) and rows.takes:
             result.module.take_columns(Encoder(rows.takes))
-        if log is not None:
-            log.write_centroids(result, names)
         return result
 
 

@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -69,14 +68,19 @@ class TensorBoardLog:
         self._open.callback(writer.close)
         return writer
 
-    def write_centroids(self, result: "FitResult", feature_names: Sequence[str]) -> None:
+    def write_centroids(
+        self, result: "FitResult", feature_names: Sequence[str], sizes: Sequence[int]
+    ) -> None:
         """Write the centroids of the best start for the projector.
 
         They are in the model's space, where distances count; the metadata has each cluster's
         number, its rows, and its centroid in raw units. Raises ReportNotWritten.
+
+        Args:
+            result: a fit.
+            feature_names: of its d features.
+            sizes: how many rows each cluster has: the fit of a stream does not keep them.
         """
-        assert result.assignments is not None  # the rows of a file are fitted in memory
-        sizes = np.bincount(result.assignments, minlength=len(result.centroids))
         names = [re.sub(r"\s", " ", name) for name in feature_names]
         lines = ["\t".join(["cluster", "rows", *names])]
         lines += [

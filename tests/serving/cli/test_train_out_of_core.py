@@ -306,6 +306,17 @@ def test_no_row_of_the_data_is_in_the_version_where_none_is_to_be(
 
 
 @pytest.mark.usefixtures("unwritten")
+def test_the_projector_has_the_rows_of_each_cluster_of_a_stream(
+    files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "log"
+    options = ["--columns", "x,y", "--out-of-core", "--tensorboard", str(log)]
+    streamed = train(capsys, files, tmp_path / "stream", *options)
+    _, *lines = (log / "centroid_metadata.tsv").read_text().splitlines()
+    assert [int(line.split("\t")[1]) for line in lines] == streamed.said["cluster_sizes"]
+
+
+@pytest.mark.usefixtures("unwritten")
 @pytest.mark.parametrize("stream", [[], ["--out-of-core"]])
 def test_ctrl_c_leaves_the_checkpoint_and_the_same_command_ends_in_the_same_bytes(
     stream: list[str],

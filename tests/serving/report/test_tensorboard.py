@@ -29,7 +29,8 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, FitResult, l
             log.write_iteration(now)
 
         result = fit(POINTS, 4, n_init=2, on_iteration=on_iteration)
-        log.write_centroids(result, NAMES)
+        assert result.assignments is not None
+        log.write_centroids(result, NAMES, np.bincount(result.assignments).tolist())
     return folder, result, told
 
 
