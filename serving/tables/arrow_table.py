@@ -5,6 +5,7 @@ Lists of them and tensors of a fixed shape are vectors; texts, dates and other n
 numbers. A null, a NaN and an empty list are missing values.
 """
 
+import itertools
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -148,6 +149,15 @@ class ParquetTable(ArrowTable):
             if has_null_vectors(file):
                 self._footer = read_without_note(self._path)
             return file.schema_arrow, file.metadata.num_rows
+
+    @property
+    def beginnings(self) -> Sequence[int]:
+        """The first rows of the row groups."""
+        with self._explain_errors(), pq.ParquetFile(self._path) as file:
+            groups = range(file.metadata.num_row_groups)
+            sizes = [file.metadata.row_group(group).num_rows for group in groups]
+        # A group without rows begins where the next one does.
+        return sorted({0, *itertools.accumulate(sizes[:-1])})
 
     def _batches(self, columns: Sequence[str], start: int, rows: int) -> Generator[pa.RecordBatch]:
         with pq.ParquetFile(

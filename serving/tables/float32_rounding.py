@@ -1,9 +1,9 @@
 """Rounding rows to float32, block by block, and which of their columns lose digits by it."""
 
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .columns import to_float32
 
@@ -22,6 +22,30 @@ class Float32Rounding:
         self._mean = np.zeros(width)
         self._squares = np.zeros(width)
 
+    @classmethod
+    def of(cls, numbers: ArrayLike) -> Self:
+        """That of which ``numbers`` are known."""
+        known = np.array(numbers, np.float64)
+        rounding = cls(known.shape[1])
+        rounding._rows = int(known[0].max(initial=0))
+        rounding._error, rounding._low, rounding._high = known[1:4]
+        rounding._mean, rounding._squares = known[4:]
+        return rounding
+
+    @property
+    def numbers(self) -> NDArray[np.float64]:
+        """All that is known, float64 [6, width]: what ``of`` takes."""
+        rows = np.full_like(self._mean, self._rows)
+        return np.array([rows, self._error, self._low, self._high, self._mean, self._squares])
+
+    def merge(self, other: Self) -> None:
+        """Add what is known of other rows of the same columns."""
+        if other._rows:
+            self._error = np.maximum(self._error, other._error)
+            self._low = np.minimum(self._low, other._low)
+            self._high = np.maximum(self._high, other._high)
+            self._add_to_spread(other._rows, other._mean, other._squares)
+
     def round(self, block: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
         """Rows [n, width] of finite numbers as float32."""
         rounded = to_float32(block)
@@ -29,7 +53,8 @@ class Float32Rounding:
             self._error = np.maximum(self._error, np.abs(block - rounded).max(axis=0))
             self._low = np.minimum(self._low, block.min(axis=0))
             self._high = np.maximum(self._high, block.max(axis=0))
-            self._add_to_spread(block)
+            mean = block.mean(axis=0)
+            self._add_to_spread(len(block), mean, np.square(block - mean).sum(axis=0))
         return rounded
 
     def has_lost_digits(self) -> NDArray[np.bool_]:
@@ -37,11 +62,11 @@ class Float32Rounding:
         spread = np.sqrt(self._squares / max(1, self._rows))
         return (self._high > self._low) & (self._error > _MOST_ERROR * spread)
 
-    def _add_to_spread(self, block: NDArray[np.floating[Any]]) -> None:
+    def _add_to_spread(
+        self, rows: int, mean: NDArray[np.floating[Any]], squares: NDArray[np.floating[Any]]
+    ) -> None:
         """Mean and squared differences of all rows from those of two parts (Chan et al. 1979)."""
-        mean = block.mean(axis=0)
-        squares = np.square(block - mean).sum(axis=0)
-        before, self._rows = self._rows, self._rows + len(block)
+        before, self._rows = self._rows, self._rows + rows
         apart = mean - self._mean
-        self._squares += squares + np.square(apart) * (before * len(block) / self._rows)
-        self._mean += apart * (len(block) / self._rows)
+        self._squares += squares + np.square(apart) * (before * rows / self._rows)
+        self._mean += apart * (rows / self._rows)

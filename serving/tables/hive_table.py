@@ -60,6 +60,10 @@ class HiveTable(Table):
         return self._table.estimated_rows
 
     @property
+    def beginnings(self) -> Sequence[int]:
+        return self._table.beginnings
+
+    @property
     def looks_headerless(self) -> bool:
         return self._table.looks_headerless
 

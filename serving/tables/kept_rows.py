@@ -36,7 +36,7 @@ class KeptRows(RowSource):
     @classmethod
     def find(cls, source: RowSource, *, skip_zero_rows: bool) -> Self:
         """Read a source to find the rows that are kept, or none. Raises UnreadableRows."""
-        bits, zero_rows = [], 0
+        bits, zero_rows = [np.empty(0, np.uint8)], 0
         rows = max(1, rows_per_block(source.shape[1]) // 8) * 8
         for start, stop in block_ranges(0, len(source), rows):
             block = source[start:stop]

@@ -71,6 +71,10 @@ class NpyTable(Table):
 
         return dict.fromkeys(keep, pa.from_numpy_dtype(self._dtype))
 
+    @property
+    def beginnings(self) -> Sequence[int]:
+        return range(max(1, self.rows))
+
     def chunks(
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
     ) -> Iterator[Chunk]:

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Self
@@ -38,6 +38,7 @@ from .reading_options import ReadingOptions
 from .running_moments import RunningMoments
 from .section_file import SectionWriter, read_sections
 from .table import Block, Chunk, Table
+from .table_part import TablePart
 from .training_rows import check_finite, check_weights, lay_out_columns
 
 _FLOAT32: Final = np.dtype("<f4")
@@ -67,6 +68,8 @@ class CacheRequest:
         weight_column: where the weights are; None where each row weighs 1.
         reading: how files of text are read.
         categories: those of the columns that are categories.
+        widths: how many numbers each column of numbers or vectors has, where the tables are one
+            worker's share and all tables decide that; their rows may then be none.
     """
 
     tables: Sequence[Table]
@@ -75,6 +78,7 @@ class CacheRequest:
     weight_column: str | None = None
     reading: ReadingOptions = ReadingOptions()
     categories: Sequence[str] = ()
+    widths: Mapping[str, int] | None = None
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -91,7 +95,10 @@ class CacheRequest:
         """What a cache's file is named by: files, columns and reading options."""
         names = [str(path.absolute()) for path in self.paths]
         columns = [*self.numbers], [*self.categories], self.weight_column
-        asked = [names, *columns, self.reading.flags()]
+        asked: list[Any] = [names, *columns, self.reading.flags()]
+        if self.widths is not None:
+            parts = [each for each in self.tables if isinstance(each, TablePart)]
+            asked += [dict(self.widths), [(each.name, each.start, each.stop) for each in parts]]
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
 
     def size(self) -> int | None:
@@ -104,17 +111,19 @@ class CacheRequest:
             return None
         widths, _ = self.lay_out()
         n, d = sum(filter(None, rows)), sum(widths.values()) + len(self.categories)
-        sampled = min(n, _most_sampled(d))
+        sampled = min(n, sample_rows(d))
         numbers = n * (d + 2 * len(self.weight_columns)) + sampled * (d + 1)
         return numbers * _FLOAT32.itemsize
 
     def lay_out(self) -> tuple[dict[str, int], Sequence[Table]]:
         """As ``lay_out_columns`` does. Raises ColumnMismatch."""
+        if self.widths is not None:
+            return dict(self.widths), self.tables
         return lay_out_columns(self.tables, self.numbers) if self.numbers else ({}, self.tables)
 
     def fingerprints(self) -> list[Fingerprint]:
         """Of the files as they are. Raises UnreadableFile."""
-        return [_fingerprint(path) for path in self.paths]
+        return [fingerprint(path) for path in self.paths]
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ class CacheHeader:
         rows: how many there are.
         missing: in how many rows a column of numbers or vectors, or the weight, lacks a value,
             where some do.
-        rounded: the numbers that lost digits when they were rounded to float32.
+        rounding: what rounding to float32 has done to the numbers, ``Float32Rounding.numbers``.
         counts: for each number of ``widths``, how many rows have it.
         low, high, mean, variance: of these.
     """
@@ -141,12 +150,18 @@ class CacheHeader:
     weight_column: str | None
     rows: int
     missing: dict[str, int]
-    rounded: list[str]
+    rounding: list[list[float]]
     counts: list[int]
     low: list[float]
     high: list[float]
     mean: list[float]
     variance: list[float]
+
+    @property
+    def rounded(self) -> tuple[str, ...]:
+        """The numbers that lost digits when they were rounded to float32."""
+        has_lost = Float32Rounding.of(self.rounding).has_lost_digits()
+        return tuple(np.array(expand_columns(self.widths), object)[has_lost])
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,13 +297,13 @@ def _write(
         )
     header = reader.header(inputs)
     source = TableRows(rows, _FLOAT32, weights)
-    numbers, sampled = draw_sample(source.weights, _most_sampled(d), 0)
+    numbers, sampled = draw_sample(source.weights, sample_rows(d), 0)
     writer.write("sample", [source.take(numbers)], (d,), _FLOAT32)
     writer.write("sample_weights", [sampled], (), _FLOAT32)
     writer.finish(asdict(header))
 
 
-def _most_sampled(d: int) -> int:
+def sample_rows(d: int) -> int:
     """How many rows of d numbers the sample has at most."""
     return max(1, min(_SAMPLE_ROWS, _SAMPLE_NUMBERS // d))
 
@@ -378,13 +393,12 @@ class _Reader:
 
     def header(self, inputs: list[Fingerprint]) -> CacheHeader:
         """What is known of the rows. Raises NoRows."""
-        if not self._rows:
+        if not self._rows and self._request.widths is None:
             names = ", ".join(table.name for table in self._tables)
             raise NoRows(f"{names}: has a header and no rows; give at least one row")
         counted = dict(zip(self._widths, self._missing[:-1], strict=True))
         counted |= dict.fromkeys(self._request.weight_columns, self._missing[-1])
         moments = self._moments
-        lossy = np.array(self.features, object)[self._rounding.has_lost_digits()]
         return CacheHeader(
             inputs=inputs,
             widths=self._widths,
@@ -392,7 +406,7 @@ class _Reader:
             weight_column=self._request.weight_column,
             rows=self._rows,
             missing={name: int(count) for name, count in counted.items() if count},
-            rounded=lossy.tolist(),
+            rounding=self._rounding.numbers.tolist(),
             counts=moments.counts.tolist(),
             low=moments.low.tolist(),
             high=moments.high.tolist(),
@@ -401,7 +415,8 @@ class _Reader:
         )
 
 
-def _fingerprint(path: Path) -> Fingerprint:
+def fingerprint(path: Path) -> Fingerprint:
+    """That of a file as it is. Raises UnreadableFile."""
     try:
         with path.open("rb") as file:
             known = os.fstat(file.fileno())

@@ -20,7 +20,7 @@ from kmeans_module.row_source import RawFile
 from .errors import DamagedCache
 
 #: What ends a file. Another layout has another mark.
-_MARK: Final = b"tfkrows1"
+_MARK: Final = b"tfkrows2"
 
 #: The header's length, its CRC-32 and the mark.
 _TAIL: Final = struct.Struct("<QI8s")

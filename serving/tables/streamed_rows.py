@@ -12,6 +12,7 @@ from export.feature_names import group_vectors, shorten_names
 from kmeans_module.column_fitting import Impute
 from kmeans_module.columns import CategoryColumn, Column, NumberColumn, VectorColumn
 from kmeans_module.row_source import RowSource
+from kmeans_module.workers import ALONE, Reducer
 
 from .column_fills import find_fills
 from .columns import expand_columns
@@ -44,6 +45,8 @@ class StreamedRows(ClusteredRows):
         header: what is known of the cache.
         imputed: for each column in which a number has taken the place of missing ones, of how many.
         impute: what was asked to take their place.
+        rows_elsewhere: how many rows of the fit other workers have. What is said of the rows, and
+            not of ``source`` and ``raw``, is said of all.
     """
 
     columns: tuple[str, ...]
@@ -61,6 +64,7 @@ class StreamedRows(ClusteredRows):
     takes: tuple[Column, ...] = ()
     imputed: Mapping[str, int] = field(default_factory=dict)
     impute: Impute = None
+    rows_elsewhere: int = 0
 
     @property
     def widths(self) -> Sequence[tuple[str, int]]:
@@ -70,7 +74,7 @@ class StreamedRows(ClusteredRows):
 
     @property
     def n_rows(self) -> int:
-        return len(self.source)
+        return len(self.source) + self.rows_elsewhere
 
     @property
     def fit_points(self) -> RowSource:
@@ -103,6 +107,7 @@ def stream_rows(
     encoding: Encoding | None = None,
     *,
     skip_zero_rows: bool = False,
+    reducer: Reducer = ALONE,
 ) -> StreamedRows:
     """The rows of a cache that lack nothing that a fit needs.
 
@@ -114,6 +119,8 @@ def stream_rows(
         columns: in the order of their features.
         encoding: how they are encoded; None where the model takes numbers as they are.
         skip_zero_rows: whether to leave out rows of zeros alone, too.
+        reducer: how workers come together, each of which has a cache that ``share_cache`` gave, and
+            numbers alone, which nothing encodes.
 
     Raises:
         ColumnMismatch: a column that is to be encoded has no value.
@@ -137,11 +144,12 @@ def stream_rows(
     raw, zero_rows, is_used = cache.source, 0, ~np.isnan(sample).any(axis=1)
     if skip_zero_rows or missing:
         kept = KeptRows.find(source, skip_zero_rows=skip_zero_rows)
-        _require_rows(files, kept, header.rows, missing)
-        source, zero_rows = kept, kept.zero_rows
+        rows, zero_rows = map(int, reducer.sum([len(kept), kept.zero_rows]))
+        _require_rows(files, rows, zero_rows, header.rows, missing)
+        source = kept
         raw = KeptRows(cache.source, kept.kept, 0)
         is_used &= sample.any(axis=1) | (not skip_zero_rows)
-    _require_weight(files, source, header.weight_column)
+    _require_weight(files, source, header.weight_column, reducer)
     features = [name for each in takes for name in each.feature_names]
     return StreamedRows(
         columns=tuple(features) or expand_columns(header.widths),
@@ -151,13 +159,14 @@ def stream_rows(
         rows_read=header.rows,
         missing=missing,
         zero_rows=zero_rows,
-        rounded=tuple(header.rounded),
+        rounded=header.rounded,
         weight_column=header.weight_column,
         raw=raw,
         header=header,
         takes=takes,
         imputed={name: count for name, count in header.missing.items() if name in filled},
         impute=None if encoding is None else encoding.impute,
+        rows_elsewhere=int(reducer.sum([len(source)])[0]) - len(source),
     )
 
 
@@ -232,22 +241,27 @@ def _fit_columns(cache: RowCache, columns: Sequence[str], encoding: Encoding) ->
     )
 
 
-def _require_rows(files: str, kept: KeptRows, rows_read: int, missing: Mapping[str, int]) -> None:
+def _require_rows(
+    files: str, rows: int, zero_rows: int, rows_read: int, missing: Mapping[str, int]
+) -> None:
     """Check that a row is left. Raises NoRows."""
-    if not len(kept) + kept.zero_rows:
+    if not rows + zero_rows:
         lacking = shorten_names([f"{name!r} lacks {count}" for name, count in missing.items()])
         raise NoRows(
             f"{files}: each of the {rows_read} rows has a missing value ({lacking}); give "
             "--impute for numbers, or choose other columns with --columns or --exclude"
         )
-    if not len(kept):
+    if not rows:
         raise NoRows(f"{files}: {ONLY_ZEROS}")
 
 
-def _require_weight(files: str, source: RowSource, column: str | None) -> None:
+def _require_weight(files: str, source: RowSource, column: str | None, reducer: Reducer) -> None:
     """Check that a row has a weight above 0. Raises NoRows."""
+    if column is None:
+        return
     starts = range(0, len(source), _WEIGHTS)
-    if column is not None and not any(source.weights[n : n + _WEIGHTS].any() for n in starts):
+    has_weight = any(source.weights[n : n + _WEIGHTS].any() for n in starts)
+    if not reducer.sum([has_weight])[0]:
         raise NoRows(
             f"{files}: no row that is left has a weight above 0 in the column {column!r}; give at "
             "least one"

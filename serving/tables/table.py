@@ -118,6 +118,14 @@ class Table(ABC):
     def estimated_rows(self) -> int | None:
         return self.rows
 
+    @property
+    def beginnings(self) -> Sequence[int]:
+        """The rows, from 0 and rising, where a reading can begin without those before.
+
+        Where there is more than the first, ``rows`` is known.
+        """
+        return (0,)
+
     def kinds(self) -> Mapping[str, ColumnKind]:
         """What each column holds, by its first values or by its type."""
         kinds = self._kinds()
