@@ -58,7 +58,7 @@ app: Final = typer.Typer(
     name=_NAME,
     help="Train k-means in TensorFlow, publish it for TensorFlow Serving, and ask it.",
     epilog="Exit codes: 0 done, 1 our fault, 2 your mistake or nothing answers, "
-    "3 it ran and the answer is no, 130 interrupted.",
+    "3 it ran and the answer is no, 130 interrupted, 143 a worker was lost: start all again.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

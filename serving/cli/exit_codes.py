@@ -6,6 +6,7 @@
 2    a mistake of the user, or nothing answers
 3    it ran and the answer is no: a version did not pass its validation, a server did not follow
 130  interrupted by Ctrl-C
+143  another worker was lost (or SIGTERM ended this one): start all again
 ===  ==========================================================================
 
 An error that is expected is one line; only a fault of this program shows a traceback.
@@ -16,7 +17,7 @@ from typing import Final
 import typer
 
 from export.errors import ExportError, MoveFailed, PublishRefused
-from kmeans_module.errors import KMeansError
+from kmeans_module.errors import KMeansError, WorkerLost
 from serving.embedded.errors import ServerStartError
 from serving.errors import ServerError, ServingError
 from serving.report.errors import ReportError
@@ -29,6 +30,7 @@ FAULT: Final = 1
 MISTAKE: Final = 2
 REFUSED: Final = 3
 INTERRUPTED: Final = 130
+LOST: Final = 143
 
 #: typer's own complaint about the arguments; it has no public name, but its subclass has.
 USAGE_ERROR: Final = typer.BadParameter.__mro__[1]
@@ -43,6 +45,7 @@ _CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
     (TableError, MISTAKE),
     (ExportError, MISTAKE),
     (KMeansError, MISTAKE),
+    (WorkerLost, LOST),
     (ReportError, MISTAKE),
     (ServerStartError, MISTAKE),
     (ServingError, MISTAKE),

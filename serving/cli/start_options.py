@@ -143,15 +143,15 @@ class StartOptions:
                     "it out" + ("; --max-iter ends it earlier" if flag == "--approximate" else "")
                 )
 
-    def announce_stream(self, reason: str, *, is_asked: bool) -> None:
+    def announce_stream(self, reason: str, *, asked_by: str | None) -> None:
         """Say that the rows are streamed, and what that means. Raises UserMistake.
 
         Args:
             reason: why.
-            is_asked: whether the user asked for it, and memory may hold the rows.
+            asked_by: the option by which the user asked for it, where memory may hold the rows.
         """
         if self.seeding is SeedingName.ALL:
-            mend = "leave out --out-of-core" if is_asked else "give more memory by --memory"
+            mend = f"leave out {asked_by}" if asked_by else "give more memory by --memory"
             raise UserMistake(
                 f"--seeding all: {reason}, so that the rows are read anew for each centroid that "
                 f"is drawn; give --seeding sample, or {mend}"

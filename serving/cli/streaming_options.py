@@ -15,10 +15,12 @@ from .arguments import parse_size
 from .input_tables import InputTables, count_rows
 from .memory import BASE_BYTES, memory_left, rows_in_memory
 from .tensorflow_import import load_tensorflow
-from .terminal import note, progress
+from .terminal import ProgressCallback, note, progress
 
 if TYPE_CHECKING:
+    from kmeans_module import Reducer
     from serving.tables.encoded_rows import Encoding
+    from serving.tables.row_cache import CacheRequest, RowCache
     from serving.tables.streamed_rows import StreamedRows
     from serving.tables.table import Table
 
@@ -121,28 +123,100 @@ class StreamingOptions:
         *,
         weight_column: str | None,
         skip_zero_rows: bool,
+        reducer: "Reducer | None" = None,
     ) -> "StreamedRows":
-        """The rows of these columns, from a cache."""
+        """The rows of these columns, from a cache; a worker has a cache of its share."""
         with progress("reading") as tell:
             tell("loading TensorFlow")
             load_tensorflow("train")
-            from serving.tables.row_cache import CacheRequest, open_cache
+            from kmeans_module.workers import ALONE
+            from serving.tables.row_cache import CacheRequest
             from serving.tables.streamed_rows import stream_rows
 
-            paths = [given.copies.get(each.name, Path(each.name)) for each in given.tables]
-            request = CacheRequest(
-                given.tables,
-                paths,
-                columns,
-                weight_column,
-                reading,
-                () if encoding is None else encoding.categories,
-            )
-            on_rows: Callable[[int], None] = count_rows(tell)
-            folder, is_kept = self.cache or default_cache(), self.cache is not None
-            cache = open_cache(request, folder, is_kept=is_kept, tell=note, on_rows=on_rows)
+            reducer = reducer or ALONE
+            if reducer.workers > 1:
+                cache = self._read_share(given, columns, reading, weight_column, reducer, tell)
+            else:
+                categories = () if encoding is None else encoding.categories
+                paths = _paths(given, given.tables)
+                asked = columns, weight_column, reading, categories
+                cache = self._open(CacheRequest(given.tables, paths, *asked), tell)
             tell("which rows are complete")
-            return stream_rows(cache, columns, encoding, skip_zero_rows=skip_zero_rows)
+            return stream_rows(
+                cache, columns, encoding, skip_zero_rows=skip_zero_rows, reducer=reducer
+            )
+
+    def _read_share(
+        self,
+        given: InputTables,
+        columns: Sequence[str],
+        reading: ReadingOptions,
+        weight_column: str | None,
+        reducer: "Reducer",
+        tell: ProgressCallback,
+    ) -> "RowCache":
+        """The rows of one of several workers, and what is known of those of all."""
+        from serving.tables.row_cache import CacheRequest
+        from serving.tables.shared_cache import share_cache
+        from serving.tables.table_part import split_tables
+        from serving.tables.training_rows import lay_out_columns
+
+        widths, tables = lay_out_columns(given.tables, columns)
+        sizes = [_estimate_rows(given, table) for table in tables]
+        shares = split_tables(tables, sizes, reducer.workers)
+        idle = sum(not share for share in shares)
+        if idle and reducer.worker == 0:
+            note(
+                f"warning: {idle} of {reducer.workers} workers read no rows: a Parquet file is "
+                "cut at its row groups, .npy anywhere, and other files are read by one worker "
+                "each; give more files, or Parquet of more row groups"
+            )
+        own = shares[reducer.worker]
+        cache = None
+        if own:
+            asked = columns, weight_column, reading
+            request = CacheRequest(own, _paths(given, own), *asked, widths=widths)
+
+            def on_rows(_: int) -> None:
+                # A reading may take long, and ends soon when a worker is lost.
+                reducer.check()
+
+            cache = self._open(request, tell, on_rows)
+        tell("waiting for the other workers")
+        return share_cache(cache, widths, reducer)
+
+    def _open(
+        self,
+        request: "CacheRequest",
+        tell: ProgressCallback,
+        on_block: Callable[[int], None] = lambda _: None,
+    ) -> "RowCache":
+        from serving.tables.row_cache import open_cache
+
+        count = count_rows(tell)
+
+        def on_rows(rows: int) -> None:
+            on_block(rows)
+            count(rows)
+
+        folder, is_kept = self.cache or default_cache(), self.cache is not None
+        return open_cache(request, folder, is_kept=is_kept, tell=note, on_rows=on_rows)
+
+
+def agree_on_files(given: InputTables, columns: Sequence[str], reducer: "Reducer") -> None:
+    """Check that all workers see the same files and columns. Raises WorkersDiffer."""
+    from serving.tables.row_cache import fingerprint
+
+    known = [fingerprint(Path(table.name)) for table in given.tables]
+    seen = {
+        f"file {number}": f"{name} ({size:,} bytes, hash {ends[:8]})"
+        for number, (name, size, _, ends) in enumerate(known, 1)
+    }
+    reducer.agree(seen | {"columns": ", ".join(columns)})
+
+
+def _paths(given: InputTables, tables: "Sequence[Table]") -> list[Path]:
+    return [given.copies.get(each.name, Path(each.name)) for each in tables]
 
 
 def _usable_memory() -> int:

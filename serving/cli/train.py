@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,11 +37,12 @@ from .streaming_options import StreamingOptions
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
 from .training_input import FilesArgument, IterationOptions, RowOptions, explain_fit_errors
+from .worker_options import WorkerOptions
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
     from export.publishing import PublishOptions
-    from kmeans_module import FitResult, Progress
+    from kmeans_module import FitResult, Progress, Reducer
     from serving.tables.model_rows import ModelColumns
     from serving.tables.streamed_rows import StreamedRows
     from serving.tables.training_rows import TrainingRows
@@ -149,6 +150,7 @@ def train(
             help="Write each iteration, and the centroids for the projector, for TensorBoard.",
         ),
     ] = None,
+    workers: WorkerOptions = WorkerOptions(),
     json: JsonOption = False,
 ) -> None:
     """Cluster the rows of files, and publish the model as the next version of BASE.
@@ -160,72 +162,98 @@ def train(
     left out and counted, unless --impute fills it.
     """
     began = time.monotonic()
-    base = _check_target(model, candidate, promote=promote, server=steps.server)
+    workers.check(files, column_options)
+    base = _check_target(
+        model, candidate, promote=promote, server=steps.server, is_written=workers.is_first
+    )
     connection.check_server(steps.server)
     if base is None and connection.name is not None:
         raise UserMistake(
             f"--name {connection.name}: a candidate is served under no name yet; leave it out"
         )
     start.check()
+    if not workers.is_first:
+        report = select_k = tensorboard = None
     curves = _check_views(report, select_k, tensorboard)
     reading, notes = file_options.reading(files, "FILE"), list[str]()
-    names, rows = row_options.read(
-        files,
-        notes,
-        streaming,
-        partial(start.announce_stream, is_asked=streaming.out_of_core),
-        reading,
-        weight_column=weight_column,
-        column_options=column_options,
-    )
-    parameters: dict[str, Any] = {
-        "standardize": row_options.standardize,
-        "distance": row_options.distance.value,
-        "feature_weight": rows.feature_weight,
+    told = {
+        "clusters": clusters,
+        "weight_column": weight_column,
+        "feature_weight": column_options.feature_weight,
+        **{option: value for option, value in asdict(start).items() if option != "checkpoint"},
+        **asdict(row_options),
         **asdict(iterations),
+        **asdict(file_options),
     }
-    result = _fit(rows, names, clusters, start, parameters, notes, tensorboard)
-    if base is None:
-        assert candidate is not None
-        outcome = _write(candidate, result, rows, names, files, sample_rows=not no_sample_rows)
-    else:
-        comparisons: list[Comparison] = []
-        with (
-            progress("publishing") as tell,
-            gate.for_publishing(
-                str(base),
-                _takes(rows),
-                comparisons,
-                served_as=connection.name,
-                reading=reading,
-                as_json=json,
-            ) as options,
-        ):
-            tell("measuring the clusters, writing and validating")
-            outcome = _publish(
-                result, rows, names, files, base, options, sample_rows=not no_sample_rows
-            )
-        outcome = replace(outcome, comparisons=comparisons)
-        note_force(outcome.card.forced)
-        if promote:
-            outcome = _promote(outcome, base, steps, connection)
-    if tensorboard is not None:
-        from serving.report.tensorboard import TensorBoardLog
+    asked_by = "--out-of-core" if streaming.out_of_core else None
+    if workers.workers is not None:
+        asked_by = "--workers"
+    with ExitStack() as stack:
+        reducer = stack.enter_context(workers.connect(told))
+        names, rows = row_options.read(
+            files,
+            notes,
+            streaming,
+            partial(start.announce_stream, asked_by=asked_by),
+            reading,
+            weight_column=weight_column,
+            column_options=column_options,
+            reducer=reducer,
+        )
+        if not workers.is_first:
+            notes.clear()
+        parameters: dict[str, Any] = {
+            "standardize": row_options.standardize,
+            "distance": row_options.distance.value,
+            "feature_weight": rows.feature_weight,
+            **asdict(iterations),
+        }
+        result = _fit(rows, names, clusters, start, parameters, notes, tensorboard, reducer)
+        every_row = stack.enter_context(_every_row(rows, reducer))
+        if every_row is None:  # another worker writes
+            return
+        rows = every_row
+        if base is None:
+            assert candidate is not None
+            outcome = _write(candidate, result, rows, names, files, sample_rows=not no_sample_rows)
+        else:
+            comparisons: list[Comparison] = []
+            with (
+                progress("publishing") as tell,
+                gate.for_publishing(
+                    str(base),
+                    _takes(rows),
+                    comparisons,
+                    served_as=connection.name,
+                    reading=reading,
+                    as_json=json,
+                ) as options,
+            ):
+                tell("measuring the clusters, writing and validating")
+                outcome = _publish(
+                    result, rows, names, files, base, options, sample_rows=not no_sample_rows
+                )
+            outcome = replace(outcome, comparisons=comparisons)
+            note_force(outcome.card.forced)
+            if promote:
+                outcome = _promote(outcome, base, steps, connection)
+        if tensorboard is not None:
+            from serving.report.tensorboard import TensorBoardLog
 
-        sizes = [cluster.size for cluster in outcome.card.clusters]
-        TensorBoardLog(tensorboard).write_centroids(result, names, sizes)
-    if report is not None:
-        with progress("reporting"):
-            name = (
-                str(outcome.path)
-                if base is None
-                else f"{model_name(base)}, version {outcome.version}"
-            )
-            write_report(report, outcome.path, name, curves)
-    views = {"report": report, "tensorboard": tensorboard}
-    places = {name: str(place) for name, place in views.items() if place is not None}
-    imputed = getattr(rows, "imputed", {})
-    _show(base, outcome, time.monotonic() - began, places, imputed, as_json=json)
+            sizes = [cluster.size for cluster in outcome.card.clusters]
+            TensorBoardLog(tensorboard).write_centroids(result, names, sizes)
+        if report is not None:
+            with progress("reporting"):
+                name = (
+                    str(outcome.path)
+                    if base is None
+                    else f"{model_name(base)}, version {outcome.version}"
+                )
+                write_report(report, outcome.path, name, curves)
+        views = {"report": report, "tensorboard": tensorboard}
+        places = {name: str(place) for name, place in views.items() if place is not None}
+        imputed = getattr(rows, "imputed", {})
+        _show(base, outcome, time.monotonic() - began, places, imputed, as_json=json)
 
 
 def _check_views(
@@ -250,10 +278,32 @@ def _check_views(
     return read_curves(select_k)
 
 
+@contextmanager
+def _every_row(rows: "FittedRows", reducer: "Reducer | None") -> "Iterator[FittedRows | None]":
+    """The rows of all workers on the first of them, which writes; None on the others."""
+    if reducer is None or reducer.workers == 1:
+        yield rows
+        return
+    from kmeans_module import whole_source
+    from serving.tables.streamed_rows import StreamedRows
+
+    assert isinstance(rows, StreamedRows)
+    with whole_source(rows.source, reducer) as source:
+        yield None if source is None else replace(rows, source=source, rows_elsewhere=0)
+
+
 def _check_target(
-    model: str | None, candidate: Path | None, *, promote: bool, server: str | None
+    model: str | None,
+    candidate: Path | None,
+    *,
+    promote: bool,
+    server: str | None,
+    is_written: bool,
 ) -> Path | None:
-    """The folder of the model; None when only a candidate is to be written."""
+    """The folder of the model; None when only a candidate is to be written.
+
+    Where this process does not write it, its place is not looked at.
+    """
     if (model is None) == (candidate is None):
         raise UserMistake(
             "where to? give --model BASE to publish, or --candidate DIR to write a candidate; "
@@ -264,7 +314,7 @@ def _check_target(
     if candidate is not None:
         if promote:
             raise UserMistake("--promote: a candidate has no version yet; publish it first")
-        if candidate.exists():
+        if is_written and candidate.exists():
             raise UserMistake(f"--candidate {candidate}: exists already; name a new folder")
         return None
     assert model is not None
@@ -274,7 +324,8 @@ def _check_target(
             "tfkmeans publish DIR BASE"
         )
     base = Path(model)
-    _check_base(base)
+    if is_written:
+        _check_base(base)
     return base
 
 
@@ -307,6 +358,7 @@ def _fit(
     parameters: Mapping[str, Any],
     notes: list[str],
     tensorboard: Path | None,
+    reducer: "Reducer | None",
 ) -> "FitResult":
     """Fit the rows as the served model will be given them, in float32.
 
@@ -316,6 +368,7 @@ def _fit(
         tell("loading TensorFlow")
         load_tensorflow("train")
         from kmeans_module import Encoder, fit
+        from kmeans_module.workers import ALONE
         from serving.tables.encoded_rows import EncodedRows
         from serving.tables.streamed_rows import StreamedRows
 
@@ -345,6 +398,7 @@ def _fit(
                 clusters,
                 sample_weight=rows.fit_weights,
                 on_iteration=on_iteration,
+                reducer=reducer or ALONE,
                 **begin,
                 **parameters,
             )

@@ -18,7 +18,7 @@ from .arguments import integer, parse_amount
 from .column_options import ColumnOptions
 from .errors import UserMistake
 from .input_tables import FILES_HELP, InputTables, count_rows, open_tables, parse_column_names
-from .streaming_options import StreamingOptions
+from .streaming_options import StreamingOptions, agree_on_files
 from .terminal import note, progress
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from export.common_rows import Rows
-    from kmeans_module import TooFewDistinctPoints
+    from kmeans_module import Reducer, TooFewDistinctPoints
     from serving.tables.encoded_rows import Encoding
     from serving.tables.model_rows import ModelColumns
     from serving.tables.streamed_rows import StreamedRows
@@ -81,19 +81,26 @@ class RowOptions:
         *,
         weight_column: str | None = None,
         column_options: ColumnOptions = ColumnOptions(),
+        reducer: "Reducer | None" = None,
     ) -> tuple[tuple[str, ...], "TrainingRows | StreamedRows"]:
         """The names of the features and the rows; what there is to say of them joins ``notes``.
 
         Rows that memory does not hold come from a cache; ``on_stream`` is told why before they are
-        read.
+        read. With a ``reducer``, each worker has a cache of its own rows.
         """
         rows: TrainingRows | StreamedRows
         weights: NDArray[np.floating[Any]] | None
         with self._open(files, notes, reading, weight_column, column_options) as opened:
             given, columns, encoding = opened
-            reason = streaming.find_reason(
-                given, columns, column_options.category_names(), is_cosine=self._is_cosine
-            )
+            reason: str | None
+            if reducer is None:
+                categories = column_options.category_names()
+                reason = streaming.find_reason(
+                    given, columns, categories, is_cosine=self._is_cosine
+                )
+            else:
+                reason = "--workers is given"
+                agree_on_files(given, columns, reducer)
             if reason is None:
                 rows = self._read(given, columns, encoding, weight_column)
                 points, weights = rows.points, rows.weights
@@ -106,6 +113,7 @@ class RowOptions:
                     reading,
                     weight_column=weight_column,
                     skip_zero_rows=self._skips_zero_rows,
+                    reducer=reducer,
                 )
                 points, weights = rows.sample, rows.sample_weights
         rows = replace(rows, feature_weight=column_options.weigh(rows.widths))
