@@ -212,6 +212,15 @@ def test_what_several_workers_cannot_do_is_refused_by_name(
     assert f"error: {said}" in capsys.readouterr().err
 
 
+def test_one_worker_alone_is_a_stream(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["2.csv", "--columns", "x,y"]
+    expected = _alone(folder, monkeypatch, arguments)
+    monkeypatch.setenv("TF_CONFIG", config(["127.0.0.1:1"], 0))
+    alone = run_command(Command([*arguments, *_FIT, *_WORKERS, "--candidate", "c"], folder))
+    assert (alone.code, alone.digests) == (0, expected.digests), alone.err
+    assert _said(alone) == _said(expected)
+
+
 def test_workers_are_named_by_the_variable_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
