@@ -23,6 +23,7 @@ from .workers import ALONE, Reducer
 
 _NAME: Final = "fit.npz"
 _IDENTITY: Final = "identity"
+_FINGERPRINT: Final = "fingerprint"
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -121,7 +122,7 @@ class FitCheckpoint:
             identity = json.loads(arrays.pop(_IDENTITY).tobytes())
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise UnusableCheckpoint(
-                f"{self._path}: is damaged ({error}); remove it, and the fit begins anew"
+                f"{self._path}: is damaged; remove it, and the fit begins anew"
             ) from error
         self._compare(identity)
         return _from_arrays(arrays)
@@ -129,11 +130,17 @@ class FitCheckpoint:
     def _compare(self, identity: Mapping[str, Any]) -> None:
         """Raises CheckpointMismatch where the identity is another than this fit's."""
         mine = json.loads(json.dumps(self._identity))
+        names = [
+            name for name in sorted({*mine, *identity}) if identity.get(name) != mine.get(name)
+        ]
+        # The fingerprint is of the rows in the model's space, and differs with these, too.
+        told = [name for name in names if name != _FINGERPRINT]
         differing = [
             f"{name} is {_shown(identity.get(name))} there and {_shown(mine.get(name))} here"
-            for name in sorted({*mine, *identity})
-            if identity.get(name) != mine.get(name)
+            for name in told
         ]
+        if names and not told:
+            differing = ["its rows are others, or in another order"]
         if differing:
             raise CheckpointMismatch(
                 f"{self._path}: is the checkpoint of another fit: {'; '.join(differing)}. Give "

@@ -188,7 +188,8 @@ def train(
     asked_by = "--out-of-core" if streaming.out_of_core else None
     if workers.workers is not None:
         asked_by = "--workers"
-    with ExitStack() as stack:
+    # The folder of the checkpoint may hold a fit that was stopped before the rows are read.
+    with start.explain_interruption(), ExitStack() as stack:
         reducer = stack.enter_context(workers.connect(told))
         names, rows = row_options.read(
             files,
@@ -389,10 +390,7 @@ def _fit(
 
         begin = start.parameters(names, clusters)
         tell("finding where to begin")
-        with (
-            explain_fit_errors(f"--clusters {clusters}", rows, names),
-            start.explain_interruption(),
-        ):
+        with explain_fit_errors(f"--clusters {clusters}", rows, names):
             result = fit(
                 rows.fit_points,
                 clusters,

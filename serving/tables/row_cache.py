@@ -22,7 +22,7 @@ from typing import IO, Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from export.durable_files import explain, lock_file, sync_folder
+from export.durable_files import lock_file, sync_folder
 from export.feature_names import shorten_names
 from kmeans_module.columns import CategoryColumn
 from kmeans_module.row_sample import draw_sample
@@ -228,8 +228,8 @@ def open_cache(
             return _replace(request, path, on_rows)
     except OSError as error:
         raise UnusableCache(
-            f"{folder}: cannot hold a cache of the rows: {explain(error)}, or give another folder "
-            "by --cache"
+            f"{folder}: cannot hold a cache of the rows: {error.strerror or error}; give another "
+            "folder by --cache"
         ) from error
 
 

@@ -23,6 +23,7 @@ from serving.cli import main
 from serving.cli.input_tables import open_tables
 from serving.cli.memory import memory_left
 from serving.cli.streaming_options import StreamingOptions
+from serving.cli.training_input import RowOptions
 from tests.kmeans_module.fit_bits import digest_without_rows
 from tests.serving.tables.row_files import write_csv
 
@@ -343,6 +344,11 @@ def test_ctrl_c_leaves_the_checkpoint_and_the_same_command_ends_in_the_same_byte
         f"stopped; the same command goes on from --checkpoint {kept}",
         "interrupted",
     ]
+    # Where it is stopped while the rows are read, it says so, too.
+    with monkeypatch.context() as patch:
+        patch.setattr(RowOptions, "read", _interrupt)
+        assert main([*command, "--candidate", str(tmp_path / "again")]) == 130
+    assert f"goes on from --checkpoint {kept}" in capsys.readouterr().err
     # Of other rows it is refused.
     other = [*command, "--candidate", str(tmp_path / "other"), "--exclude", "id,v"]
     other.remove("--columns")
@@ -352,6 +358,10 @@ def test_ctrl_c_leaves_the_checkpoint_and_the_same_command_ends_in_the_same_byte
     again = train(capsys, files, tmp_path / "again", *options, "--checkpoint", str(kept))
     assert digest_without_rows(again.result) == digest_without_rows(whole.result)
     assert not list(kept.iterdir())
+
+
+def _interrupt(*_: Any, **_options: Any) -> None:
+    raise KeyboardInterrupt
 
 
 def _killed(folder: Path, dies_at: int, *arguments: str) -> subprocess.CompletedProcess[str]:

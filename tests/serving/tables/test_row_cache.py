@@ -260,7 +260,9 @@ def test_a_disk_that_takes_no_more_leaves_nothing(npy: Path, tmp_path: Path, is_
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(UnusableCache, match=r"cannot hold a cache of the rows: File too large"):
+        with pytest.raises(
+            UnusableCache, match=r"cannot hold a cache of the rows: File too large; give another"
+        ):
             opened(ask_npy(npy), tmp_path / "cache", is_kept=is_kept)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
