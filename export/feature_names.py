@@ -13,9 +13,10 @@ _SHOWN: Final = 20
 #: Those that it names where there are more.
 _SHOWN_OF_MORE: Final = 12
 
-#: The longest name that is shown whole, and what is shown of the end of others.
-_LONGEST: Final = 100
-_END_OF_LONG: Final = 30
+#: The longest name that is shown whole, with what is said of it, and what is shown of the end of
+#: others.
+_LONGEST: Final = 300
+_END_OF_LONG: Final = 100
 
 _FIRST_OF_VECTOR: Final = re.compile(r"(.+)\[0\]", re.DOTALL)
 

@@ -251,17 +251,20 @@ def test_a_fit_too_far_from_the_live_version_is_refused_unless_forced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     far = Comparison(1, 60, 1.0, 3.0, 2.0, 0.4, 0.1)
-    monkeypatch.setattr(publishing, "validate", lambda *_arguments, **_keywords: far)
+    monkeypatch.setattr(
+        publishing, "validate", lambda *_arguments, live, **_keywords: far if live else None
+    )
     base = tmp_path / "blobs"
+    publish_fit(fitted, points, base, feature_names=FEATURE_NAMES)
     with pytest.raises(PublishRefused, match=f"^{base}: refused: .*--max-inertia-rise"):
         publish_fit(fitted, points, base, feature_names=FEATURE_NAMES)
-    assert versions(base) == ()
+    assert versions(base) == (1,)
     forced = publish_fit(fitted, points, base, feature_names=FEATURE_NAMES, force=True)
     assert len(forced.card.forced) == 2
-    assert file_hashes.find_changes(base / "1") == []
+    assert file_hashes.find_changes(base / "2") == []
     loose = Thresholds(max_inertia_rise=3, min_rows_kept=0.1)
     near = publish_fit(fitted, points, base, feature_names=FEATURE_NAMES, thresholds=loose)
-    assert (near.version, near.card.forced) == (2, ())
+    assert (near.version, near.card.forced) == (3, ())
 
 
 @pytest.mark.usefixtures("unvalidated")

@@ -86,7 +86,6 @@ def test_a_published_model_takes_the_columns_of_the_file_by_name(
             "region": ["NA", "Mars"],
             "größe": [3.0, np.nan],
             "annual income": [90, 50],
-            "customer": ["x", "y"],
         }
     )
     assert set(answer.cluster_index.tolist()) == {0, 1}
