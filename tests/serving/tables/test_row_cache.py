@@ -186,7 +186,7 @@ def test_the_sample_does_not_depend_on_the_blocks_in_which_rows_are_read(tmp_pat
 def test_a_cache_is_used_again_and_its_file_is_not_read(npy: Path, tmp_path: Path) -> None:
     first = opened(ask_npy(npy), tmp_path / "cache")
     assert len(first.said) == 1
-    assert "about 2 kB" in first.said[0]
+    assert "about 6 kB" in first.said[0]
     again = opened(ask_npy(npy), tmp_path / "cache")
     assert again.rows_read == 0
     assert "300 rows are in the cache" in again.said[0]
