@@ -264,7 +264,7 @@ def test_assign_reads_the_columns_of_any_file(
     assert main([str(part) for part in command]) == 0
     said = capsys.readouterr()
     lines = [line.split(",") for line in said.out.splitlines()[1:]]
-    expected = load(base, 2).assign(rows_table())
+    expected = load(base, 2).assign(rows_table().drop_columns("id"))
     assert [int(index) for index, _ in lines] == expected.cluster_index.tolist()
     np.testing.assert_allclose([float(each) for _, each in lines], expected.distance, rtol=1e-5)
     assert said.err.splitlines() == [
@@ -360,7 +360,7 @@ def test_scored_rows_are_answered_as_in_process_and_rejects_name_the_column(
 ) -> None:
     score_files(base, files, tmp_path / "out", "--version", 2)
     scored = pq.read_table(tmp_path / "out" / "scored" / "part-00001-00000.parquet")
-    expected = load(base, 2).assign(rows_table())
+    expected = load(base, 2).assign(rows_table().drop_columns("id"))
     is_good = expected.cluster_index >= 0
     assert scored["cluster_index"].to_pylist() == expected.cluster_index[is_good].tolist()
     assert scored["class"].to_pylist() == rows_table()["class"].filter(is_good).to_pylist()
