@@ -34,6 +34,7 @@ from kmeans_module import FitResult as FitResult
 from kmeans_module import ForkedProcess as ForkedProcess
 from kmeans_module import InvalidAssignments as InvalidAssignments
 from kmeans_module import InvalidCentroids as InvalidCentroids
+from kmeans_module import InvalidCluster as InvalidCluster
 from kmeans_module import InvalidColumns as InvalidColumns
 from kmeans_module import InvalidParameter as InvalidParameter
 from kmeans_module import InvalidPoints as InvalidPoints
@@ -48,6 +49,7 @@ from kmeans_module import NonFinitePoint as NonFinitePoint
 from kmeans_module import NotFitted as NotFitted
 from kmeans_module import NumberColumn as NumberColumn
 from kmeans_module import Progress as Progress
+from kmeans_module import Reducer as Reducer
 from kmeans_module import RowSource as RowSource
 from kmeans_module import Selection as Selection
 from kmeans_module import SelectionProgress as SelectionProgress
@@ -58,9 +60,14 @@ from kmeans_module import UndefinedMeasure as UndefinedMeasure
 from kmeans_module import UnreadableRows as UnreadableRows
 from kmeans_module import UnusableCheckpoint as UnusableCheckpoint
 from kmeans_module import VectorColumn as VectorColumn
+from kmeans_module import WorkerAbsent as WorkerAbsent
+from kmeans_module import WorkerFailed as WorkerFailed
+from kmeans_module import WorkerLost as WorkerLost
+from kmeans_module import WorkersDiffer as WorkersDiffer
 from kmeans_module import ZeroPoint as ZeroPoint
 from kmeans_module import adjusted_rand_index as adjusted_rand_index
 from kmeans_module import calinski_harabasz as calinski_harabasz
+from kmeans_module import connect_workers as connect_workers
 from kmeans_module import davies_bouldin as davies_bouldin
 from kmeans_module import fit as fit
 from kmeans_module import fit_columns as fit_columns
@@ -68,6 +75,7 @@ from kmeans_module import select_k as select_k
 from kmeans_module import silhouette as silhouette
 from kmeans_module import silhouette_samples as silhouette_samples
 from kmeans_module import simplified_silhouette as simplified_silhouette
+from kmeans_module import whole_source as whole_source
 from serving import AccessDenied as AccessDenied
 from serving import Assignment as Assignment
 from serving import AsyncGrpcClient as AsyncGrpcClient

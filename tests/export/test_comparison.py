@@ -123,7 +123,8 @@ def test_a_model_of_other_columns_or_without_rows_cannot_be_compared(
     renamed.write(spoilable)
     why = measure(spoilable, base / "1")["incomparable"]
     assert why == (
-        "it takes the columns length, depth, width, and version 1 takes length, width, depth"
+        "it takes the columns length, depth, width, and version 1 takes the columns length, "
+        "width, depth"
     )
     card.write(spoilable)
     (spoilable / "assets.extra" / "sample_rows.npy").unlink()
