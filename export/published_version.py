@@ -95,7 +95,7 @@ class PublishedVersion:
 
     def _ask(self, result: type[_R], points: Any) -> _R:
         """The answer to points, or to a table where the model takes columns by name."""
-        if self.card.encoder is None or not is_table(points):
+        if not is_table(points) or self.card.encoder is None:
             return self._answer(result, result.signature, points=self._rows(points))
         columns = self.card.columns
         arrays = read_columns(columns, points)
