@@ -92,7 +92,7 @@ def test_a_file_becomes_a_model_that_is_served_retrained_and_rolled_back(
         allow_version_labels_for_unavailable_models=True,
     ) as server:
         frame = table.to_pandas()[list(reversed(table.column_names))]
-        wanted = load(base).assign(table).cluster_index
+        wanted = load(base).assign(table.drop_columns("customer")).cluster_index
         assert set(wanted) == {0, 1, 2}
         for _, found in ask_four(server, frame):
             np.testing.assert_array_equal(found, wanted)
@@ -115,7 +115,7 @@ def test_a_file_becomes_a_model_that_is_served_retrained_and_rolled_back(
         train(capsys, second, base)
         assert "class=never seen" in load(base, 2).card.feature_names
         run(capsys, "promote", base, 2, *where)
-        after = load(base, 2).assign(later).cluster_index
+        after = load(base, 2).assign(later.drop_columns("customer")).cluster_index
         assert {version for version, _ in ask_four(server, later)} == {2, None}
         for _, found in ask_four(server, later):
             np.testing.assert_array_equal(found, after)

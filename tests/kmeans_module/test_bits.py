@@ -16,11 +16,11 @@ pytestmark = pytest.mark.slow
 
 GOLDEN = Path(__file__).with_name("golden_bits.json")
 
-#: Each number of threads with each block; of them one each where there is less time.
+#: Each number of threads with each block; one of these pairs where there is less time.
 SETUPS = [
     pair
     for number, pair in enumerate(product(THREADS, BLOCKS))
-    if os.environ.get("TFKMEANS_SOAK") or number in (0, 4, 8)
+    if os.environ.get("TFKMEANS_SOAK") or number == 4
 ]
 
 
