@@ -4,7 +4,6 @@ None of it depends on the order of the rows. Imports no TensorFlow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from fractions import Fraction
 from typing import Final, Literal, get_args
 
@@ -13,6 +12,7 @@ import numpy as np
 from .array_types import Float32
 from .columns import MOST_CATEGORY_VALUES, CategoryColumn, Column
 from .errors import InvalidColumns, InvalidParameter
+from .near_names import find_near_name
 
 #: What takes the place of a missing number: a statistic of the column, or a number; None: nothing.
 Impute = Literal["mean", "median"] | float | None
@@ -102,8 +102,7 @@ def weigh_features(
     names = [column.name for column in columns]
     for name, weight in weights.items():
         if name not in names:
-            near = get_close_matches(str(name), names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
+            hint = find_near_name(str(name), names) or f"; there are {', '.join(names)}"
             raise InvalidParameter(f"feature_weight names {name!r}, which is no column{hint}")
         is_number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
         if not is_number or not 1 / LARGEST_FEATURE_WEIGHT <= weight <= LARGEST_FEATURE_WEIGHT:

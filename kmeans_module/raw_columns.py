@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from .array_types import Array, Float32
 from .category_texts import read_texts
 from .columns import CategoryColumn, Column, VectorColumn
 from .errors import InvalidColumns, NoArray
+from .near_names import find_near_name
 
 
 def is_table(given: Any) -> bool:
@@ -83,8 +83,7 @@ def read_columns(columns: Sequence[Column], table: Any) -> list[Array]:
     given = named_columns(table)
     for column in columns:
         if column.name not in given:
-            near = get_close_matches(column.name, map(str, given), n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = find_near_name(column.name, map(str, given))
             raise InvalidColumns(f"there is no column {column.name!r}, which the model takes{hint}")
     arrays = [_read_column(each, given[each.name]) for each in columns]
     check_lengths({each.name: array for each, array in zip(columns, arrays, strict=True)})

@@ -10,7 +10,7 @@ import typer
 
 from export.feature_names import shorten_names, show_name
 from kmeans_module.column_fitting import LARGEST_FEATURE_WEIGHT, STATISTICS, Impute
-from serving.tables.columns import find_near_name
+from kmeans_module.near_names import find_near_name
 from serving.tables.messages import format_count
 
 from .errors import UserMistake

@@ -7,13 +7,13 @@ of a fit, in ``feature_selection``. A reader says which ``ColumnKind`` each of i
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.feature_names import group_vectors, shorten_names, vector_features
+from kmeans_module.near_names import find_near_name
 
 from .errors import ColumnMismatch, NoNumbers, OtherWidth
 from .messages import format_count
@@ -164,12 +164,6 @@ def require_columns(table: "Table", wanted: Sequence[str]) -> None:
                     f"{table.name}: columns {' and '.join(places[:2])} are both named {column!r}; "
                     "rename one, or leave them out"
                 )
-
-
-def find_near_name(name: str, there: Sequence[str]) -> str:
-    """What joins a message of a name that is not there: the one that may be meant, if any."""
-    near = get_close_matches(name, there, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def require_width(table: "Table", column: str, kind: ColumnKind, width: int) -> None:

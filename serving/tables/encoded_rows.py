@@ -6,7 +6,7 @@ of the columns is the same for any order of the rows and of the files.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,6 @@ from .messages import format_count
 from .raw_rows import CategoryCells, RawRows, encode_values
 from .table import Table
 from .training_rows import (
-    ONLY_ZEROS,
     TrainingRows,
     check_finite,
     lay_out_columns,
@@ -79,6 +78,9 @@ class EncodedRows(TrainingRows):
     @property
     def widths(self) -> Sequence[tuple[str, int]]:
         return [(column.name, len(column.feature_names)) for column in self.takes]
+
+    def keep(self, is_kept: NDArray[np.bool_]) -> Self:
+        return replace(super().keep(is_kept), values=tuple(each[is_kept] for each in self.values))
 
     def table(self) -> "dict[str, Any]":
         """The columns by name, as ``publish_fit`` takes them."""
@@ -168,7 +170,7 @@ def read_encoded_rows(
         raise NoRows(f"{names}: has a header and no rows; give at least one row")
     weight = np.concatenate(weights) if weights else None
     found = reading.finish(names, weight, weight_column)
-    return _without_zero_rows(found, names) if skip_zero_rows else found
+    return found.without_zero_rows(names) if skip_zero_rows else found
 
 
 class _Reading:
@@ -305,23 +307,6 @@ def _fit_category(
     values = tuple(sorted(known))
     order = np.array([*(values.index(text) for text in known), -1], np.int32)
     return replace(column, values=values), CategoryCells(order[codes], values)
-
-
-def _without_zero_rows(rows: EncodedRows, names: str) -> EncodedRows:
-    """The rows that are not zeros alone. Raises NoRows where none has a weight."""
-    is_kept: NDArray[np.bool_] = np.any(rows.points, axis=1)
-    if is_kept.all():
-        return rows
-    counts = is_kept if rows.weights is None else is_kept & (rows.weights > 0)
-    if not counts.any():
-        raise NoRows(f"{names}: {ONLY_ZEROS}")
-    return replace(
-        rows,
-        points=rows.points[is_kept],
-        zero_rows=int(np.count_nonzero(~is_kept)),
-        weights=None if rows.weights is None else rows.weights[is_kept],
-        values=tuple(each[is_kept] for each in rows.values),
-    )
 
 
 def _is_id(column: CategoryColumn, rows: int) -> bool:

@@ -14,12 +14,12 @@ import numpy as np
 
 from export.feature_names import group_vectors, shorten_names
 from kmeans_module.columns import MOST_CATEGORY_VALUES
+from kmeans_module.near_names import find_near_name
 
 from .columns import (
     NO_VALUES,
     ColumnKind,
     expand_columns,
-    find_near_name,
     require_columns,
     require_header,
     require_numbers,

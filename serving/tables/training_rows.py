@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,6 +133,24 @@ class TrainingRows(ClusteredRows):
     def features_beyond_float32(self) -> tuple[str, ...]:
         return self.rounded or columns_beyond_float32(self.points, self.columns)
 
+    def keep(self, is_kept: NDArray[np.bool_]) -> Self:
+        """The rows of which it is true, without a word of the others."""
+        weights = None if self.weights is None else self.weights[is_kept]
+        return replace(self, points=self.points[is_kept], weights=weights)
+
+    def without_zero_rows(self, names: str) -> Self:
+        """The rows that float32 does not have as zeros alone; ``names`` are those of the files.
+
+        Raises NoRows where none has a weight.
+        """
+        is_kept: NDArray[np.bool_] = np.any(to_float32(self.points), axis=1)
+        if is_kept.all():
+            return self
+        counts = is_kept if self.weights is None else is_kept & (self.weights > 0)
+        if not counts.any():
+            raise NoRows(f"{names}: {ONLY_ZEROS}")
+        return replace(self.keep(is_kept), zero_rows=int(np.count_nonzero(~is_kept)))
+
 
 def read_training_rows(
     tables: Sequence[Table],
@@ -163,7 +181,8 @@ def read_training_rows(
     widths, tables = lay_out_columns(tables, columns)
     given = [(table, columns) for table in tables]
     rows = _read(given, widths, weight_column=weight_column, on_rows=on_rows)
-    return _without_zero_rows(rows, tables) if skip_zero_rows else rows
+    names = ", ".join(table.name for table in tables)
+    return rows.without_zero_rows(names) if skip_zero_rows else rows
 
 
 def lay_out_columns(
@@ -279,22 +298,6 @@ def _read(
         rounded=tuple(np.array(features, object)[rounding.has_lost_digits()]),
         weights=weigh,
         weight_column=weight_column,
-    )
-
-
-def _without_zero_rows(rows: TrainingRows, tables: Sequence[Table]) -> TrainingRows:
-    """The rows that float32 does not have as zeros alone. Raises NoRows where none has a weight."""
-    is_kept = to_float32(rows.points).any(axis=1)
-    if is_kept.all():
-        return rows
-    counts = is_kept if rows.weights is None else is_kept & (rows.weights > 0)
-    if not counts.any():
-        raise NoRows(f"{', '.join(table.name for table in tables)}: {ONLY_ZEROS}")
-    return replace(
-        rows,
-        points=rows.points[is_kept],
-        zero_rows=int(np.count_nonzero(~is_kept)),
-        weights=None if rows.weights is None else rows.weights[is_kept],
     )
 
 
