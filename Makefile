@@ -27,9 +27,11 @@ $(INSTALLED): FORCE
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
 		cp requirements.lock $@; \
 	fi
-# An editable install holds a copy of the package tfkmeans.
-	@if ! diff -rq -x __pycache__ serving/face $(VENV)/lib/python3*/site-packages/tfkmeans >/dev/null 2>&1; then \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+# An editable install holds copies of the package tfkmeans and of what pyproject.toml says.
+	@if ! cmp -s pyproject.toml $(VENV)/installed.toml || \
+	! diff -rq -x __pycache__ serving/face $(VENV)/lib/python3*/site-packages/tfkmeans >/dev/null 2>&1; then \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . && \
+		cp pyproject.toml $(VENV)/installed.toml; \
 	fi
 
 demo: setup ## train, publish, serve, ask and score on the penguins, end to end

@@ -76,8 +76,8 @@ class Comparison(OneLine):
     def from_values(cls, values: Mapping[str, Any]) -> Self:
         """``Comparison(**values)``, by the name of the release before."""
         warnings.warn(
-            "Comparison.from_values(values) is Comparison(**values) now; the old name goes with "
-            "the next release",
+            "Comparison.from_values(values) is Comparison(**values) now; the old name is "
+            "removed in 0.3",
             DeprecationWarning,
             stacklevel=2,
         )

@@ -22,7 +22,7 @@ def with_deprecated_names(
             return resolve(name)
         module, _, attribute = renamed[name].rpartition(".")
         warnings.warn(
-            f"{package}.{name} is {renamed[name]} now; the old name goes with the next release",
+            f"{package}.{name} is {renamed[name]} now; the old name is removed in 0.3",
             DeprecationWarning,
             stacklevel=2,
         )

@@ -9,9 +9,7 @@ model, and beside it the folder of the checkpoint, BASE.checkpoint.
 import sys
 
 import numpy as np
-
-from export import publish_fit
-from kmeans_module import RowSource, WorkerLost, connect_workers, fit, whole_source
+from tfkmeans import RowSource, WorkerLost, connect_workers, fit, publish_fit, whole_source
 
 #: The exit code where a worker was lost: whoever started the workers starts them again.
 LOST = 143

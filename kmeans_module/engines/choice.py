@@ -75,8 +75,7 @@ def resolve_engine(engine: object, n: int, d: int, k: int) -> EngineName:
     """
     if isinstance(engine, str) and engine in _RENAMED:
         warnings.warn(
-            f"engine {engine!r} is {_RENAMED[engine]!r} now; the old name goes with the next "
-            "release",
+            f"engine {engine!r} is {_RENAMED[engine]!r} now; the old name is removed in 0.3",
             DeprecationWarning,
             stacklevel=3,
         )

@@ -9,9 +9,8 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from export.json_text import parse_json
 
@@ -19,6 +18,9 @@ from .terminal import note
 
 if TYPE_CHECKING:
     from kmeans_module import MeasuredK
+
+#: The version since which a k is measured as it is; measures of before it are taken anew.
+_MEASURES: Final = "0.1.0"
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class SelectionCheckpoint:
 
     @classmethod
     def of(cls, fingerprint: str, settings: Mapping[str, Any]) -> Self:
-        """That of the rows with this fingerprint, and of these settings and this package."""
-        settled = json.dumps([fingerprint, sorted(settings.items()), version("tfkmeans")])
+        """That of the rows with this fingerprint, and of these settings and measures."""
+        settled = json.dumps([fingerprint, sorted(settings.items()), _MEASURES])
         key = hashlib.sha256(settled.encode()).hexdigest()[:32]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return cls(cache / "tfkmeans" / "select-k" / f"{key}.json")

@@ -195,7 +195,7 @@ class Table(ABC):
 
     def kept_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
         """``column_types``, by the name of the release before."""
-        text = "Table.kept_types is Table.column_types now; the old name goes with the next release"
+        text = "Table.kept_types is Table.column_types now; the old name is removed in 0.3"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
         return self.column_types(keep)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.cli import main, selection_checkpoint
+from serving.cli import main
 
 from .conftest import BEGUN, PUBLISHED, clusters_and_distances
 
@@ -47,8 +47,6 @@ def test_a_batch_job_goes_on_with_the_parts_that_are_done(
 def test_a_selection_of_k_goes_on_after_the_last_k_that_was_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # A checkpoint is of the rows, the settings and the version of the package.
-    monkeypatch.setattr(selection_checkpoint, "version", lambda _name: "0.1.0")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (checkpoint,) = (BEGUN / "select_k").glob("[0-9a-f]*[0-9a-f].json")
     folder = tmp_path / "cache" / "tfkmeans" / "select-k"
