@@ -39,6 +39,7 @@ PAGES = (
     "docs/release.md",
     "docs/runbook.md",
     "docs/performance.md",
+    "docs/performance-notes.md",
     "docs/support.md",
     "docs/limitations.md",
 )
