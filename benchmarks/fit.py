@@ -1,22 +1,28 @@
 """Measure fits against scikit-learn, scikit-learn-intelex and faiss, in one interleaved run.
 
     make bench
-    make bench BENCH="--rounds 5 --rows W2 W4 --tables whole --budget 3600"
+    make bench BENCH="--rows 'W4 gauss' 'W7 blobs' --tables ten whole --budget 1800"
 
-Each contender runs warm in a process of its own, with two threads, from the same initial centroids;
-in each round all are asked in turn, so that what else the machine does is shared. The tables:
+Each contender runs in a process of its own, with two threads, from the same initial centroids; in
+each round all are asked in turn, so that what else the machine does is shared. The tables:
 
 - ten: ten iterations of each row;
 - whole: to convergence, tol 1e-4, at most 300 iterations; faiss, which has no tolerance, is given
-  as many iterations as scikit-learn needed;
+  as many iterations as scikit-learn needed; ratios of the time an iteration stand beside, since
+  contenders may stop after different numbers of them;
 - memory: what a fit of W2 needs above what the process holds with the data loaded, after a fit of
   2,000 rows, and once more;
 - growth: time per row and iteration of tfkmeans from 1e4 to 1e7 rows;
 - seeding: greedy k-means++ and k-means||; and where fits from both end;
 - served: the exported ``assign`` and ``score`` against scikit-learn's ``predict``.
 
-A row that has spent ``--budget`` seconds takes no further round; every table says how many rounds
-it had. ``--scale`` shortens the data, to try the benchmark itself.
+Of ten and whole, the first fit of a process has columns of its own: the same fit, tracing and
+compiling included, in ``--starts`` fresh processes of each contender; importing is no part of it.
+The others follow in the same process, warm.
+
+A row whose warm rounds, or whose starts, have spent ``--budget`` seconds takes no more; every table
+says how many rounds it had. What is not asked for stays in the table as it was measured before.
+``--scale`` shortens the data, to try the benchmark itself.
 """
 
 import argparse
@@ -28,7 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -126,33 +132,33 @@ class Bench:
 
     def _row(self, label: str, max_iter: int, tol: float) -> dict[str, Any]:
         _say(f"{label}, at most {max_iter} iterations")
-        # A tenth of the rows, but no small fit, which other code would take.
-        tenth = max(0.1, 25_000 / SHAPES[label[:2]][0])
-        path, short = self.data(label), self.data(label, scale=tenth)
-        with self.contenders(OURS, *self.options.contenders) as processes:
-            first = {}
-            for name, process in processes.items():
-                process.ask("load", path=path)
-                first[name] = process.ask("fit", max_iter=2, tol=0, seed=0)["seconds"]
-                # What only later iterations need is compiled too before anything is counted.
-                process.ask("load", path=short)
-                process.ask("fit", max_iter=max_iter, tol=tol, seed=0)
-                process.ask("load", path=path)
-            found: dict[str, list[dict[str, Any]]] = {name: [] for name in processes}
-            began = time.perf_counter()
-            for number in range(self.options.rounds):
-                iterations = max_iter
-                for name, process in processes.items():
-                    asked = iterations if name == "faiss" else max_iter
-                    answer = process.ask("fit", max_iter=asked, tol=tol, seed=0)
-                    found[name].append(answer)
-                    _say(f"  {name} {answer['seconds']:.2f} s")
-                    if name == "lloyd":
-                        iterations = answer["iterations"]
-                spent = time.perf_counter() - began
-                if spent * (number + 2) / (number + 1) > self.options.budget:
-                    break
+        first, found = [], []
+        with self._loaded(label) as processes:
+            first.append(_fit_each(processes, max_iter, tol))
+            for _ in self._rounds(self.options.rounds):
+                found.append(_fit_each(processes, max_iter, tol))
+        for _ in self._rounds(self.options.starts - 1):
+            with self._loaded(label) as processes:
+                first.append(_fit_each(processes, max_iter, tol))
         return _summary(label, found, first)
+
+    @contextmanager
+    def _loaded(self, label: str) -> Iterator[dict[str, Process]]:
+        """Fresh processes of all contenders, with the row's data loaded."""
+        path = self.data(label)
+        with self.contenders(OURS, *self.options.contenders) as processes:
+            for process in processes.values():
+                process.ask("load", path=path)
+            yield processes
+
+    def _rounds(self, most: int) -> Iterator[int]:
+        """The numbers of rounds, until one more would go beyond the budget."""
+        began = time.perf_counter()
+        for number in range(most):
+            yield number
+            spent = time.perf_counter() - began
+            if spent * (number + 2) / (number + 1) > self.options.budget:
+                return
 
     def memory(self) -> list[dict[str, Any]]:
         """A fit of W2, above what the process holds after a fit of 2,000 rows; and a second one."""
@@ -267,37 +273,56 @@ class Bench:
         return results
 
 
-def _summary(
-    label: str, found: Mapping[str, list[dict[str, Any]]], first: Mapping[str, float]
-) -> dict[str, Any]:
-    """What the table says of one row."""
-    inertia = found["lloyd"][0]["inertia"] if "lloyd" in found else found[OURS][0]["inertia"]
+#: What each contender answers in one round.
+_Round = dict[str, dict[str, Any]]
+
+
+def _fit_each(processes: Mapping[str, Process], max_iter: int, tol: float) -> _Round:
+    """A fit by each in turn."""
+    answers: _Round = {}
+    for name, process in processes.items():
+        # faiss, which has no tolerance, comes after lloyd.
+        is_told = name == "faiss" and "lloyd" in answers
+        most = answers["lloyd"]["iterations"] if is_told else max_iter
+        answers[name] = process.ask("fit", max_iter=most, tol=tol, seed=0)
+        _say(f"  {name} {answers[name]['seconds']:.2f} s")
+    return answers
+
+
+def _summary(label: str, found: Sequence[_Round], first: Sequence[_Round]) -> dict[str, Any]:
+    """What the table says of one row, of its warm rounds and of the first fits of processes."""
+    inertia = found[0]["lloyd" if "lloyd" in found[0] else OURS]["inertia"]
     contenders = {}
-    for name, answers in found.items():
-        seconds = [answer["seconds"] for answer in answers]
+    for name in found[0]:
+        seconds = [answers[name]["seconds"] for answers in found]
         contenders[name] = {
             "seconds": statistics.median(seconds),
             "least": min(seconds),
             "most": max(seconds),
-            "first_seconds": first[name],
-            "iterations": answers[0]["iterations"],
-            "inertia_difference": answers[0]["inertia"] / inertia - 1,
-            "mib": max(answer["mib"] for answer in answers),
+            "first_fit_seconds": statistics.median(each[name]["seconds"] for each in first),
+            "iterations": found[0][name]["iterations"],
+            "inertia_difference": found[0][name]["inertia"] / inertia - 1,
+            "mib": max(answers[name]["mib"] for answers in found),
         }
     peers = {name: each["seconds"] for name, each in contenders.items() if name != OURS}
-    best = min(peers, key=lambda name: peers[name])
-    # Round by round: what else the machine did then, it did to both.
-    ratios = [
-        min(found[name][number]["seconds"] for name in peers) / answer["seconds"]
-        for number, answer in enumerate(found[OURS])
-    ]
     return {
         "row": label,
-        "rounds": len(found[OURS]),
-        "best_peer": best,
-        "ratio": statistics.median(ratios),
+        "rounds": len(found),
+        "starts": len(first),
+        "best_peer": min(peers, key=lambda name: peers[name]),
+        "ratio": _ratio(found, lambda answer: answer["seconds"]),
+        "iteration_ratio": _ratio(found, lambda answer: answer["seconds"] / answer["iterations"]),
+        "first_ratio": _ratio(first, lambda answer: answer["seconds"]),
         "contenders": contenders,
     }
+
+
+def _ratio(rounds: Sequence[_Round], measure: Callable[[dict[str, Any]], float]) -> float:
+    """The best peer's over ours, round by round: what else the machine did then, it did to both."""
+    return statistics.median(
+        min(measure(answers[name]) for name in answers if name != OURS) / measure(answers[OURS])
+        for answers in rounds
+    )
 
 
 def _say(line: str) -> None:
@@ -319,7 +344,10 @@ def _machine() -> dict[str, str | int | None]:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=5, help="how often each is asked")
-    parser.add_argument("--budget", type=float, default=3600, help="seconds a row may take")
+    parser.add_argument("--starts", type=int, default=3, help="processes for first fits, of each")
+    parser.add_argument(
+        "--budget", type=float, default=3600, help="seconds a row may take, and its starts"
+    )
     parser.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS, metavar="ROW")
     parser.add_argument("--tables", nargs="+", default=TABLES, choices=TABLES)
     parser.add_argument("--contenders", nargs="+", default=PEERS, choices=PEERS)

@@ -23,6 +23,7 @@ SHAPES: Final = {
     "W4": (50_000, 784, 10),
     "W5": (4_000_000, 2, 8),
     "W6": (273_280, 3, 64),
+    "W7": (200_000, 768, 100),
 }
 THREADS: Final = 2
 Found = tuple[Any, int, float]  # centroids, iterations, inertia

@@ -61,11 +61,13 @@ def _fits(rows: list[dict[str, Any]]) -> str:
                     name,
                     f"{each['seconds']:.2f} ({each['least']:.2f} to {each['most']:.2f})",
                     f"**{row['ratio']:.2f}** to {row['best_peer']}" if ours else "",
+                    f"{row['iteration_ratio']:.2f}" if ours else "",
                     str(each["iterations"]),
                     f"{each['inertia_difference']:+.1e}",
                     f"{each['mib']:.0f}",
-                    f"{each['first_seconds']:.2f}",
                     str(row["rounds"]) if ours else "",
+                    _shown(each.get("first_fit_seconds")),
+                    _shown(row.get("first_ratio")) if ours else "",
                 )
             )
     heads = (
@@ -73,13 +75,20 @@ def _fits(rows: list[dict[str, Any]]) -> str:
         "contender",
         "seconds: median (range)",
         "ratio to the best peer",
+        "per iteration",
         "iterations",
         "inertia, to lloyd's",
         "MiB above the data",
-        "first call of two iterations, s",
         "rounds",
+        "first fit of a process, s",
+        "its ratio to the best peer's",
     )
     return _table(heads, lines)
+
+
+def _shown(seconds: float | None) -> str:
+    """A number, or nothing where it was not measured."""
+    return "" if seconds is None else f"{seconds:.2f}"
 
 
 def _seeding(rows: list[dict[str, Any]]) -> str:
