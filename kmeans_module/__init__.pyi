@@ -7,6 +7,7 @@ from .contract import SignatureContract as SignatureContract
 from .contract import TensorContract as TensorContract
 from .encoder import Encoder as Encoder
 from .errors import CheckpointMismatch as CheckpointMismatch
+from .errors import DeviceMemoryExhausted as DeviceMemoryExhausted
 from .errors import ForkedProcess as ForkedProcess
 from .errors import InvalidAssignments as InvalidAssignments
 from .errors import InvalidCentroids as InvalidCentroids
@@ -17,6 +18,7 @@ from .errors import InvalidPoints as InvalidPoints
 from .errors import InvalidWeights as InvalidWeights
 from .errors import KMeansError as KMeansError
 from .errors import NonFinitePoint as NonFinitePoint
+from .errors import NoSuchDevice as NoSuchDevice
 from .errors import NotFitted as NotFitted
 from .errors import TooFewDistinctPoints as TooFewDistinctPoints
 from .errors import UndefinedMeasure as UndefinedMeasure

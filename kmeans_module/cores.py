@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, Final, TypeVar
 
+from .devices import on_cpu
 from .errors import ForkedProcess
 
 #: A range begins at a multiple of so many rows: what is held a row is then cut at addresses that
@@ -19,9 +20,16 @@ _ROWS: Final = 512
 _CORES: Final = min(
     len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 16
 )
-_threads: Final = ThreadPoolExecutor(_CORES, thread_name_prefix="core")
+
+
+def _stay_on_cpu() -> None:
+    """Have TensorFlow do on the CPU what this thread asks of it and names no device for."""
+    on_cpu().__enter__()
+
+
+_threads: Final = ThreadPoolExecutor(_CORES, "core", _stay_on_cpu)
 # They live on: each new thread would take memory of its own from the system's allocator.
-_readers: Final = ThreadPoolExecutor(_CORES, thread_name_prefix="read-ahead")
+_readers: Final = ThreadPoolExecutor(_CORES, "read-ahead", _stay_on_cpu)
 
 T = TypeVar("T")
 

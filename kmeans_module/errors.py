@@ -41,6 +41,14 @@ class InvalidParameter(KMeansError):
     """A parameter is out of its range."""
 
 
+class NoSuchDevice(KMeansError):
+    """TensorFlow sees no device of that name."""
+
+
+class DeviceMemoryExhausted(KMeansError):
+    """The device has no memory left for the rows."""
+
+
 class NotFitted(KMeansError, AttributeError):
     """An estimator is asked for what only a fit can say."""
 

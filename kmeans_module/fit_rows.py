@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import lloyd
 from .array_types import Array, Float32, Table
-from .engines.choice import EngineName, choose_sample_engine, new_engine
+from .engines.choice import EngineName, Placement, choose_sample_engine, new_engine
 from .errors import InvalidCentroids, InvalidWeights, TooFewDistinctPoints
 from .fit_parameters import FitParameters
 from .initialization import initial_centroids
@@ -48,6 +48,7 @@ class FitRows:
         rows: those of the table in it.
         parameters: of the fit.
         share: those that this process reads.
+        placement: what takes the steps, and where.
     """
 
     table: Array | RowSource
@@ -56,6 +57,7 @@ class FitRows:
     rows: WeightedRows | SourceRows
     parameters: FitParameters
     share: RowShare
+    placement: Placement
 
     @classmethod
     def enter(
@@ -64,6 +66,7 @@ class FitRows:
         sample_weight: ArrayLike | None,
         parameters: FitParameters,
         share: RowShare,
+        placement: Placement,
     ) -> "FitRows":
         """Bring raw rows into the model's space. The errors are those of `fit`."""
         k, given = parameters.n_clusters, parameters.feature_weight
@@ -81,22 +84,21 @@ class FitRows:
                 )
             rows = SourceRows.enter(table, share=share, **space_options)
             check_distinct(table, rows.space.to_model, table.weights, k, share)
-            return cls(table, table.weights, rows.space, rows, parameters, share)
+            return cls(table, table.weights, rows.space, rows, parameters, share, placement)
         weights = check_weights(sample_weight, len(table))
         space = enter(table, weights, **space_options)
         check_distinct(table, space.to_model, weights, k)
         rows = weigh(space.rows, weights, space.largest)
-        return cls(table, weights, space, rows, parameters, share)
+        return cls(table, weights, space, rows, parameters, share, placement)
 
     def run(
         self,
-        engine: EngineName,
         begin: Float32 | LloydState,
         on_iteration: Callable[[LloydState], None],
     ) -> LloydResult:
         """One start over all rows."""
         most = self.parameters.most_iterations
-        return self._run(self.rows, engine, begin, most, on_iteration)
+        return self._run(self.rows, self.placement.engine, begin, most, on_iteration)
 
     def begin(self, start: int, given: NDArray[np.float64] | None) -> Float32:
         """The initial centroids of a start over all rows, float32 [k, d] in the model's space.
@@ -111,11 +113,14 @@ class FitRows:
             return self._fit_sample()
         return self._draw(self.rows, start - 1)
 
-    def assign(self, engine: EngineName, centroids: Float32) -> NDArray[np.int32] | None:
+    def assign(self, centroids: Float32) -> NDArray[np.int32] | None:
         """The nearest of the centroids for each row in memory."""
         if isinstance(self.rows, SourceRows):
             return None
-        return new_engine(engine, self.rows, len(centroids)).finish(centroids).assignments
+        engine = new_engine(
+            self.placement.engine, self.rows, len(centroids), self.placement.devices
+        )
+        return engine.finish(centroids).assignments
 
     def identity(self, given: NDArray[np.float64] | None) -> dict[str, Any]:
         """What makes this fit the one that it is, by name; the same for an array and a source."""
@@ -170,6 +175,8 @@ class FitRows:
 
     def _run_sample(self, rows: WeightedRows, begin: Float32, max_iter: int) -> LloydResult:
         engine = choose_sample_engine(rows.n, len(self.space.shift), len(begin))
+        if self.placement.engine == "device" and engine != "plain":
+            engine = "device"
         # A worker that is lost meanwhile ends the fit of the sample.
         return self._run(rows, engine, begin, max_iter, lambda _: self.share.reducer.check())
 
@@ -209,7 +216,7 @@ class FitRows:
         on_iteration: Callable[[LloydState], None] | None = None,
     ) -> LloydResult:
         return lloyd.run(
-            new_engine(engine, rows, self.parameters.n_clusters),
+            new_engine(engine, rows, self.parameters.n_clusters, self.placement.devices),
             begin,
             max_iter=max_iter,
             tolerance=self.parameters.tol * self.rows.mean_variance(self.space.mean),

@@ -93,6 +93,14 @@ class Rows:
         rows /= self.scale
         return rows
 
+    def placed(self, start: int, stop: int) -> Float32:
+        """A copy of the rows ``start`` to ``stop`` in the model's space: float32 [m, d]."""
+        # A row of weight 0 may be beyond float32.
+        with np.errstate(over="ignore", invalid="ignore"):
+            rows: Float32 = self.array[start:stop] - self.shift
+            rows /= self.scale
+        return rows
+
     @cached_property
     def _tiles(self) -> tuple[Float32, Float32]:
         """Shift and scale for each row of a block, which with its temporaries fits a core's cache.

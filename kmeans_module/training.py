@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from .array_types import Float32
 from .cores import check_not_forked
-from .engines.choice import EngineName, resolve_engine, resolve_streamed_engine
+from .devices import on_cpu
+from .engines.choice import EngineName, choose_placement
 from .errors import InvalidCentroids, InvalidParameter
 from .fit_checkpoint import FitCheckpoint, FitState
 from .fit_parameters import FitParameters
@@ -23,7 +24,7 @@ from .row_sample import Seeding
 from .row_share import RowShare
 from .row_source import RowSource, check_described
 from .shared_source import share_rows
-from .validation import check_numbers, check_points
+from .validation import check_numbers, check_points, check_whole
 from .workers import ALONE, Reducer
 
 _Best = LloydResult | None
@@ -66,6 +67,7 @@ class FitResult(OneLine):
         initial_centroids: float32 [k, d], in raw units: where the best start began.
         converged: whether it stopped before ``max_iter``.
         engine: what took its steps; see `kmeans_module.engines.choice`.
+        device: where: "cpu", or the names of devices with commas between them.
         parameters: what the fit was asked for.
         sample_weight: float32 [n], or None where every row weighs 1, and for a `RowSource`.
         module: the model, ready to be exported.
@@ -79,6 +81,7 @@ class FitResult(OneLine):
     initial_centroids: Float32
     converged: bool
     engine: EngineName
+    device: str
     parameters: FitParameters
     sample_weight: Float32 | None
     module: KMeansModule
@@ -86,7 +89,7 @@ class FitResult(OneLine):
     def _shown(self) -> dict[str, Any]:
         k, d = self.centroids.shape
         rows = {} if self.assignments is None else {"n_rows": len(self.assignments)}
-        names = ("inertia", "n_iter", "converged", "engine")
+        names = ("inertia", "n_iter", "converged", "engine", "device")
         return {"n_clusters": k, "n_features": d, **rows} | {n: getattr(self, n) for n in names}
 
 
@@ -105,6 +108,8 @@ def fit(
     seed: int | None = None,
     random_state: int | None = None,
     engine: str = "auto",
+    device: str = "auto",
+    device_memory: int | None = None,
     seeding: Literal["auto"] | Seeding = "auto",
     sample_rows: int | None = None,
     passes: int | None = None,
@@ -143,7 +148,13 @@ def fit(
         seed: every random choice comes from it; the same seed gives the same bits. None is 0.
         random_state: scikit-learn's name for ``seed``; give one of the two.
         engine: "auto" chooses by the size of the problem (`engines.choice`); or one of
-            "plain", "unrolled", "matmul" and "bounds". All give the same bits.
+            "plain", "unrolled", "matmul" and "bounds", which the cores run, and "device". All give
+            the same bits.
+        device: where the steps are taken: "cpu"; "gpu", all GPUs that TensorFlow sees; or the name
+            of one, as "/GPU:1", or several with commas between them. "auto" is "gpu" where there is
+            one and the work is worth it (`engines.choice`), else "cpu". docs/gpu.md says more.
+        device_memory: bytes of each device that may be used; by default nine tenths of what it has
+            free. Rows that do not fit are copied to it in blocks, anew in each step.
         seeding: where the iterations over all rows begin. "all": at rows that ``init`` draws from
             all. "sample": at the centroids of a fit of a uniform sample of the rows, in memory; its
             ``n_init`` starts compete there, and one goes on over all rows. "auto" is "sample" for a
@@ -172,6 +183,8 @@ def fit(
             a source.
         InvalidCentroids: ``init`` is an array of another shape, or not finite.
         InvalidParameter: another parameter is out of its range.
+        NoSuchDevice: TensorFlow sees no device of that name.
+        DeviceMemoryExhausted: the device has no memory left.
         TooFewDistinctPoints: more clusters than distinct rows, of all or of the sample.
         CheckpointMismatch: the checkpoint is of other rows or other parameters.
         UnusableCheckpoint: the checkpoint cannot be read or written.
@@ -211,12 +224,14 @@ def fit(
     if on_iteration is not None and not callable(on_iteration):
         raise InvalidParameter(f"on_iteration is {on_iteration!r}; give a function")
     (n, d), k = table.shape, parameters.n_clusters
-    resolve = resolve_streamed_engine if is_streamed else resolve_engine
-    engine_name = resolve(engine, n, d, k)
+    if device_memory is not None:
+        check_whole("device_memory", device_memory, 1)
+    placement = choose_placement(engine, device, device_memory, n, d, k, is_streamed=is_streamed)
     given = None if isinstance(init, str) else _check_centroids(init, k, d)
-    told = {"engine": engine_name, "checkpoint": checkpoint is not None}
+    told = {"engine": placement.engine, "checkpoint": checkpoint is not None}
     reducer.agree(told_parameters(parameters, given) | told)
-    rows = FitRows.enter(table, sample_weight, parameters, share)
+    with on_cpu():
+        rows = FitRows.enter(table, sample_weight, parameters, share, placement)
 
     kept = None
     if checkpoint is not None:
@@ -231,7 +246,8 @@ def fit(
             so_far = *starts, len(history), parameters.most_iterations
             on_iteration(Progress(*so_far, **vars(history[-1])))
 
-    best = _best_start(rows, engine_name, given, None if kept is None else kept.state, report)
+    with on_cpu():
+        best = _best_start(rows, given, None if kept is None else kept.state, report)
     if kept is not None:
         kept.remove()
     space = rows.space
@@ -245,7 +261,8 @@ def fit(
         history=best.history,
         initial_centroids=space.to_raw(best.initial_centroids),
         converged=best.converged,
-        engine=engine_name,
+        engine=placement.engine,
+        device=placement.where,
         parameters=parameters,
         sample_weight=None if sample_weight is None else rows.weights[:],
         module=module,
@@ -254,7 +271,6 @@ def fit(
 
 def _best_start(
     rows: FitRows,
-    engine: EngineName,
     given: NDArray[np.float64] | None,
     state: FitState | None,
     on_iteration: Callable[[FitState], None],
@@ -263,7 +279,6 @@ def _best_start(
 
     Args:
         rows: of the fit.
-        engine: what takes the steps.
         given: float64 [k, d], raw, where the caller gives the initial centroids.
         state: where the fit goes on.
         on_iteration: called after each iteration.
@@ -277,12 +292,12 @@ def _best_start(
         def report(running: LloydState, start: int = number, best: _Best = best) -> None:
             on_iteration(FitState(start, running, best))
 
-        result = rows.run(engine, begin, report)
+        result = rows.run(begin, report)
         if best is None or result.inertia < best.inertia:
             best = result
     assert best is not None
     if best.assignments is None:
-        best = replace(best, assignments=rows.assign(engine, best.centroids))
+        best = replace(best, assignments=rows.assign(best.centroids))
     return best
 
 

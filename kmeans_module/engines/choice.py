@@ -7,6 +7,7 @@ plain    every distance, by stock TensorFlow                          a compiler
 unrolled every distance, written out                                  k d <= 64
 matmul   every distance, by matrix products                           k d < 512
 bounds   distances of rows that may have moved (`hamerly_bounds`)     otherwise
+device   every distance, on a GPU                                     `choose_placement` says
 ======== ============================================================ =======================
 
 All give the same bits. A compiler pays, at one to two
@@ -14,14 +15,17 @@ seconds, where there are more than 20,000 rows and n max(k d, 64) is at least 3e
 """
 
 import warnings
-from typing import Final, Literal
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
 
+from ..devices import cut_rows, find_devices, has_gpu
 from ..errors import InvalidParameter
 from ..row_share import RowShare
 from ..source_rows import SourceRows
 from ..validation import check_choice
 from ..weighted_rows import WeightedRows
 from .bounds import BoundsShard
+from .device import ON_CORES, DeviceEngine, Devices, DeviceShard
 from .engine import Engine
 from .matmul import MatmulShard
 from .plain import PlainShard
@@ -30,12 +34,13 @@ from .sharded import Shard, ShardedEngine
 from .streamed import StreamedShard
 from .unrolled import UnrolledShard
 
-EngineName = Literal["plain", "unrolled", "matmul", "bounds"]
+EngineName = Literal["plain", "unrolled", "matmul", "bounds", "device"]
 SHARDS: Final[dict[EngineName, type[Shard]]] = {
     "plain": PlainShard,
     "unrolled": UnrolledShard,
     "matmul": MatmulShard,
     "bounds": BoundsShard,
+    "device": DeviceShard,
 }
 ENGINES: Final[tuple[EngineName, ...]] = tuple(SHARDS)
 
@@ -47,6 +52,9 @@ _SMALL_WORK: Final = 3e7
 _UNROLLED_MOST: Final = 64
 _BOUNDS_LEAST: Final = 512
 _BOUNDS_OF_SAMPLE_LEAST: Final = 4096
+
+#: Where these would take the steps, a GPU does by itself.
+_WORTH_A_GPU: Final = ("matmul", "bounds")
 
 
 def choose_engine(n: int, d: int, k: int) -> EngineName:
@@ -77,7 +85,7 @@ def resolve_engine(engine: object, n: int, d: int, k: int) -> EngineName:
         warnings.warn(
             f"engine {engine!r} is {_RENAMED[engine]!r} now; the old name is removed in 0.3",
             DeprecationWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
         engine = _RENAMED[engine]
     choices: tuple[Literal["auto"] | EngineName, ...] = ("auto", *ENGINES)
@@ -100,14 +108,90 @@ def resolve_streamed_engine(engine: object, n: int, d: int, k: int) -> EngineNam
     return "matmul" if chosen == "bounds" else chosen
 
 
-def new_engine(name: EngineName, rows: WeightedRows | SourceRows, k: int) -> Engine:
-    """An engine for one start of k clusters."""
+class Placement(NamedTuple):
+    """What takes the steps of a fit, and where.
+
+    Attributes:
+        engine: what.
+        devices: those of the engine ``device``.
+    """
+
+    engine: EngineName
+    devices: Devices
+
+    @property
+    def where(self) -> str:
+        """The names of the devices with commas between them, or "cpu"."""
+        return ",".join(self.devices.names) or "cpu"
+
+
+def choose_placement(
+    engine: str, device: object, memory: int | None, n: int, d: int, k: int, *, is_streamed: bool
+) -> Placement:
+    """The engine, and the devices, for n rows of d features and k clusters.
+
+    By itself a fit goes to the GPUs that TensorFlow sees where an engine with matrix products would
+    take its steps: its kernel, too, takes one to two seconds to compile.
+
+    Args:
+        engine: what the caller asks for: "auto", or a name.
+        device: "auto", "cpu", "gpu", or names of devices.
+        memory: bytes of each device that may be used, or None.
+        is_streamed: whether the rows are those of a source.
+
+    Raises:
+        InvalidParameter: there is no engine of that name, or it takes no steps there.
+        NoSuchDevice: a device is not there.
+    """
+    if not isinstance(device, str):
+        raise InvalidParameter(
+            f"device is of {type(device)}; give 'auto', 'cpu', 'gpu', or a name, as '/GPU:1'"
+        )
+    resolve = resolve_streamed_engine if is_streamed else resolve_engine
+    on_cores = Placement(resolve(engine, n, d, k), ON_CORES)
+    if on_cores.engine != "device":
+        is_worth_it = engine == "auto" and on_cores.engine in _WORTH_A_GPU
+        if device == "cpu" or (device == "auto" and not (is_worth_it and has_gpu())):
+            return on_cores
+        if engine != "auto":
+            raise InvalidParameter(
+                f"engine is {engine!r}, which the cores run, and device is {device!r}; give "
+                "engine='auto', or device='cpu'"
+            )
+    if device == "auto":
+        device = "gpu" if has_gpu() else "cpu"
+    return Placement("device", Devices(find_devices(device), memory))
+
+
+def new_engine(
+    name: EngineName, rows: WeightedRows | SourceRows, k: int, devices: Devices = ON_CORES
+) -> Engine:
+    """An engine for one start of k clusters, ``device`` on these devices."""
+    if name == "device":
+        return _device_engine(rows, k, devices if devices.names else Devices(find_devices("cpu")))
     # Stock TensorFlow brings threads of its own.
     share = rows.share if isinstance(rows, SourceRows) else RowShare.whole(rows.n)
     ranges = [(share.start, share.stop)] if name == "plain" else share.core_ranges()
     shard = SHARDS[name]
     if isinstance(rows, SourceRows):
         parts = [StreamedShard(shard, rows, k, *part) for part in ranges if part[0] < part[1]]
-        own: Engine = ShardedEngine(parts) if parts else NoRows(rows, k)
-        return own if share.reducer.workers == 1 else ReducedEngine(own, share.reducer)
+        return _reduced(parts, rows, k)
     return ShardedEngine([shard(rows, k, *part) for part in ranges])
+
+
+def _device_engine(rows: WeightedRows | SourceRows, k: int, devices: Devices) -> Engine:
+    if isinstance(rows, WeightedRows):
+        return DeviceEngine(rows, k, devices)
+    share, shards = rows.share, devices.shards()
+    ranges = cut_rows(share.start, share.stop, len(shards))
+    parts = [
+        StreamedShard(shard, rows, k, *part) for shard, part in zip(shards, ranges, strict=False)
+    ]
+    return _reduced(parts, rows, k)
+
+
+def _reduced(parts: Sequence[Engine], rows: SourceRows, k: int) -> Engine:
+    """The engine of all workers, given the parts of this one."""
+    own: Engine = ShardedEngine(parts) if parts else NoRows(rows, k)
+    reducer = rows.share.reducer
+    return own if reducer.workers == 1 else ReducedEngine(own, reducer)

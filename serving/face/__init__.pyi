@@ -28,6 +28,7 @@ from export import write_candidate as write_candidate
 from kmeans_module import SIGNATURES as SIGNATURES
 from kmeans_module import CategoryColumn as CategoryColumn
 from kmeans_module import CheckpointMismatch as CheckpointMismatch
+from kmeans_module import DeviceMemoryExhausted as DeviceMemoryExhausted
 from kmeans_module import Encoder as Encoder
 from kmeans_module import FitParameters as FitParameters
 from kmeans_module import FitResult as FitResult
@@ -46,6 +47,7 @@ from kmeans_module import KMeansModule as KMeansModule
 from kmeans_module import MeanSilhouette as MeanSilhouette
 from kmeans_module import MeasuredK as MeasuredK
 from kmeans_module import NonFinitePoint as NonFinitePoint
+from kmeans_module import NoSuchDevice as NoSuchDevice
 from kmeans_module import NotFitted as NotFitted
 from kmeans_module import NumberColumn as NumberColumn
 from kmeans_module import Progress as Progress

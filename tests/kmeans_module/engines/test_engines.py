@@ -22,7 +22,7 @@ from kmeans_module.weighted_rows import weigh
 
 from ..problems import Float32, assignments, blobs, distinct_rows, misaligned
 
-COMPILED: tuple[EngineName, ...] = ("unrolled", "matmul", "bounds")
+COMPILED: tuple[EngineName, ...] = ("unrolled", "matmul", "bounds", "device")
 
 # Kernels are compiled for each width and number of clusters, so these are few.
 SHAPES = ((1, 3), (3, 20), (20, 7), (32, 40))

@@ -20,7 +20,7 @@ from kmeans_module.weighted_rows import least_magnitude, weigh
 
 from ..problems import Float32, blobs, distinct_rows
 
-STREAMED: tuple[EngineName, ...] = ("plain", "unrolled", "matmul")
+STREAMED: tuple[EngineName, ...] = ("plain", "unrolled", "matmul", "device")
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,181 @@
+"""The engine ``device``, on CPUs: its bits, its blocks, several devices, and what it refuses."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kmeans_module import (
+    DeviceMemoryExhausted,
+    InvalidParameter,
+    NoSuchDevice,
+    RowSource,
+    devices,
+    fit,
+)
+from kmeans_module.engines import choice, device
+from kmeans_module.engines.choice import choose_placement, new_engine
+from kmeans_module.engines.device import Devices, Room
+from kmeans_module.engines.device_step import BlockShape, step_program
+from kmeans_module.model_space import enter
+from kmeans_module.weighted_rows import WeightedRows, weigh
+
+from ..fit_bits import digest_without_rows
+from ..problems import Float32, assignments, blobs
+
+#: So much is too little for all of 3,000 rows of three numbers, and enough for some blocks.
+LITTLE = 100_000
+
+
+def rows_of(points: Float32) -> WeightedRows:
+    weight = np.ones(len(points), np.float32)
+    space = enter(points, weight, standardize=False)
+    return weigh(space.rows, weight, space.largest)
+
+
+@pytest.fixture(scope="module")
+def on_cores() -> str:
+    return digest_without_rows(fit(blobs(3000, 3, 20), 20, n_init=1, engine="matmul", max_iter=9))
+
+
+@pytest.mark.parametrize("options", [{}, {"device_memory": LITTLE}], ids=["stays", "passes"])
+def test_a_fit_ends_in_the_bits_of_the_cores(options: dict[str, Any], on_cores: str) -> None:
+    found = fit(blobs(3000, 3, 20), 20, n_init=1, engine="device", max_iter=9, **options)
+    assert (found.engine, found.device) == ("device", "/CPU:0")
+    assert digest_without_rows(found) == on_cores
+    assert (
+        (assignments(found) == found.module.assign(points=blobs(3000, 3, 20))["cluster_index"])
+        .numpy()
+        .all()
+    )
+
+
+def test_rows_that_do_not_fit_are_cut_into_blocks_that_do() -> None:
+    assert Room.find(3000, 3, 20, 1, "/CPU:0", None) == (BlockShape(4096, 3, 20, 1, 4096), True)
+    room = Room.find(3000, 3, 20, 1, "/CPU:0", LITTLE)
+    assert not room.stays
+    assert 128 <= room.shape.m < 3000
+    whole = Room.find(10**7, 128, 1024, 1, "/GPU:0", 70 * 10**9)
+    assert whole.stays
+    assert whole.shape.m * whole.shape.d <= 2**26
+
+
+def test_a_device_without_room_for_a_block_is_refused_in_one_line() -> None:
+    with pytest.raises(DeviceMemoryExhausted, match=r"^device /CPU:0 has no memory left for a blo"):
+        fit(blobs(300, 3, 4), 4, engine="device", device_memory=1000)
+
+
+def test_a_device_that_runs_out_of_memory_is_named_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run_out(*_: object) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "out of memory\nallocating a tensor")
+
+    monkeypatch.setattr(device, "device_step", lambda _: run_out)
+    with pytest.raises(DeviceMemoryExhausted, match=r"device='cpu'$") as caught:
+        fit(blobs(300, 3, 4), 4, engine="device")
+    assert "300 rows of 3 features and 4 clusters; give device_memory" in str(caught.value)
+
+
+def test_parts_on_several_devices_add_up() -> None:
+    rows = rows_of(blobs(3000, 3, 20))
+    one, three = (new_engine("device", rows, 20, Devices(("/CPU:0",) * parts)) for parts in (1, 3))
+    centroids = rows.points.placed(100, 120)
+    for _ in range(3):
+        found, expected = three.step(centroids), one.step(centroids)
+        assert found.clusters.equals(expected.clusters)
+        assert found.has_changed == expected.has_changed
+        for ours, theirs in zip(three.farthest(5), one.farthest(5), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        ended, known = three.finish(centroids), one.finish(centroids)
+        np.testing.assert_array_equal(ended.assignments, known.assignments)
+        np.testing.assert_array_equal(ended.inertia.limbs, known.inertia.limbs)
+    assert not found.has_changed
+
+
+_TWO_DEVICES = """
+import json, sys
+import tensorflow as tf
+
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+from kmeans_module import RowSource, fit
+from tests.kmeans_module.fit_bits import digest_without_rows
+from tests.kmeans_module.problems import blobs
+
+points, found = blobs(3000, 3, 20), {}
+options = {"n_init": 1, "max_iter": 9}
+for device in ("cpu", "/CPU:1", "/device:cpu:1,/CPU:0"):
+    result = fit(points, 20, engine="device", device=device, **options)
+    found[device] = [result.device, digest_without_rows(result)]
+source = RowSource.from_array(points)
+result = fit(source, 20, init=points[:20], engine="device", device="cpu", **options)
+print(json.dumps([found, digest_without_rows(result)]))
+"""
+
+
+def test_two_devices_end_in_the_bits_of_the_cores(on_cores: str) -> None:
+    command = [sys.executable, "-c", _TWO_DEVICES]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found, streamed = json.loads(done.stdout)
+    assert found == {
+        "cpu": ["/CPU:0,/CPU:1", on_cores],
+        "/CPU:1": ["/CPU:1", on_cores],
+        "/device:cpu:1,/CPU:0": ["/CPU:1,/CPU:0", on_cores],
+    }
+    points = blobs(3000, 3, 20)
+    given = fit(RowSource.from_array(points), 20, init=points[:20], max_iter=9, engine="matmul")
+    assert streamed == digest_without_rows(given)
+
+
+def test_the_product_asks_for_float32s_own_precision() -> None:
+    text = step_program(BlockShape(512, 3, 4, 1, 128), "hlo")
+    (product,) = (line for line in text.splitlines() if " dot(" in line and "f32[" in line)
+    assert "operand_precision={highest,highest}" in product
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [("gpu", "'gpu'"), ("/GPU:1", "'/GPU:1'"), ("/CPU:0,/CPU:7", "'/CPU:7'")],
+)
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(asked: str, named: str) -> None:
+    with pytest.raises(NoSuchDevice, match=rf"^device is {named}, and .* but /CPU:0; give one of"):
+        fit(blobs(300), 3, device=asked)
+
+
+@pytest.mark.parametrize("asked", ["tpu", "/GPU", "", "/CPU:0,", "/CPU:0,/cpu:0", 0, None])
+def test_what_names_no_device_is_refused_in_one_line(asked: object) -> None:
+    with pytest.raises(InvalidParameter, match=r"^device is "):
+        fit(blobs(300), 3, device=asked)  # type: ignore[arg-type]
+
+
+def test_an_engine_of_the_cores_takes_no_steps_on_a_device() -> None:
+    with pytest.raises(InvalidParameter, match=r"^engine is 'matmul', which the cores run"):
+        fit(blobs(300), 3, engine="matmul", device="/CPU:0")
+    with pytest.raises(InvalidParameter, match=r"^device_memory is 0"):
+        fit(blobs(300), 3, device_memory=0)
+
+
+def test_a_fit_goes_to_the_gpus_by_itself_where_products_are_worth_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def placed(device: str, n: int, engine: str = "auto") -> tuple[str, str]:
+        found = choose_placement(engine, device, None, n, 16, 64, is_streamed=False)
+        return found.engine, found.where
+
+    assert placed("auto", 10**6) == ("bounds", "cpu")
+    monkeypatch.setattr(choice, "has_gpu", lambda: True)
+    monkeypatch.setattr(devices, "devices_of", lambda kind: (f"/{kind}:0", f"/{kind}:1"))
+    assert placed("auto", 10**6) == ("device", "/GPU:0,/GPU:1")
+    assert placed("auto", 10**4) == ("plain", "cpu")
+    assert placed("gpu", 10**4) == ("device", "/GPU:0,/GPU:1")
+    assert placed("/gpu:1", 10**4) == ("device", "/GPU:1")
+    assert placed("cpu", 10**6) == ("bounds", "cpu")
+    assert placed("auto", 10**6, "bounds") == ("bounds", "cpu")
+    assert placed("auto", 100, "device") == ("device", "/GPU:0,/GPU:1")
+    assert placed("cpu", 100, "device") == ("device", "/CPU:0,/CPU:1")
