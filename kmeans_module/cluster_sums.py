@@ -37,8 +37,13 @@ from .fixed_point import (
 )
 from .graphs import synchronized_cache, trace
 
-#: Numbers of a tile: in float64 they should stay in a core's own cache.
+#: Numbers of a tile: in float64 they should stay in a core's own cache. But for each tile the
+#: kernel makes a table of all clusters and adds it to the sums, which should cost less than the
+#: rows do: so a tile has rows for each cluster, and more in any case, up to the larger number.
 _TILE_NUMBERS: Final = 2**14
+_LARGEST_TILE: Final = 2**18
+_ROWS_FOR_EACH_CLUSTER: Final = 4
+_ROWS_OF_TILE: Final = 256
 
 #: Half an ulp of float32.
 _HALF_ULP: Final = 2.0**-25
@@ -168,7 +173,9 @@ def cluster_sums(
         weight. With ``is_move`` it takes a cluster int32 [m] that each row has left, too, and gives
         the changes of both. O(m d) time, O(tile d) memory.
     """
-    tile = power_of_two_rows(d, _TILE_NUMBERS, least=16, most=m)
+    numbers = d * max(_ROWS_FOR_EACH_CLUSTER * k, _ROWS_OF_TILE)
+    numbers = min(max(numbers, _TILE_NUMBERS), _LARGEST_TILE)
+    tile = power_of_two_rows(d, numbers, least=16, most=m)
     shapes = sums_shapes(d, k, limbs)
 
     def kernel(
