@@ -138,11 +138,13 @@ def _writer(place: Place, schema: Any) -> Any:
 
 
 def _tfkmeans(place: Place) -> Callable[[], int]:
+    import pyarrow.parquet as pq
+
     from serving.batch import LocalScorer, score_files
     from serving.tables import open_table
 
-    scorer = LocalScorer(place.version)
-    job = _job(place)
+    job, rows = _job(place), pq.read_metadata(place.rows).num_rows
+    scorer = LocalScorer(place.version, rows)
     return lambda: int(score_files(job, [open_table(place.rows)], scorer)["rows"])
 
 

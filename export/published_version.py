@@ -118,7 +118,7 @@ class PublishedVersion:
         except NoArray as error:
             raise InvalidPoints(str(error)) from None
         with np.errstate(over="ignore"):  # a number beyond float32 is as infinity
-            rows = array.astype(np.float32)
+            rows = np.asarray(array, np.float32, order="C")
         inputs = self.model.signatures[Assignment.signature].structured_input_signature[1]
         width = inputs["points"].shape[1]
         if rows.ndim != 2 or rows.shape[1] != width:

@@ -34,8 +34,10 @@ from .summary import summarize
 class PartModelHandler(ModelHandler[PartRange, PredictionResult, LocalScorer]):  # type: ignore[misc]
     """Scores parts of a job; what it gives for a range of parts is how many it has done."""
 
-    def __init__(self, job: Job, version_directory: Path) -> None:
+    def __init__(self, job: Job, version_directory: Path, rows: int | None = None) -> None:
+        """``rows`` is how many there are in all, or so."""
         super().__init__()
+        self._rows = rows
         # A worker has another working directory than who starts the pipeline.
         self._job = replace(
             job,
@@ -46,7 +48,7 @@ class PartModelHandler(ModelHandler[PartRange, PredictionResult, LocalScorer]): 
         self._tables: dict[int, Table] = {}
 
     def load_model(self) -> LocalScorer:
-        return LocalScorer(self._version_directory)
+        return LocalScorer(self._version_directory, self._rows)
 
     def run_inference(
         self,
@@ -105,7 +107,9 @@ def score_by_beam(
             for part in find_missing_parts(job, number, table, folder, one_by_one=True)
         ]
         if left:
-            _run(pipeline, left, PartModelHandler(job, version_directory))
+            counted = [table.rows for table in tables if table.rows is not None]
+            rows = sum(counted) if len(counted) == len(tables) else None
+            _run(pipeline, left, PartModelHandler(job, version_directory, rows))
         return summarize(job, folder, len(left), time.monotonic() - began)
 
 

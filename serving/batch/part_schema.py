@@ -123,4 +123,5 @@ def output_batch(
             columns.append(pa.FixedSizeListArray.from_arrays(flat, values.shape[1]))
         else:
             columns.extend(pa.array(values[:, index]) for index in range(values.shape[1]))
-    return pa.record_batch(columns, schema=schema).filter(pa.array(is_scored))
+    batch = pa.record_batch(columns, schema=schema)
+    return batch if is_scored.all() else batch.filter(pa.array(is_scored))

@@ -42,6 +42,8 @@ class _Batch:
         chunk: the rows.
         is_last: whether the file has no rows after them.
         answers: what the model says of the rows, by name; empty until it was asked.
+        is_scored: for each row, whether the model gave it a cluster and nothing is wrong with it;
+            likewise.
         gaps: the values of scored rows that the model has no value for, by column; likewise.
     """
 
@@ -50,13 +52,8 @@ class _Batch:
     chunk: Chunk
     is_last: bool
     answers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    is_scored: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     gaps: Gaps = field(default_factory=dict)
-
-    def is_scored(self) -> NDArray[np.bool_]:
-        """For each row, whether the model gave it a cluster and nothing is wrong with it."""
-        scored: NDArray[np.bool_] = self.answers["cluster_index"] != BAD_ROW
-        scored[list(self.chunk.faults)] = False
-        return scored
 
 
 def score_parts(
@@ -84,7 +81,7 @@ def score_parts(
         NoAnswer, OtherModel: the server is gone, or another model answers. Finished parts stay.
     """
 
-    given = ModelRows(table, job.takes, job.keep)
+    given = ModelRows(table.by_columns(), job.takes, job.keep)
 
     def score(batch: _Batch) -> _Batch:
         inputs = given.inputs(batch.chunk)
@@ -94,9 +91,10 @@ def score_parts(
             for answer in [getattr(scorer, name)(inputs)]
             for tensor in SIGNATURES[name].outputs
         }
-        answered = replace(batch, answers=answers)
-        gaps = count_gaps(given.columns, inputs, answered.is_scored())
-        return replace(answered, gaps=gaps)
+        is_scored = answers["cluster_index"] != BAD_ROW
+        is_scored[list(batch.chunk.faults)] = False
+        gaps = count_gaps(given.columns, inputs, is_scored)
+        return replace(batch, answers=answers, is_scored=is_scored, gaps=gaps)
 
     source = job.inputs[parts.input_number].name
     began = time.monotonic()
@@ -181,7 +179,7 @@ def _write_part(
         write = stack.enter_context(part_file(folder.rows_file("scored", name), job.format, schema))
         reject: Write | None = None
         for batch in batches:
-            is_scored = batch.is_scored()
+            is_scored = batch.is_scored
             if not is_scored.all():
                 if reject is None:
                     rejected = part_file(folder.rows_file("rejected", name), job.format, REJECTED)

@@ -56,16 +56,21 @@ class Tally:
     ) -> None:
         """Add rows, with what ``count_gaps`` found; those that were not scored are rejected."""
         self.gaps = add_gaps(self.gaps, gaps)
-        cluster_index, distance = cluster_index[is_scored], distance[is_scored]
+        if not is_scored.all():
+            cluster_index, distance = cluster_index[is_scored], distance[is_scored]
         self.rows += len(is_scored)
         self.rejected += len(is_scored) - len(distance)
         if not len(distance):
             return
         self.cluster_counts += np.bincount(cluster_index, minlength=len(self.cluster_counts))
-        bins, counts = np.unique(distance.view(np.uint32) >> _LOW_BITS, return_counts=True)
-        self.bins.update(dict(zip(bins.tolist(), counts.tolist(), strict=True)))
-        self.least = min(self.least, float(distance.min()))
-        self.most = max(self.most, float(distance.max()))
+        least, most = distance.min(), distance.max()
+        # Of numbers that are not negative, the bits rise with the value.
+        first = int(least.view(np.uint32)) >> _LOW_BITS
+        counts = np.bincount((distance.view(np.uint32) >> _LOW_BITS) - first)
+        bins = np.flatnonzero(counts)
+        self.bins.update(dict(zip((bins + first).tolist(), counts[bins].tolist(), strict=True)))
+        self.least = min(self.least, float(least))
+        self.most = max(self.most, float(most))
 
     def add(self, other: "Tally") -> None:
         """Add what was counted elsewhere."""

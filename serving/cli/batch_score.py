@@ -296,8 +296,9 @@ def _score_locally(
 
     with progress("scoring") as tell:
         tell("loading the model" if target_server is None else "asking the server")
-        with _open_scorer(target, target_server) as scorer, _note_resumption(job):
-            watch = ScoringProgress(tell, _estimate_rows(job, given))
+        rows = _estimate_rows(job, given)
+        with _open_scorer(target, target_server, rows) as scorer, _note_resumption(job):
+            watch = ScoringProgress(tell, rows)
 
             def on_begun(done: "Sequence[PartRecord]") -> None:
                 _note_done(done)
@@ -315,13 +316,13 @@ def _score_locally(
 
 
 @contextmanager
-def _open_scorer(target: _Target, server: _Server | None) -> Iterator["Scorer"]:
+def _open_scorer(target: _Target, server: _Server | None, rows: int | None) -> Iterator["Scorer"]:
     if server is None:
         assert target.directory is not None
         load_tensorflow("train")
         from serving.batch.scorer import LocalScorer
 
-        yield LocalScorer(target.directory)
+        yield LocalScorer(target.directory, rows)
         return
     from export import golden_requests
     from serving.batch.server_scorer import ServerScorer, one_line

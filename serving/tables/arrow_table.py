@@ -122,7 +122,7 @@ class ArrowTable(Table):
         with self._explain_errors():
             for batch in self._batches(list(dict.fromkeys([*columns, *keep])), start, rows):
                 faults: dict[int, Fault] = {}
-                points = read_points(batch, widths, dtype, faults)
+                points = read_points(batch, widths, dtype, faults, by_columns=self._is_by_columns)
                 yield Chunk(points, keep_columns(batch, self.column_types(keep), faults), faults)
 
     @contextmanager

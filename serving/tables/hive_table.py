@@ -78,6 +78,11 @@ class HiveTable(Table):
         table._table = self._table.with_categories(names)
         return table
 
+    def by_columns(self) -> Self:
+        table = super().by_columns()
+        table._table = self._table.by_columns()
+        return table
+
     def _kinds(self) -> Mapping[str, ColumnKind]:
         return {**self._table.kinds(), **self._key_kinds()}
 

@@ -13,9 +13,16 @@ from .table import Block, Fault
 
 
 def read_points(
-    batch: pa.RecordBatch, widths: Mapping[str, int], dtype: pa.DataType, faults: dict[int, Fault]
+    batch: pa.RecordBatch,
+    widths: Mapping[str, int],
+    dtype: pa.DataType,
+    faults: dict[int, Fault],
+    *,
+    by_columns: bool = False,
 ) -> Block:
     """Columns of numbers and vectors, side by side, as an array [n, sum of widths] of ``dtype``.
+
+    With ``by_columns`` those of numbers alone lie so in memory, each in one piece.
 
     Null becomes NaN, as does a vector that is empty, or has another length than its column's width,
     which is a fault of its row; a row may have one already. A decimal or a large integer is rounded
@@ -26,7 +33,7 @@ def read_points(
     if all(width == 1 and not is_list(batch.column(name).type) for name, width in widths.items()):
         schema = pa.schema([(name, dtype) for name in widths])
         cast = batch.select(list(widths)).cast(schema, safe=False)
-        return cast.to_tensor(null_to_nan=True, row_major=True).to_numpy()
+        return cast.to_tensor(null_to_nan=True, row_major=not by_columns).to_numpy()
     blocks = [
         _read_vectors(name, batch.column(name), width, dtype, faults)
         for name, width in widths.items()

@@ -109,6 +109,9 @@ class Table(ABC):
     #: The names that ``with_categories`` has set.
     _categories: frozenset[str] = frozenset()
 
+    #: What ``by_columns`` has set.
+    _is_by_columns: bool = False
+
     @property
     def looks_headerless(self) -> bool:
         """Whether the names look like a row of values, as where a file has no line of names."""
@@ -149,6 +152,15 @@ class Table(ABC):
         """
         table = copy.copy(self)
         table._categories = frozenset(names)
+        return table
+
+    def by_columns(self) -> Self:
+        """This table, whose points lie column by column where that is how its file has them.
+
+        For who reads them so: no row is put together.
+        """
+        table = copy.copy(self)
+        table._is_by_columns = True
         return table
 
     @abstractmethod

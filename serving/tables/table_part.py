@@ -43,6 +43,11 @@ class TablePart(Table):
         table._table = self._table.with_categories(names)
         return table
 
+    def by_columns(self) -> Self:
+        table = copy.copy(self)
+        table._table = self._table.by_columns()
+        return table
+
     def _kinds(self) -> Mapping[str, ColumnKind]:
         return self._table.kinds()
 

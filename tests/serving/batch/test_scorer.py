@@ -1,14 +1,24 @@
 """The model in this process."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
+from export import make_card, write_candidate
 from export.candidate import write_saved_model
 from export.errors import InvalidCandidate
-from kmeans_module import KMeansModule
-from serving.batch.scorer import LocalScorer
+from export.published_version import PublishedVersion
+from kmeans_module import KMeansModule, fit, fit_columns
+from kmeans_module.column_training import encode_arrays
+from kmeans_module.errors import InvalidPoints
+from kmeans_module.raw_columns import read_columns
+from serving.batch.scorer import MANY_ROWS, LocalScorer
+
+#: The folder of a version, and rows for it as a job reads them.
+Many = tuple[Path, Any]
 
 
 def test_a_version_answers_as_its_module_does_also_for_no_rows_and_bad_rows(tmp_path: Path) -> None:
@@ -35,3 +45,92 @@ def test_a_version_that_does_not_load_is_named(tmp_path: Path) -> None:
     (tmp_path / "1" / "saved_model.pb").write_bytes(b"broken")
     with pytest.raises(InvalidCandidate, match=r"/1: cannot be loaded: "):
         LocalScorer(tmp_path / "1")
+
+
+@pytest.fixture(scope="module", params=["points", "cosine", "columns"])
+def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Many:
+    rng = np.random.default_rng(7)
+    folder = tmp_path_factory.mktemp(request.param) / "1"
+    settings: dict[str, Any] = {"n_init": 1, "max_iter": 3, "seed": 1, "standardize": True}
+    if request.param == "columns":
+        names = np.array(["north", "south", "", "east"], object)
+        columns = {
+            "region": names[rng.integers(0, 3, 2_000)],
+            "income": np.where(rng.random(2_000) < 0.1, np.nan, rng.normal(50, 9, 2_000)),
+            "taste": rng.normal(size=(2_000, 2)).astype(np.float32),
+        }
+        result = fit_columns(
+            columns, 5, categories=["region"], impute="mean", unknown="category", **settings
+        )
+        encoder = result.module.encoder
+        assert encoder is not None
+        points = encode_arrays(encoder, read_columns(encoder.columns, columns))
+        features = encoder.feature_names
+    else:
+        points = (rng.normal(size=(2_000, 3)) * [1, 50, 0.1] + [0, 1000, 3]).astype(np.float32)
+        settings["distance"] = "cosine" if request.param == "cosine" else "euclidean"
+        result = fit(points, 5, **settings)
+        features = ("a", "b", "c")
+    card = make_card(result, points, feature_names=features, model="many")
+    write_candidate(folder, result, card, points)
+    rows: Any = (rng.normal(size=(40_000, 3)) * [2, 90, 0.2] + [0, 1000, 3]).astype(np.float32)
+    rows[[0, 9_000]] = [[0, np.nan, 0], [1, np.inf, 0]]
+    if request.param == "columns":
+        regions = names[rng.integers(0, 4, 40_000)].tolist()
+        rows = {
+            "region": pa.array([region or None for region in regions]).dictionary_encode(),
+            "income": np.where(rng.random(40_000) < 0.1, np.float32(np.nan), 50 + rows[:, 0]),
+            "taste": rows[:, 1:] / 1000,
+        }
+    return folder, rows
+
+
+def test_many_rows_have_the_clusters_that_the_served_graph_says(many: Many) -> None:
+    directory, rows = many
+    by_kernel, by_graph = LocalScorer(directory, MANY_ROWS), LocalScorer(directory, MANY_ROWS - 1)
+    assert by_kernel._kernel is not None
+    assert by_graph._kernel is None
+    found, said = by_kernel.assign(rows), by_graph.assign(rows)
+    np.testing.assert_array_equal(found.cluster_index, said.cluster_index)
+    np.testing.assert_allclose(found.distance, said.distance, rtol=5e-7)
+    assert [each.dtype for each in (found.cluster_index, found.distance)] == ["int32", "float32"]
+    assert found.version == 1
+    assert (said.cluster_index == -1).sum() == 2
+
+
+def test_rows_that_rounding_could_move_are_asked_of_the_served_graph(
+    many: Many, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, rows = many
+    if not isinstance(rows, np.ndarray):
+        pytest.skip("of columns, no row between two centroids is known")
+    scorer = LocalScorer(directory, MANY_ROWS)
+    asked: list[Any] = []
+    answer = PublishedVersion.assign
+
+    def noted(version: PublishedVersion, given: Any, /) -> Any:
+        asked.append(given)
+        return answer(version, given)
+
+    monkeypatch.setattr(PublishedVersion, "assign", noted)
+    centroids = scorer.decode().centroid
+    apart = scorer.transform(centroids).all_distances + 9 * np.eye(len(centroids))
+    # Between the two that are nearest to each other there is no third.
+    middle = centroids[list(np.unravel_index(apart.argmin(), apart.shape))].mean(axis=0)
+    given = np.vstack([centroids + 1e-3, middle, rows[:1]]).astype(np.float32)
+    found = scorer.assign(given)
+    (left,) = asked
+    assert len(left) < len(given)
+    np.testing.assert_array_equal(left[-2:], given[-2:])
+    np.testing.assert_array_equal(found.cluster_index[:5], range(5))
+    assert found.cluster_index[-1] == -1
+
+
+def test_rows_of_another_form_or_width_are_answered_as_ever(many: Many) -> None:
+    directory, rows = many
+    scorer = LocalScorer(directory, MANY_ROWS)
+    few = rows[1:4] if isinstance(rows, np.ndarray) else np.ones((3, scorer.card.n_features))
+    whole = scorer.assign(few)
+    np.testing.assert_array_equal(scorer.assign(few.tolist()).cluster_index, whole.cluster_index)
+    with pytest.raises(InvalidPoints, match=r"points have shape \(3, 1\), and the model takes"):
+        scorer.assign(few[:, :1])

@@ -1,0 +1,254 @@
+"""Many rows assigned by one compiled kernel, which says where the served graph has to be asked.
+
+The served graph takes requests of any size, and gives its answer in several passes. Over many rows
+a kernel that is compiled for one model gives the same in one: it reads the points column by column,
+in tiles that stay in a core's own cache. The two round differently. So a row is *decided* only
+where neither rounding can show, and all other rows are left to the served graph: each cluster is
+the one that it says.
+
+The bound
+---------
+Let u = 2^-24, ``gamma(n) = n u / (1 - n u)``, x a row of the model's space, X its norm, c a
+centroid of norm |c|, and ``S(c) = |c|^2 / 2 - x.c`` its exact score: the nearest has the least. The
+kernel and the served graph compute S or -S as a dot product of d terms and a half of a norm, which
+is rounded too, in whatever order. Either is off by at most
+``gamma(d + 1) (X |c| + |c|^2 / 2)`` (Higham 2002, Accuracy and Stability of Numerical Algorithms,
+section 3.1). Rows are mapped into the model's space by the same operations; two units in the last
+place of each number are allowed for all the same, which is ``2 u X |c|``. With
+``G = 2 gamma(d + 8)``, where the terms that are too many pay for the rounding of what follows, the
+two computed scores of a centroid differ by at most
+
+    D(c) = G (X |c| + |c|^2 / 2).
+
+The least score s and any other t of the kernel therefore keep their order in the served graph where
+``t - s > D + D'``, and that follows from either of two conditions:
+
+- With C the longest centroid's norm, ``t - s > G (2 X C + C^2)``.
+- ``X |c| + |c|^2 / 2 <= X^2 / 2 + |c|^2``, and ``|c|^2 <= (X + |x - c|)^2 <= 4 X^2 + 4 S(c)``, so
+  that ``D(c) <= H (4.5 X^2 + 4 s(c))`` with ``H = G / (1 - 4 G)`` and the computed score s(c).
+  Hence ``(1 - 4 H) t - (1 + 4 H) s > 9 H X^2`` will do, whose left side grows with t: what holds
+  for the second holds for all. It asks nothing of a centroid far out, which would leave every row
+  undecided by the first condition.
+
+What is below float32's normal numbers may be taken for 0, by either: that is at most
+``2^-126 (d + 2) (1 + X + C)`` in a score, and four times that is added. Nothing overflows where
+X^2 and C^2 are below 1e30.
+
+The distance is that of ``x - c``, squared and summed in float64: it is right to 3 u of itself, or 0
+where the row is the centroid. The served graph sums float32 squares, of which those of a squared
+distance below 1e-28 lose digits: such a row is not decided.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import ArrayLike, NDArray
+
+from .array_types import Array, Float32
+from .blocks import block_ranges, loop_blocks, power_of_two_rows, rows_per_block
+from .graphs import INT, synchronized_cache, trace
+from .rows import aligned_empty, as_numpy, share_memory
+
+#: Numbers of a block of rows, and rows at most: that is 2 MiB.
+_BLOCK_NUMBERS: Final = 2**19
+_BLOCK_ROWS: Final = 2**15
+
+#: Rows of more numbers gain nothing: the product takes nearly all of the time.
+_MOST_FEATURES: Final = 128
+
+#: The squared norms of rows and centroids that are far from any overflow.
+_LARGEST: Final = 1e30
+
+#: No squared distance below this is decided, but 0.
+_LEAST_SQUARE: Final = 1e-28
+
+_UNIT: Final = 2.0**-24
+_SMALLEST: Final = 2.0**-126
+
+
+class ColumnAssignment:
+    """A fitted model that assigns many rows; threads may share it.
+
+    Args:
+        centroids: float32 [k, d], in the model's space.
+        shift, scale: float32 [d], in raw units.
+        distance: "euclidean" or "cosine".
+    """
+
+    def __init__(self, centroids: Float32, shift: Float32, scale: Float32, distance: str) -> None:
+        k, self._d = centroids.shape
+        self._kernel, self._m = _kernel_for(k, self._d, scale, distance)
+        wide = centroids.astype(np.float64)
+        squares = np.square(wide).sum(axis=1)
+        longest = np.sqrt(squares.max()) * (1 + 2 * _UNIT)
+        self._has_bound = bool(longest**2 < _LARGEST)
+        self._model = tuple(
+            tf.constant(each, tf.float32)
+            for each in (centroids, squares / 2, longest, shift, scale)
+        )
+        self._free: list[tuple[Float32, tf.Tensor]] = []
+
+    def assign(self, points: Array) -> tuple[NDArray[np.int32], Float32]:
+        """The nearest centroid of each row, and the distance to it.
+
+        Args:
+            points: [n, d] in raw units, as float32 holds them; quickest where each column lies in
+                one piece.
+
+        Returns:
+            cluster_index int32 [n], and distance float32 [n]. Where the distance is -1, the served
+            graph has to be asked; the index is undefined there.
+        """
+        n = len(points)
+        index, distance = np.empty(n, np.int32), np.full(n, -1, np.float32)
+        if self._has_bound:
+            for start, stop in block_ranges(0, n, self._m):
+                rows = slice(start, stop)
+                index[rows], distance[rows] = self._assign_block(points[rows])
+        return index, distance
+
+    def _assign_block(self, points: Array) -> tuple[NDArray[np.int32], Float32]:
+        n = len(points)
+        columns, tensor = memory = self._take_memory()
+        with np.errstate(over="ignore", invalid="ignore"):
+            columns[:, :n] = points.T
+        index, distance = self._kernel(tensor, tf.constant(n), *self._model)
+        found = as_numpy(index)[:n], as_numpy(distance)[:n]
+        self._free.append(memory)
+        return found
+
+    def _take_memory(self) -> tuple[Float32, tf.Tensor]:
+        """Room for the columns of a block, [d, m], which no other thread uses; as a tensor too."""
+        try:
+            return self._free.pop()
+        except IndexError:
+            memory = aligned_empty(self._m * self._d)
+            memory[:] = 0  # beyond the rows of the last block too, a kernel reads numbers
+            return memory.reshape(self._d, self._m), share_memory(memory)
+
+
+def suits_columns(n_features: int) -> bool:
+    """Whether many rows of so many features are assigned sooner by `ColumnAssignment`."""
+    return n_features <= _MOST_FEATURES
+
+
+def compile_assignment(n_clusters: int, n_features: int, scale: ArrayLike, distance: str) -> None:
+    """Compile what `ColumnAssignment` of such a model needs; it takes the time once."""
+    k, d = n_clusters, n_features
+    zeros = np.zeros((k, d), np.float32)
+    model = ColumnAssignment(zeros, zeros[0], np.asarray(scale, np.float32), distance)
+    model.assign(np.zeros((1, d), np.float32))
+
+
+def _kernel_for(k: int, d: int, scale: Float32, distance: str) -> tuple[Callable[..., Any], int]:
+    """The kernel, and how many rows it takes."""
+    # The scores of a tile should be 128 KiB or so.
+    tile = power_of_two_rows(max(k, d), 2**15, least=64, most=512)
+    rows = min(rows_per_block(d, _BLOCK_NUMBERS), _BLOCK_ROWS)
+    m = -(-rows // tile) * tile
+    is_scaled = bool((scale != 1).any())
+    return _kernel(m, tile, d, k, is_scaled=is_scaled, is_cosine=distance == "cosine"), m
+
+
+@synchronized_cache
+def _kernel(
+    m: int, tile: int, d: int, k: int, *, is_scaled: bool, is_cosine: bool
+) -> Callable[..., Any]:
+    """The compiled kernel: the nearest centroid of each of m rows, by matrix products of tiles.
+
+    The scores lie as [k, tile], so that a comparison runs along the rows in vector registers.
+
+    Returns:
+        A function from columns float32 [d m]; how many rows there are, int32 []; centroids float32
+        [k, d]; the halves of their squared norms float32 [k]; the longest norm float32 []; shift
+        and scale float32 [d]. It gives the index int32 [m], and the distance float32 [m], which is
+        -1 where the row is not decided. Beyond the rows they are undefined.
+        O(m k d) time, a temporary of [k, tile].
+    """
+
+    def kernel(
+        columns: tf.Tensor,
+        count: tf.Tensor,
+        centroids: tf.Tensor,
+        half_norm: tf.Tensor,
+        longest: tf.Tensor,
+        shift: tf.Tensor,
+        scale: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        columns = tf.reshape(columns, [d, m])
+        places = tf.transpose(centroids)
+
+        def assign_tile(i: tf.Tensor) -> Any:
+            rows = tf.slice(columns, [0, i * tile], [d, tile]) - shift[:, None]
+            if is_scaled:
+                rows /= scale[:, None]
+            if is_cosine:
+                rows = _unit_columns(rows)
+            norm = tf.reduce_sum(tf.square(rows), 0)
+            least_norm = 0.5 if is_cosine else -1.0
+            in_range = (norm < _LARGEST) & (norm > least_norm)
+            products = tf.matmul(centroids, rows)
+            index = _clear_least(half_norm, products, norm, longest, d)
+            apart = tf.cast(rows - tf.gather(places, tf.maximum(index, 0), axis=1), tf.float64)
+            squared = tf.cast(tf.reduce_sum(tf.square(apart), 0), tf.float32)
+            is_exact = (squared > _LEAST_SQUARE) | (squared == 0)
+            decided = in_range & is_exact & (index >= 0)
+            return [index, tf.where(decided, tf.sqrt(squared), -1.0)], []
+
+        parts = [
+            tf.TensorArray(dtype, m // tile, element_shape=[tile])
+            for dtype in (tf.int32, tf.float32)
+        ]
+        parts, _ = loop_blocks(assign_tile, (count + tile - 1) // tile, parts, [])
+        return tuple(tf.reshape(part.stack(), [m]) for part in parts)
+
+    shapes = [[d * m], [k, d], [k], [], [d], [d]]
+    first, *others = (tf.TensorSpec(shape, tf.float32) for shape in shapes)
+    return trace(kernel, [first, INT, *others], is_compiled=True)
+
+
+def _unit_columns(rows: tf.Tensor) -> tf.Tensor:
+    """`model_space.unit_rows` of rows that lie as [d, tile]."""
+    wide = tf.cast(rows, tf.float64)
+    length = tf.sqrt(tf.reduce_sum(tf.square(wide), 0))
+    return tf.cast(tf.math.divide_no_nan(wide, length), tf.float32)
+
+
+def _clear_least(
+    half_norm: tf.Tensor, products: tf.Tensor, norm: tf.Tensor, longest: tf.Tensor, d: int
+) -> tf.Tensor:
+    """The place of the least score of each row, -1 where rounding could show: int32 [tile].
+
+    Args:
+        half_norm: float32 [k].
+        products: float32 [k, tile].
+        norm: float32 [tile], the squared norms of the rows.
+        longest: float32 [], the norm of the longest centroid.
+    """
+    k = half_norm.shape[0]
+    scores = half_norm[:, None] - products
+    near = scores <= _reach(tf.reduce_min(scores, 0), norm, longest, d)
+    # Of the places that are near the sum is taken, each with ``base`` added: it is below twice the
+    # base where one is near alone, and then exact.
+    base = 1 << (k - 1).bit_length()
+    place = tf.cast(base + tf.range(k), tf.float32)[:, None]
+    total = tf.reduce_sum(tf.where(near, place, 0.0), 0)
+    is_single = (total >= base) & (total < 2 * base)
+    return tf.where(is_single, tf.cast(total, tf.int32) - base, -1)
+
+
+def _reach(least: tf.Tensor, norm: tf.Tensor, longest: tf.Tensor, d: int) -> tf.Tensor:
+    """Beyond which another score keeps its order to the least in the served graph: float32 [tile].
+
+    NaN or infinity where nothing is known.
+    """
+    gamma = (d + 8) * _UNIT / (1 - (d + 8) * _UNIT)
+    wide = 2 * gamma
+    high = wide / (1 - 4 * wide)
+    length = tf.sqrt(norm)
+    tiny = 4 * (d + 2) * _SMALLEST * (1 + length + longest)
+    by_longest = least + wide * (2 * length * longest + longest * longest)
+    by_score = ((1 + 4 * high) * least + 9 * high * norm) / (1 - 4 * high)
+    return tf.minimum(by_longest, by_score) + tiny
