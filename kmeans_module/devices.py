@@ -5,7 +5,7 @@ put there by name: `on_cpu`.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Literal
 
@@ -43,15 +43,7 @@ def on_device(name: str, held: str) -> Iterator[None]:
         with tf.device(name):
             yield
     except tf.errors.ResourceExhaustedError as error:
-        raise no_memory_left(name, held) from error
-
-
-def no_memory_left(name: str, held: str) -> DeviceMemoryExhausted:
-    """The error that says that the device cannot hold it."""
-    return DeviceMemoryExhausted(
-        f"device {name} has no memory left for {held}; give device_memory, bytes, less than it has "
-        "free, so that the rows come to it in blocks, or device='cpu'"
-    )
+        raise DeviceMemoryExhausted(name, held) from error
 
 
 def has_gpu() -> bool:
@@ -117,11 +109,6 @@ def cut_rows(start: int, stop: int, parts: int) -> list[tuple[int, int]]:
     return [(first, min(first + each, stop)) for first in range(start, stop, each)]
 
 
-def join_names(names: Sequence[str]) -> str:
-    """The names of devices as one, which `find_devices` takes."""
-    return ",".join(names)
-
-
 def _short_name(device: Any) -> str:
     """ "/GPU:0" for "/device:GPU:0"."""
     match = _NAME.search(device.name)
@@ -129,8 +116,4 @@ def _short_name(device: Any) -> str:
 
 
 def _absent(device: str) -> NoSuchDevice:
-    there = ", ".join([*devices_of("CPU"), *devices_of("GPU")])
-    return NoSuchDevice(
-        f"device is {device!r}, and TensorFlow sees none of that name, but {there}; give one of "
-        "these, or 'cpu'"
-    )
+    return NoSuchDevice(device, ", ".join([*devices_of("CPU"), *devices_of("GPU")]))

@@ -42,11 +42,34 @@ class InvalidParameter(KMeansError):
 
 
 class NoSuchDevice(KMeansError):
-    """TensorFlow sees no device of that name."""
+    """TensorFlow sees no device of that name.
+
+    Attributes:
+        there: the names of the devices that it sees, with commas between them.
+    """
+
+    def __init__(self, device: str, there: str) -> None:
+        super().__init__(
+            f"device is {device!r}, and TensorFlow sees none of that name, but {there}; give one "
+            "of these, or 'cpu'"
+        )
+        self.there = there
 
 
 class DeviceMemoryExhausted(KMeansError):
-    """The device has no memory left for the rows."""
+    """A device has no memory left for the rows.
+
+    Attributes:
+        device: its name.
+        held: what it was to hold.
+    """
+
+    def __init__(self, device: str, held: str) -> None:
+        super().__init__(
+            f"device {device} has no memory left for {held}; give device_memory, bytes, less than "
+            "it has free, so that the rows come to it in blocks, or device='cpu'"
+        )
+        self.device, self.held = device, held
 
 
 class NotFitted(KMeansError, AttributeError):

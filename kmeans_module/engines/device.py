@@ -23,7 +23,8 @@ from ..array_types import Float32
 from ..blocks import block_ranges, power_of_two_rows
 from ..cluster_sums import ClusterSums, sum_rows, sums_shapes
 from ..cores import core_ranges, one_ahead
-from ..devices import cut_rows, kind_of, memory_of, no_memory_left, on_device
+from ..devices import cut_rows, kind_of, memory_of, on_device
+from ..errors import DeviceMemoryExhausted
 from ..rows import as_numpy
 from ..weighted_rows import WeightedRows
 from .device_step import (
@@ -86,7 +87,8 @@ class Room(NamedTuple):
             if _PASSING * m * of_row + 8 * blocks * m <= room:
                 return cls(shape, stays=False)
             if m == 128:
-                raise no_memory_left(device, f"a block of rows of {d} features and {k} clusters")
+                held = f"a block of rows of {d} features and {k} clusters"
+                raise DeviceMemoryExhausted(device, held)
             m //= 2
 
 

@@ -24,6 +24,7 @@ from .column_options import (
     ColumnOptions,
     describe_columns,
 )
+from .device_options import DeviceOptions
 from .errors import UserMistake
 from .extras import needs_extra, require
 from .gate_options import GateOptions, comparison_as_json, format_comparison, note_force
@@ -120,6 +121,7 @@ def train(
     file_options: FileOptions = FileOptions(),
     start: StartOptions = StartOptions(),
     iterations: IterationOptions = IterationOptions(),
+    devices: DeviceOptions = DeviceOptions(),
     streaming: StreamingOptions = StreamingOptions(),
     gate: GateOptions = GateOptions(),
     no_sample_rows: Annotated[
@@ -191,6 +193,7 @@ def train(
     # The folder of the checkpoint may hold a fit that was stopped before the rows are read.
     with start.explain_interruption(), ExitStack() as stack:
         reducer = stack.enter_context(workers.connect(told))
+        stack.enter_context(devices.explain_errors())
         names, rows = row_options.read(
             files,
             notes,
@@ -208,6 +211,7 @@ def train(
             "distance": row_options.distance.value,
             "feature_weight": rows.feature_weight,
             **asdict(iterations),
+            **asdict(devices),
         }
         result = _fit(rows, names, clusters, start, parameters, notes, tensorboard, reducer)
         every_row = stack.enter_context(_every_row(rows, reducer))
@@ -251,8 +255,11 @@ def train(
                     else f"{model_name(base)}, version {outcome.version}"
                 )
                 write_report(report, outcome.path, name, curves)
-        views = {"report": report, "tensorboard": tensorboard}
-        places = {name: str(place) for name, place in views.items() if place is not None}
+        places = {
+            name: str(place)
+            for name, place in (("report", report), ("tensorboard", tensorboard))
+            if place is not None
+        }
         imputed = getattr(rows, "imputed", {})
         _show(base, outcome, time.monotonic() - began, places, imputed, as_json=json)
 
@@ -400,6 +407,8 @@ def _fit(
                 **begin,
                 **parameters,
             )
+        if result.device != "cpu":
+            note(f"the steps were taken on {result.device}")
         if isinstance(rows, EncodedRows | StreamedRows) and rows.takes:
             result.module.take_columns(Encoder(rows.takes))
         return result

@@ -40,6 +40,7 @@ PAGES = (
     "docs/runbook.md",
     "docs/performance.md",
     "docs/performance-notes.md",
+    "docs/gpu.md",
     "docs/support.md",
     "docs/limitations.md",
 )

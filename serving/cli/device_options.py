@@ -1,0 +1,89 @@
+"""Where the steps of a fit are taken: on the cores, or on devices such as GPUs."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final
+
+import typer
+
+from serving.tables.messages import format_bytes
+
+from .arguments import parse_size
+from .errors import UserMistake
+from .tensorflow_import import load_tensorflow
+
+#: What `fit` takes as device.
+_DEVICE: Final = re.compile(
+    r"auto|cpu|gpu|/?(device:)?[cg]pu:\d+(,/?(device:)?[cg]pu:\d+)*", re.IGNORECASE
+)
+_KINDS: Final = ("auto", "cpu", "gpu")
+
+
+def _parse_device(text: object) -> str:
+    given = str(text)
+    if not _DEVICE.fullmatch(given):
+        raise typer.BadParameter(
+            f"{given!r} is no device; give {', '.join(_KINDS)}, or a name, as /GPU:1"
+        )
+    return given.lower() if given.lower() in _KINDS else given
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """The devices, and how much of their memory may be taken."""
+
+    panel: ClassVar[str] = "Fit"
+
+    device: Annotated[
+        str,
+        typer.Option(
+            parser=_parse_device,
+            metavar="DEVICE",
+            help="Where the steps are taken: cpu; gpu, all that TensorFlow sees; or names, as "
+            "/GPU:1. auto is gpu where there is one and the work is worth it, else cpu.",
+        ),
+    ] = "auto"
+    device_memory: Annotated[
+        int | None,
+        typer.Option(
+            parser=parse_size,
+            metavar="SIZE",
+            help="Memory of each device that may be used, as in 8GB; nine tenths of what it has "
+            "free when not given. Rows that do not fit go there in blocks, in each iteration.",
+        ),
+    ] = None
+
+    @contextmanager
+    def explain_errors(self) -> Iterator[None]:
+        """Check that the devices are there, and say in the words of the options what they refuse.
+
+        Raises UserMistake.
+        """
+        if self.device not in ("auto", "cpu"):
+            load_tensorflow("train")
+        from kmeans_module.errors import DeviceMemoryExhausted, InvalidParameter, NoSuchDevice
+
+        try:
+            if self.device not in ("auto", "cpu"):
+                from kmeans_module.devices import find_devices
+
+                find_devices(self.device)
+            yield
+        except NoSuchDevice as error:
+            raise UserMistake(
+                f"--device {self.device}: TensorFlow sees none of that name, but {error.there}; "
+                "give one of these, or cpu"
+            ) from None
+        except DeviceMemoryExhausted as error:
+            given = self.device_memory
+            mend = "less than it has free" if given is None else f"not {format_bytes(given)}"
+            raise UserMistake(
+                f"--device {self.device}: {error.device} has no memory left for {error.held}; give "
+                f"--device-memory, {mend}, so that the rows go there in blocks, or --device cpu"
+            ) from None
+        except InvalidParameter as error:
+            if not str(error).startswith("device"):
+                raise
+            raise UserMistake(f"--{error}") from None
