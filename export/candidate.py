@@ -54,6 +54,14 @@ def write_candidate(
     Raises:
       CandidateNotWritten: ``directory`` exists, or the disk does not take it; nothing is left.
       InvalidCandidate: the points do not fit the model, or the card contradicts it.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfkmeans import fit, make_card, write_candidate
+        >>> points = np.array([[0.0, 1.0], [1.0, 0.0], [8.0, 9.0], [9.0, 8.0]], np.float32)
+        >>> result = fit(points, n_clusters=2, seed=0)
+        >>> card = make_card(result, points, feature_names=["age", "income"])
+        >>> write_candidate("candidate", result, card, points)
     """
     module = fitted.module if isinstance(fitted, FitResult) else fitted
     if len(points.shape) != 2 or not len(points) or points.shape[1] != card.n_features:

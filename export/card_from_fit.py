@@ -66,9 +66,21 @@ def make_card(
         by default of 10,000, and beyond 1,024 columns of so few that it costs no more. Those of a
         source are held against each other, and not against all.
 
+    Returns:
+      The card, ready to be written with a candidate.
+
     Raises:
       InvalidCandidate: the points are no table of finite numbers, or are not those of the fit, or
         the names are not one a column.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfkmeans import fit, make_card
+        >>> points = np.array([[0.0, 1.0], [1.0, 0.0], [8.0, 9.0], [9.0, 8.0]], np.float32)
+        >>> result = fit(points, n_clusters=2, seed=0)
+        >>> card = make_card(result, points, feature_names=["age", "income"])
+        >>> [cluster.size for cluster in card.clusters]
+        [2, 2]
     """
     check_fit(result, points)
     module, parameters = result.module, result.parameters

@@ -19,7 +19,18 @@ from kmeans_module.one_line import OneLine
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How far a candidate may be from the live version; see ``Comparison``."""
+    """How far a candidate may be from the live version; see ``Comparison``.
+
+    Attributes:
+        max_inertia_rise: as a share of the inertia of the live version.
+        min_rows_kept: the least share of rows that keep their cluster.
+        max_share_change: the largest change of a cluster's share of the rows.
+
+    Example:
+        >>> from tfkmeans import Thresholds
+        >>> Thresholds(min_rows_kept=0.9)
+        Thresholds(max_inertia_rise=0.1, min_rows_kept=0.9, max_share_change=0.25)
+    """
 
     max_inertia_rise: float = 0.1
     min_rows_kept: float = 0.5
@@ -41,6 +52,15 @@ class Comparison(OneLine):
             matched one to one, by the least sum of distances between centroids.
         share_change: the largest change of a cluster's share of the rows; a cluster without a match
             changes by all of its share.
+
+    Example:
+        >>> from tfkmeans import Comparison, Thresholds
+        >>> comparison = Comparison(
+        ...     live_version=1, rows=300, live_inertia=1.5, candidate_inertia=1.8,
+        ...     inertia_rise=0.2, rows_kept=0.97, share_change=0.02,
+        ... )
+        >>> comparison.beyond(Thresholds(max_inertia_rise=0.1))
+        ['inertia on 300 rows is 1.8 a row, +20.0% against 1.5 of version 1 ...']
     """
 
     live_version: int

@@ -5,39 +5,125 @@ Each message is one line that names the place, the value and the mend.
 
 
 class ExportError(Exception):
-    """Base of every error that this package raises for what comes from outside."""
+    """Base of every error that this package raises for what comes from outside.
+
+    Example:
+        >>> from tfkmeans import ExportError, load
+        >>> try:
+        ...     load("models/none")
+        ... except ExportError as error:
+        ...     print(type(error).__name__)
+        NotAModel
+    """
 
 
 class NotAModel(ExportError):
-    """A folder is not the folder of a model: it does not exist, or holds no version."""
+    """A folder is not the folder of a model: it does not exist, or holds no version.
+
+    Example:
+        >>> from tfkmeans import load
+        >>> load("models/none")
+        Traceback (most recent call last):
+            ...
+        export.errors.NotAModel: models/none: there is no such folder; name the folder of a model
+    """
 
 
 class VersionNotFound(ExportError):
-    """A model has no version of that number."""
+    """A model has no version of that number.
+
+    Example:
+        >>> from tfkmeans import load
+        >>> load("models/customers", version=7)
+        Traceback (most recent call last):
+            ...
+        export.errors.VersionNotFound: models/customers: has no version 7; there is 1
+    """
 
 
 class InvalidCandidate(ExportError):
-    """A version directory lacks a part, or a part cannot be read."""
+    """A version directory lacks a part, or a part cannot be read.
+
+    Example:
+        >>> from tfkmeans import publish
+        >>> publish("no-folder", "models/customers")
+        Traceback (most recent call last):
+            ...
+        export.errors.InvalidCandidate: no-folder: there is no such folder; name a version directory
+    """
 
 
 class CandidateNotWritten(ExportError):
-    """A candidate could not be written where it was asked for."""
+    """A candidate could not be written where it was asked for.
+
+    Example:
+        >>> from tfkmeans import fit, make_card, write_candidate
+        >>> import numpy as np
+        >>> points = np.array([[0.0, 1.0], [1.0, 0.0], [8.0, 9.0], [9.0, 8.0]], np.float32)
+        >>> result = fit(points, n_clusters=2, seed=0)
+        >>> card = make_card(result, points, feature_names=["age", "income"])
+        >>> write_candidate("models", result, card, points)
+        Traceback (most recent call last):
+            ...
+        export.errors.CandidateNotWritten: models: exists already; name a folder that does not
+    """
 
 
 class PublishRefused(ExportError):
-    """The validation of a candidate did not pass."""
+    """The validation of a candidate did not pass.
+
+    Example:
+        >>> from tfkmeans import PublishRefused, Thresholds, publish
+        >>> strict = Thresholds(min_rows_kept=1.1)  # more rows than there are
+        >>> try:
+        ...     publish("models/customers/1", "models/customers", thresholds=strict)
+        ... except PublishRefused as error:
+        ...     print("refused" in str(error))
+        True
+    """
 
 
 class ValidationTimedOut(PublishRefused):
-    """The validation of a candidate did not end in its time."""
+    """The validation of a candidate did not end in its time.
+
+    Example:
+        >>> from tfkmeans import validate
+        >>> validate("models/customers/1", timeout=0.001)
+        Traceback (most recent call last):
+            ...
+        export.errors.ValidationTimedOut: models/customers/1: refused: validation did not end...
+    """
 
 
 class PublishFailed(ExportError):
-    """The folder of the model does not take a new version."""
+    """The folder of the model does not take a new version.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tfkmeans import publish
+        >>> Path("file").touch()
+        >>> publish("models/customers/1", "file/customers")
+        Traceback (most recent call last):
+            ...
+        export.errors.PublishFailed: file/customers: cannot publish: File exists...
+    """
 
 
 class InvalidModelsConfig(ExportError):
-    """The ``models.config`` beside the models cannot be read, or is not one this can edit."""
+    """The ``models.config`` beside the models cannot be read, or is not one this can edit.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from shutil import copytree
+        >>> from tfkmeans import load
+        >>> base = copytree("models/customers", "damaged/customers")
+        >>> Path("damaged/models.config").write_text("model_config_list {")
+        19
+        >>> load("damaged/customers")
+        Traceback (most recent call last):
+            ...
+        export.errors.InvalidModelsConfig: ...damaged/models.config:1:19 :...
+    """
 
 
 class HistoryNotWritten(ExportError):
@@ -49,12 +135,40 @@ class UnreadableHistory(ExportError):
 
 
 class MoveRefused(ExportError):
-    """A label cannot be moved as was asked."""
+    """A label cannot be moved as was asked.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from export.label_moves import rollback
+        >>> from export.repository import config_entry
+        >>> base = Path("models/customers")
+        >>> rollback(base, config_entry(base))
+        Traceback (most recent call last):
+            ...
+        export.errors.MoveRefused: ...
+    """
 
 
 class MoveFailed(ExportError):
-    """A server did not follow a move; ``models.config`` is what it was before."""
+    """A server did not follow a move; ``models.config`` is what it was before.
+
+    The commands ``promote``, ``canary`` and ``rollback`` end with exit code 3 then.
+
+    Example:
+        >>> from tfkmeans import ExportError, MoveFailed
+        >>> issubclass(MoveFailed, ExportError)
+        True
+    """
 
 
 class UnsupportedEstimator(ExportError):
-    """A scikit-learn estimator is not fitted, or no k-means that can be imported."""
+    """A scikit-learn estimator is not fitted, or no k-means that can be imported.
+
+    Example:
+        >>> from sklearn.cluster import KMeans
+        >>> from tfkmeans import from_sklearn
+        >>> from_sklearn(KMeans(2))
+        Traceback (most recent call last):
+            ...
+        export.errors.UnsupportedEstimator: scikit-learn: KMeans is not fitted; call its fit first
+    """

@@ -61,7 +61,19 @@ _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, repr=False)
 class GoldenRequest(OneLine):
-    """One request and its answer: arrays by tensor name."""
+    """One request and its answer: arrays by tensor name.
+
+    Attributes:
+        signature: the name of the signature that is asked.
+        inputs: arrays by the names of its inputs.
+        outputs: what the version answered when it was exported.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfkmeans import GoldenRequest
+        >>> GoldenRequest("decode", {"cluster_index": np.array([0, 1], np.int32)})
+        GoldenRequest(signature='decode', inputs={'cluster_index': int32[2]}, outputs={})
+    """
 
     signature: str
     inputs: dict[str, Array] = field(default_factory=dict)

@@ -207,22 +207,45 @@ class CardEncoder:
 class ModelCard(OneLine):
     """What a version was trained on, how, and how well it fits.
 
-    ``feature_names`` are in the order of the columns. Distances, inertia and silhouette are in the
-    model's space, ``(points - shift) / scale``; ``shift`` and ``scale`` have one number a feature,
-    and ``scale`` is 1 unless ``standardize`` or features have weights. Where ``distance`` is
-    "cosine", rows are then brought to length 1, and a distance is the chord. ``created`` is UTC in
-    ISO 8601.
+    Distances, inertia and silhouette are in the model's space, ``(points - shift) / scale``; for
+    cosine distance rows are then brought to length 1, and a distance is the chord.
 
-    Where there is an ``encoder``, the model also takes its columns by their names, and makes the
-    points of them; features and points are then what the encoder gives.
+    Attributes:
+        model: the name that the model is served under, where it is known.
+        created: when, UTC in ISO 8601.
+        package_version: of tfkmeans.
+        tensorflow_version: of TensorFlow.
+        n_clusters: k.
+        n_features: d; with an encoder, of what the encoder gives.
+        feature_names: d names, in the order of the columns.
+        standardize: whether each column is divided by its standard deviation.
+        shift: d numbers, in raw units.
+        scale: d numbers, in raw units; 1 unless columns are standardised or weighted.
+        data: the rows that were fitted.
+        parameters: those of the fit.
+        n_iter: iterations of the best start.
+        converged: whether it stopped before ``max_iter``.
+        inertia: weighted sum of squared distances to the nearest centroid.
+        silhouette: the mean silhouette, its standard error, and of how many rows.
+        distance_quantiles: of the distances of all rows to their centroids.
+        clusters: size, share and distances of each cluster.
+        history: the iterations.
+        input_dtype: of points.
+        distance: "euclidean" or "cosine".
+        distance_space: the model's space, in words.
+        encoder: the columns that the model takes by name, and what becomes of them; or None.
+        signatures_left_out: what a model of so many columns is exported without.
+        forced: what the publish gate found and was told to pass over.
+        files_sha256: the SHA-256 of every other file of the version. Two cards that differ in this
+            alone are equal.
+        card_sha256: the SHA-256 of the card's own text with 64 zeros in this place; likewise.
+        format: of the card: 1, or 2 with an encoder.
 
-    ``signatures_left_out`` names what a model of so many columns is exported without: see
-    ``kmeans_module.contract.MOST_COLUMNS``.
-
-    ``forced`` has what the publish gate found and was told to pass over. ``files_sha256`` has the
-    SHA-256 of every other file of the version, and ``card_sha256`` that of the card's own text with
-    64 zeros in its place: see ``export.file_hashes``. Neither says anything of the model, so that
-    two cards are equal without them.
+    Example:
+        >>> from tfkmeans import load
+        >>> card = load("models/customers").card
+        >>> card.feature_names, card.n_clusters, card.data.rows_used
+        (('age', 'income'), 3, 150)
     """
 
     model: str | None

@@ -36,6 +36,16 @@ class PublishedVersion:
         version: its number.
         card: what it was trained on, how, and how well it fits.
         model: the SavedModel, loaded when it is first needed.
+
+    Example:
+        >>> from tfkmeans import load
+        >>> customers = load("models/customers")
+        >>> customers.version
+        1
+        >>> customers.assign([[20.0, 1.0], [60.0, 9.0]])
+        Assignment(cluster_index=int32[2], distance=float32[2], version=1)
+        >>> customers.decode([0]).centroid.shape
+        (1, 2)
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -144,22 +154,26 @@ def load(
     The live version is what ``models.config`` has as ``stable``, and without that label the highest
     version listed there; of a model without an entry there or with one whose policy lists no
     versions, and in an object store, the highest. The model itself is loaded by the first call,
-    which needs TensorFlow. ::
-
-        version = load("models/customers")
-        version.version, version.card.feature_names
-        version.assign(points).cluster_index
+    which needs TensorFlow.
 
     Args:
       base: the folder of the model, or its address as a string, ``gs://bucket/models/customers``.
       version: its number.
       label: its label in ``models.config``, in place of the number.
 
+    Returns:
+      The version; its model is not loaded yet.
+
     Raises:
       NotAModel: ``base`` holds no version.
       VersionNotFound: it does not hold that one, or has no such label.
       InvalidCandidate: the version has no card that can be read.
       InvalidModelsConfig: ``models.config`` cannot be read, and no number was given.
+
+    Example:
+        >>> from tfkmeans import load
+        >>> load("models/customers", label="stable").card.feature_names
+        ('age', 'income')
     """
     if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
         raise VersionNotFound(f"{version!r} is no version of {base}; give its number")

@@ -54,6 +54,12 @@ class PublishOptions(TypedDict, total=False):
         rows travel with the versions, which values of categories the new version does not know any
         more and which only it knows, and what is published and cannot be read by a server that runs
         as another user.
+
+    Example:
+        >>> from tfkmeans import PublishOptions, Thresholds
+        >>> options: PublishOptions = {"timeout": 60, "thresholds": Thresholds(min_rows_kept=0.9)}
+        >>> sorted(options)  # for publish(candidate, base, **options)
+        ['thresholds', 'timeout']
     """
 
     timeout: float
@@ -97,6 +103,11 @@ def publish(
       PublishFailed: the disk is full, ``base`` is read-only, is a file, ...
       InvalidModelsConfig: ``models.config`` cannot be read or edited, or has the model at another
         place than ``served_at``; nothing was published.
+
+    Example:
+        >>> from tfkmeans import publish
+        >>> publish("models/customers/1", "models/published", dry_run=True)
+        1
     """
     _check_options("publish", options)
     candidate, name = Path(candidate), name or str(candidate)
@@ -133,11 +144,7 @@ def publish_fit(
     """Publish a fit as the next version of a model: what ``tfkmeans train`` does after the fit.
 
     The card is measured, the version is written beside the versions that are there, loaded in a
-    fresh process, compared with the live version and renamed. ::
-
-        result = fit(frame, 8, standardize=True)
-        version = publish_fit(result, frame, "models/customers")
-        version.assign(frame).cluster_index
+    fresh process, compared with the live version and renamed.
 
     Args:
       result: what ``fit`` gave for ``points``, or a ``KMeans`` that was fitted to them.
@@ -164,6 +171,16 @@ def publish_fit(
       InvalidCandidate: the points or the names are not those of the fit.
       NotFitted: a ``KMeans`` that there was no fit of.
       PublishRefused, PublishFailed, InvalidModelsConfig: as by ``publish``.
+
+    Example:
+        >>> from tfkmeans import fit, publish_fit
+        >>> points = [[0.0, 1.0], [1.0, 0.0], [8.0, 9.0], [9.0, 8.0]]
+        >>> result = fit(points, n_clusters=2, seed=0)
+        >>> version = publish_fit(result, points, "models/fitted", feature_names=["age", "income"])
+        >>> version.version, version.card.model
+        (1, 'fitted')
+        >>> sorted(version.decode().centroid.tolist())
+        [[0.5, 0.5], [8.5, 8.5]]
     """
     _check_options("publish_fit", options)
     with _open(base, options) as storage:

@@ -43,6 +43,20 @@ def versions(base: str | Path) -> tuple[int, ...]:
     """The versions in the folder of a model, ascending; empty when it holds none yet.
 
     Raises NotAModel when ``base`` is no folder.
+
+    Args:
+      base: the folder of the model.
+
+    Returns:
+      The numbers.
+
+    Raises:
+      NotAModel: ``base`` is no folder.
+
+    Example:
+        >>> from tfkmeans import versions
+        >>> versions("models/customers")
+        (1,)
     """
     return tuple(sorted(_directories(Path(base))))
 
@@ -71,10 +85,18 @@ def version_directory(
       label: a label in ``models.config``, in place of the number.
       name: the name that the model has in ``models.config``, where that is not its folder's.
 
+    Returns:
+      The directory, in ``base``.
+
     Raises:
       NotAModel: ``base`` is no folder, or holds no version.
       VersionNotFound: it does not hold that one, or has no such label.
       InvalidModelsConfig: ``models.config`` cannot be read, and no number was given.
+
+    Example:
+        >>> from tfkmeans import version_directory
+        >>> version_directory("models/customers", label="stable").as_posix()
+        'models/customers/1'
     """
     base = Path(base)
     directories = _existing_directories(base)

@@ -24,6 +24,12 @@ class Assignment(OneLine):
     Attributes:
         cluster_index: int32 [n], 0-based.
         distance: float32 [n], Euclidean (not squared), to the nearest centroid.
+        version: the version that answered.
+
+    Example:
+        >>> from tfkmeans import load
+        >>> load("models/customers").assign([[20.0, 1.0]])
+        Assignment(cluster_index=int32[1], distance=float32[1], version=1)
     """
 
     signature: ClassVar[str] = contract.ASSIGN
@@ -40,6 +46,12 @@ class Score(OneLine):
     Attributes:
         squared_distance: float32 [n], to the nearest centroid; the sum is the inertia.
         silhouette: float32 [n], the simplified silhouette, from -1 to 1.
+        version: the version that answered.
+
+    Example:
+        >>> from tfkmeans import load
+        >>> load("models/customers").score([[20.0, 1.0]])
+        Score(squared_distance=float32[1], silhouette=float32[1], version=1)
     """
 
     signature: ClassVar[str] = contract.SCORE
@@ -55,6 +67,12 @@ class Distances(OneLine):
 
     Attributes:
         all_distances: float32 [n, k], Euclidean (not squared).
+        version: the version that answered.
+
+    Example:
+        >>> from tfkmeans import load
+        >>> load("models/customers").transform([[20.0, 1.0]])
+        Distances(all_distances=float32[1, 3], version=1)
     """
 
     signature: ClassVar[str] = contract.TRANSFORM
@@ -69,6 +87,12 @@ class Centroids(OneLine):
 
     Attributes:
         centroid: float32 [n, d], in raw units.
+        version: the version that answered.
+
+    Example:
+        >>> from tfkmeans import load
+        >>> load("models/customers").decode([0, 1])
+        Centroids(centroid=float32[2, 2], version=1)
     """
 
     signature: ClassVar[str] = contract.DECODE

@@ -62,9 +62,22 @@ def from_sklearn(
       pickled_by: the version of scikit-learn that pickled the estimator, which the card names too;
         the estimator does not know it. By default the one that is installed.
 
+    Returns:
+      The module, its card, and rows that are drawn around its centroids, for ``write_candidate``.
+
     Raises:
       UnsupportedEstimator: it is no such estimator, is not fitted, or takes another number of
         features than there are names.
+
+    Example:
+        >>> import numpy as np
+        >>> from sklearn.cluster import KMeans
+        >>> from tfkmeans import from_sklearn
+        >>> points = np.array([[0.0, 1.0], [1.0, 0.0], [8.0, 9.0], [9.0, 8.0]])
+        >>> estimator = KMeans(2, n_init=1, random_state=0).fit(points)
+        >>> imported = from_sklearn(estimator, feature_names=["age", "income"])
+        >>> imported.card.n_clusters, imported.card.inertia
+        (2, 2.0)
     """
     before, kmeans = _split_pipeline(estimator)
     try:

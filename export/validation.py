@@ -53,6 +53,10 @@ def validate(
     Raises:
       PublishRefused: it does not; the message has the figures.
       ValidationTimedOut: it did not end in time.
+
+    Example:
+        >>> from tfkmeans import validate
+        >>> validate("models/customers/1")  # nothing to say: it loads and answers
     """
     name = name or str(directory)
     # -P: a folder called export or tensorflow where the caller stands is not what is meant.

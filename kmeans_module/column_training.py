@@ -54,12 +54,25 @@ def fit_columns(
             named weigh 1. That of a category or of vectors is that of each of its features.
         options: as `fit` takes them.
 
+    Returns:
+        As `fit` gives it. ``result.module.encoder`` says what becomes of each column; the features
+        are those of the encoder.
+
     Raises:
         InvalidColumns: columns are of different lengths, hold text and are no categories, hold
             nothing, or are categories of too many values.
         InvalidParameter: a name of ``categories`` or of ``feature_weight`` is no column, or an
             option is out of its range.
         InvalidPoints: and the other errors of `fit`, whose columns are then the features.
+
+    Example:
+        >>> from tfkmeans import fit_columns
+        >>> table = {"age": [20.0, 22.0, 61.0, None], "plan": ["a", "a", "b", "b"]}
+        >>> result = fit_columns(table, 2, categories=["plan"], impute="mean", standardize=True)
+        >>> result.module.encoder.feature_names
+        ('age', 'plan=a', 'plan=b')
+        >>> len(set(result.assignments[:2])), len(set(result.assignments))
+        (1, 2)
     """
     encoder, arrays = fit_encoder(table, categories=categories, impute=impute, unknown=unknown)
     weights = weigh_features(encoder.columns, feature_weight)

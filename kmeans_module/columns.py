@@ -23,6 +23,11 @@ class NumberColumn:
     Attributes:
         name: of the column.
         fill: what takes the place of a missing value; None leaves it missing.
+
+    Example:
+        >>> from tfkmeans import NumberColumn
+        >>> NumberColumn("age", fill=40.0).feature_names
+        ('age',)
     """
 
     name: str
@@ -47,6 +52,11 @@ class CategoryColumn:
         values: those that are features, without the empty string.
         has_unknown: whether a feature of their own is for rows that have none of the values; else
             such a row has 0 in every feature of the column.
+
+    Example:
+        >>> from tfkmeans import CategoryColumn
+        >>> CategoryColumn("plan", ("basic", "pro"), has_unknown=True).feature_names
+        ('plan=basic', 'plan=pro', 'plan=(unknown)')
     """
 
     name: str
@@ -71,6 +81,11 @@ class VectorColumn:
     Attributes:
         name: of the column.
         width: w.
+
+    Example:
+        >>> from tfkmeans import VectorColumn
+        >>> VectorColumn("embedding", width=2).feature_names
+        ('embedding[0]', 'embedding[1]')
     """
 
     name: str

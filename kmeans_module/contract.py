@@ -32,7 +32,18 @@ BAD_ROW: Final = -1
 
 @dataclass(frozen=True)
 class TensorContract:
-    """One named tensor of a signature."""
+    """One named tensor of a signature.
+
+    Attributes:
+        name: of the tensor.
+        dtype: "float32", "int32" or "string".
+        shape: a letter or a number for each dimension.
+
+    Example:
+        >>> from tfkmeans import SIGNATURES
+        >>> SIGNATURES["assign"].inputs[0]
+        TensorContract(name='points', dtype='float32', shape=('n', 'd'))
+    """
 
     name: str
     dtype: str
@@ -41,7 +52,18 @@ class TensorContract:
 
 @dataclass(frozen=True)
 class SignatureContract:
-    """One signature: its inputs and outputs, in the order of the contract."""
+    """One signature: its inputs and outputs, in the order of the contract.
+
+    Attributes:
+        name: of the signature.
+        inputs: its tensors.
+        outputs: its tensors.
+
+    Example:
+        >>> from tfkmeans import SIGNATURES
+        >>> [tensor.name for tensor in SIGNATURES["assign"].outputs]
+        ['cluster_index', 'distance']
+    """
 
     name: str
     inputs: tuple[TensorContract, ...]

@@ -55,6 +55,16 @@ class Encoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         columns: in the order of their features.
         maps: what the features go through after that, in turn.
         feature_names: of the d features; after a `LinearMap` these are "0", "1", ...
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from tfkmeans import CategoryColumn, Encoder, NumberColumn
+        >>> encoder = Encoder([NumberColumn("age", fill=40.0), CategoryColumn("plan", ("a", "b"))])
+        >>> encoder.feature_names
+        ('age', 'plan=a', 'plan=b')
+        >>> encoder.encode([tf.constant([20.0, float("nan")]), tf.constant(["b", ""])]).numpy()
+        array([[20.,  0.,  1.],
+               [40.,  0.,  0.]], dtype=float32)
     """
 
     def __init__(

@@ -53,6 +53,18 @@ class KMeans:
         n_features_in_: d.
         feature_names_in_: the names of the columns; not set where the rows had none.
         result_: the `FitResult`, whose ``module`` holds the model.
+
+    Example:
+        >>> from tfkmeans import KMeans
+        >>> X = [[1.0, 2.0], [1.0, 4.0], [10.0, 2.0], [10.0, 4.0]]
+        >>> model = KMeans(n_clusters=2, random_state=0).fit(X)
+        >>> model.cluster_centers_
+        array([[ 1.,  3.],
+               [10.,  3.]], dtype=float32)
+        >>> model.predict([[0.0, 0.0], [12.0, 3.0]])
+        array([0, 1], dtype=int32)
+        >>> model.score(X)
+        -4.0
     """
 
     cluster_centers_: Float32

@@ -36,6 +36,12 @@ class FitParameters:
         sample_rows: how many rows that sample has; None without one.
         passes: iterations over all rows after it at most; None where ``max_iter`` says it.
         feature_weight: what each column weighs, d of them; None where each weighs 1.
+
+    Example:
+        >>> from tfkmeans import fit
+        >>> parameters = fit([[0.0], [1.0], [9.0]], n_clusters=2).parameters
+        >>> parameters.n_init, parameters.seed, parameters.seeding
+        (10, 0, 'all')
     """
 
     n_clusters: int

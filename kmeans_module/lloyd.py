@@ -31,6 +31,12 @@ class Iteration:
         inertia: weighted sum of squared distances to the centroids that the step began with.
         shift: squared Frobenius norm of the centroids' move in this step.
         cluster_sizes: float64 [k], the weight of each cluster's points in this step.
+
+    Example:
+        >>> from tfkmeans import fit
+        >>> result = fit([[0.0], [1.0], [9.0]], n_clusters=2, init=[[0.0], [1.0]])
+        >>> [round(iteration.inertia, 3) for iteration in result.history]
+        [64.0, 17.0, 0.5]
     """
 
     inertia: float

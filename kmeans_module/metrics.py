@@ -38,6 +38,12 @@ class MeanSilhouette:
         mean: in [-1, 1].
         standard_error: of the mean, for having measured a sample; 0 when every row was measured.
         rows: how many rows were measured, each against all others.
+
+    Example:
+        >>> from tfkmeans import silhouette
+        >>> points = [[0.0, 0.0], [0.0, 1.0], [5.0, 5.0], [5.0, 6.0]]
+        >>> silhouette(points, [0, 0, 1, 1])
+        MeanSilhouette(mean=0.85858..., standard_error=0.0, rows=4)
     """
 
     mean: float
@@ -94,12 +100,21 @@ def silhouette(
             max_rows^2 / n rows, but of 1,000 at least.
         seed: of that sample.
 
+    Returns:
+        The mean, its standard error, and how many rows were measured.
+
     Raises:
         InvalidPoints: points not [n, d].
         NonFinitePoint: a point with NaN or infinity.
         InvalidAssignments: not one whole number a row, or one is below 0, as -1 for a bad row.
         InvalidParameter: max_rows below 1.
         UndefinedMeasure: all rows are of one cluster, or each is a cluster of its own.
+
+    Example:
+        >>> from tfkmeans import silhouette
+        >>> points = [[0.0, 0.0], [0.0, 1.0], [5.0, 5.0], [5.0, 6.0]]
+        >>> silhouette(points, [0, 0, 1, 1]).mean
+        0.85858...
     """
     clustering = _check_clustering("the silhouette", points, assignments)
     max_rows = check_whole("max_rows", max_rows, 1)
@@ -120,9 +135,29 @@ def silhouette(
 def silhouette_samples(
     points: ArrayLike, assignments: ArrayLike, *, module: KMeansModule | None = None
 ) -> Float32:
-    """The silhouette of each row, float32 [n]; see `silhouette`, which raises the same.
+    """The silhouette of each row, float32 [n]; see `silhouette`.
 
     O(n^2 d) time; memory bounded beyond the points and the result.
+
+    Args:
+        points: [n, d], in the model's space; with ``module``, in raw units.
+        assignments: int [n], one cluster a row, 0 or more.
+        module: a fitted model, in whose space the distances are taken.
+
+    Returns:
+        float32 [n].
+
+    Raises:
+        InvalidPoints: points not [n, d].
+        NonFinitePoint: a point with NaN or infinity.
+        InvalidAssignments: not one whole number a row, or one is below 0.
+        UndefinedMeasure: all rows are of one cluster, or each is a cluster of its own.
+
+    Example:
+        >>> from tfkmeans import silhouette_samples
+        >>> points = [[0.0, 0.0], [0.0, 1.0], [5.0, 5.0], [5.0, 6.0]]
+        >>> silhouette_samples(points, [0, 0, 1, 1])
+        array([0.86560327, 0.8515681 , 0.8515681 , 0.86560327], dtype=float32)
     """
     clustering = _check_clustering("the silhouette", points, assignments)
     return _silhouettes(clustering, np.arange(len(clustering.labels)), module)
@@ -138,11 +173,20 @@ def simplified_silhouette(points: ArrayLike, centroids: ArrayLike) -> float:
         points: [n, d], in the model's space.
         centroids: [k, d], k >= 2, in the same space.
 
+    Returns:
+        In [-1, 1]: the higher, the better.
+
     Raises:
         InvalidPoints: points not [n, d].
         NonFinitePoint: a point with NaN or infinity.
         InvalidCentroids: centroids of another width, or not finite.
         UndefinedMeasure: there is one centroid.
+
+    Example:
+        >>> from tfkmeans import simplified_silhouette
+        >>> points = [[0.0, 0.0], [0.0, 1.0], [5.0, 5.0], [5.0, 6.0]]
+        >>> simplified_silhouette(points, [[0.0, 0.5], [5.0, 5.5]])
+        0.92920...
     """
     rows, places = check_points(points), check_points(centroids)
     if rows.shape[1] != places.shape[1]:
@@ -174,7 +218,26 @@ def davies_bouldin(points: ArrayLike, assignments: ArrayLike) -> float:
     The mean over the clusters of how alike the most alike other cluster is: the sum of both mean
     distances to the own centre, over the distance of the centres.
 
-    Args and errors are those of `silhouette`; O(n d + k^2 d) time.
+    O(n d + k^2 d) time.
+
+    Args:
+        points: [n, d], in the model's space.
+        assignments: int [n], one cluster a row, 0 or more.
+
+    Returns:
+        0 or more.
+
+    Raises:
+        InvalidPoints: points not [n, d].
+        NonFinitePoint: a point with NaN or infinity.
+        InvalidAssignments: not one whole number a row, or one is below 0.
+        UndefinedMeasure: all rows are of one cluster, or each is a cluster of its own.
+
+    Example:
+        >>> from tfkmeans import davies_bouldin
+        >>> points = [[0.0, 0.0], [0.0, 1.0], [5.0, 5.0], [5.0, 6.0]]
+        >>> davies_bouldin(points, [0, 0, 1, 1])
+        0.14142...
     """
     clustering = _check_clustering("the Davies-Bouldin index", points, assignments)
     k = len(clustering.sizes)
@@ -195,7 +258,26 @@ def calinski_harabasz(points: ArrayLike, assignments: ArrayLike) -> float:
     The variance between the clusters' centres over that within the clusters, each by its degrees
     of freedom, k - 1 and n - k; 1 where nothing varies within.
 
-    Args and errors are those of `silhouette`; O(n d) time.
+    O(n d) time.
+
+    Args:
+        points: [n, d], in the model's space.
+        assignments: int [n], one cluster a row, 0 or more.
+
+    Returns:
+        Above 0.
+
+    Raises:
+        InvalidPoints: points not [n, d].
+        NonFinitePoint: a point with NaN or infinity.
+        InvalidAssignments: not one whole number a row, or one is below 0.
+        UndefinedMeasure: all rows are of one cluster, or each is a cluster of its own.
+
+    Example:
+        >>> from tfkmeans import calinski_harabasz
+        >>> points = [[0.0, 0.0], [0.0, 1.0], [5.0, 5.0], [5.0, 6.0]]
+        >>> calinski_harabasz(points, [0, 0, 1, 1])
+        100.0
     """
     clustering = _check_clustering("the Calinski-Harabasz index", points, assignments)
     centres, sizes = clustering.centres, clustering.sizes
@@ -216,6 +298,13 @@ def adjusted_rand_index(one: ArrayLike, other: ArrayLike) -> float:
 
     Raises:
         InvalidAssignments: they are not of the same length, or no whole numbers of 0 or more.
+
+    Example:
+        >>> from tfkmeans import adjusted_rand_index
+        >>> adjusted_rand_index([0, 0, 1, 1], [1, 1, 0, 0])
+        1.0
+        >>> round(adjusted_rand_index([0, 0, 1, 1], [0, 1, 0, 1]), 3)
+        -0.5
     """
     first, second = _check_labels(one), _check_labels(other)
     if len(first) != len(second) or not len(first):

@@ -56,6 +56,14 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         encoder: what makes points of the columns of a table; None where points are all it takes.
         assign, score, transform, decode, fit_step: the served functions, which take and give
             named tensors as `kmeans_module.contract` lists them.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from tfkmeans import KMeansModule
+        >>> module = KMeansModule(centroids=[[0.0, 0.0], [3.0, 4.0]], shift=[0, 0], scale=[1, 1])
+        >>> answer = module.assign(points=tf.constant([[0.0, 0.0], [3.0, 5.0]]))
+        >>> answer["cluster_index"].numpy(), answer["distance"].numpy()
+        (array([0, 1], dtype=int32), array([0., 1.], dtype=float32))
     """
 
     def __init__(

@@ -4,13 +4,14 @@ Some of it (that there is no GPU, that oneDNN is on) is written before TensorFlo
 level, so that only the file descriptor can be kept quiet. Imports no TensorFlow by itself.
 """
 
+import logging
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import IO, Any, Final
 
 #: TensorFlow's own variable; who sets it to 0 or 1 wants to read its messages.
 LOG_LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
@@ -68,14 +69,19 @@ def quiet_start() -> Iterator[None]:
         yield
         return
     os.environ.setdefault(LOG_LEVEL, "2")
-    stderr = os.dup(_STDERR)
+    is_level_set = logging.getLogger("tensorflow").level != logging.NOTSET
+    opened = _open_stand_in()
+    if opened is None:
+        yield
+        _settle(is_level_set=is_level_set)
+        return
+    stderr, kept = opened
     is_whole = False
-    with tempfile.TemporaryFile() as kept:
+    with kept:
         try:
             os.dup2(kept.fileno(), _STDERR)
             yield
-            if tf := sys.modules.get("tensorflow"):
-                tf.config.list_physical_devices()
+            _settle(is_level_set=is_level_set)
             is_whole = True
         finally:
             os.dup2(stderr, _STDERR)
@@ -85,6 +91,33 @@ def quiet_start() -> Iterator[None]:
             shown = [line for line in lines if not (is_whole and _NEWS.match(line))]
             if shown:
                 os.write(_STDERR, b"".join(shown))
+
+
+def _settle(*, is_level_set: bool) -> None:
+    """Where TensorFlow was imported, let it look for its devices, and log no more than elsewhere.
+
+    In a notebook it sets the level of its log to INFO, and tells there of each model that is saved.
+    """
+    if tf := sys.modules.get("tensorflow"):
+        tf.config.list_physical_devices()
+        if not is_level_set and tf.get_logger().level == logging.INFO:
+            tf.get_logger().setLevel(logging.WARNING)
+
+
+def _open_stand_in() -> tuple[int, IO[bytes]] | None:
+    """A copy of stderr, and a file that can take its place for a while.
+
+    None where stderr is closed, or no temporary file can be made: then nothing is held back.
+    """
+    try:
+        stderr = os.dup(_STDERR)
+    except OSError:
+        return None
+    try:
+        return stderr, tempfile.TemporaryFile()
+    except OSError:
+        os.close(stderr)
+        return None
 
 
 def quietly(find: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -38,6 +38,17 @@ class RowSource(ABC):
         dtype: of the rows. float32 is used as it is; float64 and integers are centred in float64
             before they are rounded.
         is_weighted: whether a row may weigh something else than 1.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfkmeans import RowSource, fit
+        >>> rows = np.repeat(np.eye(3, dtype=np.float32), 100, axis=0)
+        >>> rows.tofile("rows.f32")
+        >>> source = RowSource.from_file("rows.f32", n_features=3)
+        >>> source.shape
+        (300, 3)
+        >>> fit(source, n_clusters=3).inertia
+        0.0
     """
 
     shape: tuple[int, int]

@@ -89,17 +89,24 @@ class MeasuredK(OneLine):
     Attributes:
         k: the number of clusters.
         inertia: of the best fit; it falls with k whatever the data.
-        silhouette: the mean silhouette, and ``silhouette_error`` its standard error where a sample
-            was measured.
+        silhouette: the mean silhouette.
+        silhouette_error: its standard error, where a sample was measured.
         simplified_silhouette: the same by distances to centroids.
         davies_bouldin: the lower the better.
         calinski_harabasz: the higher the better.
         stability: mean adjusted Rand index over the pairs of models of halves of the rows.
-        noise_silhouette: mean silhouette of k clusters of noise in the same box, and
-            ``noise_deviation`` its standard deviation from draw to draw.
+        noise_silhouette: mean silhouette of k clusters of noise in the same box.
+        noise_deviation: its standard deviation from draw to draw.
         centroids: float32 [k, d].
         recovery: of the cluster that models of halves of the rows find again the least, the mean
             Jaccard index with the most alike of theirs: the rows in both, over those in either.
+
+    Example:
+        >>> from tfkmeans import select_k
+        >>> points = [[0.0, 0.0], [0.1, 0.0], [0.0, 0.1], [9.0, 9.0], [9.1, 9.0], [9.0, 9.1]]
+        >>> measured = select_k(points, 2, 3, resamples=2).measured
+        >>> [(each.k, round(each.inertia, 3)) for each in measured]
+        [(2, 0.027), (3, 0.018)]
     """
 
     k: int
@@ -159,6 +166,17 @@ class Selection(OneLine):
         reason: why, in a sentence.
         sample_rows: how many rows of a source were sampled; None of an array, of which all rows are
             measured.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfkmeans import select_k
+        >>> rng = np.random.default_rng(0)
+        >>> points = np.repeat([[0, 0], [9, 0], [0, 9]], 50, axis=0) + rng.normal(size=(150, 2))
+        >>> selection = select_k(points, 2, 5)
+        >>> selection.suggestion
+        3
+        >>> [each.k for each in selection.measured]
+        [2, 3, 4, 5]
     """
 
     measured: tuple[MeasuredK, ...]
@@ -182,7 +200,21 @@ def _figure(value: float | None) -> str:
 
 @dataclass(frozen=True)
 class SelectionProgress:
-    """What a selection is at: ``k``, what of it, and the share of all the work that is done."""
+    """How far a selection is; given to ``on_progress`` before each step.
+
+    Attributes:
+        k: the number of clusters that is measured.
+        step: what of it.
+        share: of all the work, what is done: 0 to 1.
+
+    Example:
+        >>> from tfkmeans import select_k
+        >>> points = [[0.0, 0.0], [0.1, 0.0], [0.0, 0.1], [9.0, 9.0], [9.1, 9.0], [9.0, 9.1]]
+        >>> steps = []
+        >>> selection = select_k(points, 2, 3, resamples=2, on_progress=steps.append)
+        >>> steps[0].k, steps[0].share
+        (2, 0.0)
+    """
 
     k: int
     step: str
@@ -280,11 +312,22 @@ def select_k(
         on_progress: called before each step.
         on_measured: called with each k when it is measured, of a source on the sample.
 
+    Returns:
+        The measures of each k, and the k that stands out, or None with the reason.
+
     Raises:
         InvalidPoints, NonFinitePoint, ZeroPoint: as `fit` raises them.
         InvalidWeights: a source has weights.
         InvalidParameter: a parameter is out of its range.
         TooFewDistinctPoints: ``k_max`` is more than the distinct rows.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfkmeans import select_k
+        >>> rng = np.random.default_rng(0)
+        >>> points = np.repeat([[0, 0], [9, 0], [0, 9]], 50, axis=0) + rng.normal(size=(150, 2))
+        >>> select_k(points, 2, 4).suggestion
+        3
     """
     table = check_described(points) if isinstance(points, RowSource) else check_points(points)
     k_min = check_whole("k_min", k_min, 1)

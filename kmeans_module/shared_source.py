@@ -56,13 +56,7 @@ class _SharedSource(RowSource):
 
 @contextmanager
 def whole_source(source: RowSource, reducer: Reducer) -> Iterator[RowSource | None]:
-    """The rows of all workers on the first of them, as ``export.publish_fit`` needs them.
-
-    ::
-
-        with whole_source(source, reducer) as rows:
-            if rows is not None:
-                publish_fit(result, rows, "models/customers", feature_names=names)
+    """The rows of all workers on the first of them, as `publish_fit` needs them.
 
     The others send it what it reads, until it leaves the block; theirs is None, and comes then.
 
@@ -70,9 +64,21 @@ def whole_source(source: RowSource, reducer: Reducer) -> Iterator[RowSource | No
         source: the rows of this worker.
         reducer: how the workers come together.
 
+    Yields:
+        The rows of all workers on the first, None on the others.
+
     Raises:
         WorkersDiffer: rows of other widths or types.
         WorkerLost, WorkerFailed: as `connect_workers` says.
+
+    Example:
+        >>> from tfkmeans import RowSource, connect_workers, fit, whole_source
+        >>> with connect_workers() as reducer:
+        ...     source = RowSource.from_array([[0.0], [1.0], [9.0]])
+        ...     result = fit(source, n_clusters=2, reducer=reducer)
+        ...     with whole_source(source, reducer) as rows:
+        ...         print(rows.shape)
+        (3, 1)
     """
     if reducer.workers == 1:
         yield source

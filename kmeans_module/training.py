@@ -42,6 +42,15 @@ class Progress:
         inertia: at the iteration's beginning, in the model's space.
         shift: squared Frobenius norm of the centroids' move, in the model's space.
         cluster_sizes: float64 [k], the weight of each cluster's points.
+
+    Example:
+        >>> from tfkmeans import Progress, fit
+        >>> def show(progress: Progress) -> None:
+        ...     print(progress.iteration, round(progress.inertia, 3))
+        >>> result = fit([[0.0], [1.0], [9.0]], 2, init=[[0.0], [1.0]], on_iteration=show)
+        1 64.0
+        2 17.0
+        3 0.5
     """
 
     start: int
@@ -71,6 +80,17 @@ class FitResult(OneLine):
         parameters: what the fit was asked for.
         sample_weight: float32 [n], or None where every row weighs 1, and for a `RowSource`.
         module: the model, ready to be exported.
+
+    Example:
+        >>> from tfkmeans import fit
+        >>> result = fit([[0.0, 1.0], [0.0, 3.0], [9.0, 9.0]], n_clusters=2, seed=0)
+        >>> result.centroids
+        array([[0., 2.],
+               [9., 9.]], dtype=float32)
+        >>> result.assignments
+        array([0, 0, 1], dtype=int32)
+        >>> result.inertia, result.converged
+        (2.0, True)
     """
 
     centroids: Float32
@@ -174,6 +194,9 @@ def fit(
             have none. All give the same other arguments, and all get the same result, in the bits
             that one would have with all rows.
 
+    Returns:
+        The best start: centroids, assignments, inertia, history, and the module to export.
+
     Raises:
         InvalidPoints: not two-dimensional, not numeric, no rows, no columns.
         UnreadableRows: the rows of a source cannot be read.
@@ -192,6 +215,15 @@ def fit(
         WorkerLost: another worker is gone; all are to be started again.
         WorkerFailed: another worker has ended by an error.
         ForkedProcess: there was a fit in the process that this one was forked from.
+
+    Example:
+        >>> from tfkmeans import fit
+        >>> points = [[1.0, 2.0], [1.0, 4.0], [10.0, 2.0], [10.0, 4.0]]
+        >>> result = fit(points, n_clusters=2, seed=0)
+        >>> result.inertia
+        4.0
+        >>> sorted(result.centroids.tolist())
+        [[1.0, 3.0], [10.0, 3.0]]
     """
     check_not_forked()
     table = check_described(points) if isinstance(points, RowSource) else check_points(points)

@@ -34,6 +34,12 @@ class Reducer(Protocol):
     Attributes:
         worker: the number of this one, from 0; 0 is the chief.
         workers: how many there are.
+
+    Example:
+        >>> from tfkmeans import connect_workers
+        >>> with connect_workers() as reducer:
+        ...     reducer.worker, reducer.workers, reducer.sum([1, 2])
+        (0, 1, array([1, 2]))
     """
 
     worker: int
@@ -97,12 +103,23 @@ def connect_workers(*, start_timeout: float = 600) -> Iterator[Reducer]:
     Args:
         start_timeout: seconds to wait for the last worker.
 
+    Yields:
+        How the workers come together, for ``fit(..., reducer=)``.
+
     Raises:
         InvalidCluster: ``TF_CONFIG`` is not set, or says nothing of use.
         WorkerAbsent: a worker did not come.
         WorkerLost: one came, and is gone.
         WorkerFailed: one ended by an error of its own, inside.
         WorkersDiffer: the workers are not of one release.
+
+    Example:
+        >>> from tfkmeans import RowSource, connect_workers, fit
+        >>> with connect_workers(start_timeout=60) as reducer:
+        ...     source = RowSource.from_array([[0.0], [1.0], [9.0]])
+        ...     result = fit(source, n_clusters=2, reducer=reducer)
+        >>> result.inertia
+        0.5
     """
     cluster = Cluster.from_environment()
     if len(cluster.workers) == 1:

@@ -34,6 +34,8 @@ _REPLACEMENTS: Final = (
     ),
     (r"that awaits its answers", "that waits for its answers"),
     (r", and awaits\.", ", and waits."),
+    (r"\n *>>> import asyncio(?=\n)", ""),
+    (r"\basyncio\.run\((.+)\)", r"\1"),
     (r"\basyncio\b", "time"),
     (r"\basync (def|with) ", r"\1 "),
     (r"\bawait ", ""),

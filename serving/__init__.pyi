@@ -17,6 +17,7 @@ from .clients.results import Score as Score
 from .clients.results import Signature as Signature
 from .clients.results import Tensor as Tensor
 from .clients.results import VersionStatus as VersionStatus
+from .embedded import EmbeddedServer as EmbeddedServer
 from .errors import AccessDenied as AccessDenied
 from .errors import DeadlineExceeded as DeadlineExceeded
 from .errors import InvalidInput as InvalidInput

@@ -29,6 +29,15 @@ class ServingError(Exception):
         message: what went wrong, in the server's own words where it spoke.
         model: the name of the model that was asked.
         address: the server that was asked.
+
+    Example:
+        >>> from tfkmeans import GrpcClient, ServingError
+        >>> with GrpcClient("localhost:8500", "nobody") as client:
+        ...     try:
+        ...         client.assign([[20.0, 1.0]])
+        ...     except ServingError as error:
+        ...         print(type(error).__name__, error.model)
+        ModelNotFound nobody
     """
 
     def __init__(self, message: str, model: str | None = None, address: str | None = None) -> None:
@@ -45,35 +54,112 @@ class ServingError(Exception):
 
 
 class InvalidInput(ServingError):
-    """What was asked cannot be answered; the text says what is wrong with it."""
+    """What was asked cannot be answered; the text says what is wrong with it.
+
+    Example:
+        >>> from tfkmeans import GrpcClient
+        >>> with GrpcClient("localhost:8500", "customers") as client:
+        ...     client.assign([[20.0, 1.0, 3.0]])
+        Traceback (most recent call last):
+            ...
+        serving.errors.InvalidInput: points is float32 [1, 3], and assign of version 1 takes...
+    """
 
 
 class ModelNotFound(ServingError):
-    """The server has no such model, version or label."""
+    """The server has no such model, version or label.
+
+    Example:
+        >>> from tfkmeans import GrpcClient
+        >>> with GrpcClient("localhost:8500", "customers", version=7) as client:
+        ...     client.assign([[20.0, 1.0]])
+        Traceback (most recent call last):
+            ...
+        serving.errors.ModelNotFound: Servable not found for request: Specific(customers, 7)...
+    """
 
 
 class SignatureNotFound(ServingError):
-    """The model has no such signature."""
+    """The model has no such signature.
+
+    Example:
+        >>> from tfkmeans import GrpcClient, SignatureNotFound
+        >>> with GrpcClient("localhost:8500", "customers") as client:
+        ...     try:
+        ...         answer = client.assign([[20.0, 1.0]])
+        ...     except SignatureNotFound:
+        ...         print("the model was not exported by tfkmeans")
+    """
 
 
 class AccessDenied(ServingError):
-    """The server, or a proxy before it, does not know us or does not allow this."""
+    """The server, or a proxy before it, does not know us or does not allow this.
+
+    Example:
+        >>> from tfkmeans import AccessDenied, GrpcClient
+        >>> headers = {"authorization": "Bearer TOKEN"}
+        >>> with GrpcClient("localhost:8500", "customers", headers=headers) as client:
+        ...     try:
+        ...         answer = client.assign([[20.0, 1.0]])
+        ...     except AccessDenied:
+        ...         print("the token is not valid")
+    """
 
 
 class ServerUnavailable(ServingError):
-    """There is no connection, or the server cannot answer now, and all attempts are used up."""
+    """There is no connection, or the server cannot answer now, and all attempts are used up.
+
+    Example:
+        >>> from tfkmeans import GrpcClient, ServerUnavailable
+        >>> with GrpcClient("localhost:1", "customers", timeout=1) as client:
+        ...     try:
+        ...         client.assign([[20.0, 1.0]])
+        ...     except ServerUnavailable:
+        ...         print("no server there")
+        no server there
+    """
 
 
 class DeadlineExceeded(ServingError):
-    """No answer came in time."""
+    """No answer came in time.
+
+    Example:
+        >>> from tfkmeans import DeadlineExceeded, GrpcClient
+        >>> with GrpcClient("localhost:8500", "customers", version=7) as client:
+        ...     try:
+        ...         client.wait_until_ready(timeout=0.1)
+        ...     except DeadlineExceeded:
+        ...         print("version 7 is not ready")
+        version 7 is not ready
+    """
 
 
 class ResourceExhausted(ServingError):
-    """The request or the answer is too large, or the server has too much to do."""
+    """The request or the answer is too large, or the server has too much to do.
+
+    Example:
+        >>> from tfkmeans import GrpcClient, Limits, ResourceExhausted
+        >>> limits = Limits(answer_bytes=10)
+        >>> with GrpcClient("localhost:8500", "customers", limits=limits) as client:
+        ...     try:
+        ...         client.assign([[20.0, 1.0]])
+        ...     except ResourceExhausted:
+        ...         print("the answer has more than 10 bytes")
+        the answer has more than 10 bytes
+    """
 
 
 class ServerError(ServingError):
-    """A fault of the server, or an answer that cannot be read."""
+    """A fault of the server, or an answer that cannot be read.
+
+    Example:
+        >>> from tfkmeans import GrpcClient, ServerError
+        >>> with GrpcClient("localhost:8500", "customers") as client:
+        ...     try:
+        ...         answer = client.assign([[20.0, 1.0]])
+        ...     except ServerError as error:
+        ...         print(error.message)
+    """
 
 
 #: What each status code of gRPC means to a caller; OK is no error.

@@ -17,21 +17,26 @@ class AsyncGrpcClient(AsyncClient):
     Event loops may share a client, each on connections of its own; a process that is forked later
     must not use it.
 
-        async with AsyncGrpcClient("localhost:8500", "customers") as client:
-            await client.wait_until_ready()
-            answer = await client.assign(points)
-        answer.cluster_index
-
     Args:
         address: ``host:port``, ``dns:///host:port`` or ``unix:///path``, or several, which take
             turns.
         model: the model's name on the server.
         options: version, label, timeout, tls, headers, limits and on_bad_row, as
-            ``serving.ClientOptions`` has them.
+            `ClientOptions` has them.
 
     Raises:
         InvalidInput: an option that there is not, an address of another kind or without a port,
             version and label at once, or files of ``tls`` that cannot be used.
+
+    Example:
+        >>> import asyncio
+        >>> from tfkmeans import AsyncGrpcClient
+        >>> async def ask(points):
+        ...     async with AsyncGrpcClient("localhost:8500", "customers") as client:
+        ...         await client.wait_until_ready()
+        ...         return await client.assign(points)
+        >>> asyncio.run(ask([[20.0, 1.0], [60.0, 9.0]]))
+        Assignment(cluster_index=int32[2], distance=float32[2], version=1)
     """
 
     def __init__(self, address: Address, model: str, **options: Unpack[ClientOptions]) -> None:

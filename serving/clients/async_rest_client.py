@@ -18,21 +18,26 @@ class AsyncRestClient(AsyncClient):
     An answer does not tell its version: ``version`` of a result is the version that was asked for,
     or None. gRPC is several times faster on many rows.
 
-        async with AsyncRestClient("localhost:8501", "customers") as client:
-            await client.wait_until_ready()
-            answer = await client.assign(points)
-        answer.cluster_index
-
     Args:
         address: ``host:port``, ``http://host:port`` or ``https://host:port``, or several, which
             take turns.
         model: the model's name on the server.
         options: version, label, timeout, tls, headers, limits, on_bad_row, gzip and proxy, as
-            ``serving.RestOptions`` has them.
+            `RestOptions` has them.
 
     Raises:
         InvalidInput: an option that there is not, an address of another kind, version and label at
             once, or files of ``tls`` that cannot be used.
+
+    Example:
+        >>> import asyncio
+        >>> from tfkmeans import AsyncRestClient
+        >>> async def ask(points):
+        ...     async with AsyncRestClient("localhost:8501", "customers") as client:
+        ...         await client.wait_until_ready()
+        ...         return await client.assign(points)
+        >>> asyncio.run(ask([[20.0, 1.0], [60.0, 9.0]]))
+        Assignment(cluster_index=int32[2], distance=float32[2], version=None)
     """
 
     def __init__(self, address: Address, model: str, **options: Unpack[RestOptions]) -> None:

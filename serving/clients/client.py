@@ -125,21 +125,63 @@ class Client:
         self._unused = UnusedColumns()
 
     def assign(self, points: Points, **call: Unpack[CallOptions]) -> Assignment:
-        """The nearest cluster of each row, and the distance to it; ``points`` are [n, d]."""
+        """The nearest cluster of each row, and the distance to it.
+
+        Args:
+            points: [n, d], in raw units, or a table of the columns that the model takes.
+            call: version, label and timeout.
+
+        Returns:
+            Cluster and distance of each row, and the version that answered.
+
+        Raises:
+            ServingError: the class says what went wrong.
+        """
         return self._ask_rows(Assignment, points, call)
 
     def score(self, points: Points, **call: Unpack[CallOptions]) -> Score:
-        """How well each row fits its cluster; ``points`` are [n, d]."""
+        """How well each row fits its cluster.
+
+        Args:
+            points: [n, d], in raw units, or a table of the columns that the model takes.
+            call: version, label and timeout.
+
+        Returns:
+            Squared distance and simplified silhouette of each row.
+
+        Raises:
+            ServingError: the class says what went wrong.
+        """
         return self._ask_rows(Score, points, call)
 
     def transform(self, points: Points, **call: Unpack[CallOptions]) -> Distances:
-        """The distances of each row to every centroid; ``points`` are [n, d]."""
+        """The distances of each row to every centroid.
+
+        Args:
+            points: [n, d], in raw units, or a table of the columns that the model takes.
+            call: version, label and timeout.
+
+        Returns:
+            Distances [n, k].
+
+        Raises:
+            ServingError: the class says what went wrong.
+        """
         return self._ask_rows(Distances, points, call)
 
     def decode(self, cluster_index: ArrayLike, **call: Unpack[CallOptions]) -> Centroids:
-        """The centroids, in raw units, of clusters; ``cluster_index`` is of integers, [n].
+        """The centroids of clusters, in raw units.
 
-        An index outside 0 … k-1 is InvalidInput.
+        Args:
+            cluster_index: integers [n], each from 0 to k - 1.
+            call: version, label and timeout.
+
+        Returns:
+            Centroids [n, d].
+
+        Raises:
+            InvalidInput: there is no cluster of such a number.
+            ServingError: another class says what went wrong.
         """
         return self._predict(Centroids, {"cluster_index": cluster_index}, call)
 
@@ -157,6 +199,12 @@ class Client:
             sample_weight: [b, n]; a row of weight 0 changes nothing.
             centroids: [b, k, d], in raw units; ``k`` is the caller's.
             call: version, label and timeout.
+
+        Returns:
+            The moved centroids, and what was measured before the move.
+
+        Raises:
+            ServingError: the class says what went wrong.
         """
         inputs = {"points": points, "sample_weight": sample_weight, "centroids": centroids}
         return self._predict(FitStepResult, inputs, call)
@@ -173,8 +221,12 @@ class Client:
                 and converted as those of the other methods are. For columns, the table.
             call: version, label and timeout.
 
+        Returns:
+            The outputs by name, and the version that answered.
+
         Raises:
             InvalidInput: another signature, or other inputs.
+            ServingError: another class says what went wrong.
         """
         target, deadline = self._begin(**call)
         if signature in COLUMN_SIGNATURES:
@@ -195,17 +247,41 @@ class Client:
         """The versions of the model that the server knows, as it lists them: newest first.
 
         With a version, or a label, only that one. A version stays listed after it was unloaded.
+
+        Args:
+            call: version, label and timeout.
+
+        Returns:
+            One for each version.
+
+        Raises:
+            ServingError: the class says what went wrong.
         """
         return self._status(*self._begin(**call))
 
     def metadata(self, **call: Unpack[CallOptions]) -> ModelMetadata:
-        """The version that answers, and its signatures."""
+        """The version that answers, and its signatures.
+
+        Args:
+            call: version, label and timeout.
+
+        Returns:
+            The version, and the tensors of each signature.
+
+        Raises:
+            ServingError: the class says what went wrong.
+        """
         return self._metadata(*self._begin(**call))
 
     def wait_until_ready(
         self, timeout: float = 30.0, *, version: int | None = None, label: str | None = None
     ) -> None:
         """Return as soon as the version or label asked for, or any version, is AVAILABLE.
+
+        Args:
+            timeout: seconds to wait.
+            version: the version to wait for.
+            label: the label to wait for.
 
         Raises:
             DeadlineExceeded: it was not in ``timeout`` seconds; the text says how it was last.

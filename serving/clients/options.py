@@ -35,11 +35,7 @@ class Limits:
     """How much goes over the wire at once.
 
     A call beyond ``rows`` or ``message_bytes`` is sent in parts, ``in_flight`` of them at a time,
-    and answered as one::
-
-        Limits(rows=1000)                   # a server with batching, whose max_batch_size is 1000
-        Limits(message_bytes=1_500_000)     # a proxy that takes no larger requests
-        Limits(answer_bytes=64 * 2**20)     # refuse a larger answer, whatever the server sends
+    and answered as one.
 
     Attributes:
         rows: the most rows of a request; as many as a published version's own batching takes.
@@ -50,6 +46,13 @@ class Limits:
         connection_in_flight: the most requests to one address that are under way at a time, of all
             calls, clients, threads and tasks of the process; the others wait their turn. TensorFlow
             Serving refuses what is above ``--grpc_max_threads``, four a core unless set.
+
+    Example:
+        >>> from tfkmeans import GrpcClient, Limits
+        >>> limits = Limits(rows=1000)  # a server with batching, whose max_batch_size is 1000
+        >>> with GrpcClient("localhost:8500", "customers", limits=limits) as client:
+        ...     client.assign([[20.0, 1.0]] * 3000)
+        Assignment(cluster_index=int32[3000], distance=float32[3000], version=1)
     """
 
     rows: int = 65_536
@@ -92,6 +95,11 @@ class Tls:
         certificate: what we show when the server asks who we are, with its chain.
         key: the private key to it.
         server_name: the name on the server's certificate, where it is not that of the address.
+
+    Example:
+        >>> from tfkmeans import GrpcClient, Tls
+        >>> tls = Tls(server_name="models.example")  # trusts whom the system trusts
+        >>> GrpcClient("localhost:8500", "customers", tls=tls).close()
     """
 
     ca: str | Path | None = None
@@ -166,6 +174,13 @@ class CallOptions(TypedDict, total=False):
         version: the version to ask; None, the default, is the latest that is loaded.
         label: the label to ask, instead of a version.
         timeout: seconds that a call may take; 5 where the client was not told either.
+
+    Example:
+        >>> from tfkmeans import CallOptions, GrpcClient
+        >>> options: CallOptions = {"version": 1, "timeout": 2}
+        >>> with GrpcClient("localhost:8500", "customers") as client:
+        ...     client.assign([[20.0, 1.0]], **options).version
+        1
     """
 
     version: int | None
@@ -174,11 +189,7 @@ class CallOptions(TypedDict, total=False):
 
 
 class ClientOptions(CallOptions, total=False):
-    """What every client takes besides the address and the model: ``CallOptions``, and more.
-
-    ::
-
-        GrpcClient("localhost:8500", "customers", label="stable", timeout=30)
+    """What every client takes besides the address and the model: `CallOptions`, and more.
 
     Attributes:
         tls: an encrypted connection. None, the default, is one in plain text; over REST, with an
@@ -187,6 +198,11 @@ class ClientOptions(CallOptions, total=False):
         limits: how much goes at once; a call beyond them is sent in parts.
         on_bad_row: ``"answer"``, the default, sends rows with NaN or infinity, which are answered
             with -1; ``"raise"`` refuses them, before anything is sent.
+
+    Example:
+        >>> from tfkmeans import ClientOptions, GrpcClient
+        >>> options: ClientOptions = {"timeout": 30, "on_bad_row": "raise"}
+        >>> GrpcClient("localhost:8500", "customers", **options).close()
     """
 
     tls: Tls | None
@@ -203,6 +219,13 @@ class RestOptions(ClientOptions, total=False):
         proxy: the proxy that every request goes through, as ``http://host:port`` or
             ``http://user:password@host:port``. None, the default, is none: no proxy is taken from
             the environment.
+
+    Example:
+        >>> from tfkmeans import RestClient, RestOptions
+        >>> options: RestOptions = {"gzip": True}
+        >>> with RestClient("localhost:8501", "customers", **options) as client:
+        ...     client.assign([[20.0, 1.0]]).cluster_index.shape
+        (1,)
     """
 
     gzip: bool

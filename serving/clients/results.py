@@ -37,6 +37,18 @@ class FitStepResult(OneLine):
         counts: float32 [b, k], the weight of each cluster.
         inertia: float32 [b], the weighted sum of squared distances before the move.
         shift: float32 [b], the squared Frobenius norm of the move.
+        version: the version that answered.
+
+    Example:
+        >>> from tfkmeans import GrpcClient
+        >>> rows, centroids = [[[0.0, 0.0], [9.0, 9.0]]], [[[1.0, 1.0], [8.0, 8.0]]]
+        >>> with GrpcClient("localhost:8500", "customers") as client:
+        ...     step = client.fit_step(rows, [[1.0, 1.0]], centroids)
+        >>> step.centroids
+        array([[[0., 0.],
+                [9., 9.]]], dtype=float32)
+        >>> step.inertia
+        array([4.], dtype=float32)
     """
 
     signature: ClassVar[str] = contract.FIT_STEP
@@ -54,6 +66,13 @@ class Prediction(OneLine):
 
     Attributes:
         outputs: by name, in the order of the contract, with its dtypes and shapes.
+        version: the version that answered.
+
+    Example:
+        >>> from tfkmeans import GrpcClient
+        >>> with GrpcClient("localhost:8500", "customers") as client:
+        ...     client.predict("assign", {"points": [[20.0, 1.0]]})
+        Prediction(outputs={'cluster_index': int32[1], 'distance': float32[1]}, version=1)
     """
 
     outputs: Mapping[str, NDArray[Any]]
@@ -69,6 +88,12 @@ class VersionStatus:
         state: UNKNOWN, START, LOADING, AVAILABLE, UNLOADING or END.
         error_code: OK, or the name of the code of what went wrong with it.
         error_message: what went wrong, empty where nothing did.
+
+    Example:
+        >>> from tfkmeans import GrpcClient
+        >>> with GrpcClient("localhost:8500", "customers") as client:
+        ...     print(*client.status())
+        version 1 is AVAILABLE
     """
 
     version: int
@@ -89,6 +114,11 @@ class Tensor:
     Attributes:
         dtype: NumPy's name of it, such as ``float32``; ``string`` for bytes.
         shape: None for a dimension that is free; None as a whole where even the rank is.
+
+    Example:
+        >>> from tfkmeans import Tensor
+        >>> print(Tensor("float32", (None, 4)))
+        float32 [*, 4]
     """
 
     dtype: str
@@ -103,7 +133,19 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """The declared inputs and outputs of a signature, by name."""
+    """The declared inputs and outputs of a signature, by name.
+
+    Attributes:
+        inputs: the tensors that it takes.
+        outputs: the tensors that it gives.
+
+    Example:
+        >>> from tfkmeans import GrpcClient
+        >>> with GrpcClient("localhost:8500", "customers") as client:
+        ...     signature = client.metadata().signatures["assign"]
+        >>> print(signature.inputs["points"])
+        float32 [*, 2]
+    """
 
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
@@ -116,6 +158,13 @@ class ModelMetadata:
     Attributes:
         version: the version that answered.
         signatures: by name.
+
+    Example:
+        >>> from tfkmeans import GrpcClient
+        >>> with GrpcClient("localhost:8500", "customers") as client:
+        ...     metadata = client.metadata()
+        >>> metadata.version, "assign" in metadata.signatures
+        (1, True)
     """
 
     version: int

@@ -50,15 +50,21 @@ class EmbeddedServer:
 
     Either ``model_name`` and ``model_base_path`` or ``model_config_file`` say what is served; the
     options are TF Serving's flags of the same names. With ``entry_config_file`` the one model is
-    served as its entry there says::
-
-        with EmbeddedServer(model_name="penguins", model_base_path="models/penguins") as server:
-            client = GrpcClient(server.grpc_address, "penguins")
+    served as its entry there says.
 
     Attributes:
         metrics: a collector of prometheus_client's.
         grpc_address: ``host:port`` of gRPC; None when it is off or the server is not started.
         rest_address: ``host:port`` of REST; likewise.
+
+    Example:
+        >>> from tfkmeans import EmbeddedServer, GrpcClient
+        >>> base = "models/customers"
+        >>> with EmbeddedServer(model_name="customers", model_base_path=base) as server:
+        ...     with GrpcClient(server.grpc_address, "customers") as client:
+        ...         client.wait_until_ready()
+        ...         client.assign([[20.0, 1.0]]).version
+        1
     """
 
     def __init__(

@@ -87,6 +87,7 @@ from serving import Centroids as Centroids
 from serving import ClientOptions as ClientOptions
 from serving import DeadlineExceeded as DeadlineExceeded
 from serving import Distances as Distances
+from serving import EmbeddedServer as EmbeddedServer
 from serving import FitStepResult as FitStepResult
 from serving import GrpcClient as GrpcClient
 from serving import InvalidInput as InvalidInput

@@ -75,6 +75,34 @@ def test_what_was_written_is_shown_where_the_import_fails() -> None:
     assert process.stdout == "no module\n"
 
 
+CLOSED_OR_FULL = """
+import os, sys
+from kmeans_module.quiet_import import quiet_start
+with quiet_start():
+    import tensorflow
+print("imported")
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "places"),
+    [('exec "$0" -c "$1" 2>&-', None), ('exec "$0" -c "$1"', "/dev/null/none")],
+    ids=["closed", "nowhere to keep it"],
+)
+def test_the_import_goes_on_where_stderr_cannot_be_held_back(
+    command: str, places: str | None, tmp_path: Path
+) -> None:
+    code = "import tempfile\n" + (f"tempfile.tempdir = {places!r}\n" if places else "")
+    process = subprocess.run(
+        ["sh", "-c", command, sys.executable, code + CLOSED_OR_FULL],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.stdout == "imported\n", process.stderr
+
+
 def test_a_program_that_leaves_out_keras_can_still_have_it() -> None:
     code = (
         "import sys\n"

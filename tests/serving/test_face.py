@@ -1,39 +1,109 @@
-"""``import tfkmeans`` offers the public names of the three packages."""
+"""``import tfkmeans`` offers the public names of the three packages: from a wheel, and editable."""
 
 import ast
 import json
+import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import tfkmeans
 
-import export
-import kmeans_module
-import serving
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "serving" / "face"
 
-SOURCE = Path(serving.__file__).parent / "face"
-PACKAGES = (kmeans_module, export, serving)
+COMPARING = """
+import importlib.metadata, json
+import export, kmeans_module, serving, tfkmeans
+packages = (kmeans_module, export, serving)
+names = [name for package in packages for name in package.__all__]
+public = {name: package for package in packages for name in package.__all__}
+print(json.dumps({
+    "place": tfkmeans.__file__,
+    "version": importlib.metadata.version("tfkmeans"),
+    "listed": dir(tfkmeans),
+    "public": sorted(public),
+    "others": [n for n in public if getattr(tfkmeans, n) is not getattr(public[n], n)],
+    "twice": [n for n in {n for n in names if names.count(n) > 1}
+              if len({id(getattr(p, n)) for p in packages if n in p.__all__}) > 1],
+}))
+"""
 
 
-def _run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
+@pytest.fixture(scope="module", params=["editable", "wheel"])
+def environment(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, str]:
+    """The environment of a Python that has the editable install, or the wheel before it."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    if request.param == "editable":
+        return kept
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (wheel,) = folder.glob("*.whl")
+    place = folder / "installed"
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    subprocess.run(
+        [*install, "--target", str(place), str(wheel)], check=True, capture_output=True, timeout=120
+    )
+    return kept | {"PYTHONPATH": str(place)}
+
+
+def _run(code: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     (folder / "script.py").write_text(code)
     command = [sys.executable, "script.py"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
 
 
-def test_each_public_name_of_the_three_packages_is_there_and_is_the_same_object() -> None:
-    public = {name: package for package in PACKAGES for name in package.__all__}
-    assert dir(tfkmeans) == sorted(public)
-    for name, package in public.items():
-        assert getattr(tfkmeans, name) is getattr(package, name)
+def test_it_has_each_public_name_of_the_three_packages_as_the_same_object(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    process = _run(COMPARING, tmp_path, environment)
+    assert process.returncode == 0, process.stderr
+    said = json.loads(process.stdout)
+    place = Path(said["place"])
+    assert place.is_relative_to(environment.get("PYTHONPATH", sys.prefix))
+    assert said["version"] == version("tfkmeans")
+    assert said["listed"] == said["public"]
+    assert (said["others"], said["twice"]) == ([], [])
+    for file in SOURCE.glob("*.py*"):
+        assert (place.parent / file.name).read_bytes() == file.read_bytes(), "run make setup"
+    assert (place.parent / "py.typed").exists()
 
 
-def test_a_name_that_two_packages_have_is_one_thing_in_both() -> None:
-    names = [name for package in PACKAGES for name in package.__all__]
-    for name in {name for name in names if names.count(name) > 1}:
-        assert len({id(getattr(each, name)) for each in PACKAGES if name in each.__all__}) == 1
+def test_a_client_is_there_without_tensorflow(tmp_path: Path, environment: dict[str, str]) -> None:
+    code = "import sys, json, tfkmeans; tfkmeans.GrpcClient; print(json.dumps(list(sys.modules)))"
+    process = _run(code, tmp_path, environment)
+    heavy = {"tensorflow", "pyarrow", "scipy", "sklearn", "pandas"}
+    assert heavy.isdisjoint(json.loads(process.stdout))
+
+
+@pytest.mark.parametrize("other", ["export.py", "serving/__init__.py", "kmeans_module.py"])
+def test_another_package_of_the_same_name_is_named(
+    tmp_path: Path, environment: dict[str, str], other: str
+) -> None:
+    place = tmp_path / other
+    place.parent.mkdir(exist_ok=True)
+    place.touch()
+    process = _run("import tfkmeans", tmp_path, environment)
+    assert process.returncode == 1
+    line = process.stderr.strip().splitlines()[-1]
+    name = other.partition("/")[0].removesuffix(".py")
+    assert line.startswith("ImportError: tfkmeans needs its own package")
+    assert f"{name!r}, and Python finds another at {place}: rename that one" in line
+
+
+def test_a_folder_of_the_same_name_without_code_does_not_matter(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    (tmp_path / "export").mkdir()
+    code = "import tfkmeans; print(tfkmeans.publish)"
+    assert _run(code, tmp_path, environment).returncode == 0
 
 
 def test_the_stub_lists_each_name_once() -> None:
@@ -42,39 +112,6 @@ def test_the_stub_lists_each_name_once() -> None:
     assert sorted(listed) == dir(tfkmeans)
 
 
-def test_the_installed_package_is_a_copy_of_its_source() -> None:
-    installed = Path(tfkmeans.__file__).parent
-    assert installed != SOURCE
-    for file in SOURCE.glob("*.py*"):
-        assert (installed / file.name).read_bytes() == file.read_bytes(), "run make setup"
-    assert (installed / "py.typed").exists()
-
-
-def test_a_client_is_there_without_tensorflow(tmp_path: Path) -> None:
-    code = "import sys, json, tfkmeans; tfkmeans.GrpcClient; print(json.dumps(list(sys.modules)))"
-    process = _run(code, tmp_path)
-    heavy = {"tensorflow", "pyarrow", "scipy", "sklearn", "pandas"}
-    assert heavy.isdisjoint(json.loads(process.stdout))
-
-
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="'tfkmeans' has no attribute 'kmeans'"):
         _ = tfkmeans.kmeans  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("other", ["export.py", "serving/__init__.py", "kmeans_module.py"])
-def test_another_package_of_the_same_name_is_named(tmp_path: Path, other: str) -> None:
-    place = tmp_path / other
-    place.parent.mkdir(exist_ok=True)
-    place.touch()
-    process = _run("import tfkmeans", tmp_path)
-    assert process.returncode == 1
-    line = process.stderr.strip().splitlines()[-1]
-    name = other.partition("/")[0].removesuffix(".py")
-    assert line.startswith("ImportError: tfkmeans needs its own package")
-    assert f"{name!r}, and Python finds another at {place}: rename that one" in line
-
-
-def test_a_folder_of_the_same_name_without_code_does_not_matter(tmp_path: Path) -> None:
-    (tmp_path / "export").mkdir()
-    assert _run("import tfkmeans; print(tfkmeans.publish)", tmp_path).returncode == 0
