@@ -122,6 +122,16 @@ def _check_card(card: ModelCard, module: "KMeansModule", result: FitResult | Non
             )
 
 
+def is_card_of(card: ModelCard, result: FitResult) -> bool:
+    """Whether a card is that of a fit, to the last bit of each of its iterations."""
+    try:
+        _check_card(card, result.module, result)
+    except InvalidCandidate:
+        return False
+    taken = [(each.inertia, each.shift) for each in result.history]
+    return taken == [(each.inertia, each.shift) for each in card.history]
+
+
 def write_version(
     directory: Path,
     *,

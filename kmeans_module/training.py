@@ -187,7 +187,7 @@ def fit(
         checkpoint: a folder. After each iteration over all rows the fit leaves there how far it is;
             the same call goes on from there after it was stopped in any way, and ends in the same
             bits. It is emptied when the fit ends. Each fit needs a folder of its own. Of several
-            workers the first alone uses it.
+            workers the first alone uses it, and it is emptied when `connect_workers` ends.
         on_iteration: called after each iteration over all rows.
         reducer: what `connect_workers` gives, where several workers fit their rows together: the
             source of each has rows of its own, which follow those of the worker before; it may
@@ -281,7 +281,8 @@ def fit(
     with on_cpu():
         best = _best_start(rows, given, None if kept is None else kept.state, report)
     if kept is not None:
-        kept.remove()
+        # Of several workers one may still be lost, and all begin where this fit has ended.
+        reducer.when_all_have_ended(kept.remove)
     space = rows.space
     module = KMeansModule(best.centroids, space.shift, space.scale, space.distance)
     module.parameters = parameters

@@ -27,6 +27,11 @@ from .worker_watch import Watch, join_cluster
 Int64 = NDArray[np.int64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+#: Numbers of the message that begins each meeting of the workers. It is equally long whatever they
+#: meet for, so that one that ends by an error can meet those who reduce; so many numbers that what
+#: a step reduces needs no second message, and so few that they take no time of their own.
+_MEETING: Final = 4096
+
 
 class Reducer(Protocol):
     """How workers come together; each calls the same in the same order.
@@ -63,6 +68,9 @@ class Reducer(Protocol):
     def agree(self, facts: Mapping[str, Any]) -> None:
         """Check that all workers say the same. Raises WorkersDiffer."""
 
+    def when_all_have_ended(self, do: Callable[[], None]) -> None:
+        """Do something once no worker can be lost any more; at once where there is one."""
+
 
 @final
 class _Alone(Reducer):
@@ -87,6 +95,9 @@ class _Alone(Reducer):
 
     def agree(self, facts: Mapping[str, Any]) -> None:
         """One agrees with itself."""
+
+    def when_all_have_ended(self, do: Callable[[], None]) -> None:
+        do()
 
 
 ALONE: Final[Reducer] = _Alone()
@@ -135,6 +146,8 @@ def connect_workers(*, start_timeout: float = 600) -> Iterator[Reducer]:
     except Exception as error:
         reducer.fail(error)
         raise
+    for do in reducer.last:
+        do()
 
 
 @final
@@ -144,6 +157,7 @@ class _Collective(Reducer):
     def __init__(self, cluster: Cluster, strategy: tf.distribute.Strategy) -> None:
         self.worker, self.workers = cluster.own, len(cluster.workers)
         self._cluster, self._watch = cluster, Watch(cluster.peers)
+        self.last: list[Callable[[], None]] = []
 
         # Without the copy TensorFlow takes an argument for one that lies on no device.
         def add(numbers: tf.Tensor) -> tf.Tensor:
@@ -164,8 +178,12 @@ class _Collective(Reducer):
         self._add, self._join = graph(add), graph(join)
 
     def sum(self, numbers: ArrayLike) -> Int64:
-        self._meet()
-        return self._sum(numbers)
+        given = np.asarray(numbers, np.int64)
+        flat = given.reshape(-1)
+        total = self._meet(flat[: _MEETING - 1])
+        if len(flat) > len(total):
+            total = np.concatenate([total, self._run(self._add, flat[len(total) :])])
+        return total.reshape(given.shape)
 
     def maximum(self, numbers: ArrayLike) -> NDArray[np.float64]:
         given = np.asarray(numbers, np.float64)
@@ -173,31 +191,29 @@ class _Collective(Reducer):
         return largest
 
     def gather(self, rows: NDArray[Scalar]) -> NDArray[Scalar]:
-        self._meet()
         own = np.ascontiguousarray(rows)
-        content = b"".join(self._gather_bytes(own.tobytes()))
+        content = b"".join(self._gather_bytes(own.tobytes(), self.sum))
         row_bytes = own.itemsize * math.prod(own.shape[1:])
         joined = np.empty((len(content) // row_bytes, *own.shape[1:]), own.dtype)
         joined.reshape(-1).view(np.uint8)[:] = np.frombuffer(content, np.uint8)
         return joined
 
     def broadcast(self, content: bytes) -> bytes:
-        self._meet()
         own = content if self.worker == 0 else b""
-        (size,) = self._sum([len(own)])
+        (size,) = self.sum([len(own)])
         if not size:
             return b""
         numbers = np.zeros(-(-int(size) // 8), np.int64)
         numbers.view(np.uint8)[: len(own)] = np.frombuffer(own, np.uint8)
-        return self._sum(numbers).tobytes()[:size]
+        return self._run(self._add, numbers).tobytes()[:size]
 
     def check(self) -> None:
         if self._watch.lost:
             raise _lost(self._watch.lost)
 
     def agree(self, facts: Mapping[str, Any]) -> None:
-        self._meet()
-        said = [json.loads(each) for each in self._gather_bytes(json.dumps(facts).encode())]
+        own = json.dumps(facts).encode()
+        said = [json.loads(each) for each in self._gather_bytes(own, self.sum)]
         chief = self._cluster.workers[0]
         for worker, each in zip(self._cluster.workers, said, strict=True):
             differing = [
@@ -211,6 +227,9 @@ class _Collective(Reducer):
                     "command, of one release, on all workers"
                 )
 
+    def when_all_have_ended(self, do: Callable[[], None]) -> None:
+        self.last.append(do)
+
     def leave(self) -> None:
         """Wait for the others. Whoever returns from here knows that all are here."""
         self._meet()
@@ -223,32 +242,35 @@ class _Collective(Reducer):
     def fail(self, error: Exception) -> None:
         """Let the others know, where they meet next, that this worker ends by an error."""
         with suppress(WorkerFailed, WorkerLost):
-            self._meet(f"{type(error).__name__}: {error}")
+            self._meet(said=f"{type(error).__name__}: {error}")
         self._watch.stop()
 
-    def _meet(self, said: str = "") -> None:
-        """Begin a reduction, or end where a worker has ended: so none waits for it.
+    def _meet(self, numbers: ArrayLike = (), said: str = "") -> Int64:
+        """The sum of a few numbers [m], or the end where a worker has ended: so none waits for it.
 
         Raises:
             WorkerFailed: one says why.
         """
-        if not self._sum([bool(said)])[0]:
-            return
-        told = [each.decode() for each in self._gather_bytes(said.encode())]
+        given = np.asarray(numbers, np.int64)
+        message = np.zeros(_MEETING, np.int64)
+        message[0], message[1 : 1 + len(given)] = bool(said), given
+        total = self._run(self._add, message)
+        if not total[0]:
+            return total[1 : 1 + len(given)]
+        told = [
+            each.decode()
+            for each in self._gather_bytes(said.encode(), lambda sizes: self._run(self._add, sizes))
+        ]
         worker, line = next(
             pair for pair in zip(self._cluster.workers, told, strict=True) if pair[1]
         )
         raise WorkerFailed(f"{worker} ended by {line}")
 
-    def _sum(self, numbers: ArrayLike) -> Int64:
-        given = np.asarray(numbers, np.int64)
-        return self._run(self._add, given.reshape(-1)).reshape(given.shape)
-
-    def _gather_bytes(self, content: bytes) -> list[bytes]:
-        """The contents of all workers."""
+    def _gather_bytes(self, content: bytes, add: Callable[[Int64], Int64]) -> list[bytes]:
+        """The contents of all workers; ``add`` sums their sizes."""
         sizes = np.zeros(self.workers, np.int64)
         sizes[self.worker] = len(content)
-        sizes = self._sum(sizes)
+        sizes = add(sizes)
         # Equally many numbers of each.
         numbers = np.zeros(-(-int(sizes.max()) // 8), np.int64)
         if not len(numbers):

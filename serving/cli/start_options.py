@@ -184,9 +184,14 @@ class StartOptions:
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
-            if self.checkpoint is not None and any(self.checkpoint.glob("*")):
+            if self.has_checkpoint:
                 note(f"stopped; the same command goes on from --checkpoint {self.checkpoint}")
             raise
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether a fit that was stopped has left there how far it was."""
+        return self.checkpoint is not None and any(self.checkpoint.glob("*"))
 
     @property
     def _is_version(self) -> bool:

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final
 
@@ -134,13 +135,14 @@ class StreamingOptions:
             from serving.tables.streamed_rows import stream_rows
 
             reducer = reducer or ALONE
+            categories = () if encoding is None else encoding.categories
+            paths = _paths(given, given.tables)
+            asked = columns, weight_column, reading, categories
+            request = CacheRequest(given.tables, paths, *asked)
             if reducer.workers > 1:
-                cache = self._read_share(given, columns, reading, weight_column, reducer, tell)
+                cache = self._read_share(given, request, reducer, tell)
             else:
-                categories = () if encoding is None else encoding.categories
-                paths = _paths(given, given.tables)
-                asked = columns, weight_column, reading, categories
-                cache = self._open(CacheRequest(given.tables, paths, *asked), tell)
+                cache = self._open(request, tell)
             tell("which rows are complete")
             return stream_rows(
                 cache, columns, encoding, skip_zero_rows=skip_zero_rows, reducer=reducer
@@ -149,41 +151,39 @@ class StreamingOptions:
     def _read_share(
         self,
         given: InputTables,
-        columns: Sequence[str],
-        reading: ReadingOptions,
-        weight_column: str | None,
+        request: "CacheRequest",
         reducer: "Reducer",
         tell: ProgressCallback,
     ) -> "RowCache":
-        """The rows of one of several workers, and what is known of those of all."""
-        from serving.tables.row_cache import CacheRequest
+        """Of the rows of all workers those of one, and what is known of all."""
         from serving.tables.shared_cache import share_cache
-        from serving.tables.table_part import split_tables
-        from serving.tables.training_rows import lay_out_columns
+        from serving.tables.table_part import cut_tables, split_tables
 
-        widths, tables = lay_out_columns(given.tables, columns)
+        widths, tables = request.lay_out()
+        tell("where the rows of each worker begin")
+        tables = cut_tables(tables, partial(_estimate_rows, given), reducer)
         sizes = [_estimate_rows(given, table) for table in tables]
         shares = split_tables(tables, sizes, reducer.workers)
         idle = sum(not share for share in shares)
         if idle and reducer.worker == 0:
             note(
                 f"warning: {idle} of {reducer.workers} workers read no rows: a Parquet file is "
-                "cut at its row groups, .npy anywhere, and other files are read by one worker "
-                "each; give more files, or Parquet of more row groups"
+                "cut at its row groups, .npy anywhere, a CSV file that is not compressed every "
+                "256 KiB, and other files are read by one worker each; give more files, or Parquet "
+                "of more row groups"
             )
         own = shares[reducer.worker]
         cache = None
         if own:
-            asked = columns, weight_column, reading
-            request = CacheRequest(own, _paths(given, own), *asked, widths=widths)
 
             def on_rows(_: int) -> None:
                 # A reading may take long, and ends soon when a worker is lost.
                 reducer.check()
 
-            cache = self._open(request, tell, on_rows)
+            share = replace(request, tables=own, paths=_paths(given, own), widths=widths)
+            cache = self._open(share, tell, on_rows)
         tell("waiting for the other workers")
-        return share_cache(cache, widths, reducer)
+        return share_cache(cache, widths, request.categories, reducer)
 
     def _open(
         self,

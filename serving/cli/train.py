@@ -14,7 +14,7 @@ import typer
 from export.addresses import model_name
 from export.column_weights import describe_weights, weights_by_column
 from export.feature_names import shorten_names
-from export.model_card import ModelCard
+from export.model_card import CARD_FILE, ModelCard
 from export.repository import config_entry, versions
 from serving.tables.messages import format_count
 
@@ -164,9 +164,16 @@ def train(
     left out and counted, unless --impute fills it.
     """
     began = time.monotonic()
-    workers.check(files, column_options)
+    workers.check(files)
+    # What a job of several workers had written when one was lost, it finds when it goes on.
+    may_be_written = workers.workers is not None and start.has_checkpoint
     base = _check_target(
-        model, candidate, promote=promote, server=steps.server, is_written=workers.is_first
+        model,
+        candidate,
+        promote=promote,
+        server=steps.server,
+        is_written=workers.is_first,
+        may_be_written=may_be_written,
     )
     connection.check_server(steps.server)
     if base is None and connection.name is not None:
@@ -176,14 +183,14 @@ def train(
     start.check()
     if not workers.is_first:
         report = select_k = tensorboard = None
-    curves = _check_views(report, select_k, tensorboard)
+    curves = _check_views(report, select_k, tensorboard, goes_on=start.has_checkpoint)
     reading, notes = file_options.reading(files, "FILE"), list[str]()
     told = {
         "clusters": clusters,
         "weight_column": weight_column,
-        "feature_weight": column_options.feature_weight,
         **{option: value for option, value in asdict(start).items() if option != "checkpoint"},
         **asdict(row_options),
+        **asdict(column_options),
         **asdict(iterations),
         **asdict(file_options),
     }
@@ -213,12 +220,20 @@ def train(
             **asdict(iterations),
             **asdict(devices),
         }
-        result = _fit(rows, names, clusters, start, parameters, notes, tensorboard, reducer)
+        result, had_ended = _fit(
+            rows, names, clusters, start, parameters, notes, tensorboard, reducer
+        )
         every_row = stack.enter_context(_every_row(rows, reducer))
         if every_row is None:  # another worker writes
             return
         rows = every_row
-        if base is None:
+        before = None
+        if may_be_written and had_ended:
+            before = _find_written(base or candidate, connection.name, result, rows, names, files)
+        if before is not None:
+            note(f"{before.path}: was written before a worker was lost, and is not written again")
+            outcome = before
+        elif base is None:
             assert candidate is not None
             outcome = _write(candidate, result, rows, names, files, sample_rows=not no_sample_rows)
         else:
@@ -240,34 +255,21 @@ def train(
                 )
             outcome = replace(outcome, comparisons=comparisons)
             note_force(outcome.card.forced)
-            if promote:
-                outcome = _promote(outcome, base, steps, connection)
-        if tensorboard is not None:
-            from serving.report.tensorboard import TensorBoardLog
-
-            sizes = [cluster.size for cluster in outcome.card.clusters]
-            TensorBoardLog(tensorboard).write_centroids(result, names, sizes)
-        if report is not None:
-            with progress("reporting"):
-                name = (
-                    str(outcome.path)
-                    if base is None
-                    else f"{model_name(base)}, version {outcome.version}"
-                )
-                write_report(report, outcome.path, name, curves)
-        places = {
-            name: str(place)
-            for name, place in (("report", report), ("tensorboard", tensorboard))
-            if place is not None
-        }
+        if promote:
+            assert base is not None
+            outcome = _promote(outcome, base, steps, connection)
+        views = _write_views(report, tensorboard, base, outcome, result, names, curves)
         imputed = getattr(rows, "imputed", {})
-        _show(base, outcome, time.monotonic() - began, places, imputed, as_json=json)
+        _show(base, outcome, time.monotonic() - began, views, imputed, as_json=json)
 
 
 def _check_views(
-    report: Path | None, select_k: Path | None, tensorboard: Path | None
+    report: Path | None, select_k: Path | None, tensorboard: Path | None, *, goes_on: bool
 ) -> "Mapping[str, Any] | None":
-    """Check before the work that report and log can be written; gives the curves."""
+    """Check before the work that report and log can be written; gives the curves.
+
+    The log of a fit that goes on goes on, too.
+    """
     if report is not None:
         check_page(report, "--report")
     elif select_k is not None:
@@ -277,7 +279,7 @@ def _check_views(
     if tensorboard is not None:
         if tensorboard.exists() and not tensorboard.is_dir():
             raise UserMistake(f"--tensorboard {tensorboard}: is a file; name a folder")
-        if tensorboard.exists() and any(tensorboard.iterdir()):
+        if tensorboard.exists() and any(tensorboard.iterdir()) and not goes_on:
             raise UserMistake(
                 f"--tensorboard {tensorboard}: is not empty, and runs would mix; name a new folder"
             )
@@ -296,8 +298,8 @@ def _every_row(rows: "FittedRows", reducer: "Reducer | None") -> "Iterator[Fitte
     from serving.tables.streamed_rows import StreamedRows
 
     assert isinstance(rows, StreamedRows)
-    with whole_source(rows.source, reducer) as source:
-        yield None if source is None else replace(rows, source=source, rows_elsewhere=0)
+    with whole_source(rows.raw, reducer) as raw:
+        yield None if raw is None else rows.with_every_row(raw)
 
 
 def _check_target(
@@ -307,10 +309,12 @@ def _check_target(
     promote: bool,
     server: str | None,
     is_written: bool,
+    may_be_written: bool,
 ) -> Path | None:
     """The folder of the model; None when only a candidate is to be written.
 
-    Where this process does not write it, its place is not looked at.
+    Where this process does not write it, its place is not looked at. ``may_be_written`` says that
+    the candidate may be there.
     """
     if (model is None) == (candidate is None):
         raise UserMistake(
@@ -322,7 +326,7 @@ def _check_target(
     if candidate is not None:
         if promote:
             raise UserMistake("--promote: a candidate has no version yet; publish it first")
-        if is_written and candidate.exists():
+        if is_written and candidate.exists() and not may_be_written:
             raise UserMistake(f"--candidate {candidate}: exists already; name a new folder")
         return None
     assert model is not None
@@ -367,11 +371,15 @@ def _fit(
     notes: list[str],
     tensorboard: Path | None,
     reducer: "Reducer | None",
-) -> "FitResult":
+) -> "tuple[FitResult, bool]":
     """Fit the rows as the served model will be given them, in float32.
 
     The notes are shown once the fit has begun: until then a mistake is the only line.
+
+    Returns:
+        The fit, and whether it had ended before: it went on behind its last iteration.
     """
+    had_ended = True
     with progress("training") as tell, ExitStack() as stack:
         tell("loading TensorFlow")
         load_tensorflow("train")
@@ -387,6 +395,8 @@ def _fit(
             log = stack.enter_context(TensorBoardLog(tensorboard))
 
         def on_iteration(now: "Progress") -> None:
+            nonlocal had_ended
+            had_ended = False
             if log is not None:
                 log.write_iteration(now)
             while notes:
@@ -411,7 +421,7 @@ def _fit(
             note(f"the steps were taken on {result.device}")
         if isinstance(rows, EncodedRows | StreamedRows) and rows.takes:
             result.module.take_columns(Encoder(rows.takes))
-        return result
+        return result, had_ended
 
 
 def _takes(rows: "FittedRows") -> "ModelColumns":
@@ -422,6 +432,42 @@ def _takes(rows: "FittedRows") -> "ModelColumns":
     if isinstance(rows, EncodedRows):
         return ModelColumns(rows.takes, by_name=True)
     return ModelColumns.of_features(rows.columns)
+
+
+def _find_written(
+    place: Path | None,
+    name: str | None,
+    result: "FitResult",
+    rows: "FittedRows",
+    names: Sequence[str],
+    files: Sequence[Path],
+) -> _Outcome | None:
+    """The candidate of this very fit, or the newest version where it is one; None if it is not.
+
+    Args:
+        place: of the candidate or the model.
+        name: what the model is served as.
+        result, rows, names, files: of the fit.
+    """
+    from export.candidate import is_card_of
+
+    assert place is not None
+    version = None
+    if not (place / CARD_FILE).exists():
+        version = max(versions(place), default=None) if place.is_dir() else None
+        # Without an entry of the model its first version is not served: so another is published.
+        if version is None or config_entry(place, name) is None:
+            return None
+    path = place if version is None else place / str(version)
+    card = ModelCard.read(path)
+    told = rows.n_rows, rows.rows_left_out, rows.weight_column, tuple(map(str, files)), tuple(names)
+    of_card = card.data.rows_used, card.data.rows_left_out, card.data.weight_column
+    if told != (*of_card, card.data.files, card.feature_names) or not is_card_of(card, result):
+        return None
+    if version is None:
+        return _Outcome(path, card)
+    effect = describe_publish(place, version, served_as=name, dry_run=False)
+    return _Outcome(path, card, version, effect=effect)
 
 
 def _write(
@@ -488,6 +534,31 @@ def _publish(
     number = published.version
     effect = describe_publish(base, number, served_as=options.get("served_as"), dry_run=False)
     return _Outcome(base / str(number), published.card, number, effect=effect)
+
+
+def _write_views(
+    report: Path | None,
+    tensorboard: Path | None,
+    base: Path | None,
+    outcome: _Outcome,
+    result: "FitResult",
+    names: Sequence[str],
+    curves: "Mapping[str, Any] | None",
+) -> dict[str, str]:
+    """Write the report and the log, where they are asked for; gives the place of each."""
+    views = {"report": report, "tensorboard": tensorboard}
+    if tensorboard is not None:
+        from serving.report.tensorboard import TensorBoardLog
+
+        sizes = [cluster.size for cluster in outcome.card.clusters]
+        TensorBoardLog(tensorboard).write_centroids(result, names, sizes)
+    if report is not None:
+        with progress("reporting"):
+            name = str(outcome.path)
+            if base is not None:
+                name = f"{model_name(base)}, version {outcome.version}"
+            write_report(report, outcome.path, name, curves)
+    return {name: str(place) for name, place in views.items() if place is not None}
 
 
 def _promote(

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 import typer
 
 from .arguments import parse_amount
-from .column_options import ColumnOptions
 from .errors import UserMistake
 from .tensorflow_import import load_tensorflow
 
@@ -51,7 +50,7 @@ class WorkerOptions:
         ),
     ] = None
 
-    def check(self, files: Sequence[Path], columns: ColumnOptions) -> None:
+    def check(self, files: Sequence[Path]) -> None:
         """Check what goes with several workers. Raises UserMistake, InvalidCluster."""
         if self.workers is None:
             if self.start_timeout is not None:
@@ -59,16 +58,6 @@ class WorkerOptions:
                     f"--start-timeout {self.start_timeout:g}: is for --workers; add it"
                 )
             return
-        for flag, is_given in (
-            ("--categories", columns.categories is not None),
-            ("--impute", columns.impute is not None),
-            ("--by-name", columns.by_name),
-        ):
-            if is_given:
-                raise UserMistake(
-                    f"{flag}: several workers fit columns of numbers as they are; leave out "
-                    f"{flag}, or --workers"
-                )
         if Path("-") in files:
             raise UserMistake(
                 "-: only one worker has this standard input; name a file that all workers see"

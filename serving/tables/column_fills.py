@@ -1,9 +1,10 @@
 """What takes the place of missing numbers, learned from a source: the bits that memory gives.
 
 A mean is that of exact sums, and a median is found by the bits of the numbers, so that neither
-depends on how the rows are cut.
+depends on how the rows are cut, nor on which worker has them.
 """
 
+import json
 from typing import Any, Final
 
 import numpy as np
@@ -12,21 +13,27 @@ from numpy.typing import NDArray
 from kmeans_module.blocks import block_ranges, rows_per_block
 from kmeans_module.column_fitting import Impute, exact_mean, find_fill, sum_exactly
 from kmeans_module.row_source import RowSource
+from kmeans_module.workers import ALONE, Reducer
 
 #: The bits of a number that each reading of the rows looks at, from the highest on.
 _DIGITS: Final = ((21, 11), (10, 11), (0, 10))
 
 
 def find_fills(
-    source: RowSource, places: list[int], counts: list[int], impute: Impute
+    source: RowSource,
+    places: list[int],
+    counts: list[int],
+    impute: Impute,
+    reducer: Reducer = ALONE,
 ) -> list[float | None]:
     """What takes the place of a missing number in the columns at these places.
 
     Args:
-        source: float32 rows, NaN for a missing number.
+        source: float32 rows, NaN for a missing number; those of this worker.
         places: of the columns.
-        counts: how many numbers each has, one at least.
+        counts: how many numbers each has, one at least; in the rows of all workers.
         impute: what is asked for.
+        reducer: how the workers come together.
 
     Raises:
         InvalidParameter: float32 does not hold the number.
@@ -38,17 +45,27 @@ def find_fills(
         for block in _blocks(source, places):
             for index, column in enumerate(block.T):
                 sums[index] += sum_exactly(column[~np.isnan(column)])
-        found = [exact_mean(total, n) for total, n in zip(sums, counts, strict=True)]
+        totals = _add_up(sums, reducer)
+        found = [exact_mean(total, n) for total, n in zip(totals, counts, strict=True)]
     else:
         low, high = (
-            _find_ranked(source, places, ranks)
+            _find_ranked(source, places, ranks, reducer)
             for ranks in ([(n - 1) // 2 for n in counts], [n // 2 for n in counts])
         )
         found = ((low.astype(np.float64) + high.astype(np.float64)) / 2).tolist()
     return [float(np.float32(each)) for each in found]
 
 
-def _find_ranked(source: RowSource, places: list[int], ranks: list[int]) -> NDArray[np.float32]:
+def _add_up(sums: list[int], reducer: Reducer) -> list[int]:
+    """The sums over the workers of whole numbers, which may be beyond int64."""
+    text = json.dumps(sums).encode() + b"\n"
+    lines = reducer.gather(np.frombuffer(text, np.uint8)).tobytes().splitlines()
+    return [sum(each) for each in zip(*map(json.loads, lines), strict=True)]
+
+
+def _find_ranked(
+    source: RowSource, places: list[int], ranks: list[int], reducer: Reducer
+) -> NDArray[np.float32]:
     """Of each column the number that has so many below it, in order; a reading for each digit."""
     rest = np.array(ranks, np.int64)
     known = np.zeros(len(places), np.uint64)
@@ -60,7 +77,7 @@ def _find_ranked(source: RowSource, places: list[int], ranks: list[int]) -> NDAr
                 fitting = keys[keys >> np.uint64(shift + bits) == known[index]]
                 digits = (fitting >> np.uint64(shift)) & np.uint64(2**bits - 1)
                 counts[index] += np.bincount(digits.astype(np.int64), minlength=2**bits)
-        upto = np.cumsum(counts, axis=1)
+        upto = np.cumsum(reducer.sum(counts), axis=1)
         digit = np.array(
             [np.searchsorted(each, rank, "right") for each, rank in zip(upto, rest, strict=True)]
         )

@@ -16,8 +16,14 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 _QUOTE: Final = ord('"')
+
+
+def edges_of_values(delimiter: str) -> NDArray[np.bool_]:
+    """By the byte, whether it may stand beside a quote that begins or ends a value."""
+    return np.isin(np.arange(256), [ord(delimiter), *b'\r\n"'])
 
 
 class Readable(Protocol):
@@ -41,8 +47,7 @@ class QuoteWatcher:
     def __init__(self, file: Readable, on_doubt: Callable[[], None], delimiter: str = ",") -> None:
         self._file = file
         self._on_doubt = on_doubt
-        # What stands beside a quote that begins or ends a value, by its byte.
-        self._is_edge = np.isin(np.arange(256), [ord(delimiter), *b'\r\n"'])
+        self._is_edge = edges_of_values(delimiter)
         self._held = b""
         self._is_watching = True
         self._last = b""

@@ -6,17 +6,19 @@ Parsing is pyarrow's. Where it meets a cell that is no number, or a row with too
 cells, the file is read again from its start, as text, to tell the bad rows from the good ones.
 """
 
+import copy
 import csv
 import io
 import itertools
 import re
 import sys
 import zlib
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Self
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +28,7 @@ from kmeans_module.category_texts import spell_number
 from kmeans_module.columns import CategoryColumn
 
 from .columns import NO_VALUES, NUMBERS, ColumnKind, require_columns, require_numbers
+from .csv_beginnings import Beginning, find_beginnings
 from .csv_cells import BOOLEAN_FALSES, BOOLEAN_TRUES, BOOLEANS, CellReader, show_cell
 from .csv_layout import read_layout
 from .csv_quotes import QuoteWatcher
@@ -35,6 +38,9 @@ from .messages import format_count
 from .reading_options import ReadingOptions
 from .record_batches import keep_columns, read_points
 from .table import Chunk, Fault, Table
+
+if TYPE_CHECKING:
+    from kmeans_module.workers import Reducer
 
 #: Bytes that are parsed at a time; a row must fit.
 _BLOCK_BYTES: Final = 4 * 2**20
@@ -83,12 +89,15 @@ class CsvTable(Table):
             name if name and name not in self.columns[:index] else f"\0{index}"
             for index, name in enumerate(self.columns)
         ]
+        self._beginnings: Sequence[Beginning] = [Beginning(0, self._layout.bytes_before)]
         # A cell behind the last column, in which nothing may stand.
         self._empty_end = ["\0end"] * self._layout.has_empty_end
 
     @property
     def estimated_rows(self) -> int | None:
-        """By the length of the first lines; None for what is compressed."""
+        """By the length of the first lines, or counted; None for what is compressed."""
+        if self.rows is not None:
+            return self.rows
         if self._is_gzip:
             return None
         with self._path.open("rb") as file:
@@ -97,6 +106,25 @@ class CsvTable(Table):
         whole = self._path.stat().st_size if len(sample) == _SAMPLE_BYTES else len(sample)
         rows = round(lines * whole / max(1, len(sample))) - self._layout.lines_before
         return max(0, rows)
+
+    @property
+    def beginnings(self) -> Sequence[int]:
+        return [each.row for each in self._beginnings]
+
+    def with_beginnings(self, reducer: "Reducer") -> Self:
+        """Not of what is compressed or has comments, where bytes are not those of the file."""
+        if self._is_gzip or self._options.comment is not None:
+            return self
+        start = self._layout.bytes_before
+        try:
+            found = find_beginnings(self._path, start, self._layout.delimiter, reducer)
+        except OSError as error:
+            raise self._unreadable_error(error) from None
+        if found is None:
+            return self
+        table = copy.copy(self)
+        table._beginnings, table.rows = found
+        return table
 
     @property
     def looks_headerless(self) -> bool:
@@ -199,8 +227,9 @@ class CsvTable(Table):
             **{n: pa.bool_() if kind == BOOLEANS else pa.float64() for n, kind in kinds.items()},
             **dict.fromkeys(self._empty_end, pa.null()),
         }
-        row = 0
-        for batch in self._batches(types):
+        begin = self._last_beginning(start)
+        row = begin.row
+        for batch in self._batches(types, begin):
             begins, row = row, row + len(batch)
             if row > start:
                 picked = batch.slice(max(0, start - begins))
@@ -223,8 +252,10 @@ class CsvTable(Table):
         names = list(dict.fromkeys([*columns, *keep, *self._empty_end]))
         end_of_file = pa.record_batch([pa.array([], pa.binary())] * len(names), names)
         ragged: deque[_RaggedRow] = deque()
-        row = 0
-        for batch in itertools.chain(self._text_batches(names, ragged), [end_of_file]):
+        begin = self._last_beginning(start)
+        row = begin.row
+        batches = self._text_batches(names, begin, ragged)
+        for batch in itertools.chain(batches, [end_of_file]):
             end = row + len(batch)
             lengths: dict[int, int] = {}
             while ragged and (batch is end_of_file or ragged[0][0] < end):
@@ -300,35 +331,47 @@ class CsvTable(Table):
         marks = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blank"}
         return marks.get(self._layout.delimiter, repr(self._layout.delimiter))
 
-    def _open_rows(self) -> BinaryIO:
-        """The bytes behind the header."""
+    def _last_beginning(self, row: int) -> Beginning:
+        """From which a reading gets to the row."""
+        return self._beginnings[bisect_right(self.beginnings, row) - 1]
+
+    def _open_rows(self, begin: Beginning | None = None) -> BinaryIO:
+        """The bytes behind the header, or from there on."""
         file = open_source(self._path, self._options.comment, self._options.delimiter)
-        left = self._layout.bytes_before
+        left = (begin or self._beginnings[0]).place
+        if file.seekable():
+            file.seek(left)
+            return file
         while left and (read := file.read(min(left, _BLOCK_BYTES))):
             left -= len(read)
         return file
 
     def _text_batches(
-        self, columns: Sequence[str], ragged: deque[_RaggedRow] | None = None
+        self,
+        columns: Sequence[str],
+        begin: Beginning | None = None,
+        ragged: deque[_RaggedRow] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """The rows as binary. Those of another length than the header go to ``ragged``."""
+        """The rows as binary, from the first on or from there. Those of another length than the
+        header go to ``ragged``."""
+        begin = begin or self._beginnings[0]
 
         def on_ragged(row: pacsv.InvalidRow) -> str:
             if ragged is not None and row.number is not None:
                 # pyarrow counts from 1, without blank lines.
-                ragged.append((row.number - 1, row.actual_columns))
+                ragged.append((begin.row + row.number - 1, row.actual_columns))
             return "skip"
 
-        return self._batches(dict.fromkeys(columns, pa.binary()), on_ragged)
+        return self._batches(dict.fromkeys(columns, pa.binary()), begin, on_ragged)
 
     def _batches(
-        self, types: Mapping[str, pa.DataType], on_ragged: Any = None
+        self, types: Mapping[str, pa.DataType], begin: Beginning, on_ragged: Any = None
     ) -> Iterator[pa.RecordBatch]:
         """These columns; raises pyarrow.ArrowInvalid where a cell is not of its type, or a row is
         ragged."""
         try:
             source: Any = QuoteWatcher(
-                self._open_rows(), self._check_quotes, self._layout.delimiter
+                self._open_rows(begin), self._check_quotes, self._layout.delimiter
             )
             with (
                 closing(source) as file,
@@ -368,8 +411,8 @@ class CsvTable(Table):
             if isinstance(error, pa.ArrowInvalid) and (row := _RAGGED.search(str(error))):
                 reason = self._ragged_fault(int(row[3])).reason
                 raise UnreadableFile(
-                    f"{self.name}: row {row[1]} {reason}, and save the file as CSV in UTF-8: "
-                    "what is in the row is none"
+                    f"{self.name}: row {begin.row + int(row[1])} {reason}, and save the file as "
+                    "CSV in UTF-8: what is in the row is none"
                 ) from None
             raise self._unreadable_error(error) from None
 

@@ -124,13 +124,18 @@ def recode(
     Raises ColumnMismatch where there are too many values.
     """
     known = [codes.setdefault(text, len(codes)) for text in given.values]
-    if len(codes) > MOST_CATEGORY_VALUES:
+    require_few_values(name, len(codes), rows_read)
+    return np.array([*known, -1], np.int32)[given.codes]
+
+
+def require_few_values(name: str, values: int, rows_read: int) -> None:
+    """Check that a category has no more values than a model takes. Raises ColumnMismatch."""
+    if values > MOST_CATEGORY_VALUES:
         raise ColumnMismatch(
             f"--categories {name}: has more than {MOST_CATEGORY_VALUES:,} values in its first "
             f"{format_count(rows_read, 'row')}, and each is a feature; leave it out, or "
             "join values"
         )
-    return np.array([*known, -1], np.int32)[given.codes]
 
 
 def read_encoded_rows(

@@ -4,6 +4,7 @@ Hive, Spark and pyarrow write such folders. A key holds numbers where its value 
 carried along as text.
 """
 
+import copy
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -27,6 +28,8 @@ from .table import Block, Chunk, Fault, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from kmeans_module.workers import Reducer
 
 #: What stands in place of a value that is null.
 _NULL: Final = "__HIVE_DEFAULT_PARTITION__"
@@ -62,6 +65,12 @@ class HiveTable(Table):
     @property
     def beginnings(self) -> Sequence[int]:
         return self._table.beginnings
+
+    def with_beginnings(self, reducer: "Reducer") -> Self:
+        table = copy.copy(self)
+        table._table = self._table.with_beginnings(reducer)
+        table.rows = table._table.rows
+        return table
 
     @property
     def looks_headerless(self) -> bool:

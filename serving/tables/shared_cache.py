@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from export.feature_names import shorten_names
 from kmeans_module.row_sample import draw_sample
@@ -12,30 +13,78 @@ from kmeans_module.row_source import RowSource
 from kmeans_module.shared_source import share_rows
 from kmeans_module.workers import Reducer
 
+from .encoded_rows import require_few_values
 from .errors import NoRows
 from .float32_rounding import Float32Rounding
 from .row_cache import CacheHeader, RowCache, sample_rows
 
 
-def share_cache(cache: RowCache | None, widths: Mapping[str, int], reducer: Reducer) -> RowCache:
+def share_cache(
+    cache: RowCache | None,
+    widths: Mapping[str, int],
+    categories: Sequence[str],
+    reducer: Reducer,
+) -> RowCache:
     """The rows of this worker, with the header and the sample that a cache of all rows has.
 
     Args:
         cache: of this worker's rows; None where it has none.
-        widths: how many numbers each column has.
+        widths: how many numbers each column of numbers or vectors has.
+        categories: the columns that are categories.
         reducer: how the workers come together.
 
     Raises:
+        ColumnMismatch: a category has too many values.
         NoRows: no worker has a row.
         WorkerLost, WorkerFailed: as ``connect_workers`` says.
     """
     header = _merge_headers(_gather_headers(None if cache is None else cache.header, reducer))
-    d = sum(widths.values())
-    source = RowSource.without_rows(d) if cache is None else cache.source
+    for name, values in header.categories.items():
+        require_few_values(name, len(values), header.rows)
+    d = sum(widths.values()) + len(categories)
+    source = RowSource.without_rows(d) if cache is None else _recode(cache, header.categories)
     shared, share = share_rows(source, reducer)
     numbers, weights = draw_sample(shared.weights, sample_rows(d), 0, share)
     sample = reducer.gather(shared.take(numbers))
     return RowCache(header, source, sample, reducer.gather(weights))
+
+
+def _recode(cache: RowCache, categories: Mapping[str, Sequence[str]]) -> RowSource:
+    """The rows of a cache, whose categories are by the numbers of their values in these lists."""
+    own = cache.header.categories
+    # Of the worker whose values come first they are these already.
+    if all(list(categories[name][: len(values)]) == values for name, values in own.items()):
+        return cache.source
+    places = {
+        name: {text: n for n, text in enumerate(values)} for name, values in categories.items()
+    }
+    return _RecodedRows(
+        cache.source,
+        # A missing value is -1, and is the last.
+        [
+            np.array([*(places[name][text] for text in values), -1], np.float32)
+            for name, values in own.items()
+        ],
+    )
+
+
+class _RecodedRows(RowSource):
+    """Rows whose last columns are numbers for which others stand."""
+
+    def __init__(self, source: RowSource, numbers: Sequence[NDArray[np.float32]]) -> None:
+        """Take what stands for each number of each of these columns, that for -1 at the end."""
+        self.shape, self.dtype, self.is_weighted = source.shape, source.dtype, source.is_weighted
+        self._source, self._numbers = source, numbers
+
+    def read(self, start: int, stop: int) -> NDArray[np.float32]:
+        rows: NDArray[np.float32] = self._source.read(start, stop).copy()
+        first = rows.shape[1] - len(self._numbers)
+        for place, numbers in enumerate(self._numbers, first):
+            rows[:, place] = numbers[rows[:, place].astype(np.intp)]
+        return rows
+
+    def read_weights(self, start: int, stop: int) -> NDArray[np.float32]:
+        return self._source.read_weights(start, stop)
 
 
 def _gather_headers(header: CacheHeader | None, reducer: Reducer) -> list[CacheHeader]:
@@ -71,7 +120,10 @@ def _merge_headers(headers: Sequence[CacheHeader]) -> CacheHeader:
     return CacheHeader(
         inputs=inputs,
         widths=first.widths,
-        categories={},
+        categories={
+            name: list(dict.fromkeys(text for each in headers for text in each.categories[name]))
+            for name in first.categories
+        },
         weight_column=first.weight_column,
         rows=rows,
         missing=missing,

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,11 @@ class StreamedRows(ClusteredRows):
             for column, each in zip(self.takes, values, strict=True)
         }
 
+    def with_every_row(self, raw: RowSource) -> Self:
+        """The same where one worker has the rows of all, as they are before they are encoded."""
+        source = _EncodedRows(raw, self.header, self.takes) if self.takes else raw
+        return replace(self, raw=raw, source=source, rows_elsewhere=0)
+
     def notes(self) -> list[str]:
         encoded = describe_encoding(self.takes, self.rows_read, self.imputed, self.impute)
         return super().notes() + encoded
@@ -119,8 +124,7 @@ def stream_rows(
         columns: in the order of their features.
         encoding: how they are encoded; None where the model takes numbers as they are.
         skip_zero_rows: whether to leave out rows of zeros alone, too.
-        reducer: how workers come together, each of which has a cache that ``share_cache`` gave, and
-            numbers alone, which nothing encodes.
+        reducer: how workers come together, each of which has a cache that ``share_cache`` gave.
 
     Raises:
         ColumnMismatch: a column that is to be encoded has no value.
@@ -128,7 +132,7 @@ def stream_rows(
         UnreadableRows: the cache cannot be read.
     """
     header = cache.header
-    takes = () if encoding is None else _fit_columns(cache, columns, encoding)
+    takes = () if encoding is None else _fit_columns(cache, columns, encoding, reducer)
     source, sample, sample_weights = cache.source, cache.sample, cache.sample_weights
     if takes:
         source = _EncodedRows(source, header, takes)
@@ -212,7 +216,9 @@ def _places(header: CacheHeader) -> dict[str, tuple[int, int]]:
     return places
 
 
-def _fit_columns(cache: RowCache, columns: Sequence[str], encoding: Encoding) -> tuple[Column, ...]:
+def _fit_columns(
+    cache: RowCache, columns: Sequence[str], encoding: Encoding, reducer: Reducer
+) -> tuple[Column, ...]:
     """The columns of a model, with what is learned of all rows. Raises ColumnMismatch."""
     header, places = cache.header, _places(cache.header)
     files = ", ".join(each[0] for each in header.inputs)
@@ -234,7 +240,7 @@ def _fit_columns(cache: RowCache, columns: Sequence[str], encoding: Encoding) ->
         found.append(VectorColumn(name, width) if width > 1 else NumberColumn(name))
     numbers = [places[each.name][0] for each in found if isinstance(each, NumberColumn)]
     counts = [header.counts[place] for place in numbers]
-    fills = iter(find_fills(cache.source, numbers, counts, encoding.impute))
+    fills = iter(find_fills(cache.source, numbers, counts, encoding.impute, reducer))
     return tuple(
         replace(each, fill=next(fills)) if isinstance(each, NumberColumn) else each
         for each in found

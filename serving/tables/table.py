@@ -24,6 +24,8 @@ from .errors import BadCell
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from kmeans_module.workers import Reducer
+
 Block = NDArray[np.floating[Any]]
 
 
@@ -128,6 +130,14 @@ class Table(ABC):
         Where there is more than the first, ``rows`` is known.
         """
         return (0,)
+
+    def with_beginnings(self, reducer: "Reducer") -> Self:
+        """This table, with more beginnings where workers find them by counting its rows together.
+
+        Each worker calls it. Raises UnreadableFile; WorkerLost and WorkerFailed, as
+        ``connect_workers`` says.
+        """
+        return self
 
     def kinds(self) -> Mapping[str, ColumnKind]:
         """What each column holds, by its first values or by its type."""

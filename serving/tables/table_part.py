@@ -2,7 +2,7 @@
 
 import copy
 from bisect import bisect_left
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -14,6 +14,8 @@ from .table import Chunk, Fault, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from kmeans_module.workers import Reducer
 
 
 class TablePart(Table):
@@ -79,6 +81,26 @@ class TablePart(Table):
         return self._table.describe(self.start + row, fault)
 
 
+def cut_tables(
+    tables: Sequence[Table], size_of: Callable[[Table], int], reducer: "Reducer"
+) -> list[Table]:
+    """The tables; those within which the rows of a worker would end have all their beginnings.
+
+    Args:
+        tables: in the order of their rows.
+        size_of: how many rows a table has, or about so many.
+        reducer: how the workers come together; each calls this with the same tables.
+
+    Raises as ``Table.with_beginnings`` does.
+    """
+    ends, wanted = _lay_out([size_of(table) for table in tables], reducer.workers)
+    starts = [0, *ends]
+    return [
+        table.with_beginnings(reducer) if any(start < each < end for each in wanted) else table
+        for table, start, end in zip(tables, starts, ends, strict=False)
+    ]
+
+
 def split_tables(tables: Sequence[Table], sizes: Sequence[int], workers: int) -> list[list[Table]]:
     """The tables, or parts of them, that each worker reads: about as many rows each.
 
@@ -90,18 +112,23 @@ def split_tables(tables: Sequence[Table], sizes: Sequence[int], workers: int) ->
         sizes: for each table, how many rows it has, or about so many where it is not cut.
         workers: how many there are.
     """
-    sizes = [max(1, size) for size in sizes]
-    ends = [int(end) for end in np.cumsum(sizes)]
-    wanted = [ends[-1] * number // workers for number in range(1, workers)]
+    ends, wanted = _lay_out(sizes, workers)
     shares: list[list[Table]] = [[] for _ in range(workers)]
-    for table, size, end in zip(tables, sizes, ends, strict=True):
+    for table, start_row, end in zip(tables, [0, *ends], ends, strict=False):
+        size = end - start_row
         beginnings = table.beginnings
-        cuts = [0, *(_nearest(beginnings, size, each - end + size) for each in wanted), size]
+        cuts = [0, *(_nearest(beginnings, size, each - start_row) for each in wanted), size]
         for share, start, stop in zip(shares, cuts, cuts[1:], strict=False):
             if start < stop:
                 is_whole = (start, stop) == (0, size)
                 share.append(table if is_whole else TablePart(table, start, stop))
     return shares
+
+
+def _lay_out(sizes: Sequence[int], workers: int) -> tuple[list[int], list[int]]:
+    """Where tables of these sizes end, and where the rows of each worker but the last would."""
+    ends = [int(end) for end in np.cumsum([max(1, size) for size in sizes])]
+    return ends, [ends[-1] * number // workers for number in range(1, workers)]
 
 
 def _nearest(beginnings: Sequence[int], size: int, row: int) -> int:

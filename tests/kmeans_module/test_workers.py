@@ -31,7 +31,7 @@ from .worker_fits import (
     reduce_numbers,
     wait_after_an_iteration,
 )
-from .worker_processes import Answer, Function, Job, config
+from .worker_processes import Answer, Function, Job, config, wait_until_listens
 
 pytestmark = pytest.mark.slow
 
@@ -168,8 +168,8 @@ def test_a_worker_that_never_comes_is_named() -> None:
 def test_a_worker_that_is_killed_before_all_have_come_is_named() -> None:
     with Job(3, start_timeout=5) as job:
         waiting, other = job.start(0, fit_once), job.start(1, fit_once)
-        job.wait_until_listens(0)
-        job.wait_until_listens(1)
+        wait_until_listens(job.addresses[0])
+        wait_until_listens(job.addresses[1])
         other.kill()
         answer = waiting.hear()
     # Whether it was seen before, only that worker knows.
@@ -193,7 +193,7 @@ def test_a_late_worker_is_waited_for_and_its_error_ends_the_others_with_its_line
     with Job(2) as job:
         early = job.start(0, fit_a_bad_row)
         # It listens, and waits.
-        job.wait_until_listens(0)
+        wait_until_listens(job.addresses[0])
         late = job.start(1, fit_a_bad_row).hear()
         assert late.error == "NonFinitePoint"
         assert "points hold NaN in row 67, column 2" in late.message

@@ -66,6 +66,17 @@ def free_addresses(count: int) -> list[str]:
         return [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
 
 
+def wait_until_listens(address: str) -> None:
+    """Wait until TensorFlow of the worker at that address listens."""
+    host, _, port = address.rpartition(":")
+    deadline = time.monotonic() + DEADLINE
+    while time.monotonic() < deadline:
+        with suppress(OSError), socket.create_connection((host, int(port)), 1):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"nothing listens at {address}")
+
+
 def fork_server() -> ForkServerContext:
     """Where workers come from; TensorFlow is imported once."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -105,16 +116,6 @@ class Job:
         """Start a worker for each function, and hear them all."""
         started = [self.start(number, function) for number, function in enumerate(functions)]
         return [each.hear() for each in started]
-
-    def wait_until_listens(self, number: int) -> None:
-        """Wait until TensorFlow of that worker listens."""
-        host, _, port = self.addresses[number].rpartition(":")
-        deadline = time.monotonic() + DEADLINE
-        while time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection((host, int(port)), 1):
-                return
-            time.sleep(0.05)
-        raise TimeoutError(f"worker {number} does not listen")
 
     def __enter__(self) -> "Job":
         return self

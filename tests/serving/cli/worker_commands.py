@@ -1,13 +1,15 @@
 """``tfkmeans train`` as workers of this machine, each in a process that has imported TensorFlow."""
 
+import hashlib
 import io
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from pkgutil import resolve_name
 from types import TracebackType
 from typing import Any, Final, Self
 from unittest.mock import patch
@@ -24,7 +26,8 @@ class Ended:
     Attributes:
         code: of its exit.
         out, err: what it printed.
-        digests: of the fits that it was to write as a candidate, which are only taken down.
+        digests: of the fits that it was to write as a candidate, and of the columns of the rows
+            that travel with them, which are only taken down.
         iterations: as it was told of them.
     """
 
@@ -35,6 +38,19 @@ class Ended:
     iterations: list[int]
 
 
+#: Where a worker may be lost, and what it calls there: the options and files are agreed on; rows
+#: are read into a cache, a block at a time; rows of a pass are read; sums are reduced; all rows are
+#: measured for a version; and all has been written.
+STAGES: Final = {
+    "start": "serving.cli.training_input.agree_on_files",
+    "cache": "serving.tables.row_cache._Reader._round",
+    "pass": "kmeans_module.shared_source._SharedSource.read_into",
+    "reduce": "kmeans_module.workers._Collective.sum",
+    "publish": "kmeans_module.shared_source._SentRows._answer",
+    "end": "kmeans_module.workers._Collective.leave",
+}
+
+
 @dataclass(frozen=True)
 class Command:
     """A worker's command.
@@ -43,13 +59,14 @@ class Command:
         arguments: of ``train``.
         folder: where it runs.
         is_written: whether candidates are written, which takes as long as all else.
-        dies_in: the iteration in which the process dies as of kill -9; 0 is none.
+        fails: the signal that the process gets, and at which stage; SIGKILL ends it, and SIGSTOP
+            freezes it. Passes and reductions are those after the first iteration.
     """
 
     arguments: Sequence[str]
     folder: Path
     is_written: bool = False
-    dies_in: int = 0
+    fails: tuple[signal.Signals, str] | None = None
 
 
 class Commands:
@@ -103,8 +120,6 @@ def run_command(command: Command) -> Ended:
     def tell(detail: str, _share: float | None = None) -> None:
         if "iteration " in detail:
             iterations.append(int(detail.partition("iteration ")[2].partition(",")[0]))
-            if iterations[-1] == command.dies_in:
-                os.kill(os.getpid(), signal.SIGKILL)
 
     @contextmanager
     def progress(_: str) -> Iterator[Any]:
@@ -112,12 +127,43 @@ def run_command(command: Command) -> Ended:
 
     with ExitStack() as stack:
         stack.enter_context(patch("serving.cli.train.progress", progress))
-        if not command.is_written:
-            take = lambda _, result, *_rest, **_options: digests.append(  # noqa: E731
-                digest_without_rows(result)
+        if command.fails is not None:
+            number, stage_name = command.fails
+            is_after = stage_name in ("pass", "reduce")
+            stack.enter_context(
+                _failing(STAGES[stage_name], number, lambda: bool(iterations) or not is_after)
             )
+        if not command.is_written:
+
+            def take(
+                _: Path, result: Any, _card: Any, _rows: Any, columns: Any, **_options: Any
+            ) -> None:
+                digests.append(digest_without_rows(result) + _digest_columns(columns))
+
             stack.enter_context(patch("export.write_candidate", take))
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(err))
         code = main(["train", *command.arguments])
     return Ended(code, out.getvalue(), err.getvalue(), digests, iterations)
+
+
+@contextmanager
+def _failing(place: str, number: signal.Signals, is_due: Callable[[], bool]) -> Iterator[None]:
+    """Have the process get a signal where it calls the function of that name."""
+    module_or_class, _, name = place.rpartition(".")
+    function = getattr(resolve_name(module_or_class), name)
+
+    def fail(*arguments: Any, **keywords: Any) -> Any:
+        if is_due():
+            os.kill(os.getpid(), number)
+        return function(*arguments, **keywords)
+
+    with patch(place, fail):
+        yield
+
+
+def _digest_columns(columns: Any) -> str:
+    if columns is None:
+        return ""
+    cells = {name: tensor.tolist() for name, tensor in columns.tensors.items()}
+    return hashlib.sha256(repr(cells).encode()).hexdigest()

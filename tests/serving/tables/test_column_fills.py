@@ -5,9 +5,11 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
+from kmeans_module import Reducer
 from kmeans_module.column_fitting import find_fill
 from kmeans_module.row_source import RowSource
 from serving.tables.column_fills import find_fills
+from tests.kmeans_module.worker_threads import run_workers
 
 
 def columns() -> list[Any]:
@@ -38,3 +40,25 @@ def test_what_is_found_by_blocks_is_what_memory_finds(
     counts = [int(np.count_nonzero(~np.isnan(each))) for each in given]
     found = find_fills(source, places, counts, impute)
     assert found == [find_fill(each, impute) for each in given]
+
+
+@pytest.mark.parametrize("impute", ["mean", "median"])
+@pytest.mark.parametrize("workers", [2, 3])
+def test_what_workers_find_of_parts_is_what_one_finds_of_all(
+    impute: Literal["mean", "median"], workers: int
+) -> None:
+    rows = np.column_stack(columns())
+    places, counts = list(range(rows.shape[1])), np.count_nonzero(~np.isnan(rows), axis=0).tolist()
+    ends = [len(rows) * number // workers for number in range(workers)] + [len(rows)]
+    # One of them has no rows.
+    ends[1] = 0
+
+    def find(reducer: Reducer) -> list[float | None]:
+        start, stop = ends[reducer.worker], ends[reducer.worker + 1]
+        part = RowSource.without_rows(rows.shape[1])
+        if start < stop:
+            part = RowSource.from_array(rows[start:stop])
+        return find_fills(part, places, counts, impute, reducer)
+
+    expected = find_fills(RowSource.from_array(rows), places, counts, impute)
+    assert run_workers(workers, find) == [expected] * workers
