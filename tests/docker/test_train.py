@@ -1,10 +1,11 @@
 """docker/train/ and compose.train.yaml: workers that fit together, as they are started there."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import kubernetes_validate
 import numpy as np
@@ -24,8 +25,6 @@ from .test_kubernetes import CLUSTERS, Manifest, only
 
 pytestmark = pytest.mark.slow
 
-PROGRAM: Final = DOCKER / "train" / "fit_part.py"
-
 
 @pytest.fixture(scope="module")
 def manifests() -> list[Manifest]:
@@ -42,7 +41,6 @@ def manifests() -> list[Manifest]:
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_every_kind_is_valid_by_its_schema(manifests: list[Manifest], cluster: str) -> None:
     assert sorted(each["kind"] for each in manifests) == [
-        "ConfigMap",
         "Job",
         "Namespace",
         "NetworkPolicy",
@@ -67,8 +65,9 @@ def test_the_shell_of_the_job_says_who_the_workers_are(
     (workers,) = [each["value"] for each in container["env"] if each["name"] == "WORKERS"]
     assert spec["completions"] == spec["parallelism"] == int(workers)
     *shell, script = container["command"]
-    program = script.strip().splitlines()[-1]
-    assert program.startswith("exec python /program/fit_part.py /rows/rows.npy ")
+    program = script[script.index("exec ") :]
+    assert shlex.split(program)[:4] == ["exec", "tfkmeans", "train", "/rows"]
+    assert {"--workers", "--checkpoint", "--cache"} <= {*shlex.split(program)}
     for number in range(int(workers)):
         told = subprocess.run(
             [*shell, script.replace(program, 'printf %s "$TF_CONFIG"')],
@@ -111,9 +110,9 @@ def test_workers_are_reached_by_workers_alone(manifests: list[Manifest]) -> None
     assert {each["port"] for each in names["ports"]} == {53}
 
 
-def test_compose_tells_each_worker_who_it_is(
-    docker_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="module")
+def services(docker_folder: Path) -> list[dict[str, Any]]:
+    """Those of compose.train.yaml, as Compose reads it."""
     process = subprocess.run(
         [require_program("docker-compose"), "--file", "compose.train.yaml", "config"],
         cwd=docker_folder,
@@ -125,27 +124,35 @@ def test_compose_tells_each_worker_who_it_is(
     assert (process.returncode, process.stderr) == (0, "")
     resolved: dict[str, Any] = yaml.safe_load(process.stdout)
     assert resolved["networks"]["workers"]["internal"] is True
-    names = sorted(resolved["services"])
-    for number, name in enumerate(names):
-        service = resolved["services"][name]
+    assert sorted(resolved["services"]) == ["worker-0", "worker-1"]
+    return [resolved["services"][name] for name in ("worker-0", "worker-1")]
+
+
+def test_compose_tells_each_worker_who_it_is(
+    services: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, service in enumerate(services):
         assert set(service["networks"]) == {"workers"}
         assert not service.get("ports")
         monkeypatch.setenv("TF_CONFIG", service["environment"]["TF_CONFIG"])
         cluster = Cluster.from_environment()
         assert cluster.own == number
-        assert [each.address for each in cluster.workers] == [f"{each}:2222" for each in names]
-    programs = {
-        volume["source"]
-        for service in resolved["services"].values()
-        for volume in service["volumes"]
-        if volume["target"] == resolved["services"][names[0]]["entrypoint"][1]
-    }
-    assert [Path(each).read_text() for each in programs] == [PROGRAM.read_text()]
+        assert [each.address for each in cluster.workers] == ["worker-0:2222", "worker-1:2222"]
 
 
-def _start(tf_config: str, *words: str) -> "subprocess.Popen[str]":
+@pytest.fixture
+def command(services: list[dict[str, Any]], tmp_path: Path) -> list[str]:
+    """What Compose runs, with folders of this machine where it mounts some."""
+    words = services[0]["command"]
+    assert services[1]["command"] == words
+    for each in services[0]["volumes"]:
+        (tmp_path / each["target"][1:]).mkdir()
+    return [f"{tmp_path}{word}" if word.startswith("/") else word for word in words]
+
+
+def _start(tf_config: str, *words: str | Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, *words],
+        words,
         env={**os.environ, "TF_CONFIG": tf_config, "TF_CPP_MIN_LOG_LEVEL": "3"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -153,18 +160,22 @@ def _start(tf_config: str, *words: str) -> "subprocess.Popen[str]":
     )
 
 
-def test_two_workers_publish_the_fit_of_one_process(tmp_path: Path) -> None:
+def test_the_workers_of_compose_publish_the_fit_of_one_process(
+    command: list[str], tmp_path: Path
+) -> None:
     points = np.random.default_rng(0).normal(size=(500, 3)).astype("f4")
-    rows, base, addresses = tmp_path / "rows.npy", tmp_path / "customers", free_addresses(2)
-    np.save(rows, points)
-    words = [str(PROGRAM), str(rows), "4", str(base)]
-    started = [_start(config(addresses, number), *words) for number in range(2)]
+    np.save(tmp_path / "rows" / "rows.npy", points)
+    addresses = free_addresses(2)
+    started = [
+        _start(config(addresses, number), packaged_program("tfkmeans"), *command)
+        for number in range(2)
+    ]
     said = [each.communicate(timeout=200) for each in started]
     assert [each.returncode for each in started] == [0, 0], said
     assert "published" in said[0][0]
     assert said[1][0] == ""
-    expected = fit(RowSource.from_array(points), 4)
-    card = load(base).card
+    expected = fit(RowSource.from_array(points), 8)
+    card = load(tmp_path / "models" / "customers").card
     assert [(each.inertia, each.shift) for each in card.history] == [
         (each.inertia, each.shift) for each in expected.history
     ]
@@ -172,17 +183,17 @@ def test_two_workers_publish_the_fit_of_one_process(tmp_path: Path) -> None:
     assert sum(each.size for each in card.clusters) == card.data.rows_used == len(points)
 
 
-def test_a_lost_worker_ends_the_program_with_the_code_that_asks_for_a_restart(
-    tmp_path: Path,
+def test_a_lost_worker_ends_the_command_with_the_code_that_asks_for_a_restart(
+    command: list[str], tmp_path: Path
 ) -> None:
-    rows, addresses = tmp_path / "rows.npy", free_addresses(2)
-    np.save(rows, np.ones((9, 2)))
+    np.save(tmp_path / "rows" / "rows.npy", np.ones((9, 2)))
+    addresses = free_addresses(2)
     leaves = (
         "import os\nfrom kmeans_module import connect_workers\n"
         "with connect_workers():\n    os._exit(9)"
     )
-    other = _start(config(addresses, 1), "-c", leaves)
-    worker = _start(config(addresses, 0), str(PROGRAM), str(rows), "2", str(tmp_path / "model"))
+    other = _start(config(addresses, 1), sys.executable, "-c", leaves)
+    worker = _start(config(addresses, 0), packaged_program("tfkmeans"), *command)
     _, said = worker.communicate(timeout=200)
     other.communicate(timeout=60)
     assert other.returncode == 9
