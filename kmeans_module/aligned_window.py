@@ -5,7 +5,7 @@ the aligned address before its first row on, how many of them to skip, and how m
 Only a window that would reach beyond the table, the first or the last of it, is a copy.
 """
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -15,6 +15,9 @@ from .array_types import Float32
 from .blocks import kernel_rows, pad_rows
 from .graphs import INT
 from .rows import ALIGNED_NUMBERS, Rows, RowTensors, aligned_empty, share_memory
+
+#: One over a power of two below it is a normal number.
+_LARGEST_EXPONENT: Final = 125
 
 
 class Window(NamedTuple):
@@ -33,14 +36,35 @@ class Window(NamedTuple):
     shift: tf.Tensor
     scale: tf.Tensor
 
-    def tile(self, i: tf.Tensor, rows: int) -> tf.Tensor:
+    def tile(self, i: tf.Tensor, rows: int, *, has_inverse: bool = False) -> tf.Tensor:
         """Tile i, of so many rows, in the model's space: float32 [rows, d].
 
-        Beyond the window's rows it is undefined.
+        Beyond the window's rows it is undefined. With ``has_inverse`` the scale is of powers of
+        two (`has_inverse`), and a product gives the bits of the division.
         """
+        shifted = self._shifted(i, rows)
+        return shifted * (1 / self.scale) if has_inverse else shifted / self.scale
+
+    def tile_by_product(self, i: tf.Tensor, rows: int) -> tf.Tensor:
+        """`tile`, by a product in float64, which a processor takes in half of the time.
+
+        A quotient of two float32 is no nearer than 2^-49 of itself to the middle between two
+        float32, and the product is off by less than 2^-51: it is rounded to the same number,
+        but for one below float32's normal numbers.
+        """
+        inverse = 1 / tf.cast(self.scale, tf.float64)
+        return tf.cast(tf.cast(self._shifted(i, rows), tf.float64) * inverse, tf.float32)
+
+    def _shifted(self, i: tf.Tensor, rows: int) -> tf.Tensor:
         d = self.shift.shape[0]
         raw = tf.slice(self.numbers, [self.skip + i * rows * d], [rows * d])
-        return (tf.reshape(raw, [rows, d]) - self.shift) / self.scale
+        return tf.reshape(raw, [rows, d]) - self.shift
+
+
+def has_inverse(scale: Float32) -> bool:
+    """Whether float32 holds one over each number of the scale: they are powers of two."""
+    mantissa, exponent = np.frexp(scale)
+    return bool((mantissa == 0.5).all() and (np.abs(exponent) < _LARGEST_EXPONENT).all())
 
 
 def window_size(m: int, d: int) -> int:

@@ -162,7 +162,7 @@ def sum_by_cluster(
 
 @synchronized_cache
 def cluster_sums(
-    m: int, d: int, k: int, limbs: int, *, is_move: bool = False
+    m: int, d: int, k: int, limbs: int, *, is_move: bool = False, has_inverse: bool = False
 ) -> Callable[..., Any]:
     """The compiled kernel that sums at most m rows by cluster.
 
@@ -171,7 +171,7 @@ def cluster_sums(
         `SumScale.tensor`; cluster int32 [m], of which a row with -1 is left out. It gives of each
         cluster int64 [limbs, k, d], the sum of its weighted points, and int64 [limbs, k, 1], its
         weight. With ``is_move`` it takes a cluster int32 [m] that each row has left, too, and gives
-        the changes of both. O(m d) time, O(tile d) memory.
+        the changes of both. ``has_inverse`` is as in `Window.tile`. O(m d) time, O(tile d) memory.
     """
     numbers = d * max(_ROWS_FOR_EACH_CLUSTER * k, _ROWS_OF_TILE)
     numbers = min(max(numbers, _TILE_NUMBERS), _LARGEST_TILE)
@@ -184,7 +184,8 @@ def cluster_sums(
         def sum_tile(i: tf.Tensor) -> Contribution:
             mass = tf.slice(weight, [i * tile], [tile])
             numbers = [tf.slice(cluster, [i * tile], [tile]) for cluster in clusters]
-            return [], sums_by_cluster(window.tile(i, tile), mass, scale, limbs, numbers, k)
+            points = window.tile(i, tile, has_inverse=has_inverse)
+            return [], sums_by_cluster(points, mass, scale, limbs, numbers, k)
 
         tiles = (window.count + tile - 1) // tile
         zeros = [tf.zeros(shape, tf.int64) for shape in shapes]

@@ -7,14 +7,16 @@ same graph; and so are the sums, of all rows.
 from collections.abc import Callable
 from typing import Any, Final
 
+import numpy as np
 import tensorflow as tf
 
-from ..aligned_window import Window, read_window, window_spec
+from ..aligned_window import Window, has_inverse, read_window, window_spec
 from ..array_types import Float32
 from ..blocks import Contribution, kernel_rows, loop_padded_blocks, pad_rows
 from ..cluster_sums import cluster_sums, sums_shapes
 from ..graphs import FLOATS, TABLE, synchronized_cache, trace
-from ..rows import ROWS_SPEC, RowTensors, as_numpy
+from ..rows import ROWS_SPEC, Rows, RowTensors, as_numpy
+from ..source_rows import SourceRows
 from .engine import StepSums
 from .matmul import MatmulShard, search_by_matmul
 from .score_rounding import SAMPLE_ROWS, has_far_centroid
@@ -29,7 +31,31 @@ _SMALLEST: Final = 2.0**-126
 
 
 class BlockShard(Shard):
-    """Takes one step, from the first row of a block to the last."""
+    """Takes the step of a block, from its first row to its last, and then of another.
+
+    Args:
+        rows: all of them.
+        n_clusters: k.
+    """
+
+    def __init__(self, rows: SourceRows, n_clusters: int) -> None:
+        self.scale, self.squares = rows.scale, rows.squares
+        self._totals, self._start = rows, 0
+        self._scale_tensor = rows.scale.tensor()
+        self._shape = rows.source.shape[1], n_clusters
+        self._is_weighted, self._ones = rows.source.is_weighted, tf.ones(0)
+
+    def hold(self, points: Rows, weight: Float32) -> None:
+        """Take a block in the place of the one before: points [m, d], and weight float32 [m]."""
+        self._points, self._weight = points, self._as_tensor(weight)
+        self._centroids = np.empty((0, 0), np.float32)
+
+    def _as_tensor(self, weight: Float32) -> tf.Tensor:
+        if self._is_weighted:
+            return tf.constant(weight)
+        if len(self._ones) != len(weight):
+            self._ones = tf.ones(len(weight))
+        return self._ones
 
     def _assign(self, centroids: Float32) -> StepSums:
         index, *limbs = self._step_graph(centroids)(
@@ -50,7 +76,12 @@ class MatmulBlock(BlockShard):
     """By a matrix product, as `MatmulShard`."""
 
     def _step_graph(self, centroids: Float32) -> Callable[..., Any]:
-        return _matmul_graph(*self._shape, self.scale.limbs, has_far=has_far_centroid(centroids))
+        return _matmul_graph(
+            *self._shape,
+            self.scale.limbs,
+            has_far=has_far_centroid(centroids),
+            has_inverse=has_inverse(self._points.scale),
+        )
 
 
 class UnrolledBlock(BlockShard):
@@ -61,17 +92,19 @@ class UnrolledBlock(BlockShard):
 
 
 #: What takes the step of a block where an engine takes those of rows in memory.
-BLOCK_SHARDS: Final[dict[type[Shard], type[Shard]]] = {
+BLOCK_SHARDS: Final[dict[type[Shard], type[BlockShard]]] = {
     MatmulShard: MatmulBlock,
     UnrolledShard: UnrolledBlock,
 }
 
 
 @synchronized_cache
-def _matmul_graph(d: int, k: int, limbs: int, *, has_far: bool) -> Callable[..., Any]:
+def _matmul_graph(
+    d: int, k: int, limbs: int, *, has_far: bool, has_inverse: bool
+) -> Callable[..., Any]:
     m = kernel_rows(d)
     search = search_by_matmul(m, d, k, with_bounds=False, has_far=has_far)
-    sum_clusters = cluster_sums(m, d, k, limbs)
+    sum_clusters = cluster_sums(m, d, k, limbs, has_inverse=has_inverse)
 
     def kernel(
         window: Window,

@@ -220,7 +220,7 @@ def search_by_matmul(
         weights = tf.concat([-centroids, half_norm], 1)
 
         def search_tile(i: tf.Tensor) -> Contribution:
-            points = window.tile(i, tile)
+            points = window.tile_by_product(i, tile)
             if d < _NARROW:
                 columns = tf.concat([tf.transpose(points), tf.ones([1, tile])], 0)
                 scores = tf.matmul(weights, columns)

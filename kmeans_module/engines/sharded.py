@@ -19,7 +19,7 @@ from ..cluster_sums import ClusterSums, sum_rows
 from ..cores import run_in_parallel
 from ..fixed_point import sum_column
 from ..rows import as_numpy
-from ..weighted_rows import WeightedRows
+from ..weighted_rows import RowTotals, WeightedRows
 from .engine import Engine, FarRows, FinalState, StepSums
 from .near_ties import decide, undecided_rows
 
@@ -41,6 +41,7 @@ class Shard(Engine, ABC):
     def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
         self.scale, self.squares = rows.scale, rows.squares
         self._rows, self._points = rows, rows.points
+        self._totals: RowTotals = rows
         self._weight, self._norms = rows.weight[start:stop], rows.norms[start:stop]
         self._scale_tensor = rows.scale.tensor()
         self._start, self._stop = start, stop
@@ -75,7 +76,7 @@ class Shard(Engine, ABC):
         if not np.array_equal(centroids, self._centroids):
             self.step(centroids)
         assignments = self.assignments()
-        scale, weight = self._rows.inertia_scale(centroids), as_numpy(self._weight)
+        scale, weight = self._totals.inertia_scale(centroids), as_numpy(self._weight)
         parts = (
             sum_column(self._distances(first, last) * weight[first:last], scale)
             for first, last in block_ranges(0, len(weight), _BLOCK_ROWS)

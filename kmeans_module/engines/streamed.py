@@ -18,7 +18,7 @@ from ..errors import UnreadableRows
 from ..fixed_point import CHANGED_ROWS
 from ..rows import Rows, aligned_empty
 from ..source_rows import SourceRows
-from .block_step import BLOCK_SHARDS, BlockShard
+from .block_step import BLOCK_SHARDS
 from .engine import Engine, FarRows, FinalState, StepSums
 from .sharded import Shard
 
@@ -37,8 +37,9 @@ class StreamedShard(Engine):
         self, shard: type[Shard], rows: SourceRows, n_clusters: int, start: int, stop: int
     ) -> None:
         self.scale, self.squares = rows.scale, rows.squares
-        self._shard = BLOCK_SHARDS.get(shard, shard)
-        self._rows, self._k = rows, n_clusters
+        self._shard, self._rows, self._k = shard, rows, n_clusters
+        block_shard = BLOCK_SHARDS.get(shard)
+        self._block = None if block_shard is None else block_shard(rows, n_clusters)
         self._start, self._stop = start, stop
         self._index_type = np.min_scalar_type(n_clusters - 1)
         self._hash = b""
@@ -83,18 +84,20 @@ class StreamedShard(Engine):
             raise UnreadableRows(CHANGED_ROWS)
 
     def _shards(self) -> Iterator[tuple[int, Shard]]:
-        """A new engine of each block, and the number of its first row."""
+        """An engine of each block until the next, and the number of its first row."""
         for first, points, weight in self._rows.blocks(self._start, self._stop):
+            if self._block is not None:
+                self._block.hold(points, weight)
+                yield first, self._block
+                continue
             m = len(weight)
-            block = self._rows.with_rows(points, weight, self._norms(points, m))
+            block = self._rows.with_rows(points, weight, _norms(points, m))
             yield first, self._shard(block, self._k, 0, m)
 
-    def _norms(self, points: Rows, m: int) -> Float32:
-        """The norms of the rows; none where the kernels of a block take them."""
-        if issubclass(self._shard, BlockShard):
-            return aligned_empty(0)
-        norms = aligned_empty(m)
-        # A row of weight 0 may be beyond float32.
-        with np.errstate(over="ignore"):
-            norms[:] = np.sqrt(points.squared_norms(0, m))
-        return norms
+
+def _norms(points: Rows, m: int) -> Float32:
+    norms = aligned_empty(m)
+    # A row of weight 0 may be beyond float32.
+    with np.errstate(over="ignore"):
+        norms[:] = np.sqrt(points.squared_norms(0, m))
+    return norms
