@@ -15,6 +15,7 @@ from .array_types import Array, Float32, Table
 from .engines.choice import EngineName, Placement, choose_sample_engine, new_engine
 from .errors import InvalidCentroids, InvalidWeights, TooFewDistinctPoints
 from .fit_parameters import FitParameters
+from .free_memory import give_back_free_memory
 from .initialization import initial_centroids
 from .lloyd import LloydResult, LloydState, best_of_starts
 from .model_space import ModelSpace, enter
@@ -109,7 +110,12 @@ class FitRows:
         """
         if given is not None:
             return _to_model(given, self.space)
-        if isinstance(self.rows, SourceRows) or self.parameters.seeding == "sample":
+        if isinstance(self.rows, SourceRows):
+            centroids = self._fit_sample()
+            # The kernels of the sample are compiled, and its rows are no longer held.
+            give_back_free_memory()
+            return centroids
+        if self.parameters.seeding == "sample":
             return self._fit_sample()
         return self._draw(self.rows, start - 1)
 

@@ -76,7 +76,7 @@ def draw_sample(weights: Table, count: int, seed: int, share: RowShare | None = 
             drawn = _least(drawn, count)
             most = drawn["key"].max()
     drawn = _least_of_all(_least(drawn, count), count, share.reducer)
-    drawn = np.sort(drawn, order="number")
+    drawn = drawn[np.argsort(drawn["number"])]
     return Sample(drawn["number"].copy(), drawn["weight"].copy())
 
 
