@@ -11,8 +11,8 @@ something on a machine that others use too; faster ones of several rounds where 
 - ``pass``: a step over a source beside one in memory, warm; with ``--cold`` out of the disk too.
 - ``cache``: from Parquet to the raw cache, with moments and sample.
 - ``approximate``: one pass after the fit of a sample, beside the whole fit and MiniBatchKMeans.
-- ``peers``: MiniBatchKMeans.partial_fit over batches of Parquet, and faiss with its subsampling
-  where it is installed.
+- ``peers``: MiniBatchKMeans.partial_fit over batches of Parquet, and faiss with its subsampling, in
+  the environment of the peers that ``make bench`` sets up.
 """
 
 import argparse
@@ -28,6 +28,8 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks.fit import Process
 
 Float32 = NDArray[np.float32]
 
@@ -166,7 +168,11 @@ class _Limit:
 
 
 def fit_file(given: argparse.Namespace) -> None:
-    """What a process of `measure_memory` does."""
+    """What a process of `measure_memory` does; TensorFlow is imported as the command does it."""
+    from kmeans_module.quiet_import import import_tensorflow, without_keras
+
+    with without_keras():
+        import_tensorflow()
     from kmeans_module import RowSource, fit
 
     source = RowSource.from_file(given.fit, given.features)
@@ -240,7 +246,9 @@ def measure_approximate(given: argparse.Namespace) -> None:
     n, k = given.rows, given.clusters
     for kind in given.kinds:
         points = np.concatenate(list(draw(kind, n, given.features, k)))
-        fit(points[: n // 20], k, n_init=1, max_iter=2)  # what compiles once
+        # What compiles once, for both.
+        fit(points[: n // 20], k, n_init=1, max_iter=2)
+        fit(points[: n // 20], k, seeding="sample", passes=1)
         for seed in given.seeds:
             compared = _compare(points, k, given.passes, seed)
             print(f"approximate | {kind}, seed {seed} | {compared}", flush=True)
@@ -336,25 +344,29 @@ def measure_peers(given: argparse.Namespace) -> None:
         points = np.concatenate(list(draw("as many clouds as clusters", n, d, k)))
         from kmeans_module import fit
 
+        fit(points[: n // 20], k, seeding="sample", passes=1)  # what compiles once
         ours_time, ours = processor_time(lambda: fit(points, k, seeding="sample", passes=1, seed=0))
         print(f"peers | --approximate, in memory | {ours_time:.1f} s | inertia {ours.inertia:.6g}")
-        for name, run in (("partial_fit", partial_fit), ("faiss", lambda: _faiss(points, k))):
-            took, centroids = processor_time(run)
-            if centroids is None:
-                print(f"peers | {name} | is not installed")
-                continue
+        found = {"partial_fit": processor_time(partial_fit)}
+        if Path(given.peers).exists():
+            found["faiss, its sample"] = _fit_by_faiss(points, k, given.peers, Path(folder, "rows"))
+        else:
+            print(f"peers | faiss | no {given.peers}: make bench sets it up")
+        for name, (took, centroids) in found.items():
             inertia = _inertia(points, centroids)
             print(f"peers | {name} | {took:.1f} s | {inertia / ours.inertia - 1:+.2%}", flush=True)
 
 
-def _faiss(points: Float32, k: int) -> Any:
-    try:
-        import faiss
-    except ImportError:
-        return None
-    model = faiss.Kmeans(points.shape[1], k, seed=1)
-    model.train(points)
-    return model.centroids
+def _fit_by_faiss(points: Float32, k: int, python: str, path: Path) -> tuple[float, Any]:
+    """Seconds of processor time, and the centroids that faiss finds of its own sample."""
+    np.save(f"{path}.points.npy", points)
+    np.save(f"{path}.init.npy", points[:k])
+    faiss = Process("faiss", python)
+    faiss.ask("load", path=str(path))
+    faiss.ask("fit_sample", seed=0)
+    answer = faiss.ask("fit_sample", seed=0)
+    faiss.end()
+    return answer["processor_seconds"], np.array(answer["centroids"])
 
 
 PARTS: Final = {
@@ -384,6 +396,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--memory-rows", nargs="+", type=int, default=[10**7, 10**8])
     parser.add_argument("--limit", type=int, default=10**9, help="memory: bytes of the cgroup")
+    parser.add_argument("--peers", default=".venv-peers/bin/python", help="the peers' Python")
     parser.add_argument("--fit", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.fit:
