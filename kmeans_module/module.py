@@ -142,7 +142,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
             tensor_spec(column.tensor, column_input(place))
             for place, column in enumerate(encoder.columns)
         ]
-        answers = {ASSIGN: self._assign, SCORE: self._score, TRANSFORM: self._transform}
+        answers = {ASSIGN: self.assign, SCORE: self.score, TRANSFORM: self.transform}
 
         def over_columns(answer: Callable[[tf.Tensor], Tensors]) -> Any:
             return tf.function(
@@ -174,9 +174,10 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         def assign_examples(inputs: tf.Tensor) -> Tensors:
             parsed = tf.io.parse_example(inputs, features)
             tensors = [parsed[column.name] for column in columns]
-            if self.encoder is None:
-                return self._assign(tf.stack(tensors, axis=1))
-            return self._assign(self.encoder.encode(tensors))
+            encoder = self.encoder
+            points = tf.stack(tensors, axis=1) if encoder is None else encoder.encode(tensors)
+            answer: Tensors = self.assign(points)
+            return answer
 
         def classify(inputs: tf.Tensor) -> Tensors:
             answer = assign_examples(inputs)
