@@ -19,6 +19,9 @@ from export.model_card import (
     TrainingData,
 )
 from kmeans_module import FitResult, fit
+from tests.validation_in_process import validation_in_process
+
+__all__ = ["validation_in_process"]
 
 FEATURE_NAMES: Final = ("length", "width", "depth")
 PARAMETERS: Final[dict[str, Any]] = {

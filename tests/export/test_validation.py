@@ -32,6 +32,12 @@ from kmeans_module import KMeansModule, fit
 
 from .conftest import FEATURE_NAMES
 
+
+@pytest.fixture(scope="module")
+def validation_in_process() -> None:
+    """Not here: these tests start the process that validates."""
+
+
 pytestmark = pytest.mark.slow
 
 
