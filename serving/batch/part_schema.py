@@ -117,11 +117,18 @@ def output_batch(
             ) from None
     for name, values in answers.items():
         if name != _LIST:
-            columns.append(pa.array(values))
+            columns.append(_share_numbers(values))
         elif _LIST in schema.names:
-            flat: Any = pa.array(values.ravel())
+            flat = _share_numbers(values.ravel())
             columns.append(pa.FixedSizeListArray.from_arrays(flat, values.shape[1]))
         else:
-            columns.extend(pa.array(values[:, index]) for index in range(values.shape[1]))
-    batch = pa.record_batch(columns, schema=schema)
+            columns.extend(_share_numbers(values[:, index]) for index in range(values.shape[1]))
+    batch = pa.RecordBatch.from_arrays(columns, schema=schema)
     return batch if is_scored.all() else batch.filter(pa.array(is_scored))
+
+
+def _share_numbers(values: NDArray[Any]) -> "pa.Array[Any]":
+    """Numbers [n] without a missing one. Unlike ``pa.array`` it does not import pandas."""
+    numbers: Any = np.ascontiguousarray(values)
+    buffers = [None, pa.py_buffer(numbers)]
+    return pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), len(numbers), buffers)
