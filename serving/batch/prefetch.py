@@ -29,16 +29,31 @@ def prefetch(items: Generator[_A], count: int) -> Generator[_A]:
 
 
 def map_in_order(
-    function: Callable[[_A], _B], items: Iterable[_A], at_a_time: int
+    function: Callable[[_A], _B], items: Iterable[_A], at_a_time: int, ahead: int = 1
 ) -> Generator[_B]:
-    """``function`` of each item, in order, up to ``at_a_time`` of them in threads at once."""
+    """``function`` of each item, in order, up to ``at_a_time`` of them in threads at once.
+
+    ``ahead`` more are handed to the threads, so that these go on while the consumer is busy. What
+    ``items`` raises is raised after what it made.
+    """
+
+    def fail(error: Exception) -> _B:
+        raise error
+
     pool = ThreadPoolExecutor(at_a_time, "tfkmeans-scorer")
     waiting: deque[Future[_B]] = deque()
+    source = iter(items)
+    is_over = False
     try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            # One more than there are threads, so that none of them waits for the consumer.
-            if len(waiting) > at_a_time:
+        while not is_over:
+            try:
+                waiting.append(pool.submit(function, next(source)))
+            except StopIteration:
+                is_over = True
+            except Exception as error:  # noqa: BLE001 - it is raised in its turn
+                waiting.append(pool.submit(fail, error))
+                is_over = True
+            if len(waiting) >= at_a_time + ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -31,6 +31,9 @@ from .tally import Tally
 #: Batches that are read ahead.
 _READ_AHEAD: Final = 4
 
+#: Batches that are scored, or wait for it, while a part is finished.
+_SCORED_AHEAD: Final = 8
+
 
 @dataclass(frozen=True)
 class _Batch:
@@ -99,7 +102,7 @@ def score_parts(
     source = job.inputs[parts.input_number].name
     began = time.monotonic()
     rows = prefetch(_read_batches(job, given, parts, limit), _READ_AHEAD)
-    with closing(rows), closing(map_in_order(score, rows, at_a_time)) as scored:
+    with closing(rows), closing(map_in_order(score, rows, at_a_time, _SCORED_AHEAD)) as scored:
         for part, batches in groupby(scored, key=lambda batch: batch.part):
             name = part_name(parts.input_number, part)
             tally, is_last = _write_part(job, given, source, name, batches, folder, on_rows)

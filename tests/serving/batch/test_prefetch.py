@@ -86,3 +86,15 @@ def test_a_failure_ends_the_rest() -> None:
     with pytest.raises(ValueError, match="two"):
         list(map_in_order(fail, range(10**9), 2))
     assert len(asked) < 10
+
+
+def test_what_the_items_raise_is_raised_after_the_answers_to_what_came_before() -> None:
+    def items() -> Generator[int]:
+        yield from range(5)
+        raise OSError("no more")
+
+    found = []
+    with pytest.raises(OSError, match="no more"):  # noqa: PT012 - what came before is the matter
+        for answer in map_in_order(lambda number: -number, items(), 2, 8):
+            found.append(answer)
+    assert found == [0, -1, -2, -3, -4]
