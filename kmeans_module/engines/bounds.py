@@ -3,17 +3,20 @@
 These rows are compacted into full blocks, so that a skipped row costs no time.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
 
+from ..aligned_window import Window
+from ..array_types import Float32
 from ..blocks import Contribution, loop_padded_blocks, pad_rows
 from ..graphs import FLOATS, INTS, TABLE, synchronized_cache, trace
 from ..rows import as_numpy
 from ..weighted_rows import WeightedRows
 from .hamerly_bounds import centroid_moves, tighten
-from .matmul import MatmulShard, search_by_matmul, search_graph
+from .matmul import MatmulShard, search_by_matmul
 
 #: Above this share of the rows all are searched: reading in order costs less than gathering.
 _ALL_ROWS: Final = 0.7
@@ -34,17 +37,18 @@ class BoundsShard(MatmulShard):
         self._pause, self._bounds_from = 1, 0
         self._bounds: tuple[tf.Tensor, ...] = ()
 
-    def _search(self, centroids: tf.Tensor) -> tf.Tensor:
+    def _search(self, centroids: Float32) -> tf.Tensor:
         search = self._search_some if self._bounds else self._search_all
         index, *bounds = search(centroids)
         self._bounds = tuple(bounds)
         return index
 
-    def _search_some(self, centroids: tf.Tensor) -> list[tf.Tensor]:
+    def _search_some(self, centroids: Float32) -> list[tf.Tensor]:
         """The index of each row and its bounds, of which most are carried over."""
-        moves = centroid_moves()(tf.constant(self._centroids), centroids)
+        after = tf.constant(centroids)
+        moves = centroid_moves()(tf.constant(self._centroids), after)
         upper, lower, is_needed = _tighten_graph(*self._shape)(
-            *self._bounds, tf.constant(self._assignments), centroids, *moves
+            *self._bounds, tf.constant(self._assignments), after, *moves
         )
         (rows,) = np.nonzero(as_numpy(is_needed))
         if len(rows) > _ALL_ROWS * self._n:
@@ -52,24 +56,30 @@ class BoundsShard(MatmulShard):
             self._bounds_from = self._steps + self._pause
             return self._search_all(centroids)
         columns = [self._assignments.copy(), *map(np.array, map(as_numpy, (upper, lower)))]
-        search = search_by_matmul(self._m, *self._shape, with_bounds=True, has_far=self._has_far)
         for part, window in self._gather(rows):
             chosen = rows[part]
-            norms = self._pad(as_numpy(self._norms)[chosen])
-            found = search(window, centroids, norms, self._sample)
+            found = self._search_window(window, as_numpy(self._norms)[chosen], centroids)
             for column, values in zip(columns, found, strict=True):
                 column[chosen] = as_numpy(values)[: len(chosen)]
         return [tf.constant(column) for column in columns]
 
-    def _search_all(self, centroids: tf.Tensor) -> list[tf.Tensor]:
+    def _search_window(
+        self, window: Window, norms: Float32, centroids: Float32
+    ) -> Sequence[tf.Tensor]:
+        """The index of each row of a window, whose norms are given, and its bounds."""
+        if self._wide is not None:
+            return self._wide.search_window(window, norms, centroids, has_far=self._has_far)
+        search = search_by_matmul(self._m, *self._shape, with_bounds=True, has_far=self._has_far)
+        found: Sequence[tf.Tensor] = search(
+            window, tf.constant(centroids), self._pad(norms), self._sample
+        )
+        return found
+
+    def _search_all(self, centroids: Float32) -> list[tf.Tensor]:
         """The index of each row, and its bounds where they are worth it."""
         few_changed = self._changed < _BOUNDS_FROM * self._n
         with_bounds = few_changed and self._steps >= self._bounds_from
-        search = search_graph(*self._shape, with_bounds=with_bounds, has_far=self._has_far)
-        found: list[tf.Tensor] = search(
-            self._points.tensors, self._norms, self._sample, centroids, *self._range
-        )
-        return found
+        return self._search_in_order(centroids, with_bounds=with_bounds)
 
 
 @synchronized_cache

@@ -27,24 +27,17 @@ from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
 from ..rows import ROWS_SPEC, RowTensors, as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import StepSums
-from .hamerly_bounds import bounds_of_scores
 from .near_ties import decide
+from .nearest_score import DTYPES, nearest_by_scores
 from .score_rounding import SAMPLE_SPEC, has_far_centroid, sample_norms, score_errors
 from .sharded import Shard
+from .wide_rows import WideRows
 
 #: Above this share of changed rows the sums are taken anew, by one reading in order.
 _NEW_SUMS: Final = 0.5
 
-#: Up to so many centroids the pass over the scores is written out; it compiles in 0.2 s more.
-_WRITTEN_OUT: Final = 64
-
 #: Rows of fewer numbers are multiplied as columns: in the other form a row is no whole register.
 _NARROW: Final = 8
-
-#: Up to how many bits a sum of whole numbers is exact.
-_EXACT: Final = {tf.float32: 24, tf.float64: 53}
-
-_DTYPES: Final = (tf.int32, tf.float32, tf.float32)
 
 
 class MatmulShard(Shard):
@@ -58,12 +51,15 @@ class MatmulShard(Shard):
         self._m = kernel_rows(self._shape[0])
         self._row_gather = RowGather(self._points, self._m)
         self._sample = sample_norms(as_numpy(self._norms))
+        norms = as_numpy(self._norms)
+        is_wide = WideRows.suit(self._points, as_numpy(rows.norms), n_clusters)
+        self._wide = WideRows(self._points, start, stop, norms) if is_wide else None
         self._sums: ClusterSums
         self._has_far = False
 
     def _assign(self, centroids: Float32) -> StepSums:
         self._has_far = has_far_centroid(centroids)
-        found = as_numpy(self._search(tf.constant(centroids)))
+        found = as_numpy(self._search(centroids))
         # The undecided are among them: their -1 was no assignment.
         changed = np.flatnonzero(found != self._assignments)
         new, old = found[changed], self._assignments[changed]
@@ -77,11 +73,20 @@ class MatmulShard(Shard):
         self._steps += 1
         return StepSums(self._sums, self._changed > 0)
 
-    def _search(self, centroids: tf.Tensor) -> tf.Tensor:
+    def _search(self, centroids: Float32) -> tf.Tensor:
         """The nearest centroid of each row, -1 where it is undecided: int32 [rows]."""
-        search = search_graph(*self._shape, with_bounds=False, has_far=self._has_far)
-        (index,) = search(self._points.tensors, self._norms, self._sample, centroids, *self._range)
+        (index,) = self._search_in_order(centroids, with_bounds=False)
         return index
+
+    def _search_in_order(self, centroids: Float32, *, with_bounds: bool) -> list[tf.Tensor]:
+        """The index of each row, and the bounds, by one reading of all."""
+        options = {"with_bounds": with_bounds, "has_far": self._has_far}
+        if self._wide is not None:
+            return self._wide.search(self._norms, centroids, **options)
+        search = search_graph(*self._shape, **options)
+        rows = self._points.tensors, self._norms, self._sample
+        found: list[tf.Tensor] = search(*rows, tf.constant(centroids), *self._range)
+        return found
 
     def _update_sums(
         self, changed: NDArray[np.int64], new: NDArray[np.int32], old: NDArray[np.int32]
@@ -142,7 +147,7 @@ def search_graph(d: int, k: int, *, with_bounds: bool, has_far: bool) -> Any:
             rows = _read_block(points, start, i, m, d, n)
             return kernel(rows, centroids, pad_rows(norms[i * m : (i + 1) * m], m), sample), ()
 
-        dtypes = _DTYPES if with_bounds else _DTYPES[:1]
+        dtypes = DTYPES if with_bounds else DTYPES[:1]
         return loop_padded_blocks(block, n, m, dtypes, [])[0]
 
     return trace(search, [ROWS_SPEC, FLOATS, SAMPLE_SPEC, TABLE, INT, INT])
@@ -192,7 +197,7 @@ def search_by_matmul(
     tiles whose scores stay in a core's own cache while they are read again.
 
     Whether another score is so near to the least that rounding could tell them apart wrongly costs
-    no pass of its own: see `_clear_least` and `_single`.
+    no pass of its own: see `nearest_score`.
 
     With ``has_far`` each centroid has an error of its own, so that one far out does not leave all
     rows undecided: that takes an addition for each score, a third more where rows are narrow.
@@ -228,27 +233,15 @@ def search_by_matmul(
                 points = tf.concat([points, tf.ones([tile, 1])], 1)
                 scores = tf.matmul(weights, points, transpose_b=True)
             error = tf.slice(errors, [i * tile], [tile])
-            if is_written_out:
-                return [_clear_least(scores, error)], []
-            least = tf.reduce_min(scores, 0)
-            lowest = scores - spreads if has_far else scores
-            index = _single(lowest, least + error)
-            if not with_bounds:
-                return [index], []
-            others = tf.where(tf.range(k)[:, None] == index, float("inf"), lowest)
-            second = tf.reduce_min(others, 0)
             length = tf.slice(norms, [i * tile], [tile])
-            upper, lower = bounds_of_scores(length, error, least, second)
-            # An undecided row may be in a cluster of another score.
-            return [index, tf.where(index < 0, float("inf"), upper), lower], []
+            return nearest(scores, error, length, spreads), []
 
-        dtypes = _DTYPES if with_bounds else _DTYPES[:1]
+        dtypes = DTYPES if with_bounds else DTYPES[:1]
         parts = [tf.TensorArray(dtype, m // tile, element_shape=[tile]) for dtype in dtypes]
         parts, _ = loop_blocks(search_tile, (window.count + tile - 1) // tile, parts, [])
         return tuple(tf.reshape(part.stack(), [m]) for part in parts)
 
-    # With bounds there are three results, and the compiler would run the loop for each.
-    is_written_out = k <= _WRITTEN_OUT and not has_far and not with_bounds
+    nearest = nearest_by_scores(k, with_bounds=with_bounds, has_far=has_far)
     # The scores of a tile, and its points, should be 128 KiB or so.
     tile = power_of_two_rows(max(k, d), 2**15, least=64, most=min(m, 512))
     signature = [
@@ -258,35 +251,3 @@ def search_by_matmul(
         SAMPLE_SPEC,
     ]
     return trace(kernel, signature, is_compiled=True)
-
-
-def _clear_least(scores: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
-    """Of each column of [k, m] the place of the least score, int32 [m].
-
-    It is -1 where another is within the error float32 [m] of the least. One loop over the columns,
-    with nothing held but the best two so far.
-    """
-    least, *others = tf.unstack(scores)
-    index, second = tf.zeros_like(least, tf.int32), tf.fill(least.shape, float("inf"))
-    for number, score in enumerate(others, 1):
-        index = tf.where(score < least, number, index)
-        second = tf.minimum(second, tf.maximum(score, least))
-        least = tf.minimum(score, least)
-    return tf.where(second > least + error, index, -1)
-
-
-def _single(scores: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
-    """Of each column of [k, m] the place of the only score of at most that, or -1: int32 [m].
-
-    Where exactly one is, the sum of ``base + number`` over those that are is below twice the base,
-    and gives its number. The compiler has a quick sum of float32 alone, which is exact here.
-    """
-    k = scores.shape[0]
-    base = 1 << (k - 1).bit_length()
-    # All k of them sum to less than 2 k base.
-    dtype = next(t for t, bits in _EXACT.items() if 2 * k * base <= 2**bits)
-    number = tf.cast(base + tf.range(k), dtype)[:, None]
-    total = tf.reduce_sum(tf.where(scores <= most, number, 0), 0)
-    # None is, where a row's square overflows: it is of weight 0.
-    is_single = (total >= base) & (total < 2 * base)
-    return tf.where(is_single, tf.cast(total, tf.int32) - base, -1)

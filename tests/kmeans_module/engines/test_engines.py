@@ -25,7 +25,7 @@ from ..problems import Float32, assignments, blobs, distinct_rows, misaligned
 COMPILED: tuple[EngineName, ...] = ("unrolled", "matmul", "bounds", "device")
 
 # Kernels are compiled for each width and number of clusters, so these are few.
-SHAPES = ((1, 3), (3, 20), (20, 7), (32, 40))
+SHAPES = ((1, 3), (3, 20), (20, 7), (32, 40), (272, 5))
 
 RELAXED = settings(deadline=None, max_examples=50, derandomize=True)
 

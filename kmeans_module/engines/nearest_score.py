@@ -1,0 +1,84 @@
+"""The least of each row's scores, and whether another is so near that rounding could matter.
+
+What a compiled kernel does with scores once it has them: see `matmul` and `wide_rows`.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import tensorflow as tf
+
+from .hamerly_bounds import bounds_of_scores
+
+#: What is found of a row: its index, and the bounds.
+DTYPES: Final = (tf.int32, tf.float32, tf.float32)
+
+#: Up to so many centroids the pass over the scores is written out; it compiles in 0.2 s more.
+_WRITTEN_OUT: Final = 64
+
+#: Up to how many bits a sum of whole numbers is exact.
+_EXACT: Final = {tf.float32: 24, tf.float64: 53}
+
+
+def nearest_by_scores(
+    k: int, *, with_bounds: bool, has_far: bool
+) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], list[tf.Tensor]]:
+    """What `search_by_matmul` gives of a tile of rows, by their scores.
+
+    Returns:
+        A function for the inside of a kernel, from scores float32 [k, m], with half of each
+        centroid's error where it is ``has_far``; the errors of the rows float32 [m]; their norms
+        float32 [m]; the errors of the centroids float32 [k, 1].
+    """
+    # With bounds there are three results, and the compiler would run the loop for each.
+    is_written_out = k <= _WRITTEN_OUT and not has_far and not with_bounds
+
+    def nearest(
+        scores: tf.Tensor, error: tf.Tensor, norms: tf.Tensor, spreads: tf.Tensor
+    ) -> list[tf.Tensor]:
+        if is_written_out:
+            return [_clear_least(scores, error)]
+        least = tf.reduce_min(scores, 0)
+        lowest = scores - spreads if has_far else scores
+        index = _single(lowest, least + error)
+        if not with_bounds:
+            return [index]
+        others = tf.where(tf.range(k)[:, None] == index, float("inf"), lowest)
+        second = tf.reduce_min(others, 0)
+        upper, lower = bounds_of_scores(norms, error, least, second)
+        # An undecided row may be in a cluster of another score.
+        return [index, tf.where(index < 0, float("inf"), upper), lower]
+
+    return nearest
+
+
+def _clear_least(scores: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
+    """Of each column of [k, m] the place of the least score, int32 [m].
+
+    It is -1 where another is within the error float32 [m] of the least. One loop over the columns,
+    with nothing held but the best two so far.
+    """
+    least, *others = tf.unstack(scores)
+    index, second = tf.zeros_like(least, tf.int32), tf.fill(least.shape, float("inf"))
+    for number, score in enumerate(others, 1):
+        index = tf.where(score < least, number, index)
+        second = tf.minimum(second, tf.maximum(score, least))
+        least = tf.minimum(score, least)
+    return tf.where(second > least + error, index, -1)
+
+
+def _single(scores: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
+    """Of each column of [k, m] the place of the only score of at most that, or -1: int32 [m].
+
+    Where exactly one is, the sum of ``base + number`` over those that are is below twice the base,
+    and gives its number. The compiler has a quick sum of float32 alone, which is exact here.
+    """
+    k = scores.shape[0]
+    base = 1 << (k - 1).bit_length()
+    # All k of them sum to less than 2 k base.
+    dtype = next(t for t, bits in _EXACT.items() if 2 * k * base <= 2**bits)
+    number = tf.cast(base + tf.range(k), dtype)[:, None]
+    total = tf.reduce_sum(tf.where(scores <= most, number, 0), 0)
+    # None is, where a row's square overflows: it is of weight 0.
+    is_single = (total >= base) & (total < 2 * base)
+    return tf.where(is_single, tf.cast(total, tf.int32) - base, -1)

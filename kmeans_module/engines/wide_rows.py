@@ -1,0 +1,235 @@
+"""The search of wide rows: by stock TensorFlow's product, over the rows where they lie.
+
+The kernel of `matmul` copies its rows into tiles, for they begin where they like, and are shifted.
+Of wide rows and few clusters that takes as long as the product. Here nothing is copied:
+
+- **Aligned memory begins h numbers after the first row.** Seen as a table from there on, row r is x
+  without its first h numbers, followed by the first h of the next row. So
+  ``x.c = table[r].(c[h:], 0) + x[:h].c[:h]``, and h is below 16. The last row of all is not whole
+  in the table: it is left undecided.
+- **The shift s and the scale are in the centroids.** With ``z = (x - s) / scale`` and
+  ``w = c / scale`` the score ``|c|^2 / 2 - z.c`` is ``(|c|^2 / 2 + s.w) - x.w``, whose bracket is
+  taken in float64.
+
+The rounding. Let u be 2^-24 and ``t = s / scale``. The product is one of d numbers, for which
+``sum |x_j w_j| <= (|z| + |t|) |c|``. That w is rounded adds u to each term, and that the model's
+space has z rounded, by its subtraction and its division, 2 u: so the error of ``x.w`` is at most
+``gamma(d + 3) (|z| + |t|) |c|``. The bracket is rounded once, and the sum of both: that adds
+``2 u (|c|^2 / 2 + |t| |c|)`` and ``u (|z| + |t|) |c|``. All together is below
+``gamma(d + 8) ((|z| + |t|) |c| + |c|^2)``, which is the bound of `score_rounding` for rows of the
+length ``|z| + |t|``, and near that of the shifted rows where t is no longer than they are. What is
+too small for float32's normal numbers, of x or of w, may be taken for 0: that moves twice the score
+by at most ``2^-125 sqrt(d) (|x| + |w|)``, where ``|x| <= scale (|z| + |t|)``.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+import tensorflow as tf
+
+from ..aligned_window import Window
+from ..array_types import Float32
+from ..blocks import Contribution, loop_blocks, loop_padded_blocks, pad_rows, power_of_two_rows
+from ..graphs import FLOATS, INT, TABLE, synchronized_cache, trace
+from ..rows import ALIGNED_NUMBERS, Rows, as_numpy
+from .nearest_score import DTYPES, nearest_by_scores
+from .score_rounding import SAMPLE_SPEC, sample_norms, score_errors
+
+#: Rows of fewer numbers are soon copied; and the scores, which leave a core's own cache, should be
+#: few beside the numbers of a row.
+_WIDE: Final = 256
+_NUMBERS_FOR_EACH_CLUSTER: Final = 4
+
+#: Scales lie between this and its inverse.
+_LARGEST_SCALE: Final = 2.0**20
+
+#: No rounding of a bound goes beyond it.
+_WIDER: Final = 1 + 2.0**-16
+
+#: Numbers of the scores of a block, and of a tile of them.
+_BLOCK_NUMBERS: Final = 2**20
+_TILE_NUMBERS: Final = 2**17
+
+
+class WideRows:
+    """The search of a range of wide rows; where they are not aligned it holds 64 bytes a row.
+
+    Args:
+        points: all rows.
+        start, stop: the range, ``start`` a multiple of 16.
+        norms: float32 [stop - start], of the range.
+    """
+
+    def __init__(self, points: Rows, start: int, stop: int, norms: Float32) -> None:
+        self._points, self._range = points, (tf.constant(start), tf.constant(stop - start))
+        self._skip = int(tf.size(points.tensors.head))
+        self._far = _shift_length(points)
+        self._lengths = self._reach(norms)
+        self._sample = sample_norms(as_numpy(self._lengths))
+        unaligned = points.array[start : stop if self._skip else start, :ALIGNED_NUMBERS]
+        self._heads = tf.constant(np.ascontiguousarray(unaligned))
+
+    @staticmethod
+    def suit(points: Rows, norms: Float32, k: int) -> bool:
+        """Whether rows of these norms are searched faster so, for k clusters."""
+        d, scale = len(points.shift), points.scale
+        usual = float(np.median(as_numpy(sample_norms(norms))))
+        is_moderate = ((scale > 1 / _LARGEST_SCALE) & (scale < _LARGEST_SCALE)).all()
+        is_wide = d >= max(_WIDE, _NUMBERS_FOR_EACH_CLUSTER * k)
+        return bool(is_wide and is_moderate and _shift_length(points) <= usual)
+
+    def search(
+        self, norms: tf.Tensor, centroids: Float32, *, with_bounds: bool, has_far: bool
+    ) -> list[tf.Tensor]:
+        """What `search_by_matmul` gives of each row of the range, whose norms these are."""
+        table = self._points.tensors.body, self._heads, norms, self._lengths, *self._range
+        options = {"with_bounds": with_bounds, "has_far": has_far}
+        return self._search(table, centroids, self._skip, **options)
+
+    def search_window(
+        self, window: Window, norms: Float32, centroids: Float32, *, has_far: bool
+    ) -> list[tf.Tensor]:
+        """The same, with bounds, of the m rows of a window that skips nothing, of norms [m]."""
+        norm, zero = tf.constant(norms), tf.constant(0)
+        table = window.numbers, self._heads[:0], norm, self._reach(norms), zero, window.count
+        return self._search(table, centroids, 0, with_bounds=True, has_far=has_far)
+
+    def _search(
+        self, table: tuple[tf.Tensor, ...], centroids: Float32, skip: int, **options: bool
+    ) -> list[tf.Tensor]:
+        graph = _search_graph(*centroids.shape, is_aligned=skip == 0, **options)
+        weights = _fold(centroids, self._points, skip)
+        found: list[tf.Tensor] = graph(*table, self._sample, tf.constant(centroids), *weights)
+        return found
+
+    def _reach(self, norms: Float32) -> tf.Tensor:
+        """At least ``|z| + |t|`` of rows of these norms [m]: float32 [m]."""
+        return tf.constant((norms + np.float32(self._far)) * np.float32(_WIDER))
+
+
+def _shift_length(points: Rows) -> float:
+    """At least ``|t|``."""
+    return _WIDER * float(np.linalg.norm(points.shift.astype(np.float64) / points.scale))
+
+
+def _fold(centroids: Float32, points: Rows, skip: int) -> tuple[tf.Tensor, ...]:
+    """Of centroids [k, d] what the graph takes for a table that skips so many numbers.
+
+    Returns:
+        -w for the table's columns, float32 [d, k], and for the numbers before, float32 [16, k]; the
+        brackets, float32 [k].
+    """
+    wide = centroids.astype(np.float64)
+    weights = wide / points.scale
+    # A sum, no dot product: a BLAS library may share that out among its threads.
+    brackets = (np.square(wide) / 2 + weights * points.shift).sum(axis=1)
+    k, d = wide.shape
+    whole, head = np.zeros((d, k), np.float32), np.zeros((ALIGNED_NUMBERS, k), np.float32)
+    whole[: d - skip], head[:skip] = -weights.T[skip:], -weights.T[:skip]
+    return tf.constant(whole), tf.constant(head), tf.constant(brackets.astype(np.float32))
+
+
+@synchronized_cache
+def _search_graph(k: int, d: int, *, is_aligned: bool, with_bounds: bool, has_far: bool) -> Any:
+    """The graph of a search.
+
+    Returns:
+        A function from the numbers of the table; the first 16 numbers of each of n rows, float32
+        [n, 16], where it is not aligned; the norms float32 [n], and at least ``|z| + |t|``
+        float32 [n]; the first row and n, int32 []; `sample_norms`; the centroids float32 [k, d];
+        and what `_fold` gives. It gives what `search_by_matmul` does.
+    """
+    m = power_of_two_rows(max(k, 16), _BLOCK_NUMBERS, least=1024, most=8192)
+    kernel = _nearest_kernel(m, k, d, with_bounds=with_bounds, has_far=has_far)
+
+    def search(
+        numbers: tf.Tensor,
+        heads: tf.Tensor,
+        norms: tf.Tensor,
+        lengths: tf.Tensor,
+        start: tf.Tensor,
+        n: tf.Tensor,
+        sample: tf.Tensor,
+        centroids: tf.Tensor,
+        weights: tf.Tensor,
+        head_weights: tf.Tensor,
+        brackets: tf.Tensor,
+    ) -> list[tf.Tensor]:
+        whole = tf.size(numbers, tf.int64) // d
+        centroids, brackets = tf.ensure_shape(centroids, [k, d]), tf.ensure_shape(brackets, [k])
+
+        def block(i: tf.Tensor) -> Contribution:
+            first, last = i * m, tf.minimum((i + 1) * m, n)
+            begin = tf.cast(start + first, tf.int64)
+            end = tf.minimum(tf.cast(start + last, tf.int64), whole)
+            rows = tf.reshape(numbers[begin * d : end * d], [-1, d])
+            products = tf.matmul(rows, weights)
+            if not is_aligned:
+                products += tf.matmul(heads[first : first + tf.shape(rows)[0]], head_weights)
+            each = (pad_rows(column[first:last], m) for column in (norms, lengths))
+            return kernel(_pad_undecided(products, m), brackets, *each, sample, centroids), ()
+
+        return loop_padded_blocks(block, n, m, DTYPES if with_bounds else DTYPES[:1], [])[0]
+
+    signature = [FLOATS, TABLE, FLOATS, FLOATS, INT, INT, SAMPLE_SPEC, TABLE, TABLE, TABLE, FLOATS]
+    return trace(search, signature)
+
+
+def _pad_undecided(products: tf.Tensor, m: int) -> tf.Tensor:
+    """The products [<= m, k] with NaN after them, of which no score is the least: [m, k]."""
+    missing = m - tf.shape(products)[0]
+    nan = float("nan")
+    whole = tf.cond(
+        missing > 0,
+        lambda: tf.pad(products, [[0, missing], [0, 0]], constant_values=nan),
+        lambda: products,
+    )
+    return tf.ensure_shape(whole, [m, products.shape[1]])
+
+
+def _nearest_kernel(m: int, k: int, d: int, *, with_bounds: bool, has_far: bool) -> Any:
+    """The compiled kernel from the products of m rows to what the search gives of them."""
+    tile = power_of_two_rows(k, _TILE_NUMBERS, least=64, most=1024)
+    nearest = nearest_by_scores(k, with_bounds=with_bounds, has_far=has_far)
+    # Below float32's normal numbers; see above.
+    lost = 2.0**-125 * d**0.5 * _LARGEST_SCALE
+
+    def kernel(
+        products: tf.Tensor,
+        brackets: tf.Tensor,
+        norms: tf.Tensor,
+        lengths: tf.Tensor,
+        sample: tf.Tensor,
+        centroids: tf.Tensor,
+    ) -> tuple[tf.Tensor, ...]:
+        # Six columns more make the bound of `score_rounding` the one that is needed.
+        errors, spreads = score_errors(lengths, centroids, d + 6, sample)
+        longest = tf.sqrt(tf.reduce_max(tf.reduce_sum(tf.square(centroids), 1)))
+        errors += lost * (lengths + longest)
+        spreads = spreads[:, None]
+        halves = brackets[:, None]
+        if has_far:
+            halves += 0.5 * spreads
+        else:
+            errors += tf.reduce_max(spreads)
+
+        def search_tile(i: tf.Tensor) -> Contribution:
+            scores = tf.transpose(tf.slice(products, [i * tile, 0], [tile, k])) + halves
+            error, norm = (tf.slice(each, [i * tile], [tile]) for each in (errors, norms))
+            return nearest(scores, error, norm, spreads), []
+
+        dtypes = DTYPES if with_bounds else DTYPES[:1]
+        parts = [tf.TensorArray(dtype, m // tile, element_shape=[tile]) for dtype in dtypes]
+        parts, _ = loop_blocks(search_tile, tf.constant(m // tile), parts, [])
+        return tuple(tf.reshape(part.stack(), [m]) for part in parts)
+
+    column = tf.TensorSpec([m], tf.float32)
+    signature = [
+        tf.TensorSpec([m, k], tf.float32),
+        tf.TensorSpec([k], tf.float32),
+        column,
+        column,
+        SAMPLE_SPEC,
+        tf.TensorSpec([k, d], tf.float32),
+    ]
+    return trace(kernel, signature, is_compiled=True)
