@@ -23,6 +23,11 @@ The others follow in the same process, warm.
 A row whose warm rounds, or whose starts, have spent ``--budget`` seconds takes no more; every table
 says how many rounds it had. What is not asked for stays in the table as it was measured before.
 ``--scale`` shortens the data, to try the benchmark itself.
+
+    python -m benchmarks.fit --device gpu --rows 'G1 gauss' --tables ten --budget 600
+
+On a GPU the peers are PyTorch, by a product and a scatter, and cuML, each where it can be imported;
+what cannot is said. The results are in a folder of their own, without a picture.
 """
 
 import argparse
@@ -39,11 +44,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.fit_contender import SHAPES, THREADS
+from benchmarks.fit_contender import GPU_SHAPES, SHAPES, THREADS
 from benchmarks.fit_report import report
 
 OURS: Final = "tfkmeans"
 PEERS: Final = ("lloyd", "elkan", "intelex", "faiss")
+GPU_PEERS: Final = ("torch", "cuml")
 TABLES: Final = ("ten", "whole", "memory", "growth", "seeding", "served")
 #: What these say of a row that is not asked for stays as it was.
 _BY_ROW: Final = ("ten", "whole", "seeding")
@@ -52,13 +58,14 @@ ROWS: Final = tuple(
     for row in SHAPES
     for form in (("pixels",) if row == "W6" else ("gauss", "blobs"))
 )
+GPU_ROWS: Final = tuple(f"{row} {form}" for row in GPU_SHAPES for form in ("gauss", "blobs"))
 _SEEDS: Final = 10
 
 
 class Process:
     """A contender that answers commands."""
 
-    def __init__(self, name: str, python: str) -> None:
+    def __init__(self, name: str, python: str, device: str) -> None:
         environment = {
             # These would keep a current OpenBLAS from its best kernel.
             key: value
@@ -66,7 +73,7 @@ class Process:
             if key not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
         } | {"OMP_NUM_THREADS": str(THREADS), "TF_CPP_MIN_LOG_LEVEL": "2"}
         self._process = subprocess.Popen(
-            [python, str(Path(__file__).with_name("fit_contender.py")), name],
+            [python, str(Path(__file__).with_name("fit_contender.py")), name, device],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -107,7 +114,7 @@ class Bench:
             processes = {}
             for name in names:
                 python = sys.executable if name == OURS else self.options.peers
-                processes[name] = Process(name, python)
+                processes[name] = Process(name, python, self.options.device)
                 stack.callback(processes[name].end)
             yield processes
 
@@ -305,15 +312,14 @@ def _summary(label: str, found: Sequence[_Round], first: Sequence[_Round]) -> di
             "mib": max(answers[name]["mib"] for answers in found),
         }
     peers = {name: each["seconds"] for name, each in contenders.items() if name != OURS}
-    return {
-        "row": label,
-        "rounds": len(found),
-        "starts": len(first),
+    alone = {"row": label, "rounds": len(found), "starts": len(first), "contenders": contenders}
+    if not peers:
+        return alone
+    return alone | {
         "best_peer": min(peers, key=lambda name: peers[name]),
         "ratio": _ratio(found, lambda answer: answer["seconds"]),
         "iteration_ratio": _ratio(found, lambda answer: answer["seconds"] / answer["iterations"]),
         "first_ratio": _ratio(first, lambda answer: answer["seconds"]),
-        "contenders": contenders,
     }
 
 
@@ -348,13 +354,42 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--budget", type=float, default=3600, help="seconds a row may take, and its starts"
     )
-    parser.add_argument("--rows", nargs="+", default=ROWS, choices=ROWS, metavar="ROW")
-    parser.add_argument("--tables", nargs="+", default=TABLES, choices=TABLES)
-    parser.add_argument("--contenders", nargs="+", default=PEERS, choices=PEERS)
+    rows, peers = (*ROWS, *GPU_ROWS), (*PEERS, *GPU_PEERS)
+    parser.add_argument(
+        "--rows", nargs="+", choices=rows, metavar="ROW", help="by default W1 to W7"
+    )
+    parser.add_argument("--tables", nargs="+", choices=TABLES, help="by default all")
+    parser.add_argument("--contenders", nargs="+", choices=peers, help="by default all there are")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "gpu"))
     parser.add_argument("--scale", type=float, default=1.0, help="share of the rows to use")
     parser.add_argument("--peers", default=".venv-peers/bin/python", help="the peers' Python")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
-    return parser.parse_args()
+    parser.add_argument("--out", type=Path, help="by default benchmarks/results, or gpu in it")
+    options = parser.parse_args()
+    results = Path("benchmarks/results")
+    is_gpu = options.device == "gpu"
+    if is_gpu:
+        from kmeans_module.devices import has_gpu
+
+        if not has_gpu():
+            parser.error("--device gpu: TensorFlow sees no GPU here")
+    options.rows = options.rows or (GPU_ROWS[:1] if is_gpu else ROWS)
+    options.tables = options.tables or (("ten",) if is_gpu else TABLES)
+    if is_gpu and not Path(options.peers).exists():
+        options.peers = sys.executable
+    options.out = options.out or (results / "gpu" if is_gpu else results)
+    asked = options.contenders or (GPU_PEERS if is_gpu else PEERS)
+    options.contenders = [name for name in asked if _is_there(name, options.peers)]
+    return options
+
+
+def _is_there(name: str, python: str) -> bool:
+    """Whether a peer for GPUs can be imported; the others come with the peers' environment."""
+    if name not in GPU_PEERS:
+        return True
+    tried = subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False)
+    if tried.returncode:
+        _say(f"{name} cannot be imported by {python}, and is left out")
+    return tried.returncode == 0
 
 
 def main() -> None:
@@ -371,12 +406,13 @@ def main() -> None:
             if table in _BY_ROW:
                 anew = {row["row"] for row in measured}
                 held = [row for row in results.get(table, []) if row["row"] not in anew]
-                measured = sorted(held + measured, key=lambda row: ROWS.index(row["row"]))
+                every = (*ROWS, *GPU_ROWS)
+                measured = sorted(held + measured, key=lambda row: every.index(row["row"]))
             results[table] = measured
             written.write_text(json.dumps(results, indent=2) + "\n")
     text = report(results)
     (options.out / "fit.md").write_text(text)
-    if "ten" in results or "whole" in results:
+    if options.device == "cpu" and ("ten" in results or "whole" in results):
         script = Path(__file__).with_name("fit_report.py")
         picture = options.out / "fit.png"
         subprocess.run([options.peers, str(script), str(written), str(picture)], check=True)

@@ -1,6 +1,6 @@
 """One contender of `benchmarks.fit`, in a process and a Python of its own.
 
-    python benchmarks/fit_contender.py NAME
+    python benchmarks/fit_contender.py NAME DEVICE
 
 Reads one command a line as JSON from standard input, and writes one answer a line. It imports
 nothing of the project but for the contender of that name, so that the peers' environment runs it.
@@ -25,13 +25,15 @@ SHAPES: Final = {
     "W6": (273_280, 3, 64),
     "W7": (200_000, 768, 100),
 }
+#: What is asked of a GPU.
+GPU_SHAPES: Final = {"G1": (10_000_000, 128, 1024)}
 THREADS: Final = 2
 Found = tuple[Any, int, float]  # centroids, iterations, inertia
 
 
 def write_data(path: str, row: str, form: str, scale: float) -> None:
     """Write points and initial centroids of a row of the table as .npy; ``scale`` shortens it."""
-    n, d, k = SHAPES[row]
+    n, d, k = (SHAPES | GPU_SHAPES)[row]
     n = max(int(n * scale), 2 * k)
     rng = np.random.default_rng(0)
     if form == "pixels":
@@ -131,23 +133,82 @@ class Faiss:
         return model.centroids
 
 
+class Torch:
+    """Lloyd's algorithm as it is written in PyTorch: a product, and a scatter of the sums.
+
+    In float32, without TensorFloat-32, and with sums in float32 by atomics where it is on a GPU.
+    """
+
+    #: Scores of a tile, 256 MiB of them.
+    _SCORES: Final = 2**26
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = False
+        self._torch = torch
+        self._device = "cuda" if device == "gpu" else "cpu"
+
+    def fit(self, points: Any, init: Any, max_iter: int, tol: float, seed: int) -> Found:
+        torch = self._torch
+        rows = torch.from_numpy(points).to(self._device)
+        places = torch.from_numpy(init).to(self._device)
+        least = tol * float(rows.var(dim=0, unbiased=False).mean())
+        iterations, shift = 0, float("inf")
+        while iterations < max_iter and shift > least:
+            moved, _ = self._step(rows, places)
+            shift = float((moved - places).square().sum())
+            places, iterations = moved, iterations + 1
+        _, inertia = self._step(rows, places)
+        return places.cpu().numpy(), iterations, inertia
+
+    def _step(self, rows: Any, places: Any) -> tuple[Any, float]:
+        torch, (k, d) = self._torch, places.shape
+        half = places.square().sum(dim=1) / 2
+        sums = torch.zeros(k, d, device=rows.device)
+        counts = torch.zeros(k, device=rows.device)
+        inertia = torch.zeros((), dtype=torch.float64, device=rows.device)
+        for part in rows.split(max(self._SCORES // k, 1)):
+            nearest = torch.addmm(half, part, places.T, alpha=-1).argmin(dim=1)
+            sums.index_add_(0, nearest, part)
+            counts += torch.bincount(nearest, minlength=k)
+            inertia += (part - places[nearest]).square().sum(dtype=torch.float64)
+        means = torch.where(counts[:, None] > 0, sums / counts[:, None], places)
+        return means, float(inertia)
+
+
+class Cuml:
+    """cuML's KMeans, of NVIDIA's RAPIDS."""
+
+    def fit(self, points: Any, init: Any, max_iter: int, tol: float, seed: int) -> Found:
+        from cuml.cluster import KMeans
+
+        model = KMeans(
+            n_clusters=len(init), init=init, n_init=1, max_iter=max_iter, tol=tol, random_state=seed
+        ).fit(points)
+        return np.asarray(model.cluster_centers_), int(model.n_iter_), float(model.inertia_)
+
+
 class Ours:
     """tfkmeans."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: str) -> None:
         import tensorflow as tf
 
-        tf.config.threading.set_intra_op_parallelism_threads(THREADS)
-        tf.config.threading.set_inter_op_parallelism_threads(THREADS)
+        if device == "cpu":
+            tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+            tf.config.threading.set_inter_op_parallelism_threads(THREADS)
         from kmeans_module import fit
 
         # Imported now: the import is no part of the first call.
-        self._fit, self._tf = fit, tf
+        self._fit, self._tf, self._device = fit, tf, device
 
     def fit(self, points: Any, init: Any, max_iter: int, tol: float, seed: int) -> Found:
         k = len(init) if not isinstance(init, tuple) else init[1]
         start = init[0] if isinstance(init, tuple) else init
-        found = self._fit(points, k, init=start, max_iter=max_iter, tol=tol, seed=seed)
+        found = self._fit(
+            points, k, init=start, max_iter=max_iter, tol=tol, seed=seed, device=self._device
+        )
         return found.centroids, found.n_iter, found.inertia
 
     def seed(self, points: Any, init: str, k: int, seed: int) -> None:
@@ -184,10 +245,14 @@ class Ours:
         return self._tf.constant(rows)
 
 
-def contender(name: str) -> Any:
-    """The contender of that name."""
+def contender(name: str, device: str) -> Any:
+    """The contender of that name, on the device, "cpu" or "gpu"."""
     if name == "tfkmeans":
-        return Ours()
+        return Ours(device)
+    if name == "torch":
+        return Torch(device)
+    if name == "cuml":
+        return Cuml()
     if name == "faiss":
         return Faiss()
     if name == "intelex":
@@ -202,7 +267,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     answers = sys.stdout
     sys.stdout = sys.stderr
-    who = contender(sys.argv[1])
+    who = contender(*sys.argv[1:])
     points = init = np.empty(0)
     asked: dict[str, Callable[[Any], Any]] = {}
     for line in sys.stdin:

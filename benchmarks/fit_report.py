@@ -60,8 +60,10 @@ def _fits(rows: list[dict[str, Any]]) -> str:
                     row["row"] if ours else "",
                     name,
                     f"{each['seconds']:.2f} ({each['least']:.2f} to {each['most']:.2f})",
-                    f"**{row['ratio']:.2f}** to {row['best_peer']}" if ours else "",
-                    f"{row['iteration_ratio']:.2f}" if ours else "",
+                    f"**{row['ratio']:.2f}** to {row['best_peer']}"
+                    if ours and "ratio" in row
+                    else "",
+                    _shown(row.get("iteration_ratio")) if ours else "",
                     str(each["iterations"]),
                     f"{each['inertia_difference']:+.1e}",
                     f"{each['mib']:.0f}",

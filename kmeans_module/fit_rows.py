@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import lloyd
 from .array_types import Array, Float32, Table
+from .device_seeding import searches_on
 from .engines.choice import EngineName, Placement, choose_sample_engine, new_engine
 from .errors import InvalidCentroids, InvalidWeights, TooFewDistinctPoints
 from .fit_parameters import FitParameters
@@ -180,11 +181,18 @@ class FitRows:
         return best.centroids
 
     def _run_sample(self, rows: WeightedRows, begin: Float32, max_iter: int) -> LloydResult:
-        engine = choose_sample_engine(rows.n, len(self.space.shift), len(begin))
-        if self.placement.engine == "device" and engine != "plain":
-            engine = "device"
+        engine = self._engine_of(rows)
         # A worker that is lost meanwhile ends the fit of the sample.
         return self._run(rows, engine, begin, max_iter, lambda _: self.share.reducer.check())
+
+    def _engine_of(self, rows: WeightedRows) -> EngineName:
+        """What takes the steps of these rows in memory, all or a sample."""
+        if rows is self.rows:
+            return self.placement.engine
+        engine = choose_sample_engine(rows.n, len(self.space.shift), self.parameters.n_clusters)
+        # On a device it is compiled, too, and few rows are not worth that.
+        is_there = self.placement.engine == "device" and engine != "plain"
+        return "device" if is_there else engine
 
     def _place_sample(self, raw: Array, weights: Float32) -> WeightedRows:
         """Rows of the sample. Raises TooFewDistinctPoints."""
@@ -211,7 +219,10 @@ class FitRows:
         # An independent seed for each start.
         sequence = np.random.SeedSequence(self.parameters.seed, spawn_key=(start,))
         seed = sequence.generate_state(2).astype(np.int32)
-        return initial_centroids(self.parameters.init, rows, self.parameters.n_clusters, seed)
+        k, searches = self.parameters.n_clusters, None
+        if self._engine_of(rows) == "device":
+            searches = searches_on(self.placement.devices)
+        return initial_centroids(self.parameters.init, rows, k, seed, searches)
 
     def _run(
         self,

@@ -40,7 +40,26 @@ _LEAST_MASS: Final = 2.0**-100
 _SEED = tf.TensorSpec([2], tf.int32)
 
 
-def initial_centroids(init: str, rows: WeightedRows, n_clusters: int, seed: tf.Tensor) -> Float32:
+class Searches(NamedTuple):
+    """What of the choice is a search over all rows.
+
+    Attributes:
+        greedily: from rows, the number of clusters and the seed to the rows that
+            `greedy_k_means_plus_plus` draws.
+        nearest: from rows and places float32 [p, d] to the nearest place of each, int32 [n].
+    """
+
+    greedily: Callable[[WeightedRows, int, tf.Tensor], NDArray[np.int32]]
+    nearest: Callable[[WeightedRows, Float32], NDArray[np.int32]]
+
+
+def initial_centroids(
+    init: str,
+    rows: WeightedRows,
+    n_clusters: int,
+    seed: tf.Tensor,
+    searches: Searches | None = None,
+) -> Float32:
     """Choose ``n_clusters`` of the rows as centroids.
 
     Args:
@@ -48,14 +67,16 @@ def initial_centroids(init: str, rows: WeightedRows, n_clusters: int, seed: tf.T
         rows: n of them.
         n_clusters: k, at most the number of distinct rows of positive weight.
         seed: int32 [2].
+        searches: what searches all rows; by default the cores. The draws are the same.
 
     Returns:
         float32 [k, d].
     """
+    searches = searches or Searches(greedy_k_means_plus_plus, nearest_rows)
     if init == "k-means++":
-        chosen = _greedy_k_means_plus_plus(rows, n_clusters, seed)
+        chosen = searches.greedily(rows, n_clusters, seed)
     elif init == "k-means||":
-        chosen = _k_means_parallel(rows, n_clusters, seed)
+        chosen = _k_means_parallel(rows, n_clusters, seed, searches)
     else:
         chosen = _random_rows(as_numpy(rows.weight), n_clusters, seed)
     return rows.points.gather(chosen)
@@ -94,9 +115,7 @@ def _draw_greedily(
         int32 [k], rows of ``points``. O(n d k t) time, the points read once for each centroid;
         memory O(block) and t + 2 numbers a row.
     """
-    seeds = tf.random.experimental.stateless_split(seed, 2)
-    uniforms = tf.random.stateless_uniform([n_clusters, trials], seeds[1], dtype=tf.float64)
-    uniform = tf.random.stateless_uniform([1], seeds[0], dtype=tf.float64)
+    uniform, uniforms = first_and_next(n_clusters, trials, seed)
     blocks = _Blocks(points, sample_weight, norms)
     # The first draw is by weight alone: as if every row were at the distance 1.
     drawn = blocks.draw_rows(blocks.measure(blocks.fill(1.0)), uniform)
@@ -121,18 +140,34 @@ def _draw_greedily(
     return chosen.stack()
 
 
-def _greedy_k_means_plus_plus(
+def first_and_next(
+    n_clusters: int | tf.Tensor, trials: int | tf.Tensor, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The uniform numbers of the draws, float64 [1] of the first and [k, t] of the next."""
+    seeds = tf.random.experimental.stateless_split(seed, 2)
+    first = tf.random.stateless_uniform([1], seeds[0], dtype=tf.float64)
+    return first, tf.random.stateless_uniform([n_clusters, trials], seeds[1], dtype=tf.float64)
+
+
+def trials_of(n_clusters: int) -> int:
+    """scikit-learn's number of draws for each next centroid."""
+    return 2 + int(math.log(n_clusters))
+
+
+def greedy_k_means_plus_plus(
     rows: WeightedRows, n_clusters: int, seed: tf.Tensor
 ) -> NDArray[np.int32]:
-    """`_draw_greedily` with scikit-learn's number of trials."""
-    trials = 2 + int(math.log(n_clusters))
+    """The rows int32 [k] that `_draw_greedily` draws, with scikit-learn's number of trials."""
+    trials = trials_of(n_clusters)
     drawn: NDArray[np.int32] = _draw_greedily(
         rows.points.tensors, rows.weight, rows.norms, n_clusters, trials, seed
     ).numpy()
     return drawn
 
 
-def _k_means_parallel(rows: WeightedRows, n_clusters: int, seed: tf.Tensor) -> NDArray[np.int32]:
+def _k_means_parallel(
+    rows: WeightedRows, n_clusters: int, seed: tf.Tensor, searches: Searches
+) -> NDArray[np.int32]:
     """k-means|| (Bahmani et al. 2012): a few rounds of many draws, then k-means++ among those.
 
     Each round draws 2 k rows at once, in proportion to their weighted squared distance to all that
@@ -151,9 +186,10 @@ def _k_means_parallel(rows: WeightedRows, n_clusters: int, seed: tf.Tensor) -> N
     nearest = np.zeros(rows.n, np.int32)
     squared = _squared_distances(rows, candidates, nearest)
     for number in range(1, _ROUNDS + 1):
-        mass = np.where(weight > 0, squared * weight, 0)
+        # A row of weight 0 may be infinitely far away.
+        mass = np.multiply(squared, weight, out=np.zeros_like(squared), where=weight > 0)
         drawn = _random_rows(mass, min(_OVERSAMPLING * n_clusters, rows.n), seeds[number])
-        among_drawn = nearest_rows(rows, rows.points.gather(drawn))
+        among_drawn = searches.nearest(rows, rows.points.gather(drawn))
         distance = _squared_distances(rows, drawn, among_drawn)
         is_nearer = distance < squared
         squared = np.where(is_nearer, distance, squared)
@@ -163,13 +199,13 @@ def _k_means_parallel(rows: WeightedRows, n_clusters: int, seed: tf.Tensor) -> N
     masses = sum_by_cluster(wide, nearest, len(candidates), rows.scale.weight).value[:, 0]
     weighted = candidates[masses > 0]
     if len(weighted) < n_clusters:
-        return _greedy_k_means_plus_plus(rows, n_clusters, seeds[-1])
+        return greedy_k_means_plus_plus(rows, n_clusters, seeds[-1])
     places = rows.points.gather(weighted)
     largest = np.abs(places).max(axis=0).astype(np.float64)
     # By a power of two, so that float32 holds the largest.
     masses = np.ldexp(masses[masses > 0], -np.frexp(masses.max())[1])
     among = weigh(place_rows(places), np.maximum(masses, _LEAST_MASS).astype(np.float32), largest)
-    chosen: NDArray[np.int32] = weighted[_greedy_k_means_plus_plus(among, n_clusters, seeds[-1])]
+    chosen: NDArray[np.int32] = weighted[greedy_k_means_plus_plus(among, n_clusters, seeds[-1])]
     return chosen
 
 
@@ -231,7 +267,11 @@ class _Blocks:
         """The state with these squared distances, float32 [m] for each block."""
         (largest,), _ = loop_blocks(
             lambda i: (
-                [tf.reduce_max(_weighted(squared.read(i), self._part(self._sample_weight, i)))],
+                [
+                    tf.reduce_max(
+                        weighted_squares(squared.read(i), self._part(self._sample_weight, i))
+                    )
+                ],
                 [],
             ),
             self._count,
@@ -279,8 +319,8 @@ class _Blocks:
             nearer, squared = nearer_rows(before, places, rows, self._part(self._norms, i))
             place, row = nearer[:, 0], nearer[:, 1]
             weight = tf.gather(self._part(self._sample_weight, i), row)
-            gain = _mass(tf.gather(before, row), weight, closest.scale)
-            gain -= _mass(squared, weight, closest.scale)
+            gain = row_masses(tf.gather(before, row), weight, closest.scale)
+            gain -= row_masses(squared, weight, closest.scale)
             return [nearer, squared], [
                 tf.ensure_shape(tf.math.unsorted_segment_sum(gain, place, t), candidates.shape)
             ]
@@ -305,7 +345,7 @@ class _Blocks:
 
     def _masses(self, squared: tf.TensorArray, scale: tf.Tensor, i: tf.Tensor) -> tf.Tensor:
         """The masses of the rows of block i: int64 [m]."""
-        return _mass(squared.read(i), self._part(self._sample_weight, i), scale)
+        return row_masses(squared.read(i), self._part(self._sample_weight, i), scale)
 
     def _scale(self, largest: tf.Tensor) -> tf.Tensor:
         """A power of two by which n numbers up to the largest may be multiplied and added up.
@@ -346,14 +386,20 @@ class _Blocks:
         return values[i * self._size : (i + 1) * self._size]
 
 
-def _weighted(squared: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+def mass_scale(largest: float, n: int) -> float:
+    """What `_Blocks` takes as the scale of the masses of n rows, given the largest of them."""
+    exponent, bits = ((np.float64(each).view(np.int64) >> 52) - 1022 for each in (largest, n))
+    return float(np.ldexp(1.0, int(np.clip(62 - exponent - bits, -1000, 1000))))
+
+
+def weighted_squares(squared: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     """Squared distances float32 [m] times weights float32 [m], 0 for the weight 0: float64 [m]."""
     return tf.math.multiply_no_nan(tf.cast(squared, tf.float64), tf.cast(weight, tf.float64))
 
 
-def _mass(squared: tf.Tensor, weight: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-    """`_weighted` as integers: int64 [m]."""
-    return tf.cast(_weighted(squared, weight) * scale, tf.int64)
+def row_masses(squared: tf.Tensor, weight: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """`weighted_squares` as integers: int64 [m]."""
+    return tf.cast(weighted_squares(squared, weight) * scale, tf.int64)
 
 
 def nearer_rows(

@@ -30,10 +30,11 @@ from ..weighted_rows import WeightedRows
 from .device_step import (
     BlockShape,
     DeviceRows,
-    decided_putter,
     device_step,
+    places_taker,
     tile_rows,
-    undecided_taker,
+    value_putter,
+    value_taker,
 )
 from .engine import Engine, FarRows, FinalState, StepSums
 from .near_ties import decide
@@ -104,6 +105,8 @@ class DeviceShard(Shard):
     """Every distance and every sum in every step, on one device.
 
     Attributes:
+        ranges: the first row of each block, and that after its last.
+        stays: whether the device holds all of them.
         device: its name.
         memory: bytes of it that may be used; None: as many as it takes.
     """
@@ -116,13 +119,13 @@ class DeviceShard(Shard):
         d, n = self._shape[0], stop - start
         self._held = f"{n:,} rows of {d} features and {n_clusters} clusters"
         room = Room.find(n, d, n_clusters, self.scale.limbs, self.device, self.memory)
-        self._block, self._stays = room.shape, room.stays
-        self._ranges = list(block_ranges(start, stop, room.shape.m))
+        self._block, self.stays = room.shape, room.stays
+        self.ranges = list(block_ranges(start, stop, room.shape.m))
         self._step = device_step(room.shape)
         with on_device(self.device, self._held):
             self._sample = sample_norms(as_numpy(self._norms))
             self._scale_tensor = rows.scale.tensor()
-            self._index = [tf.fill([room.shape.m], NO_CLUSTER) for _ in self._ranges]
+            self._index = [tf.fill([room.shape.m], NO_CLUSTER) for _ in self.ranges]
         self._is_settled = True
 
     def _assign(self, centroids: Float32) -> StepSums:
@@ -132,7 +135,7 @@ class DeviceShard(Shard):
             places = tf.constant(centroids)
             d, k, limbs = self._block[1:4]
             sums = [tf.zeros(shape, tf.int64) for shape in sums_shapes(d, k, limbs)]
-            for rows, old in zip(self._blocks(), before, strict=True):
+            for rows, old in zip(self.blocks(), before, strict=True):
                 index, *sums, has_changed, numbers, count = self._step(
                     rows, old, self._sample, self._scale_tensor, places, *sums
                 )
@@ -172,12 +175,13 @@ class DeviceShard(Shard):
         """
         m = self._block.m
         width = min(1 << (count - 1).bit_length(), m)
-        first, old = (each.numpy() for each in undecided_taker(m, width)(numbers, before))
-        chosen = self._ranges[block][0] + first[:count].astype(np.int64)
+        few = places_taker(m, width)(numbers)
+        first, old = few.numpy(), value_taker(m, width)(before, few).numpy()
+        chosen = self.ranges[block][0] + first[:count].astype(np.int64)
         decided = decide(self._points, chosen, centroids)
         places, clusters = np.full(width, m, np.int32), np.zeros(width, np.int32)
         places[:count], clusters[:count] = first[:count], decided
-        self._index[block] = decided_putter(m, width)(
+        self._index[block] = value_putter(m, width, tf.int32)(
             self._index[block], tf.constant(places), tf.constant(clusters)
         )
         weight = as_numpy(self._weight)[chosen - self._start]
@@ -189,18 +193,18 @@ class DeviceShard(Shard):
             return
         parts = [
             index.numpy()[: last - first]
-            for index, (first, last) in zip(self._index, self._ranges, strict=True)
+            for index, (first, last) in zip(self._index, self.ranges, strict=True)
         ]
         self._assignments, self._is_settled = np.concatenate(parts), True
 
-    def _blocks(self) -> Iterator[DeviceRows]:
+    def blocks(self) -> Iterator[DeviceRows]:
         """The blocks on the device; of those that come and go one is read ahead."""
-        if not self._stays:
-            return one_ahead(self._place, self._ranges)
+        if not self.stays:
+            return one_ahead(self._place, self.ranges)
         place = self.device, self._start, self._stop, self._block.m
         known = _staying.setdefault(self._rows, {})
         if place not in known:
-            known[place] = list(one_ahead(self._place, self._ranges))
+            known[place] = list(one_ahead(self._place, self.ranges))
         return iter(known[place])
 
     def _place(self, first: int, last: int) -> DeviceRows:
@@ -252,6 +256,9 @@ class DeviceEngine(Engine):
         rows: all of them, which lie in memory.
         n_clusters: k.
         devices: at least one.
+
+    Attributes:
+        parts: what the devices hold.
     """
 
     def __init__(self, rows: WeightedRows, n_clusters: int, devices: Devices) -> None:
@@ -259,10 +266,10 @@ class DeviceEngine(Engine):
         self._rows, self._k = rows, n_clusters
         n, shards = len(as_numpy(rows.weight)), devices.shards()
         ranges = cut_rows(0, n, len(shards))
-        self._parts = [
+        self.parts = [
             shard(rows, n_clusters, *part) for shard, part in zip(shards, ranges, strict=False)
         ]
-        self._on_devices = ShardedEngine(self._parts)
+        self._on_devices = ShardedEngine(self.parts)
         self._centroids: Float32 = np.empty((0, 0), np.float32)
 
     def step(self, centroids: Float32) -> StepSums:
@@ -279,7 +286,7 @@ class DeviceEngine(Engine):
 
     def assignments(self) -> NDArray[np.int32]:
         """Those of the last step, int32 [n]."""
-        return np.concatenate([part.assignments() for part in self._parts])
+        return np.concatenate([part.assignments() for part in self.parts])
 
     def _on_cores(self) -> ShardedEngine:
         """What the cores know after the last step."""

@@ -70,10 +70,11 @@ class BlockShape(NamedTuple):
     limbs: int
     tile: int
 
-    def rows_spec(self) -> DeviceRows:
-        """The specification of the rows."""
-        numbers = tf.TensorSpec([self.m], tf.float32)
-        return DeviceRows(tf.TensorSpec([self.m, self.d], tf.float32), numbers, numbers, INT)
+
+def rows_spec(m: int, d: int) -> DeviceRows:
+    """The specification of a block of m rows of d numbers."""
+    numbers = tf.TensorSpec([m], tf.float32)
+    return DeviceRows(tf.TensorSpec([m, d], tf.float32), numbers, numbers, INT)
 
 
 def tile_rows(m: int, d: int, k: int, kind: str) -> int:
@@ -90,7 +91,7 @@ def device_step(shape: BlockShape) -> Callable[..., Any]:
 def step_signature(shape: BlockShape) -> list[Any]:
     """The arguments of `step_function`."""
     return [
-        shape.rows_spec(),
+        rows_spec(shape.m, shape.d),
         tf.TensorSpec([shape.m], tf.int32),
         SAMPLE_SPEC,
         tf.TensorSpec([shape.d + 2], tf.float64),
@@ -119,13 +120,15 @@ def step_function(shape: BlockShape) -> Callable[..., tuple[tf.Tensor, ...]]:
         centroids: tf.Tensor,
         *sums: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        is_row = tf.range(shape.m) < rows.count
+        numbers = row_numbers(rows)
+        is_row = numbers < rows.count
         index = _search(shape, rows, sample, centroids)
-        index = _settle(shape, rows.points, centroids, index, is_row)
+        undecided = find_places((index < 0) & is_row, numbers)
+        index = _settle(shape, rows.points, centroids, index, numbers, *undecided)
         if shape.limbs:
             sums = tuple(_add_sums(shape, rows, scale, index, sums))
         has_changed = tf.reduce_any(is_row & (index >= 0) & (index != before))
-        return index, *sums, has_changed, *_places((index < 0) & is_row)
+        return index, *sums, has_changed, *find_places((index < 0) & is_row, numbers)
 
     return step
 
@@ -147,34 +150,32 @@ def step_program(shape: BlockShape, stage: str) -> str:
 
 
 @synchronized_cache
-def undecided_taker(m: int, width: int) -> Callable[..., Any]:
-    """The kernel that takes the first of the undecided rows.
-
-    Returns:
-        A function from the numbers of rows int32 [m] and the clusters of all before int32 [m], to
-        the first ``width`` numbers, and the clusters of these.
-    """
-
-    def take(numbers: tf.Tensor, before: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return numbers[:width], tf.gather(before, numbers[:width])
-
-    return trace(take, [tf.TensorSpec([m], tf.int32)] * 2, is_compiled=True)
+def places_taker(m: int, width: int) -> Callable[..., Any]:
+    """The kernel that takes the first ``width`` of numbers int32 [m]."""
+    return trace(lambda places: places[:width], [tf.TensorSpec([m], tf.int32)], is_compiled=True)
 
 
 @synchronized_cache
-def decided_putter(m: int, width: int) -> Callable[..., Any]:
-    """The kernel that puts decided rows among the others.
+def value_taker(m: int, width: int) -> Callable[..., Any]:
+    """The kernel that takes of values int32 [m] those of the rows int32 [width]."""
+    specs = [tf.TensorSpec([size], tf.int32) for size in (m, width)]
+    return trace(tf.gather, specs, is_compiled=True)
+
+
+@synchronized_cache
+def value_putter(m: int, width: int, dtype: tf.DType) -> Callable[..., Any]:
+    """The kernel that puts values for some rows among those of all.
 
     Returns:
-        A function from clusters int32 [m], numbers of rows int32 [width], m where there is none,
-        and their clusters int32 [width], to the clusters of all.
+        A function from values [m], numbers of rows int32 [width], m where there is none, and their
+        values [width], to the values of all.
     """
 
-    def put(index: tf.Tensor, numbers: tf.Tensor, decided: tf.Tensor) -> tf.Tensor:
-        return tf.tensor_scatter_nd_update(index, numbers[:, None], decided)
+    def put(values: tf.Tensor, numbers: tf.Tensor, few: tf.Tensor) -> tf.Tensor:
+        return tf.tensor_scatter_nd_update(values, numbers[:, None], few)
 
-    few = tf.TensorSpec([width], tf.int32)
-    return trace(put, [tf.TensorSpec([m], tf.int32), few, few], is_compiled=True)
+    specs = [tf.TensorSpec([m], dtype), tf.TensorSpec([width], tf.int32)]
+    return trace(put, [*specs, tf.TensorSpec([width], dtype)], is_compiled=True)
 
 
 def _search(
@@ -187,7 +188,7 @@ def _search(
 
     def search_tile(i: tf.Tensor) -> Contribution:
         points = tf.slice(rows.points, [i * tile, 0], [tile, d])
-        scores = half_norm - _product(points, centroids)
+        scores = half_norm - float32_product(points, centroids)
         most = tf.reduce_min(scores + 0.5 * spreads, 1) + tf.slice(errors, [i * tile], [tile])
         return [_single(scores - 0.5 * spreads <= most[:, None])], []
 
@@ -201,21 +202,24 @@ def _settle(
     points: tf.Tensor,
     centroids: tf.Tensor,
     index: tf.Tensor,
-    is_row: tf.Tensor,
+    numbers: tf.Tensor,
+    rows_left: tf.Tensor,
+    count: tf.Tensor,
 ) -> tf.Tensor:
     """The clusters with those that float64 decides: int32 [m].
+
+    The rows to decide are the first ``count`` of ``rows_left``.
 
     As `near_ties` says it: a centroid that is the only one within the bound is the nearest in any
     order of the sums.
     """
     m, d, k = shape[:3]
     block = power_of_two_rows(max(k, d), _SETTLE_NUMBERS, least=min(m, 16), most=m)
-    numbers, undecided = _places((index < 0) & is_row)
     wide = tf.cast(centroids, tf.float64)
     square = tf.reduce_sum(tf.square(wide), 1)
 
     def settle_block(i: tf.Tensor, index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        chosen = tf.slice(numbers, [i * block], [block])
+        chosen = tf.slice(rows_left, [i * block], [block])
         rows = tf.cast(tf.gather(points, chosen), tf.float64)
         # A row of weight 0 that float32 cannot hold goes where the origin would.
         rows = tf.where(tf.math.is_finite(rows), rows, 0.0)
@@ -224,12 +228,12 @@ def _settle(
         most = tf.reduce_min(scores, 1) + 4 * (d + 8) * _UNIT * reach
         found = _single(scores <= most[:, None])
         # What is written beyond the end is not written.
-        is_chosen = i * block + tf.range(block) < undecided
+        is_chosen = i * block + numbers[:block] < count
         places = tf.where(is_chosen, chosen, m)
         return i + 1, tf.tensor_scatter_nd_update(index, places[:, None], found)
 
     _, index = tf.while_loop(
-        lambda i, _: i * block < undecided,
+        lambda i, _: i * block < count,
         settle_block,
         (tf.constant(0), index),
         parallel_iterations=1,
@@ -260,7 +264,7 @@ def _tiles(rows: DeviceRows, tile: int) -> tf.Tensor:
     return (rows.count + tile - 1) // tile
 
 
-def _product(rows: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
+def float32_product(rows: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     """The dot products float32 [m, k], of float32's own precision on any device."""
     numbers = xla.DotDimensionNumbers(
         lhs_contracting_dimensions=[1], rhs_contracting_dimensions=[1]
@@ -278,10 +282,19 @@ def _single(may_be: tf.Tensor) -> tf.Tensor:
     return tf.where(count == 1, number, -1)
 
 
-def _places(is_wanted: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The places at which bool [m] is true, int32 [m] with zeros after them; and how many."""
+def row_numbers(rows: DeviceRows) -> tf.Tensor:
+    """The numbers 0 to m - 1, int32 [m], which the program counts: it would hold a constant."""
+    one = tf.minimum(rows.count, 1)
+    return tf.cumsum(tf.fill([rows.weight.shape[0]], one)) - 1
+
+
+def find_places(is_wanted: tf.Tensor, numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The places at which bool [m] is true, int32 [m] with zeros after them; and how many.
+
+    ``numbers`` are `row_numbers`.
+    """
     m = is_wanted.shape[0]
     until = tf.cumsum(tf.cast(is_wanted, tf.int32))
     # What is written beyond the end is not written.
     to = tf.where(is_wanted, until - 1, m)
-    return tf.scatter_nd(to[:, None], tf.range(m), [m]), until[-1]
+    return tf.scatter_nd(to[:, None], numbers, [m]), until[-1]

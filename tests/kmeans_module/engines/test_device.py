@@ -17,10 +17,12 @@ from kmeans_module import (
     devices,
     fit,
 )
+from kmeans_module.device_seeding import searches_on
 from kmeans_module.engines import choice, device
 from kmeans_module.engines.choice import choose_placement, new_engine
 from kmeans_module.engines.device import Devices, Room
 from kmeans_module.engines.device_step import BlockShape, step_program
+from kmeans_module.initialization import initial_centroids
 from kmeans_module.model_space import enter
 from kmeans_module.weighted_rows import WeightedRows, weigh
 
@@ -95,6 +97,26 @@ def test_parts_on_several_devices_add_up() -> None:
         np.testing.assert_array_equal(ended.assignments, known.assignments)
         np.testing.assert_array_equal(ended.inertia.limbs, known.inertia.limbs)
     assert not found.has_changed
+
+
+@pytest.mark.parametrize("form", ["weighted", "ties", "wide"])
+@pytest.mark.parametrize("init", ["k-means++", "k-means||"])
+def test_the_first_centroids_are_those_that_the_cores_draw(init: str, form: str) -> None:
+    rng = np.random.default_rng(1)
+    points = blobs(3000, 12 if form == "wide" else 3, 20)
+    weight = np.ones(3000, np.float32)
+    if form == "weighted":
+        weight = rng.uniform(0, 3, 3000).astype("f4")
+        weight[::7], points[7] = 0, 1e25
+    elif form == "ties":
+        points = rng.integers(-3, 4, (3000, 3)).astype("f4")
+    space = enter(points, weight, standardize=False)
+    rows = weigh(space.rows, weight, space.largest)
+    seed = np.array([3, 4], np.int32)
+    expected = initial_centroids(init, rows, 20, seed)
+    for some in (Devices(("/CPU:0",) * 2), Devices(("/CPU:0",), 2 * LITTLE)):
+        found = initial_centroids(init, rows, 20, seed, searches_on(some))
+        assert found.tobytes() == expected.tobytes()
 
 
 _TWO_DEVICES = """

@@ -1,0 +1,326 @@
+"""Where a fit begins, with the searches over all rows on devices; the draws are those of the cores.
+
+The squared distances by which k-means++ draws are float32 sums from ``x - c``, whose order is that
+of a stock operation on the CPU. So a device says which rows may be nearer to a candidate, by a
+product and the bound of its rounding, and the CPU takes the distances of those alone: all rows at
+first, and of the i-th centroid one in i or so. Masses are whole numbers, which the device adds up.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from .array_types import Float32
+from .blocks import block_ranges, rows_per_block
+from .devices import on_device
+from .engines.device import DeviceEngine, Devices, DeviceShard, nearest_on
+from .engines.device_step import (
+    DeviceRows,
+    find_places,
+    float32_product,
+    places_taker,
+    row_numbers,
+    rows_spec,
+    value_putter,
+)
+from .engines.score_rounding import score_errors
+from .graphs import FLOATS, INT, TABLE, graph, synchronized_cache, trace
+from .initialization import (
+    Searches,
+    first_and_next,
+    greedy_k_means_plus_plus,
+    mass_scale,
+    nearer_rows,
+    row_masses,
+    trials_of,
+    weighted_squares,
+)
+from .rows import as_numpy
+from .weighted_rows import WeightedRows
+
+Int64 = NDArray[np.int64]
+
+_HELD: Final = "the distances of the rows to those drawn"
+_SCALE: Final = tf.TensorSpec([], tf.float64)
+_MASS: Final = tf.TensorSpec([], tf.int64)
+
+
+def searches_on(devices: Devices) -> Searches:
+    """The searches of `initial_centroids` on these devices."""
+    return Searches(partial(_draw_greedily, devices), partial(nearest_on, devices))
+
+
+def _draw_greedily(
+    devices: Devices, rows: WeightedRows, n_clusters: int, seed: tf.Tensor
+) -> NDArray[np.int32]:
+    """What `greedy_k_means_plus_plus` draws; rows that a device cannot hold are left to it."""
+    parts = DeviceEngine(rows, n_clusters, devices).parts
+    if not all(part.stays for part in parts):
+        return greedy_k_means_plus_plus(rows, n_clusters, seed)
+    first, uniforms = (
+        each.numpy() for each in first_and_next(n_clusters, trials_of(n_clusters), seed)
+    )
+    drawing = _Drawing(rows, parts)
+    # The first draw is by weight alone: as if every row were at the distance 1.
+    chosen = [*drawing.draw(first)]
+    drawing.forget()
+    drawing.move_closer(drawing.try_rows(chosen), 0)
+    for uniform in uniforms[1:]:
+        candidates = drawing.draw(uniform)
+        trials = drawing.try_rows(candidates)
+        best = int(np.argmax(trials.gains))
+        chosen.append(candidates[best])
+        drawing.move_closer(trials, best)
+    return np.array(chosen, np.int32)
+
+
+class _Block:
+    """A block of rows on a device, and there their squared distances to the nearest row drawn.
+
+    Args:
+        device: its name.
+        first: the number of its first row.
+        rows: on the device.
+    """
+
+    def __init__(self, device: str, first: int, rows: DeviceRows) -> None:
+        self.first, self._device, self._rows = first, device, rows
+        self.m = int(rows.weight.shape[0])
+        self._kernels = _block_kernels(self.m)
+        self.fill(1.0)
+
+    def fill(self, value: float) -> None:
+        """Have this squared distance for all rows."""
+        with on_device(self._device, _HELD):
+            self._squared = tf.fill([self.m], value)
+
+    def largest(self) -> tf.Tensor:
+        """The largest of the weighted squared distances, float64 []."""
+        with on_device(self._device, _HELD):
+            return self._kernels.largest(self._rows.weight, self._squared)
+
+    def mass(self, scale: float) -> tf.Tensor:
+        """The mass of all rows, int64 []."""
+        with on_device(self._device, _HELD):
+            known = self._rows.weight, self._squared, tf.constant(scale, tf.float64)
+            return self._kernels.mass(*known)
+
+    def row_at(self, scale: float, mass: int) -> int:
+        """The number of the row at which the running sum of the masses goes beyond this one."""
+        with on_device(self._device, _HELD):
+            known = self._rows.weight, self._squared, tf.constant(scale, tf.float64)
+            place = tf.constant(mass, tf.int64)
+            return self.first + int(self._kernels.row(*known, self._rows.count, place))
+
+    def may_be_nearer(self, places: Float32) -> tuple[tf.Tensor, tf.Tensor]:
+        """Rows that may be nearer to a place: their numbers in the block, and how many."""
+        kernel = _near_kernel(self.m, *places.shape)
+        with on_device(self._device, _HELD):
+            found: tuple[tf.Tensor, tf.Tensor]
+            found = kernel(self._rows, self._squared, tf.constant(places))
+        return found
+
+    def take(self, numbers: tf.Tensor, count: int) -> Int64:
+        """The first of these rows, by their numbers among all: int64 [count]."""
+        if not count:
+            return np.empty(0, np.int64)
+        with on_device(self._device, _HELD):
+            first = places_taker(self.m, _width(count, self.m))(numbers)
+            numbers_of_all: Int64 = self.first + first.numpy()[:count].astype(np.int64)
+        return numbers_of_all
+
+    def put(self, rows: Int64, squared: Float32) -> None:
+        """Have these squared distances for these rows, of which the block has some, rising."""
+        start, stop = np.searchsorted(rows, [self.first, self.first + self.m])
+        if start == stop:
+            return
+        width = _width(int(stop - start), self.m)
+        numbers, values = np.full(width, self.m, np.int32), np.zeros(width, np.float32)
+        numbers[: stop - start] = rows[start:stop] - self.first
+        values[: stop - start] = squared[start:stop]
+        kernel = value_putter(self.m, width, tf.float32)
+        with on_device(self._device, _HELD):
+            self._squared = kernel(self._squared, tf.constant(numbers), tf.constant(values))
+
+
+def _width(count: int, m: int) -> int:
+    """Room for so many numbers, of which there are few sizes to compile."""
+    return min(max(1 << (count - 1).bit_length(), 1024), m)
+
+
+class _Trials(NamedTuple):
+    """Which rows would be nearer to each of t candidates.
+
+    Attributes:
+        place, row: int64 [p], the numbers of a candidate and a row.
+        squared: float32 [p], their squared distances.
+        gains: int64 [t], by how much each candidate would lower the sum of the masses.
+    """
+
+    place: Int64
+    row: Int64
+    squared: Float32
+    gains: Int64
+
+
+class _Drawing:
+    """Rows on devices, to be drawn from greedily."""
+
+    def __init__(self, rows: WeightedRows, parts: Sequence[DeviceShard]) -> None:
+        self._rows, self._weight = rows, as_numpy(rows.weight)
+        self._squared = np.ones(len(self._weight), np.float32)
+        self._scale = 1.0
+        self._blocks = [
+            _Block(part.device, first, block)
+            for part in parts
+            for (first, _), block in zip(part.ranges, part.blocks(), strict=True)
+        ]
+
+    def forget(self) -> None:
+        """Have no row drawn yet, so that all are infinitely far away."""
+        self._squared[:] = np.inf
+        for block in self._blocks:
+            block.fill(np.inf)
+
+    def draw(self, uniforms: NDArray[np.float64]) -> list[int]:
+        """Rows with a probability in proportion to weight times squared distance."""
+        largest = [block.largest() for block in self._blocks]
+        self._scale = mass_scale(max(map(float, largest)), len(self._weight))
+        found = [block.mass(self._scale) for block in self._blocks]
+        masses = list(map(int, found))
+        until = np.cumsum(masses)
+
+        def draw_row(uniform: float) -> int:
+            # Rounding may take it up to the sum.
+            mass = min(int(uniform * float(until[-1])), int(until[-1]) - 1)
+            number = min(int(np.searchsorted(until, mass, side="right")), len(masses) - 1)
+            rest = mass - (int(until[number]) - masses[number])
+            return self._blocks[number].row_at(self._scale, rest)
+
+        return [draw_row(float(uniform)) for uniform in uniforms]
+
+    def try_rows(self, candidates: Sequence[int]) -> _Trials:
+        """What these rows would bring nearer."""
+        points, norms = self._rows.points, as_numpy(self._rows.norms)
+        places = points.gather(np.array(candidates))
+        near = self._may_be_nearer(places)
+        gains = np.zeros(len(places), np.int64)
+        found = []
+        # With no row drawn yet a mass is infinite, and there is one candidate.
+        with np.errstate(invalid="ignore"):
+            for start, stop in block_ranges(0, len(near), rows_per_block(max(places.shape))):
+                rows = near[start:stop]
+                before, weight = self._squared[rows], self._weight[rows]
+                pairs, squared = (
+                    each.numpy()
+                    for each in _nearer(before, places, points.gather(rows), norms[rows])
+                )
+                place, row = pairs.T
+                gain = self._masses(before[row], weight[row]) - self._masses(squared, weight[row])
+                np.add.at(gains, place, gain)
+                found.append((place, rows[row], squared))
+        place, row, squared = map(np.concatenate, zip(*found, strict=True))
+        return _Trials(place, row, squared, gains)
+
+    def move_closer(self, trials: _Trials, chosen: int) -> None:
+        """Have the chosen candidate drawn."""
+        (moved,) = np.nonzero(trials.place == chosen)
+        moved = moved[np.argsort(trials.row[moved])]
+        rows, squared = trials.row[moved], trials.squared[moved]
+        self._squared[rows] = squared
+        for block in self._blocks:
+            block.put(rows, squared)
+
+    def _may_be_nearer(self, places: Float32) -> Int64:
+        """The numbers of all rows that may be nearer to a place, rising: int64 [r]."""
+        found = [block.may_be_nearer(places) for block in self._blocks]
+        return np.concatenate(
+            [
+                block.take(numbers, int(count))
+                for block, (numbers, count) in zip(self._blocks, found, strict=True)
+            ]
+        )
+
+    def _masses(self, squared: Float32, weight: Float32) -> Int64:
+        """Masses as the cores have them: int64 [p]."""
+        wide = np.multiply(squared, weight, dtype=np.float64)
+        found: Int64 = (np.where(weight > 0, wide, 0) * self._scale).astype(np.int64)
+        return found
+
+
+class _BlockKernels(NamedTuple):
+    """What is asked of the masses of m rows.
+
+    Attributes:
+        largest: from weight and squared to the largest product.
+        mass: from these and the scale to the sum of the masses.
+        row: from these, how many rows there are and a mass to the row that reaches beyond it.
+    """
+
+    largest: Callable[..., Any]
+    mass: Callable[..., Any]
+    row: Callable[..., Any]
+
+
+@synchronized_cache
+def _block_kernels(m: int) -> _BlockKernels:
+    numbers = tf.TensorSpec([m], tf.float32)
+
+    def largest(weight: tf.Tensor, squared: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_max(weighted_squares(squared, weight))
+
+    def mass(weight: tf.Tensor, squared: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+        return tf.reduce_sum(row_masses(squared, weight, scale))
+
+    def row(
+        weight: tf.Tensor,
+        squared: tf.Tensor,
+        scale: tf.Tensor,
+        count: tf.Tensor,
+        place: tf.Tensor,
+    ) -> tf.Tensor:
+        until = tf.cumsum(row_masses(squared, weight, scale))
+        before = tf.reduce_sum(tf.cast(until <= place, tf.int32))
+        return tf.minimum(before, count - 1)
+
+    known = [numbers, numbers, _SCALE]
+    return _BlockKernels(
+        trace(largest, known[:2], is_compiled=True),
+        trace(mass, known, is_compiled=True),
+        trace(row, [*known, INT, _MASS], is_compiled=True),
+    )
+
+
+@synchronized_cache
+def _near_kernel(m: int, t: int, d: int) -> Callable[..., Any]:
+    """The kernel that finds the rows that may be nearer to a place than before.
+
+    Returns:
+        A function from a block of m rows; their squared distances float32 [m]; and places
+        float32 [t, d]. It gives the numbers of the rows, int32 [m] with zeros after them, and how
+        many they are. None that is nearer is left out, whatever the order of the product's sums.
+    """
+
+    def find(rows: DeviceRows, before: tf.Tensor, places: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        reach = tf.reduce_sum(tf.square(places), 1) + tf.square(rows.norms)[:, None]
+        expanded = reach - 2.0 * float32_product(rows.points, places)
+        errors, spreads = score_errors(rows.norms, places, d)
+        # As `nearer_rows` has it.
+        least = expanded - 2.0 * spreads
+        is_farther = tf.reduce_all(least > (before + 2.0 * errors)[:, None], 1)
+        numbers = row_numbers(rows)
+        return find_places(tf.logical_not(is_farther) & (numbers < rows.count), numbers)
+
+    signature = [rows_spec(m, d), tf.TensorSpec([m], tf.float32), tf.TensorSpec([t, d], tf.float32)]
+    return trace(find, signature, is_compiled=True)
+
+
+@graph(FLOATS, TABLE, TABLE, FLOATS)
+def _nearer(
+    before: tf.Tensor, places: tf.Tensor, rows: tf.Tensor, norms: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    return nearer_rows(before, places, rows, norms)
