@@ -65,7 +65,7 @@ _SEEDS: Final = 10
 class Process:
     """A contender that answers commands."""
 
-    def __init__(self, name: str, python: str, device: str) -> None:
+    def __init__(self, name: str, python: str, device: str = "cpu") -> None:
         environment = {
             # These would keep a current OpenBLAS from its best kernel.
             key: value

@@ -43,6 +43,7 @@ class KMeans:
         seeding: "all", "sample" or "auto": the rows from which the first centroids come.
         sample_rows: rows of that sample.
         passes: iterations over all rows after a sample, for an approximate fit.
+        device: "auto", "cpu", "gpu" or names of devices, as `fit` takes it.
         random_state: a whole number, the seed of every random choice; None is 0.
 
     Attributes:
@@ -89,6 +90,7 @@ class KMeans:
         seeding: Literal["auto"] | Seeding = "auto",
         sample_rows: int | None = None,
         passes: int | None = None,
+        device: str = "auto",
         random_state: int | None = None,
     ) -> None:
         """Keep the parameters; `fit` checks them."""
@@ -103,6 +105,7 @@ class KMeans:
         self.seeding = seeding
         self.sample_rows = sample_rows
         self.passes = passes
+        self.device = device
         self.random_state = random_state
 
     def fit(

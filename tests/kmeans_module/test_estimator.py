@@ -28,6 +28,8 @@ from kmeans_module import (
     fit,
 )
 
+from .problems import blobs
+
 POINTS: NDArray[np.float32] = np.random.default_rng(3).normal(size=(300, 4)).astype(
     np.float32
 ) + 8 * np.repeat(np.eye(3, 4, dtype=np.float32), 100, axis=0)
@@ -176,3 +178,10 @@ def test_its_repr_is_a_line_of_what_is_not_the_default() -> None:
     assert repr(KMeans(3, init=POINTS[:3], standardize=True)) == (
         "KMeans(n_clusters=3, init=array(3, 4), standardize=True)"
     )
+
+
+def test_it_takes_its_steps_on_the_device_that_it_is_told() -> None:
+    points = blobs(300, 3, 4)
+    there, here = KMeans(4, n_init=1, device="/CPU:0").fit(points), KMeans(4, n_init=1).fit(points)
+    assert (there.result_.device, here.result_.device) == ("/CPU:0", "cpu")
+    assert there.cluster_centers_.tobytes() == here.cluster_centers_.tobytes()

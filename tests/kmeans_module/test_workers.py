@@ -22,6 +22,7 @@ from .worker_fits import (
     fit_a_bad_row,
     fit_all,
     fit_and_wait_to_leave,
+    fit_on_devices,
     fit_once,
     fit_part,
     fit_slowly,
@@ -67,6 +68,13 @@ def test_any_number_of_workers_and_any_split_of_the_rows_end_in_the_same_bytes(
     alone = fit_all(ALONE)
     for count in COUNTS:
         assert [each["fits"] for each in results[count]] == [alone] * count
+
+
+def test_workers_take_their_steps_on_devices_to_the_same_bytes() -> None:
+    with Job(2) as job:
+        found = job.run(*[fit_on_devices] * 2)
+    assert [(answer.error, answer.message) for answer in found] == [("", "")] * 2
+    assert [answer.result for answer in found] == [fit_part("weighted", ALONE)] * 2
 
 
 def test_a_fit_goes_on_with_another_number_of_workers(

@@ -186,6 +186,11 @@ def wait_after_an_iteration(reducer: Reducer, pipe: Connection) -> None:
     fit_part("cosine", reducer, on_iteration=wait)
 
 
+def fit_on_devices(reducer: Reducer, _: Connection) -> str:
+    """The fit of weighted rows, each worker's on its own devices."""
+    return fit_part("weighted", reducer, engine="device")
+
+
 def fit_once(reducer: Reducer, _: Connection) -> str:
     """The hash of a fit."""
     return fit_part("cosine", reducer)
