@@ -347,21 +347,23 @@ def measure_peers(given: argparse.Namespace) -> None:
         fit(points[: n // 20], k, seeding="sample", passes=1)  # what compiles once
         ours_time, ours = processor_time(lambda: fit(points, k, seeding="sample", passes=1, seed=0))
         print(f"peers | --approximate, in memory | {ours_time:.1f} s | inertia {ours.inertia:.6g}")
-        found = {"partial_fit": processor_time(partial_fit)}
-        if Path(given.peers).exists():
-            found["faiss, its sample"] = _fit_by_faiss(points, k, given.peers, Path(folder, "rows"))
-        else:
-            print(f"peers | faiss | no {given.peers}: make bench sets it up")
-        for name, (took, centroids) in found.items():
+
+        def tell(name: str, took: float, centroids: Any) -> None:
             inertia = _inertia(points, centroids)
             print(f"peers | {name} | {took:.1f} s | {inertia / ours.inertia - 1:+.2%}", flush=True)
+
+        tell("partial_fit", *processor_time(partial_fit))
+        if Path(given.peers).exists():
+            tell("faiss, its sample", *_fit_by_faiss(points, k, given.peers, Path(folder, "rows")))
+        else:
+            print(f"peers | faiss | no {given.peers}: make bench sets it up")
 
 
 def _fit_by_faiss(points: Float32, k: int, python: str, path: Path) -> tuple[float, Any]:
     """Seconds of processor time, and the centroids that faiss finds of its own sample."""
     np.save(f"{path}.points.npy", points)
     np.save(f"{path}.init.npy", points[:k])
-    faiss = Process("faiss", python)
+    faiss = Process("faiss", python, "cpu")
     faiss.ask("load", path=str(path))
     faiss.ask("fit_sample", seed=0)
     answer = faiss.ask("fit_sample", seed=0)
