@@ -58,7 +58,7 @@ class MatmulShard(Shard):
         self._has_far = False
 
     def _assign(self, centroids: Float32) -> StepSums:
-        self._has_far = has_far_centroid(centroids)
+        self._has_far = has_far_centroid(centroids, is_wide=self._wide is not None)
         found = as_numpy(self._search(centroids))
         # The undecided are among them: their -1 was no assignment.
         changed = np.flatnonzero(found != self._assignments)

@@ -26,8 +26,10 @@ from ..rows import squared_lengths
 #: No rounding of these bounds themselves goes beyond it.
 _WIDER: Final = 1 + 2.0**-16
 
-#: So many times the median length is far out.
+#: So many times the median length is far out. An error of its own costs each score an addition,
+#: which is much for narrow rows and little for wide ones, whose errors are larger.
 _FAR: Final = 8.0
+_FAR_OF_WIDE: Final = 1.5
 
 #: Of so many norms a kernel takes the usual one. Those of its block would be a pass over them, and
 #: the compiler shares it out among the threads, of which the other cores keep theirs busy.
@@ -117,8 +119,8 @@ def is_apart(
     return (1 - narrow) * second - (1 + narrow) * least > errors
 
 
-def has_far_centroid(centroids: Float32) -> bool:
+def has_far_centroid(centroids: Float32, *, is_wide: bool = False) -> bool:
     """Whether a centroid [d] of k is so far out that its error should not be that of all."""
     lengths = squared_lengths(centroids.astype(np.float64))
-    middle = len(lengths) // 2
-    return bool(lengths.max() > _FAR**2 * np.partition(lengths, middle)[middle])
+    middle, far = len(lengths) // 2, _FAR_OF_WIDE if is_wide else _FAR
+    return bool(lengths.max() > far**2 * np.partition(lengths, middle)[middle])

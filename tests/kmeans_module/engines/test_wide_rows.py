@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from kmeans_module.aligned_window import RowGather
+from kmeans_module.engines.score_rounding import has_far_centroid
 from kmeans_module.engines.wide_rows import WideRows
 from kmeans_module.model_space import enter
 from kmeans_module.rows import as_numpy
@@ -89,3 +90,11 @@ def test_rows_far_from_the_origin_and_narrow_ones_are_searched_otherwise() -> No
     assert not WideRows.suit(far.points, as_numpy(far.norms), K)
     near = weighed_rows()
     assert not WideRows.suit(near.points, as_numpy(near.norms), D)
+
+
+def test_of_wide_rows_a_centroid_twice_as_long_as_most_has_an_error_of_its_own() -> None:
+    centroids = np.ones((9, D), np.float32)
+    assert not has_far_centroid(centroids, is_wide=True)
+    centroids[4] *= 2
+    assert has_far_centroid(centroids, is_wide=True)
+    assert not has_far_centroid(centroids)
