@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast soak bench test-versions release-rehearsal lint format lock protos clean FORCE
+.PHONY: help setup demo docs test test-fast soak bench test-versions release-rehearsal lint format lock protos clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ $(INSTALLED): FORCE
 
 demo: setup ## train, publish, serve, ask and score on the penguins, end to end
 	@$(BIN)/python examples/demo.py
+
+docs: setup ## build site/: README, the guides and the reference of the Python names
+	@rm -rf site && $(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs -d build/doctrees . site \
+		&& cp site/README.html site/index.html && echo "site/index.html"
 
 test: setup ## run the test suite
 	@$(PYTEST)
@@ -83,6 +87,6 @@ protos: ## write export/wire/*_pb2.py anew from the .proto files
 	@scripts/make_protos.sh
 
 clean: ## remove .venv and the caches; models/ stays
-	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build
+	rm -rf $(VENV) $(PEERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build site
 
 FORCE:

@@ -1,0 +1,120 @@
+"""Sphinx: the site of README, the guides, and the public names. ``make docs`` builds it."""
+
+import tomllib
+from pathlib import Path
+from typing import Any, Final
+
+from kmeans_module.quiet_import import import_tensorflow
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+_PROJECT: Final[dict[str, Any]] = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+
+# Before the pages that need it, so that it says nothing.
+import_tensorflow()
+
+project = "tfkmeans"
+release = version = _PROJECT["version"]
+author = project_copyright = "The tfkmeans maintainers"
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+
+# The pages lie where GitHub shows them; their links to each other hold in both places.
+root_doc = "README"
+include_patterns = [
+    "*.md",
+    "benchmarks/results/*.md",
+    "docker/README.md",
+    "docs/*.md",
+    "docs/api/*.md",
+    "examples/README.md",
+]
+exclude_patterns = [".*", "build", "models", "site"]
+myst_heading_anchors = 4
+myst_enable_extensions = ["colon_fence"]
+
+# In a docstring, `fit` is a name and ``fit(points)`` is code.
+default_role = "py:obj"
+autodoc_default_options = {"members": True, "member-order": "bysource"}
+autoclass_content = "both"
+autodoc_typehints = "none"
+autodoc_preserve_defaults = True
+toc_object_entries_show_parents = "hide"
+napoleon_attr_annotations = False
+napoleon_use_ivar = True
+napoleon_custom_sections = [("Keys", "params_style")]
+
+html_theme = "furo"
+html_title = f"tfkmeans {version}"
+html_copy_source = False
+html_show_sphinx = False
+html_theme_options: dict[str, Any] = {"navigation_with_keys": True}
+
+_TOCTREE: Final = """
+
+```{toctree}
+:hidden:
+:caption: Guides
+
+docs/files
+docs/features
+docs/vectors
+docs/columns
+docs/choosing-k
+docs/out-of-core
+docs/distributed
+docs/gpu
+docs/versions
+docs/clients
+docs/batch
+docs/embedded-server
+docs/migrating
+docs/performance
+docs/performance-notes
+```
+
+```{toctree}
+:hidden:
+:glob:
+:caption: Measured
+
+benchmarks/results/*
+```
+
+```{toctree}
+:hidden:
+:caption: Reference
+
+docs/api/fit
+docs/api/measures
+docs/api/publish
+docs/api/clients
+docs/api/errors
+docs/api/contract
+```
+
+```{toctree}
+:hidden:
+:caption: Operation
+
+docker/README
+docs/release
+docs/runbook
+docs/support
+docs/limitations
+examples/README
+CHANGELOG
+CONTRIBUTING
+SECURITY
+```
+"""
+
+
+def _add_contents(_app: Any, page: str, source: list[str]) -> None:
+    """README is the first page; the contents of the site are no part of it on GitHub."""
+    if page == root_doc:
+        source[0] += _TOCTREE
+
+
+def setup(app: Any) -> None:
+    """What Sphinx calls."""
+    app.connect("source-read", _add_contents)
