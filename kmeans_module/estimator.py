@@ -44,6 +44,7 @@ class KMeans:
         sample_rows: rows of that sample.
         passes: iterations over all rows after a sample, for an approximate fit.
         device: "auto", "cpu", "gpu" or names of devices, as `fit` takes it.
+        device_memory: bytes of each device that may be used, as `fit` takes it.
         random_state: a whole number, the seed of every random choice; None is 0.
 
     Attributes:
@@ -91,6 +92,7 @@ class KMeans:
         sample_rows: int | None = None,
         passes: int | None = None,
         device: str = "auto",
+        device_memory: int | None = None,
         random_state: int | None = None,
     ) -> None:
         """Keep the parameters; `fit` checks them."""
@@ -106,6 +108,7 @@ class KMeans:
         self.sample_rows = sample_rows
         self.passes = passes
         self.device = device
+        self.device_memory = device_memory
         self.random_state = random_state
 
     def fit(

@@ -1,6 +1,7 @@
 """KMeans is an estimator as scikit-learn's users know them."""
 
 import copy
+import inspect
 import pickle
 from typing import Any
 
@@ -67,6 +68,14 @@ def test_a_fit_has_the_attributes_of_the_same_call_of_fit(fitted: KMeans) -> Non
     np.testing.assert_array_equal(fitted.labels_, result.assignments)
     assert (fitted.inertia_, fitted.n_iter_) == (result.inertia, result.n_iter)
     assert fitted.n_features_in_ == 4
+
+
+def test_its_parameters_are_those_of_fit_that_are_not_of_one_call() -> None:
+    of_one_call = {"points", "sample_weight", "checkpoint", "on_iteration", "reducer"}
+    # All engines give the same bits, and scikit-learn has one name for the seed.
+    not_offered = {"engine", "seed"}
+    of_fit = set(inspect.signature(fit).parameters)
+    assert set(KMeans().get_params()) == of_fit - of_one_call - not_offered
 
 
 def test_it_finds_the_clusters_that_scikit_learn_finds(fitted: KMeans) -> None:
