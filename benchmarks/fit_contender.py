@@ -211,6 +211,14 @@ class Ours:
         )
         return found.centroids, found.n_iter, found.inertia
 
+    def compile(self, points: Any, init: Any) -> None:
+        """Have the kernels that a long fit has after a while: an engine that is named waits."""
+        from kmeans_module.engines.choice import choose_engine
+
+        (n, d), k = points.shape, len(init)
+        engine = choose_engine(n, d, k)
+        self._fit(points, k, init=init, max_iter=1, engine=engine)
+
     def seed(self, points: Any, init: str, k: int, seed: int) -> None:
         from kmeans_module.initialization import initial_centroids
         from kmeans_module.model_space import enter
@@ -299,6 +307,8 @@ def main() -> None:
                 "processor_seconds": time.process_time() - used,
                 "centroids": centroids.tolist(),
             }
+        elif do == "compile":
+            who.compile(points, init)
         elif do == "seed":
             began = time.perf_counter()
             who.seed(points, command["init"], len(init), command["seed"])

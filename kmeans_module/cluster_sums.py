@@ -130,20 +130,26 @@ class ClusterSums(NamedTuple):
 
 
 def sum_rows(
-    points: Float32, weight: Float32, clusters: NDArray[np.integer], k: int, scale: SumScale
+    points: Float32,
+    weight: Float32,
+    clusters: Sequence[NDArray[np.integer]],
+    k: int,
+    scale: SumScale,
 ) -> ClusterSums:
     """The sums of a few rows, what the kernels give of many.
 
     Args:
         points: [m, d], in the model's space.
         weight: [m].
-        clusters: int [m].
+        clusters: int [m]; and if it is a move, the clusters that the rows have left.
         k: how many clusters there are.
         scale: that of all rows.
     """
     wide = weight.astype(np.float64)[:, None]
-    # A row of weight 0 may be infinitely far away.
-    weighted = np.where(wide > 0, without_subnormal(points), 0) * wide
+    weighted = without_subnormal(points).astype(np.float64)
+    if not (weight == 1).all():
+        # A row of weight 0 may be infinitely far away.
+        weighted = np.where(wide > 0, weighted, 0) * wide
     return ClusterSums(
         sum_by_cluster(weighted, clusters, k, scale.points),
         sum_by_cluster(wide, clusters, k, scale.weight),
@@ -151,13 +157,20 @@ def sum_rows(
 
 
 def sum_by_cluster(
-    values: Float64, clusters: NDArray[np.integer], k: int, scale: FixedPoint
+    values: Float64, clusters: Sequence[NDArray[np.integer]], k: int, scale: FixedPoint
 ) -> FixedSum:
-    """The sums [k, width] of values [m, width] by cluster, int [m]."""
-    sums = np.zeros((scale.limbs, k, values.shape[1]), np.int64)
-    for total, limb in zip(sums, scale.integers(values), strict=True):
-        np.add.at(total, clusters, limb)
-    return FixedSum(sums, scale)
+    """The sums [k, width] of values [m, width] by cluster, int [m]; less those of a second one."""
+    limbs = scale.integers(values)
+    sums = np.zeros((len(clusters), scale.limbs, k, values.shape[1]), np.int64)
+    for number, each in enumerate(clusters):
+        # A cluster's rows side by side: so they are added up in a quarter of the time.
+        order = np.argsort(each.astype(np.min_scalar_type(k - 1)), kind="stable")
+        ordered = each[order]
+        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+        for total, limb in zip(sums[number], limbs, strict=True):
+            rows = np.take(limb, order, axis=0)
+            total[ordered[starts]] = np.add.reduceat(rows, starts, axis=0)
+    return FixedSum(sums[0] if len(sums) == 1 else sums[0] - sums[1], scale)
 
 
 @synchronized_cache

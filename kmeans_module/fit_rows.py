@@ -233,7 +233,13 @@ class FitRows:
         on_iteration: Callable[[LloydState], None] | None = None,
     ) -> LloydResult:
         return lloyd.run(
-            new_engine(engine, rows, self.parameters.n_clusters, self.placement.devices),
+            new_engine(
+                engine,
+                rows,
+                self.parameters.n_clusters,
+                self.placement.devices,
+                at_once=self.placement.at_once or rows is not self.rows,
+            ),
             begin,
             max_iter=max_iter,
             tolerance=self.parameters.tol * self.rows.mean_variance(self.space.mean),

@@ -70,7 +70,7 @@ class FixedPoint:
         limbs = np.empty((self.limbs, *values.shape), np.int64)
         rest = values * (1 / self.worth)
         # The bound is of rows that were checked. NaN is not below anything.
-        if not np.abs(rest).max(initial=0) <= _LARGEST:
+        if not max(rest.max(initial=0), -rest.min(initial=0)) <= _LARGEST:
             raise UnreadableRows(CHANGED_ROWS)
         for number in range(self.limbs):
             whole = np.rint(rest)
@@ -152,7 +152,8 @@ def sum_column(values: Float64, scale: FixedPoint) -> FixedSum:
 
 def without_subnormal(points: Float32) -> Float32:
     """The points with 0 for what is smaller than float32's normal numbers."""
-    return np.where(np.abs(points) < _SMALLEST, np.float32(0), points)
+    is_small = np.abs(points) < _SMALLEST
+    return np.where(is_small, np.float32(0), points) if is_small.any() else points
 
 
 def without_subnormal_tensor(points: tf.Tensor) -> tf.Tensor:

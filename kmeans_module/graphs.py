@@ -1,7 +1,7 @@
 """Graphs that are traced once: a cache of them, and how they are traced."""
 
 from collections.abc import Callable, Sequence
-from functools import cache, wraps
+from functools import wraps
 from threading import RLock
 from typing import Any, Final, ParamSpec, TypeVar
 
@@ -13,20 +13,26 @@ INTS: Final = tf.TensorSpec([None], tf.int32)
 FLOATS: Final = tf.TensorSpec([None], tf.float32)
 TABLE: Final = tf.TensorSpec([None, None], tf.float32)
 
-_lock: Final = RLock()
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def synchronized_cache(function: Callable[P, T]) -> Callable[P, T]:
-    """`functools.cache` for threads: no two of them compute the same result."""
-    cached = cache(function)
+    """`functools.cache` for threads: no two of them compute the same result.
+
+    What is there is found without a lock, so that no thread waits for what another computes.
+    """
+    found: dict[Any, T] = {}
+    lock = RLock()
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        with _lock:
-            return cached(*args, **kwargs)  # type: ignore[arg-type]  # they are hashable
+        key = args, tuple(sorted(kwargs.items()))
+        if key not in found:
+            with lock:
+                if key not in found:
+                    found[key] = function(*args, **kwargs)
+        return found[key]
 
     return call
 

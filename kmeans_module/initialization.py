@@ -196,7 +196,7 @@ def _k_means_parallel(
         nearest = np.where(is_nearer, among_drawn + np.int32(len(candidates)), nearest)
         candidates = np.concatenate([candidates, drawn])
     wide = weight.astype(np.float64)[:, None]
-    masses = sum_by_cluster(wide, nearest, len(candidates), rows.scale.weight).value[:, 0]
+    masses = sum_by_cluster(wide, [nearest], len(candidates), rows.scale.weight).value[:, 0]
     weighted = candidates[masses > 0]
     if len(weighted) < n_clusters:
         return greedy_k_means_plus_plus(rows, n_clusters, seeds[-1])

@@ -202,7 +202,7 @@ def _relocate_empty(clusters: ClusterSums, engine: Engine) -> ClusterSums:
     far = engine.farthest(len(empty))
     places = empty[: len(far.numbers)]
     taken, given = (
-        sum_rows(far.points, far.weights, where, len(weight), engine.scale)
+        sum_rows(far.points, far.weights, [where], len(weight), engine.scale)
         for where in (far.assignments, places)
     )
     return clusters.minus(taken).plus(given)

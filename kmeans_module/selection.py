@@ -254,7 +254,7 @@ class _Problem:
         """Lloyd's algorithm from these centroids [k, d]."""
         k, d = centroids.shape
         return lloyd.run(
-            new_engine(choose_engine(self.rows.n, d, k), self.rows, k),
+            new_engine(choose_engine(self.rows.n, d, k), self.rows, k, at_once=True),
             centroids,
             max_iter=self.max_iter,
             tolerance=self.tolerance,

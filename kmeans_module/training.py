@@ -75,7 +75,8 @@ class FitResult(OneLine):
         history: those iterations.
         initial_centroids: float32 [k, d], in raw units: where the best start began.
         converged: whether it stopped before ``max_iter``.
-        engine: what took its steps; see `kmeans_module.engines.choice`.
+        engine: what took its steps; the first may have been "plain", see
+            `kmeans_module.engines.choice`.
         device: where: "cpu", or the names of devices with commas between them.
         parameters: what the fit was asked for.
         sample_weight: float32 [n], or None where every row weighs 1, and for a `RowSource`.
@@ -168,8 +169,8 @@ def fit(
         seed: every random choice comes from it; the same seed gives the same bits. None is 0.
         random_state: scikit-learn's name for ``seed``; give one of the two.
         engine: "auto" chooses by the size of the problem (`engines.choice`); or one of
-            "plain", "unrolled", "matmul" and "bounds", which the cores run, and "device". All give
-            the same bits.
+            "plain", "unrolled", "matmul" and "bounds", which the cores run, and "device": one that
+            is named takes each step. All give the same bits.
         device: where the steps are taken: "cpu"; "gpu", all GPUs that TensorFlow sees; or the name
             of one, as "/GPU:1", or several with commas between them. "auto" is "gpu" where there is
             one and the work is worth it (`engines.choice`), else "cpu". docs/gpu.md says more.

@@ -3,11 +3,12 @@
 These rows are compacted into full blocks, so that a skipped row costs no time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from ..aligned_window import Window
 from ..array_types import Float32
@@ -37,11 +38,22 @@ class BoundsShard(MatmulShard):
         self._pause, self._bounds_from = 1, 0
         self._bounds: tuple[tf.Tensor, ...] = ()
 
-    def _search(self, centroids: Float32) -> tf.Tensor:
+    def kernels(self, centroids: Float32) -> Sequence[Callable[[], object]]:
+        return *super().kernels(centroids), lambda: self._compile_bounds(centroids)
+
+    def _compile_bounds(self, centroids: Float32) -> None:
+        self._changed = 0
+        columns = self._search_all(centroids)
+        after = tf.constant(centroids)
+        moves = centroid_moves()(after, after)
+        _tighten_graph(*self._shape)(*columns[1:], columns[0], after, *moves)
+        self._search_rows(np.zeros(1, np.int64), centroids, list(map(np.array, columns)))
+
+    def _search(self, centroids: Float32) -> NDArray[np.int32]:
         search = self._search_some if self._bounds else self._search_all
         index, *bounds = search(centroids)
         self._bounds = tuple(bounds)
-        return index
+        return as_numpy(index)
 
     def _search_some(self, centroids: Float32) -> list[tf.Tensor]:
         """The index of each row and its bounds, of which most are carried over."""
@@ -56,12 +68,18 @@ class BoundsShard(MatmulShard):
             self._bounds_from = self._steps + self._pause
             return self._search_all(centroids)
         columns = [self._assignments.copy(), *map(np.array, map(as_numpy, (upper, lower)))]
+        self._search_rows(rows, centroids, columns)
+        return [tf.constant(column) for column in columns]
+
+    def _search_rows(
+        self, rows: NDArray[np.int64], centroids: Float32, columns: Sequence[NDArray[Any]]
+    ) -> None:
+        """Search these rows, and write their index and bounds into the columns."""
         for part, window in self._gather(rows):
             chosen = rows[part]
             found = self._search_window(window, as_numpy(self._norms)[chosen], centroids)
             for column, values in zip(columns, found, strict=True):
                 column[chosen] = as_numpy(values)[: len(chosen)]
-        return [tf.constant(column) for column in columns]
 
     def _search_window(
         self, window: Window, norms: Float32, centroids: Float32

@@ -3,33 +3,36 @@
 ======== ============================================================ =======================
 engine   what it computes                                             chosen where
 ======== ============================================================ =======================
-plain    every distance, by stock TensorFlow                          a compiler does not pay
+plain    every distance, by NumPy                                     a compiler does not pay
 unrolled every distance, written out                                  k d <= 64
 matmul   every distance, by matrix products                           k d < 512
 bounds   distances of rows that may have moved (`hamerly_bounds`)     otherwise
 device   every distance, on a GPU                                     `choose_placement` says
 ======== ============================================================ =======================
 
-All give the same bits. A compiler pays, at one to two
-seconds, where there are more than 20,000 rows and n max(k d, 64) is at least 3e7.
+All give the same bits. A compiler may pay where there are more than 20,000 rows and n max(k d, 64)
+is at least 3e7; it is asked once plain steps have taken longer than it would (`compiled_later`).
 """
 
 import warnings
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
+from ..array_types import Float32
+from ..cores import core_ranges
 from ..devices import cut_rows, find_devices, has_gpu
 from ..errors import InvalidParameter
-from ..row_share import RowShare
 from ..source_rows import SourceRows
 from ..validation import check_choice
 from ..weighted_rows import WeightedRows
 from .bounds import BoundsShard
+from .compiled_later import Calls, CompiledLater, Kernels, kernels_of
 from .device import ON_CORES, DeviceEngine, Devices, DeviceShard
 from .engine import Engine
 from .matmul import MatmulShard
 from .plain import PlainShard
 from .reduced import NoRows, ReducedEngine
+from .score_rounding import has_far_centroid
 from .sharded import Shard, ShardedEngine
 from .streamed import StreamedShard
 from .unrolled import UnrolledShard
@@ -55,6 +58,9 @@ _BOUNDS_OF_SAMPLE_LEAST: Final = 4096
 
 #: Where these would take the steps, a GPU does by itself.
 _WORTH_A_GPU: Final = ("matmul", "bounds")
+
+#: Kernels are compiled by a step over so many rows.
+_TRIAL_ROWS: Final = 512
 
 
 def choose_engine(n: int, d: int, k: int) -> EngineName:
@@ -114,10 +120,12 @@ class Placement(NamedTuple):
     Attributes:
         engine: what.
         devices: those of the engine ``device``.
+        at_once: whether the first steps may be plain ones.
     """
 
     engine: EngineName
     devices: Devices
+    at_once: bool
 
     @property
     def where(self) -> str:
@@ -148,7 +156,8 @@ def choose_placement(
             f"device is of {type(device)}; give 'auto', 'cpu', 'gpu', or a name, as '/GPU:1'"
         )
     resolve = resolve_streamed_engine if is_streamed else resolve_engine
-    on_cores = Placement(resolve(engine, n, d, k), ON_CORES)
+    at_once = engine == "auto"
+    on_cores = Placement(resolve(engine, n, d, k), ON_CORES, at_once)
     if on_cores.engine != "device":
         is_worth_it = engine == "auto" and on_cores.engine in _WORTH_A_GPU
         if device == "cpu" or (device == "auto" and not (is_worth_it and has_gpu())):
@@ -160,23 +169,52 @@ def choose_placement(
             )
     if device == "auto":
         device = "gpu" if has_gpu() else "cpu"
-    return Placement("device", Devices(find_devices(device), memory))
+    return Placement("device", Devices(find_devices(device), memory), at_once)
 
 
 def new_engine(
-    name: EngineName, rows: WeightedRows | SourceRows, k: int, devices: Devices = ON_CORES
+    name: EngineName,
+    rows: WeightedRows | SourceRows,
+    k: int,
+    devices: Devices = ON_CORES,
+    *,
+    at_once: bool = False,
 ) -> Engine:
-    """An engine for one start of k clusters, ``device`` on these devices."""
+    """An engine for one start of k clusters.
+
+    Args:
+        name: what takes the steps.
+        rows: in memory or of a source.
+        k: how many clusters there are.
+        devices: of the engine ``device``.
+        at_once: of an engine with kernels, for rows in memory: take plain steps until these are
+            compiled, which begins where plain steps take long.
+    """
     if name == "device":
         return _device_engine(rows, k, devices if devices.names else Devices(find_devices("cpu")))
-    # Stock TensorFlow brings threads of its own.
-    share = rows.share if isinstance(rows, SourceRows) else RowShare.whole(rows.n)
-    ranges = [(share.start, share.stop)] if name == "plain" else share.core_ranges()
     shard = SHARDS[name]
     if isinstance(rows, SourceRows):
-        parts = [StreamedShard(shard, rows, k, *part) for part in ranges if part[0] < part[1]]
-        return _reduced(parts, rows, k)
-    return ShardedEngine([shard(rows, k, *part) for part in ranges])
+        ranges = [part for part in rows.share.core_ranges() if part[0] < part[1]]
+        return _reduced([StreamedShard(shard, rows, k, *part) for part in ranges], rows, k)
+
+    def on_every_core(shard: type[Shard]) -> ShardedEngine:
+        return ShardedEngine([shard(rows, k, *part) for part in core_ranges(rows.n)])
+
+    if name == "plain":
+        return on_every_core(shard)
+
+    def kernels(centroids: Float32) -> Kernels:
+        return kernels_of((name, *centroids.shape, rows.scale.limbs, has_far_centroid(centroids)))
+
+    def calls(centroids: Float32) -> Calls:
+        return shard(rows, k, 0, min(rows.n, _TRIAL_ROWS)).kernels(centroids)
+
+    return CompiledLater(
+        (lambda: on_every_core(PlainShard)) if at_once else None,
+        lambda: on_every_core(shard),
+        kernels,
+        calls,
+    )
 
 
 def _device_engine(rows: WeightedRows | SourceRows, k: int, devices: Devices) -> Engine:

@@ -185,7 +185,7 @@ class DeviceShard(Shard):
             self._index[block], tf.constant(places), tf.constant(clusters)
         )
         weight = as_numpy(self._weight)[chosen - self._start]
-        sums = sum_rows(self._points.gather(chosen), weight, decided, self._shape[1], self.scale)
+        sums = sum_rows(self._points.gather(chosen), weight, [decided], self._shape[1], self.scale)
         return not np.array_equal(decided, old[:count]), sums
 
     def _settle(self) -> None:

@@ -4,7 +4,9 @@ The sums of the clusters are kept, and only rows that changed cluster are taken 
 to another.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import reduce
+from itertools import starmap
 from typing import Any, Final
 
 import numpy as np
@@ -27,56 +29,45 @@ from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
 from ..rows import ROWS_SPEC, RowTensors, as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import StepSums
-from .near_ties import decide
+from .kept_sums import KeptSumsShard
 from .nearest_score import DTYPES, nearest_by_scores
 from .score_rounding import SAMPLE_SPEC, has_far_centroid, sample_norms, score_errors
-from .sharded import Shard
 from .wide_rows import WideRows
-
-#: Above this share of changed rows the sums are taken anew, by one reading in order.
-_NEW_SUMS: Final = 0.5
 
 #: Rows of fewer numbers are multiplied as columns: in the other form a row is no whole register.
 _NARROW: Final = 8
 
 
-class MatmulShard(Shard):
+class MatmulShard(KeptSumsShard):
     """Computes every distance in every step, and updates the sums for the rows that changed."""
 
     def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
         super().__init__(rows, n_clusters, start, stop)
-        self._n = stop - start
         self._range = tf.constant(start), tf.constant(self._n)
-        self._steps, self._changed = 0, self._n
         self._m = kernel_rows(self._shape[0])
         self._row_gather = RowGather(self._points, self._m)
         self._sample = sample_norms(as_numpy(self._norms))
         norms = as_numpy(self._norms)
         is_wide = WideRows.suit(self._points, as_numpy(rows.norms), n_clusters)
         self._wide = WideRows(self._points, start, stop, norms) if is_wide else None
-        self._sums: ClusterSums
         self._has_far = False
+
+    def kernels(self, centroids: Float32) -> Sequence[Callable[[], object]]:
+        self._has_far = has_far_centroid(centroids, is_wide=self._wide is not None)
+        row, cluster = np.zeros(1, np.int64), np.zeros(1, np.int32)
+        return (
+            lambda: self._search(centroids),
+            self._sum_all,
+            lambda: self._sum_moves(row, cluster, cluster),
+        )
 
     def _assign(self, centroids: Float32) -> StepSums:
         self._has_far = has_far_centroid(centroids, is_wide=self._wide is not None)
-        found = as_numpy(self._search(centroids))
-        # The undecided are among them: their -1 was no assignment.
-        changed = np.flatnonzero(found != self._assignments)
-        new, old = found[changed], self._assignments[changed]
-        undecided = np.flatnonzero(new < 0)
-        if len(undecided):
-            new[undecided] = decide(self._points, changed[undecided] + self._start, centroids)
-            changed, new, old = (each[new != old] for each in (changed, new, old))
-        self._assignments[changed] = new
-        self._changed = len(changed)
-        self._update_sums(changed, new, old)
-        self._steps += 1
-        return StepSums(self._sums, self._changed > 0)
+        return super()._assign(centroids)
 
-    def _search(self, centroids: Float32) -> tf.Tensor:
-        """The nearest centroid of each row, -1 where it is undecided: int32 [rows]."""
+    def _search(self, centroids: Float32) -> NDArray[np.int32]:
         (index,) = self._search_in_order(centroids, with_bounds=False)
-        return index
+        return as_numpy(index)
 
     def _search_in_order(self, centroids: Float32, *, with_bounds: bool) -> list[tf.Tensor]:
         """The index of each row, and the bounds, by one reading of all."""
@@ -88,26 +79,27 @@ class MatmulShard(Shard):
         found: list[tf.Tensor] = search(*rows, tf.constant(centroids), *self._range)
         return found
 
-    def _update_sums(
+    def _sum_all(self) -> ClusterSums:
+        limbs = _sums_graph(*self._shape, self.scale.limbs)(
+            self._points.tensors,
+            self._weight,
+            self._scale_tensor,
+            tf.constant(self._assignments),
+            self._range[0],
+        )
+        return ClusterSums.of(limbs, self.scale)
+
+    def _sum_moves(
         self, changed: NDArray[np.int64], new: NDArray[np.int32], old: NDArray[np.int32]
-    ) -> None:
-        """Carry the sums over to the new assignments of the rows that have changed."""
-        if len(changed) > _NEW_SUMS * self._n or self._steps == 0:
-            limbs = _sums_graph(*self._shape, self.scale.limbs)(
-                self._points.tensors,
-                self._weight,
-                self._scale_tensor,
-                tf.constant(self._assignments),
-                self._range[0],
-            )
-            self._sums = ClusterSums.of(limbs, self.scale)
-            return
+    ) -> ClusterSums:
         kernel = cluster_sums(self._m, *self._shape, self.scale.limbs, is_move=True)
         weight = as_numpy(self._weight)[changed]
-        for part, window in self._gather(changed):
+
+        def sum_part(part: slice, window: Window) -> ClusterSums:
             mass, *clusters = (self._pad(each[part]) for each in (weight, new, old))
-            moved = kernel(window, mass, self._scale_tensor, *clusters)
-            self._sums = self._sums.plus(ClusterSums.of(moved, self.scale))
+            return ClusterSums.of(kernel(window, mass, self._scale_tensor, *clusters), self.scale)
+
+        return reduce(ClusterSums.plus, starmap(sum_part, self._gather(changed)))
 
     def _gather(self, rows: NDArray[np.int64]) -> Iterator[tuple[slice, Window]]:
         """So many of the rows at a time: which, and the window that has them until the next."""

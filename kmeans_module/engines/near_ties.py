@@ -30,7 +30,7 @@ _MANY: Final = 0.1
 
 #: Up to so many multiplications NumPy's product is the quicker; for more, the BLAS library behind
 #: it would start threads of its own beside those of the cores.
-_SMALL_PRODUCT: Final = 2**18
+SMALL_PRODUCT: Final = 2**18
 
 
 def undecided_rows(index: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -115,7 +115,7 @@ def _candidates(
 def _products(rows: Float64, centroids: Float64) -> Float64:
     """The dot products of rows [m, d] and centroids [k, d]: float64 [m, k]."""
     products: Float64
-    if rows.size * len(centroids) <= _SMALL_PRODUCT:
+    if rows.size * len(centroids) <= SMALL_PRODUCT:
         products = rows @ centroids.T
     else:
         products = tf.matmul(rows, centroids, transpose_b=True).numpy()

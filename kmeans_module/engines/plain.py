@@ -1,115 +1,173 @@
-"""Lloyd steps by stock TensorFlow: the engine ``plain``."""
+"""Lloyd steps without a compiler: the engine ``plain``.
 
-from collections.abc import Callable
-from typing import Any
+NumPy works through tiles of the scores that stay in a core's own cache, so that nothing is traced
+or compiled before the first step.
+"""
+
+from functools import reduce
+from typing import Final
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..array_types import Float32
-from ..assignment import closeness
-from ..blocks import Contribution, block_parts, loop_blocks, rows_per_block
-from ..cluster_sums import (
-    sums_by_cluster,
-    sums_shapes,
-)
-from ..graphs import FLOATS, INT, TABLE, graph, synchronized_cache, trace
-from ..rows import ROWS_SPEC, RowTensors, as_numpy
+from ..blocks import block_ranges, rows_per_block
+from ..cluster_sums import ClusterSums, sum_rows
+from ..cores import core_ranges, run_in_parallel
+from ..rows import Rows, aligned_empty, as_numpy, share_memory
 from ..weighted_rows import WeightedRows
-from .engine import StepSums
-from .near_ties import decide_all
-from .score_rounding import score_errors
-from .sharded import Shard
+from .kept_sums import KeptSumsShard
+from .near_ties import SMALL_PRODUCT, decide, undecided_rows
+from .score_rounding import has_far_centroid, score_bounds
+
+#: Scores of a tile, and its numbers: they should stay in a core's own cache.
+_TILE_NUMBERS: Final = 2**17
+
+#: Numbers of a block whose sums are taken.
+_SUM_NUMBERS: Final = 2**15
+
+#: Of fewer rows at a time TensorFlow's product is quicker than NumPy's, which one thread can take
+#: of so many rows only.
+_NARROW_ROWS: Final = 128
+
+#: A tile of TensorFlow's product, and a block, are worth the time that operations take to begin.
+_LEAST_ROWS: Final = 512
 
 
-class PlainShard(Shard):
-    """Every distance and every sum in every step."""
+class PlainShard(KeptSumsShard):
+    """Every distance in every step."""
 
-    def _assign(self, centroids: Float32) -> StepSums:
-        index, *limbs = _step_graph(self.scale.limbs)(
-            self._points.tensors,
-            self._weight,
-            self._norms,
-            self._scale_tensor,
-            tf.constant(centroids),
-            tf.constant(self._start),
-        )
-        undecided, decided, sums = self._decide(index, limbs, centroids)
-        assignments = np.array(as_numpy(index))
-        assignments[undecided] = decided
-        has_changed = not np.array_equal(assignments, self._assignments)
-        self._assignments = assignments
-        return StepSums(sums, has_changed)
+    def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
+        super().__init__(rows, n_clusters, start, stop)
+        self._tile = ScoreTile(*self._shape, self._n)
 
+    def _search(self, centroids: Float32) -> NDArray[np.int32]:
+        return search_range(self._tile, self._points, as_numpy(self._norms), centroids, self._start)
 
-@synchronized_cache
-def _step_graph(limbs: int) -> Callable[..., Any]:
-    """The graph of a step.
+    def _sum_all(self) -> ClusterSums:
+        return self._sum(np.arange(self._n), self._assignments)
 
-    Returns:
-        A function from points; weight and norms float32 [n]; the scale; centroids float32 [k, d];
-        its first row, int32 []. It gives the nearest centroid int32 [n], -1 where it is undecided,
-        and what `sums_by_cluster` gives of the others.
-    """
+    def _sum_moves(
+        self, changed: NDArray[np.int64], new: NDArray[np.int32], old: NDArray[np.int32]
+    ) -> ClusterSums:
+        return self._sum(changed, new, old)
 
-    def step(
-        points: RowTensors,
-        weight: tf.Tensor,
-        norms: tf.Tensor,
-        scale: tf.Tensor,
-        centroids: tf.Tensor,
-        start: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
-        n, k, d = tf.size(weight), tf.shape(centroids)[0], tf.shape(centroids)[1]
-        block = rows_per_block(tf.maximum(k, d))
-        blocks = (n + block - 1) // block
+    def _sum(self, rows: NDArray[np.int64], *clusters: NDArray[np.int32]) -> ClusterSums:
+        """The sums of the rows by the first clusters, less those by the second."""
+        weight, (d, k) = as_numpy(self._weight), self._shape
 
-        def assign_block(i: tf.Tensor) -> Contribution:
-            first, last = i * block, tf.minimum((i + 1) * block, n)
-            rows = points.block(start + first, start + last)
-            index = _nearest(rows, norms[first:last], centroids)
-            sums = sums_by_cluster(rows, weight[first:last], scale, limbs, [index], k)
-            return [index], sums
+        def sum_block(part: slice) -> ClusterSums:
+            points, mass = self._points.gather(rows[part] + self._start), weight[rows[part]]
+            return sum_rows(points, mass, [each[part] for each in clusters], k, self.scale)
 
-        zeros = [tf.zeros(shape, tf.int64) for shape in sums_shapes(d, k, limbs)]
-        parts, sums = loop_blocks(
-            assign_block, blocks, block_parts(blocks, [tf.int32]), zeros, parallel_iterations=2
-        )
-        return parts[0].concat(), *sums
-
-    signature = [ROWS_SPEC, FLOATS, FLOATS, tf.TensorSpec([None], tf.float64), TABLE, INT]
-    return trace(step, signature)
+        block = max(rows_per_block(d, _SUM_NUMBERS), _NARROW_ROWS)
+        blocks = block_ranges(0, len(rows), block)
+        return reduce(ClusterSums.plus, (sum_block(slice(*block)) for block in blocks))
 
 
 def nearest_rows(rows: WeightedRows, centroids: Float32) -> NDArray[np.int32]:
     """The nearest of the centroids [k, d] for each row: int32 [n]."""
-    index = _search(rows.points.tensors, rows.norms, tf.constant(centroids))
-    return decide_all(rows.points, index, centroids)
+    k, d = centroids.shape
+
+    def find(start: int, stop: int) -> NDArray[np.int32]:
+        tile, norms = ScoreTile(d, k, stop - start), as_numpy(rows.norms[start:stop])
+        index = search_range(tile, rows.points, norms, centroids, start)
+        undecided = undecided_rows(index)
+        index[undecided] = decide(rows.points, undecided + start, centroids)
+        return index
+
+    return np.concatenate(run_in_parallel(find, core_ranges(rows.n)))
 
 
-@graph(ROWS_SPEC, FLOATS, TABLE)
-def _search(points: RowTensors, norms: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
-    """`_nearest` of all rows."""
-    n = tf.size(norms)
-    block = rows_per_block(tf.reduce_max(tf.shape(centroids)))
-    blocks = (n + block - 1) // block
+class ScoreTile:
+    """Memory for a tile of rows and its scores ``|c|^2 / 2 - x.c``.
 
-    def search_block(i: tf.Tensor) -> Contribution:
-        first, last = i * block, tf.minimum((i + 1) * block, n)
-        return [_nearest(points.block(first, last), norms[first:last], centroids)], []
+    The scores lie as [k, rows], so that a pass down the centroids runs along the rows. They are the
+    product of ``[-c, |c|^2 / 2]`` with ``[x, 1]``, taken in pieces of as many rows as one thread
+    takes of a product by NumPy: a larger one its BLAS library would share out among threads of its
+    own, beside those of the cores. Where that is too few, TensorFlow multiplies the tile.
 
-    parts, _ = loop_blocks(
-        search_block, blocks, block_parts(blocks, [tf.int32]), [], parallel_iterations=2
-    )
-    return parts[0].concat()
+    Args:
+        d, k: the width of a row, and how many centroids there are.
+        n: how many rows there are at most.
+
+    Attributes:
+        size: rows of a tile.
+        rows: float32 [size, d].
+    """
+
+    def __init__(self, d: int, k: int, n: int) -> None:
+        piece = SMALL_PRODUCT // ((d + 1) * k)
+        self._is_narrow = piece >= _NARROW_ROWS
+        most = rows_per_block(max(d, k), _TILE_NUMBERS)
+        piece = min(piece, most, n) if self._is_narrow else min(max(most, _LEAST_ROWS), n)
+        pieces = max(min(most // piece, -(-n // piece)), 1)
+        self.size = pieces * piece
+        numbers = aligned_empty(self.size * (d + 1))
+        numbers[:] = 1
+        columns = numbers.reshape(self.size, d + 1)
+        self.rows = columns[:, :d]
+        self._tensor = tf.reshape(share_memory(numbers), [self.size, d + 1])
+        self._columns = columns.reshape(pieces, piece, d + 1).transpose(0, 2, 1)
+        self._scores = np.empty((k, self.size), np.float32)
+        self._pieces = self._scores.reshape(k, pieces, piece).transpose(1, 0, 2)
+        self._may_be = np.empty((k, self.size), np.bool_)
+        self._number = k + np.arange(k, dtype=np.float32)
+
+    def search(
+        self, weights: Float32, spreads: Float32 | None, errors: Float32
+    ) -> NDArray[np.int32]:
+        """The nearest centroid of each row of the tile, -1 where rounding could show: int32 [size].
+
+        Args:
+            weights: float32 [k, d + 1], the centroids times -1, and half of their squared norms and
+                of their errors, if there are.
+            spreads: float32 [k], errors of the centroids; None where those of the rows do for all.
+            errors: float32 [size], of the rows.
+        """
+        scores, k = self._scores, len(weights)
+        if self._is_narrow:
+            np.matmul(weights, self._columns, out=self._pieces)
+        else:
+            scores = as_numpy(tf.matmul(weights, self._tensor, transpose_b=True))
+        most = scores.min(axis=0)
+        most += errors
+        if spreads is not None:
+            scores = np.subtract(scores, spreads[:, None], out=self._scores)
+        np.less_equal(scores, most, out=self._may_be)
+        # Where one alone may be, the sum of the numbers of those that may is below twice the first
+        # number: then it is exact, and says which. None may, where a row's square overflows.
+        np.copyto(self._scores, self._may_be)
+        total = np.einsum("kr,k->r", self._scores, self._number)
+        is_single = (total > 0) & (total < 2 * k)
+        return np.where(is_single, total - k, -1).astype(np.int32)
 
 
-def _nearest(rows: tf.Tensor, norms: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
-    """The nearest centroid of each row, -1 where rounding could show: int32 [m]."""
-    near = closeness(rows, centroids)
-    errors, spreads = score_errors(norms, centroids, tf.shape(centroids)[1])
-    least = tf.reduce_max(near - 0.5 * spreads, 1) - errors
-    may_be = near + 0.5 * spreads >= least[:, None]
-    is_single = tf.math.count_nonzero(may_be, 1, dtype=tf.int32) == 1
-    return tf.where(is_single, tf.argmax(may_be, 1, tf.int32), -1)
+def search_range(
+    tile: ScoreTile, points: Rows, norms: Float32, centroids: Float32, start: int
+) -> NDArray[np.int32]:
+    """The nearest centroid of each row, -1 where rounding could show: int32 [n].
+
+    Args:
+        tile: what the scores are taken in.
+        points: in the model's space.
+        norms: float32 [n], of the rows from ``start`` on.
+        centroids: float32 [k, d].
+        start: the first row.
+    """
+    bounds, has_far = score_bounds(norms, centroids), has_far_centroid(centroids)
+    half_norm = np.float32(0.5) * np.square(centroids).sum(axis=1, keepdims=True)
+    if has_far:
+        half_norm += np.float32(0.5) * bounds.centroids[:, None]
+    spreads, spread = (bounds.centroids, 0) if has_far else (None, bounds.centroids.max())
+    weights = np.concatenate([-centroids, half_norm], axis=1)
+    index, errors = np.empty(len(norms), np.int32), np.zeros(tile.size, np.float32)
+    # The square of a row of weight 0 may be beyond float32.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for first, last in block_ranges(0, len(norms), tile.size):
+            m = last - first
+            points.read(start + first, start + last, tile.rows[:m])
+            errors[:m] = bounds.rows(norms[first:last]) + spread
+            index[first:last] = tile.search(weights, spreads, errors)[:m]
+    return index

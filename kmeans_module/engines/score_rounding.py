@@ -15,7 +15,7 @@ centroid, by ``2 |x| |c| <= |x|^2 / r + r |c|^2``, which holds for any r and is 
 usual ``|x|`` over the usual ``|c|``.
 """
 
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -59,7 +59,11 @@ def error_factors(
     near = tf.where(norms < _FARTHEST, norms, 0.0)
     usual_row = tf.square(tf.reduce_mean(tf.sqrt(near)))
     ratio = tf.clip_by_value(tf.math.divide_no_nan(usual_row, usual), 2.0**-20, 2.0**20)
-    terms = tf.cast(d + 2, tf.float32)
+    return _factors(ratio, tf.cast(d + 2, tf.float32))
+
+
+def _factors(ratio: Any, terms: Any) -> tuple[Any, Any]:
+    """The factors for rows so many times as long as centroids, and sums of so many numbers."""
     gamma = terms * _UNIT / (1 - terms * _UNIT) * _WIDER
     return gamma / ratio + 9 * _UNIT, (ratio + 2) * gamma + 9 * _UNIT
 
@@ -89,6 +93,38 @@ def score_errors(
     row, centroid = error_factors(norms if sample is None else sample, centroids, d)
     errors = row * tf.square(norms) + tf.cast(4 * (d + 2), tf.float32) * _SMALLEST
     return errors, centroid * _WIDER * tf.reduce_sum(tf.square(centroids), 1)
+
+
+class ScoreBounds(NamedTuple):
+    """What `score_errors` says, without a graph.
+
+    Attributes:
+        factor, least: float32, the error of a row is the factor times its squared norm, and this.
+        centroids: float32 [k], the errors of the centroids.
+    """
+
+    factor: np.float32
+    least: np.float32
+    centroids: Float32
+
+    def rows(self, norms: Float32) -> Float32:
+        """The errors of rows with these norms: float32 [m]."""
+        errors: Float32 = self.factor * np.square(norms) + self.least
+        return errors
+
+
+def score_bounds(norms: Float32, centroids: Float32) -> ScoreBounds:
+    """`score_errors` of rows with norms [n] for centroids [k, d], of which it takes a sample."""
+    k, d = centroids.shape
+    square = np.square(centroids).sum(axis=1)
+    usual = np.sqrt(np.partition(square, k // 2)[k // 2])
+    sample = norms[:: max(len(norms) // SAMPLE_ROWS, 1)]
+    near = np.where(sample < _FARTHEST, sample, np.float32(0))
+    usual_row = np.square(np.sqrt(near).mean())
+    ratio = np.clip(usual_row / usual if usual > 0 else 0, 2.0**-20, 2.0**20)
+    row, centroid = _factors(float(ratio), d + 2)
+    least = np.float32(4 * (d + 2) * _SMALLEST)
+    return ScoreBounds(np.float32(row * _WIDER), least, np.float32(centroid * _WIDER**2) * square)
 
 
 def is_apart(

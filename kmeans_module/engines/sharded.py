@@ -4,7 +4,7 @@ So the part of a step that NumPy does, too, runs on every core, not only the ker
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import add
 from typing import Final
@@ -48,6 +48,13 @@ class Shard(Engine, ABC):
         self._shape = len(rows.points.shift), n_clusters
         self._assignments: NDArray[np.int32] = np.full(stop - start, NO_CLUSTER, np.int32)
         self._centroids: Float32 = np.empty((0, 0), np.float32)
+
+    def kernels(self, centroids: Float32) -> Sequence[Callable[[], object]]:
+        """Calls that compile a kernel each, all that steps from such centroids [k, d] need.
+
+        For an engine of a few rows that takes no steps.
+        """
+        return ()
 
     @abstractmethod
     def _assign(self, centroids: Float32) -> StepSums:
@@ -114,7 +121,7 @@ class Shard(Engine, ABC):
         if len(undecided):
             weight = as_numpy(self._weight)[undecided]
             points = self._points.gather(undecided + self._start)
-            sums = sums.plus(sum_rows(points, weight, decided, self._shape[1], self.scale))
+            sums = sums.plus(sum_rows(points, weight, [decided], self._shape[1], self.scale))
         return undecided, decided, sums
 
 

@@ -5,7 +5,7 @@ Where k d is small a matrix product spends its time on packing. Here every centr
 it, with nothing held but the best two so far. The sums are taken in the same block.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,9 @@ class UnrolledShard(Shard):
         self._undecided: NDArray[np.int64] = np.zeros(0, np.int64)
         self._decided: NDArray[np.int32] = np.zeros(0, np.int32)
         self._sums: ClusterSums | None = None
+
+    def kernels(self, centroids: Float32) -> Sequence[Callable[[], object]]:
+        return (lambda: self._assign(centroids),)
 
     def _assign(self, centroids: Float32) -> StepSums:
         index, *limbs = _step_graph(*self._shape, self.scale.limbs)(

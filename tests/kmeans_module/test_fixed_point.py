@@ -79,7 +79,7 @@ def test_graphs_write_numbers_as_numpy_does(limbs: int, is_compiled: bool) -> No
 @pytest.mark.parametrize("heavy", [1.0, 1e30])
 def test_no_weight_is_rounded_to_nothing(n: int, light: float, heavy: float) -> None:
     scale = sum_scale(np.ones(2), np.full(2, 0.1), (light, heavy), n)
-    sums = sum_rows(np.ones((1, 2), "f4"), np.array([light], "f4"), np.array([0]), 1, scale)
+    sums = sum_rows(np.ones((1, 2), "f4"), np.array([light], "f4"), [np.array([0])], 1, scale)
     assert sums.weight.value[0, 0] == pytest.approx(light, rel=1e-7)
     mean = sums.points.value / sums.weight.value
     np.testing.assert_allclose(mean, 1, rtol=2**-24)

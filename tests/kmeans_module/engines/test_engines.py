@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from kmeans_module import fit
-from kmeans_module.engines import bounds, matmul
+from kmeans_module.engines import bounds, kept_sums
 from kmeans_module.engines.choice import ENGINES, SHARDS, EngineName, new_engine
 from kmeans_module.engines.engine import StepSums
 from kmeans_module.engines.sharded import Shard, ShardedEngine
@@ -42,7 +42,7 @@ def eager_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds from the second step on, however much they leave, and never sums anew."""
     monkeypatch.setattr(bounds, "_BOUNDS_FROM", 2.0)
     monkeypatch.setattr(bounds, "_ALL_ROWS", 1.0)
-    monkeypatch.setattr(matmul, "_NEW_SUMS", 2.0)
+    monkeypatch.setattr(kept_sums, "_NEW_SUMS", 2.0)
 
 
 @st.composite

@@ -1,0 +1,63 @@
+"""Lloyd steps that keep the sums of the clusters, and change them by the rows that changed cluster.
+
+Of a step the search for the nearest centroids is left to each engine, and so is how rows are
+summed.
+"""
+
+from abc import abstractmethod
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..array_types import Float32
+from ..cluster_sums import ClusterSums
+from ..weighted_rows import WeightedRows
+from .engine import StepSums
+from .near_ties import decide
+from .sharded import Shard
+
+#: Above this share of changed rows the sums are taken anew, by one reading in order.
+_NEW_SUMS: Final = 0.5
+
+
+class KeptSumsShard(Shard):
+    """Searches all rows in every step, and updates the sums for the rows that changed."""
+
+    def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
+        super().__init__(rows, n_clusters, start, stop)
+        self._n = stop - start
+        self._steps, self._changed = 0, self._n
+        self._sums: ClusterSums
+
+    @abstractmethod
+    def _search(self, centroids: Float32) -> NDArray[np.int32]:
+        """The nearest centroid of each row, -1 where it is undecided: int32 [rows]."""
+
+    @abstractmethod
+    def _sum_all(self) -> ClusterSums:
+        """The sums of all rows by the assignments."""
+
+    @abstractmethod
+    def _sum_moves(
+        self, changed: NDArray[np.int64], new: NDArray[np.int32], old: NDArray[np.int32]
+    ) -> ClusterSums:
+        """What some rows add to their new clusters, less what they added to the old ones."""
+
+    def _assign(self, centroids: Float32) -> StepSums:
+        found = self._search(centroids)
+        # The undecided are among them: their -1 was no assignment.
+        changed = np.flatnonzero(found != self._assignments)
+        new, old = found[changed], self._assignments[changed]
+        undecided = np.flatnonzero(new < 0)
+        if len(undecided):
+            new[undecided] = decide(self._points, changed[undecided] + self._start, centroids)
+            changed, new, old = (each[new != old] for each in (changed, new, old))
+        self._assignments[changed] = new
+        self._changed = len(changed)
+        if self._steps == 0 or self._changed > _NEW_SUMS * self._n:
+            self._sums = self._sum_all()
+        elif self._changed:
+            self._sums = self._sums.plus(self._sum_moves(changed, new, old))
+        self._steps += 1
+        return StepSums(self._sums, self._changed > 0)

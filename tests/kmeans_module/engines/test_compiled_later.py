@@ -1,0 +1,144 @@
+"""Plain steps until kernels are compiled: the bits do not tell, and nothing waits."""
+
+import time
+from collections.abc import Callable
+from threading import Event
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from kmeans_module.engines import compiled_later
+from kmeans_module.engines.choice import EngineName, new_engine
+from kmeans_module.engines.compiled_later import CompiledLater, Kernels, kernels_of
+from kmeans_module.lloyd import LloydResult, run
+from kmeans_module.model_space import enter
+from kmeans_module.weighted_rows import WeightedRows, weigh
+
+from ..problems import Float32, blobs, distinct_rows
+
+K = 20
+
+
+@pytest.fixture(scope="module")
+def problem() -> tuple[WeightedRows, Float32]:
+    points = blobs(2000, 3, K, spread=0.7)
+    weight = np.random.default_rng(1).uniform(0.5, 2, 2000).astype("f4")
+    space = enter(points, weight, standardize=False)
+    begin = space.to_model(distinct_rows(points, K))
+    begin[3] += 500  # its cluster is empty
+    return weigh(space.rows, weight, space.largest), begin
+
+
+class ReadyAfter(Kernels):
+    """Kernels that are ready when they were asked for so many times."""
+
+    def __init__(self, times: int) -> None:
+        super().__init__()
+        self._left = times
+
+    def are_ready(self) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+    def spend(self, seconds: float, calls: Callable[[], compiled_later.Calls]) -> None:
+        assert seconds > 0
+
+
+def run_switched(problem: tuple[WeightedRows, Float32], name: EngineName, at: int) -> LloydResult:
+    rows, begin = problem
+    kernels = ReadyAfter(at)
+    engine = CompiledLater(
+        lambda: new_engine("plain", rows, K),
+        lambda: new_engine(name, rows, K),
+        lambda _: kernels,
+        lambda _: (),
+    )
+    return run(engine, begin, max_iter=12, tolerance=0)
+
+
+@pytest.mark.parametrize("name", ["unrolled", "matmul", "bounds"])
+def test_a_fit_has_the_same_bits_whenever_it_goes_over_to_compiled_steps(
+    name: EngineName, problem: tuple[WeightedRows, Float32]
+) -> None:
+    expected = run(new_engine("plain", problem[0], K), problem[1], max_iter=12, tolerance=0)
+    assert len(expected.history) > 5
+    for at in range(len(expected.history) + 1):
+        found = run_switched(problem, name, at)
+        assert found.history == expected.history
+        assert found.inertia == expected.inertia
+        np.testing.assert_array_equal(found.assignments, expected.assignments)
+        assert found.centroids.tobytes() == expected.centroids.tobytes()
+
+
+@pytest.mark.parametrize("name", ["unrolled", "matmul", "bounds"])
+def test_what_takes_long_is_compiled_beside_the_steps_and_then_takes_them(
+    name: EngineName, problem: tuple[WeightedRows, Float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, begin = problem
+    monkeypatch.setattr(compiled_later, "_PATIENCE", 0.0)
+    monkeypatch.setattr(compiled_later, "_kernels", {})
+    engine = new_engine(name, rows, K, at_once=True)
+    plain = new_engine("plain", rows, K)
+    deadline = time.monotonic() + 120
+    engine.step(begin)
+    (kernels,) = compiled_later._kernels.values()
+    while not kernels.are_ready():
+        assert time.monotonic() < deadline
+        engine.step(begin)
+    plain.step(begin)
+    for centroids in (begin + np.float32(0.1), begin + np.float32(0.1)):
+        found, expected = engine.step(centroids), plain.step(centroids)
+        assert found.clusters.equals(expected.clusters)
+        assert found.has_changed == expected.has_changed
+
+
+def test_short_fits_compile_nothing_until_they_have_taken_long_together() -> None:
+    kernels, called = Kernels(), Event()
+    for _ in range(3):
+        kernels.spend(0.3 * compiled_later._PATIENCE, lambda: [called.set])
+        assert not called.is_set()
+    assert not kernels.are_ready()
+    kernels.spend(0.3 * compiled_later._PATIENCE, lambda: [called.set])
+    assert called.wait(60)
+
+
+def test_kernels_are_kept_by_engine_and_shape() -> None:
+    assert kernels_of(("matmul", 3, 7)) is kernels_of(("matmul", 3, 7))
+    assert kernels_of(("matmul", 3, 7)) is not kernels_of(("matmul", 3, 8))
+
+
+def test_what_a_kernel_raises_in_the_thread_is_raised_by_the_fit() -> None:
+    kernels = Kernels()
+
+    def fail() -> None:
+        raise MemoryError("no room")
+
+    kernels.spend(2 * compiled_later._PATIENCE, lambda: [fail])
+    assert kernels._thread is not None
+    kernels._thread.join(60)
+    with pytest.raises(MemoryError, match="no room"):
+        kernels.are_ready()
+
+
+def test_a_process_that_ends_waits_for_the_kernel_at_hand_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second, go = Event(), Event(), Event()
+
+    def take_long() -> None:
+        first.set()
+        assert go.wait(60)
+
+    kernels = Kernels()
+    kernels.spend(2 * compiled_later._PATIENCE, lambda: [take_long, second.set])
+    assert first.wait(60)
+    monkeypatch.setattr(
+        compiled_later, "main_thread", lambda: SimpleNamespace(is_alive=lambda: False)
+    )
+    go.set()
+    assert kernels._thread is not None
+    kernels._thread.join(60)
+    assert not kernels._thread.is_alive()
+    assert not second.is_set()
+    assert not kernels.are_ready()
