@@ -16,7 +16,7 @@ from ..devices import on_cpu
 from .engine import Engine, FarRows, FinalState, StepSums
 
 #: Seconds of plain steps after which a compiler pays.
-_PATIENCE: Final = 2.0
+_PATIENCE: Final = 3.0
 
 #: Each compiles a kernel.
 Calls = Sequence[Callable[[], object]]
