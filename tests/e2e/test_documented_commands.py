@@ -120,7 +120,7 @@ def test_kubectl_refuses_what_it_does_not_take() -> None:
 
 @pytest.mark.parametrize("command", of("make"))
 def test_a_target_of_make_is_there(command: Command) -> None:
-    words = command.text.split()
+    words = shlex.split(command.text)
     assert words[0] == "make"
     process = subprocess.run(
         ["make", "--dry-run", "--directory", str(ROOT), *words[1:]],
