@@ -11,7 +11,9 @@ device   every distance, on a GPU                                     `choose_pl
 ======== ============================================================ =======================
 
 All give the same bits. A compiler may pay where there are more than 20,000 rows and n max(k d, 64)
-is at least 3e7; it is asked once plain steps have taken longer than it would (`compiled_later`).
+is at least 3e7. From 1e8 for each core on, the first step waits for the kernel of the search, and
+from 2e9 on for all kernels; else these are compiled once steps without them have taken longer than
+that would (`compiled_later`).
 """
 
 import warnings
@@ -26,13 +28,12 @@ from ..source_rows import SourceRows
 from ..validation import check_choice
 from ..weighted_rows import WeightedRows
 from .bounds import BoundsShard
-from .compiled_later import Calls, CompiledLater, Kernels, kernels_of
+from .compiled_later import Calls, CompiledLater, Kernels, Stage, kernels_of
 from .device import ON_CORES, DeviceEngine, Devices, DeviceShard
 from .engine import Engine
-from .matmul import MatmulShard
+from .matmul import MatmulSearchShard, MatmulShard
 from .plain import PlainShard
 from .reduced import NoRows, ReducedEngine
-from .score_rounding import has_far_centroid
 from .sharded import Shard, ShardedEngine
 from .streamed import StreamedShard
 from .unrolled import UnrolledShard
@@ -47,11 +48,23 @@ SHARDS: Final[dict[EngineName, type[Shard]]] = {
 }
 ENGINES: Final[tuple[EngineName, ...]] = tuple(SHARDS)
 
+#: What takes the steps of a fit one after the other, as kernels become ready.
+_STAGES: Final[dict[EngineName, tuple[type[Shard], ...]]] = {
+    "unrolled": (PlainShard, UnrolledShard),
+    "matmul": (PlainShard, MatmulSearchShard, MatmulShard),
+    "bounds": (PlainShard, MatmulSearchShard, BoundsShard),
+}
+
 #: Names of the release before: for one release more they are taken, with a warning.
 _RENAMED: Final = {"narrow": "unrolled", "product": "matmul"}
 
 _SMALL_ROWS: Final = 20_000
 _SMALL_WORK: Final = 3e7
+
+#: From such work for each core on, a fit waits for the kernel of the search, and for all kernels.
+_LONG_WORK: Final = 1e8
+_LONGEST_WORK: Final = 2e9
+
 _UNROLLED_MOST: Final = 64
 _BOUNDS_LEAST: Final = 512
 _BOUNDS_OF_SAMPLE_LEAST: Final = 4096
@@ -120,7 +133,7 @@ class Placement(NamedTuple):
     Attributes:
         engine: what.
         devices: those of the engine ``device``.
-        at_once: whether the first steps may be plain ones.
+        at_once: whether the first steps may be taken without all kernels.
     """
 
     engine: EngineName
@@ -187,8 +200,8 @@ def new_engine(
         rows: in memory or of a source.
         k: how many clusters there are.
         devices: of the engine ``device``.
-        at_once: of an engine with kernels, for rows in memory: take plain steps until these are
-            compiled, which begins where plain steps take long.
+        at_once: of an engine with kernels, for rows in memory: take steps without them until they
+            are compiled, which begins where such steps take long.
     """
     if name == "device":
         return _device_engine(rows, k, devices if devices.names else Devices(find_devices("cpu")))
@@ -197,24 +210,35 @@ def new_engine(
         ranges = [part for part in rows.share.core_ranges() if part[0] < part[1]]
         return _reduced([StreamedShard(shard, rows, k, *part) for part in ranges], rows, k)
 
-    def on_every_core(shard: type[Shard]) -> ShardedEngine:
-        return ShardedEngine([shard(rows, k, *part) for part in core_ranges(rows.n)])
-
     if name == "plain":
-        return on_every_core(shard)
+        return _on_every_core(shard, rows, k)
+    shards = _first_shards(name, rows, k) if at_once else (shard,)
+    stages = [_stage(each, rows, k) for each in shards]
+    return CompiledLater(stages, rows.scale, rows.squares)
 
+
+def _first_shards(name: EngineName, rows: WeightedRows, k: int) -> Sequence[type[Shard]]:
+    """What takes the steps one after the other; for the kernels of the first the fit waits."""
+    d, cores = len(rows.points.shift), len(core_ranges(rows.n))
+    work = rows.n * max(k * d, 64) / cores
+    if work >= _LONGEST_WORK:
+        return _STAGES[name][-1:]
+    return _STAGES[name][1 if work >= _LONG_WORK else 0 :]
+
+
+def _on_every_core(shard: type[Shard], rows: WeightedRows, k: int) -> ShardedEngine:
+    return ShardedEngine([shard(rows, k, *part) for part in core_ranges(rows.n)])
+
+
+def _stage(shard: type[Shard], rows: WeightedRows, k: int) -> Stage:
     def kernels(centroids: Float32) -> Kernels:
-        return kernels_of((name, *centroids.shape, rows.scale.limbs, has_far_centroid(centroids)))
+        variant = shard.variant(rows, centroids)
+        return kernels_of((shard, *centroids.shape, rows.scale.limbs, variant))
 
     def calls(centroids: Float32) -> Calls:
         return shard(rows, k, 0, min(rows.n, _TRIAL_ROWS)).kernels(centroids)
 
-    return CompiledLater(
-        (lambda: on_every_core(PlainShard)) if at_once else None,
-        lambda: on_every_core(shard),
-        kernels,
-        calls,
-    )
+    return Stage(lambda: _on_every_core(shard, rows, k), kernels, calls)
 
 
 def _device_engine(rows: WeightedRows | SourceRows, k: int, devices: Devices) -> Engine:

@@ -1,21 +1,23 @@
-"""Steps without a compiler, until the kernels of another engine are compiled.
+"""Steps with few kernels or none, until those of a quicker engine are compiled.
 
-A compiler takes one to two seconds of a core, which a short fit never gets back. So it is asked
-once plain steps have taken longer, in one fit or in several, and it works in a thread beside
-further steps. All engines give the same bits: but for the time nothing tells when one followed
-another.
+A compiler takes half a second for a search, and two for all kernels of an engine, which a short fit
+never gets back. So it is asked once steps without them have taken as long, in one fit or in
+several, and it works in a thread beside further steps. All engines give the same bits: but for the
+time nothing tells when one followed another.
 """
 
 import time
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from threading import Lock, Thread, main_thread
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..array_types import Float32
+from ..cluster_sums import SumScale
 from ..devices import on_cpu
 from .engine import Engine, FarRows, FinalState, StepSums
 
-#: Seconds of plain steps after which a compiler pays.
+#: Seconds of steps after which a compiler pays.
 _PATIENCE: Final = 3.0
 
 #: Each compiles a kernel.
@@ -45,7 +47,7 @@ class Kernels:
         self._are_ready = True
 
     def spend(self, seconds: float, calls: Callable[[], Calls]) -> None:
-        """Say that a plain step took so long; begin to compile in a thread where it is enough."""
+        """Say what a step without them took; begin to compile in a thread where it is enough."""
         with self._lock:
             self._spent += seconds
             if self._spent < _PATIENCE or self._thread is not None:
@@ -74,48 +76,70 @@ def kernels_of(key: Hashable) -> Kernels:
     return _kernels.setdefault(key, Kernels())
 
 
-class CompiledLater(Engine):
-    """Plain steps, until the kernels of the engine that is meant are compiled.
+class Stage(NamedTuple):
+    """An engine, and the kernels that it needs.
 
-    Args:
-        plain: makes the engine that takes the first steps; None where these wait for the kernels.
-        compiled: makes the engine that is meant.
-        kernels: gives the kernels for steps from such centroids.
+    Attributes:
+        engine: makes it.
+        kernels: gives its kernels for steps from such centroids.
         calls: gives what compiles them.
     """
 
-    def __init__(
-        self,
-        plain: Callable[[], Engine] | None,
-        compiled: Callable[[], Engine],
-        kernels: Callable[[Float32], Kernels],
-        calls: Callable[[Float32], Calls],
-    ) -> None:
-        self._is_compiled = plain is None
-        self._engine = compiled() if plain is None else plain()
-        self._compiled, self._kernels, self._calls = compiled, kernels, calls
-        self.scale, self.squares = self._engine.scale, self._engine.squares
+    engine: Callable[[], Engine]
+    kernels: Callable[[Float32], Kernels]
+    calls: Callable[[Float32], Calls]
+
+
+class CompiledLater(Engine):
+    """Steps of one engine, until the kernels of a quicker one are compiled.
+
+    Args:
+        stages: the quicker the later. The first is waited for, and the last is what is meant.
+        scale, squares: those of each of the engines.
+    """
+
+    def __init__(self, stages: Sequence[Stage], scale: SumScale, squares: float) -> None:
+        self.scale, self.squares = scale, squares
+        self._stages = list(stages)
+        self._engine: Engine | None = None
         self._before: Float32 | None = None
 
     def step(self, centroids: Float32) -> StepSums:
-        kernels = self._kernels(centroids)
-        if self._is_compiled:
-            kernels.compile(lambda: self._calls(centroids))
-            return self._engine.step(centroids)
-        if kernels.are_ready():
-            self._is_compiled, self._engine = True, self._compiled()
-            if self._before is not None:
-                # So that it knows the assignments of the step before.
-                self._engine.step(self._before)
-            return self._engine.step(centroids)
+        engine = self._engine_for(centroids)
         began = time.perf_counter()
-        sums = self._engine.step(centroids)
+        sums = engine.step(centroids)
+        if len(self._stages) > 1:
+            seconds, following = time.perf_counter() - began, self._stages[1]
+            following.kernels(centroids).spend(seconds, partial(following.calls, centroids))
         self._before = centroids
-        kernels.spend(time.perf_counter() - began, lambda: self._calls(centroids))
         return sums
 
     def farthest(self, count: int) -> FarRows:
-        return self._engine.farthest(count)
+        return self._started().farthest(count)
 
     def finish(self, centroids: Float32) -> FinalState:
-        return self._engine.finish(centroids)
+        if self._engine is None:
+            self.step(centroids)
+        return self._started().finish(centroids)
+
+    def _started(self) -> Engine:
+        assert self._engine is not None, "no step was taken"
+        return self._engine
+
+    def _engine_for(self, centroids: Float32) -> Engine:
+        """That of the last stage that is ready."""
+        later = range(len(self._stages) - 1, 0, -1)
+        ready = (number for number in later if self._is_ready(number, centroids))
+        number = next(ready, 0)
+        stage = self._stages[number]
+        stage.kernels(centroids).compile(partial(stage.calls, centroids))
+        if number or self._engine is None:
+            del self._stages[:number]
+            self._engine = stage.engine()
+            if self._before is not None:
+                # So that it knows the assignments of the step before.
+                self._engine.step(self._before)
+        return self._engine
+
+    def _is_ready(self, number: int, centroids: Float32) -> bool:
+        return self._stages[number].kernels(centroids).are_ready()

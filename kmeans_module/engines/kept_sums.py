@@ -1,17 +1,20 @@
 """Lloyd steps that keep the sums of the clusters, and change them by the rows that changed cluster.
 
-Of a step the search for the nearest centroids is left to each engine, and so is how rows are
-summed.
+Of a step the search for the nearest centroids is left to each engine. Rows are summed by NumPy,
+unless the engine has kernels for it.
 """
 
 from abc import abstractmethod
+from functools import reduce
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..array_types import Float32
-from ..cluster_sums import ClusterSums
+from ..blocks import block_ranges, rows_per_block
+from ..cluster_sums import ClusterSums, sum_rows
+from ..rows import as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import StepSums
 from .near_ties import decide
@@ -19,6 +22,10 @@ from .sharded import Shard
 
 #: Above this share of changed rows the sums are taken anew, by one reading in order.
 _NEW_SUMS: Final = 0.5
+
+#: Numbers of a block whose sums are taken, and its rows at least.
+_SUM_NUMBERS: Final = 2**15
+_SUM_ROWS: Final = 128
 
 
 class KeptSumsShard(Shard):
@@ -34,15 +41,27 @@ class KeptSumsShard(Shard):
     def _search(self, centroids: Float32) -> NDArray[np.int32]:
         """The nearest centroid of each row, -1 where it is undecided: int32 [rows]."""
 
-    @abstractmethod
     def _sum_all(self) -> ClusterSums:
         """The sums of all rows by the assignments."""
+        return self._sum(np.arange(self._n), self._assignments)
 
-    @abstractmethod
     def _sum_moves(
         self, changed: NDArray[np.int64], new: NDArray[np.int32], old: NDArray[np.int32]
     ) -> ClusterSums:
         """What some rows add to their new clusters, less what they added to the old ones."""
+        return self._sum(changed, new, old)
+
+    def _sum(self, rows: NDArray[np.int64], *clusters: NDArray[np.int32]) -> ClusterSums:
+        """The sums of the rows by the first clusters, less those by the second."""
+        weight, (d, k) = as_numpy(self._weight), self._shape
+
+        def sum_block(part: slice) -> ClusterSums:
+            points, mass = self._points.gather(rows[part] + self._start), weight[rows[part]]
+            return sum_rows(points, mass, [each[part] for each in clusters], k, self.scale)
+
+        block = max(rows_per_block(d, _SUM_NUMBERS), _SUM_ROWS)
+        blocks = block_ranges(0, len(rows), block)
+        return reduce(ClusterSums.plus, (sum_block(slice(*block)) for block in blocks))
 
     def _assign(self, centroids: Float32) -> StepSums:
         found = self._search(centroids)

@@ -4,7 +4,7 @@ The sums of the clusters are kept, and only rows that changed cluster are taken 
 to another.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from functools import reduce
 from itertools import starmap
 from typing import Any, Final
@@ -38,28 +38,27 @@ from .wide_rows import WideRows
 _NARROW: Final = 8
 
 
-class MatmulShard(KeptSumsShard):
-    """Computes every distance in every step, and updates the sums for the rows that changed."""
+class MatmulSearchShard(KeptSumsShard):
+    """Computes every distance in every step. Its search is compiled, and nothing else."""
 
     def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
         super().__init__(rows, n_clusters, start, stop)
         self._range = tf.constant(start), tf.constant(self._n)
-        self._m = kernel_rows(self._shape[0])
-        self._row_gather = RowGather(self._points, self._m)
         self._sample = sample_norms(as_numpy(self._norms))
         norms = as_numpy(self._norms)
-        is_wide = WideRows.suit(self._points, as_numpy(rows.norms), n_clusters)
+        is_wide = _is_wide(rows, n_clusters)
         self._wide = WideRows(self._points, start, stop, norms) if is_wide else None
         self._has_far = False
 
     def kernels(self, centroids: Float32) -> Sequence[Callable[[], object]]:
         self._has_far = has_far_centroid(centroids, is_wide=self._wide is not None)
-        row, cluster = np.zeros(1, np.int64), np.zeros(1, np.int32)
-        return (
-            lambda: self._search(centroids),
-            self._sum_all,
-            lambda: self._sum_moves(row, cluster, cluster),
-        )
+        return (lambda: self._search_in_order(centroids, with_bounds=False),)
+
+    @staticmethod
+    def variant(rows: WeightedRows, centroids: Float32) -> Hashable:
+        is_wide = _is_wide(rows, len(centroids))
+        is_aligned = not is_wide or WideRows.is_aligned(rows.points)
+        return is_wide, is_aligned, has_far_centroid(centroids, is_wide=is_wide)
 
     def _assign(self, centroids: Float32) -> StepSums:
         self._has_far = has_far_centroid(centroids, is_wide=self._wide is not None)
@@ -78,6 +77,23 @@ class MatmulShard(KeptSumsShard):
         rows = self._points.tensors, self._norms, self._sample
         found: list[tf.Tensor] = search(*rows, tf.constant(centroids), *self._range)
         return found
+
+
+class MatmulShard(MatmulSearchShard):
+    """Computes every distance in every step, and updates the sums for the rows that changed."""
+
+    def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
+        super().__init__(rows, n_clusters, start, stop)
+        self._m = kernel_rows(self._shape[0])
+        self._row_gather = RowGather(self._points, self._m)
+
+    def kernels(self, centroids: Float32) -> Sequence[Callable[[], object]]:
+        row, cluster = np.zeros(1, np.int64), np.zeros(1, np.int32)
+        return (
+            *super().kernels(centroids),
+            self._sum_all,
+            lambda: self._sum_moves(row, cluster, cluster),
+        )
 
     def _sum_all(self) -> ClusterSums:
         limbs = _sums_graph(*self._shape, self.scale.limbs)(
@@ -111,6 +127,10 @@ class MatmulShard(KeptSumsShard):
         whole = np.zeros(self._m, values.dtype)
         whole[: len(values)] = values
         return tf.constant(whole)
+
+
+def _is_wide(rows: WeightedRows, k: int) -> bool:
+    return WideRows.suit(rows.points, as_numpy(rows.norms), k)
 
 
 @synchronized_cache

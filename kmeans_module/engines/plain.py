@@ -4,7 +4,6 @@ NumPy works through tiles of the scores that stay in a core's own cache, so that
 or compiled before the first step.
 """
 
-from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..array_types import Float32
 from ..blocks import block_ranges, rows_per_block
-from ..cluster_sums import ClusterSums, sum_rows
 from ..cores import core_ranges, run_in_parallel
 from ..rows import Rows, aligned_empty, as_numpy, share_memory
 from ..weighted_rows import WeightedRows
@@ -23,9 +21,6 @@ from .score_rounding import has_far_centroid, score_bounds
 
 #: Scores of a tile, and its numbers: they should stay in a core's own cache.
 _TILE_NUMBERS: Final = 2**17
-
-#: Numbers of a block whose sums are taken.
-_SUM_NUMBERS: Final = 2**15
 
 #: Of fewer rows at a time TensorFlow's product is quicker than NumPy's, which one thread can take
 #: of so many rows only.
@@ -44,26 +39,6 @@ class PlainShard(KeptSumsShard):
 
     def _search(self, centroids: Float32) -> NDArray[np.int32]:
         return search_range(self._tile, self._points, as_numpy(self._norms), centroids, self._start)
-
-    def _sum_all(self) -> ClusterSums:
-        return self._sum(np.arange(self._n), self._assignments)
-
-    def _sum_moves(
-        self, changed: NDArray[np.int64], new: NDArray[np.int32], old: NDArray[np.int32]
-    ) -> ClusterSums:
-        return self._sum(changed, new, old)
-
-    def _sum(self, rows: NDArray[np.int64], *clusters: NDArray[np.int32]) -> ClusterSums:
-        """The sums of the rows by the first clusters, less those by the second."""
-        weight, (d, k) = as_numpy(self._weight), self._shape
-
-        def sum_block(part: slice) -> ClusterSums:
-            points, mass = self._points.gather(rows[part] + self._start), weight[rows[part]]
-            return sum_rows(points, mass, [each[part] for each in clusters], k, self.scale)
-
-        block = max(rows_per_block(d, _SUM_NUMBERS), _NARROW_ROWS)
-        blocks = block_ranges(0, len(rows), block)
-        return reduce(ClusterSums.plus, (sum_block(slice(*block)) for block in blocks))
 
 
 def nearest_rows(rows: WeightedRows, centroids: Float32) -> NDArray[np.int32]:

@@ -4,7 +4,7 @@ So the part of a step that NumPy does, too, runs on every core, not only the ker
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import reduce
 from operator import add
 from typing import Final
@@ -54,6 +54,11 @@ class Shard(Engine, ABC):
 
         For an engine of a few rows that takes no steps.
         """
+        return ()
+
+    @staticmethod
+    def variant(rows: WeightedRows, centroids: Float32) -> Hashable:
+        """What tells the kernels for such rows and centroids from others of the same d and k."""
         return ()
 
     @abstractmethod

@@ -73,10 +73,16 @@ class WideRows:
     def suit(points: Rows, norms: Float32, k: int) -> bool:
         """Whether rows of these norms are searched faster so, for k clusters."""
         d, scale = len(points.shift), points.scale
+        if d < max(_WIDE, _NUMBERS_FOR_EACH_CLUSTER * k):
+            return False
         usual = float(np.median(as_numpy(sample_norms(norms))))
         is_moderate = ((scale > 1 / _LARGEST_SCALE) & (scale < _LARGEST_SCALE)).all()
-        is_wide = d >= max(_WIDE, _NUMBERS_FOR_EACH_CLUSTER * k)
-        return bool(is_wide and is_moderate and _shift_length(points) <= usual)
+        return bool(is_moderate and _shift_length(points) <= usual)
+
+    @staticmethod
+    def is_aligned(points: Rows) -> bool:
+        """Whether the first row begins at an aligned address: the graph is another one then."""
+        return not int(tf.size(points.tensors.head))
 
     def search(
         self, norms: tf.Tensor, centroids: Float32, *, with_bounds: bool, has_far: bool

@@ -2,20 +2,25 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from threading import Event
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from kmeans_module.engines import compiled_later
+from kmeans_module.engines import choice, compiled_later
+from kmeans_module.engines.bounds import BoundsShard
 from kmeans_module.engines.choice import EngineName, new_engine
-from kmeans_module.engines.compiled_later import CompiledLater, Kernels, kernels_of
+from kmeans_module.engines.compiled_later import CompiledLater, Kernels, Stage, kernels_of
+from kmeans_module.engines.matmul import MatmulSearchShard
+from kmeans_module.engines.plain import PlainShard
+from kmeans_module.engines.sharded import Shard, ShardedEngine
 from kmeans_module.lloyd import LloydResult, run
 from kmeans_module.model_space import enter
 from kmeans_module.weighted_rows import WeightedRows, weigh
 
-from ..problems import Float32, blobs, distinct_rows
+from ..problems import Float32, blobs, distinct_rows, misaligned
 
 K = 20
 
@@ -45,16 +50,22 @@ class ReadyAfter(Kernels):
         assert seconds > 0
 
 
+def _given(kernels: Kernels, centroids: Float32) -> Kernels:
+    return kernels
+
+
 def run_switched(problem: tuple[WeightedRows, Float32], name: EngineName, at: int) -> LloydResult:
+    """A fit whose every stage is ready so many steps after the fit is in that before."""
     rows, begin = problem
-    kernels = ReadyAfter(at)
-    engine = CompiledLater(
-        lambda: new_engine("plain", rows, K),
-        lambda: new_engine(name, rows, K),
-        lambda _: kernels,
-        lambda _: (),
-    )
-    return run(engine, begin, max_iter=12, tolerance=0)
+    engine = new_engine(name, rows, K, at_once=True)
+    assert isinstance(engine, CompiledLater)
+    assert len(engine._stages) == (2 if name == "unrolled" else 3)
+    ready = [Kernels(), *(ReadyAfter(at) for _ in engine._stages[1:])]
+    stages = [
+        Stage(stage.engine, partial(_given, each), lambda _: ())
+        for stage, each in zip(engine._stages, ready, strict=True)
+    ]
+    return run(CompiledLater(stages, rows.scale, rows.squares), begin, max_iter=12, tolerance=0)
 
 
 @pytest.mark.parametrize("name", ["unrolled", "matmul", "bounds"])
@@ -79,10 +90,11 @@ def test_what_takes_long_is_compiled_beside_the_steps_and_then_takes_them(
     monkeypatch.setattr(compiled_later, "_PATIENCE", 0.0)
     monkeypatch.setattr(compiled_later, "_kernels", {})
     engine = new_engine(name, rows, K, at_once=True)
+    assert isinstance(engine, CompiledLater)
     plain = new_engine("plain", rows, K)
     deadline = time.monotonic() + 120
     engine.step(begin)
-    (kernels,) = compiled_later._kernels.values()
+    kernels = engine._stages[-1].kernels(begin)
     while not kernels.are_ready():
         assert time.monotonic() < deadline
         engine.step(begin)
@@ -101,6 +113,46 @@ def test_short_fits_compile_nothing_until_they_have_taken_long_together() -> Non
     assert not kernels.are_ready()
     kernels.spend(0.3 * compiled_later._PATIENCE, lambda: [called.set])
     assert called.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "shard", "later"),
+    [
+        (None, PlainShard, 2),
+        ("_LONG_WORK", MatmulSearchShard, 1),
+        ("_LONGEST_WORK", BoundsShard, 0),
+    ],
+)
+def test_the_longer_the_steps_the_more_kernels_the_first_of_them_waits_for(
+    threshold: str | None,
+    shard: type[Shard],
+    later: int,
+    problem: tuple[WeightedRows, Float32],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows, begin = problem
+    monkeypatch.setattr(compiled_later, "_kernels", {})
+    if threshold is not None:
+        monkeypatch.setattr(choice, threshold, 1.0)
+    engine = new_engine("bounds", rows, K, at_once=True)
+    assert isinstance(engine, CompiledLater)
+    engine.step(begin)
+    first, ready = engine._engine, [stage.kernels(begin).are_ready() for stage in engine._stages]
+    assert isinstance(first, ShardedEngine)
+    assert all(type(part) is shard for (part,) in first._shards)
+    assert ready == [True] + [False] * later
+
+
+def test_rows_that_are_multiplied_where_they_lie_have_kernels_of_their_own() -> None:
+    points, ones = blobs(300, 256, 4), np.ones(300, np.float32)
+    found = set()
+    # In the second the mean is long beside the rows; the third begins at another address.
+    for moved in (misaligned(points, 0), misaligned(points + 1e4, 0), misaligned(points, 1)):
+        space = enter(moved.astype("f4", copy=False), ones, standardize=False)
+        rows = weigh(space.rows, ones, space.largest)
+        centroids = rows.points.gather(np.arange(4))
+        found.add(MatmulSearchShard.variant(rows, np.stack([centroids[0]] * 4)))
+    assert len(found) == 3
 
 
 def test_kernels_are_kept_by_engine_and_shape() -> None:
