@@ -18,6 +18,9 @@ Kind = Literal["CPU", "GPU"]
 #: A name of TensorFlow's, as in "/GPU:1" or "/device:gpu:1".
 _NAME: Final = re.compile(r"/?(?:device:)?(CPU|GPU):(\d+)", re.IGNORECASE)
 
+#: What TensorFlow says of a full GPU as an internal error: of a copy to it, and of a program.
+_NO_MEMORY: Final = re.compile("Dst tensor is not initialized|out of memory", re.IGNORECASE)
+
 #: Of a GPU's memory this share is used: TensorFlow holds some of its own, and so do libraries.
 _SHARE: Final = 0.9
 
@@ -44,16 +47,20 @@ def on_device(name: str, held: str) -> Iterator[None]:
             yield
     except tf.errors.ResourceExhaustedError as error:
         raise DeviceMemoryExhausted(name, held) from error
+    except tf.errors.InternalError as error:
+        if not _NO_MEMORY.search(error.message):
+            raise
+        raise DeviceMemoryExhausted(name, held) from error
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow sees a GPU. It takes none of its memory to know."""
-    return bool(tf.config.list_physical_devices("GPU"))
+    """Whether TensorFlow sees a GPU that is not hidden from it. It takes no memory to know."""
+    return bool(tf.config.get_visible_devices("GPU"))
 
 
 def devices_of(kind: Kind) -> tuple[str, ...]:
     """The names of all devices of a kind; there may be no GPU."""
-    return tuple(map(_short_name, tf.config.list_logical_devices(kind)))
+    return tuple(_short_name(each.name) for each in tf.config.list_logical_devices(kind))
 
 
 def find_devices(device: str) -> tuple[str, ...]:
@@ -96,11 +103,28 @@ def memory_of(name: str) -> int | None:
     """The bytes of a GPU that may be used now; None of a CPU, whose memory the rows lie in."""
     if kind_of(name) == "CPU":
         return None
-    from tensorflow.python.client import device_lib
-
-    limits = {_short_name(each): each.memory_limit for each in device_lib.list_local_devices()}
     used = tf.config.experimental.get_memory_info(name[1:])["current"]
-    return max(int(_SHARE * limits[name]) - int(used), 0)
+    return max(int(_SHARE * memory_limits()[name]) - int(used), 0)
+
+
+def memory_limits() -> dict[str, int]:
+    """The bytes that TensorFlow may take on each device that it uses, by name.
+
+    They are those of its running context. `device_lib.list_local_devices` makes devices anew, and
+    knows neither hidden GPUs nor the logical ones that a GPU is cut into.
+    """
+    from tensorflow.python import pywrap_tfe
+    from tensorflow.python.client import pywrap_tf_session
+    from tensorflow.python.eager.context import context
+
+    context().ensure_initialized()
+    found = pywrap_tfe.TFE_ContextListDevices(context()._handle)
+    return {
+        _short_name(pywrap_tf_session.TF_DeviceListName(found, i)): int(
+            pywrap_tf_session.TF_DeviceListMemoryBytes(found, i)
+        )
+        for i in range(pywrap_tf_session.TF_DeviceListCount(found))
+    }
 
 
 def cut_rows(start: int, stop: int, parts: int) -> list[tuple[int, int]]:
@@ -109,10 +133,10 @@ def cut_rows(start: int, stop: int, parts: int) -> list[tuple[int, int]]:
     return [(first, min(first + each, stop)) for first in range(start, stop, each)]
 
 
-def _short_name(device: Any) -> str:
+def _short_name(name: str) -> str:
     """ "/GPU:0" for "/device:GPU:0"."""
-    match = _NAME.search(device.name)
-    return device.name if match is None else f"/{match[1].upper()}:{int(match[2])}"
+    match = _NAME.search(name)
+    return name if match is None else f"/{match[1].upper()}:{int(match[2])}"
 
 
 def _absent(device: str) -> NoSuchDevice:

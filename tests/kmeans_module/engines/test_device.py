@@ -83,6 +83,38 @@ def test_a_device_that_runs_out_of_memory_is_named_in_one_line(
     assert "300 rows of 3 features and 4 clusters; give device_memory" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "said",
+    ["Failed copying input tensor: Dst tensor is not initialized.", "CUDA: Out of memory at 0"],
+)
+def test_a_device_that_is_full_when_rows_are_copied_is_named_in_one_line(
+    said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, real = rows_of(blobs(300, 3, 4)), tf.constant
+
+    def be_full(value: Any, *others: Any, **options: Any) -> tf.Tensor:
+        if np.shape(value) == (512, 3):
+            raise tf.errors.InternalError(None, None, said)
+        return real(value, *others, **options)
+
+    monkeypatch.setattr(tf, "constant", be_full)
+    engine = new_engine("device", rows, 4)
+    with pytest.raises(DeviceMemoryExhausted, match="no memory left for 300 rows of 3 features"):
+        engine.step(rows.points.placed(0, 4))
+
+
+def test_an_internal_error_of_another_kind_is_not_taken_for_a_full_device() -> None:
+    with pytest.raises(tf.errors.InternalError), devices.on_device("/CPU:0", "rows"):
+        raise tf.errors.InternalError(None, None, "ptxas was not found")
+
+
+def test_a_gpu_that_is_hidden_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: [gpu])
+    placed = choose_placement("auto", "auto", None, 10**6, 16, 64, is_streamed=False)
+    assert (placed.engine, placed.where) == ("bounds", "cpu")
+
+
 def test_parts_on_several_devices_add_up() -> None:
     rows = rows_of(blobs(3000, 3, 20))
     one, three = (new_engine("device", rows, 20, Devices(("/CPU:0",) * parts)) for parts in (1, 3))
@@ -127,6 +159,7 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 
 from kmeans_module import RowSource, fit
+from kmeans_module.devices import memory_limits
 from tests.kmeans_module.fit_bits import digest_without_rows
 from tests.kmeans_module.problems import blobs
 
@@ -137,14 +170,15 @@ for device in ("cpu", "/CPU:1", "/device:cpu:1,/CPU:0"):
     found[device] = [result.device, digest_without_rows(result)]
 source = RowSource.from_array(points)
 result = fit(source, 20, init=points[:20], engine="device", device="cpu", **options)
-print(json.dumps([found, digest_without_rows(result)]))
+limits = {name: limit > 0 for name, limit in memory_limits().items()}
+print(json.dumps([found, digest_without_rows(result), limits]))
 """
 
 
 def test_two_devices_end_in_the_bits_of_the_cores(on_cores: str) -> None:
     command = [sys.executable, "-c", _TWO_DEVICES]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found, streamed = json.loads(done.stdout)
+    found, streamed, limits = json.loads(done.stdout)
     assert found == {
         "cpu": ["/CPU:0,/CPU:1", on_cores],
         "/CPU:1": ["/CPU:1", on_cores],
@@ -153,6 +187,7 @@ def test_two_devices_end_in_the_bits_of_the_cores(on_cores: str) -> None:
     points = blobs(3000, 3, 20)
     given = fit(RowSource.from_array(points), 20, init=points[:20], max_iter=9, engine="matmul")
     assert streamed == digest_without_rows(given)
+    assert limits == {"/CPU:0": True, "/CPU:1": True}
 
 
 def test_the_product_asks_for_float32s_own_precision() -> None:
