@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from kmeans_module.array_input import read_features
 from kmeans_module.contract import SIGNATURES, column_input
 from kmeans_module.errors import InvalidPoints, NoArray
+from kmeans_module.forks import check_not_forked
 from kmeans_module.quiet_import import import_tensorflow
 from kmeans_module.raw_columns import UnusedColumns, is_table, read_columns
 
@@ -28,8 +29,8 @@ class PublishedVersion:
     The methods answer as a server does. ``points`` are real numbers [n, d] in raw units, of
     whatever kind `kmeans_module.fit` takes; the columns of a data frame or an Arrow table are taken
     by the names of the card. A row with NaN, infinity or a missing value is answered with -1. Each
-    raises InvalidPoints for rows of another width, and InvalidCandidate when
-    the version cannot be loaded.
+    raises InvalidPoints for rows of another width, InvalidCandidate when the version cannot be
+    loaded, and ForkedProcess as `kmeans_module.fit` does.
 
     Attributes:
         directory: the place of the version, a folder or an address.
@@ -91,6 +92,7 @@ class PublishedVersion:
     @cached_property
     def model(self) -> Any:
         """What TensorFlow loads."""
+        check_not_forked()
         tf = import_tensorflow()
         try:
             # A signature holds the variables only weakly: the model has to stay referenced.
@@ -136,6 +138,7 @@ class PublishedVersion:
         return rows
 
     def _answer(self, result: type[_R], signature: str, /, **inputs: NDArray[Any]) -> _R:
+        check_not_forked()
         tf = import_tensorflow()
         function = self.model.signatures[signature]
         tensors = function(**{name: tf.constant(array) for name, array in inputs.items()})

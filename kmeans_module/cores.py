@@ -6,11 +6,9 @@ What the ranges give is joined and added in their order, so that the bits are th
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any, Final, TypeVar
 
 from .devices import on_cpu
-from .errors import ForkedProcess
 
 #: A range begins at a multiple of so many rows: what is held a row is then cut at addresses that
 #: TensorFlow's kernels take.
@@ -32,25 +30,6 @@ _threads: Final = ThreadPoolExecutor(_CORES, "core", _stay_on_cpu)
 _readers: Final = ThreadPoolExecutor(_CORES, "read-ahead", _stay_on_cpu)
 
 T = TypeVar("T")
-
-
-@cache
-def _first_process() -> int:
-    """The process in which threads were first used: a fork of it has none."""
-    return os.getpid()
-
-
-def check_not_forked() -> None:
-    """Check that this process has its threads, TensorFlow's too.
-
-    Raises:
-        ForkedProcess: it was forked from one that had started them.
-    """
-    if _first_process() != os.getpid():
-        raise ForkedProcess(
-            "this process was forked from one in which TensorFlow ran, whose threads it lacks; "
-            "start processes by 'spawn' or 'forkserver', or fork before the first fit"
-        )
 
 
 def core_ranges(n: int, first: int = 0) -> list[tuple[int, int]]:

@@ -322,7 +322,7 @@ class WorkerLost(RuntimeError):
 
 
 class ForkedProcess(RuntimeError):
-    """A fit would wait for threads that a forked process does not have.
+    """TensorFlow would wait for threads that a forked process does not have.
 
     Example:
         >>> from concurrent.futures import ProcessPoolExecutor

@@ -12,6 +12,7 @@ from .array_input import read_array, read_features, read_named_array
 from .array_types import Array, Float32
 from .contract import BAD_ROW
 from .errors import InvalidParameter, InvalidPoints, NoArray, NonFinitePoint, NotFitted, ZeroPoint
+from .forks import check_not_forked
 from .model_space import Distance
 from .one_line import html_table
 from .row_sample import Seeding
@@ -147,6 +148,7 @@ class KMeans:
         Raises:
             NotFitted: there was no fit.
             InvalidPoints: X has other columns than the fit, or a row with NaN or infinity.
+            ForkedProcess: TensorFlow ran in the process that this one was forked from.
         """
         index: NDArray[np.int32] = self._answer(X, "assign")["cluster_index"]
         return index
@@ -243,6 +245,7 @@ class KMeans:
     def _answer(self, rows: ArrayLike, signature: str) -> dict[str, Array]:
         """What a signature of the model says of rows, none of which may be a bad one."""
         module = self.result_.module
+        check_not_forked()
         points = self._read_features(rows)
         tensors = getattr(module, signature)(points=tf.constant(points))
         outputs = {name: tensor.numpy() for name, tensor in tensors.items()}

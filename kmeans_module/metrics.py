@@ -17,6 +17,7 @@ from .array_types import Array, Float32, Float64
 from .assignment import two_nearest
 from .blocks import Contribution, block_ranges, loop_blocks, rows_per_block
 from .errors import InvalidAssignments, InvalidCentroids, NoArray, NonFinitePoint, UndefinedMeasure
+from .forks import check_not_forked
 from .graphs import INTS, TABLE, graph
 from .model_space import enter, place
 from .module import KMeansModule
@@ -188,6 +189,7 @@ def simplified_silhouette(points: ArrayLike, centroids: ArrayLike) -> float:
         >>> simplified_silhouette(points, [[0.0, 0.5], [5.0, 5.5]])
         0.92920...
     """
+    check_not_forked()
     rows, places = check_points(points), check_points(centroids)
     if rows.shape[1] != places.shape[1]:
         raise InvalidCentroids(
@@ -348,6 +350,7 @@ def jaccard_indices(one: ArrayLike, other: ArrayLike) -> Float64:
 
 
 def _check_clustering(what: str, points: ArrayLike, assignments: ArrayLike) -> _Clustering:
+    check_not_forked()
     rows, given = check_points(points), _check_labels(assignments)
     if len(given) != len(rows):
         raise InvalidAssignments(

@@ -1,6 +1,7 @@
 """The model that is served: centroids, the map into the model's space, and the signatures."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from .contract import (
 )
 from .encoder import Encoder, tensor_spec
 from .errors import InvalidParameter
+from .forks import check_not_forked
 from .graphs import FLOATS, INTS
 from .lloyd import move_centroids
 from .model_space import DISTANCES, Distance, unit_rows
@@ -75,8 +77,9 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     ) -> None:
         """Take centroids of the model's space; for cosine distance they have the length 1.
 
-        Raises InvalidParameter for an unknown distance.
+        Raises InvalidParameter for an unknown distance, and ForkedProcess as `fit` does.
         """
+        check_not_forked()
         super().__init__(name="kmeans")
         self.parameters: FitParameters | None = None
         self.encoder: Encoder | None = None
@@ -201,7 +204,11 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
             tf.TensorSpec([sizes.get(dim) for dim in tensor.shape], tensor.dtype, tensor.name)
             for tensor in SIGNATURES[signature].inputs
         ]
-        return tf.function(function, input_signature=specs, autograph=False)
+        # TensorFlow counts tracings by a function's code, which all modules share, and would warn
+        # of the fifth module. A partial has none, and is counted by itself.
+        own = partial(function)
+        vars(own)["__name__"] = f"_{signature}"
+        return tf.function(own, input_signature=specs, autograph=False)
 
     def _assign(self, points: tf.Tensor) -> Tensors:
         def block(raw: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .array_types import Float32
-from .cores import check_not_forked
 from .devices import on_cpu
 from .engines.choice import EngineName, choose_placement
 from .errors import InvalidCentroids, InvalidParameter
 from .fit_checkpoint import FitCheckpoint, FitState
 from .fit_parameters import FitParameters
 from .fit_rows import FitRows, told_parameters
+from .forks import check_not_forked
 from .lloyd import Iteration, LloydResult, LloydState
 from .model_space import Distance
 from .module import KMeansModule
@@ -215,7 +215,7 @@ def fit(
         WorkersDiffer: workers of one fit were given different arguments.
         WorkerLost: another worker is gone; all are to be started again.
         WorkerFailed: another worker has ended by an error.
-        ForkedProcess: there was a fit in the process that this one was forked from.
+        ForkedProcess: TensorFlow ran in the process that this one was forked from.
 
     Example:
         >>> from tfkmeans import fit

@@ -30,6 +30,7 @@ from export import (
     write_candidate,
 )
 from kmeans_module import FitResult, InvalidPoints
+from tests.forked_calls import refused_in_a_fork
 from tests.point_forms import REFUSED, WORKING
 
 from .conftest import FEATURE_NAMES
@@ -79,6 +80,15 @@ def test_every_question_is_answered_as_by_the_module(
     assert version.assign(np.empty((0, 3))).distance.shape == (0,)
     np.testing.assert_allclose(version.decode().centroid, fitted.centroids, rtol=1e-5)
     assert version.card == card
+
+
+def test_an_answer_in_a_fork_is_refused_and_does_not_hang(
+    version: PublishedVersion,
+) -> None:
+    other, rows = PublishedVersion(version.directory), [[0.0] * 3]
+    version.decode()
+    for call in (version.decode, lambda: version.assign(rows), lambda: other.model):
+        assert "'spawn'" in refused_in_a_fork(call)
 
 
 def test_the_results_are_those_of_the_clients() -> None:

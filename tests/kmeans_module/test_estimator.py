@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.cluster import KMeans as SklearnKMeans
@@ -28,6 +29,7 @@ from kmeans_module import (
     ZeroPoint,
     fit,
 )
+from tests.forked_calls import refused_in_a_fork
 
 from .problems import blobs
 
@@ -172,6 +174,27 @@ def test_what_cannot_be_answered_is_named(fitted: KMeans) -> None:
         KMeans(2, distance="cosine").fit(POINTS).predict(np.vstack([POINTS[:2], np.zeros(4)]))
     with pytest.raises(InvalidParameter, match="no parameter 'k'; it has n_clusters, init"):
         fitted.set_params(k=3)
+
+
+@pytest.mark.parametrize("method", ["predict", "transform", "score"])
+def test_an_answer_in_a_fork_is_refused_and_does_not_hang(fitted: KMeans, method: str) -> None:
+    assert "'spawn'" in refused_in_a_fork(lambda: getattr(fitted, method)(POINTS))
+
+
+def test_a_pickle_in_a_fork_is_refused_and_does_not_hang(fitted: KMeans) -> None:
+    pickled = pickle.dumps(fitted)
+    assert "'spawn'" in refused_in_a_fork(lambda: pickle.loads(pickled))
+
+
+def test_many_models_are_no_news_for_the_log_of_tensorflow(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf.get_logger(), "propagate", True)
+    for seed in range(6):
+        model = KMeans(2, init=POINTS[seed : seed + 2]).fit(POINTS)
+        model.score(POINTS), model.predict(POINTS), model.transform(POINTS)
+        model.result_.module.decode(np.array([0], np.int32))
+    assert caplog.messages == []
 
 
 def test_a_source_is_fitted_without_labels() -> None:

@@ -1,8 +1,6 @@
 """What goes into a fit, and what is refused."""
 
-import multiprocessing
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
@@ -13,7 +11,6 @@ import tensorflow as tf
 from kmeans_module import (
     FitParameters,
     FitResult,
-    ForkedProcess,
     InvalidCentroids,
     InvalidParameter,
     InvalidPoints,
@@ -24,6 +21,7 @@ from kmeans_module import (
     TooFewDistinctPoints,
     fit,
 )
+from tests.forked_calls import refused_in_a_fork
 
 from .problems import Float32, assignments, blobs, distinct_rows
 
@@ -152,23 +150,7 @@ def test_weights_and_centroids_may_be_of_pandas_too() -> None:
 
 def test_a_fit_in_a_fork_of_a_process_that_had_fitted_is_refused_and_does_not_hang() -> None:
     fit(POINTS, 3)
-    forking = multiprocessing.get_context("fork")
-    receiver, sender = forking.Pipe(duplex=False)
-    child = forking.Process(target=_fit_and_tell, args=(sender,), daemon=True)
-    child.start()
-    try:
-        assert receiver.poll(60), "the fit hangs"
-        assert "'spawn'" in receiver.recv()
-    finally:
-        child.kill()
-        child.join()
-
-
-def _fit_and_tell(sender: Connection) -> None:
-    try:
-        fit(POINTS, 3)
-    except ForkedProcess as error:
-        sender.send(str(error))
+    assert "'spawn'" in refused_in_a_fork(lambda: fit(POINTS, 3))
 
 
 @pytest.mark.parametrize("engine", ["plain", "matmul"])

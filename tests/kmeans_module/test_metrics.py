@@ -27,6 +27,7 @@ from kmeans_module import (
     simplified_silhouette,
 )
 from kmeans_module.metrics import jaccard_indices
+from tests.forked_calls import refused_in_a_fork
 
 from .problems import blobs, two_nearest_distances
 
@@ -239,3 +240,11 @@ def test_jaccard_indices_are_those_of_each_cluster_and_the_most_alike_of_the_oth
     np.testing.assert_allclose(jaccard_indices(one, other), expected)
     np.testing.assert_array_equal(jaccard_indices(one, 9 - one), [1, 1, 1])
     assert jaccard_indices([0, 0, 0, 1], [0, 0, 1, 2]).tolist() == pytest.approx([2 / 3, 1])
+
+
+@pytest.mark.parametrize("measure", [davies_bouldin, simplified_silhouette])
+def test_a_measure_in_a_fork_is_refused_and_does_not_hang(measure: Callable[..., float]) -> None:
+    points = [[0.0], [1.0], [5.0]]
+    second = [0, 0, 1] if measure is davies_bouldin else points
+    measure(points, second)
+    assert "'spawn'" in refused_in_a_fork(lambda: measure(points, second))
