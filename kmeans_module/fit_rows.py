@@ -30,12 +30,12 @@ from .weighted_rows import WeightedRows, weigh
 
 _ROWS_OF_FINGERPRINT: Final = 1024
 
-#: Rows for each cluster on which the starts of a sample compete, where it is so many times as
+#: Rows for each cluster from which the starts of a sample are drawn, where it is so many times as
 #: large; and what their choice is drawn by, beside the seed.
-_COMPETING_ROWS: Final = 500
+_DRAWING_ROWS: Final = 250
 _LARGE: Final = 4
-#: After so many iterations of each start it is known which is the best.
-_COMPETING_ITERATIONS: Final = 20
+#: After so many iterations of each start over the whole sample it is known which is the best.
+_COMPETING_ITERATIONS: Final = 5
 _KEY_OF_COMPETITION: Final = 0xC0
 
 
@@ -161,8 +161,8 @@ class FitRows:
         return centroids.reshape(self.parameters.n_clusters, -1)
 
     def _best_of_sample(self, rows: WeightedRows, raw: Array, weights: Float32) -> Float32:
-        """Starts compete on some of the sample where it is large; the best goes on over all."""
-        count = _COMPETING_ROWS * self.parameters.n_clusters
+        """Of a large sample starts are drawn from some rows, and the best alone runs to its end."""
+        count = _DRAWING_ROWS * self.parameters.n_clusters
         few = rows
         if self.parameters.n_init > 1 and rows.n >= _LARGE * count:
             rng = np.random.default_rng([self.parameters.seed, _KEY_OF_COMPETITION])
@@ -174,7 +174,7 @@ class FitRows:
         at_first = most if few is rows else min(most, _COMPETING_ITERATIONS)
         best = best_of_starts(
             (self._draw(few, start) for start in range(self.parameters.n_init)),
-            lambda _, centroids: self._run_sample(few, centroids, at_first),
+            lambda _, centroids: self._run_sample(rows, centroids, at_first),
         )
         if few is not rows:
             best = self._run_sample(rows, best.centroids, most)

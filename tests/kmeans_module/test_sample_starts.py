@@ -1,4 +1,4 @@
-"""Where starts of a sample compete: on some of its rows; the best goes on over all of them."""
+"""Starts of a sample are drawn from some of its rows and compete over all; the best goes on."""
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ from .problems import blobs
 
 @pytest.fixture
 def rows_of_starts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """On how many rows each start was drawn, where 30 a cluster compete."""
-    monkeypatch.setattr(fit_rows, "_COMPETING_ROWS", 30)
+    """On how many rows each start was drawn, where it is of 30 a cluster."""
+    monkeypatch.setattr(fit_rows, "_DRAWING_ROWS", 30)
     drawn: list[int] = []
     draw = FitRows._draw
 
@@ -25,7 +25,9 @@ def rows_of_starts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return drawn
 
 
-def test_starts_compete_on_few_rows_and_end_in_the_same_bytes(rows_of_starts: list[int]) -> None:
+def test_starts_are_drawn_from_few_rows_and_end_in_the_same_bytes(
+    rows_of_starts: list[int],
+) -> None:
     points = blobs(2_000, 4, 6)
     found = [
         fit(given, 6, n_init=4, seed=2, seeding="sample", sample_rows=900)
@@ -38,7 +40,9 @@ def test_starts_compete_on_few_rows_and_end_in_the_same_bytes(rows_of_starts: li
     assert found[0].inertia == pytest.approx(best.inertia, rel=0.01)
 
 
-def test_the_best_start_goes_on_over_the_whole_sample(rows_of_starts: list[int]) -> None:
+def test_the_best_start_goes_on_to_the_end_of_the_fit_of_the_sample(
+    rows_of_starts: list[int],
+) -> None:
     points = blobs(900, 4, 6)
     # All rows are the sample: where its fit has converged, a fit of all of them has.
     options = {"seeding": "sample", "sample_rows": 900, "n_init": 3, "tol": 0.0}
