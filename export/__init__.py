@@ -6,7 +6,4 @@ that the parts that need no TensorFlow do not wait for it.
 
 import lazy_loader
 
-from kmeans_module.quiet_import import quietly
-
-_find, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__getattr__ = quietly(_find)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

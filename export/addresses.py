@@ -50,7 +50,7 @@ def read_text(place: str | Path) -> str:
     """The text of a file, in UTF-8. Raises OSError, UnicodeDecodeError."""
     if not is_address(place):
         return Path(place).read_text(encoding="utf-8")
-    import tensorflow as tf
+    from kmeans_module.quiet_tensorflow import tf
 
     try:
         with tf.io.gfile.GFile(str(place)) as file:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmeans_module import FitResult, RowSource
+from kmeans_module.quiet_tensorflow import tf
 
 from . import batching, file_hashes, golden_requests, warmup
 from .column_inputs import name_columns

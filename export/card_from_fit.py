@@ -12,11 +12,11 @@ from importlib.metadata import version
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from kmeans_module import FitResult, InvalidPoints, KMeansModule, RowSource
 from kmeans_module.encoder import UnitRows
+from kmeans_module.quiet_tensorflow import tf
 from kmeans_module.validation import check_finite, check_points
 
 from .errors import InvalidCandidate

@@ -12,7 +12,6 @@ from kmeans_module.array_input import read_features
 from kmeans_module.contract import SIGNATURES, column_input
 from kmeans_module.errors import InvalidPoints, NoArray
 from kmeans_module.forks import check_not_forked
-from kmeans_module.quiet_import import import_tensorflow
 from kmeans_module.raw_columns import UnusedColumns, is_table, read_columns
 
 from .errors import InvalidCandidate, VersionNotFound
@@ -92,8 +91,9 @@ class PublishedVersion:
     @cached_property
     def model(self) -> Any:
         """What TensorFlow loads."""
+        from kmeans_module.quiet_tensorflow import tf
+
         check_not_forked()
-        tf = import_tensorflow()
         try:
             # A signature holds the variables only weakly: the model has to stay referenced.
             model = tf.saved_model.load(str(self.directory))
@@ -138,8 +138,9 @@ class PublishedVersion:
         return rows
 
     def _answer(self, result: type[_R], signature: str, /, **inputs: NDArray[Any]) -> _R:
+        from kmeans_module.quiet_tensorflow import tf
+
         check_not_forked()
-        tf = import_tensorflow()
         function = self.model.signatures[signature]
         tensors = function(**{name: tf.constant(array) for name, array in inputs.items()})
         outputs: dict[str, Any] = {

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from export.wire import serving_pb2
@@ -32,6 +31,7 @@ from kmeans_module.contract import (
     TensorContract,
     column_input,
 )
+from kmeans_module.quiet_tensorflow import tf
 
 from . import common_rows, comparison, golden_requests, warmup
 from .common_rows import CommonRows, NoRowsTravel

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmeans_module import (
@@ -22,6 +21,7 @@ from kmeans_module import (
 )
 from kmeans_module.blocks import block_ranges, rows_per_block
 from kmeans_module.cores import one_ahead
+from kmeans_module.quiet_tensorflow import tf
 from kmeans_module.row_sample import draw_sample
 
 from .distance_histogram import DistanceHistogram

@@ -11,12 +11,12 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from kmeans_module import Encoder, KMeansModule
 from kmeans_module.contract import MOST_COLUMNS
 from kmeans_module.errors import InvalidColumns
+from kmeans_module.quiet_tensorflow import tf
 
 from .card_from_fit import describe_encoder
 from .column_rows import ColumnRows

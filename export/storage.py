@@ -304,7 +304,7 @@ class GFileStorage(Storage):
     def __init__(
         self, base: str, served_at: str | None = None, served_as: str | None = None
     ) -> None:
-        import tensorflow as tf
+        from kmeans_module.quiet_tensorflow import tf
 
         self.errors = (tf.errors.OpError, OSError)
         self._gfile = tf.io.gfile

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from export.wire import serving_pb2, tensor_pb2
 from kmeans_module.contract import ASSIGN, COLUMN_SIGNATURES, SCORE, TRANSFORM
+from kmeans_module.quiet_tensorflow import tf
 
 from .column_rows import ColumnRows
 

@@ -8,12 +8,12 @@ Only a window that would reach beyond the table, the first or the last of it, is
 from typing import Final, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from .array_types import Float32
 from .blocks import kernel_rows, pad_rows
 from .graphs import INT
+from .quiet_tensorflow import tf
 from .rows import ALIGNED_NUMBERS, Rows, RowTensors, aligned_empty, share_memory
 
 #: One over a power of two below it is a normal number.

@@ -8,10 +8,9 @@ it only chooses the centroid: the distance is then computed from ``x - c`` of th
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import tensorflow as tf
-
 from .blocks import Contribution, block_parts, loop_blocks, map_rows, rows_per_block
 from .graphs import FLOATS, INTS
+from .quiet_tensorflow import tf
 
 
 def all_distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 
 from .array_types import Array, Float32
+from .quiet_tensorflow import tf
 
 #: Numbers of the largest temporary of a block. In float32 that is 4 MiB, so that two blocks fit the
 #: cache that the cores share; and a block is worth the 50 us that launching a kernel takes.

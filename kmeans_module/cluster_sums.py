@@ -21,7 +21,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from .aligned_window import Window, window_spec
@@ -36,6 +35,7 @@ from .fixed_point import (
     without_subnormal_tensor,
 )
 from .graphs import synchronized_cache, trace
+from .quiet_tensorflow import tf
 
 #: Numbers of a tile: in float64 they should stay in a core's own cache. But for each tile the
 #: kernel makes a table of all clusters and adds it to the sums, which should cost less than the

@@ -43,12 +43,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from .array_types import Array, Float32
 from .blocks import block_ranges, loop_blocks, power_of_two_rows, rows_per_block
 from .graphs import INT, synchronized_cache, trace
+from .quiet_tensorflow import tf
 from .rows import aligned_empty, as_numpy, share_memory
 
 #: Numbers of a block of rows, and rows at most: that is 2 MiB.

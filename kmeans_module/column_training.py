@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from .array_types import Array, Float32
 from .blocks import block_ranges, rows_per_block
@@ -21,6 +20,7 @@ from .columns import Column, NumberColumn, VectorColumn
 from .encoder import Encoder, tensor_spec
 from .errors import InvalidColumns, InvalidParameter, NonFinitePoint
 from .graphs import trace
+from .quiet_tensorflow import tf
 from .raw_columns import check_lengths, named_columns, read_numbers
 from .training import FitResult, fit
 from .validation import check_choice, check_finite

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from .array_types import Float32
@@ -39,6 +38,7 @@ from .initialization import (
     trials_of,
     weighted_squares,
 )
+from .quiet_tensorflow import tf
 from .rows import as_numpy
 from .weighted_rows import WeightedRows
 

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Literal
 
-import tensorflow as tf
-
 from .errors import DeviceMemoryExhausted, InvalidParameter, NoSuchDevice
+from .quiet_tensorflow import tf
 
 Kind = Literal["CPU", "GPU"]
 

@@ -15,12 +15,12 @@ from itertools import groupby
 from typing import Any, Final, Literal
 
 import numpy as np
-import tensorflow as tf
 
 from .array_types import Float64
 from .columns import CategoryColumn, Column, NumberColumn
 from .contract import TensorContract
 from .errors import InvalidColumns
+from .quiet_tensorflow import tf
 
 Norm = Literal["l1", "l2", "max"]
 

@@ -5,7 +5,6 @@ import sys
 from typing import Any, Literal, Self
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from .array_input import read_array, read_features, read_named_array
@@ -15,6 +14,7 @@ from .errors import InvalidParameter, InvalidPoints, NoArray, NonFinitePoint, No
 from .forks import check_not_forked
 from .model_space import Distance
 from .one_line import html_table
+from .quiet_tensorflow import tf
 from .row_sample import Seeding
 from .row_source import RowSource
 from .training import FitResult, fit

@@ -20,11 +20,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from .array_types import Float32, Float64
 from .errors import UnreadableRows
+from .quiet_tensorflow import tf
 from .workers import Reducer
 
 Int64 = NDArray[np.int64]

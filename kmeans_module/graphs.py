@@ -5,7 +5,7 @@ from functools import wraps
 from threading import RLock
 from typing import Any, Final, ParamSpec, TypeVar
 
-import tensorflow as tf
+from .quiet_tensorflow import tf
 
 #: What graphs take: numbers, one a row, and rows of numbers.
 INT: Final = tf.TensorSpec([], tf.int32)

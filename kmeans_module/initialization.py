@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Final, Literal, NamedTuple, get_args
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from .array_types import Float32, Float64
@@ -23,6 +22,7 @@ from .cores import core_ranges, run_in_parallel
 from .engines.plain import nearest_rows
 from .engines.score_rounding import score_errors
 from .graphs import FLOATS, INT, graph
+from .quiet_tensorflow import tf
 from .rows import ROWS_SPEC, RowTensors, as_numpy, place_rows
 from .weighted_rows import WeightedRows, weigh
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from .array_types import Float32, Float64
@@ -18,6 +17,7 @@ from .cluster_sums import ClusterSums, sum_rows
 from .engines.engine import Engine
 from .graphs import TABLE, synchronized_cache, trace
 from .model_space import unit_rows
+from .quiet_tensorflow import tf
 
 #: Below this share of the norms, what is left of them has fewer than six right digits.
 _CANCELLED: Final = 1e-6

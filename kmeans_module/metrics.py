@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from .array_input import read_array
@@ -21,6 +20,7 @@ from .forks import check_not_forked
 from .graphs import INTS, TABLE, graph
 from .model_space import enter, place
 from .module import KMeansModule
+from .quiet_tensorflow import tf
 from .rows import ROWS_SPEC, RowTensors
 from .validation import check_finite, check_points, check_whole
 

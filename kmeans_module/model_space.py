@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 import numpy as np
-import tensorflow as tf
 
 from .array_types import Array, Float32, Float64, Table
 from .blocks import block_ranges, rows_per_block
 from .column_moments import Extent, column_extent, column_moments
 from .errors import InvalidPoints, ZeroPoint
+from .quiet_tensorflow import tf
 from .row_share import RowShare
 from .rows import Rows, place_rows, sample_rows
 from .validation import check_extent, check_finite

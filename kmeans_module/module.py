@@ -5,7 +5,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from .assignment import all_distances, assign_and_sum, nearest_in_block, two_nearest_in_block
@@ -33,6 +32,7 @@ from .forks import check_not_forked
 from .graphs import FLOATS, INTS
 from .lloyd import move_centroids
 from .model_space import DISTANCES, Distance, unit_rows
+from .quiet_tensorflow import tf
 from .validation import check_choice
 
 if TYPE_CHECKING:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Final, NoReturn, final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike, DTypeLike
 
 from .array_types import Array, Float32, Table
 from .blocks import rows_per_block
 from .errors import InvalidPoints, InvalidWeights, UnreadableRows
+from .quiet_tensorflow import tf
 from .validation import check_numbers, check_points, check_whole
 
 #: Chosen rows that are nearer to each other than so many bytes are read with those between them.

@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from .array_types import Array, Float32, Float64
 from .blocks import block_ranges, map_array, rows_per_block
 from .graphs import FLOATS
+from .quiet_tensorflow import tf
 
 #: TensorFlow's kernels abort on a buffer that is not aligned to so many bytes.
 ALIGNMENT: Final = 64

@@ -13,7 +13,6 @@ from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from . import lloyd
@@ -35,6 +34,7 @@ from .metrics import (
 )
 from .model_space import DISTANCES, Distance, ModelSpace, enter, unit_rows
 from .one_line import OneLine, html_table
+from .quiet_tensorflow import tf
 from .row_sample import default_sample_rows, draw_sample
 from .row_source import RowSource, check_described
 from .rows import place_rows

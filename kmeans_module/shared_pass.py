@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import tensorflow as tf
 
 from .array_types import Float32, Float64
 from .assignment import nearest, two_nearest
 from .metrics import centre_distances
+from .quiet_tensorflow import tf
 from .source_rows import SourceRows
 
 

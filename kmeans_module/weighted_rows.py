@@ -12,7 +12,6 @@ from operator import add
 from typing import Final, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from .array_types import Float32, Float64
@@ -20,6 +19,7 @@ from .blocks import block_ranges
 from .cluster_sums import SumScale, sum_scale
 from .cores import core_ranges, run_in_parallel
 from .fixed_point import FixedPoint, FixedSum, fixed_point, sum_column
+from .quiet_tensorflow import tf
 from .rows import Rows, aligned_empty, sample_rows, share_memory
 
 #: This share of a column's numbers may be smaller than what is called typical.

@@ -10,13 +10,13 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-import tensorflow as tf
 from tensorflow.python.distribute.collective_all_reduce_strategy import (
     CollectiveAllReduceExtended,
 )
 from tensorflow.python.eager import context
 
 from .errors import InvalidCluster, WorkerAbsent, WorkerLost
+from .quiet_tensorflow import tf
 from .worker_cluster import Cluster, Worker
 
 #: Seconds between two looks at the others, and until one that does not answer is given up.

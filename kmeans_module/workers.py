@@ -17,10 +17,10 @@ from importlib.metadata import version
 from typing import Any, Final, Protocol, TypeVar, final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import ArrayLike, NDArray
 
 from .errors import WorkerFailed, WorkerLost, WorkersDiffer
+from .quiet_tensorflow import tf
 from .worker_cluster import Cluster, Worker
 from .worker_watch import Watch, join_cluster
 

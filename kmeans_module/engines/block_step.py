@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 
 from ..aligned_window import Window, has_inverse, read_window, window_spec
 from ..array_types import Float32
 from ..blocks import Contribution, kernel_rows, loop_padded_blocks, pad_rows
 from ..cluster_sums import cluster_sums, sums_shapes
 from ..graphs import FLOATS, TABLE, synchronized_cache, trace
+from ..quiet_tensorflow import tf
 from ..rows import ROWS_SPEC, Rows, RowTensors, as_numpy
 from ..source_rows import SourceRows
 from .engine import StepSums

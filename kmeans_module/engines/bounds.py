@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..aligned_window import Window
 from ..array_types import Float32
 from ..blocks import Contribution, loop_padded_blocks, pad_rows
 from ..graphs import FLOATS, INTS, TABLE, synchronized_cache, trace
+from ..quiet_tensorflow import tf
 from ..rows import as_numpy
 from ..weighted_rows import WeightedRows
 from .hamerly_bounds import centroid_moves, tighten

@@ -16,7 +16,6 @@ from typing import ClassVar, Final, NamedTuple, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..array_types import Float32
@@ -25,6 +24,7 @@ from ..cluster_sums import ClusterSums, sum_rows, sums_shapes
 from ..cores import core_ranges, one_ahead
 from ..devices import cut_rows, kind_of, memory_of, on_device
 from ..errors import DeviceMemoryExhausted
+from ..quiet_tensorflow import tf
 from ..rows import as_numpy
 from ..weighted_rows import WeightedRows
 from .device_step import (

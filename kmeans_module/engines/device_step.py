@@ -20,12 +20,12 @@ whether a cluster has changed. Nothing of it depends on the kind of the device b
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-import tensorflow as tf
 from tensorflow.compiler.tf2xla.python import xla
 
 from ..blocks import Contribution, loop_blocks, power_of_two_rows
 from ..cluster_sums import sums_by_cluster, sums_shapes
 from ..graphs import INT, synchronized_cache, trace
+from ..quiet_tensorflow import tf
 from .score_rounding import SAMPLE_SPEC, score_errors
 
 #: Numbers of a tile, its scores or its points: they should stay in the device's cache.

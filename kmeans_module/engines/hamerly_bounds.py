@@ -16,9 +16,8 @@ error of at most ``(d + 3) 2^-53``.
 from collections.abc import Callable
 from typing import Any, Final
 
-import tensorflow as tf
-
 from ..graphs import TABLE, synchronized_cache, trace
+from ..quiet_tensorflow import tf
 
 _WIDER: Final = 1 + 2.0**-20
 _NARROWER: Final = 1 - 2.0**-20

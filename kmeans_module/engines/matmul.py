@@ -10,7 +10,6 @@ from itertools import starmap
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..aligned_window import RowGather, Window, read_window, window_spec
@@ -26,6 +25,7 @@ from ..blocks import (
 )
 from ..cluster_sums import ClusterSums, cluster_sums, sums_shapes
 from ..graphs import FLOATS, INT, INTS, TABLE, synchronized_cache, trace
+from ..quiet_tensorflow import tf
 from ..rows import ROWS_SPEC, RowTensors, as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import StepSums

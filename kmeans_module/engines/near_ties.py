@@ -12,11 +12,11 @@ goes where the origin would.)
 from typing import Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..array_types import Float32, Float64
 from ..blocks import block_ranges, rows_per_block
+from ..quiet_tensorflow import tf
 from ..rows import Rows, as_numpy, squared_lengths
 
 #: Numbers of a block, [rows, k] and [pairs, d] in float64.

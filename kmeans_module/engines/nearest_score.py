@@ -6,8 +6,7 @@ What a compiled kernel does with scores once it has them: see `matmul` and `wide
 from collections.abc import Callable
 from typing import Final
 
-import tensorflow as tf
-
+from ..quiet_tensorflow import tf
 from .hamerly_bounds import bounds_of_scores
 
 #: What is found of a row: its index, and the bounds.

@@ -7,12 +7,12 @@ or compiled before the first step.
 from typing import Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..array_types import Float32
 from ..blocks import block_ranges, rows_per_block
 from ..cores import core_ranges, run_in_parallel
+from ..quiet_tensorflow import tf
 from ..rows import Rows, aligned_empty, as_numpy, share_memory
 from ..weighted_rows import WeightedRows
 from .kept_sums import KeptSumsShard

@@ -18,9 +18,9 @@ usual ``|x|`` over the usual ``|c|``.
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from ..array_types import Float32
+from ..quiet_tensorflow import tf
 from ..rows import squared_lengths
 
 #: No rounding of these bounds themselves goes beyond it.

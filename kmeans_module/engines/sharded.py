@@ -10,7 +10,6 @@ from operator import add
 from typing import Final
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..array_types import Float32, Float64
@@ -18,6 +17,7 @@ from ..blocks import block_ranges
 from ..cluster_sums import ClusterSums, sum_rows
 from ..cores import run_in_parallel
 from ..fixed_point import sum_column
+from ..quiet_tensorflow import tf
 from ..rows import as_numpy
 from ..weighted_rows import RowTotals, WeightedRows
 from .engine import Engine, FarRows, FinalState, StepSums

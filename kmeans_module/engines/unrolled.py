@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from ..aligned_window import Window, read_window, window_spec
@@ -18,6 +17,7 @@ from ..blocks import Contribution, kernel_rows, loop_padded_blocks, pad_rows
 from ..cluster_sums import ClusterSums, sums_shapes
 from ..fixed_point import limb_tensors, without_subnormal_tensor
 from ..graphs import FLOATS, INT, TABLE, synchronized_cache, trace
+from ..quiet_tensorflow import tf
 from ..rows import ROWS_SPEC, RowTensors, as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import StepSums

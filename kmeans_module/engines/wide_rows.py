@@ -25,12 +25,12 @@ by at most ``2^-125 sqrt(d) (|x| + |w|)``, where ``|x| <= scale (|z| + |t|)``.
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 
 from ..aligned_window import Window
 from ..array_types import Float32
 from ..blocks import Contribution, loop_blocks, loop_padded_blocks, pad_rows, power_of_two_rows
 from ..graphs import FLOATS, INT, TABLE, synchronized_cache, trace
+from ..quiet_tensorflow import tf
 from ..rows import ALIGNED_NUMBERS, Rows, as_numpy
 from .nearest_score import DTYPES, nearest_by_scores
 from .score_rounding import SAMPLE_SPEC, sample_norms, score_errors

@@ -91,7 +91,7 @@ def _csv(path: Path, schema: pa.Schema) -> Iterator[Write]:
 
 @contextmanager
 def _tfrecord(path: Path, schema: pa.Schema) -> Iterator[Write]:
-    import tensorflow as tf
+    from kmeans_module.quiet_tensorflow import tf
 
     lists = {
         "int64_list": tf.train.Int64List,

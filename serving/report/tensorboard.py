@@ -6,8 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
-import tensorflow as tf
 from numpy.typing import NDArray
+
+from kmeans_module.quiet_tensorflow import tf
 
 from .errors import ReportNotWritten
 

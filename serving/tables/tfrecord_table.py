@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
+
+from kmeans_module.quiet_tensorflow import tf
 
 from .columns import ColumnKind, usual_vectors
 from .errors import ColumnMismatch, UnreadableFile

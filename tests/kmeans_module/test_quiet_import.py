@@ -1,11 +1,16 @@
 """Importing the package and fitting say nothing of TensorFlow's start; other lines come through."""
 
 import os
+import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import kmeans_module
+from kmeans_module import KMeans
 
 FITTING = """
 import sys
@@ -45,6 +50,37 @@ def test_a_fit_a_version_and_its_answer_say_nothing_by_themselves(tmp_path: Path
     process = _run(FITTING, str(tmp_path / "people"))
     assert process.stderr == ""
     assert process.stdout == "(1,)\n"
+
+
+SEARCHING = """
+import numpy as np
+from sklearn.model_selection import GridSearchCV
+from tfkmeans import KMeans
+points = np.random.default_rng(0).normal(size=(40, 2))
+GridSearchCV(KMeans(n_init=1), {"n_clusters": [2, 3]}, cv=2, n_jobs=2).fit(points)
+"""
+
+
+@pytest.mark.slow
+def test_a_search_in_several_processes_says_nothing_of_the_start() -> None:
+    assert _run(SEARCHING).stderr == ""
+
+
+def test_a_model_is_unpickled_without_news_of_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "model.pkl"
+    file.write_bytes(pickle.dumps(KMeans(1).fit([[0.0], [2.0]])))
+    code = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).predict([[1.0]]))"
+    process = _run(code, str(file))
+    assert (process.stdout, process.stderr) == ("[0]\n", "")
+
+
+def test_each_module_takes_tensorflow_where_it_is_imported_without_news() -> None:
+    root = Path(kmeans_module.__file__).parent.parent
+    files = [*root.glob("kmeans_module/**/*.py"), *root.glob("export/**/*.py")]
+    assert len(files) > 80
+    loud = re.compile(r"^ *import tensorflow\b", re.M)
+    importing = {file.name for file in files if loud.search(file.read_text())}
+    assert importing == {"quiet_import.py", "quiet_tensorflow.py"}
 
 
 def test_what_is_no_news_of_the_start_comes_through() -> None:
