@@ -142,6 +142,9 @@ class DeviceMemoryExhausted(KMeansError):
     Attributes:
         device: its name.
         held: what it was to hold.
+        fault: that in one clause, which says no mend.
+        bytes_of_block: how many bytes it has left, and how many the smallest block needs; None
+            where blocks fit, and there was no room for them in the end.
 
     Example:
         >>> from tfkmeans import DeviceMemoryExhausted, fit
@@ -152,12 +155,20 @@ class DeviceMemoryExhausted(KMeansError):
         ...     result = fit(points, n_clusters=2, device="cpu")
     """
 
-    def __init__(self, device: str, held: str) -> None:
-        super().__init__(
-            f"device {device} has no memory left for {held}; give device_memory, bytes, less than "
-            "it has free, so that the rows come to it in blocks, or device='cpu'"
-        )
-        self.device, self.held = device, held
+    def __init__(
+        self, device: str, held: str, bytes_of_block: tuple[int, int] | None = None
+    ) -> None:
+        if bytes_of_block is None:
+            fault = f"device {device} has no memory left for {held}"
+            mend = "give device_memory, bytes, less than it has free, so that the rows come to it "
+            mend += "in blocks"
+        else:
+            free, needed = bytes_of_block
+            fault = f"device {device} has {free:,} bytes left, and {held} needs {needed:,}"
+            mend = "end what else takes memory there"
+        super().__init__(f"{fault}; {mend}, or give device='cpu'")
+        self.device, self.held, self.fault = device, held, fault
+        self.bytes_of_block = bytes_of_block
 
 
 class NotFitted(KMeansError, AttributeError):

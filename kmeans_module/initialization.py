@@ -209,6 +209,11 @@ def _k_means_parallel(
     return chosen
 
 
+def most_places(init: str, n_clusters: int) -> int:
+    """For how many places at once `Searches.nearest` is asked, at most; 0 where it is not."""
+    return _OVERSAMPLING * n_clusters if init == "k-means||" else 0
+
+
 def _squared_distances(
     rows: WeightedRows, drawn: NDArray[np.int32], nearest: NDArray[np.int32]
 ) -> Float64:

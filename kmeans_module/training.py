@@ -16,6 +16,7 @@ from .fit_checkpoint import FitCheckpoint, FitState
 from .fit_parameters import FitParameters
 from .fit_rows import FitRows, told_parameters
 from .forks import check_not_forked
+from .initialization import most_places
 from .lloyd import Iteration, LloydResult, LloydState
 from .model_space import Distance
 from .module import KMeansModule
@@ -259,7 +260,11 @@ def fit(
     (n, d), k = table.shape, parameters.n_clusters
     if device_memory is not None:
         check_whole("device_memory", device_memory, 1)
-    placement = choose_placement(engine, device, device_memory, n, d, k, is_streamed=is_streamed)
+    placement = choose_placement(
+        *(engine, device, device_memory, n, d, k),
+        is_streamed=is_streamed,
+        places=most_places(parameters.init, k),
+    )
     given = None if isinstance(init, str) else _check_centroids(init, k, d)
     told = {"engine": placement.engine, "checkpoint": checkpoint is not None}
     reducer.agree(told_parameters(parameters, given) | told)

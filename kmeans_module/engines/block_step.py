@@ -92,7 +92,7 @@ class UnrolledBlock(BlockShard):
 
 
 #: What takes the step of a block where an engine takes those of rows in memory.
-BLOCK_SHARDS: Final[dict[type[Shard], type[BlockShard]]] = {
+BLOCK_SHARDS: Final[dict[object, type[BlockShard]]] = {
     MatmulShard: MatmulBlock,
     UnrolledShard: UnrolledBlock,
 }

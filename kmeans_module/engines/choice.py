@@ -147,7 +147,15 @@ class Placement(NamedTuple):
 
 
 def choose_placement(
-    engine: str, device: object, memory: int | None, n: int, d: int, k: int, *, is_streamed: bool
+    engine: str,
+    device: object,
+    memory: int | None,
+    n: int,
+    d: int,
+    k: int,
+    *,
+    is_streamed: bool,
+    places: int = 0,
 ) -> Placement:
     """The engine, and the devices, for n rows of d features and k clusters.
 
@@ -159,6 +167,7 @@ def choose_placement(
         device: "auto", "cpu", "gpu", or names of devices.
         memory: bytes of each device that may be used, or None.
         is_streamed: whether the rows are those of a source.
+        places: for so many a search for the first centroids asks, if these are more than k.
 
     Raises:
         InvalidParameter: there is no engine of that name, or it takes no steps there.
@@ -182,7 +191,7 @@ def choose_placement(
             )
     if device == "auto":
         device = "gpu" if has_gpu() else "cpu"
-    return Placement("device", Devices(find_devices(device), memory), at_once)
+    return Placement("device", Devices(find_devices(device), memory, places), at_once)
 
 
 def new_engine(
@@ -244,7 +253,7 @@ def _stage(shard: type[Shard], rows: WeightedRows, k: int) -> Stage:
 def _device_engine(rows: WeightedRows | SourceRows, k: int, devices: Devices) -> Engine:
     if isinstance(rows, WeightedRows):
         return DeviceEngine(rows, k, devices)
-    share, shards = rows.share, devices.shards()
+    share, shards = rows.share, devices.shards_of_blocks()
     ranges = cut_rows(share.start, share.stop, len(shards))
     parts = [
         StreamedShard(shard, rows, k, *part) for shard, part in zip(shards, ranges, strict=False)

@@ -10,9 +10,10 @@ What needs the distance of each row, the inertia at the end and the rows that ar
 their centroids, is taken by the cores from the rows where they lie, in the one order of its sums.
 """
 
-from collections.abc import Iterator
-from functools import cache
-from typing import ClassVar, Final, NamedTuple, Self
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, NamedTuple, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -23,7 +24,7 @@ from ..blocks import block_ranges, power_of_two_rows
 from ..cluster_sums import ClusterSums, sum_rows, sums_shapes
 from ..cores import core_ranges, one_ahead
 from ..devices import cut_rows, kind_of, memory_of, on_device
-from ..errors import DeviceMemoryExhausted
+from ..errors import DeviceMemoryExhausted, InvalidParameter
 from ..quiet_tensorflow import tf
 from ..rows import as_numpy
 from ..weighted_rows import WeightedRows
@@ -51,81 +52,136 @@ _PASSING: Final = 3
 #: Bytes of a row beside its numbers: weight and norm, cluster before and after, undecided or not.
 _BYTES_OF_ROW: Final = 24
 
-_Blocks = list[DeviceRows]
+#: And of a row of a block that is worked on: the numbers and the errors of the step.
+_BYTES_OF_STEP: Final = 32
 
-#: Blocks that stay on a device, for all starts of a fit: by the rows, and then by the place.
-_staying: "WeakKeyDictionary[WeightedRows, dict[tuple[str, int, int, int], _Blocks]]" = (
-    WeakKeyDictionary()
-)
+#: Bytes of a row of which its block has gone: cluster before and after, undecided or not.
+_BYTES_OF_PASSED: Final = 12
 
 
 class Room(NamedTuple):
     """How rows lie on a device.
 
     Attributes:
-        shape: of a block.
+        m: rows of a block, a power of two.
         stays: whether the device holds all blocks.
     """
 
-    shape: BlockShape
+    m: int
     stays: bool
 
     @classmethod
     def find(cls, n: int, d: int, k: int, limbs: int, device: str, memory: int | None) -> "Room":
-        """The room for n rows, where so many bytes may be used; None: as many as it takes.
+        """The room for n rows and at most k clusters.
+
+        Args:
+            memory: bytes of the device that may be used; None: as many as it takes.
 
         Raises:
-            DeviceMemoryExhausted: the smallest blocks do not fit.
+            TooLittleMemory: the smallest blocks do not fit.
         """
-        m = power_of_two_rows(d, _BLOCK_NUMBERS, least=128, most=_BLOCK_ROWS)
-        m = min(m, max(1 << (n - 1).bit_length(), 128))
-        while True:
-            shape = BlockShape(m, d, k, limbs, tile_rows(m, d, k, kind_of(device)))
-            room = 0 if memory is None else memory - _step_bytes(shape)
-            of_row, blocks = 4 * d + _BYTES_OF_ROW, -(-n // m)
-            if memory is None or blocks * m * of_row <= room:
-                return cls(shape, stays=True)
-            if _PASSING * m * of_row + 8 * blocks * m <= room:
-                return cls(shape, stays=False)
-            if m == 128:
-                held = f"a block of rows of {d} features and {k} clusters"
-                raise DeviceMemoryExhausted(device, held)
-            m //= 2
+        most = power_of_two_rows(d, _BLOCK_NUMBERS, least=128, most=_BLOCK_ROWS)
+        most = min(most, max(1 << (n - 1).bit_length(), 128))
+        if memory is None:
+            return cls(most, stays=True)
+        # Small blocks that stay are better than large ones that come and go.
+        sizes = [128 << power for power in range((most // 128).bit_length())]
+        rooms = [cls(m, stays) for stays in (True, False) for m in reversed(sizes)]
+        needed = [room.bytes_needed(n, d, k, limbs, device) for room in rooms]
+        fitting = (room for room, size in zip(rooms, needed, strict=True) if size <= memory)
+        if (room := next(fitting, None)) is None:
+            raise TooLittleMemory(min(needed))
+        return room
+
+    def bytes_needed(self, n: int, d: int, k: int, limbs: int, device: str) -> int:
+        """About how many bytes of the device n rows and k clusters take."""
+        tile = tile_rows(self.m, d, k, kind_of(device))
+        step = _step_bytes(BlockShape(self.m, d, k, limbs, tile))
+        if self.stays:
+            return step + self.bytes_held(n, d)
+        blocks = -(-n // self.m)
+        here = min(_PASSING, blocks) * (4 * d + _BYTES_OF_ROW) + _BYTES_OF_PASSED * blocks
+        return step + self.m * here
+
+    def bytes_held(self, n: int, d: int) -> int:
+        """How many bytes n rows hold there as long as they stay."""
+        return -(-n // self.m) * self.m * (4 * d + _BYTES_OF_ROW) if self.stays else 0
+
+
+class TooLittleMemory(Exception):
+    """No block fits the bytes that may be used; `Devices` says in which words.
+
+    Attributes:
+        needed: bytes of the smallest.
+    """
+
+    def __init__(self, needed: int) -> None:
+        super().__init__(needed)
+        self.needed = needed
 
 
 def _step_bytes(shape: BlockShape) -> int:
-    """About what the step of a block needs beside the rows."""
+    """About what the step of a block needs beside the rows, or a search for the first centroids."""
     scores = 3 * 4 * shape.tile * shape.k
     limbs = 8 * shape.tile * shape.d * (shape.limbs + 1)
     table = 8 * (3 * shape.limbs + 4) * shape.k * (shape.d + 1)
-    return scores + limbs + table
+    # k-means++ tries 2 + ln k rows at once, and their products with all rows of a block.
+    trials = 2 * 4 * shape.m * (2 + shape.k.bit_length())
+    return max(scores + limbs + table, trials) + _BYTES_OF_STEP * shape.m
+
+
+@dataclass
+class DevicePart:
+    """A range of rows on a device, for all engines of a fit that work on them.
+
+    Attributes:
+        device: its name.
+        room: how they lie there.
+        taken: bytes of the blocks that stay.
+        blocks: these, once they are copied.
+    """
+
+    device: str
+    room: Room
+    taken: int = 0
+    blocks: list[DeviceRows] = field(default_factory=list)
 
 
 class DeviceShard(Shard):
     """Every distance and every sum in every step, on one device.
 
+    Args:
+        rows, n_clusters, start, stop: as of any shard.
+        part: what the device holds of the range; by default the first CPU, as much as it takes.
+
     Attributes:
         ranges: the first row of each block, and that after its last.
         stays: whether the device holds all of them.
         device: its name.
-        memory: bytes of it that may be used; None: as many as it takes.
     """
 
-    device: ClassVar[str] = "/CPU:0"
-    memory: ClassVar[int | None] = None
-
-    def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
+    def __init__(
+        self,
+        rows: WeightedRows,
+        n_clusters: int,
+        start: int,
+        stop: int,
+        part: DevicePart | None = None,
+    ) -> None:
         super().__init__(rows, n_clusters, start, stop)
-        d, n = self._shape[0], stop - start
+        d, n, limbs = self._shape[0], stop - start, self.scale.limbs
         self._held = f"{n:,} rows of {d} features and {n_clusters} clusters"
-        room = Room.find(n, d, n_clusters, self.scale.limbs, self.device, self.memory)
-        self._block, self.stays = room.shape, room.stays
-        self.ranges = list(block_ranges(start, stop, room.shape.m))
-        self._step = device_step(room.shape)
+        if part is None:
+            part = DevicePart("/CPU:0", Room.find(n, d, n_clusters, limbs, "/CPU:0", None))
+        self._part, self.device, (m, self.stays) = part, part.device, part.room
+        tile = tile_rows(m, d, n_clusters, kind_of(self.device))
+        self._block = BlockShape(m, d, n_clusters, limbs, tile)
+        self.ranges = list(block_ranges(start, stop, m))
+        self._step = device_step(self._block)
         with on_device(self.device, self._held):
             self._sample = sample_norms(as_numpy(self._norms))
             self._scale_tensor = rows.scale.tensor()
-            self._index = [tf.fill([room.shape.m], NO_CLUSTER) for _ in self.ranges]
+            self._index = [tf.fill([m], NO_CLUSTER) for _ in self.ranges]
         self._is_settled = True
 
     def _assign(self, centroids: Float32) -> StepSums:
@@ -201,11 +257,9 @@ class DeviceShard(Shard):
         """The blocks on the device; of those that come and go one is read ahead."""
         if not self.stays:
             return one_ahead(self._place, self.ranges)
-        place = self.device, self._start, self._stop, self._block.m
-        known = _staying.setdefault(self._rows, {})
-        if place not in known:
-            known[place] = list(one_ahead(self._place, self.ranges))
-        return iter(known[place])
+        if not self._part.blocks:
+            self._part.blocks = list(one_ahead(self._place, self.ranges))
+        return iter(self._part.blocks)
 
     def _place(self, first: int, last: int) -> DeviceRows:
         """The rows of a block, copied to the device."""
@@ -220,29 +274,86 @@ class DeviceShard(Shard):
             return DeviceRows(*map(tf.constant, (points, weight, norms, np.int32(count))))
 
 
-@cache
-def shard_on(device: str, memory: int | None) -> type[DeviceShard]:
-    """`DeviceShard` of this device, of whose memory so many bytes may be used."""
-    return type("DeviceShard", (DeviceShard,), {"device": device, "memory": memory})
+class Devices:
+    """The devices that take the steps of a fit, and what they hold of its rows.
 
+    How rows lie there is decided once, before the first of them is there; so seeding and all starts
+    have the same blocks.
 
-class Devices(NamedTuple):
-    """The devices that take the steps of a fit.
-
-    Attributes:
+    Args:
         names: of the devices; none where the cores take the steps.
-        memory: bytes of each that may be used; None: what `memory_of` says.
+        memory: bytes of each that may be used; None: what `memory_of` says at first.
+        places: for so many a search for the first centroids asks, if these are more than clusters.
     """
 
-    names: tuple[str, ...] = ()
-    memory: int | None = None
+    def __init__(
+        self, names: tuple[str, ...] = (), memory: int | None = None, places: int = 0
+    ) -> None:
+        self.names, self._given, self._places = names, memory, places
+        # By the rows, and then by the number of the device and the range.
+        self._parts: WeakKeyDictionary[WeightedRows, dict[tuple[int, int, int], DevicePart]]
+        self._parts = WeakKeyDictionary()
 
-    def shards(self) -> list[type[DeviceShard]]:
-        """What takes the steps on each device."""
-        return [
-            shard_on(name, memory_of(name) if self.memory is None else self.memory)
-            for name in self.names
-        ]
+    @cached_property
+    def memory(self) -> list[int | None]:
+        """Bytes of each device that the fit may use, rows that it has there among them."""
+        return [memory_of(name) if self._given is None else self._given for name in self.names]
+
+    def part(
+        self, number: int, rows: WeightedRows, n_clusters: int, start: int, stop: int
+    ) -> DevicePart:
+        """What a device, by its number, holds of a range of the rows; nothing is copied yet.
+
+        Raises:
+            DeviceMemoryExhausted: the device has no memory left for a block.
+            InvalidParameter: `memory` was given, and is too little for one.
+        """
+        parts = self._parts.setdefault(rows, {})
+        place = number, start, stop
+        if place not in parts:
+            room = self._find_room(number, rows, n_clusters, stop - start)
+            taken = room.bytes_held(stop - start, len(rows.points.shift))
+            parts[place] = DevicePart(self.names[number], room, taken)
+        return parts[place]
+
+    def shards_of_blocks(self) -> list[Callable[[WeightedRows, int, int, int], DeviceShard]]:
+        """What takes the steps of blocks of a source, on each device; the first is the largest."""
+        return [self._shard_of_blocks(number) for number in range(len(self.names))]
+
+    def _shard_of_blocks(self, number: int) -> Callable[[WeightedRows, int, int, int], DeviceShard]:
+        room: Room | None = None
+
+        def shard(rows: WeightedRows, n_clusters: int, start: int, stop: int) -> DeviceShard:
+            nonlocal room
+            if room is None:
+                room = self._find_room(number, rows, n_clusters, stop - start)
+            return DeviceShard(rows, n_clusters, start, stop, DevicePart(self.names[number], room))
+
+        return shard
+
+    def _find_room(self, number: int, rows: WeightedRows, n_clusters: int, n: int) -> Room:
+        device, memory, k = self.names[number], self.memory[number], max(n_clusters, self._places)
+        taken = sum(
+            part.taken
+            for known in self._parts.values()
+            for (other, _, _), part in known.items()
+            if other == number
+        )
+        d = len(rows.points.shift)
+        free = None if memory is None else memory - taken
+        try:
+            return Room.find(n, d, k, rows.scale.limbs, device, free)
+        except TooLittleMemory as error:
+            block, needed = (
+                f"a block of rows of {d} features and {n_clusters} clusters",
+                error.needed,
+            )
+            if self._given is None:
+                raise DeviceMemoryExhausted(device, block, (free or 0, needed)) from None
+            raise InvalidParameter(
+                f"device_memory is {self._given}, and {block} needs {needed + taken} bytes; give "
+                "at least that"
+            ) from None
 
 
 #: Of the engines that are not ``device``.
@@ -264,10 +375,10 @@ class DeviceEngine(Engine):
     def __init__(self, rows: WeightedRows, n_clusters: int, devices: Devices) -> None:
         self.scale, self.squares = rows.scale, rows.squares
         self._rows, self._k = rows, n_clusters
-        n, shards = len(as_numpy(rows.weight)), devices.shards()
-        ranges = cut_rows(0, n, len(shards))
+        ranges = cut_rows(0, rows.n, len(devices.names))
         self.parts = [
-            shard(rows, n_clusters, *part) for shard, part in zip(shards, ranges, strict=False)
+            DeviceShard(rows, n_clusters, *part, devices.part(number, rows, n_clusters, *part))
+            for number, part in enumerate(ranges)
         ]
         self._on_devices = ShardedEngine(self.parts)
         self._centroids: Float32 = np.empty((0, 0), np.float32)

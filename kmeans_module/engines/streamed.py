@@ -6,7 +6,7 @@ of all of them.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from operator import add
 
@@ -18,6 +18,7 @@ from ..errors import UnreadableRows
 from ..fixed_point import CHANGED_ROWS
 from ..rows import Rows, aligned_empty
 from ..source_rows import SourceRows
+from ..weighted_rows import WeightedRows
 from .block_step import BLOCK_SHARDS
 from .engine import Engine, FarRows, FinalState, StepSums
 from .sharded import Shard
@@ -27,14 +28,19 @@ class StreamedShard(Engine):
     """An engine of one range of the rows of a source; a pass over them for each thing asked.
 
     Args:
-        shard: what takes the step of a block.
+        shard: what makes the engine of a block of rows, as a class of `Shard` does.
         rows: all of them.
         n_clusters: k.
         start, stop: its rows.
     """
 
     def __init__(
-        self, shard: type[Shard], rows: SourceRows, n_clusters: int, start: int, stop: int
+        self,
+        shard: Callable[[WeightedRows, int, int, int], Shard],
+        rows: SourceRows,
+        n_clusters: int,
+        start: int,
+        stop: int,
     ) -> None:
         self.scale, self.squares = rows.scale, rows.squares
         self._shard, self._rows, self._k = shard, rows, n_clusters

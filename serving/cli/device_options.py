@@ -77,13 +77,17 @@ class DeviceOptions:
                 "give one of these, or cpu"
             ) from None
         except DeviceMemoryExhausted as error:
-            given = self.device_memory
-            mend = "less than it has free" if given is None else f"not {format_bytes(given)}"
+            mend = "end what else takes memory there"
+            if error.bytes_of_block is None:
+                given = self.device_memory
+                size = "less than it has free" if given is None else f"not {format_bytes(given)}"
+                mend = f"give --device-memory, {size}, so that the rows go there in blocks"
             raise UserMistake(
-                f"--device {self.device}: {error.device} has no memory left for {error.held}; give "
-                f"--device-memory, {mend}, so that the rows go there in blocks, or --device cpu"
+                f"--device {self.device}: {error.fault.removeprefix('device ')}; {mend}, or give "
+                "--device cpu"
             ) from None
         except InvalidParameter as error:
             if not str(error).startswith("device"):
                 raise
-            raise UserMistake(f"--{error}") from None
+            said = str(error).replace("device_memory", "--device-memory")
+            raise UserMistake(said if said.startswith("--") else f"--{said}") from None

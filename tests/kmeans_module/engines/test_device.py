@@ -1,6 +1,7 @@
 """The engine ``device``, on CPUs: its bits, its blocks, several devices, and what it refuses."""
 
 import json
+import re
 import subprocess
 import sys
 from typing import Any
@@ -20,8 +21,8 @@ from kmeans_module import (
 from kmeans_module.device_seeding import searches_on
 from kmeans_module.engines import choice, device
 from kmeans_module.engines.choice import choose_placement, new_engine
-from kmeans_module.engines.device import Devices, Room
-from kmeans_module.engines.device_step import BlockShape, step_program
+from kmeans_module.engines.device import Devices, DeviceShard, Room
+from kmeans_module.engines.device_step import BlockShape, DeviceRows, step_program
 from kmeans_module.initialization import initial_centroids
 from kmeans_module.model_space import enter
 from kmeans_module.weighted_rows import WeightedRows, weigh
@@ -57,18 +58,71 @@ def test_a_fit_ends_in_the_bits_of_the_cores(options: dict[str, Any], on_cores: 
 
 
 def test_rows_that_do_not_fit_are_cut_into_blocks_that_do() -> None:
-    assert Room.find(3000, 3, 20, 1, "/CPU:0", None) == (BlockShape(4096, 3, 20, 1, 4096), True)
+    assert Room.find(3000, 3, 20, 1, "/CPU:0", None) == Room(4096, stays=True)
     room = Room.find(3000, 3, 20, 1, "/CPU:0", LITTLE)
     assert not room.stays
-    assert 128 <= room.shape.m < 3000
+    assert 128 <= room.m < 3000
+    assert Room.find(12_000, 8, 8, 1, "/CPU:0", 1_020_000) == Room(1024, stays=True)
     whole = Room.find(10**7, 128, 1024, 1, "/GPU:0", 70 * 10**9)
     assert whole.stays
-    assert whole.shape.m * whole.shape.d <= 2**26
+    assert whole.m * 128 <= 2**26
 
 
-def test_a_device_without_room_for_a_block_is_refused_in_one_line() -> None:
-    with pytest.raises(DeviceMemoryExhausted, match=r"^device /CPU:0 has no memory left for a blo"):
-        fit(blobs(300, 3, 4), 4, engine="device", device_memory=1000)
+def test_too_little_device_memory_is_refused_with_the_bytes_that_are_enough() -> None:
+    points = blobs(300, 3, 4)
+    with pytest.raises(
+        InvalidParameter, match=r"^device_memory is 1, and a block of rows of 3 features and 4 "
+    ) as caught:
+        fit(points, 4, engine="device", device_memory=1)
+    enough = re.search(r"needs (\d+) bytes; give at least that$", str(caught.value))
+    assert enough is not None
+    with pytest.raises(InvalidParameter, match=r"^device_memory is "):
+        fit(points, 4, engine="device", device_memory=int(enough[1]) - 1)
+    fit(points, 4, engine="device", device_memory=int(enough[1]), max_iter=2)
+
+
+def test_a_device_without_room_for_a_block_is_refused_with_what_it_has_and_needs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(device, "memory_of", lambda _: 1000)
+    with pytest.raises(
+        DeviceMemoryExhausted,
+        match=r"^device /CPU:0 has 1,000 bytes left, and a block .* needs [\d,]+; end what else",
+    ):
+        fit(blobs(300, 3, 4), 4, engine="device")
+
+
+@pytest.fixture
+def copied(monkeypatch: pytest.MonkeyPatch) -> list[DeviceRows]:
+    """The blocks that fits copy to a device, as they come there."""
+    found: list[DeviceRows] = []
+    place = DeviceShard._place
+
+    def note(shard: DeviceShard, first: int, last: int) -> DeviceRows:
+        found.append(place(shard, first, last))
+        return found[-1]
+
+    monkeypatch.setattr(DeviceShard, "_place", note)
+    return found
+
+
+def test_rows_are_copied_once_a_fit_though_they_take_what_the_device_had_free(
+    copied: list[DeviceRows], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def free(_: str) -> int:
+        return 6_500_000 - sum(4 * int(tf.size(each)) for block in copied for each in block)
+
+    monkeypatch.setattr(device, "memory_of", free)
+    fit(blobs(40_000, 8, 8), 8, n_init=2, max_iter=2, engine="device")
+    assert sum(int(block.count) for block in copied) == 40_000
+
+
+def test_the_candidates_of_k_means_parallel_are_sought_in_the_same_copy_of_the_rows(
+    copied: list[DeviceRows],
+) -> None:
+    options: dict[str, Any] = {"init": "k-means||", "n_init": 1, "max_iter": 2}
+    fit(blobs(40_000, 8, 64), 64, engine="device", device_memory=4_600_000, **options)
+    assert sum(int(block.count) for block in copied) == 40_000
 
 
 def test_a_device_that_runs_out_of_memory_is_named_in_one_line(

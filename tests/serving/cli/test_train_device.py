@@ -44,7 +44,7 @@ def test_a_version_has_the_same_centroids_from_a_device(
         (("/CPU:0,/CPU:0",), "names one twice; name each once"),
         (
             ("/CPU:0", "--device-memory", "1KB"),
-            "no memory left for a block of rows of 3 features and 4 clusters; give --device-memory",
+            "--device-memory is 1000, and a block of rows of 3 features and 4 clusters needs ",
         ),
     ],
 )
