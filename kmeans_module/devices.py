@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, Literal
 
-from .errors import DeviceMemoryExhausted, InvalidParameter, NoSuchDevice
+from .device_names import short_name
+from .errors import DeviceMemoryExhausted, NoSuchDevice
 from .quiet_tensorflow import tf
 
 Kind = Literal["CPU", "GPU"]
-
-#: A name of TensorFlow's, as in "/GPU:1" or "/device:gpu:1".
-_NAME: Final = re.compile(r"/?(?:device:)?(CPU|GPU):(\d+)", re.IGNORECASE)
 
 #: What TensorFlow says of a full GPU as an internal error: of a copy to it, and of a program.
 _NO_MEMORY: Final = re.compile("Dst tensor is not initialized|out of memory", re.IGNORECASE)
@@ -59,33 +57,23 @@ def has_gpu() -> bool:
 
 def devices_of(kind: Kind) -> tuple[str, ...]:
     """The names of all devices of a kind; there may be no GPU."""
-    return tuple(_short_name(each.name) for each in tf.config.list_logical_devices(kind))
+    return tuple(short_name(each.name) for each in tf.config.list_logical_devices(kind))
 
 
-def find_devices(device: str) -> tuple[str, ...]:
-    """The names of the devices that are asked for.
+def find_devices(asked: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of the devices that are asked for, as `parse_device` gives them.
 
     Args:
-        device: "cpu" or "gpu", which are all of the kind, or names of TensorFlow's with commas
-            between them.
+        asked: ("cpu",) or ("gpu",), which are all of the kind, or names.
 
     Raises:
         NoSuchDevice: one is not there.
-        InvalidParameter: it is no name of a device.
     """
-    if device in ("cpu", "gpu"):
-        found = devices_of("GPU" if device == "gpu" else "CPU")
+    if asked in (("cpu",), ("gpu",)):
+        found = devices_of("GPU" if asked == ("gpu",) else "CPU")
         if not found:
-            raise _absent(device)
+            raise _absent(asked[0])
         return found
-    names = [_NAME.fullmatch(each.strip()) for each in device.split(",")]
-    if not all(names):
-        raise InvalidParameter(
-            f"device is {device!r}; give 'auto', 'cpu', 'gpu', or a name, as '/GPU:1'"
-        )
-    asked = tuple(f"/{match[1].upper()}:{int(match[2])}" for match in names if match)
-    if len(set(asked)) < len(asked):
-        raise InvalidParameter(f"device is {device!r}, which names one twice; name each once")
     there = {*devices_of("CPU"), *devices_of("GPU")}
     for name in asked:
         if name not in there:
@@ -119,7 +107,7 @@ def memory_limits() -> dict[str, int]:
     context().ensure_initialized()
     found = pywrap_tfe.TFE_ContextListDevices(context()._handle)
     return {
-        _short_name(pywrap_tf_session.TF_DeviceListName(found, i)): int(
+        short_name(pywrap_tf_session.TF_DeviceListName(found, i)): int(
             pywrap_tf_session.TF_DeviceListMemoryBytes(found, i)
         )
         for i in range(pywrap_tf_session.TF_DeviceListCount(found))
@@ -130,12 +118,6 @@ def cut_rows(start: int, stop: int, parts: int) -> list[tuple[int, int]]:
     """The rows of each of so many devices, from its first to before its last; none has no rows."""
     each = max(-(-(stop - start) // (parts * 512)), 1) * 512
     return [(first, min(first + each, stop)) for first in range(start, stop, each)]
-
-
-def _short_name(name: str) -> str:
-    """ "/GPU:0" for "/device:GPU:0"."""
-    match = _NAME.search(name)
-    return name if match is None else f"/{match[1].upper()}:{int(match[2])}"
 
 
 def _absent(device: str) -> NoSuchDevice:

@@ -22,6 +22,7 @@ from typing import Final, Literal, NamedTuple
 
 from ..array_types import Float32
 from ..cores import core_ranges
+from ..device_names import parse_device
 from ..devices import cut_rows, find_devices, has_gpu
 from ..errors import InvalidParameter
 from ..source_rows import SourceRows
@@ -142,7 +143,7 @@ class Placement(NamedTuple):
 
     @property
     def where(self) -> str:
-        """The names of the devices with commas between them, or "cpu"."""
+        """The names of the devices that have rows with commas between them, or "cpu"."""
         return ",".join(self.devices.names) or "cpu"
 
 
@@ -173,25 +174,29 @@ def choose_placement(
         InvalidParameter: there is no engine of that name, or it takes no steps there.
         NoSuchDevice: a device is not there.
     """
-    if not isinstance(device, str):
-        raise InvalidParameter(
-            f"device is of {type(device)}; give 'auto', 'cpu', 'gpu', or a name, as '/GPU:1'"
-        )
+    asked = parse_device(device)
     resolve = resolve_streamed_engine if is_streamed else resolve_engine
     at_once = engine == "auto"
     on_cores = Placement(resolve(engine, n, d, k), ON_CORES, at_once)
     if on_cores.engine != "device":
+        if asked == ("cpu",) and memory is not None:
+            raise InvalidParameter(
+                f"device_memory is {memory}, and device is 'cpu': the cores take their steps where "
+                "the rows lie; leave device_memory out"
+            )
         is_worth_it = engine == "auto" and on_cores.engine in _WORTH_A_GPU
-        if device == "cpu" or (device == "auto" and not (is_worth_it and has_gpu())):
+        if asked == ("cpu",) or (asked == ("auto",) and not (is_worth_it and has_gpu())):
             return on_cores
         if engine != "auto":
             raise InvalidParameter(
                 f"engine is {engine!r}, which the cores run, and device is {device!r}; give "
                 "engine='auto', or device='cpu'"
             )
-    if device == "auto":
-        device = "gpu" if has_gpu() else "cpu"
-    return Placement("device", Devices(find_devices(device), memory, places), at_once)
+    if asked == ("auto",):
+        asked = ("gpu",) if has_gpu() else ("cpu",)
+    names = find_devices(asked)
+    names = names[: len(cut_rows(0, n, len(names)))]
+    return Placement("device", Devices(names, memory, places), at_once)
 
 
 def new_engine(
@@ -213,7 +218,9 @@ def new_engine(
             are compiled, which begins where such steps take long.
     """
     if name == "device":
-        return _device_engine(rows, k, devices if devices.names else Devices(find_devices("cpu")))
+        return _device_engine(
+            rows, k, devices if devices.names else Devices(find_devices(("cpu",)))
+        )
     shard = SHARDS[name]
     if isinstance(rows, SourceRows):
         ranges = [part for part in rows.share.core_ranges() if part[0] < part[1]]

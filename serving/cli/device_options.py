@@ -1,10 +1,9 @@
 """Where the steps of a fit are taken: on the cores, or on devices such as GPUs."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -14,20 +13,20 @@ from .arguments import parse_size
 from .errors import UserMistake
 from .tensorflow_import import load_tensorflow
 
-#: What `fit` takes as device.
-_DEVICE: Final = re.compile(
-    r"auto|cpu|gpu|/?(device:)?[cg]pu:\d+(,/?(device:)?[cg]pu:\d+)*", re.IGNORECASE
-)
-_KINDS: Final = ("auto", "cpu", "gpu")
-
 
 def _parse_device(text: object) -> str:
+    from kmeans_module.device_names import DEVICE_KINDS, parse_device
+    from kmeans_module.errors import InvalidParameter
+
     given = str(text)
-    if not _DEVICE.fullmatch(given):
+    try:
+        return ",".join(parse_device(given))
+    except InvalidParameter as error:
+        if "twice" in str(error):
+            raise typer.BadParameter(f"{given!r} names one twice; name each once") from None
         raise typer.BadParameter(
-            f"{given!r} is no device; give {', '.join(_KINDS)}, or a name, as /GPU:1"
-        )
-    return given.lower() if given.lower() in _KINDS else given
+            f"{given!r} is no device; give {', '.join(DEVICE_KINDS)}, or a name, as /GPU:1"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -61,15 +60,21 @@ class DeviceOptions:
 
         Raises UserMistake.
         """
+        if self.device == "cpu" and self.device_memory is not None:
+            raise UserMistake(
+                f"--device-memory {format_bytes(self.device_memory)}: is for devices, and --device "
+                "is cpu; leave --device-memory out"
+            )
         if self.device not in ("auto", "cpu"):
             load_tensorflow("train")
         from kmeans_module.errors import DeviceMemoryExhausted, InvalidParameter, NoSuchDevice
 
         try:
             if self.device not in ("auto", "cpu"):
+                from kmeans_module.device_names import parse_device
                 from kmeans_module.devices import find_devices
 
-                find_devices(self.device)
+                find_devices(parse_device(self.device))
             yield
         except NoSuchDevice as error:
             raise UserMistake(

@@ -260,7 +260,7 @@ def train(
             outcome = _promote(outcome, base, steps, connection)
         views = _write_views(report, tensorboard, base, outcome, result, names, curves)
         imputed = getattr(rows, "imputed", {})
-        _show(base, outcome, time.monotonic() - began, views, imputed, as_json=json)
+        _show(base, outcome, result, time.monotonic() - began, views, imputed, as_json=json)
 
 
 def _check_views(
@@ -578,6 +578,7 @@ def _promote(
 def _show(
     base: Path | None,
     outcome: _Outcome,
+    result: "FitResult",
     seconds: float,
     views: Mapping[str, str],
     imputed: Mapping[str, int],
@@ -613,6 +614,8 @@ def _show(
                 "passes": card.parameters.passes,
                 "n_iter": card.n_iter,
                 "converged": card.converged,
+                "engine": result.engine,
+                "device": result.device,
                 "inertia": card.inertia,
                 "silhouette": silhouette,
                 "cluster_sizes": [cluster.size for cluster in card.clusters],

@@ -270,6 +270,9 @@ def test_an_engine_of_the_cores_takes_no_steps_on_a_device() -> None:
         fit(blobs(300), 3, engine="matmul", device="/CPU:0")
     with pytest.raises(InvalidParameter, match=r"^device_memory is 0"):
         fit(blobs(300), 3, device_memory=0)
+    with pytest.raises(InvalidParameter, match=r"^device_memory is 5, and device is 'cpu': the c"):
+        fit(blobs(300), 3, device="cpu", device_memory=5)
+    assert fit(blobs(300), 3, device="auto", device_memory=5).device == "cpu"
 
 
 def test_a_fit_goes_to_the_gpus_by_itself_where_products_are_worth_it(
@@ -286,7 +289,10 @@ def test_a_fit_goes_to_the_gpus_by_itself_where_products_are_worth_it(
     assert placed("auto", 10**4) == ("plain", "cpu")
     assert placed("gpu", 10**4) == ("device", "/GPU:0,/GPU:1")
     assert placed("/gpu:1", 10**4) == ("device", "/GPU:1")
-    assert placed("cpu", 10**6) == ("bounds", "cpu")
+    assert placed("cpu", 10**6) == placed(" CPU ", 10**6) == ("bounds", "cpu")
+    assert placed("/gpu:1 , GPU:0", 10**6) == ("device", "/GPU:1,/GPU:0")
     assert placed("auto", 10**6, "bounds") == ("bounds", "cpu")
-    assert placed("auto", 100, "device") == ("device", "/GPU:0,/GPU:1")
-    assert placed("cpu", 100, "device") == ("device", "/CPU:0,/CPU:1")
+    assert placed("auto", 600, "device") == ("device", "/GPU:0,/GPU:1")
+    assert placed("cpu", 600, "device") == ("device", "/CPU:0,/CPU:1")
+    # One has all rows where they are few.
+    assert placed("gpu", 500) == ("device", "/GPU:0")

@@ -1,5 +1,6 @@
 """``train --device`` and ``--device-memory``."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,26 @@ def test_a_version_has_the_same_centroids_from_a_device(
 ) -> None:
     assert train(rows, tmp_path / "cores", "--device", "CPU") == 0
     assert "steps were taken" not in capsys.readouterr().err
-    options = ("--device", "/device:CPU:0", "--device-memory", "50KB")
+    options = ("--device", " /device:CPU:0", "--device-memory", "50KB")
     assert train(rows, tmp_path / "device", *options) == 0
     assert "the steps were taken on /CPU:0\n" in capsys.readouterr().err
     ours, theirs = (load(str(tmp_path / name)).decode().centroid for name in ("device", "cores"))
     assert ours.tobytes() == theirs.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("device", "taken"), [("auto", ("plain", "cpu")), ("/CPU:0", ("device", "/CPU:0"))]
+)
+def test_json_says_what_took_the_steps_and_where(
+    device: str,
+    taken: tuple[str, str],
+    rows: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert train(rows, tmp_path / "model", "--device", device, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["engine"], told["device"]) == taken
 
 
 @pytest.mark.parametrize(
@@ -41,6 +57,8 @@ def test_a_version_has_the_same_centroids_from_a_device(
         (("gpu",), "--device gpu: TensorFlow sees none of that name, but /CPU:0; give one of"),
         (("/GPU:1",), "--device /GPU:1: TensorFlow sees none of that name, but /CPU:0; give"),
         (("tpu",), "'tpu' is no device; give auto, cpu, gpu, or a name, as /GPU:1"),
+        (("/CPU:0, /CPU:7",), "--device /CPU:0,/CPU:7: TensorFlow sees none of that name, but"),
+        (("cpu", "--device-memory", "1MB"), "--device-memory 1.0 MB: is for devices, and --device"),
         (("/CPU:0,/CPU:0",), "names one twice; name each once"),
         (
             ("/CPU:0", "--device-memory", "1KB"),

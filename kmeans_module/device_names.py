@@ -1,0 +1,47 @@
+"""What the devices of a fit are called, for `fit` and for the command; it needs no TensorFlow."""
+
+import re
+from typing import Final
+
+from .errors import InvalidParameter
+
+#: Names of whole kinds; "auto" is of those that are worth it.
+DEVICE_KINDS: Final = ("auto", "cpu", "gpu")
+
+#: A name of TensorFlow's, as in "/GPU:1" or "/device:gpu:1".
+_NAME: Final = re.compile(r"/?(?:device:)?(CPU|GPU):(\d+)", re.IGNORECASE)
+
+
+def parse_device(device: object) -> tuple[str, ...]:
+    """One of `DEVICE_KINDS` alone, or the names of single devices, as "/GPU:1".
+
+    Capitals and spaces do not count.
+
+    Args:
+        device: a kind, or names of TensorFlow's with commas between them.
+
+    Raises:
+        InvalidParameter: it is neither.
+    """
+    if not isinstance(device, str):
+        raise InvalidParameter(
+            f"device is of {type(device)}; give 'auto', 'cpu', 'gpu', or a name, as '/GPU:1'"
+        )
+    kind = device.strip().lower()
+    if kind in DEVICE_KINDS:
+        return (kind,)
+    matches = [_NAME.fullmatch(each.strip()) for each in device.split(",")]
+    names = tuple(f"/{match[1].upper()}:{int(match[2])}" for match in matches if match)
+    if len(names) < len(matches):
+        raise InvalidParameter(
+            f"device is {device!r}; give 'auto', 'cpu', 'gpu', or a name, as '/GPU:1'"
+        )
+    if len(set(names)) < len(names):
+        raise InvalidParameter(f"device is {device!r}, which names one twice; name each once")
+    return names
+
+
+def short_name(name: str) -> str:
+    """ "/GPU:0" for TensorFlow's "/job:localhost/replica:0/task:0/device:GPU:0"."""
+    match = _NAME.search(name)
+    return name if match is None else f"/{match[1].upper()}:{int(match[2])}"
