@@ -144,7 +144,11 @@ def check_fit(result: FitResult, points: object) -> None:
     Raises InvalidCandidate.
     """
     if not isinstance(result, FitResult):
-        raise InvalidCandidate(f"result is a {type(result).__name__}; give what fit has returned")
+        raise InvalidCandidate(
+            f"result is a {type(result).__name__}; give what fit has returned, or a fitted "
+            "tfkmeans.KMeans. An estimator of scikit-learn becomes a version by from_sklearn, or "
+            "by the command tfkmeans import-sklearn"
+        )
     if result.assignments is None and not isinstance(points, RowSource):
         raise InvalidCandidate(
             f"points are a {type(points).__name__}, and the fit is of a RowSource: give that source"

@@ -90,7 +90,7 @@ class Plan:
             *(
                 f"answers label {move.label} with version {move.target}"
                 if move.target is not None
-                else f"knows label {move.label} no more"
+                else f"removes label {move.label}"
                 for move in self.moves
             ),
             *([f"unloads {_version_list(unloads)}"] if unloads else []),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kmeans_module.array_input import read_named_array
+from kmeans_module.array_input import read_features, read_named_array
 from kmeans_module.arrow_arrays import is_arrow
 from kmeans_module.errors import InvalidColumns, NoArray
 
@@ -147,7 +147,8 @@ def publish_fit(
     fresh process, compared with the live version and renamed.
 
     Args:
-      result: what ``fit`` gave for ``points``, or a ``KMeans`` that was fitted to them.
+      result: what ``fit`` gave for ``points``, or a ``KMeans`` that was fitted to them, in whose
+        order the columns of a frame are taken.
       points: [n, d], raw units, of any kind that ``fit`` takes: the rows that were fitted; written
         and measured as float32. Of a fit of columns, the table. The rows of a source are read once
         more, and a uniform sample of them takes their place in what travels with the version.
@@ -191,8 +192,10 @@ def publish_fit(
     from .card_from_fit import check_fit, make_card
     from .row_measures import take_rows
 
+    fitted_names = None
     if isinstance(result, KMeans):
-        result = result.result_
+        result, estimator = result.result_, result
+        fitted_names = list(getattr(estimator, "feature_names_in_", ())) or None
     check_fit(result, points)
     encoder, columns = result.module.encoder, None
     measured: NDArray[np.float32] | RowSource
@@ -206,7 +209,7 @@ def publish_fit(
         columns, rows = _encode(encoder, points, feature_names)
         measured, names = rows, encoder.feature_names
     else:
-        rows, names = _rows_and_names(points, feature_names)
+        rows, names = _rows_and_names(points, feature_names, fitted_names)
         measured = rows
     card = make_card(
         result,
@@ -287,12 +290,16 @@ def _encode(
 
 
 def _rows_and_names(
-    points: Any, feature_names: Sequence[str] | None
+    points: Any, feature_names: Sequence[str] | None, fitted_names: list[str] | None
 ) -> tuple[NDArray[np.float32], Sequence[str]]:
+    """The rows in the order of the fit, and the names of their columns. Raises InvalidCandidate."""
     from .card_from_fit import check_table
 
     try:
-        array, columns = read_named_array(points)
+        if fitted_names is None:
+            array, columns = read_named_array(points)
+        else:
+            array, columns = read_features(points, lambda: fitted_names), fitted_names
     except NoArray as error:
         raise InvalidCandidate(str(error)) from None
     array = check_table(array, columns)

@@ -84,7 +84,7 @@ def read_features(given: Any, feature_names: Callable[[], Sequence[str]]) -> Arr
     places = {label: index for index, label in enumerate(table.labels)}
     columns: dict[str, list[str]] = {}
     for each in names:
-        column = each if each in places else _vector_column(each)
+        column = each if each in places else vector_column(each)
         if column not in places:
             raise NoArray(f"points have no column {each!r}, which the model takes")
         columns.setdefault(column, []).append(each)
@@ -110,7 +110,7 @@ def _feature_names(label: str, array: Array) -> list[str]:
     return [label] if array.ndim == 1 else [f"{label}[{i}]" for i in range(array.shape[1])]
 
 
-def _vector_column(feature: str) -> str:
+def vector_column(feature: str) -> str:
     """The column whose vectors have the feature; the feature where it is named like none."""
     column, bracket, _ = feature.rpartition("[")
     return column if bracket and feature.endswith("]") else feature

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .array_input import read_array, read_features, read_named_array
+from .array_input import read_array, read_features, read_named_array, vector_column
 from .array_types import Array, Float32
 from .contract import BAD_ROW
 from .errors import InvalidParameter, InvalidPoints, NoArray, NonFinitePoint, NotFitted, ZeroPoint
@@ -15,6 +15,7 @@ from .forks import check_not_forked
 from .model_space import Distance
 from .one_line import html_table
 from .quiet_tensorflow import tf
+from .raw_columns import UnusedColumns, is_table
 from .row_sample import Seeding
 from .row_source import RowSource
 from .training import FitResult, fit
@@ -46,7 +47,8 @@ class KMeans:
         passes: iterations over all rows after a sample, for an approximate fit.
         device: "auto", "cpu", "gpu" or names of devices, as `fit` takes it.
         device_memory: bytes of each device that may be used, as `fit` takes it.
-        random_state: a whole number, the seed of every random choice; None is 0.
+        random_state: a whole number, the seed of every random choice; None is 0; a `RandomState` of
+            NumPy draws one at each fit.
 
     Attributes:
         cluster_centers_: float32 [k, d], in raw units.
@@ -94,7 +96,7 @@ class KMeans:
         passes: int | None = None,
         device: str = "auto",
         device_memory: int | None = None,
-        random_state: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         """Keep the parameters; `fit` checks them."""
         self.n_clusters = n_clusters
@@ -129,7 +131,11 @@ class KMeans:
             KMeansError: as `kmeans_module.fit` says.
         """
         points, names = (X, None) if isinstance(X, RowSource) else _read_rows(X)
-        result = fit(points, sample_weight=sample_weight, **self.get_params())
+        parameters = self.get_params()
+        if isinstance(self.random_state, np.random.RandomState):
+            parameters["random_state"] = self.random_state.randint(2**31)
+        result = fit(points, sample_weight=sample_weight, **parameters)
+        self._unused = UnusedColumns()
         self.result_ = result
         self.cluster_centers_ = result.centroids
         self.labels_ = result.assignments
@@ -143,7 +149,9 @@ class KMeans:
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.int32]:  # noqa: N803
-        """The nearest cluster of each row of X [n, d]: int32 [n].
+        """The nearest cluster of each row of X [n, d]: int32 [n]; of no rows, none.
+
+        Columns of a frame that the fit did not have are ignored, and named once in a warning.
 
         Raises:
             NotFitted: there was no fit.
@@ -249,7 +257,8 @@ class KMeans:
         points = self._read_features(rows)
         tensors = getattr(module, signature)(points=tf.constant(points))
         outputs = {name: tensor.numpy() for name, tensor in tensors.items()}
-        first = next(iter(outputs.values())).reshape(len(points), -1)[:, 0]
+        first = next(iter(outputs.values()))
+        first = first if first.ndim == 1 else first[:, 0]
         if (first == BAD_ROW).any():
             row = int(np.argmax(first == BAD_ROW))
             if np.isfinite(points[row]).all():
@@ -259,6 +268,9 @@ class KMeans:
 
     def _read_features(self, rows: ArrayLike) -> Float32:
         names = getattr(self, "feature_names_in_", None)
+        if names is not None and is_table(rows):
+            taken = {*names, *map(vector_column, names)}
+            self._unused.warn("KMeans", taken, rows, stacklevel=4)
         try:
             array = read_array(rows) if names is None else read_features(rows, names.tolist)
         except NoArray as error:

@@ -143,6 +143,10 @@ def _check_starts(n_init: int | Literal["auto"], n: int, sample_rows: int | None
     if isinstance(n_init, str) and n_init == "auto":
         rows, many = (n, 1) if sample_rows is None else (sample_rows, _STARTS_OF_SAMPLE)
         return 10 if rows <= _ROWS_OF_TEN_STARTS else many
+    if isinstance(n_init, str):
+        raise InvalidParameter(
+            f"n_init is {n_init!r}; give 'auto', or a whole number of at least 1"
+        )
     return check_whole("n_init", n_init, 1)
 
 

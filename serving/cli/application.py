@@ -57,8 +57,8 @@ def _show_version(asked: bool) -> None:
 app: Final = typer.Typer(
     name=_NAME,
     help="Train k-means in TensorFlow, publish it for TensorFlow Serving, and ask it.",
-    epilog="Exit codes: 0 done, 1 our fault, 2 your mistake or nothing answers, "
-    "3 it ran and the answer is no, 130 interrupted, 143 a worker was lost: start all again.",
+    epilog="Exit codes: 0 done, 1 internal error, 2 usage error or server unreachable, "
+    "3 check failed, 130 interrupted, 143 a worker was lost: start all again.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

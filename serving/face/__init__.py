@@ -5,10 +5,14 @@ asked for, so that a client does not wait for TensorFlow. Installed as the packa
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 _PACKAGES = ("kmeans_module", "export", "serving")
+
+#: The extras that names come with, where it is not "train".
+_EXTRAS = {"EmbeddedServer": "serve"}
 
 
 def _find_names() -> dict[str, str]:
@@ -35,10 +39,23 @@ __all__ = sorted(_PACKAGE_OF)  # noqa: PLE0605
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version("tfkmeans")
     package = _PACKAGE_OF.get(name)
     if package is None:
         raise AttributeError(f"module 'tfkmeans' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(package), name)
+    try:
+        value = globals()[name] = getattr(import_module(package), name)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in _PACKAGES:
+            raise
+        extra = _EXTRAS.get(name, "train")
+        raise ModuleNotFoundError(
+            f"tfkmeans.{name} needs {missing}, which is not installed: "
+            f"pip install 'tfkmeans[{extra}]'",
+            name=error.name,
+        ) from None
     return value
 
 

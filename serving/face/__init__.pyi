@@ -108,3 +108,5 @@ from serving import SignatureNotFound as SignatureNotFound
 from serving import Tensor as Tensor
 from serving import Tls as Tls
 from serving import VersionStatus as VersionStatus
+
+__version__: str

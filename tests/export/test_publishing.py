@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
+from sklearn.pipeline import make_pipeline
 
 from export import (
     InvalidCandidate,
@@ -242,6 +243,25 @@ def test_what_is_no_fit_is_refused(points: NDArray[np.float32], tmp_path: Path) 
     nothing: Any = None
     with pytest.raises(InvalidCandidate, match="result is a NoneType; give what fit has returned"):
         publish_fit(nothing, points, tmp_path / "new", feature_names=FEATURE_NAMES)
+    pipeline: Any = make_pipeline(KMeans(3))
+    with pytest.raises(InvalidCandidate, match=r"tfkmeans\.KMeans\. .* by from_sklearn, or by the"):
+        publish_fit(pipeline, points, tmp_path / "new", feature_names=FEATURE_NAMES)
+
+
+def test_a_frame_with_its_columns_in_another_order_is_published_in_that_of_the_estimator(
+    points: NDArray[np.float32], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "validate", lambda *_arguments, **_keywords: None)
+    frame = pd.DataFrame(points, columns=list(FEATURE_NAMES))
+    model = KMeans(4).fit(frame)
+    turned = frame[list(reversed(FEATURE_NAMES))]
+    version = publish_fit(model, turned, tmp_path / "turned")
+    assert version.card.feature_names == tuple(FEATURE_NAMES)
+    np.testing.assert_array_equal(version.assign(turned).cluster_index, model.labels_)
+    assert (
+        publish_fit(model, points, tmp_path / "turned").card.feature_names
+        == version.card.feature_names
+    )
 
 
 def test_a_fit_too_far_from_the_live_version_is_refused_unless_forced(

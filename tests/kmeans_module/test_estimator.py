@@ -146,6 +146,43 @@ def test_columns_of_a_frame_are_matched_by_name(fitted: KMeans) -> None:
     assert not hasattr(model.fit(POINTS), "feature_names_in_")
 
 
+def test_columns_that_the_fit_did_not_have_are_named_once() -> None:
+    frame = pd.DataFrame(POINTS, columns=list("abcd"))
+    model = KMeans(3, random_state=1).fit(frame)
+    with pytest.warns(UserWarning, match="^KMeans ignores the columns id, town$") as warned:
+        index = model.predict(frame.assign(id=1, town="here"))
+    assert warned[0].filename == __file__
+    np.testing.assert_array_equal(index, model.labels_)
+    model.predict(frame.assign(id=2))
+    vectors = pd.Series(list(POINTS), name="embedding")
+    KMeans(3).fit(vectors).predict(vectors.to_frame())
+
+
+@pytest.mark.parametrize(
+    "rows", [np.zeros((0, 4)), pd.DataFrame(columns=list("abcd"), dtype=float)]
+)
+def test_of_no_rows_there_are_no_answers(fitted: KMeans, rows: Any) -> None:
+    index = fitted.predict(rows)
+    assert index.shape == (0,)
+    assert index.dtype == np.int32
+    assert fitted.transform(rows).shape == (0, 3)
+    assert fitted.score(rows) == 0
+
+
+def test_a_random_state_of_numpy_draws_the_seed_of_each_fit() -> None:
+    state = np.random.RandomState(5)
+    first, second = np.random.RandomState(5).randint(2**31, size=2)
+    model = KMeans(3, random_state=state)
+    for seed in (first, second):
+        assert model.fit(POINTS).result_.parameters.seed == seed
+    assert clone(model).fit(POINTS).n_iter_ >= 1
+
+
+def test_a_text_for_the_number_of_starts_is_told_of_the_one_that_there_is() -> None:
+    with pytest.raises(InvalidParameter, match=r"^n_init is 'aut'; give 'auto', or a whole number"):
+        KMeans(3, n_init="aut").fit(POINTS)  # type: ignore[arg-type]
+
+
 def test_what_asks_for_a_fit_before_there_was_one_is_told(fitted: KMeans) -> None:
     model = KMeans()
     for call in (model.predict, model.transform, model.score):

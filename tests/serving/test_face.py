@@ -108,8 +108,37 @@ def test_a_folder_of_the_same_name_without_code_does_not_matter(
 
 def test_the_stub_lists_each_name_once() -> None:
     body = ast.parse((SOURCE / "__init__.pyi").read_text()).body
-    listed = [alias.asname for node in body for alias in node.names]  # type: ignore[attr-defined]
-    assert sorted(listed) == dir(tfkmeans)
+    listed = [
+        alias.asname for node in body if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
+    assert sorted(map(str, listed)) == dir(tfkmeans)
+
+
+def test_it_tells_its_version(tmp_path: Path, environment: dict[str, str]) -> None:
+    process = _run("import tfkmeans; print(tfkmeans.__version__)", tmp_path, environment)
+    assert process.stdout == f"{version('tfkmeans')}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "absent", "extra"),
+    [
+        ("KMeans", "tensorflow", "train"),
+        ("EmbeddedServer", "tensorflow", "serve"),
+        ("EmbeddedServer", "uvicorn", "serve"),
+    ],
+)
+def test_a_name_that_needs_an_extra_says_how_to_install_it(
+    tmp_path: Path, environment: dict[str, str], name: str, absent: str, extra: str
+) -> None:
+    # Python takes a module that is None for one that is not there.
+    code = (
+        f"import sys; sys.modules[{absent!r}] = None\nfrom tfkmeans import {name}\n{name}.__doc__"
+    )
+    process = _run(code, tmp_path, environment)
+    assert process.stderr.splitlines()[-1] == (
+        f"ModuleNotFoundError: tfkmeans.{name} needs {absent}, which is not installed: "
+        f"pip install 'tfkmeans[{extra}]'"
+    )
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
