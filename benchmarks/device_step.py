@@ -11,6 +11,7 @@ NumPy finds for the first, and the bytes of two runs with each other.
 """
 
 import argparse
+import importlib.util
 import json
 import re
 import statistics
@@ -174,6 +175,20 @@ def run(folder: Path, blocks: int, rounds: int) -> int:
     return 0 if is_same else 1
 
 
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1; give a number from 1")
+    return number
+
+
+def _block_rows(text: str) -> int:
+    rows = _count(text)
+    if rows & (rows - 1):
+        raise argparse.ArgumentTypeError(f"{text} is no power of two; give one, as {2**20}")
+    return rows
+
+
 def main() -> int:
     """Export the step, or run it."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
@@ -181,14 +196,20 @@ def main() -> int:
     writer, runner = commands.add_parser("export"), commands.add_parser("run")
     for each in (writer, runner):
         each.add_argument("folder", type=Path)
-    writer.add_argument("--rows", type=int, default=2**20, help="of a block, a power of two")
-    writer.add_argument("--features", type=int, default=128)
-    writer.add_argument("--clusters", type=int, default=1024)
+    writer.add_argument(
+        "--rows", type=_block_rows, default=2**20, help="of a block, a power of two"
+    )
+    writer.add_argument("--features", type=_count, default=128)
+    writer.add_argument("--clusters", type=_count, default=1024)
     writer.add_argument("--kind", choices=("CPU", "GPU"), default="GPU", help="of the device")
-    runner.add_argument("--blocks", type=int, default=1)
-    runner.add_argument("--rounds", type=int, default=5)
+    runner.add_argument("--blocks", type=_count, default=1)
+    runner.add_argument("--rounds", type=_count, default=5)
     given = parser.parse_args()
     if given.command == "run":
+        if missing := [name for name in (_PROGRAM, _SHAPE) if not (given.folder / name).is_file()]:
+            runner.error(f"{given.folder} has no {missing[0]}; write it by export")
+        if importlib.util.find_spec("jax") is None:
+            runner.error("this Python has no JAX, which runs the program; install jax")
         return run(given.folder, given.blocks, given.rounds)
     export(given.folder, given.rows, given.features, given.clusters, given.kind)
     return 0

@@ -1,8 +1,11 @@
 """The step of a device as a file (`benchmarks.device_step`)."""
 
+import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from benchmarks import device_step as script
@@ -32,3 +35,33 @@ def test_the_step_sums_what_numpy_sums_for_the_programs_arguments() -> None:
     np.testing.assert_array_equal(index, nearest)
     np.testing.assert_array_equal(sums[0], expected)
     np.testing.assert_array_equal(weights[0, :, 0], masses)
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (["run", "nothing"], "nothing has no step.mlir; write it by export"),
+        (["run", "here"], "this Python has no JAX, which runs the program; install jax"),
+        (["export", "new", "--rows", "0"], "argument --rows: 0 is below 1"),
+        (["export", "new", "--rows", "1000"], "argument --rows: 1000 is no power of two"),
+        (["export", "new", "--clusters", "0"], "argument --clusters: 0 is below 1"),
+    ],
+)
+def test_what_the_script_cannot_do_is_one_line(
+    command: list[str],
+    line: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "here").mkdir()
+    for name in ("step.mlir", "step.json"):
+        (tmp_path / "here" / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["device_step", *command])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(SystemExit) as caught:
+        script.main()
+    assert caught.value.code == 2
+    assert line in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
