@@ -125,6 +125,15 @@ class Watch:
         self._stopped.set()
         self._thread.join()
 
+    def abort(self, why: str) -> None:
+        """Look no more, and end the collectives of this process: those that run, and any later one.
+
+        Args:
+            why: what the others are told, where they wait for this worker or meet it next.
+        """
+        self._stopped.set()
+        context.context().abort_collective_ops(tf.errors.UNAVAILABLE, why)
+
     def _watch(self) -> None:
         while not self._stopped.wait(_INTERVAL):
             lost = [each for each in self._peers if not _answers(each, _PATIENCE)]

@@ -12,9 +12,10 @@ is where it goes on.
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from typing import Any, Final, Protocol, TypeVar, final
+from typing import Any, Final, Protocol, TypeVar, cast, final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -109,7 +110,8 @@ def connect_workers(*, start_timeout: float = 600) -> Iterator[Reducer]:
 
     Enter it before TensorFlow does anything else in the process. It waits for all workers at its
     begin, and at its end: so whoever leaves it knows that all have done their part. An error inside
-    ends it on all workers, and they are not connected again in these processes.
+    ends it on all workers, and they are not connected again in these processes. To the others, one
+    that is interrupted (KeyboardInterrupt, SystemExit) is lost.
 
     Args:
         start_timeout: seconds to wait for the last worker.
@@ -146,6 +148,9 @@ def connect_workers(*, start_timeout: float = 600) -> Iterator[Reducer]:
     except Exception as error:
         reducer.fail(error)
         raise
+    except BaseException:  # Ctrl-C: who gives it waits for nobody
+        reducer.abort()
+        raise
     for do in reducer.last:
         do()
 
@@ -158,6 +163,8 @@ class _Collective(Reducer):
         self.worker, self.workers = cluster.own, len(cluster.workers)
         self._cluster, self._watch = cluster, Watch(cluster.peers)
         self.last: list[Callable[[], None]] = []
+        # Inside TensorFlow a thread hears no Ctrl-C; the one that waits for this one does.
+        self._thread = ThreadPoolExecutor(1, "meet-workers")
 
         # Without the copy TensorFlow takes an argument for one that lies on no device.
         def add(numbers: tf.Tensor) -> tf.Tensor:
@@ -245,6 +252,10 @@ class _Collective(Reducer):
             self._meet(said=f"{type(error).__name__}: {error}")
         self._watch.stop()
 
+    def abort(self) -> None:
+        """Let the others miss this worker where they meet next, and wait for none of them."""
+        self._watch.abort(f"{self._cluster.workers[self.worker].task} was interrupted")
+
     def _meet(self, numbers: ArrayLike = (), said: str = "") -> Int64:
         """The sum of a few numbers [m], or the end where a worker has ended: so none waits for it.
 
@@ -282,12 +293,16 @@ class _Collective(Reducer):
     def _run(self, function: Callable[[tf.Tensor], tf.Tensor], numbers: Int64) -> Int64:
         self.check()
         try:
-            found: Int64 = function(tf.constant(numbers)).numpy()
+            found = self._thread.submit(lambda: function(tf.constant(numbers)).numpy()).result()
+            return cast(Int64, found)
         except tf.errors.OpError as error:
             self._watch.look()
             told = [each for each in self._cluster.peers if each.task in error.message]
             raise _lost(self._watch.lost or told) from None
-        return found
+        except BaseException:
+            # What this worker would reduce next has nothing to do with what the others wait for.
+            self.abort()
+            raise
 
 
 def _lost(workers: Sequence[Worker]) -> WorkerLost:

@@ -27,10 +27,12 @@ from .worker_fits import (
     fit_part,
     fit_slowly,
     go_on,
+    meet_when_told,
     publish_for_ever,
     read_whole,
     reduce_numbers,
     wait_after_an_iteration,
+    wait_for_the_other,
 )
 from .worker_processes import Answer, Function, Job, config, wait_until_listens
 
@@ -163,6 +165,22 @@ def test_a_worker_that_is_killed_or_frozen_ends_the_others_with_its_name(
             assert answer.error == "WorkerLost"
             assert f"worker {victim} ({job.addresses[victim]})" in answer.message
             assert "start all workers again" in answer.message
+
+
+def test_a_worker_that_is_interrupted_while_it_waits_ends_at_once_and_is_lost_to_the_others() -> (
+    None
+):
+    with Job(2) as job:
+        first, second = job.start(0, wait_for_the_other), job.start(1, meet_when_told)
+        assert first.hear() == "waits"
+        os.kill(first.process.pid, signal.SIGINT)
+        # The other has not come, and comes while the process of the first lives on.
+        assert first.hear().error == "KeyboardInterrupt"
+        second.pipe.send("come")
+        answer = second.hear()
+        assert first.process.is_alive()
+    assert answer.error == "WorkerLost"
+    assert f"lost worker 0 ({job.addresses[0]})" in answer.message
 
 
 def test_a_worker_that_never_comes_is_named() -> None:

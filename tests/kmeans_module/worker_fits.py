@@ -1,5 +1,6 @@
 """Fits that several workers make together, and one process alone."""
 
+import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -207,6 +208,25 @@ def publish_for_ever(reducer: Reducer, pipe: Connection) -> None:
     fit_part("cosine", reducer)
     pipe.send("waits")
     Event().wait()
+
+
+def wait_for_the_other(reducer: Reducer, pipe: Connection) -> None:
+    """Be in a reduction that another worker does not come to."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    add = vars(reducer)["_add"]
+
+    def tell_and_add(numbers: Any) -> Any:
+        pipe.send("waits")
+        return add(numbers)
+
+    vars(reducer)["_add"] = tell_and_add
+    reducer.sum([1])
+
+
+def meet_when_told(reducer: Reducer, pipe: Connection) -> None:
+    """Come to a reduction when the test says so."""
+    pipe.recv()
+    reducer.sum([1])
 
 
 def fit_a_bad_row(reducer: Reducer, _: Connection) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
+from threading import Event
 from typing import Any, Final
 
 from kmeans_module import Reducer, connect_workers
@@ -139,6 +140,11 @@ def _work(
         answer = Answer(result, "", "", time.time())
     except Exception as error:  # noqa: BLE001  # the test compares it
         answer = Answer(None, type(error).__name__, str(error), time.time())
+    except KeyboardInterrupt as interruption:
+        # As a notebook it lives on.
+        pipe.send(Answer(None, type(interruption).__name__, "", time.time()))
+        Event().wait()
+        return
     pipe.send(answer)
     # A forked process has nothing to tidy up.
     os._exit(0)
