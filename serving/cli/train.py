@@ -2,8 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ from .streaming_options import StreamingOptions
 from .tensorflow_import import load_tensorflow
 from .terminal import note, print_fields, print_json, progress
 from .training_input import FilesArgument, IterationOptions, RowOptions, explain_fit_errors
-from .worker_options import WorkerOptions
+from .worker_options import WorkerOptions, refusal_after
 
 if TYPE_CHECKING:
     from export.comparison import Comparison
@@ -167,14 +167,7 @@ def train(
     workers.check(files)
     # What a job of several workers had written when one was lost, it finds when it goes on.
     may_be_written = workers.workers is not None and start.has_checkpoint
-    base = _check_target(
-        model,
-        candidate,
-        promote=promote,
-        server=steps.server,
-        is_written=workers.is_first,
-        may_be_written=may_be_written,
-    )
+    base = _check_target(model, candidate, promote=promote, server=steps.server)
     connection.check_server(steps.server)
     if base is None and connection.name is not None:
         raise UserMistake(
@@ -183,7 +176,6 @@ def train(
     start.check()
     if not workers.is_first:
         report = select_k = tensorboard = None
-    curves = _check_views(report, select_k, tensorboard, goes_on=start.has_checkpoint)
     reading, notes = file_options.reading(files, "FILE"), list[str]()
     told = {
         "clusters": clusters,
@@ -199,7 +191,11 @@ def train(
         asked_by = "--workers"
     # The folder of the checkpoint may hold a fit that was stopped before the rows are read.
     with start.explain_interruption(), ExitStack() as stack:
-        reducer = stack.enter_context(workers.connect(told))
+        reducer = stack.enter_context(refusal_after(workers.connect(told)))
+        # What the first worker alone can see, the others hear once they are connected.
+        if workers.is_first:
+            _check_place(base, candidate, may_be_written=may_be_written)
+        curves = _check_views(report, select_k, tensorboard, goes_on=start.has_checkpoint)
         stack.enter_context(devices.explain_errors())
         names, rows = row_options.read(
             files,
@@ -223,7 +219,7 @@ def train(
         result, had_ended = _fit(
             rows, names, clusters, start, parameters, notes, tensorboard, reducer
         )
-        every_row = stack.enter_context(_every_row(rows, reducer))
+        every_row = stack.enter_context(refusal_after(_every_row(rows, reducer)))
         if every_row is None:  # another worker writes
             return
         rows = every_row
@@ -237,28 +233,23 @@ def train(
             assert candidate is not None
             outcome = _write(candidate, result, rows, names, files, sample_rows=not no_sample_rows)
         else:
-            comparisons: list[Comparison] = []
-            with (
-                progress("publishing") as tell,
-                gate.for_publishing(
-                    str(base),
-                    _takes(rows),
-                    comparisons,
-                    served_as=connection.name,
-                    reading=reading,
-                    as_json=json,
-                ) as options,
-            ):
-                tell("measuring the clusters, writing and validating")
-                outcome = _publish(
-                    result, rows, names, files, base, options, sample_rows=not no_sample_rows
-                )
-            outcome = replace(outcome, comparisons=comparisons)
-            note_force(outcome.card.forced)
+            outcome = _publish(
+                result,
+                rows,
+                names,
+                files,
+                base,
+                partial(gate.for_publishing, served_as=connection.name, reading=reading),
+                sample_rows=not no_sample_rows,
+                as_json=json,
+            )
+        _check_workers(reducer)
         if promote:
             assert base is not None
             outcome = _promote(outcome, base, steps, connection)
+            _check_workers(reducer)
         views = _write_views(report, tensorboard, base, outcome, result, names, curves)
+        _check_workers(reducer)
         imputed = getattr(rows, "imputed", {})
         _show(base, outcome, result, time.monotonic() - began, views, imputed, as_json=json)
 
@@ -302,20 +293,20 @@ def _every_row(rows: "FittedRows", reducer: "Reducer | None") -> "Iterator[Fitte
         yield None if raw is None else rows.with_every_row(raw)
 
 
+def _check_workers(reducer: "Reducer | None") -> None:
+    """End before the next step where a worker is lost: it is taken when all are started again."""
+    if reducer is not None:
+        reducer.check()
+
+
 def _check_target(
     model: str | None,
     candidate: Path | None,
     *,
     promote: bool,
     server: str | None,
-    is_written: bool,
-    may_be_written: bool,
 ) -> Path | None:
-    """The folder of the model; None when only a candidate is to be written.
-
-    Where this process does not write it, its place is not looked at. ``may_be_written`` says that
-    the candidate may be there.
-    """
+    """The folder of the model; None when only a candidate is to be written."""
     if (model is None) == (candidate is None):
         raise UserMistake(
             "where to? give --model BASE to publish, or --candidate DIR to write a candidate; "
@@ -326,8 +317,6 @@ def _check_target(
     if candidate is not None:
         if promote:
             raise UserMistake("--promote: a candidate has no version yet; publish it first")
-        if is_written and candidate.exists() and not may_be_written:
-            raise UserMistake(f"--candidate {candidate}: exists already; name a new folder")
         return None
     assert model is not None
     if ":/" in model:
@@ -335,10 +324,18 @@ def _check_target(
             f"--model {model}: write a candidate first, train ... --candidate DIR, and then: "
             "tfkmeans publish DIR BASE"
         )
-    base = Path(model)
-    if is_written:
+    return Path(model)
+
+
+def _check_place(base: Path | None, candidate: Path | None, *, may_be_written: bool) -> None:
+    """Find out before the work whether the model or the candidate can be written.
+
+    ``may_be_written`` says that the candidate may be there.
+    """
+    if base is not None:
         _check_base(base)
-    return base
+    elif candidate is not None and candidate.exists() and not may_be_written:
+        raise UserMistake(f"--candidate {candidate}: exists already; name a new folder")
 
 
 def _check_base(base: Path) -> None:
@@ -417,6 +414,9 @@ def _fit(
                 **begin,
                 **parameters,
             )
+        # A fit that had ended before has no iteration.
+        while notes:
+            note(notes.pop(0))
         if result.device != "cpu":
             note(f"the steps were taken on {result.device}")
         if isinstance(rows, EncodedRows | StreamedRows) and rows.takes:
@@ -510,30 +510,39 @@ def _publish(
     names: Sequence[str],
     files: Sequence[Path],
     base: Path,
-    options: "PublishOptions",
+    for_publishing: Callable[..., "AbstractContextManager[PublishOptions]"],
     *,
     sample_rows: bool,
+    as_json: bool,
 ) -> _Outcome:
     from export import publish_fit
     from serving.tables.encoded_rows import EncodedRows
     from serving.tables.streamed_rows import StreamedRows
 
+    comparisons: list[Comparison] = []
     table = rows.table() if isinstance(rows, EncodedRows) else None
-    published = publish_fit(
-        result,
-        rows.fit_points if table is None else table,
-        base,
-        feature_names=None if result.module.encoder is not None else names,
-        files=files,
-        rows_left_out=rows.rows_left_out,
-        weight_column=rows.weight_column,
-        sample_rows=sample_rows,
-        take_columns=rows.take_columns if isinstance(rows, StreamedRows) else None,
-        **options,
-    )
-    number = published.version
-    effect = describe_publish(base, number, served_as=options.get("served_as"), dry_run=False)
-    return _Outcome(base / str(number), published.card, number, effect=effect)
+    with (
+        progress("publishing") as tell,
+        for_publishing(str(base), _takes(rows), comparisons, as_json=as_json) as options,
+    ):
+        tell("measuring the clusters, writing and validating")
+        published = publish_fit(
+            result,
+            rows.fit_points if table is None else table,
+            base,
+            feature_names=None if result.module.encoder is not None else names,
+            files=files,
+            rows_left_out=rows.rows_left_out,
+            weight_column=rows.weight_column,
+            sample_rows=sample_rows,
+            take_columns=rows.take_columns if isinstance(rows, StreamedRows) else None,
+            **options,
+        )
+        number = published.version
+        served_as = options.get("served_as")
+        effect = describe_publish(base, number, served_as=served_as, dry_run=False)
+    note_force(published.card.forced)
+    return _Outcome(base / str(number), published.card, number, comparisons, effect)
 
 
 def _write_views(

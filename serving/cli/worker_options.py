@@ -1,13 +1,15 @@
 """Several processes of one command that fit together, each with rows of its own."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, TypeVar
 
 import typer
+
+from export.errors import ExportError, MoveFailed, PublishRefused
 
 from .arguments import parse_amount
 from .errors import UserMistake
@@ -15,6 +17,8 @@ from .tensorflow_import import load_tensorflow
 
 if TYPE_CHECKING:
     from kmeans_module import Reducer
+
+Value = TypeVar("Value")
 
 #: Seconds to wait for the last worker.
 _START_TIMEOUT: Final = 600.0
@@ -24,6 +28,26 @@ class WorkersFrom(StrEnum):
     """What says who the workers are."""
 
     TF_CONFIG = "tf-config"
+
+
+@contextmanager
+def refusal_after(block: AbstractContextManager[Value]) -> Iterator[Value]:
+    """A block that a refusal leaves as its end does, and is raised behind it.
+
+    A version that is refused, or that no server takes, is how a job may end: all workers have done
+    their part. An error would end the others, too, and leave a checkpoint to go on from.
+
+    Raises:
+        PublishRefused, MoveFailed: of the block.
+    """
+    refusal: ExportError | None = None
+    with block as value:
+        try:
+            yield value
+        except (PublishRefused, MoveFailed) as error:
+            refusal = error
+    if refusal is not None:
+        raise refusal
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from export import load
-from kmeans_module import WorkerLost
+from export import load, versions
+from kmeans_module import Reducer, WorkerLost
+from kmeans_module.fit_checkpoint import FitCheckpoint
+from kmeans_module.workers import ALONE
 from serving.cli import main
 from serving.cli.exit_codes import LOST, exit_code
 from serving.tables.csv_beginnings import PIECE_BYTES
@@ -232,6 +234,74 @@ def test_a_worker_that_never_comes_is_named_and_is_no_lost_worker(folder: Path) 
         assert ended.code == 2
         absent = f"error: worker 1 ({workers.addresses[1]}) did not come within 0 s"
         assert ended.err.splitlines()[-1].startswith(absent)
+
+
+def test_a_mistake_that_the_first_worker_alone_sees_is_told_to_the_other(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "full").mkdir()
+    given = [str(folder / "2.csv"), *_FIT, *_WORKERS, "--candidate", "full"]
+    with Commands() as workers:
+        first, second = workers.run(*[Command(given, tmp_path)] * 2)
+    said = "--candidate full: exists already; name a new folder"
+    assert (first.code, first.err.splitlines()[-1]) == (2, f"error: {said}")
+    told = f"error: worker 0 ({workers.addresses[0]}) ended by UserMistake: {said}"
+    assert (second.code, second.err.splitlines()[-1]) == (2, told)
+
+
+def test_a_refusal_ends_the_job_and_its_checkpoint(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    kept = ["--checkpoint", str(tmp_path / "kept"), "--model", str(tmp_path / "model")]
+    first = ["2.csv", "--columns", "x,y", *_FIT, *kept]
+    assert run_command(Command(first, folder, is_written=True)).code == 0
+    assert not list((tmp_path / "kept").iterdir())
+    other = [*first, *_WORKERS, "--max-share-change", "0", "--standardize"]
+    with Commands() as workers:
+        refused, done = workers.run(*[Command(other, folder, is_written=True)] * 2)
+    assert (refused.code, done.code) == (3, 0), refused.err + done.err
+    assert versions(tmp_path / "model") == (1,)
+    assert not list((tmp_path / "kept").iterdir())
+
+
+def test_a_version_is_not_promoted_once_a_worker_is_lost(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", config(["127.0.0.1:1"], 0))
+    monkeypatch.chdir(tmp_path)
+
+    def lose_one_at_the_second_version(_: Reducer) -> None:
+        if (tmp_path / "model" / "2").exists():
+            raise WorkerLost("lost worker 1")
+
+    monkeypatch.setattr(type(ALONE), "check", lose_one_at_the_second_version)
+    for version in (1, 2):
+        page = ["--promote", "--report", f"{version}.html", "--model", "model"]
+        given = [str(folder / "2.csv"), "--columns", "x,y", *_FIT, *_WORKERS, *page]
+        ended = run_command(Command(given, tmp_path, is_written=True))
+        assert ended.code == (0 if version == 1 else LOST), ended.err
+    assert load(tmp_path / "model").version == 1
+    assert [path.name for path in tmp_path.glob("*.html")] == ["1.html"]
+
+
+def test_a_job_that_goes_on_behind_the_fit_says_what_it_says_of_the_rows(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", config(["127.0.0.1:1"], 0))
+    monkeypatch.chdir(folder)
+    kept = ["--checkpoint", str(tmp_path / "kept"), "--candidate", str(tmp_path / "c")]
+    given = ["2.csv", *_FIT, *_WORKERS, *kept]
+    monkeypatch.setattr(FitCheckpoint, "remove", lambda _: None)
+    begun, gone_on = [
+        run_command(Command(given, folder, is_written=True)) for _ in ("begin", "go on")
+    ]
+    assert (begun.code, gone_on.code) == (0, 0), begun.err + gone_on.err
+    assert gone_on.iterations == []
+    assert "was written before a worker was lost" in gone_on.err
+    assert {"took", "left"} <= {line.split()[0] for line in begun.err.splitlines()}, begun.err
+    for line in begun.err.splitlines():
+        assert line in gone_on.err or "cache" in line
 
 
 @pytest.mark.parametrize(
