@@ -44,15 +44,16 @@ def join_cluster(cluster: Cluster, start_timeout: float) -> tf.distribute.Strate
     except (RuntimeError, tf.errors.OpError) as error:
         raise _unusable(cluster, error) from error
     deadline, seen = time.monotonic() + start_timeout, set[Worker]()
-    while absent := [worker for worker in cluster.peers if not _listens(worker)]:
+    while absent := [
+        worker
+        for worker in cluster.peers
+        if not _listens(worker) or not (worker in seen or _answers(worker, _CONNECT))
+    ]:
         if gone := seen.intersection(absent):
             raise WorkerLost(f"lost {_names(gone)} before all workers were there; start all again")
         seen.update(set(cluster.peers).difference(absent))
         if time.monotonic() > deadline:
-            raise WorkerAbsent(
-                f"{_names(absent)} did not come within {start_timeout:g} s: nothing listens there. "
-                "Start all workers, or mend TF_CONFIG"
-            )
+            raise _absent(absent, start_timeout)
         time.sleep(_INTERVAL)
     return strategy
 
@@ -87,6 +88,15 @@ def _unusable(cluster: Cluster, error: Exception) -> InvalidCluster:
     return InvalidCluster(
         f"{cluster.workers[cluster.own]} cannot listen at its address ({said}); give a port of "
         "this machine that is free"
+    )
+
+
+def _absent(workers: Sequence[Worker], start_timeout: float) -> WorkerAbsent:
+    others = [worker for worker in workers if _listens(worker)]
+    why = "what listens there does not answer as a worker" if others else "nothing listens there"
+    return WorkerAbsent(
+        f"{_names(others or workers)} did not come within {start_timeout:g} s: {why}. "
+        "Start all workers, or mend TF_CONFIG"
     )
 
 

@@ -191,6 +191,17 @@ def test_a_worker_that_never_comes_is_named() -> None:
     assert said in answer.message
 
 
+def test_what_listens_at_the_address_of_a_worker_and_is_none_is_named() -> None:
+    with Job(2, start_timeout=1) as job, socket.socket() as other:
+        host, _, port = job.addresses[1].rpartition(":")
+        other.bind((host, int(port)))
+        other.listen()
+        answer = job.start(0, fit_once).hear()
+    assert answer.error == "WorkerAbsent"
+    said = f"worker 1 ({job.addresses[1]}) did not come within 1 s: what listens there does not"
+    assert said in answer.message
+
+
 def test_a_worker_that_is_killed_before_all_have_come_is_named() -> None:
     with Job(3, start_timeout=5) as job:
         waiting, other = job.start(0, fit_once), job.start(1, fit_once)
