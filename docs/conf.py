@@ -41,6 +41,8 @@ autodoc_preserve_defaults = True
 toc_object_entries_show_parents = "hide"
 napoleon_attr_annotations = False
 napoleon_use_ivar = True
+# Else napoleon takes the end of ``labels_`` for that of a reference.
+strip_signature_backslash = True
 napoleon_custom_sections = [("Keys", "params_style")]
 
 html_theme = "furo"

@@ -215,7 +215,7 @@ class ModelCard(OneLine):
         created: when, UTC in ISO 8601.
         package_version: of tfkmeans.
         tensorflow_version: of TensorFlow.
-        n_clusters: k.
+        n_clusters: how many clusters there are, k.
         n_features: d; with an encoder, of what the encoder gives.
         feature_names: d names, in the order of the columns.
         standardize: whether each column is divided by its standard deviation.

@@ -95,7 +95,7 @@ def publish(
       options: see ``export.publishing.PublishOptions``.
 
     Returns:
-      The number of the new version: one above the highest there ever was, or 1.
+      The number of the new version, which is one above the highest there ever was, or 1.
 
     Raises:
       InvalidCandidate: the candidate is incomplete.

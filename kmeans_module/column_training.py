@@ -44,7 +44,7 @@ def fit_columns(
     Args:
         table: a pandas or polars frame, an Arrow table, or a mapping of names to columns, of n
             rows. Numbers and booleans (0 and 1) are numbers; vectors of one length are vectors.
-        n_clusters: k.
+        n_clusters: how many clusters there are, k.
         categories: the names of the columns that are categories; each of at most 1,000 values.
         impute: what takes the place of a missing number: the "mean" or the "median" of its column,
             or a number. None: nothing, and there may be no missing number.

@@ -80,7 +80,7 @@ class VectorColumn:
 
     Attributes:
         name: of the column.
-        width: w.
+        width: how many numbers a vector has, w.
 
     Example:
         >>> from tfkmeans import VectorColumn

@@ -34,7 +34,7 @@ class KMeans:
     ``export.publish_fit`` publishes it, with the rows that it was fitted to.
 
     Args:
-        n_clusters: k.
+        n_clusters: how many clusters there are, k.
         init: "k-means++", "k-means||", "random", or centroids [k, d].
         n_init: starts, of which the best is kept; or "auto".
         max_iter: iterations of a start at most.
@@ -55,7 +55,7 @@ class KMeans:
         labels_: int32 [n], the cluster of each row of the fit; None for a `RowSource`.
         inertia_: weighted sum of squared distances to the nearest centroid, in the model's space.
         n_iter_: iterations of the best start.
-        n_features_in_: d.
+        n_features_in_: how many features a row has, d.
         feature_names_in_: the names of the columns; not set where the rows had none.
         result_: the `FitResult`, whose ``module`` holds the model.
 

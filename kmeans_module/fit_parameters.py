@@ -23,7 +23,7 @@ class FitParameters:
     """What a fit was asked for, checked, with every default resolved.
 
     Attributes:
-        n_clusters: k.
+        n_clusters: how many clusters there are, k.
         init: the name of the initialization, or "array" for given centroids.
         n_init: how many starts were made.
         max_iter: iterations of one start at most.

@@ -175,7 +175,7 @@ def simplified_silhouette(points: ArrayLike, centroids: ArrayLike) -> float:
         centroids: [k, d], k >= 2, in the same space.
 
     Returns:
-        In [-1, 1]: the higher, the better.
+        A number in [-1, 1], of which a higher one is better.
 
     Raises:
         InvalidPoints: points not [n, d].

@@ -97,7 +97,7 @@ class RowSource(ABC):
         Args:
             path: of the file. It is held open as long as the source lives, and must not change
                 meanwhile: reading it is then refused with `UnreadableRows`.
-            n_features: d.
+            n_features: how many features a row has, d.
             dtype: of the numbers.
             offset: bytes before the first number.
             n_rows: n; by default as many as there are up to the end of the file.
@@ -136,7 +136,7 @@ class RowSource(ABC):
         """No rows: what a worker has where others have all (`connect_workers`).
 
         Args:
-            n_features: d.
+            n_features: how many features a row has, d.
             dtype: that of the rows of the others.
         """
         d, kind = check_whole("n_features", n_features, 1), np.dtype(dtype)

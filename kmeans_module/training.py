@@ -197,7 +197,7 @@ def fit(
             that one would have with all rows.
 
     Returns:
-        The best start: centroids, assignments, inertia, history, and the module to export.
+        The best start, with its centroids, assignments, inertia, history, and the module to export.
 
     Raises:
         InvalidPoints: not two-dimensional, not numeric, no rows, no columns.
