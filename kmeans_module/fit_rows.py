@@ -93,6 +93,11 @@ class FitRows:
         rows = weigh(space.rows, weights, space.largest)
         return cls(table, weights, space, rows, parameters, share, placement)
 
+    @property
+    def is_copied_anew(self) -> bool:
+        """Whether a device could not hold all rows in memory, which go there in each step."""
+        return isinstance(self.rows, WeightedRows) and not self.placement.devices.hold(self.rows)
+
     def run(
         self,
         begin: Float32 | LloydState,

@@ -79,6 +79,8 @@ class FitResult(OneLine):
         engine: what took its steps; the first may have been "plain", see
             `kmeans_module.engines.choice`.
         device: where: "cpu", or the names of devices with commas between them.
+        is_copied_anew: whether a device could not hold the rows of the array, so that they were
+            copied to it in blocks in each step.
         parameters: what the fit was asked for.
         sample_weight: float32 [n], or None where every row weighs 1, and for a `RowSource`.
         module: the model, ready to be exported.
@@ -104,6 +106,7 @@ class FitResult(OneLine):
     converged: bool
     engine: EngineName
     device: str
+    is_copied_anew: bool
     parameters: FitParameters
     sample_weight: Float32 | None
     module: KMeansModule
@@ -302,6 +305,7 @@ def fit(
         converged=best.converged,
         engine=placement.engine,
         device=placement.where,
+        is_copied_anew=rows.is_copied_anew,
         parameters=parameters,
         sample_weight=None if sample_weight is None else rows.weights[:],
         module=module,

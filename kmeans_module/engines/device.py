@@ -316,6 +316,10 @@ class Devices:
             parts[place] = DevicePart(self.names[number], room, taken)
         return parts[place]
 
+    def hold(self, rows: WeightedRows) -> bool:
+        """Whether the devices hold all of these rows, or were not asked for them."""
+        return all(part.room.stays for part in self._parts.get(rows, {}).values())
+
     def shards_of_blocks(self) -> list[Callable[[WeightedRows, int, int, int], DeviceShard]]:
         """What takes the steps of blocks of a source, on each device; the first is the largest."""
         return [self._shard_of_blocks(number) for number in range(len(self.names))]

@@ -419,6 +419,11 @@ def _fit(
             note(notes.pop(0))
         if result.device != "cpu":
             note(f"the steps were taken on {result.device}")
+        if result.is_copied_anew:
+            note(
+                "the rows did not fit its memory, and were copied there in blocks in each step; "
+                "with more --device-memory they are copied once"
+            )
         if isinstance(rows, EncodedRows | StreamedRows) and rows.takes:
             result.module.take_columns(Encoder(rows.takes))
         return result, had_ended

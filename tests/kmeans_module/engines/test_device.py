@@ -49,6 +49,7 @@ def on_cores() -> str:
 def test_a_fit_ends_in_the_bits_of_the_cores(options: dict[str, Any], on_cores: str) -> None:
     found = fit(blobs(3000, 3, 20), 20, n_init=1, engine="device", max_iter=9, **options)
     assert (found.engine, found.device) == ("device", "/CPU:0")
+    assert found.is_copied_anew == bool(options)
     assert digest_without_rows(found) == on_cores
     assert (
         (assignments(found) == found.module.assign(points=blobs(3000, 3, 20))["cluster_index"])
