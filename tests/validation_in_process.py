@@ -2,7 +2,7 @@
 
 A process that validates spends most of its time on the import of TensorFlow. What is found is the
 same here: the version is loaded from its files, and its golden requests are replayed. The tests of
-the validation itself, and those from end to end, start the process.
+the validation itself, and those that start a command or a program, start the process.
 """
 
 import subprocess

@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.validation_in_process import validation_in_process
+
+__all__ = ["validation_in_process"]
+
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = [sys.executable, "-u", "examples/demo.py"]
 

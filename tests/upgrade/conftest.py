@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 from serving.cli import main
+from tests.validation_in_process import validation_in_process
+
+__all__ = ["validation_in_process"]
 
 HERE = Path(__file__).parent
 PUBLISHED = HERE / "published_by_0_1"
