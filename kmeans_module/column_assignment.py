@@ -47,6 +47,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .array_types import Array, Float32
 from .blocks import block_ranges, loop_blocks, power_of_two_rows, rows_per_block
+from .engines.nearest_score import single_within
 from .graphs import INT, synchronized_cache, trace
 from .quiet_tensorflow import tf
 from .rows import aligned_empty, as_numpy, share_memory
@@ -227,16 +228,8 @@ def _clear_least(
         norm: float32 [tile], the squared norms of the rows.
         longest: float32 [], the norm of the longest centroid.
     """
-    k = half_norm.shape[0]
     scores = half_norm[:, None] - products
-    near = scores <= _reach(tf.reduce_min(scores, 0), norm, longest, d)
-    # Of the places that are near the sum is taken, each with ``base`` added: it is below twice the
-    # base where one is near alone, and then exact.
-    base = 1 << (k - 1).bit_length()
-    place = tf.cast(base + tf.range(k), tf.float32)[:, None]
-    total = tf.reduce_sum(tf.where(near, place, 0.0), 0)
-    is_single = (total >= base) & (total < 2 * base)
-    return tf.where(is_single, tf.cast(total, tf.int32) - base, -1)
+    return single_within(scores, _reach(tf.reduce_min(scores, 0), norm, longest, d))
 
 
 def _reach(least: tf.Tensor, norm: tf.Tensor, longest: tf.Tensor, d: int) -> tf.Tensor:

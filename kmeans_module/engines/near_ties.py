@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..array_types import Float32, Float64
 from ..blocks import block_ranges, rows_per_block
 from ..quiet_tensorflow import tf
-from ..rows import Rows, as_numpy, squared_lengths
+from ..rows import Rows, squared_lengths
 
 #: Numbers of a block, [rows, k] and [pairs, d] in float64.
 _BLOCK_NUMBERS: Final = 2**17
@@ -44,16 +44,6 @@ def undecided_rows(index: NDArray[np.int32]) -> NDArray[np.int64]:
     places = np.concatenate([places, np.arange(even, len(index))])
     undecided: NDArray[np.int64] = places[index[places] < 0]
     return undecided
-
-
-def decide_all(points: Rows, index: tf.Tensor, centroids: Float32) -> NDArray[np.int32]:
-    """What a kernel gives of all rows, int32 [n], with the undecided decided."""
-    found: NDArray[np.int32] = as_numpy(index)
-    undecided = undecided_rows(found)
-    if len(undecided):
-        found = found.copy()
-        found[undecided] = decide(points, undecided, centroids)
-    return found
 
 
 def decide(points: Rows, numbers: NDArray[np.int64], centroids: Float32) -> NDArray[np.int32]:

@@ -39,7 +39,7 @@ def nearest_by_scores(
             return [_clear_least(scores, error)]
         least = tf.reduce_min(scores, 0)
         lowest = scores - spreads if has_far else scores
-        index = _single(lowest, least + error)
+        index = single_within(lowest, least + error)
         if not with_bounds:
             return [index]
         others = tf.where(tf.range(k)[:, None] == index, float("inf"), lowest)
@@ -66,7 +66,7 @@ def _clear_least(scores: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
     return tf.where(second > least + error, index, -1)
 
 
-def _single(scores: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
+def single_within(scores: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
     """Of each column of [k, m] the place of the only score of at most that, or -1: int32 [m].
 
     Where exactly one is, the sum of ``base + number`` over those that are is below twice the base,
