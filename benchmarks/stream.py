@@ -169,10 +169,10 @@ class _Limit:
 
 def fit_file(given: argparse.Namespace) -> None:
     """What a process of `measure_memory` does; TensorFlow is imported as the command does it."""
-    from kmeans_module.quiet_import import import_tensorflow, without_keras
+    from kmeans_module.quiet_import import without_keras
 
     with without_keras():
-        import_tensorflow()
+        import kmeans_module.quiet_tensorflow  # noqa: F401
     from kmeans_module import RowSource, fit
 
     source = RowSource.from_file(given.fit, given.features)

@@ -4,13 +4,11 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-from kmeans_module.quiet_import import import_tensorflow
+# Before the pages that need TensorFlow, so that it says nothing.
+import kmeans_module.quiet_tensorflow  # noqa: F401
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _PROJECT: Final[dict[str, Any]] = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
-
-# Before the pages that need it, so that it says nothing.
-import_tensorflow()
 
 project = "tfkmeans"
 release = version = _PROJECT["version"]

@@ -33,13 +33,6 @@ _NEWS: Final = re.compile(
 )
 
 
-def import_tensorflow() -> Any:
-    """TensorFlow, which has looked for its devices when it was not imported yet."""
-    with quiet_start():
-        import tensorflow as tf
-    return tf
-
-
 @contextmanager
 def without_keras() -> Iterator[None]:
     """Let the import of TensorFlow leave out Keras, for a program that has no use of it.

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from export.published_version import PublishedVersion
-from kmeans_module.quiet_import import import_tensorflow
 from serving.clients.results import Assignment, Distances, Score
 
 from ..tables.encoded_points import encode_points, take_rows
@@ -75,7 +74,6 @@ class LocalScorer(PublishedVersion):
     def _load_with_kernel(self) -> "ColumnAssignment | None":
         """Load the model, and compile its kernel meanwhile; None where it has no use of one."""
         card = self.card
-        import_tensorflow()
         from kmeans_module.column_assignment import (
             ColumnAssignment,
             compile_assignment,

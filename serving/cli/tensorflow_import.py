@@ -2,7 +2,7 @@
 
 import sys
 
-from kmeans_module.quiet_import import import_tensorflow, without_keras
+from kmeans_module.quiet_import import without_keras
 
 from .extras import needs_extra, require
 
@@ -10,7 +10,7 @@ from .extras import needs_extra, require
 def load_tensorflow(extra: str) -> None:
     """Import TensorFlow and let it find its devices. Raises MissingExtra, naming ``extra``."""
     with needs_extra(extra), without_keras():
-        import_tensorflow()
+        import kmeans_module.quiet_tensorflow  # noqa: F401
 
 
 def require_tensorflow(extra: str) -> None:
