@@ -25,7 +25,7 @@ def parse_device(device: object) -> tuple[str, ...]:
     """
     if not isinstance(device, str):
         raise InvalidParameter(
-            f"device is of {type(device)}; give 'auto', 'cpu', 'gpu', or a name, as '/GPU:1'"
+            f"device is of {type(device)}; give 'auto', 'cpu', 'gpu', or a name such as '/GPU:1'"
         )
     kind = device.strip().lower()
     if kind in DEVICE_KINDS:
@@ -34,10 +34,11 @@ def parse_device(device: object) -> tuple[str, ...]:
     names = tuple(f"/{match[1].upper()}:{int(match[2])}" for match in matches if match)
     if len(names) < len(matches):
         raise InvalidParameter(
-            f"device is {device!r}; give 'auto', 'cpu', 'gpu', or a name, as '/GPU:1'"
+            f"device is {device!r}, an unknown device; give 'auto', 'cpu', 'gpu', or a name such "
+            "as '/GPU:1'"
         )
     if len(set(names)) < len(names):
-        raise InvalidParameter(f"device is {device!r}, which names one twice; name each once")
+        raise InvalidParameter(f"device is {device!r}, which names a device twice; name each once")
     return names
 
 

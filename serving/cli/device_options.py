@@ -15,18 +15,13 @@ from .tensorflow_import import load_tensorflow
 
 
 def _parse_device(text: object) -> str:
-    from kmeans_module.device_names import DEVICE_KINDS, parse_device
+    from kmeans_module.device_names import parse_device
     from kmeans_module.errors import InvalidParameter
 
-    given = str(text)
     try:
-        return ",".join(parse_device(given))
+        return ",".join(parse_device(str(text)))
     except InvalidParameter as error:
-        if "twice" in str(error):
-            raise typer.BadParameter(f"{given!r} names one twice; name each once") from None
-        raise typer.BadParameter(
-            f"{given!r} is no device; give {', '.join(DEVICE_KINDS)}, or a name, as /GPU:1"
-        ) from None
+        raise typer.BadParameter(str(error).removeprefix("device is ")) from None
 
 
 @dataclass(frozen=True)

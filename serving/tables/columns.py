@@ -35,9 +35,6 @@ MOSTLY: Final = 0.9
 #: What is round a value in a cell of text, and no part of it.
 BLANKS: Final = " \t"
 
-#: How a missing value is best written, for a message.
-MISSING_WORDS: Final = "an empty cell, NA or NaN"
-
 
 @dataclass(frozen=True)
 class ColumnKind:

@@ -58,10 +58,13 @@ def test_json_says_what_took_the_steps_and_where(
     [
         (("gpu",), "--device gpu: TensorFlow sees none of that name, but /CPU:0; give one of"),
         (("/GPU:1",), "--device /GPU:1: TensorFlow sees none of that name, but /CPU:0; give"),
-        (("tpu",), "'tpu' is no device; give auto, cpu, gpu, or a name, as /GPU:1"),
+        (
+            ("tpu",),
+            "'tpu', an unknown device; give 'auto', 'cpu', 'gpu', or a name such as '/GPU:1'",
+        ),
         (("/CPU:0, /CPU:7",), "--device /CPU:0,/CPU:7: TensorFlow sees none of that name, but"),
         (("cpu", "--device-memory", "1MB"), "--device-memory 1.0 MB: is for devices, and --device"),
-        (("/CPU:0,/CPU:0",), "names one twice; name each once"),
+        (("/CPU:0,/CPU:0",), "names a device twice; name each once"),
         (
             ("/CPU:0", "--device-memory", "1KB"),
             "--device-memory is 1000, and a block of rows of 3 features and 4 clusters needs ",
