@@ -125,8 +125,8 @@ class LocalStorage(Storage):
 
     A publisher that dies leaves its ``.incoming`` folder; the lock in it is free then, which is how
     the next publisher knows to remove it. What is pruned is renamed to ``.removed-...`` first, so
-    that nobody sees half of it. The number of a version is never given again. The first version is
-    entered in ``models.config`` as ``stable``. The file system must have flock and an atomic
+    that nobody sees half of it. Numbers are never reused. The first version
+    is entered in ``models.config`` as ``stable``. The file system must have flock and an atomic
     rename; NFS and the like may lack one of them.
     """
 
@@ -294,7 +294,7 @@ class GFileStorage(Storage):
     - one publisher at a time: two at once may take the same number;
     - ``saved_model.pb`` is written last, so that a server that looks meanwhile finds no model;
     - a version is as durable as the store makes its files;
-    - the number of the highest version is given again once its folder is removed;
+    - the number of the highest version is reused once its folder is removed;
     - there is no ``models.config`` and no label: the live version is the highest.
 
     While version 3 is being written, the file ``.incoming-3`` lies beside it: by that the next

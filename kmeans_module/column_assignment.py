@@ -220,7 +220,7 @@ def _unit_columns(rows: tf.Tensor) -> tf.Tensor:
 def _clear_least(
     half_norm: tf.Tensor, products: tf.Tensor, norm: tf.Tensor, longest: tf.Tensor, d: int
 ) -> tf.Tensor:
-    """The place of the least score of each row, -1 where rounding could show: int32 [tile].
+    """Index of the minimum score of each row, -1 where rounding could change it: int32 [tile].
 
     Args:
         half_norm: float32 [k].

@@ -4,8 +4,8 @@
 #   scripts/smoke_check.sh                                  with a small model and a server of its own
 #   scripts/smoke_check.sh HOST GRPC_PORT REST_PORT BASE    a running server, against the folder BASE
 #
-# Prints one line a check. Exit code 0: all passed; 3: a check failed; 2: a mistake in the call, or
-# nothing answers.
+# Prints one line a check. Exit code 0: all passed; 3: a check failed; 2: usage error, or
+# server unreachable.
 set -euo pipefail
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}

@@ -93,7 +93,7 @@ class SignatureNotFound(ServingError):
 
 
 class AccessDenied(ServingError):
-    """The server, or a proxy before it, does not know us or does not allow this.
+    """Authentication or authorisation failed at the server, or at a proxy in front of it.
 
     Example:
         >>> from tfkmeans import AccessDenied, GrpcClient

@@ -78,7 +78,7 @@ def check_server(grpc_address: str, rest_address: str, base: Path, name: str) ->
         name: the model's name on the server.
 
     Raises:
-        ServerUnavailable: nothing answers.
+        ServerUnavailable: the server is unreachable.
         DeadlineExceeded: something took a connection, and did not answer.
         InvalidInput: an address is none.
         ExportError: ``base`` is no model, or its version lacks a part.

@@ -9,7 +9,7 @@
         models.config, or else of the folder
 
 One line a check, ``ok`` or ``FAIL`` with what was expected and what came. Exit code 0: all passed;
-3: a check failed; 2: a mistake in the call, or nothing answers.
+3: a check failed; 2: usage error, or server unreachable.
 """
 
 import os

@@ -52,10 +52,10 @@ def nearest_by_scores(
 
 
 def _clear_least(scores: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
-    """Of each column of [k, m] the place of the least score, int32 [m].
+    """Index of the minimum score of each column of [k, m], int32 [m].
 
-    It is -1 where another is within the error float32 [m] of the least. One loop over the columns,
-    with nothing held but the best two so far.
+    It is -1 where another score is within the error float32 [m] of the minimum. One loop over the
+    columns holds only the two lowest scores so far.
     """
     least, *others = tf.unstack(scores)
     index, second = tf.zeros_like(least, tf.int32), tf.fill(least.shape, float("inf"))
@@ -67,7 +67,7 @@ def _clear_least(scores: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
 
 
 def single_within(scores: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
-    """Of each column of [k, m] the place of the only score of at most that, or -1: int32 [m].
+    """Index of the only score at most that in each column of [k, m], or -1: int32 [m].
 
     Where exactly one is, the sum of ``base + number`` over those that are is below twice the base,
     and gives its number. The compiler has a quick sum of float32 alone, which is exact here.

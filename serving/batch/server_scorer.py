@@ -84,7 +84,7 @@ class ServerScorer:
                 none.
 
         Raises:
-            NoAnswer: nothing answers.
+            NoAnswer: the server is unreachable.
             OtherModel: the version is not there, or does not answer as it did when exported.
             ServingError: the server does not let us in, or has a fault.
         """

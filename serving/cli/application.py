@@ -58,7 +58,7 @@ app: Final = typer.Typer(
     name=_NAME,
     help="Train k-means in TensorFlow, publish it for TensorFlow Serving, and ask it.",
     epilog="Exit codes: 0 done, 1 internal error, 2 usage error or server unreachable, "
-    "3 check failed, 130 interrupted, 143 a worker was lost: start all again.",
+    "3 check failed, 130 interrupted, 143 a worker was lost: restart all workers.",
     rich_markup_mode="rich",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

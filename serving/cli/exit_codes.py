@@ -1,15 +1,15 @@
-"""What the command's exit codes mean, and which error leads to which.
+"""Exit codes of the command, and the errors that lead to them.
 
 ===  ==========================================================================
 0    done
-1    a fault of this program or of the server
-2    a mistake of the user, or nothing answers
-3    it ran and the answer is no: a version did not pass its validation, a server did not follow
+1    internal error of this program or of the server
+2    usage error, or server unreachable
+3    check failed: a version did not pass its validation, a server did not take a change
 130  interrupted by Ctrl-C
-143  another worker was lost (or SIGTERM ended this one): start all again
+143  another worker was lost (or SIGTERM ended this one): restart all workers
 ===  ==========================================================================
 
-An error that is expected is one line; only a fault of this program shows a traceback.
+An expected error is one line; only an internal error of this program shows a traceback.
 """
 
 from typing import Final
@@ -54,5 +54,5 @@ _CODES: Final[tuple[tuple[type[BaseException], int], ...]] = (
 
 
 def exit_code(error: BaseException) -> int | None:
-    """The exit code of an error that is expected; None when it is a fault of this program."""
+    """The exit code of an expected error; None for an internal error of this program."""
     return next((code for kind, code in _CODES if isinstance(error, kind)), None)

@@ -38,7 +38,7 @@ EXAMPLES: Final = examples(
 @flat_options
 def import_sklearn(
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="What joblib.dump wrote, by who you trust.")
+        Path, typer.Argument(metavar="FILE", help="A joblib file from a trusted source.")
     ],
     model: Annotated[
         Path,
@@ -126,7 +126,7 @@ def _load(file: Path) -> tuple[Any, str]:
             f"this command needs {error.name}, which is not installed: pip install scikit-learn"
         ) from error
     if not file.is_file():
-        raise UserMistake(f"{file}: there is no such file; name one that joblib.dump wrote")
+        raise UserMistake(f"{file}: file not found; give the path of a joblib file")
     installed = sklearn.__version__
 
     with warnings.catch_warnings(record=True) as caught:
@@ -139,15 +139,15 @@ def _load(file: Path) -> tuple[Any, str]:
             other = _other_version(caught)
             wrote = f", which scikit-learn {other} wrote," if other else ""
             raise UserMistake(
-                f"{file}{wrote}: cannot be loaded: {type(error).__name__}: {said}; name a file "
-                f"that joblib.dump wrote with scikit-learn {installed}"
+                f"{file}{wrote}: cannot be loaded: {type(error).__name__}: {said}; write it "
+                f"again with joblib.dump under scikit-learn {installed}"
             ) from error
     other = _other_version(caught)
     if other is None:
         return estimator, installed
     note(
-        f"warning: {file} was pickled by scikit-learn {other}, and {installed} has read it, which "
-        "is not promised to work: hold the answers against predict where it was fitted"
+        f"warning: {file} was pickled by scikit-learn {other} and loaded by {installed}, which "
+        f"is not guaranteed to work: compare the answers with predict under scikit-learn {other}"
     )
     return estimator, other
 

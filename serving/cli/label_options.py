@@ -144,7 +144,7 @@ def describe_effect(base: Path, plan: "Plan", *, server: str | None, dry_run: bo
     from export.models_config import path_of
 
     if dry_run:
-        return f"dry run, nothing changed; it would be so: {plan.effect}"
+        return f"Dry run. This would happen: {plan.effect}"
     if server is not None:
         return f"{server} has followed: {plan.effect}"
     return f"{plan.effect}, as soon as it reads {path_of(base)}"

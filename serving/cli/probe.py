@@ -19,7 +19,7 @@ from .terminal import note, print_json
 
 EXAMPLES: Final = examples(
     (
-        "Is the server healthy? Exit code 0, else 3, or 2 when nothing answers",
+        "Is the server healthy? Exit code 0: yes; 3: no; 2: server unreachable",
         "tfkmeans probe --server localhost:8500 --model models/customers",
     ),
     (

@@ -24,8 +24,8 @@ def prune(
 ) -> None:
     """Remove all versions but the N highest and those that are loaded or carry a label.
 
-    The version that rollback would go to stays as well. The number of a version that was removed
-    is never given again.
+    The version that rollback would go to stays as well. Numbers are
+    never reused.
     """
     from export import label_moves
     from export.repository import config_entry, versions

@@ -89,7 +89,7 @@ def describe_publish(
     base = Path(base)
     entry = config_entry(base, served_as)
     if dry_run:
-        return f"dry run, nothing changed; it would be version {version}"
+        return f"Dry run. This would publish version {version}"
     if entry is None or version in entry.versions:
         return f"the server loads version {version} as soon as it reads {path_of(base)}"
     return (

@@ -309,7 +309,7 @@ def _check_target(
     """The folder of the model; None when only a candidate is to be written."""
     if (model is None) == (candidate is None):
         raise UserMistake(
-            "where to? give --model BASE to publish, or --candidate DIR to write a candidate; "
+            "specify --model BASE to publish, or --candidate DIR to write a candidate; "
             "see tfkmeans train --help"
         )
     if server is not None and not promote:

@@ -32,13 +32,13 @@ def declared_columns(
     """What a signature over columns takes, as the model declares it.
 
     Raises:
-        InvalidInput: the model has no such signature: it knows no columns by name.
+        InvalidInput: the model has no such signature: it takes no columns by name.
     """
     declared = metadata.signatures.get(signature)
     if declared is None:
         raise target.error(
             InvalidInput,
-            f"version {metadata.version} knows no columns by name; give its features in their "
+            f"version {metadata.version} takes no columns by name; give its features in their "
             "order, as points.to_numpy(); one that encodes more than "
             f"{MOST_COLUMNS} columns takes a table only where export.load has loaded it",
         )

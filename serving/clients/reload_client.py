@@ -56,7 +56,7 @@ class ReloadClient:
 
         Raises:
             MoveFailed: it says that it will not, or has not in time.
-            ServerUnavailable: nothing answers.
+            ServerUnavailable: the server is unreachable.
         """
         end = time.monotonic() + self._timeout
         self._reload(config, model)

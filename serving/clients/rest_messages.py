@@ -252,9 +252,9 @@ def _parse_object(body: bytes, target: Target) -> dict[str, Any]:
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise target.error(ServerError, f"the answer is no JSON: {error}") from error
+        raise target.error(ServerError, f"the answer is not JSON: {error}") from error
     if not isinstance(answer, dict):
-        raise target.error(ServerError, "the answer is no JSON object")
+        raise target.error(ServerError, "the answer is not a JSON object")
     return answer
 
 

@@ -266,7 +266,7 @@ def draw_plane(
         title,
         f"{len(shown):,} rows on the plane of the first two principal components, which have "
         f"{sum(plane.shares):.0%} of the variance of the model's space; crosses are centroids. "
-        "What the other components hold apart overlaps here.",
+        "Clusters separated by other components may overlap here.",
     )
 
 

@@ -210,7 +210,7 @@ def test_bad_rows_are_refused_where_the_client_was_told_to(server: EmbeddedServe
 def test_a_table_for_a_model_that_knows_no_names_is_refused(server: EmbeddedServer) -> None:
     with (
         GrpcClient(grpc_address(server), "plain") as plain,
-        pytest.raises(InvalidInput, match=r"knows no columns by name; .* points.to_numpy\(\)"),
+        pytest.raises(InvalidInput, match=r"takes no columns by name; .* points.to_numpy\(\)"),
     ):
         plain.assign({"a": [1.0], "b": [2.0]})
 

@@ -277,9 +277,9 @@ def test_what_comes_of_an_answer_is_acknowledged_before_the_rest_is_waited_for(
 @pytest.mark.parametrize(
     ("status", "body", "expected", "said"),
     [
-        (200, b"<html>", ServerError, "the answer is no JSON"),
-        (200, b"\xff\xfe", ServerError, "the answer is no JSON"),
-        (200, b"[1]", ServerError, "the answer is no JSON object"),
+        (200, b"<html>", ServerError, "the answer is not JSON"),
+        (200, b"\xff\xfe", ServerError, "the answer is not JSON"),
+        (200, b"[1]", ServerError, "the answer is not a JSON object"),
         (200, b'{"outputs": null}', ServerError, "the answer to assign cannot be read"),
         (200, b'{"outputs": {"cluster_index": [1, 1, 1, 1]}}', ServerError, "cannot be read"),
         (200, b'{"outputs": {"cluster_index": [[1], 1]}}', ServerError, "cannot be read"),
@@ -310,7 +310,7 @@ def test_an_answer_that_nobody_can_read_is_one_clear_line(
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(200, "the answer is no JSON"), (500, "HTTP 500 Internal Server Error")]
+    ("status", "said"), [(200, "the answer is not JSON"), (500, "HTTP 500 Internal Server Error")]
 )
 def test_json_that_is_nested_without_end_is_no_answer(status: int, said: str) -> None:
     with FakeRestServer() as server, RestClient(server.address, "customers") as client:

@@ -424,7 +424,7 @@ def test_points_in_any_form_are_assigned(client: Client, form: str) -> None:
 def test_columns_with_names_are_refused_by_a_model_that_knows_no_names(
     client: Client, form: str
 ) -> None:
-    with pytest.raises(InvalidInput, match=r"knows no columns by name; .* points.to_numpy\(\)"):
+    with pytest.raises(InvalidInput, match=r"takes no columns by name; .* points.to_numpy\(\)"):
         client.assign(WORKING[form](POINTS))
 
 
