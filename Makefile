@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo docs test test-fast soak bench test-versions release-rehearsal lint format lock protos clean FORCE
+.PHONY: help setup demo docs pictures test test-fast soak bench test-versions release-rehearsal lint format lock protos clean FORCE
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ demo: setup ## train, publish, serve, ask and score on the penguins, end to end
 docs: setup ## build site/: README, the guides and the reference of the Python names
 	@rm -rf site && $(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs -d build/doctrees . site \
 		&& cp site/README.html site/index.html && echo "site/index.html"
+
+pictures: setup ## draw the pictures of README and docs/ anew, and the outputs of the notebook
+	@$(BIN)/python -m scripts.draw_demo
+	@$(BIN)/python -m scripts.draw_report
+	@$(BIN)/python -m scripts.draw_notebook
+	@$(BIN)/python -m benchmarks.fit_report benchmarks/results/fit.json benchmarks/results/fit.png
 
 test: setup ## run the test suite
 	@$(PYTEST)

@@ -411,9 +411,10 @@ def main() -> None:
                 measured = sorted(held + measured, key=lambda row: every.index(row["row"]))
             results[table] = measured
             written.write_text(json.dumps(results, indent=2) + "\n")
-    text = report(results)
+    is_drawn = options.device == "cpu" and ("ten" in results or "whole" in results)
+    text = report(results, "fit.png" if is_drawn else None)
     (options.out / "fit.md").write_text(text)
-    if options.device == "cpu" and ("ten" in results or "whole" in results):
+    if is_drawn:
         script = Path(__file__).with_name("fit_report.py")
         picture = options.out / "fit.png"
         subprocess.run([options.peers, str(script), str(written), str(picture)], check=True)

@@ -9,17 +9,29 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+#: The peers by the names of their packages.
+_PEERS: Final = {
+    "lloyd": "scikit-learn",
+    "elkan": "scikit-learn, elkan",
+    "intelex": "scikit-learn-intelex",
+    "faiss": "faiss",
+}
 
 
-def report(results: dict[str, Any]) -> str:
-    """The tables as Markdown."""
+def report(results: dict[str, Any], picture: str | None) -> str:
+    """The tables as Markdown, below the picture of that name."""
     machine = results["machine"]
     parts = [
         "# Fits beside their peers",
         f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} threads. "
         "Written by `make bench`; what the columns say is in `benchmarks/fit.py`.",
     ]
+    if picture is not None:
+        parts.append(
+            f"![Time of the best peer divided by time of tfkmeans, for each row]({picture})"
+        )
     titles = {"ten": "Ten iterations", "whole": "To convergence (tol 1e-4, at most 300 iterations)"}
     for table, title in titles.items():
         if table in results:
@@ -145,14 +157,16 @@ def draw(results: dict[str, Any], picture: Path) -> None:
 
     tables = [table for table in ("ten", "whole") if table in results]
     figure, axes = pyplot.subplots(
-        1, len(tables), figsize=(5.5 * len(tables), 4.5), squeeze=False, layout="constrained"
+        1, len(tables), figsize=(6.5 * len(tables), 4.5), squeeze=False, layout="constrained"
     )
     for axis, table in zip(axes[0], tables, strict=True):
         rows = results[table][::-1]
         ratios = [row["ratio"] for row in rows]
-        labels = [f"{row['row']} (best: {row['best_peer']})" for row in rows]
+        labels = [f"{row['row']} (best: {_PEERS[row['best_peer']]})" for row in rows]
         bars = axis.barh(labels, ratios, color="#4878a8")
-        axis.bar_label(bars, fmt="%.2f", padding=3)
+        # The numbers are read where a line passes behind them, too.
+        behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+        axis.bar_label(bars, fmt="%.2f", padding=4, bbox=behind, zorder=3)
         axis.axvline(1.0, color="black", linewidth=1)
         axis.axvline(1.5, color="gray", linewidth=1, linestyle="--")
         axis.set_xlim(0, max(2.0, 1.15 * max(ratios)))

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 # Before the pages that need TensorFlow, so that it says nothing.
 import kmeans_module.quiet_tensorflow  # noqa: F401
+from scripts.notebook_page import notebook_page
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _PROJECT: Final[dict[str, Any]] = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
@@ -25,7 +26,9 @@ include_patterns = [
     "docs/*.md",
     "docs/api/*.md",
     "examples/README.md",
+    "examples/*.ipynb",
 ]
+source_suffix = {".md": "markdown", ".ipynb": "markdown"}
 exclude_patterns = [".*", "build", "models", "site"]
 myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence"]
@@ -55,6 +58,7 @@ _TOCTREE: Final = """
 :hidden:
 :caption: Guides
 
+examples/penguins
 docs/files
 docs/features
 docs/vectors
@@ -109,12 +113,14 @@ SECURITY
 """
 
 
-def _add_contents(_app: Any, page: str, source: list[str]) -> None:
+def _prepare_page(app: Any, page: str, source: list[str]) -> None:
     """README is the first page; the contents of the site are no part of it on GitHub."""
     if page == root_doc:
         source[0] += _TOCTREE
+    if app.env.doc2path(page).suffix == ".ipynb":
+        source[0] = notebook_page(source[0])
 
 
 def setup(app: Any) -> None:
     """What Sphinx calls."""
-    app.connect("source-read", _add_contents)
+    app.connect("source-read", _prepare_page)

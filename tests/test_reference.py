@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import tfkmeans
 
+from scripts.notebook_page import notebook_page
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
@@ -20,10 +22,20 @@ def test_each_public_name_is_on_one_page() -> None:
 
 
 def test_each_guide_is_in_the_contents_of_the_site() -> None:
-    listed = re.findall(r"^(docs/.+)$", (DOCS / "conf.py").read_text(), re.M)
-    pages = [*DOCS.glob("*.md"), *DOCS.glob("api/*.md")]
+    listed = re.findall(r"^((?:docs|examples)/.+)$", (DOCS / "conf.py").read_text(), re.M)
+    examples = DOCS.parent / "examples"
+    pages = [*DOCS.glob("*.md"), *DOCS.glob("api/*.md"), *examples.glob("*.[mi]*")]
     there = {f"{page.relative_to(DOCS.parent).with_suffix('')}" for page in pages}
     assert sorted(listed) == sorted(there)
+
+
+def test_the_page_of_the_notebook_has_each_cell_and_what_it_gives() -> None:
+    page = notebook_page((DOCS.parent / "examples/penguins.ipynb").read_text())
+    assert page.startswith("# From a data frame to a served model\n")
+    assert page.count("```python\n") == 7
+    assert page.count('<table class="docutils">') == 5
+    assert page.count('src="data:image/png;base64,') == 1
+    assert "<style" not in page
 
 
 def _docstrings() -> Iterator[tuple[str, str]]:
