@@ -67,6 +67,7 @@ docs/choosing-k
 docs/out-of-core
 docs/distributed
 docs/gpu
+docs/contract
 docs/versions
 docs/clients
 docs/batch
@@ -74,14 +75,6 @@ docs/embedded-server
 docs/migrating
 docs/performance
 docs/performance-notes
-```
-
-```{toctree}
-:hidden:
-:glob:
-:caption: Measured
-
-benchmarks/results/*
 ```
 
 ```{toctree}
@@ -94,6 +87,7 @@ docs/api/publish
 docs/api/clients
 docs/api/errors
 docs/api/contract
+docs/commands
 ```
 
 ```{toctree}
@@ -109,6 +103,14 @@ examples/README
 CHANGELOG
 CONTRIBUTING
 SECURITY
+```
+
+```{toctree}
+:hidden:
+:glob:
+:caption: Measured
+
+benchmarks/results/*
 ```
 """
 

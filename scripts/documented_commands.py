@@ -2,8 +2,8 @@
 
 A fenced block ``sh`` is run, line by line; one that says ``sh docker``, ``sh kubectl`` or
 ``sh make`` is for a machine that has these, or a checkout. ``# exit code N`` behind a command says
-that N is right, and not 0; any other comment there is for people. A block ``python NAME.py``
-becomes the file of that name.
+that N is right, and not 0; any other comment there is for people. A block ``python run`` is run by
+Python, and a block ``python NAME.py`` becomes the file of that name.
 """
 
 import io
@@ -24,7 +24,7 @@ from serving.cli import main
 ROOT: Final = Path(__file__).resolve().parents[1]
 
 _FENCE: Final = re.compile(r"^```(?:sh(?: (\w+))?)?$")
-_FILE: Final = re.compile(r"^```python (\w+\.py)$")
+_PYTHON: Final = re.compile(r"^```python (run|\w+\.py)$")
 _EXIT_CODE: Final = re.compile(r"# exit code (\d+)$")
 _COMMENT: Final = re.compile(r"\s+# .*$")
 _WORDS_OF_A_SHELL: Final = re.compile(r"[|<>&;]")
@@ -57,8 +57,9 @@ def parse_commands(page: Path) -> Iterator[Command]:
     section, needs, inside, begun = "", None, False, ""
     file: list[str] | None = None
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
-        if match := _FILE.match(line):
-            file = [f"cat > {match[1]} <<'END'"]
+        if match := _PYTHON.match(line):
+            program = "python -" if match[1] == "run" else f"cat > {match[1]}"
+            file = [f"{program} <<'END'"]
             continue
         if file is not None:
             file.append("END" if line == "```" else line)

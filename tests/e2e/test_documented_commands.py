@@ -21,7 +21,7 @@ from tests.docker.packaged_programs import packaged_program
 
 pytestmark = pytest.mark.slow
 
-#: In the order in which README.md names them.
+#: README.md, then pages that go on from those above them.
 PAGES = (
     "README.md",
     "docs/files.md",
@@ -43,6 +43,8 @@ PAGES = (
     "docs/gpu.md",
     "docs/support.md",
     "docs/limitations.md",
+    "docs/contract.md",
+    "docs/commands.md",
 )
 #: What is not run as it stands, and why; each has a test that it is understood by its program.
 NOT_RUN = {
@@ -143,6 +145,12 @@ def test_no_command_stands_in_a_block_that_is_not_run() -> None:
         for language, text in blocks:
             if not language.startswith("sh"):
                 assert not re.search(r"^(tfkmeans|make|docker|kubectl) ", text, re.M), (page, text)
+
+
+def test_the_page_of_the_commands_lists_each_of_them() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text()
+    listed = re.findall(r"^\| `([a-z-]+)` \|", text, re.M)
+    assert listed == list(get_command(app).commands)  # type: ignore[attr-defined]
 
 
 def test_a_command_in_the_text_has_only_options_that_there_are() -> None:

@@ -1,4 +1,4 @@
-"""The example of README.md that goes from a fit to a version runs as it stands there."""
+"""The first example of README.md goes from a frame to a version that answers as the fit did."""
 
 import re
 from pathlib import Path
@@ -13,18 +13,17 @@ from scripts.documented_commands import ROOT
 pytestmark = pytest.mark.slow
 
 
-def test_the_example_from_a_fit_to_a_loaded_version_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_first_example_ends_in_a_version_that_answers_as_the_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (example,) = [block for block in blocks if "publish_fit" in block]
+    example = re.findall(r"```.*?\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[0]
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     names: dict[str, Any] = {}
     exec(example, names)
-    assert versions("models/customers") == (1,)
-    customers: PublishedVersion = names["customers"]
-    assert customers.card.feature_names == tuple(names["frame"].columns)
-    np.testing.assert_array_equal(
-        customers.assign(names["frame"]).cluster_index, names["result"].assignments
-    )
+    assert versions("models/first") == (1,)
+    version: PublishedVersion = names["version"]
+    assert version.card.feature_names == tuple(names["frame"].columns)
+    assignments = version.assign(names["frame"]).cluster_index
+    np.testing.assert_array_equal(assignments, names["model"].labels_)
+    assert "ModelCard(model='first'" in capsys.readouterr().out
