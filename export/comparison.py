@@ -72,7 +72,14 @@ class Comparison(OneLine):
     share_change: float
 
     def beyond(self, thresholds: Thresholds) -> list[str]:
-        """The figures beyond the thresholds, one line each."""
+        """The figures beyond the thresholds, one line each.
+
+        Args:
+            thresholds: how far each figure may go.
+
+        Returns:
+            The lines; none where no figure is beyond.
+        """
         found = []
         if self.inertia_rise > thresholds.max_inertia_rise:
             found.append(
@@ -94,7 +101,17 @@ class Comparison(OneLine):
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """``Comparison(**values)``, by the name of the release before."""
+        """``Comparison(**values)``, by the name of the release before.
+
+        Args:
+            values: the fields by name.
+
+        Returns:
+            The comparison.
+
+        Raises:
+            TypeError: a field is missing, or there is no such field.
+        """
         warnings.warn(
             "Comparison.from_values(values) is Comparison(**values) now; the old name is "
             "removed in 0.3",

@@ -306,7 +306,22 @@ class ModelCard(OneLine):
         return {name: column_signature(name, self.columns) for name in COLUMN_SIGNATURES}
 
     def to_model_space(self, points: NDArray[Any]) -> NDArray[np.float64]:
-        """Raw points [n, d] in the model's space; a row without a direction stays zeros."""
+        """Raw points in the model's space; a row without a direction stays zeros.
+
+        Args:
+            points: numbers [n, d] in raw units, in the order of ``feature_names``.
+
+        Returns:
+            float64 [n, d].
+
+        Raises:
+            ValueError: points have another width.
+
+        Example:
+            >>> from tfkmeans import load
+            >>> load("models/customers").card.to_model_space([[20.0, 1.0]]).shape
+            (1, 2)
+        """
         scaled: NDArray[np.float64] = (np.asarray(points, np.float64) - self.shift) / self.scale
         if self.distance == "cosine":
             length = np.linalg.norm(scaled, axis=1, keepdims=True)
@@ -316,8 +331,19 @@ class ModelCard(OneLine):
     def to_json(self) -> str:
         """The card as strict JSON: ``format`` first, then in the order of the fields.
 
-        Of more than 4,096 clusters it has the sizes alone. Raises InvalidCandidate when a number is
-        not finite.
+        Of more than 4,096 clusters it has the sizes alone.
+
+        Returns:
+            The text.
+
+        Raises:
+            InvalidCandidate: a number is not finite.
+
+        Example:
+            >>> import json
+            >>> from tfkmeans import load
+            >>> json.loads(load("models/customers").card.to_json())["n_clusters"]
+            3
         """
         is_large = len(self.clusters) > MOST_PROFILES
         values = asdict(replace(self, clusters=()) if is_large else self)
@@ -333,7 +359,24 @@ class ModelCard(OneLine):
 
     @classmethod
     def from_json(cls, text: str, *, origin: str = "model card") -> Self:
-        """The card that ``text`` holds. Raises InvalidCandidate, its message led by ``origin``."""
+        """The card that a text holds.
+
+        Args:
+            text: what `to_json` gave.
+            origin: what the text is called in an error.
+
+        Returns:
+            The card.
+
+        Raises:
+            InvalidCandidate: the text is no card, or one of a newer release.
+
+        Example:
+            >>> from tfkmeans import ModelCard, load
+            >>> card = load("models/customers").card
+            >>> ModelCard.from_json(card.to_json()) == card
+            True
+        """
         try:
             values = parse_json(text, parse_constant=_refuse_constant)
         except ValueError as error:
@@ -362,7 +405,22 @@ class ModelCard(OneLine):
 
     @classmethod
     def read(cls, version_directory: str | Path) -> Self:
-        """The card of a version. Raises InvalidCandidate when there is none or it is corrupt."""
+        """The card of a version.
+
+        Args:
+            version_directory: the directory of the version, or its address.
+
+        Returns:
+            The card.
+
+        Raises:
+            InvalidCandidate: there is none, or it is corrupt.
+
+        Example:
+            >>> from tfkmeans import ModelCard
+            >>> ModelCard.read("models/customers/1").n_clusters
+            3
+        """
         path = f"{version_directory}/{CARD_FILE.as_posix()}"
         try:
             text = read_text(path)
@@ -373,7 +431,23 @@ class ModelCard(OneLine):
         return cls.from_json(text, origin=path)
 
     def write(self, version_directory: str | Path) -> None:
-        """Write the card into a version directory. Raises OSError, InvalidCandidate."""
+        """Write the card into the directory of a candidate.
+
+        Args:
+            version_directory: an existing directory.
+
+        Raises:
+            OSError: the file cannot be written.
+            InvalidCandidate: a number of the card is not finite.
+
+        Example:
+            >>> from pathlib import Path
+            >>> from tfkmeans import load
+            >>> Path("candidate").mkdir()
+            >>> load("models/customers").card.write("candidate")
+            >>> Path("candidate/assets.extra/model_card.json").exists()
+            True
+        """
         path = Path(version_directory, CARD_FILE)
         path.parent.mkdir(exist_ok=True)
         text = replace(self, card_sha256=_NO_SHA256).to_json() + "\n"

@@ -61,21 +61,90 @@ class PublishedVersion:
         return ModelCard.read(self.directory)
 
     def assign(self, points: ArrayLike | Mapping[str, Any], /) -> Assignment:
-        """The nearest cluster of each row, and the distance to it."""
+        """The nearest cluster of each row, and the distance to it.
+
+        Args:
+            points: [n, d] in raw units, or a table of the columns that the model takes.
+
+        Returns:
+            ``cluster_index`` int32 [n], ``distance`` float32 [n], and the version.
+
+        Raises:
+            InvalidPoints: rows have another width than the model, or are no numbers.
+            InvalidCandidate: the version cannot be loaded.
+            ForkedProcess: TensorFlow ran in the process that this one was forked from.
+
+        Example:
+            >>> from tfkmeans import load
+            >>> customers = load("models/customers")
+            >>> customers.assign([[20.0, 1.0], [60.0, 9.0]])
+            Assignment(cluster_index=int32[2], distance=float32[2], version=1)
+        """
         return self._ask(Assignment, points)
 
     def score(self, points: ArrayLike | Mapping[str, Any], /) -> Score:
-        """How well each row fits its cluster."""
+        """How well each row fits its cluster.
+
+        Args:
+            points: [n, d] in raw units, or a table of the columns that the model takes.
+
+        Returns:
+            ``squared_distance`` and simplified ``silhouette``, float32 [n].
+
+        Raises:
+            InvalidPoints: rows have another width than the model, or are no numbers.
+            InvalidCandidate: the version cannot be loaded.
+            ForkedProcess: TensorFlow ran in the process that this one was forked from.
+
+        Example:
+            >>> from tfkmeans import load
+            >>> customers = load("models/customers")
+            >>> customers.score([[20.0, 1.0], [60.0, 9.0]]).silhouette.shape
+            (2,)
+        """
         return self._ask(Score, points)
 
     def transform(self, points: ArrayLike | Mapping[str, Any], /) -> Distances:
-        """The distances of each row to every centroid."""
+        """The distances of each row to every centroid.
+
+        Args:
+            points: [n, d] in raw units, or a table of the columns that the model takes.
+
+        Returns:
+            ``all_distances`` float32 [n, k].
+
+        Raises:
+            InvalidPoints: rows have another width than the model, or are no numbers.
+            InvalidCandidate: the version cannot be loaded.
+            ForkedProcess: TensorFlow ran in the process that this one was forked from.
+
+        Example:
+            >>> from tfkmeans import load
+            >>> customers = load("models/customers")
+            >>> customers.transform([[20.0, 1.0], [60.0, 9.0]]).all_distances.shape
+            (2, 3)
+        """
         return self._ask(Distances, points)
 
     def decode(self, cluster_index: ArrayLike | None = None, /) -> Centroids:
-        """The centroids of clusters [n], in raw units; by default of all, in their order.
+        """The centroids of clusters, in raw units.
 
-        Raises InvalidPoints for an index that is no cluster.
+        Args:
+            cluster_index: whole numbers [n] from 0 to k - 1; by default all, in their order.
+
+        Returns:
+            ``centroid`` float32 [n, d].
+
+        Raises:
+            InvalidPoints: an index is no cluster.
+            InvalidCandidate: the version cannot be loaded.
+            ForkedProcess: TensorFlow ran in the process that this one was forked from.
+
+        Example:
+            >>> from tfkmeans import load
+            >>> customers = load("models/customers")
+            >>> customers.decode().centroid.shape
+            (3, 2)
         """
         clusters = self.card.n_clusters
         every = np.arange(clusters, dtype=np.int32)

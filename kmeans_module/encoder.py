@@ -104,6 +104,12 @@ class Encoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
         Args:
             tensors: one for each column, in their order, as `Column.tensor` says.
+
+        Returns:
+            The features of the columns side by side, after the maps.
+
+        Raises:
+            ValueError: there is not one tensor for each column, or one has another shape.
         """
         given = [
             (column, table, tf.ensure_shape(tensor, tensor_spec(column.tensor).shape))

@@ -127,8 +127,17 @@ class KMeans:
             y: for pipelines, which hand it to every step.
             sample_weight: one number a row [n], not negative.
 
+        Returns:
+            The estimator itself, with the attributes of a fit.
+
         Raises:
             KMeansError: as `kmeans_module.fit` says.
+
+        Example:
+            >>> from tfkmeans import KMeans
+            >>> X = [[1.0, 2.0], [1.0, 4.0], [10.0, 2.0], [10.0, 4.0]]
+            >>> KMeans(2).fit(X).inertia_
+            4.0
         """
         points, names = (X, None) if isinstance(X, RowSource) else _read_rows(X)
         parameters = self.get_params()
@@ -153,18 +162,44 @@ class KMeans:
 
         Columns of a frame that the fit did not have are ignored, and named once in a warning.
 
+        Args:
+            X: as `fit` takes points, with the columns of the fit.
+
+        Returns:
+            The index of a cluster for each row, int32 [n], from 0 to k - 1.
+
         Raises:
             NotFitted: there was no fit.
             InvalidPoints: X has other columns than the fit, or a row with NaN or infinity.
             ForkedProcess: TensorFlow ran in the process that this one was forked from.
+
+        Example:
+            >>> from tfkmeans import KMeans
+            >>> X = [[1.0, 2.0], [1.0, 4.0], [10.0, 2.0], [10.0, 4.0]]
+            >>> KMeans(2).fit(X).predict([[0.0, 0.0], [12.0, 3.0]])
+            array([0, 1], dtype=int32)
         """
         index: NDArray[np.int32] = self._answer(X, "assign")["cluster_index"]
         return index
 
     def transform(self, X: ArrayLike) -> Float32:  # noqa: N803
-        """The distance of each row to every centroid, float32 [n, k], in the model's space.
+        """The distance of each row to every centroid, in the model's space.
 
-        Raises as `predict` does.
+        Args:
+            X: as `predict` takes it.
+
+        Returns:
+            Distances float32 [n, k].
+
+        Raises:
+            KMeansError: as `predict` says.
+
+        Example:
+            >>> from tfkmeans import KMeans
+            >>> X = [[1.0, 2.0], [1.0, 4.0], [10.0, 2.0], [10.0, 4.0]]
+            >>> KMeans(2).fit(X).transform([[1.0, 3.0], [10.0, 3.0]])
+            array([[0., 9.],
+                   [9., 0.]], dtype=float32)
         """
         distances: Float32 = self._answer(X, "transform")["all_distances"]
         return distances
@@ -175,7 +210,25 @@ class KMeans:
         y: None = None,
         sample_weight: ArrayLike | None = None,
     ) -> NDArray[np.int32]:
-        """Fit, and give the cluster of each row of X: int32 [n]. Raises as `fit` does."""
+        """Fit, and give the cluster of each row of X.
+
+        Args:
+            X: as `fit` takes it, but a RowSource, whose labels are not kept.
+            y: not used.
+            sample_weight: one number a row [n], not negative.
+
+        Returns:
+            The index of a cluster for each row, int32 [n].
+
+        Raises:
+            KMeansError: as `fit` says.
+
+        Example:
+            >>> from tfkmeans import KMeans
+            >>> X = [[1.0, 2.0], [1.0, 4.0], [10.0, 2.0], [10.0, 4.0]]
+            >>> KMeans(2).fit_predict(X)
+            array([0, 0, 1, 1], dtype=int32)
+        """
         labels = self.fit(X, y, sample_weight).labels_
         if labels is None:
             raise InvalidPoints("a RowSource has no labels in memory; fit it, and predict by parts")
@@ -187,7 +240,25 @@ class KMeans:
         y: None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Float32:
-        """Fit, and give the distances of X to every centroid, [n, k]. Raises as `fit` does."""
+        """Fit, and give the distance of each row to every centroid.
+
+        Args:
+            X: as `fit` takes it, but a RowSource.
+            y: not used.
+            sample_weight: one number a row [n], not negative.
+
+        Returns:
+            Distances float32 [n, k], as of `transform`.
+
+        Raises:
+            KMeansError: as `fit` says.
+
+        Example:
+            >>> from tfkmeans import KMeans
+            >>> X = [[1.0, 2.0], [1.0, 4.0], [10.0, 2.0], [10.0, 4.0]]
+            >>> KMeans(2).fit_transform(X).shape
+            (4, 2)
+        """
         return self.fit(X, y, sample_weight).transform(X)
 
     def score(
@@ -196,22 +267,84 @@ class KMeans:
         y: None = None,
         sample_weight: ArrayLike | None = None,
     ) -> float:
-        """Minus the inertia of X: the higher, the better. Raises as `predict` does."""
+        """Minus the inertia of X: the higher, the better.
+
+        Args:
+            X: as `predict` takes it.
+            y: not used.
+            sample_weight: one number a row [n], not negative.
+
+        Returns:
+            Minus the weighted sum of squared distances to the nearest centroid.
+
+        Raises:
+            KMeansError: as `predict` says.
+            InvalidWeights: the weights are not one number a row.
+
+        Example:
+            >>> from tfkmeans import KMeans
+            >>> X = [[1.0, 2.0], [1.0, 4.0], [10.0, 2.0], [10.0, 4.0]]
+            >>> KMeans(2).fit(X).score(X)
+            -4.0
+        """
         squared = self._answer(X, "score")["squared_distance"].astype(np.float64)
         if sample_weight is None:
             return -float(squared.sum())
         return -float(squared @ check_weights(sample_weight, len(squared)).astype(np.float64))
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
-        """The names of the columns that `transform` gives: "kmeans0", "kmeans1", ..."""
+        """The names of the columns that `transform` gives.
+
+        Args:
+            input_features: not used.
+
+        Returns:
+            One name for each cluster, "kmeans0", "kmeans1" and so on.
+
+        Raises:
+            NotFitted: there was no fit.
+
+        Example:
+            >>> from tfkmeans import KMeans
+            >>> X = [[1.0, 2.0], [1.0, 4.0], [10.0, 2.0], [10.0, 4.0]]
+            >>> KMeans(2).fit(X).get_feature_names_out()
+            array(['kmeans0', 'kmeans1'], dtype=object)
+        """
         return np.array([f"kmeans{index}" for index in range(len(self.cluster_centers_))], object)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters by name; ``deep`` changes nothing, for none is an estimator."""
+        """The parameters by name.
+
+        Args:
+            deep: not used, for no parameter is an estimator.
+
+        Returns:
+            The value of each parameter, also of those that were left out.
+
+        Example:
+            >>> from tfkmeans import KMeans
+            >>> KMeans(2, standardize=True).get_params()["standardize"]
+            True
+        """
         return {name: getattr(self, name) for name in _DEFAULTS}
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters by name. Raises InvalidParameter for a name that is none."""
+        """Set parameters by name.
+
+        Args:
+            params: parameters of the class, and their values.
+
+        Returns:
+            The estimator itself.
+
+        Raises:
+            InvalidParameter: the class has no parameter of that name.
+
+        Example:
+            >>> from tfkmeans import KMeans
+            >>> KMeans(2).set_params(n_clusters=3)
+            KMeans(n_clusters=3)
+        """
         for name, value in params.items():
             if name not in _DEFAULTS:
                 raise InvalidParameter(

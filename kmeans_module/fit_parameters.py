@@ -87,7 +87,21 @@ class FitParameters:
         feature_weight: ArrayLike | None,
         is_streamed: bool,
     ) -> "FitParameters":
-        """Those that `fit` is given for rows of this shape. Raises InvalidParameter."""
+        """The parameters of `fit` for rows of this shape, after they were checked.
+
+        Args:
+            shape: n and d.
+            n_clusters, init, n_init, max_iter, tol, standardize, distance, seed, random_state: as
+                `fit` takes them.
+            seeding, sample_rows, passes, feature_weight: likewise.
+            is_streamed: whether the rows come from a `RowSource`.
+
+        Returns:
+            The parameters, with a number in the place of "auto".
+
+        Raises:
+            InvalidParameter: one is of the wrong kind, or out of its range.
+        """
         (n, d), k = shape, check_whole("n_clusters", n_clusters, 1)
         if not isinstance(standardize, bool | np.bool_):
             raise InvalidParameter(f"standardize is {standardize!r}; give True or False")

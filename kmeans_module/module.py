@@ -122,7 +122,18 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     def take_columns(self, encoder: Encoder) -> None:
         """Take the columns of this encoder, whose points are the points of the model.
 
-        Raises InvalidParameter where the encoder gives points of another width.
+        Args:
+            encoder: what makes points of columns, of the width of the model.
+
+        Raises:
+            InvalidParameter: the encoder gives points of another width.
+
+        Example:
+            >>> from tfkmeans import Encoder, KMeansModule, NumberColumn
+            >>> module = KMeansModule([[0.0, 0.0], [3.0, 4.0]], shift=[0, 0], scale=[1, 1])
+            >>> module.take_columns(Encoder([NumberColumn("age"), NumberColumn("income")]))
+            >>> sorted(module.column_signatures())
+            ['assign_columns', 'score_columns', 'transform_columns']
         """
         if len(encoder.feature_names) != self.n_features:
             raise InvalidParameter(
@@ -135,8 +146,11 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         """The signatures over columns by the names of the contract, for ``tf.saved_model.save``.
 
         They take a tensor for each column in the encoder's order, called as ``column_input`` says:
-        TensorFlow refuses names such as "annual income" here, and in a file it does not. There are
-        none without an encoder, and of more than ``MOST_COLUMNS`` columns.
+        TensorFlow refuses names such as "annual income" here, and in a file it does not.
+
+        Returns:
+            The functions by name; none without an encoder, and of more than ``MOST_COLUMNS``
+            columns.
         """
         encoder = self.encoder
         if encoder is None or len(encoder.columns) > MOST_COLUMNS:
@@ -159,8 +173,23 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     def example_signatures(self, feature_names: Sequence[str]) -> dict[str, Any]:
         """``classify`` and ``regress``, over serialized tf.Examples with these features.
 
-        ``feature_names`` are in the order of the columns. With an encoder, the features of an
-        example are its columns. For ``tf.saved_model.save``, beside ``signatures``.
+        For ``tf.saved_model.save``, beside ``signatures``.
+
+        Args:
+            feature_names: d names, in the order of the columns. With an encoder, the features of an
+                example are its columns.
+
+        Returns:
+            The two functions by name.
+
+        Raises:
+            InvalidParameter: there are not d names.
+
+        Example:
+            >>> from tfkmeans import KMeansModule
+            >>> module = KMeansModule([[0.0, 0.0], [3.0, 4.0]], shift=[0, 0], scale=[1, 1])
+            >>> sorted(module.example_signatures(["age", "income"]))
+            ['classify', 'regress']
         """
         if len(feature_names) != self.n_features:
             raise InvalidParameter(

@@ -57,14 +57,43 @@ class RowSource(ABC):
 
     @abstractmethod
     def read(self, start: int, stop: int) -> Array:
-        """Rows ``start`` to before ``stop``: numbers [stop - start, d]. They are not written to.
+        """Rows ``start`` to before ``stop``.
+
+        Args:
+            start: the number of the first row.
+            stop: the number after that of the last.
+
+        Returns:
+            Numbers [stop - start, d], which the caller only reads.
 
         Raises:
             UnreadableRows: they are not there.
+
+        Example:
+            >>> from tfkmeans import RowSource
+            >>> RowSource.from_array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]).read(1, 3)
+            array([[3., 4.],
+                   [5., 6.]])
         """
 
     def read_weights(self, start: int, stop: int) -> Array:
-        """The weights of these rows: finite numbers [stop - start], not negative."""
+        """The weights of these rows.
+
+        Args:
+            start: the number of the first row.
+            stop: the number after that of the last.
+
+        Returns:
+            Finite numbers [stop - start], not negative.
+
+        Raises:
+            UnreadableRows: they are not there.
+
+        Example:
+            >>> from tfkmeans import RowSource
+            >>> RowSource.from_array([[1.0], [3.0]], sample_weight=[0.5, 2]).read_weights(0, 2)
+            array([0.5, 2. ])
+        """
         return np.broadcast_to(np.float32(1), stop - start)
 
     @staticmethod
@@ -75,8 +104,16 @@ class RowSource(ABC):
             points: real numbers [n, d].
             sample_weight: one number a row [n], an array or an ``np.memmap``.
 
+        Returns:
+            The source.
+
         Raises:
             InvalidPoints, InvalidWeights: they are no table of numbers, or not one number a row.
+
+        Example:
+            >>> from tfkmeans import RowSource
+            >>> RowSource.from_array([[1.0, 2.0], [3.0, 4.0]]).shape
+            (2, 2)
         """
         table = check_points(points)
         weight = None if sample_weight is None else _weight_table(sample_weight, len(table))
@@ -103,11 +140,21 @@ class RowSource(ABC):
             n_rows: n; by default as many as there are up to the end of the file.
             sample_weight: one number a row [n], an array or an ``np.memmap``.
 
+        Returns:
+            The source.
+
         Raises:
             UnreadableRows: the file cannot be opened, or ends within a row.
             InvalidPoints: the numbers are not real, or there are no rows.
             InvalidParameter: n_features, offset or n_rows is no such number.
             InvalidWeights: weights are not one number a row.
+
+        Example:
+            >>> import numpy as np
+            >>> from tfkmeans import RowSource
+            >>> np.arange(6, dtype=np.float32).tofile("six.f32")
+            >>> RowSource.from_file("six.f32", n_features=3).shape
+            (2, 3)
         """
         rows = _open_file(Path(path), n_features, np.dtype(dtype), offset, n_rows)
         weight = None if sample_weight is None else _weight_table(sample_weight, len(rows))
@@ -125,9 +172,19 @@ class RowSource(ABC):
                 of these and their weights.
             folder: where the file lies; by default where Python's ``tempfile`` writes.
 
+        Returns:
+            The source.
+
         Raises:
             InvalidPoints: its elements are something else, or there are none.
             UnreadableRows: the file cannot be written.
+
+        Example:
+            >>> import tensorflow as tf
+            >>> from tfkmeans import RowSource
+            >>> dataset = tf.data.Dataset.from_tensor_slices([[1.0, 2.0], [3.0, 4.0]])
+            >>> RowSource.from_dataset(dataset).shape
+            (2, 2)
         """
         return _spool(dataset, folder)
 
@@ -138,6 +195,17 @@ class RowSource(ABC):
         Args:
             n_features: how many features a row has, d.
             dtype: that of the rows of the others.
+
+        Returns:
+            The source, of 0 rows.
+
+        Raises:
+            InvalidParameter: n_features is no whole number from 1 on.
+
+        Example:
+            >>> from tfkmeans import RowSource
+            >>> RowSource.without_rows(3).shape
+            (0, 3)
         """
         d, kind = check_whole("n_features", n_features, 1), np.dtype(dtype)
         return TableRows(np.empty((0, d), kind), kind, None)
@@ -172,7 +240,23 @@ class RowSource(ABC):
         return block
 
     def read_into(self, start: int, rows: Float32) -> None:
-        """Read the rows from ``start`` on to float32 [m, d]; ``dtype`` is float32."""
+        """Read rows of a source of float32 into an array.
+
+        Args:
+            start: the number of the first row.
+            rows: float32 [m, d], which is written to.
+
+        Raises:
+            UnreadableRows: they are not there.
+
+        Example:
+            >>> import numpy as np
+            >>> from tfkmeans import RowSource
+            >>> rows = np.empty((1, 2), np.float32)
+            >>> RowSource.from_array(np.eye(2, dtype=np.float32)).read_into(1, rows)
+            >>> rows
+            array([[0., 1.]], dtype=float32)
+        """
         rows[:] = self[start : start + len(rows)]
 
     @final
@@ -183,7 +267,24 @@ class RowSource(ABC):
 
     @final
     def take(self, numbers: Array) -> Array:
-        """The rows of these numbers, which rise: int64 [m]. Gives [m, d]."""
+        """The rows of these numbers.
+
+        Args:
+            numbers: int64 [m], each above the one before.
+
+        Returns:
+            The rows [m, d].
+
+        Raises:
+            UnreadableRows: one is not there.
+
+        Example:
+            >>> import numpy as np
+            >>> from tfkmeans import RowSource
+            >>> RowSource.from_array([[1.0], [2.0], [3.0]]).take(np.array([0, 2]))
+            array([[1.],
+                   [3.]])
+        """
         found = np.empty((len(numbers), self.shape[1]), self.dtype)
         gap = rows_per_block(self.shape[1] * self.dtype.itemsize, _GAP_BYTES)
         most = rows_per_block(self.shape[1])

@@ -52,25 +52,89 @@ class Reducer(Protocol):
     workers: int
 
     def sum(self, numbers: ArrayLike) -> Int64:
-        """The sum over the workers of whole numbers int64 [...], of one shape."""
+        """The sum over the workers.
+
+        Args:
+            numbers: whole numbers int64 [...], of one shape on all.
+
+        Returns:
+            int64 [...], the same on all workers.
+
+        Raises:
+            WorkerFailed: another worker ended by an error.
+            WorkerLost: a worker is lost.
+        """
 
     def maximum(self, numbers: ArrayLike) -> NDArray[np.float64]:
-        """The largest over the workers of numbers float64 [...], of one shape; NaN beats all."""
+        """The largest over the workers; NaN counts as larger than all numbers.
+
+        Args:
+            numbers: float64 [...], of one shape on all.
+
+        Returns:
+            float64 [...], the same on all workers.
+
+        Raises:
+            WorkerFailed: another worker ended by an error.
+            WorkerLost: a worker is lost.
+        """
 
     def gather(self, rows: NDArray[Scalar]) -> NDArray[Scalar]:
-        """The rows [m, ...] of all workers, those of the first first; m may differ."""
+        """The rows of all workers, in the order of the workers.
+
+        Args:
+            rows: [m, ...]; m may differ between workers.
+
+        Returns:
+            All rows, the same on all workers.
+
+        Raises:
+            WorkerFailed: another worker ended by an error.
+            WorkerLost: a worker is lost.
+        """
 
     def broadcast(self, content: bytes) -> bytes:
-        """What the chief gives, on all workers."""
+        """What the chief gives, on all workers.
+
+        Args:
+            content: bytes; those of the other workers are not used.
+
+        Returns:
+            The bytes of the chief.
+
+        Raises:
+            WorkerFailed: another worker ended by an error.
+            WorkerLost: a worker is lost.
+        """
 
     def check(self) -> None:
-        """Raises WorkerLost when it is known that a worker is lost."""
+        """Find out whether a worker is lost.
+
+        Raises:
+            WorkerLost: a worker is lost.
+        """
 
     def agree(self, facts: Mapping[str, Any]) -> None:
-        """Check that all workers say the same. Raises WorkersDiffer."""
+        """Check that all workers give the same facts.
+
+        Args:
+            facts: values by name, as JSON takes them.
+
+        Raises:
+            WorkersDiffer: a worker gives another value.
+            WorkerFailed: another worker ended by an error.
+            WorkerLost: a worker is lost.
+        """
 
     def when_all_have_ended(self, do: Callable[[], None]) -> None:
-        """Do something once no worker can be lost any more; at once where there is one."""
+        """Call a function once no worker can be lost any more; at once where there is one worker.
+
+        Args:
+            do: the function.
+
+        Raises:
+            Exception: what the function raises, after all workers have ended.
+        """
 
 
 @final

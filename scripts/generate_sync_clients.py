@@ -37,7 +37,7 @@ _REPLACEMENTS: Final = (
     (r"\n *>>> import asyncio(?=\n)", ""),
     (r"\basyncio\.run\((.+)\)", r"\1"),
     (r"\basyncio\b", "time"),
-    (r"\basync (def|with) ", r"\1 "),
+    (r"\basync (def|with)\b", r"\1"),
     (r"\bawait ", ""),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\bAsync(?=[A-Z])", ""),

@@ -27,6 +27,13 @@ pytestmark = pytest.mark.slow
 #: What stands in the examples, and has no signature or no example of its own.
 CONSTANTS = {"SIGNATURES"}
 NAMES = sorted(set(dir(tfkmeans)) - CONSTANTS)
+#: The classes whose methods each have an example; of the others the example of the class has them.
+WITH_EXAMPLES = {
+    *("AsyncClient", "Client", "EmbeddedServer", "KMeans", "ModelCard"),
+    *("PublishedVersion", "RowSource"),
+}
+#: What has arguments, and no error of its own.
+RAISE_NOTHING = {"Comparison.beyond", "KMeans.get_params", "Limits.rows_per_message"}
 #: The workers of the examples that need some.
 ONE_WORKER = {
     "cluster": {"worker": ["localhost:2222"]},
@@ -63,7 +70,10 @@ def test_the_examples_of_a_name_give_what_they_show(
     monkeypatch.setenv("TF_CONFIG", json.dumps(ONE_WORKER))
     value = getattr(tfkmeans, name)
     module = import_module(value.__module__)
-    tests = doctest.DocTestFinder().find(value, name, module=module, globs={})
+    finder = doctest.DocTestFinder()
+    tests = finder.find(value, name, module=module, globs={})
+    for base in _unnamed_bases(value):
+        tests += finder.find(base, name, module=import_module(base.__module__), globs={})
     examples = [example for test in tests for example in test.examples]
     assert examples, f"{name} has no example"
     for test in tests:
@@ -91,10 +101,41 @@ def test_a_name_has_the_sections_that_its_signature_asks_for(name: str) -> None:
     assert missing == [], f"{name} does not document {', '.join(missing)}"
 
 
+def _methods() -> Iterator[Any]:
+    """The public methods of the public classes, those of bases without a public name too."""
+    for name in NAMES:
+        value = getattr(tfkmeans, name)
+        if inspect.isclass(value) and not issubclass(value, Exception):
+            for kind in (value, *_unnamed_bases(value)):
+                for method, member in vars(kind).items():
+                    function = getattr(member, "__func__", member)
+                    if inspect.isfunction(function) and not method.startswith("_"):
+                        yield pytest.param(function, id=f"{name}.{method}")
+
+
+def _unnamed_bases(value: Any) -> list[type]:
+    """The classes of this project, without a public name, from which a class has methods."""
+    bases = value.__mro__[1:] if inspect.isclass(value) else ()
+    own = [base for base in bases if base.__module__.startswith(("kmeans", "export", "serving"))]
+    return [base for base in own if base.__name__ not in NAMES]
+
+
+@pytest.mark.parametrize("method", list(_methods()))
+def test_a_method_has_the_sections_that_its_signature_asks_for(method: Any) -> None:
+    text = inspect.getdoc(method) or ""
+    missing = _missing_sections(method, text)
+    if method.__qualname__.partition(".")[0] not in WITH_EXAMPLES:
+        missing = [each for each in missing if each != "Example:"]
+    if method.__qualname__ in RAISE_NOTHING:
+        missing.remove("Raises:")
+    assert missing == []
+
+
 def _missing_sections(function: Any, text: str) -> list[str]:
     signature = inspect.signature(function)
-    parameters = [each for each in signature.parameters if f"{each}" not in _sections(text)]
-    sections = ["Args:\n", "Raises:\n", "Example:\n"]
+    given = [each for each in signature.parameters if each not in ("self", "cls")]
+    parameters = [each for each in given if f"{each}" not in _sections(text)]
+    sections = ["Args:\n", "Raises:\n", "Example:\n"] if given else ["Example:\n"]
     if signature.return_annotation not in (None, "None"):
         is_generator = "Iterator" in str(signature.return_annotation)
         sections.append("Yields:\n" if is_generator else "Returns:\n")

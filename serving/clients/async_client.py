@@ -135,6 +135,15 @@ class AsyncClient:
 
         Raises:
             ServingError: the class says what went wrong.
+
+        Example:
+            >>> import asyncio
+            >>> from tfkmeans import AsyncGrpcClient
+            >>> async def ask():
+            ...     async with AsyncGrpcClient("localhost:8500", "customers") as client:
+            ...         return await client.assign([[20.0, 1.0], [60.0, 9.0]])
+            >>> asyncio.run(ask())
+            Assignment(cluster_index=int32[2], distance=float32[2], version=1)
         """
         return await self._ask_rows(Assignment, points, call)
 
@@ -150,6 +159,15 @@ class AsyncClient:
 
         Raises:
             ServingError: the class says what went wrong.
+
+        Example:
+            >>> import asyncio
+            >>> from tfkmeans import AsyncGrpcClient
+            >>> async def ask():
+            ...     async with AsyncGrpcClient("localhost:8500", "customers") as client:
+            ...         return await client.score([[20.0, 1.0], [60.0, 9.0]])
+            >>> asyncio.run(ask())
+            Score(squared_distance=float32[2], silhouette=float32[2], version=1)
         """
         return await self._ask_rows(Score, points, call)
 
@@ -165,6 +183,15 @@ class AsyncClient:
 
         Raises:
             ServingError: the class says what went wrong.
+
+        Example:
+            >>> import asyncio
+            >>> from tfkmeans import AsyncGrpcClient
+            >>> async def ask():
+            ...     async with AsyncGrpcClient("localhost:8500", "customers") as client:
+            ...         return await client.transform([[20.0, 1.0], [60.0, 9.0]])
+            >>> asyncio.run(ask()).all_distances.shape
+            (2, 3)
         """
         return await self._ask_rows(Distances, points, call)
 
@@ -181,6 +208,15 @@ class AsyncClient:
         Raises:
             InvalidInput: there is no cluster of such a number.
             ServingError: another class says what went wrong.
+
+        Example:
+            >>> import asyncio
+            >>> from tfkmeans import AsyncGrpcClient
+            >>> async def ask():
+            ...     async with AsyncGrpcClient("localhost:8500", "customers") as client:
+            ...         return await client.decode([0, 1, 2])
+            >>> asyncio.run(ask()).centroid.shape
+            (3, 2)
         """
         return await self._predict(Centroids, {"cluster_index": cluster_index}, call)
 
@@ -204,6 +240,18 @@ class AsyncClient:
 
         Raises:
             ServingError: the class says what went wrong.
+
+        Example:
+            >>> import asyncio
+            >>> from tfkmeans import AsyncGrpcClient
+            >>> async def ask(points, weight, centroids):
+            ...     async with AsyncGrpcClient("localhost:8500", "customers") as client:
+            ...         return await client.fit_step(points, weight, centroids)
+            >>> points = [[[20.0, 1.0], [22.0, 3.0], [60.0, 9.0]]]
+            >>> step = asyncio.run(ask(points, [[1, 1, 1]], [[[20.0, 1.0], [60.0, 9.0]]]))
+            >>> step.centroids
+            array([[[21.,  2.],
+                    [60.,  9.]]], dtype=float32)
         """
         inputs = {"points": points, "sample_weight": sample_weight, "centroids": centroids}
         return await self._predict(FitStepResult, inputs, call)
@@ -226,6 +274,16 @@ class AsyncClient:
         Raises:
             InvalidInput: another signature, or other inputs.
             ServingError: another class says what went wrong.
+
+        Example:
+            >>> import asyncio
+            >>> from tfkmeans import AsyncGrpcClient
+            >>> async def ask():
+            ...     async with AsyncGrpcClient("localhost:8500", "customers") as client:
+            ...         return await client.predict("assign", {"points": [[20.0, 1.0]]})
+            >>> prediction = asyncio.run(ask())
+            >>> sorted(prediction.outputs), prediction.version
+            (['cluster_index', 'distance'], 1)
         """
         target, deadline = self._begin(**call)
         if signature in COLUMN_SIGNATURES:
@@ -255,6 +313,15 @@ class AsyncClient:
 
         Raises:
             ServingError: the class says what went wrong.
+
+        Example:
+            >>> import asyncio
+            >>> from tfkmeans import AsyncGrpcClient
+            >>> async def ask():
+            ...     async with AsyncGrpcClient("localhost:8500", "customers") as client:
+            ...         return await client.status()
+            >>> print(*asyncio.run(ask()))
+            version 1 is AVAILABLE
         """
         return await self._status(*self._begin(**call))
 
@@ -269,6 +336,16 @@ class AsyncClient:
 
         Raises:
             ServingError: the class says what went wrong.
+
+        Example:
+            >>> import asyncio
+            >>> from tfkmeans import AsyncGrpcClient
+            >>> async def ask():
+            ...     async with AsyncGrpcClient("localhost:8500", "customers") as client:
+            ...         return await client.metadata()
+            >>> metadata = asyncio.run(ask())
+            >>> metadata.version, "assign" in metadata.signatures
+            (1, True)
         """
         return await self._metadata(*self._begin(**call))
 
@@ -284,6 +361,17 @@ class AsyncClient:
 
         Raises:
             DeadlineExceeded: it was not in ``timeout`` seconds; the text says how it was last.
+            ServingError: another class says what went wrong.
+
+        Example:
+            >>> import asyncio
+            >>> from tfkmeans import AsyncGrpcClient
+            >>> async def ask():
+            ...     async with AsyncGrpcClient("localhost:8500", "customers") as client:
+            ...         await client.wait_until_ready(timeout=60, version=1)
+            ...         return await client.assign([[20.0, 1.0]], version=1)
+            >>> asyncio.run(ask()).version
+            1
         """
         target, deadline = self._begin(version, label, timeout)
         pause = _FIRST_PAUSE
@@ -311,7 +399,19 @@ class AsyncClient:
         raise target.error(DeadlineExceeded, message) from cause
 
     async def close(self) -> None:
-        """Close the connections; a second time does nothing."""
+        """Close the connections; a second time does nothing. ``async with`` does so by itself.
+
+        Example:
+            >>> import asyncio
+            >>> from tfkmeans import AsyncGrpcClient
+            >>> async def ask():
+            ...     client = AsyncGrpcClient("localhost:8500", "customers")
+            ...     answer = await client.assign([[20.0, 1.0]])
+            ...     await client.close()
+            ...     return answer
+            >>> asyncio.run(ask()).version
+            1
+        """
         if not self._closed:
             self._closed = True
             await self._connection.close()

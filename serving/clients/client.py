@@ -136,6 +136,14 @@ class Client:
 
         Raises:
             ServingError: the class says what went wrong.
+
+        Example:
+            >>> from tfkmeans import GrpcClient
+            >>> def ask():
+            ...     with GrpcClient("localhost:8500", "customers") as client:
+            ...         return client.assign([[20.0, 1.0], [60.0, 9.0]])
+            >>> ask()
+            Assignment(cluster_index=int32[2], distance=float32[2], version=1)
         """
         return self._ask_rows(Assignment, points, call)
 
@@ -151,6 +159,14 @@ class Client:
 
         Raises:
             ServingError: the class says what went wrong.
+
+        Example:
+            >>> from tfkmeans import GrpcClient
+            >>> def ask():
+            ...     with GrpcClient("localhost:8500", "customers") as client:
+            ...         return client.score([[20.0, 1.0], [60.0, 9.0]])
+            >>> ask()
+            Score(squared_distance=float32[2], silhouette=float32[2], version=1)
         """
         return self._ask_rows(Score, points, call)
 
@@ -166,6 +182,14 @@ class Client:
 
         Raises:
             ServingError: the class says what went wrong.
+
+        Example:
+            >>> from tfkmeans import GrpcClient
+            >>> def ask():
+            ...     with GrpcClient("localhost:8500", "customers") as client:
+            ...         return client.transform([[20.0, 1.0], [60.0, 9.0]])
+            >>> ask().all_distances.shape
+            (2, 3)
         """
         return self._ask_rows(Distances, points, call)
 
@@ -182,6 +206,14 @@ class Client:
         Raises:
             InvalidInput: there is no cluster of such a number.
             ServingError: another class says what went wrong.
+
+        Example:
+            >>> from tfkmeans import GrpcClient
+            >>> def ask():
+            ...     with GrpcClient("localhost:8500", "customers") as client:
+            ...         return client.decode([0, 1, 2])
+            >>> ask().centroid.shape
+            (3, 2)
         """
         return self._predict(Centroids, {"cluster_index": cluster_index}, call)
 
@@ -205,6 +237,17 @@ class Client:
 
         Raises:
             ServingError: the class says what went wrong.
+
+        Example:
+            >>> from tfkmeans import GrpcClient
+            >>> def ask(points, weight, centroids):
+            ...     with GrpcClient("localhost:8500", "customers") as client:
+            ...         return client.fit_step(points, weight, centroids)
+            >>> points = [[[20.0, 1.0], [22.0, 3.0], [60.0, 9.0]]]
+            >>> step = ask(points, [[1, 1, 1]], [[[20.0, 1.0], [60.0, 9.0]]])
+            >>> step.centroids
+            array([[[21.,  2.],
+                    [60.,  9.]]], dtype=float32)
         """
         inputs = {"points": points, "sample_weight": sample_weight, "centroids": centroids}
         return self._predict(FitStepResult, inputs, call)
@@ -227,6 +270,15 @@ class Client:
         Raises:
             InvalidInput: another signature, or other inputs.
             ServingError: another class says what went wrong.
+
+        Example:
+            >>> from tfkmeans import GrpcClient
+            >>> def ask():
+            ...     with GrpcClient("localhost:8500", "customers") as client:
+            ...         return client.predict("assign", {"points": [[20.0, 1.0]]})
+            >>> prediction = ask()
+            >>> sorted(prediction.outputs), prediction.version
+            (['cluster_index', 'distance'], 1)
         """
         target, deadline = self._begin(**call)
         if signature in COLUMN_SIGNATURES:
@@ -256,6 +308,14 @@ class Client:
 
         Raises:
             ServingError: the class says what went wrong.
+
+        Example:
+            >>> from tfkmeans import GrpcClient
+            >>> def ask():
+            ...     with GrpcClient("localhost:8500", "customers") as client:
+            ...         return client.status()
+            >>> print(*ask())
+            version 1 is AVAILABLE
         """
         return self._status(*self._begin(**call))
 
@@ -270,6 +330,15 @@ class Client:
 
         Raises:
             ServingError: the class says what went wrong.
+
+        Example:
+            >>> from tfkmeans import GrpcClient
+            >>> def ask():
+            ...     with GrpcClient("localhost:8500", "customers") as client:
+            ...         return client.metadata()
+            >>> metadata = ask()
+            >>> metadata.version, "assign" in metadata.signatures
+            (1, True)
         """
         return self._metadata(*self._begin(**call))
 
@@ -285,6 +354,16 @@ class Client:
 
         Raises:
             DeadlineExceeded: it was not in ``timeout`` seconds; the text says how it was last.
+            ServingError: another class says what went wrong.
+
+        Example:
+            >>> from tfkmeans import GrpcClient
+            >>> def ask():
+            ...     with GrpcClient("localhost:8500", "customers") as client:
+            ...         client.wait_until_ready(timeout=60, version=1)
+            ...         return client.assign([[20.0, 1.0]], version=1)
+            >>> ask().version
+            1
         """
         target, deadline = self._begin(version, label, timeout)
         pause = _FIRST_PAUSE
@@ -312,7 +391,18 @@ class Client:
         raise target.error(DeadlineExceeded, message) from cause
 
     def close(self) -> None:
-        """Close the connections; a second time does nothing."""
+        """Close the connections; a second time does nothing. ``with`` does so by itself.
+
+        Example:
+            >>> from tfkmeans import GrpcClient
+            >>> def ask():
+            ...     client = GrpcClient("localhost:8500", "customers")
+            ...     answer = client.assign([[20.0, 1.0]])
+            ...     client.close()
+            ...     return answer
+            >>> ask().version
+            1
+        """
         if not self._closed:
             self._closed = True
             self._connection.close()

@@ -73,7 +73,19 @@ class Limits:
                 )
 
     def rows_per_message(self, row_bytes: int) -> int:
-        """The rows that go in one message, when each takes so many bytes; at least one."""
+        """The rows that go in one message; at least one.
+
+        Args:
+            row_bytes: the bytes that a row takes.
+
+        Returns:
+            The number of rows.
+
+        Example:
+            >>> from tfkmeans import Limits
+            >>> Limits(message_bytes=2**20).rows_per_message(1024)
+            1020
+        """
         room = self.message_bytes - _OVERHEAD_BYTES
         return max(1, min(self.rows, room // max(1, row_bytes)))
 
@@ -122,8 +134,16 @@ class Tls:
     def context(self) -> ssl.SSLContext:
         """The same for Python's TLS.
 
+        Returns:
+            A context for connections of a client.
+
         Raises:
             InvalidInput: a file cannot be read, or is not PEM.
+
+        Example:
+            >>> from tfkmeans import Tls
+            >>> Tls().context().check_hostname
+            True
         """
         try:
             context = ssl.create_default_context(cafile=self.ca)
@@ -136,6 +156,9 @@ class Tls:
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
         """The contents of ``ca``, ``key`` and ``certificate``, for gRPC.
+
+        Returns:
+            PEM as bytes, None for a key and a certificate that were not given.
 
         Raises:
             InvalidInput: a file cannot be read, or is not PEM, or there is no authority to trust.

@@ -189,8 +189,19 @@ class EmbeddedServer:
     def start(self) -> Self:
         """Load the models, then open the ports; an open port is a server that answers.
 
+        Returns:
+            The server itself; ``with`` starts and stops it too.
+
         Raises:
             ServerStartError: what keeps the server from starting, in one line.
+
+        Example:
+            >>> from tfkmeans import EmbeddedServer
+            >>> base = "models/customers"
+            >>> server = EmbeddedServer(model_name="customers", model_base_path=base).start()
+            >>> server.grpc_address
+            '127.0.0.1:...'
+            >>> server.stop()
         """
         self._stop_polling.clear()
         self._stop_listening = Future()
@@ -212,6 +223,14 @@ class EmbeddedServer:
         """Accept nothing more, answer what was accepted, unload the models, end the threads.
 
         May be called again, and on a server that never started.
+
+        Example:
+            >>> from tfkmeans import EmbeddedServer
+            >>> base = "models/customers"
+            >>> server = EmbeddedServer(model_name="customers", model_base_path=base).start()
+            >>> server.stop()
+            >>> print(server.grpc_address)
+            None
         """
         self._stop_polling.set()
         self._models.give_up_retries()

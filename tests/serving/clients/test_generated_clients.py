@@ -56,6 +56,11 @@ def test_a_generated_file_says_what_it_is_made_from(source: str) -> None:
     assert first == f"# Generated from {source} by scripts/generate_sync_clients.py; do not edit."
 
 
+def _before_example(method: Any) -> str:
+    """The docstring up to its example, in which one awaits and the other does not."""
+    return (inspect.getdoc(method) or "").partition("Example:")[0].replace("async with", "with")
+
+
 @pytest.mark.parametrize(("written", "generated"), PAIRS)
 def test_both_have_the_same_methods_with_the_same_signatures_and_docstrings(
     written: Any, generated: Any
@@ -67,7 +72,7 @@ def test_both_have_the_same_methods_with_the_same_signatures_and_docstrings(
         assert inspect.iscoroutinefunction(method), name
         assert not inspect.iscoroutinefunction(found[name]), name
         assert inspect.signature(found[name]) == inspect.signature(method), name
-        assert inspect.getdoc(found[name]) == inspect.getdoc(method), name
+        assert _before_example(found[name]) == _before_example(method), name
         assert inspect.getdoc(method), name
     assert inspect.signature(generated) == inspect.signature(written)
 
