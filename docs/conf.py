@@ -46,8 +46,13 @@ napoleon_use_ivar = True
 strip_signature_backslash = True
 napoleon_custom_sections = [("Keys", "params_style")]
 
+# A block without a language is the output of a command, or a tree of files.
+highlight_language = "none"
+
 html_theme = "furo"
 html_title = f"tfkmeans {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
 html_theme_options: dict[str, Any] = {"navigation_with_keys": True}
