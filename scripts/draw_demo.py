@@ -26,7 +26,7 @@ def main() -> None:
     console = Console(record=True, width=100, file=io.StringIO(), highlight=False)
     console.print(Text("$ make demo", style="bold"))
     console.print(Text(run.stdout.replace(folder, "models").rstrip()))
-    svg = console.export_svg(title="the main job, end to end")
+    svg = console.export_svg(title="the main job, end to end", unique_id="demo")
     # The picture shows itself with the fonts of its reader; nothing is fetched for it.
     PICTURE.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
 
