@@ -169,9 +169,9 @@ class _Limit:
 
 def fit_file(given: argparse.Namespace) -> None:
     """What a process of `measure_memory` does; TensorFlow is imported as the command does it."""
-    from kmeans_module.quiet_import import without_keras
+    from kmeans_module.quiet_import import program_start
 
-    with without_keras():
+    with program_start():
         import kmeans_module.quiet_tensorflow  # noqa: F401
     from kmeans_module import RowSource, fit
 

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from kmeans_module.quiet_import import without_keras
+from kmeans_module.quiet_import import program_start
 
 from .comparison import Comparison, NotCompared
 from .errors import PublishRefused, ValidationTimedOut
@@ -119,7 +119,7 @@ def _main(arguments: list[str]) -> int:
         print("usage: python -m export.validation DIR [LIVE [ROWS]]", file=sys.stderr)  # noqa: T201
         return 2
     # Only here is TensorFlow needed.
-    with without_keras():
+    with program_start():
         from .replay import collect_findings, measure
 
     directory, *others = map(Path, arguments)

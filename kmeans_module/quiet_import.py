@@ -4,6 +4,7 @@ Some of it (that there is no GPU, that oneDNN is on) is written before TensorFlo
 level, so that only the file descriptor can be kept quiet. Imports no TensorFlow by itself.
 """
 
+import gc
 import logging
 import os
 import re
@@ -18,8 +19,10 @@ LOG_LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
 
 _STDERR: Final = 2
 
-#: What TensorFlow imports of Keras while it is imported.
-_KERAS: Final = "keras.src.optimizers"
+#: What TensorFlow imports where it is there, and goes on without: the optimizers of Keras, half of
+#: the time of the import, so that a SavedModel may hold one; and two libraries for the Keras that
+#: it once had. ``tf.keras`` is loaded when it is first asked for.
+_LEFT_OUT: Final = ("keras.src.optimizers", "h5py", "scipy")
 
 #: News in the two forms of TensorFlow's log: its levels I and W, and two errors that say no more
 #: than that there is no driver of a GPU (303), and that a library was registered twice.
@@ -34,21 +37,37 @@ _NEWS: Final = re.compile(
 
 
 @contextmanager
-def without_keras() -> Iterator[None]:
-    """Let the import of TensorFlow leave out Keras, for a program that has no use of it.
+def program_start() -> Iterator[None]:
+    """Import TensorFlow in the block for a program of ours, in little more than half of the time.
 
-    It is half of the time of the import. TensorFlow loads Keras's optimizers so that a SavedModel
-    may hold one; it goes on without them, and ``tf.keras`` is loaded when it is first asked for.
+    It is imported without what such a program has no use of. What the program consists of then is
+    never looked through for garbage again, not even when the program ends.
     """
     modules: dict[str, Any] = sys.modules
-    is_left_out = not {"tensorflow", _KERAS}.intersection(modules)
-    if is_left_out:
-        modules[_KERAS] = None
+    if "tensorflow" in modules:
+        yield
+        return
+    left_out = [name for name in _LEFT_OUT if name not in modules]
+    modules.update(dict.fromkeys(left_out))
+    with _without_collection():
+        try:
+            yield
+        finally:
+            for name in left_out:
+                del modules[name]
+        gc.freeze()
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Look for no garbage meanwhile: an import makes many objects, and next to no garbage."""
+    is_on = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        if is_left_out:
-            del modules[_KERAS]
+        if is_on:
+            gc.enable()
 
 
 @contextmanager
@@ -58,9 +77,20 @@ def quiet_start() -> Iterator[None]:
     What else is written meanwhile is written after the block; all of it where the block raises.
     The variable ``TF_CPP_MIN_LOG_LEVEL`` of the environment becomes 2 where it is not set.
     """
-    if "tensorflow" in sys.modules or os.environ.get(LOG_LEVEL) in ("0", "1"):
+    if "tensorflow" in sys.modules:
         yield
         return
+    with _without_collection():
+        if os.environ.get(LOG_LEVEL) in ("0", "1"):
+            yield
+        else:
+            with _held_news():
+                yield
+
+
+@contextmanager
+def _held_news() -> Iterator[None]:
+    """`quiet_start` where TensorFlow is not imported yet, and its messages are not asked for."""
     os.environ.setdefault(LOG_LEVEL, "2")
     is_level_set = logging.getLogger("tensorflow").level != logging.NOTSET
     opened = _open_stand_in()

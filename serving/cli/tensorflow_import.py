@@ -2,14 +2,14 @@
 
 import sys
 
-from kmeans_module.quiet_import import without_keras
+from kmeans_module.quiet_import import program_start
 
 from .extras import needs_extra, require
 
 
 def load_tensorflow(extra: str) -> None:
     """Import TensorFlow and let it find its devices. Raises MissingExtra, naming ``extra``."""
-    with needs_extra(extra), without_keras():
+    with needs_extra(extra), program_start():
         import kmeans_module.quiet_tensorflow  # noqa: F401
 
 

@@ -142,8 +142,8 @@ def test_the_import_goes_on_where_stderr_cannot_be_held_back(
 def test_a_program_that_leaves_out_keras_can_still_have_it() -> None:
     code = (
         "import sys\n"
-        "from kmeans_module.quiet_import import without_keras\n"
-        "with without_keras():\n"
+        "from kmeans_module.quiet_import import program_start\n"
+        "with program_start():\n"
         "    from kmeans_module.quiet_tensorflow import tf\n"
         "print('keras' in sys.modules)\n"
         "print(tf.keras.optimizers.SGD.__name__)\n"
