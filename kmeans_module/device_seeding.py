@@ -26,23 +26,14 @@ from .engines.device_step import (
     rows_spec,
     value_putter,
 )
+from .engines.plain import ScoreTile
 from .engines.score_rounding import score_errors
-from .graphs import FLOATS, INT, TABLE, graph, synchronized_cache, trace
-from .initialization import (
-    Searches,
-    first_and_next,
-    greedy_k_means_plus_plus,
-    mass_scale,
-    nearer_rows,
-    row_masses,
-    trials_of,
-    weighted_squares,
-)
+from .graphs import INT, synchronized_cache, trace
+from .greedy_drawing import Drawing, Int64, Nearer, RowRange, find_nearer, gains_of
+from .initialization import Searches, greedy_k_means_plus_plus
 from .quiet_tensorflow import tf
-from .rows import as_numpy
+from .rows import as_numpy, place_rows
 from .weighted_rows import WeightedRows
-
-Int64 = NDArray[np.int64]
 
 _HELD: Final = "the distances of the rows to those drawn"
 _SCALE: Final = tf.TensorSpec([], tf.float64)
@@ -61,24 +52,10 @@ def _draw_greedily(
     parts = DeviceEngine(rows, n_clusters, devices).parts
     if not all(part.stays for part in parts):
         return greedy_k_means_plus_plus(rows, n_clusters, seed)
-    first, uniforms = (
-        each.numpy() for each in first_and_next(n_clusters, trials_of(n_clusters), seed)
-    )
-    drawing = _Drawing(rows, parts)
-    # The first draw is by weight alone: as if every row were at the distance 1.
-    chosen = [*drawing.draw(first)]
-    drawing.forget()
-    drawing.move_closer(drawing.try_rows(chosen), 0)
-    for uniform in uniforms[1:]:
-        candidates = drawing.draw(uniform)
-        trials = drawing.try_rows(candidates)
-        best = int(np.argmax(trials.gains))
-        chosen.append(candidates[best])
-        drawing.move_closer(trials, best)
-    return np.array(chosen, np.int32)
+    return _Drawing(rows, parts).draw_centroids(n_clusters, seed)
 
 
-class _Block:
+class _Block(RowRange):
     """A block of rows on a device, and there their squared distances to the nearest row drawn.
 
     Args:
@@ -94,23 +71,19 @@ class _Block:
         self.fill(1.0)
 
     def fill(self, value: float) -> None:
-        """Have this squared distance for all rows."""
         with on_device(self._device, _HELD):
             self._squared = tf.fill([self.m], value)
 
     def largest(self) -> tf.Tensor:
-        """The largest of the weighted squared distances, float64 []."""
         with on_device(self._device, _HELD):
             return self._kernels.largest(self._rows.weight, self._squared)
 
     def mass(self, scale: float) -> tf.Tensor:
-        """The mass of all rows, int64 []."""
         with on_device(self._device, _HELD):
             known = self._rows.weight, self._squared, tf.constant(scale, tf.float64)
             return self._kernels.mass(*known)
 
     def row_at(self, scale: float, mass: int) -> int:
-        """The number of the row at which the running sum of the masses goes beyond this one."""
         with on_device(self._device, _HELD):
             known = self._rows.weight, self._squared, tf.constant(scale, tf.float64)
             place = tf.constant(mass, tf.int64)
@@ -152,104 +125,56 @@ def _width(count: int, m: int) -> int:
     return min(max(1 << (count - 1).bit_length(), 1024), m)
 
 
-class _Trials(NamedTuple):
-    """Which rows would be nearer to each of t candidates.
-
-    Attributes:
-        place, row: int64 [p], the numbers of a candidate and a row.
-        squared: float32 [p], their squared distances.
-        gains: int64 [t], by how much each candidate would lower the sum of the masses.
-    """
-
-    place: Int64
-    row: Int64
-    squared: Float32
-    gains: Int64
-
-
-class _Drawing:
+class _Drawing(Drawing[_Block]):
     """Rows on devices, to be drawn from greedily."""
 
     def __init__(self, rows: WeightedRows, parts: Sequence[DeviceShard]) -> None:
-        self._rows, self._weight = rows, as_numpy(rows.weight)
-        self._squared = np.ones(len(self._weight), np.float32)
-        self._scale = 1.0
-        self._blocks = [
+        blocks = [
             _Block(part.device, first, block)
             for part in parts
             for (first, _), block in zip(part.ranges, part.blocks(), strict=True)
         ]
+        super().__init__(len(rows.points.array), blocks)
+        self._rows, self._weight = rows, as_numpy(rows.weight)
+        self._squared = np.empty(len(self._weight), np.float32)
+        self._nearer: list[Nearer] = []
 
-    def forget(self) -> None:
-        """Have no row drawn yet, so that all are infinitely far away."""
-        self._squared[:] = np.inf
-        for block in self._blocks:
-            block.fill(np.inf)
+    def _fill(self, value: float) -> None:
+        self._squared[:] = value
+        for block in self._ranges:
+            block.fill(value)
 
-    def draw(self, uniforms: NDArray[np.float64]) -> list[int]:
-        """Rows with a probability in proportion to weight times squared distance."""
-        largest = [block.largest() for block in self._blocks]
-        self._scale = mass_scale(max(map(float, largest)), len(self._weight))
-        found = [block.mass(self._scale) for block in self._blocks]
-        masses = list(map(int, found))
-        until = np.cumsum(masses)
-
-        def draw_row(uniform: float) -> int:
-            # Rounding may take it up to the sum.
-            mass = min(int(uniform * float(until[-1])), int(until[-1]) - 1)
-            number = min(int(np.searchsorted(until, mass, side="right")), len(masses) - 1)
-            rest = mass - (int(until[number]) - masses[number])
-            return self._blocks[number].row_at(self._scale, rest)
-
-        return [draw_row(float(uniform)) for uniform in uniforms]
-
-    def try_rows(self, candidates: Sequence[int]) -> _Trials:
-        """What these rows would bring nearer."""
+    def _try_rows(self, candidates: Sequence[int]) -> Int64:
         points, norms = self._rows.points, as_numpy(self._rows.norms)
         places = points.gather(np.array(candidates))
         near = self._may_be_nearer(places)
-        gains = np.zeros(len(places), np.int64)
-        found = []
-        # With no row drawn yet a mass is infinite, and there is one candidate.
-        with np.errstate(invalid="ignore"):
-            for start, stop in block_ranges(0, len(near), rows_per_block(max(places.shape))):
-                rows = near[start:stop]
-                before, weight = self._squared[rows], self._weight[rows]
-                pairs, squared = (
-                    each.numpy()
-                    for each in _nearer(before, places, points.gather(rows), norms[rows])
-                )
-                place, row = pairs.T
-                gain = self._masses(before[row], weight[row]) - self._masses(squared, weight[row])
-                np.add.at(gains, place, gain)
-                found.append((place, rows[row], squared))
-        place, row, squared = map(np.concatenate, zip(*found, strict=True))
-        return _Trials(place, row, squared, gains)
+        block = rows_per_block(max(places.shape))
+        tile = ScoreTile(places.shape[1], len(places), block)
+        self._nearer = []
+        for start, stop in block_ranges(0, len(near), block):
+            rows = near[start:stop]
+            taken = place_rows(points.gather(rows))
+            found = find_nearer(tile, taken, norms[rows], self._squared[rows], places)
+            self._nearer += [Nearer(place, rows[row], squared) for place, row, squared in found]
+        return gains_of(self._nearer, self._squared, self._weight, self._scale, len(places))
 
-    def move_closer(self, trials: _Trials, chosen: int) -> None:
-        """Have the chosen candidate drawn."""
-        (moved,) = np.nonzero(trials.place == chosen)
-        moved = moved[np.argsort(trials.row[moved])]
-        rows, squared = trials.row[moved], trials.squared[moved]
-        self._squared[rows] = squared
-        for block in self._blocks:
-            block.put(rows, squared)
+    def _move_closer(self, chosen: int) -> None:
+        for place, row, squared in self._nearer:
+            moved = np.flatnonzero(place == chosen)
+            moved = moved[np.argsort(row[moved])]
+            self._squared[row[moved]] = squared[moved]
+            for block in self._ranges:
+                block.put(row[moved], squared[moved])
 
     def _may_be_nearer(self, places: Float32) -> Int64:
         """The numbers of all rows that may be nearer to a place, rising: int64 [r]."""
-        found = [block.may_be_nearer(places) for block in self._blocks]
+        found = [block.may_be_nearer(places) for block in self._ranges]
         return np.concatenate(
             [
                 block.take(numbers, int(count))
-                for block, (numbers, count) in zip(self._blocks, found, strict=True)
+                for block, (numbers, count) in zip(self._ranges, found, strict=True)
             ]
         )
-
-    def _masses(self, squared: Float32, weight: Float32) -> Int64:
-        """Masses as the cores have them: int64 [p]."""
-        wide = np.multiply(squared, weight, dtype=np.float64)
-        found: Int64 = (np.where(weight > 0, wide, 0) * self._scale).astype(np.int64)
-        return found
 
 
 class _BlockKernels(NamedTuple):
@@ -271,10 +196,10 @@ def _block_kernels(m: int) -> _BlockKernels:
     numbers = tf.TensorSpec([m], tf.float32)
 
     def largest(weight: tf.Tensor, squared: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_max(weighted_squares(squared, weight))
+        return tf.reduce_max(_weighted(squared, weight))
 
     def mass(weight: tf.Tensor, squared: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
-        return tf.reduce_sum(row_masses(squared, weight, scale))
+        return tf.reduce_sum(_masses(squared, weight, scale))
 
     def row(
         weight: tf.Tensor,
@@ -283,7 +208,7 @@ def _block_kernels(m: int) -> _BlockKernels:
         count: tf.Tensor,
         place: tf.Tensor,
     ) -> tf.Tensor:
-        until = tf.cumsum(row_masses(squared, weight, scale))
+        until = tf.cumsum(_masses(squared, weight, scale))
         before = tf.reduce_sum(tf.cast(until <= place, tf.int32))
         return tf.minimum(before, count - 1)
 
@@ -309,7 +234,7 @@ def _near_kernel(m: int, t: int, d: int) -> Callable[..., Any]:
         reach = tf.reduce_sum(tf.square(places), 1) + tf.square(rows.norms)[:, None]
         expanded = reach - 2.0 * float32_product(rows.points, places)
         errors, spreads = score_errors(rows.norms, places, d)
-        # As `nearer_rows` has it.
+        # As `find_nearer` has it.
         least = expanded - 2.0 * spreads
         is_farther = tf.reduce_all(least > (before + 2.0 * errors)[:, None], 1)
         numbers = row_numbers(rows)
@@ -319,8 +244,11 @@ def _near_kernel(m: int, t: int, d: int) -> Callable[..., Any]:
     return trace(find, signature, is_compiled=True)
 
 
-@graph(FLOATS, TABLE, TABLE, FLOATS)
-def _nearer(
-    before: tf.Tensor, places: tf.Tensor, rows: tf.Tensor, norms: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
-    return nearer_rows(before, places, rows, norms)
+def _weighted(squared: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """Squared distances float32 [m] times weights float32 [m], 0 for the weight 0: float64 [m]."""
+    return tf.math.multiply_no_nan(tf.cast(squared, tf.float64), tf.cast(weight, tf.float64))
+
+
+def _masses(squared: tf.Tensor, weight: tf.Tensor, scale: tf.Tensor) -> tf.Tensor:
+    """`_weighted` as integers: int64 [m]."""
+    return tf.cast(_weighted(squared, weight) * scale, tf.int64)

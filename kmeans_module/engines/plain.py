@@ -101,11 +101,7 @@ class ScoreTile:
             spreads: float32 [k], errors of the centroids; None where those of the rows do for all.
             errors: float32 [size], of the rows.
         """
-        scores, k = self._scores, len(weights)
-        if self._is_narrow:
-            np.matmul(weights, self._columns, out=self._pieces)
-        else:
-            scores = as_numpy(tf.matmul(weights, self._tensor, transpose_b=True))
+        scores, k = self._score(weights), len(weights)
         most = scores.min(axis=0)
         most += errors
         if spreads is not None:
@@ -117,6 +113,27 @@ class ScoreTile:
         total = np.einsum("kr,k->r", self._scores, self._number)
         is_single = (total > 0) & (total < 2 * k)
         return np.where(is_single, total - k, -1).astype(np.int32)
+
+    def may_be_within(self, weights: Float32, most: Float32) -> NDArray[np.bool_]:
+        """Whether a score of the tile is not above what it may be at most: bool [k, size].
+
+        It is, where either is not a number. What is returned is written anew by the next call.
+
+        Args:
+            weights: as `search` takes them, for as many centroids as there are or fewer.
+            most: float32 [size].
+        """
+        scores, is_within = self._score(weights), self._may_be[: len(weights)]
+        np.greater(scores, most, out=is_within)
+        return np.logical_not(is_within, out=is_within)
+
+    def _score(self, weights: Float32) -> Float32:
+        """The scores of the tile for centroids with these weights: float32 [k, size]."""
+        k = len(weights)
+        if not self._is_narrow:
+            return as_numpy(tf.matmul(weights, self._tensor, transpose_b=True))
+        np.matmul(weights, self._columns, out=self._pieces[:, :k])
+        return self._scores[:k]
 
 
 def search_range(

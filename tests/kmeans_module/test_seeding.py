@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kmeans_module import FitResult, fit
-from kmeans_module.initialization import nearer_rows
+from kmeans_module.engines.plain import ScoreTile
+from kmeans_module.greedy_drawing import find_nearer
+from kmeans_module.rows import place_rows
 
 from .problems import Float32, blobs
 
@@ -67,9 +68,10 @@ def test_k_means_parallel_gives_the_same_bits_for_the_same_seed() -> None:
 def nearest_of(before: Float32, places: Float32, rows: Float32) -> Float32:
     """What is left of the distances before when rows move closer to each of the places."""
     norms = np.linalg.norm(rows.astype("f8"), axis=1).astype("f4")
-    pairs, squared = nearer_rows(*map(tf.constant, (before, places, rows, norms)))
+    tile = ScoreTile(rows.shape[1], len(places), 64)
     found = np.tile(before, (len(places), 1))
-    found[tuple(pairs.numpy().T)] = squared.numpy()
+    for place, row, squared in find_nearer(tile, place_rows(rows), norms, before, places):
+        found[place, row] = squared
     return found
 
 
