@@ -34,12 +34,19 @@ What is below float32's normal numbers may be taken for 0, by either: that is at
 ``2^-126 (d + 2) (1 + X + C)`` in a score, and four times that is added. Nothing overflows where
 X^2 and C^2 are below 1e30.
 
+Of some dozens of scores the two least are found by way of a grid, in which the scores lie: of each
+row of the grid and of each column there is a least score. Any score but the least of all lies in
+another row of the grid than that, or in another column: the second least of all is the second
+least of the rows, or that of the columns. Both lists are short.
+
 The distance is that of ``x - c``, squared and summed in float64: it is right to 3 u of itself, or 0
 where the row is the centroid. The served graph sums float32 squares, of which those of a squared
 distance below 1e-28 lose digits: such a row is not decided.
 """
 
-from collections.abc import Callable
+import functools
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -58,6 +65,11 @@ _BLOCK_ROWS: Final = 2**15
 
 #: Rows of more numbers gain nothing: the product takes nearly all of the time.
 _MOST_FEATURES: Final = 128
+
+#: So many scores are compared in a grid, of 8 rows at most and of 8 columns at least. With fewer or
+#: more, what the compiler makes of it takes longer than to look for a single score within reach.
+_LEAST_GRID: Final = 32
+_LARGEST_GRID: Final = 128
 
 #: The squared norms of rows and centroids that are far from any overflow.
 _LARGEST: Final = 1e30
@@ -81,13 +93,21 @@ class ColumnAssignment:
     def __init__(self, centroids: Float32, shift: Float32, scale: Float32, distance: str) -> None:
         k, self._d = centroids.shape
         self._kernel, self._m = _kernel_for(k, self._d, scale, distance)
+        places = math.prod(_grid(k))
         wide = centroids.astype(np.float64)
         squares = np.square(wide).sum(axis=1)
         longest = np.sqrt(squares.max()) * (1 + 2 * _UNIT)
         self._has_bound = bool(longest**2 < _LARGEST)
         self._model = tuple(
             tf.constant(each, tf.float32)
-            for each in (centroids, squares / 2, longest, shift, scale)
+            for each in (
+                # A place of the grid that is left over has no centroid, and is infinitely far.
+                np.pad(centroids, ((0, places - k), (0, 0))),
+                np.pad(squares / 2, (0, places - k), constant_values=np.inf),
+                longest,
+                shift,
+                scale,
+            )
         )
         self._free: list[tuple[Float32, tf.Tensor]] = []
 
@@ -153,6 +173,12 @@ def _kernel_for(k: int, d: int, scale: Float32, distance: str) -> tuple[Callable
     return _kernel(m, tile, d, k, is_scaled=is_scaled, is_cosine=distance == "cosine"), m
 
 
+def _grid(k: int) -> tuple[int, int]:
+    """Rows and columns of the grid that has a place for each of k scores; a row for no grid."""
+    rows = min(k // 8, 8) if _LEAST_GRID <= k <= _LARGEST_GRID else 1
+    return rows, -(-k // rows)
+
+
 @synchronized_cache
 def _kernel(
     m: int, tile: int, d: int, k: int, *, is_scaled: bool, is_cosine: bool
@@ -162,12 +188,14 @@ def _kernel(
     The scores lie as [k, tile], so that a comparison runs along the rows in vector registers.
 
     Returns:
-        A function from columns float32 [d m]; how many rows there are, int32 []; centroids float32
-        [k, d]; the halves of their squared norms float32 [k]; the longest norm float32 []; shift
-        and scale float32 [d]. It gives the index int32 [m], and the distance float32 [m], which is
-        -1 where the row is not decided. Beyond the rows they are undefined.
-        O(m k d) time, a temporary of [k, tile].
+        A function from columns float32 [d m]; how many rows there are, int32 []; for each place of
+        the grid the centroid, float32 [g, d], and half of its squared norm, float32 [g]; the
+        longest norm float32 []; shift and scale float32 [d]. It gives the index int32 [m], and the
+        distance float32 [m], which is -1 where the row is not decided. Beyond the rows they are
+        undefined.
+        O(m k d) time, a temporary of [g, tile].
     """
+    grid = _grid(k)
 
     def kernel(
         columns: tf.Tensor,
@@ -190,8 +218,8 @@ def _kernel(
             norm = tf.reduce_sum(tf.square(rows), 0)
             least_norm = 0.5 if is_cosine else -1.0
             in_range = (norm < _LARGEST) & (norm > least_norm)
-            products = tf.matmul(centroids, rows)
-            index = _clear_least(half_norm, products, norm, longest, d)
+            scores = half_norm[:, None] - tf.matmul(centroids, rows)
+            index = _clear_least(scores, grid, norm, longest, d)
             apart = tf.cast(rows - tf.gather(places, tf.maximum(index, 0), axis=1), tf.float64)
             squared = tf.cast(tf.reduce_sum(tf.square(apart), 0), tf.float32)
             is_exact = (squared > _LEAST_SQUARE) | (squared == 0)
@@ -205,7 +233,8 @@ def _kernel(
         parts, _ = loop_blocks(assign_tile, (count + tile - 1) // tile, parts, [])
         return tuple(tf.reshape(part.stack(), [m]) for part in parts)
 
-    shapes = [[d * m], [k, d], [k], [], [d], [d]]
+    places = math.prod(grid)
+    shapes = [[d * m], [places, d], [places], [], [d], [d]]
     first, *others = (tf.TensorSpec(shape, tf.float32) for shape in shapes)
     return trace(kernel, [first, INT, *others], is_compiled=True)
 
@@ -218,18 +247,43 @@ def _unit_columns(rows: tf.Tensor) -> tf.Tensor:
 
 
 def _clear_least(
-    half_norm: tf.Tensor, products: tf.Tensor, norm: tf.Tensor, longest: tf.Tensor, d: int
+    scores: tf.Tensor, grid: tuple[int, int], norm: tf.Tensor, longest: tf.Tensor, d: int
 ) -> tf.Tensor:
     """Index of the minimum score of each row, -1 where rounding could change it: int32 [tile].
 
     Args:
-        half_norm: float32 [k].
-        products: float32 [k, tile].
+        scores: float32 [g, tile].
+        grid: how many rows and columns the g places are.
         norm: float32 [tile], the squared norms of the rows.
         longest: float32 [], the norm of the longest centroid.
     """
-    scores = half_norm[:, None] - products
-    return single_within(scores, _reach(tf.reduce_min(scores, 0), norm, longest, d))
+    height, width = grid
+    if height == 1:
+        reach = _reach(tf.reduce_min(scores, 0), norm, longest, d)
+        return single_within(scores, reach)
+    cells = tf.reshape(scores, [height, width, -1])
+    # Written out, as the compiler's own minimum of so few wakes the threads of other cores.
+    rows, columns = (functools.reduce(tf.minimum, tf.unstack(cells, axis=axis)) for axis in (1, 0))
+    row, least, second_row = _two_least(tf.unstack(rows))
+    column, _, second_column = _two_least(tf.unstack(columns))
+    second = tf.minimum(second_row, second_column)
+    index = tf.where(second > _reach(least, norm, longest, d), row * width + column, -1)
+    # The compiler would find the index anew for each feature of the row, which a sum prevents.
+    return tf.reduce_sum(tf.stack([index, tf.zeros_like(index)]), 0)
+
+
+def _two_least(scores: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
+    """Of scores float32 [tile]: which is the least, int32 [tile]; that score; and the next.
+
+    The next is the least again where that is there twice.
+    """
+    least, *others = scores
+    index, second = tf.zeros_like(least, tf.int32), tf.fill(least.shape, float("inf"))
+    for number, score in enumerate(others, 1):
+        index = tf.where(score < least, number, index)
+        second = tf.minimum(second, tf.maximum(score, least))
+        least = tf.minimum(score, least)
+    return index, least, second
 
 
 def _reach(least: tf.Tensor, norm: tf.Tensor, longest: tf.Tensor, d: int) -> tf.Tensor:
