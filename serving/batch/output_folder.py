@@ -166,7 +166,11 @@ class OutputFolder:
         scored = FileStamp.of(self.rows_file("scored", name))
         rejected = FileStamp.of(self.rows_file("rejected", name)) if tally.rejected else None
         record = PartRecord(name, tally, scored, rejected, is_last, round(seconds, 3))
-        value = asdict(record) | {"tally": tally.to_json()}
+        stamps = {
+            "scored": asdict(scored),
+            "rejected": None if rejected is None else asdict(rejected),
+        }
+        value = vars(record) | {"tally": tally.to_json()} | stamps
         self._write(self._manifest / f"{name}.json", json.dumps(_seal(value)))
         return record
 

@@ -56,15 +56,20 @@ def _parquet(path: Path, schema: pa.Schema) -> Iterator[Write]:
     repeated: Any = [field.name for field in schema if not pt.is_floating(field.type)]
     with path.open("xb") as file, pq.ParquetWriter(file, schema, use_dictionary=repeated) as writer:
         waiting: list[pa.RecordBatch] = []
+        waiting_bytes = 0
 
         def flush() -> None:
+            nonlocal waiting_bytes
             if waiting:
                 writer.write_table(pa.Table.from_batches(waiting))
                 waiting.clear()
+                waiting_bytes = 0
 
         def write(batch: pa.RecordBatch) -> None:
+            nonlocal waiting_bytes
             waiting.append(batch)
-            if sum(each.nbytes for each in waiting) >= _ROW_GROUP_BYTES:
+            waiting_bytes += batch.nbytes
+            if waiting_bytes >= _ROW_GROUP_BYTES:
                 flush()
 
         yield write

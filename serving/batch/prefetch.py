@@ -33,30 +33,16 @@ def map_in_order(
 ) -> Generator[_B]:
     """``function`` of each item, in order, up to ``at_a_time`` of them in threads at once.
 
-    ``ahead`` more are handed to the threads, so that these go on while the consumer is busy. What
-    ``items`` raises is raised after what it made.
+    Another thread takes the items and hands them to these, so that all go on while the consumer is
+    busy. ``ahead`` more are taken, at most, than are answered at a time. What ``items`` raises is
+    raised after what it made.
     """
-
-    def fail(error: Exception) -> _B:
-        raise error
-
     pool = ThreadPoolExecutor(at_a_time, "tfkmeans-scorer")
-    waiting: deque[Future[_B]] = deque()
-    source = iter(items)
-    is_over = False
+    handed = prefetch((pool.submit(function, item) for item in items), at_a_time + ahead)
     try:
-        while not is_over:
-            try:
-                waiting.append(pool.submit(function, next(source)))
-            except StopIteration:
-                is_over = True
-            except Exception as error:  # noqa: BLE001 - it is raised in its turn
-                waiting.append(pool.submit(fail, error))
-                is_over = True
-            if len(waiting) >= at_a_time + ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        for answer in handed:
+            yield answer.result()
     finally:
+        handed.close()
         # A call that is under way may be one that waits for a server.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -24,15 +24,12 @@ from .job import Job, OnBadRow, PartRange, part_name
 from .output_folder import OutputFolder, PartRecord
 from .part_file import Write, part_file
 from .part_schema import REJECTED, output_batch, output_schema
-from .prefetch import map_in_order, prefetch
+from .prefetch import map_in_order
 from .scorer import Scorer
 from .tally import Tally
 
-#: Batches that are read ahead.
-_READ_AHEAD: Final = 4
-
-#: Batches that are scored, or wait for it, while a part is finished.
-_SCORED_AHEAD: Final = 8
+#: Batches that are read, and scored, while a part is finished.
+_AHEAD: Final = 12
 
 
 @dataclass(frozen=True)
@@ -57,6 +54,18 @@ class _Batch:
     answers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     is_scored: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     gaps: Gaps = field(default_factory=dict)
+
+    def split(self, size: int) -> "Iterator[_Batch]":
+        """The rows of a batch that was scored, ``size`` at a time, without what was counted."""
+        for start in range(0, max(1, len(self.is_scored)), size):
+            rows = slice(start, start + size)
+            yield replace(
+                self,
+                rows_before=self.rows_before + start,
+                chunk=self.chunk.slice(start, start + size),
+                answers={name: values[rows] for name, values in self.answers.items()},
+                is_scored=self.is_scored[rows],
+            )
 
 
 def score_parts(
@@ -97,12 +106,15 @@ def score_parts(
         is_scored = answers["cluster_index"] != BAD_ROW
         is_scored[list(batch.chunk.faults)] = False
         gaps = count_gaps(given.columns, inputs, is_scored)
-        return replace(batch, answers=answers, is_scored=is_scored, gaps=gaps)
+        chunk = _without_points(batch.chunk) if is_scored.all() else batch.chunk
+        return replace(batch, chunk=chunk, answers=answers, is_scored=is_scored, gaps=gaps)
 
     source = job.inputs[parts.input_number].name
     began = time.monotonic()
-    rows = prefetch(_read_batches(job, given, parts, limit), _READ_AHEAD)
-    with closing(rows), closing(map_in_order(score, rows, at_a_time, _SCORED_AHEAD)) as scored:
+    at_once = getattr(scorer, "batches", 1)
+    rows = _read_batches(job, given, parts, limit, at_once)
+    ahead = max(1, _AHEAD // at_once)
+    with closing(rows), closing(map_in_order(score, rows, at_a_time, ahead)) as scored:
         for part, batches in groupby(scored, key=lambda batch: batch.part):
             name = part_name(parts.input_number, part)
             tally, is_last = _write_part(job, given, source, name, batches, folder, on_rows)
@@ -112,11 +124,19 @@ def score_parts(
             began = time.monotonic()
 
 
+def _without_points(chunk: Chunk) -> Chunk:
+    """The chunk for who needs only what is kept of it: its points take no memory."""
+    return replace(chunk, points=np.broadcast_to(np.float32(0), chunk.points.shape))
+
+
 def _read_batches(
-    job: Job, given: ModelRows, parts: PartRange, limit: int | None
+    job: Job, given: ModelRows, parts: PartRange, limit: int | None, at_once: int
 ) -> Generator[_Batch]:
-    """The rows of a range of parts in batches, at least one; none goes over the end of a part."""
-    sizes = _batch_sizes(job, parts, batch_rows(given.count_features()), limit)
+    """The rows of a range of parts in batches, at least one; none goes over the end of a part.
+
+    Each is of so many rows as are scored ``at_once``, or fewer where a part ends.
+    """
+    sizes = _batch_sizes(job, parts, at_once * batch_rows(given.count_features()), limit)
     chunks = _rechunk(given.chunks(parts.rows_before), sizes)
     row = parts.rows_before
     chunk: Chunk | None = next(chunks, None) or given.no_rows()
@@ -175,27 +195,28 @@ def _write_part(
 
     Gives what was counted, and whether the part is the last of its input.
     """
-    schema = output_schema(job)
+    schema, size = output_schema(job), batch_rows(given.count_features())
     tally, is_last = Tally.empty(job.n_clusters), False
     with ExitStack() as stack:
         rejecting = stack.enter_context(ExitStack())
         write = stack.enter_context(part_file(folder.rows_file("scored", name), job.format, schema))
         reject: Write | None = None
         for batch in batches:
-            is_scored = batch.is_scored
-            if not is_scored.all():
-                if reject is None:
-                    rejected = part_file(folder.rows_file("rejected", name), job.format, REJECTED)
-                    reject = rejecting.enter_context(rejected)
-                reject(_reject_rows(job, given, source, batch, np.flatnonzero(~is_scored)))
-            write(output_batch(schema, given.kept(batch.chunk), batch.answers, is_scored))
+            # What is written does not depend on how many rows are scored at once.
+            for few in batch.split(size):
+                if not few.is_scored.all():
+                    if reject is None:
+                        path = folder.rows_file("rejected", name)
+                        reject = rejecting.enter_context(part_file(path, job.format, REJECTED))
+                    reject(_reject_rows(job, given, source, few, np.flatnonzero(~few.is_scored)))
+                write(output_batch(schema, given.kept(few.chunk), few.answers, few.is_scored))
             cluster_index, distance = (
                 batch.answers[name] for name in ("cluster_index", "distance")
             )
-            tally.count(cluster_index, distance, is_scored, batch.gaps)
+            tally.count(cluster_index, distance, batch.is_scored, batch.gaps)
             is_last = batch.is_last
             if on_rows is not None:
-                on_rows(len(is_scored))
+                on_rows(len(batch.is_scored))
     return tally, is_last
 
 

@@ -98,3 +98,20 @@ def test_what_the_items_raise_is_raised_after_the_answers_to_what_came_before() 
         for answer in map_in_order(lambda number: -number, items(), 2, 8):
             found.append(answer)
     assert found == [0, -1, -2, -3, -4]
+
+
+def test_items_are_taken_and_answered_while_the_consumer_is_busy_and_no_more_than_wanted() -> None:
+    answered = threading.Semaphore(0)
+    made: list[int] = []
+    ended = threading.Event()
+
+    def answer(number: int) -> int:
+        answered.release()
+        return number
+
+    answers = map_in_order(answer, counting(10**9, made, ended), 2, 3)
+    with closing(answers):
+        assert next(answers) == 0
+        # The consumer asks for nothing; five more are wanted all the same.
+        assert all(answered.acquire(timeout=30) for _ in range(1 + 5))
+        assert len(made) <= 1 + 5 + 1

@@ -89,6 +89,28 @@ def test_each_row_is_scored_in_order_or_rejected_with_its_place_and_reason(
     assert not [path for path in output.rglob("*") if "partial" in path.name]
 
 
+@pytest.mark.parametrize("form", list(Format))
+def test_what_is_written_does_not_depend_on_how_many_batches_are_scored_at_once(
+    tmp_path: Path, rows: Path, monkeypatch: pytest.MonkeyPatch, form: Format
+) -> None:
+    monkeypatch.setattr(assignments, "_BATCH_ROWS", 2)
+    scorers = [Overflowing(), Overflowing()]
+    scorers[1].batches = 2  # type: ignore[attr-defined]
+    written: list[dict[str, bytes]] = []
+    counted: list[Any] = []
+    for number, scorer in enumerate(scorers):
+        output = tmp_path / str(number)
+        job, tables = job_of([rows], output, form=form, keep=["id"], part_rows=7)
+        summary = score_files(job, tables, scorer)
+        counted.append({name: summary[name] for name in ("rows", "rejected", "cluster_counts")})
+        files = sorted([*output.glob("scored/*"), *output.glob("rejected/*")])
+        written.append({str(path.relative_to(output)): path.read_bytes() for path in files})
+    assert sorted(scorers[0].sizes) == [1, 1, 2, 2, 2]
+    assert sorted(scorers[1].sizes) == [1, 3, 4]
+    assert written[0] == written[1]
+    assert counted[0] == counted[1]
+
+
 def test_all_distances_are_a_list_and_in_csv_a_column_for_each_cluster(
     tmp_path: Path, rows: Path
 ) -> None:
