@@ -1,12 +1,12 @@
-"""Write the sync clients from the async ones.
+"""Generate the sync clients from the async ones.
 
 ::
 
-    python scripts/generate_sync_clients.py            write the generated files anew
-    python scripts/generate_sync_clients.py --check    write nothing; exit code 1 where one is stale
+    python scripts/generate_sync_clients.py            write the generated files
+    python scripts/generate_sync_clients.py --check    write nothing; exit code 1 if a file is stale
 
 ``serving/clients/async_NAME.py`` is written by hand, ``NAME.py`` beside it is generated: the same
-text without ``async`` and ``await``, and with other words where the two differ for a caller.
+text without ``async`` and ``await``, and with other words where the behaviour differs.
 """
 
 import argparse
@@ -21,7 +21,7 @@ _ROOT: Final = Path(__file__).resolve().parent.parent
 FOLDER: Final = _ROOT / "serving" / "clients"
 SOURCES: Final = ("async_client.py", "async_grpc_client.py", "async_rest_client.py")
 
-#: Patterns and what stands for them, in this order.
+#: Patterns and their replacements, applied in this order.
 _REPLACEMENTS: Final = (
     (
         r"Event loops may share a client, each on connections of its own; a process that is forked "
@@ -32,8 +32,8 @@ _REPLACEMENTS: Final = (
         r"Event loops may share a client, each on connections of its own\.",
         "Threads may share a client; a forked process goes on with it, on connections of its own.",
     ),
-    (r"that awaits its answers", "that waits for its answers"),
-    (r", and awaits\.", ", and waits."),
+    (r"\bAn async client\b", "A sync client"),
+    (r"\ban async client\b", "a sync client"),
     (r"\n *>>> import asyncio(?=\n)", ""),
     (r"\basyncio\.run\((.+)\)", r"\1"),
     (r"\basyncio\b", "time"),
@@ -46,7 +46,7 @@ _REPLACEMENTS: Final = (
 
 
 def generate(source: Path) -> str:
-    """The text of the sync client, from the file of the async one."""
+    """Generate the text of a sync client from the file of the async one."""
     text = source.read_text()
     for pattern, replacement in _REPLACEMENTS:
         text = re.sub(pattern, replacement, text)
@@ -68,12 +68,12 @@ def generate(source: Path) -> str:
 
 
 def target_of(source: Path) -> Path:
-    """The file that is generated from this one."""
+    """The generated file of a source."""
     return source.with_name(source.name.removeprefix("async_"))
 
 
 def main(arguments: Sequence[str], folder: Path = FOLDER) -> int:
-    """Write or check the generated files of a folder; gives the exit code."""
+    """Write or check the generated files of a folder; return the exit code."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="only say which files are stale")
     check = parser.parse_args(arguments).check

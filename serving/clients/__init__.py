@@ -1,1 +1,1 @@
-"""The clients: sync and async, over gRPC and over REST, with the same methods. No TensorFlow."""
+"""Clients: sync and async, over gRPC and REST, with the same methods; without TensorFlow."""

@@ -1,4 +1,4 @@
-"""The methods of a client that awaits its answers, whatever carries them."""
+"""The methods of an async client, for any protocol."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -59,39 +59,40 @@ from .validation import (
 
 _R = TypeVar("_R", Assignment, Score, Distances, Centroids, FitStepResult)
 
-_MOST_CHECKED: Final = 64  # shapes that a client remembers
+_MOST_CHECKED: Final = 64  # shapes that a client caches
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5  # seconds between two polls of a model that is not ready
 _NOT_READY: Final = (ModelNotFound, ServerUnavailable, DeadlineExceeded)
 
 
 class AsyncConnection(Protocol):
-    """The servers of a client, over one protocol."""
+    """Connections to the servers of a client, over one protocol."""
 
     async def send(self, operations: Sequence[Operation], deadline: Deadline) -> list[Any]:
         """The answers to the operations, in their order, within the deadline."""
 
     async def close(self) -> None:
-        """Close it; a call under way ends with ServerError."""
+        """Close the connections; a call in progress ends with ServerError."""
 
 
 class AsyncClient:
-    """What ``AsyncGrpcClient`` and ``AsyncRestClient`` have in common.
+    """Base class of ``AsyncGrpcClient`` and ``AsyncRestClient``.
 
-    Every method takes the options of a call, ``serving.CallOptions``: it asks the version or label
-    that it is given, else the client's, else the latest version; gives up after ``timeout``
-    seconds, its own or the client's; and raises a class of ``serving.errors``.
+    Every method takes the options ``serving.CallOptions``. A request goes to the version or label
+    of the call, else to that of the client, else to the latest version. A call fails after
+    ``timeout`` seconds, its own or the client's. Errors are classes of ``serving.errors``.
 
-    Points are anything ``np.asarray`` takes, series of vectors, and columns of Arrow and polars (by
-    pyarrow), with the features in the order of the model's. They travel as float32: a number beyond
-    float32 counts as infinity, what is missing as NaN, and a row with NaN or infinity is answered
-    with -1 and fails no other row, unless the client was told to refuse it. More rows than the
-    limits allow go in parts, several at once.
+    Points are anything that ``np.asarray`` accepts, series of vectors, and columns of Arrow and
+    polars (these need pyarrow), with the features in the order of the model. They are sent as
+    float32: a number outside float32 becomes infinity, a missing value NaN. The answer to a row
+    with NaN or infinity is -1, and other rows are not affected; with ``on_bad_row="raise"`` the
+    client refuses such rows. More rows than the limits allow are sent in several concurrent
+    requests.
 
-    A pandas or polars frame, an Arrow table or a mapping of names to columns is matched by name
-    against the columns that the model says it takes, in any order; columns that it does not take
-    are ignored, and named once in a warning.
+    The columns of a pandas or polars frame, an Arrow table or a mapping of names to columns are
+    matched by name with the columns that the model declares, in any order. Other columns are
+    ignored; one warning names them.
 
-    A client that is copied or pickled is made anew, of the same address, model and options.
+    A copied or unpickled client is a new client with the same address, model and options.
     """
 
     _connection: AsyncConnection
@@ -99,7 +100,7 @@ class AsyncClient:
     def __init__(
         self, address: Address, model: str, options: ClientOptions, wire: WireFormat
     ) -> None:
-        # A name and a password before the host may go to a server, and into no error.
+        # The address may contain a user name and a password; errors must not show them.
         place = ", ".join(map(without_password, parse_addresses(address)))
         check_options(options, wire)
         if options.get("headers") is not None:
@@ -117,24 +118,24 @@ class AsyncClient:
         self._timeout = DEFAULT_TIMEOUT if timeout is None else parse_timeout(timeout, self._target)
         self._wire = wire
         self._closed = False
-        # What the server told; None where it does not tell.
+        # The metadata from the server; None where the server does not give them.
         self._known: dict[Target, ModelMetadata | None] = {}
-        # How many rows go in one request, of inputs of a shape that was checked against it.
+        # Rows per request, for input shapes that were checked against the metadata.
         self._checked: dict[tuple[object, ...], int] = {}
         self._unused = UnusedColumns()
 
     async def assign(self, points: Points, **call: Unpack[CallOptions]) -> Assignment:
-        """The nearest cluster of each row, and the distance to it.
+        """Return the nearest cluster of each row, and the distance to its centroid.
 
         Args:
-            points: [n, d], in raw units, or a table of the columns that the model takes.
+            points: [n, d], in raw units, or a table with the columns that the model declares.
             call: version, label and timeout.
 
         Returns:
-            Cluster and distance of each row, and the version that answered.
+            Cluster and distance of each row, and the version that computed them.
 
         Raises:
-            ServingError: the class says what went wrong.
+            ServingError: the subclass gives the kind of failure.
 
         Example:
             >>> import asyncio
@@ -148,17 +149,17 @@ class AsyncClient:
         return await self._ask_rows(Assignment, points, call)
 
     async def score(self, points: Points, **call: Unpack[CallOptions]) -> Score:
-        """How well each row fits its cluster.
+        """Return measures of how well each row fits its cluster.
 
         Args:
-            points: [n, d], in raw units, or a table of the columns that the model takes.
+            points: [n, d], in raw units, or a table with the columns that the model declares.
             call: version, label and timeout.
 
         Returns:
             Squared distance and simplified silhouette of each row.
 
         Raises:
-            ServingError: the class says what went wrong.
+            ServingError: the subclass gives the kind of failure.
 
         Example:
             >>> import asyncio
@@ -172,17 +173,17 @@ class AsyncClient:
         return await self._ask_rows(Score, points, call)
 
     async def transform(self, points: Points, **call: Unpack[CallOptions]) -> Distances:
-        """The distances of each row to every centroid.
+        """Return the distances of each row to every centroid.
 
         Args:
-            points: [n, d], in raw units, or a table of the columns that the model takes.
+            points: [n, d], in raw units, or a table with the columns that the model declares.
             call: version, label and timeout.
 
         Returns:
             Distances [n, k].
 
         Raises:
-            ServingError: the class says what went wrong.
+            ServingError: the subclass gives the kind of failure.
 
         Example:
             >>> import asyncio
@@ -196,7 +197,7 @@ class AsyncClient:
         return await self._ask_rows(Distances, points, call)
 
     async def decode(self, cluster_index: ArrayLike, **call: Unpack[CallOptions]) -> Centroids:
-        """The centroids of clusters, in raw units.
+        """Return the centroids of clusters, in raw units.
 
         Args:
             cluster_index: integers [n], each from 0 to k - 1.
@@ -206,8 +207,8 @@ class AsyncClient:
             Centroids [n, d].
 
         Raises:
-            InvalidInput: there is no cluster of such a number.
-            ServingError: another class says what went wrong.
+            InvalidInput: a number is not a cluster of the model.
+            ServingError: any other failure; the subclass gives its kind.
 
         Example:
             >>> import asyncio
@@ -227,19 +228,19 @@ class AsyncClient:
         centroids: ArrayLike,
         **call: Unpack[CallOptions],
     ) -> FitStepResult:
-        """``b`` independent Lloyd steps from the given centroids; the served model stays as it is.
+        """Compute ``b`` independent Lloyd steps from given centroids; the model does not change.
 
         Args:
             points: [b, n, d], in raw units.
-            sample_weight: [b, n]; a row of weight 0 changes nothing.
-            centroids: [b, k, d], in raw units; ``k`` is the caller's.
+            sample_weight: [b, n]; a row of weight 0 has no effect.
+            centroids: [b, k, d], in raw units; ``k`` may differ from that of the model.
             call: version, label and timeout.
 
         Returns:
-            The moved centroids, and what was measured before the move.
+            The new centroids, and the counts, inertia and shift of the step.
 
         Raises:
-            ServingError: the class says what went wrong.
+            ServingError: the subclass gives the kind of failure.
 
         Example:
             >>> import asyncio
@@ -259,21 +260,21 @@ class AsyncClient:
     async def predict(
         self, signature: str, inputs: Mapping[str, ArrayLike], **call: Unpack[CallOptions]
     ) -> Prediction:
-        """The outputs of any signature, by name; the methods above are this for one each.
+        """Call any signature by its name; each method above calls one signature.
 
         Args:
-            signature: the name of a signature of ``kmeans_module.SIGNATURES``, or of one over
-                columns, such as ``assign_columns``.
-            inputs: its inputs by name, of the dtypes and shapes of the contract; they are checked
-                and converted as those of the other methods are. For columns, the table.
+            signature: a name of ``kmeans_module.SIGNATURES``, or of a signature over columns, such
+                as ``assign_columns``.
+            inputs: the inputs by name, with the dtypes and shapes of the contract; they are checked
+                and converted as in the other methods. For a signature over columns, the table.
             call: version, label and timeout.
 
         Returns:
-            The outputs by name, and the version that answered.
+            The outputs by name, and the version that computed them.
 
         Raises:
-            InvalidInput: another signature, or other inputs.
-            ServingError: another class says what went wrong.
+            InvalidInput: the signature is unknown, or the inputs do not fit it.
+            ServingError: any other failure; the subclass gives its kind.
 
         Example:
             >>> import asyncio
@@ -301,18 +302,19 @@ class AsyncClient:
         return await self._predict_rows(target, contract, arrays, deadline)
 
     async def status(self, **call: Unpack[CallOptions]) -> list[VersionStatus]:
-        """The versions of the model that the server knows, as it lists them: newest first.
+        """Return the state of each version of the model on the server, newest first.
 
-        With a version, or a label, only that one. A version stays listed after it was unloaded.
+        With a version or a label, return only that version. The server also lists unloaded
+        versions.
 
         Args:
             call: version, label and timeout.
 
         Returns:
-            One for each version.
+            One item for each version.
 
         Raises:
-            ServingError: the class says what went wrong.
+            ServingError: the subclass gives the kind of failure.
 
         Example:
             >>> import asyncio
@@ -326,7 +328,7 @@ class AsyncClient:
         return await self._status(*self._begin(**call))
 
     async def metadata(self, **call: Unpack[CallOptions]) -> ModelMetadata:
-        """The version that answers, and its signatures.
+        """Return the version that answers requests, and its signatures.
 
         Args:
             call: version, label and timeout.
@@ -335,7 +337,7 @@ class AsyncClient:
             The version, and the tensors of each signature.
 
         Raises:
-            ServingError: the class says what went wrong.
+            ServingError: the subclass gives the kind of failure.
 
         Example:
             >>> import asyncio
@@ -352,7 +354,7 @@ class AsyncClient:
     async def wait_until_ready(
         self, timeout: float = 30.0, *, version: int | None = None, label: str | None = None
     ) -> None:
-        """Return as soon as the version or label asked for, or any version, is AVAILABLE.
+        """Wait until the given version or label, or else any version, is AVAILABLE.
 
         Args:
             timeout: seconds to wait.
@@ -360,8 +362,9 @@ class AsyncClient:
             label: the label to wait for.
 
         Raises:
-            DeadlineExceeded: it was not in ``timeout`` seconds; the text says how it was last.
-            ServingError: another class says what went wrong.
+            DeadlineExceeded: not AVAILABLE within ``timeout`` seconds; the message gives the last
+                state.
+            ServingError: any other failure; the subclass gives its kind.
 
         Example:
             >>> import asyncio
@@ -382,7 +385,7 @@ class AsyncClient:
                 poll = Deadline(min(deadline.remaining(target), self._timeout))
                 states = await self._status(target, poll)
             except _NOT_READY as error:
-                # The last poll may have had no time left; it then has nothing to tell.
+                # The last poll may have had no time left, and then has no state to report.
                 if last is None or not isinstance(error, DeadlineExceeded):
                     last, cause = error.message, error
             else:
@@ -399,7 +402,7 @@ class AsyncClient:
         raise target.error(DeadlineExceeded, message) from cause
 
     async def close(self) -> None:
-        """Close the connections; a second time does nothing. ``async with`` does so by itself.
+        """Close the connections; a second call has no effect. ``async with`` closes them too.
 
         Example:
             >>> import asyncio
@@ -463,7 +466,7 @@ class AsyncClient:
         return result(**prediction.outputs, version=prediction.version)
 
     async def _ask_rows(self, result: type[_R], points: Points, call: CallOptions) -> _R:
-        """The answer to rows: to points, or to the columns of a table by their names."""
+        """Call a signature with points, or with the columns of a table by their names."""
         if not is_table(points):
             return await self._predict(result, {"points": cast(ArrayLike, points)}, call)
         target, deadline = self._begin(**call)
@@ -473,7 +476,7 @@ class AsyncClient:
     async def _predict_table(
         self, name: str, table: Any, target: Target, deadline: Deadline
     ) -> Prediction:
-        """The answer to a table, of the columns that the metadata tells."""
+        """Call a signature with the columns of a table that the metadata declare."""
         known = self._known.get(target)
         metadata = known or await self._metadata(target, deadline)
         try:
@@ -481,7 +484,7 @@ class AsyncClient:
         except (InvalidInput, SignatureNotFound):
             if known is None or target.version is not None:
                 raise
-            # Under the same name there may be another version by now.
+            # The name may refer to another version now.
             metadata = await self._metadata(target, deadline)
             if metadata == known:
                 raise
@@ -522,7 +525,7 @@ class AsyncClient:
     async def _rows_per_message(
         self, target: Target, signature: SignatureContract, inputs: Arrays, deadline: Deadline
     ) -> int:
-        """How many rows go in one request, of inputs that are first checked by the metadata."""
+        """Check the inputs against the metadata, and return the rows per request."""
         metadata = await self._check_by_metadata(signature, inputs, target, deadline)
         sizes = input_sizes(signature, inputs)
         if metadata is not None:
@@ -533,8 +536,8 @@ class AsyncClient:
     async def _predict_no_rows(
         self, target: Target, signature: SignatureContract, inputs: Arrays, deadline: Deadline
     ) -> Prediction:
-        """The answer to a call without rows: what the contract and the metadata tell, else what is
-        left of the answer to a row of zeros. Other inputs without elements go as they are.
+        """Answer a call without rows: from the contract and the metadata, else by a request with
+        one row of zeros whose answer is cut. Other inputs without elements are sent unchanged.
         """
         told = await self._tell_no_rows(target, signature, inputs, deadline)
         if told is not None:
@@ -546,14 +549,14 @@ class AsyncClient:
     async def _tell_no_rows(
         self, target: Target, signature: SignatureContract, inputs: Arrays, deadline: Deadline
     ) -> Prediction | None:
-        """What the contract and the metadata tell; None where that is no whole answer."""
+        """The answer from the contract and the metadata; None if they do not give all of it."""
         sizes = input_sizes(signature, inputs)
-        if sizes[signature.inputs[0].shape[0]]:  # problems without rows have an answer of the model
+        if sizes[signature.inputs[0].shape[0]]:  # the model itself answers problems without rows
             return None
         version = target.version
         is_version_wanted = self._wire.tells_version and version is None
         if is_version_wanted:
-            self._forget(target)  # by now it may be another version that answers
+            self._forget(target)  # another version may answer now
         elif target not in self._known:
             outputs = empty_outputs(signature, sizes)
             if outputs is not None:
@@ -569,7 +572,7 @@ class AsyncClient:
         return None if outputs is None else Prediction(outputs, version)
 
     async def _status(self, target: Target, deadline: Deadline) -> list[VersionStatus]:
-        """The status; a server gives all versions for a label, so that it is resolved first."""
+        """The status. A label is resolved first, because a server lists all versions for it."""
         if target.label is not None:
             metadata = await self._metadata(target, deadline)
             target = target.at_version(metadata.version)
@@ -590,10 +593,10 @@ class AsyncClient:
     async def _check_by_metadata(
         self, signature: SignatureContract, inputs: Arrays, target: Target, deadline: Deadline
     ) -> ModelMetadata | None:
-        """What the server tells of the model, after the inputs were checked against it.
+        """Check the inputs against the metadata of the model, and return the metadata.
 
-        It is asked for once, and again before it is the reason to refuse: under the same name there
-        may be another version by now. None where the server does not tell; then it checks alone.
+        The metadata are requested once, and again before they cause a refusal: the name may refer
+        to another version now. None if the server does not give them; then only the server checks.
         """
         known = target in self._known
         if not known:
@@ -602,7 +605,7 @@ class AsyncClient:
             except (ServerError, AccessDenied):
                 if self._closed:
                     raise
-                self._known[target] = None  # a proxy lets only Predict pass, it may be
+                self._known[target] = None  # a proxy may pass Predict only
         metadata = self._known.get(target)
         if metadata is None or signature.name not in metadata.signatures:
             return metadata
@@ -623,7 +626,7 @@ class AsyncClient:
         rows: int,
         deadline: Deadline,
     ) -> Prediction:
-        """The outputs for all rows, of which so many go in one request, all of one version."""
+        """The outputs for all rows, sent ``rows`` per request, all from one version."""
         count = len(next(iter(inputs.values())))
         if count <= rows:
             whole = [Predict(target, signature, inputs)]
@@ -633,7 +636,7 @@ class AsyncClient:
             {name: array[start : start + rows] for name, array in inputs.items()}
             for start in range(0, count, rows)
         ]
-        # Between two parts a new version may come, so that all ask the one that is there now.
+        # A new version may be loaded between two parts, so all parts request the current one.
         pinned = target.version is None and self._known.get(target) is not None
         pinned_target = target
         for last in (not pinned, True):
@@ -646,7 +649,7 @@ class AsyncClient:
                 )
                 break
             except ModelNotFound:
-                # It was unloaded meanwhile, and another may have taken its place.
+                # It was unloaded meanwhile; another version may have replaced it.
                 if last:
                     raise
         versions = {each.version for each in answers}
@@ -660,7 +663,7 @@ class AsyncClient:
                 tensor.name: np.concatenate([each.outputs[tensor.name] for each in answers])
                 for tensor in signature.outputs
             }
-        except ValueError as error:  # not of one width
+        except ValueError as error:  # the parts differ in width
             raise target.error(
                 ServerError, f"the parts of the answer to {signature.name} do not fit: {error}"
             ) from error

@@ -1,4 +1,4 @@
-"""A client that speaks TensorFlow Serving's gRPC, and awaits. Imports no TensorFlow."""
+"""An async client for the gRPC API of TensorFlow Serving. Does not import TensorFlow."""
 
 from typing import Unpack
 
@@ -10,23 +10,22 @@ from .target import Address
 
 
 class AsyncGrpcClient(AsyncClient):
-    """Asks a model over gRPC; NumPy in and out.
+    """Calls a model over gRPC, with NumPy arrays as inputs and outputs.
 
-    A call that finds the server unavailable is repeated, up to five attempts, within its deadline;
-    one that finds it too busy until the deadline.
+    If the server is unavailable, a call makes up to five attempts within its deadline; if the
+    server is too busy, it makes attempts until the deadline.
     Event loops may share a client, each on connections of its own; a process that is forked later
     must not use it.
 
     Args:
-        address: ``host:port``, ``dns:///host:port`` or ``unix:///path``, or several, which take
-            turns.
+        address: ``host:port``, ``dns:///host:port`` or ``unix:///path``, or a list of several, used
+            in turn.
         model: the model's name on the server.
-        options: version, label, timeout, tls, headers, limits and on_bad_row, as
-            `ClientOptions` has them.
+        options: version, label, timeout, tls, headers, limits and on_bad_row; see `ClientOptions`.
 
     Raises:
-        InvalidInput: an option that there is not, an address of another kind or without a port,
-            version and label at once, or files of ``tls`` that cannot be used.
+        InvalidInput: an unknown option, an address of another form or without a port, both version
+            and label, or unusable files of ``tls``.
 
     Example:
         >>> import asyncio

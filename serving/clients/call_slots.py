@@ -1,4 +1,4 @@
-"""How many calls of this process are under way to a server at a time."""
+"""Limit the concurrent calls of this process to a server."""
 
 import asyncio
 import os
@@ -15,23 +15,23 @@ from ..errors import DeadlineExceeded
 from .operations import Deadline
 from .target import Target
 
-#: Seconds after which a call that waits looks for event loops that were closed. Nothing tells that
-#: a loop was.
+#: Seconds after which a waiting call looks for closed event loops. No event announces that a loop
+#: was closed.
 _LOOK_SECONDS: Final = 0.25
 
 
 @dataclass(eq=False)
 class _Waiter:
-    """A call that waits for its turn: of a task of a loop, or of a thread."""
+    """A waiting call, of a task of an event loop or of a thread."""
 
     limit: int
     loop: asyncio.AbstractEventLoop | None
     closed: threading.Event | None
-    #: Ends with True when a slot was taken for the call, with False when its client was closed.
+    #: Result: True when the call got a slot, False when its client was closed.
     turn: Future[bool] = field(default_factory=Future)
 
     def end(self, *, has_slot: bool) -> bool:
-        """Give the outcome; False where the call does not wait any more."""
+        """Set the outcome; return False if the call no longer waits."""
         if not self.turn.set_running_or_notify_cancel():
             return False
         self.turn.set_result(has_slot)
@@ -39,20 +39,20 @@ class _Waiter:
 
 
 class CallSlots:
-    """The calls of this process that are under way to one address, of all threads and tasks.
+    """The concurrent calls of this process to one address, from all threads and tasks.
 
-    Each call says how many it lets be under way with itself among them; those that wait are served
-    in the order in which they came. A call of an event loop that was closed is under way no more.
+    Each call gives its limit of concurrent calls, itself included; waiting calls are served in the
+    order of their arrival. Calls of a closed event loop do not count.
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all calls, in a process that was forked and has none of them."""
+        """Forget all calls, in a forked process, which has none of them."""
         self._lock = threading.Lock()
         self._taken = 0
-        # Of each loop, and of all threads under None.
+        # The key is a loop, or None for all threads.
         self._taken_of: dict[asyncio.AbstractEventLoop | None, int] = {}
         self._waiting: deque[_Waiter] = deque()
 
@@ -63,16 +63,16 @@ class CallSlots:
         target: Target,
         closed: threading.Event | None = None,
     ) -> None:
-        """Wait until fewer than ``limit`` calls are under way, and count one more.
+        """Wait until fewer than ``limit`` calls are in progress, and count one more.
 
         Args:
             limit: the most calls, this one among them.
             deadline: the end of the call.
             target: the model and the address, for errors.
-            closed: is set when the client is closed; ``end_waits`` then ends the wait.
+            closed: set when the client is closed; ``end_waits`` then ends the wait.
 
         Raises:
-            DeadlineExceeded: there were so many until the deadline.
+            DeadlineExceeded: no slot became free before the deadline.
             ServerError: the client was closed.
         """
         waiter = self._enter(limit, target, None, closed)
@@ -91,12 +91,12 @@ class CallSlots:
             raise
 
     def release(self) -> None:
-        """Count one call of a thread less."""
+        """Release the slot of a call of a thread."""
         self._release(None)
 
     @contextmanager
     def held(self, limit: int, deadline: Deadline, target: Target) -> Iterator[None]:
-        """One call, for a thread; as ``take`` and ``release``."""
+        """Hold a slot for a call of a thread, by ``take`` and ``release``."""
         self.take(limit, deadline, target)
         try:
             yield
@@ -111,7 +111,7 @@ class CallSlots:
         target: Target,
         closed: threading.Event | None = None,
     ) -> AsyncIterator[None]:
-        """One call, for a task of an event loop; as ``take`` and ``release``."""
+        """Hold a slot for a call of a task of an event loop, by ``take`` and ``release``."""
         loop = asyncio.get_running_loop()
         waiter = self._enter(limit, target, loop, closed)
         if waiter is not None:
@@ -124,19 +124,19 @@ class CallSlots:
                     raise target.closed_error()
             except BaseException as error:
                 self._leave(waiter)
-                # A time limit around the call may end the wait first, and knows not what for.
+                # A time limit around the call may end the wait first, without its cause.
                 error.add_note(full_message(limit))
                 raise
         try:
             yield
         finally:
-            # Of a closed loop, the garbage collector may end the task in a thread that has the
-            # lock. Whoever waits frees the slots of such loops.
+            # The garbage collector may end a task of a closed loop in a thread that holds the lock.
+            # Waiting calls free the slots of such loops.
             if not loop.is_closed():
                 self._release(loop)
 
     def end_waits(self, closed: threading.Event) -> None:
-        """End the waits of a client that was closed, whose event is set."""
+        """End the waits of a closed client, whose event is set."""
         with self._lock:
             ended = [each for each in self._waiting if each.closed is closed]
             for each in ended:
@@ -151,7 +151,7 @@ class CallSlots:
         loop: asyncio.AbstractEventLoop | None,
         closed: threading.Event | None,
     ) -> _Waiter | None:
-        """Take a slot that is free, or give the place among those that wait for one."""
+        """Take a free slot, or return a place in the queue."""
         with self._lock:
             if closed is not None and closed.is_set():
                 raise target.closed_error()
@@ -164,7 +164,7 @@ class CallSlots:
         return waiter
 
     def _leave(self, waiter: _Waiter) -> None:
-        """Wait no longer; the turn may have come in this moment."""
+        """Leave the queue; the slot may have been granted at this moment."""
         with self._lock:
             if waiter in self._waiting:
                 self._waiting.remove(waiter)
@@ -178,14 +178,14 @@ class CallSlots:
             self._serve()
 
     def _free_closed_loops(self) -> None:
-        """Count the calls of loops that were closed no more: nobody ends these calls."""
+        """Remove the calls of closed loops, because nothing ends these calls."""
         with self._lock:
             for loop in [each for each in self._taken_of if each is not None and each.is_closed()]:
                 self._count(loop, -self._taken_of[loop])
             self._serve()
 
     def _serve(self) -> None:
-        """Give what is free to those that wait, in their order; the lock is held."""
+        """Give free slots to waiting calls, in their order; the caller holds the lock."""
         while self._waiting:
             first = self._waiting[0]
             is_gone = first.loop is not None and first.loop.is_closed()
@@ -196,7 +196,7 @@ class CallSlots:
                 self._count(first.loop, 1)
 
     def _count(self, loop: asyncio.AbstractEventLoop | None, calls: int) -> None:
-        """Count so many calls of a loop more; the lock is held."""
+        """Add ``calls`` to the calls of a loop; the caller holds the lock."""
         self._taken += calls
         self._taken_of[loop] = self._taken_of.get(loop, 0) + calls
         if not self._taken_of[loop]:
@@ -204,7 +204,7 @@ class CallSlots:
 
 
 def _seconds_to_look(limit: int, deadline: Deadline, target: Target) -> float:
-    """Seconds until a call that waits looks again. Raises DeadlineExceeded when none is left."""
+    """Seconds until a waiting call looks again. Raises DeadlineExceeded when none are left."""
     left = deadline.left()
     if left <= 0:
         raise target.error(
@@ -214,7 +214,7 @@ def _seconds_to_look(limit: int, deadline: Deadline, target: Target) -> float:
 
 
 def full_message(limit: int) -> str:
-    """What a call says that got no slot until its deadline."""
+    """The message of a call that got no slot before its deadline."""
     return f"all of connection_in_flight={limit} calls to the server were under way"
 
 
@@ -223,7 +223,7 @@ _SLOTS_LOCK = threading.Lock()
 
 
 def slots_of(address: str) -> CallSlots:
-    """The slots that all calls of this process to this address share."""
+    """The slots that all calls of this process to an address share."""
     with _SLOTS_LOCK:
         slots = _SLOTS.get(address)
         if slots is None:

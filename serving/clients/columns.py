@@ -1,4 +1,4 @@
-"""Tables of columns, matched by name against what a model takes. Imports no TensorFlow."""
+"""Match the columns of a table by name with those of a model. Does not import TensorFlow."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,17 +22,17 @@ from .results import ModelMetadata, Prediction, Tensor
 from .target import Target
 from .tensor_sizes import Arrays
 
-#: Rows by place, or the columns of a table by name; a data frame is an array to NumPy, too.
+#: Rows of features by position, or columns by name; NumPy accepts a data frame as an array too.
 Points = ArrayLike | Mapping[str, Any]
 
 
 def declared_columns(
     signature: str, metadata: ModelMetadata, target: Target
 ) -> tuple[SignatureContract, list[Column]]:
-    """What a signature over columns takes, as the model declares it.
+    """The inputs of a signature over columns, as the model declares them.
 
     Raises:
-        InvalidInput: the model has no such signature: it takes no columns by name.
+        InvalidInput: the model has no such signature, so it takes no columns by name.
     """
     declared = metadata.signatures.get(signature)
     if declared is None:
@@ -55,10 +55,10 @@ def _column(name: str, tensor: Tensor) -> Column:
 
 
 def read_table(columns: list[Column], table: Any, target: Target) -> Arrays:
-    """The columns of a model in a table, which may have others.
+    """Read the columns of a model from a table, which may have other columns too.
 
     Raises:
-        InvalidInput: it lacks one, or holds in one what the model does not take.
+        InvalidInput: a column is missing, or has values that the model does not take.
     """
     try:
         arrays = read_columns(columns, table)
@@ -68,7 +68,7 @@ def read_table(columns: list[Column], table: Any, target: Target) -> Arrays:
 
 
 def refuse_bad_answers(prediction: Prediction, target: Target) -> None:
-    """Raise InvalidInput for the first row that was answered as a bad one."""
+    """Raise InvalidInput for the first row whose answer marks it as bad."""
     values: NDArray[Any] = next(iter(prediction.outputs.values()))
     bad = (values.reshape(len(values), -1) == BAD_ROW).any(axis=1)
     if bad.any():

@@ -1,4 +1,4 @@
-"""Awaiting several things at once, and an event loop in a thread of its own."""
+"""Await several coroutines concurrently, and run an event loop in its own thread."""
 
 import asyncio
 import threading
@@ -10,15 +10,15 @@ from typing import Any, Final, TypeVar
 _T = TypeVar("_T")
 _V = TypeVar("_V")
 
-#: Event loops that a fork has from its parent process, and all that they hold. They share sockets
-#: with the parent, so that even closing them here would disturb it.
+#: Event loops that a forked process has from its parent, with all that they hold. They share
+#: sockets with the parent, so closing them here would disturb it.
 _ABANDONED: Final[list[asyncio.AbstractEventLoop]] = []
 
 
 async def gather_in_order(
     act: Callable[[_V], Awaitable[_T]], values: Sequence[_V], limit: int
 ) -> list[_T]:
-    """The results of ``act`` for the values, at most ``limit`` at a time.
+    """Return the results of ``act`` for the values, with at most ``limit`` concurrent calls.
 
     The first failure cancels the others and is raised.
     """
@@ -40,7 +40,7 @@ async def gather_in_order(
 
 
 class _UnwaitedThreads(ThreadPoolExecutor):
-    """Threads that the end of a loop does not wait for: to resolve a name can take long."""
+    """Threads that a loop does not wait for when it ends: resolving a name can take long."""
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         super().shutdown(wait=False, cancel_futures=cancel_futures)
@@ -49,7 +49,7 @@ class _UnwaitedThreads(ThreadPoolExecutor):
 class LoopThread:
     """Runs coroutines for callers of any thread.
 
-    It starts with the first, and stops with ``stop``, or when nobody holds it.
+    It starts with the first coroutine, and ends with ``stop`` or when it is garbage collected.
     """
 
     def __init__(self, name: str) -> None:
@@ -60,10 +60,10 @@ class LoopThread:
         self._stopped = False
 
     def run(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """The outcome of a coroutine; it is cancelled when the caller is interrupted.
+        """Run a coroutine and return its result; cancel it when the caller is interrupted.
 
         Raises:
-            CancelledError: ``stop`` came first, or came meanwhile.
+            CancelledError: ``stop`` was called before or meanwhile.
         """
         with self._lock:
             if self._stopped:
@@ -79,28 +79,28 @@ class LoopThread:
     def _start(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.new_event_loop()
         self._loop.set_default_executor(_UnwaitedThreads(thread_name_prefix=self._name))
-        # A daemon: a client that nobody closed must not keep the program from ending.
+        # A daemon thread: a client that is not closed must not keep the program running.
         thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
         thread.start()
         self._stopping = weakref.finalize(self, _stop, self._loop, thread)
         return self._loop
 
     def stop(self) -> None:
-        """End the thread and close the loop; a second time does nothing."""
+        """End the thread and close the loop; a second call has no effect."""
         with self._lock:
             self._stopped = True
         if self._stopping is not None:
             self._stopping()
 
     def abandon(self) -> None:
-        """Forget the thread in a process that was forked and does not have it."""
+        """Forget the thread, in a forked process, which does not have it."""
         if self._loop is not None and self._stopping is not None:
             self._stopping.detach()
             _ABANDONED.append(self._loop)
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
-    # What is left in the loop when it stops, the runner ends and closes.
+    # When the loop stops, the runner ends its remaining tasks and closes it.
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.get_loop().run_forever()
 

@@ -1,4 +1,4 @@
-"""What a connection that cannot be made, or broke, tells a caller."""
+"""Error messages for connections that cannot be made, or that broke."""
 
 import os
 import re
@@ -8,12 +8,12 @@ from typing import Final
 
 from .options import Tls
 
-#: What gRPC writes before the cause of a failed connection.
+#: The text of gRPC before the cause of a failed connection.
 _GRPC_PREFIX: Final = re.compile(
     r"^(?:connections to all backends failing|failed to connect to all addresses"
     r"|errors resolving|DNS resolution failed)\b.*?: (?:last error: )?"
 )
-#: What gRPC, Python and OpenSSL call the causes, in lower case, and what a caller can do.
+#: The names of the causes in gRPC, Python and OpenSSL, in lower case, and what a caller can do.
 _MEANINGS: Final = (
     (r"connection refused", "connection refused; nothing listens there"),
     (
@@ -35,7 +35,7 @@ _CLOSED: Final = re.compile(r"socket closed|disconnected|broken pipe|reset by pe
 
 
 def describe_failure(place: str, tls: Tls | None, cause: str) -> str:
-    """One line that says what is wrong with the connection to a place."""
+    """Describe the failure of a connection to a server in one line."""
     said = f"no connection to {place}: "
     for pattern, meaning in _MEANINGS:
         if found := re.search(pattern, cause.lower()):
@@ -52,13 +52,15 @@ def describe_failure(place: str, tls: Tls | None, cause: str) -> str:
 
 
 def grpc_cause(details: str) -> str | None:
-    """The cause of a failed connection in gRPC's own words; None where the server itself spoke."""
+    """The cause of a failed connection in the words of gRPC; None if the message is from the
+    server.
+    """
     text, found = _GRPC_PREFIX.subn("", " ".join(details.split()))
     return text if found else None
 
 
 def exception_cause(error: BaseException) -> str:
-    """The cause of a failed connection: the earliest of a chain of exceptions."""
+    """The cause of a failed connection: the first of a chain of exceptions."""
     cause, earlier = error, error.__cause__ or error.__context__
     while earlier is not None:
         if isinstance(earlier, BaseExceptionGroup):  # one for each address of a name
@@ -67,15 +69,15 @@ def exception_cause(error: BaseException) -> str:
             cause = earlier
         earlier = earlier.__cause__ or earlier.__context__
     if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.strerror:
-        # asyncio puts words of its own, with the address, in place of the system's.
+        # asyncio replaces the message of the system by its own, with the address.
         return os.strerror(cause.errno) if cause.errno and cause.errno > 0 else cause.strerror
     return str(cause) or type(cause).__name__
 
 
 def timeout_cause(error: BaseException) -> str:
-    """What a connection waited for that was not made in time.
+    """The step at which a connection timed out.
 
-    The libraries do not tell; the functions that the wait went through do.
+    The libraries do not report the step; the functions in the traceback show it.
     """
     functions: set[str] = set()
     each: BaseException | None = error

@@ -1,4 +1,4 @@
-"""One client for several event loops, each with connections of its own."""
+"""One client for several event loops, each with its own connections."""
 
 import asyncio
 import threading
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 class ConnectionPerLoop:
-    """Connections for each event loop that asks; no loop can use those of another.
+    """Connections for each event loop; no loop can use those of another.
 
     Args:
-        connect: makes connections for the loop that runs.
+        connect: makes connections for the running loop.
     """
 
     def __init__(self, connect: Callable[[], "AsyncConnection"]) -> None:
@@ -43,7 +43,7 @@ class ConnectionPerLoop:
         return await connection.send(operations, deadline)
 
     async def close(self) -> None:
-        """Close those of all loops that run; a call under way ends with ServerError."""
+        """Close the connections of all running loops; a call in progress ends with ServerError."""
         with self._lock:
             self._closed = True
         for loop, closer in self._closers.items():

@@ -1,5 +1,5 @@
 # Generated from async_grpc_client.py by scripts/generate_sync_clients.py; do not edit.
-"""A client that speaks TensorFlow Serving's gRPC, and waits. Imports no TensorFlow."""
+"""A sync client for the gRPC API of TensorFlow Serving. Does not import TensorFlow."""
 
 from typing import Unpack
 
@@ -11,22 +11,21 @@ from .target import Address
 
 
 class GrpcClient(Client):
-    """Asks a model over gRPC; NumPy in and out.
+    """Calls a model over gRPC, with NumPy arrays as inputs and outputs.
 
-    A call that finds the server unavailable is repeated, up to five attempts, within its deadline;
-    one that finds it too busy until the deadline.
+    If the server is unavailable, a call makes up to five attempts within its deadline; if the
+    server is too busy, it makes attempts until the deadline.
     Threads may share a client; a process that is forked later must not use it.
 
     Args:
-        address: ``host:port``, ``dns:///host:port`` or ``unix:///path``, or several, which take
-            turns.
+        address: ``host:port``, ``dns:///host:port`` or ``unix:///path``, or a list of several, used
+            in turn.
         model: the model's name on the server.
-        options: version, label, timeout, tls, headers, limits and on_bad_row, as
-            `ClientOptions` has them.
+        options: version, label, timeout, tls, headers, limits and on_bad_row; see `ClientOptions`.
 
     Raises:
-        InvalidInput: an option that there is not, an address of another kind or without a port,
-            version and label at once, or files of ``tls`` that cannot be used.
+        InvalidInput: an unknown option, an address of another form or without a port, both version
+            and label, or unusable files of ``tls``.
 
     Example:
         >>> from tfkmeans import GrpcClient

@@ -1,4 +1,4 @@
-"""Connections to a model's servers over gRPC, async and sync."""
+"""Connections to the servers of a model over gRPC, async and sync."""
 
 import asyncio
 import threading
@@ -27,7 +27,9 @@ from .target import Address, Target, parse_addresses
 
 @dataclass(frozen=True, eq=False)
 class _Server:
-    """One address: its channel, the channel's methods by path, and the calls under way to it."""
+    """One address: its channel, the methods of the channel by path, and the calls in progress to
+    it.
+    """
 
     address: str
     channel: Any
@@ -36,7 +38,7 @@ class _Server:
 
 
 class _ChannelSettings:
-    """What channels to the servers need, whichever of gRPC's two libraries opens them."""
+    """The settings of channels to the servers, for both libraries of gRPC."""
 
     def __init__(
         self, address: Address, target: Target, limits: Limits, options: ClientOptions
@@ -51,9 +53,9 @@ class _ChannelSettings:
         self._credentials = self.tls and grpc.ssl_channel_credentials(*self.tls.pem())
 
     def open(self, library: Any) -> list[_Server]:
-        """A channel of ``grpc`` or ``grpc.aio`` for each address.
+        """Open a channel of ``grpc`` or ``grpc.aio`` for each address.
 
-        One for all would take addresses, not names, so that nobody would resolve these again.
+        A single channel would take IP addresses, not names, and names would not be resolved again.
         """
         return [self._open_one(library, each) for each in self.addresses]
 
@@ -71,7 +73,7 @@ class _ChannelSettings:
 
 
 class _Attempts:
-    """The attempts of one call, at servers that take turns."""
+    """The attempts of one call, at each server in turn."""
 
     def __init__(
         self,
@@ -88,7 +90,7 @@ class _Attempts:
         self._last: ServingError | None = None
 
     def next_pause(self, failure: grpc.RpcError, server: _Server) -> float:
-        """Seconds to wait before the next attempt; raises where there is none."""
+        """Seconds to wait before the next attempt; raises if there is none."""
         error = self._error_of(failure, server)
         if isinstance(error, DeadlineExceeded):
             self._rotation.skip(server, SILENT_SECONDS)
@@ -162,7 +164,7 @@ class _LoopConnection:
                 raise target.closed_error() from failure
 
     async def close(self) -> None:
-        """Close the channels; a call under way ends with ServerError."""
+        """Close the channels; a call in progress ends with ServerError."""
         self._closed.set()
         for server in self._servers:
             server.slots.end_waits(self._closed)
@@ -170,7 +172,7 @@ class _LoopConnection:
 
 
 class AsyncGrpcConnection(ConnectionPerLoop):
-    """Channels for each event loop that asks."""
+    """Channels for each event loop."""
 
     def __init__(
         self, address: Address, target: Target, limits: Limits, options: ClientOptions
@@ -194,7 +196,7 @@ class GrpcConnection:
     def send(self, operations: Sequence[Operation], deadline: Deadline) -> list[Any]:
         """The answers to the operations, in their order, within the deadline."""
         if len(operations) == 1:
-            # Without a future: gRPC answers in the thread that waits, and that is quicker.
+            # Without a future, gRPC answers in the waiting thread, which is faster.
             return [self._call(operations[0], deadline)]
         answers: list[Any] = []
         waiting: deque[tuple[Operation, _Server, Any]] = deque()
@@ -218,7 +220,7 @@ class GrpcConnection:
         server: _Server | None = None,
         first: Callable[[], Any] | None = None,
     ) -> Any:
-        """The answer to an operation, whose first attempt may have been started at a server."""
+        """The answer to an operation; its first attempt may have been started already."""
         attempts: _Attempts | None = None
         while True:
             server = server or self._rotation.next()
@@ -249,7 +251,7 @@ class GrpcConnection:
         return _Attempts(self._settings, self._rotation, operation, deadline)
 
     def _start(self, operation: Operation, deadline: Deadline) -> tuple[_Server, Any]:
-        """The first attempt of an operation, as the future of its answer."""
+        """Start the first attempt of an operation, as a future of its answer."""
         server = self._rotation.next()
         target, limit = operation.target, self._settings.limits.connection_in_flight
         server.slots.take(limit, deadline, target, self._closed)
@@ -269,11 +271,11 @@ class GrpcConnection:
             return method(
                 request, timeout=deadline.remaining(target), metadata=self._settings.headers
             )
-        except ValueError as error:  # gRPC's word for a channel that is closed
+        except ValueError as error:  # gRPC raises it for a closed channel
             raise target.closed_error() from error
 
     def close(self) -> None:
-        """Close the channels; a call under way ends with ServerError."""
+        """Close the channels; a call in progress ends with ServerError."""
         self._closed.set()
         for server in self._servers:
             server.slots.end_waits(self._closed)

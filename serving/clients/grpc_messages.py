@@ -1,4 +1,4 @@
-"""Requests to and answers of TensorFlow Serving's gRPC, as messages. Imports no TensorFlow."""
+"""Messages of the gRPC API of TensorFlow Serving. Does not import TensorFlow."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -42,16 +42,16 @@ WIRE_FORMAT: Final = WireFormat(
 _CODE_NAMES: Final[Mapping[int, str]] = MappingProxyType(
     {code.value[0]: code.name for code in grpc.StatusCode}
 )
-#: What gRPC says here of an answer above its limit, which has another name there.
+#: The message of gRPC for an answer above its limit, which has another name in gRPC.
 _TOO_LARGE: Final = "CLIENT: Received message larger than max"
-#: What gRPC says here of a call whose time is over.
+#: The message of gRPC for a call beyond its deadline.
 DEADLINE_EXCEEDED: Final = "Deadline Exceeded"
-#: SavedModel's own bookkeeping, which a server lists among the signatures and nobody can call.
+#: An internal signature of SavedModel, which a server lists and which cannot be called.
 _INIT_OP: Final = "__saved_model_init_op"
 
 
-#: The methods of a server that a client calls, with the readers of their answers; that of
-#: ``Predict`` is read by ``read_prediction``, in one of two ways.
+#: The server methods that a client calls, with the readers of their answers; ``read_prediction``
+#: reads that of ``Predict``, in one of two ways.
 METHODS: Final[Mapping[str, Callable[[bytes], Message] | None]] = MappingProxyType(
     {
         PREDICT: None,
@@ -62,7 +62,7 @@ METHODS: Final[Mapping[str, Callable[[bytes], Message] | None]] = MappingProxyTy
 
 
 def build_request(operation: Operation) -> tuple[str, bytes]:
-    """The method that answers an operation, and the bytes of the request.
+    """Return the method for an operation, and the bytes of the request.
 
     Raises:
         InvalidInput: the inputs are larger than a message can be.
@@ -81,10 +81,11 @@ def build_request(operation: Operation) -> tuple[str, bytes]:
 
 
 def read_answer(operation: Operation, answer: Any) -> Any:
-    """The answer to an operation, of what its method answered.
+    """Read the answer to an operation from the answer of its method.
 
     Raises:
-        ServerError: it cannot be read, or has an output missing or of another dtype or shape.
+        ServerError: the answer cannot be read, or an output is missing or has another dtype or
+            shape.
     """
     match operation:
         case Predict():
@@ -112,7 +113,7 @@ def _predict_request(signature: SignatureContract, inputs: Arrays, target: Targe
             if array.dtype == object:
                 pieces.append(_text_input(name, array))
                 continue
-            # The array's own bytes are not copied before they are joined; protobuf would copy them
+            # The bytes of the array are copied once, when they are joined; protobuf would copy them
             # twice, into the message and out of it.
             pieces += _input_header(name, array.dtype, array.shape), tensor_bytes(array)
     except ValueError as error:
@@ -137,10 +138,10 @@ def _model_spec_bytes(target: Target, signature_name: str) -> bytes:
 
 @lru_cache
 def _input_header(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    """What is before the content of an entry of ``inputs``.
+    """The bytes before the content of an entry of ``inputs``.
 
-    An entry is a message of the name and the tensor; the order of a message's fields is free, so
-    that the content goes last.
+    An entry is a message of the name and the tensor; the fields of a message may have any order, so
+    the content goes last.
     """
     tensor = tensor_header(dtype, shape).SerializeToString()
     length = math.prod(shape) * dtype.itemsize
@@ -153,12 +154,12 @@ def _input_header(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> by
 
 
 def _tag(number: int) -> bytes:
-    """What announces a field of bytes or of a message; the numbers here are below 16."""
+    """The tag of a field of bytes or of a message; the numbers here are below 16."""
     return bytes([number << 3 | 2])
 
 
 def _varint(value: int) -> bytes:
-    """A number as protobuf writes it: seven bits a byte, the lowest first."""
+    """Encode a number as protobuf does: seven bits in each byte, the lowest bits first."""
     groups = []
     while value > 0x7F:
         groups.append(value & 0x7F | 0x80)
@@ -178,7 +179,7 @@ def read_prediction(answer: bytes, operation: Predict) -> Prediction:
         packed = packed_pb2.PackedPredictResponse.FromString(answer)
     except DecodeError as error:
         raise target.error(ServerError, f"the answer cannot be read: {error}") from error
-    # A field that was written in several pieces has lost all but the last one.
+    # A field in several pieces has lost all but the last piece.
     whole = packed.ByteSize() == len(answer)
     known = input_sizes(signature, operation.inputs)
     outputs, tensors = {}, packed.outputs
@@ -189,7 +190,7 @@ def read_prediction(answer: bytes, operation: Predict) -> Prediction:
             message = f"the answer to {signature.name} has no output {name}"
             raise target.error(ServerError, message)
         try:
-            # Before it is filled: a few bytes may claim any size.
+            # Checked before memory is allocated: a few bytes may claim any size.
             shape = read_sizes(tensor.tensor_shape)
             check_output(signature, declared, dtype_name(tensor.dtype), shape, known, target)
             array = packed_array(tensor, shape) if whole else None
@@ -219,7 +220,7 @@ def read_status(answer: serving_pb2.GetModelStatusResponse) -> list[VersionStatu
 def read_metadata(answer: serving_pb2.GetModelMetadataResponse, target: Target) -> ModelMetadata:
     """The version that answered, and its signatures."""
     try:
-        # Any.Unpack wants the type's own full name, and ours differs from TensorFlow's.
+        # Any.Unpack requires the full name of the type, and our name differs from TensorFlow's.
         found = tensor_pb2.SignatureDefMap.FromString(answer.metadata["signature_def"].value)
     except DecodeError as error:
         message = f"the signatures cannot be read: {error}"
@@ -228,7 +229,7 @@ def read_metadata(answer: serving_pb2.GetModelMetadataResponse, target: Target) 
 
 
 def read_signatures(found: tensor_pb2.SignatureDefMap) -> dict[str, Signature]:
-    """The signatures that can be called, by name."""
+    """The callable signatures, by name."""
     return {
         name: Signature(_read_tensors(each.inputs), _read_tensors(each.outputs))
         for name, each in sorted(found.signature_def.items())
@@ -250,7 +251,7 @@ def _read_shape(shape: tensor_pb2.TensorShapeProto) -> tuple[int | None, ...] | 
 
 
 def error_of(failure: grpc.RpcError, target: Target) -> ServingError:
-    """The error for a call that gRPC reports as failed."""
+    """Return the error for a call that gRPC reports as failed."""
     assert isinstance(failure, grpc.Call | grpc.aio.AioRpcError)
     message = failure.details() or failure.code().name
     if _TOO_LARGE in message:

@@ -1,9 +1,9 @@
-"""Calls without rows (n = 0), which no server is asked.
+"""Calls without rows (n = 0), which are not sent to a server.
 
-TensorFlow Serving with ``--enable_batching`` keeps a request without rows until one with rows
-comes, beyond its deadline, and its thread with it; and JSON cannot carry the shape of an array
-without elements. The contract and the metadata tell most answers, ``empty_outputs``. Where they do
-not, ``pad_rows`` adds a row to the request, and ``cut_padding`` removes its answer.
+TensorFlow Serving with ``--enable_batching`` holds a request without rows and its thread until a
+request with rows arrives, even beyond the deadline; and JSON cannot express the shape of an array
+without elements. Most answers follow from the contract and the metadata (``empty_outputs``). For
+the others, ``pad_rows`` adds a row to the request, and ``cut_padding`` removes its answer.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from .tensor_sizes import Arrays, input_sizes
 
 
 def empty_outputs(signature: SignatureContract, sizes: Mapping[str, int]) -> Arrays | None:
-    """The outputs of a call whose dimension 0 is 0; None where a size is not known.
+    """Return the outputs of a call whose dimension 0 is 0; None if a size is unknown.
 
     The k of ``transform`` and the d of ``decode`` are not among the sizes of the inputs.
     """
@@ -32,10 +32,10 @@ def empty_outputs(signature: SignatureContract, sizes: Mapping[str, int]) -> Arr
 
 
 def pad_rows(signature: SignatureContract, inputs: Arrays) -> Arrays:
-    """The inputs, with one row of zeros where they have none.
+    """Return the inputs, with a row of zeros added if they have no rows.
 
-    In ``fit_step`` it is a row of weight 0, which changes nothing; elsewhere ``cut_padding``
-    removes its answer.
+    In ``fit_step`` this row has weight 0 and no effect; elsewhere ``cut_padding`` removes its
+    answer.
     """
     if input_sizes(signature, inputs)["n"]:
         return inputs
@@ -50,7 +50,7 @@ def pad_rows(signature: SignatureContract, inputs: Arrays) -> Arrays:
 def cut_padding(
     signature: SignatureContract, inputs: Arrays, outputs: Mapping[str, NDArray[Any]]
 ) -> Mapping[str, NDArray[Any]]:
-    """The outputs for the inputs as they were before ``pad_rows``."""
+    """Return the outputs for the inputs before ``pad_rows``."""
     if input_sizes(signature, inputs)["n"]:
         return outputs
     return {

@@ -49,11 +49,11 @@ class Deadline:
         self._end = time.monotonic() + seconds
 
     def left(self) -> float:
-        """The seconds that are left; below zero when it is over."""
+        """The seconds left; below zero after the deadline."""
         return self._end - time.monotonic()
 
     def remaining(self, target: Target) -> float:
-        """The seconds that are left. Raises DeadlineExceeded when none is."""
+        """The seconds left. Raises DeadlineExceeded after the deadline."""
         seconds = self._end - time.monotonic()
         if seconds <= 0:
             raise target.error(DeadlineExceeded, f"no answer in {self.seconds:g} s")

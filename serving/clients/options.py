@@ -1,4 +1,4 @@
-"""The options of a client: version and time limit of its calls, sizes of messages, TLS, headers."""
+"""Options of a client: version and time limit of its calls, message sizes, TLS, headers."""
 
 import math
 import os
@@ -11,19 +11,20 @@ from typing import Final, Literal, TypedDict
 
 from ..errors import InvalidInput
 
-#: What becomes of a row with NaN or infinity: it is answered with -1, or refused before the call.
+#: Treatment of a row with NaN or infinity: "answer" answers it with -1, "raise" refuses it before
+#: the call.
 OnBadRow = Literal["answer", "raise"]
 
-#: Seconds a call may take, attempts and waits in between included.
+#: Seconds that a call may take, including all attempts and pauses.
 DEFAULT_TIMEOUT: Final = 5.0
 
 #: The largest message that protobuf writes, in bytes.
 MAX_MESSAGE_BYTES: Final = 2**31 - 1
 
-#: Headers by which HTTP finds the end of a body, and what is in it.
+#: Headers that give the end and the content of a body in HTTP.
 _RESERVED_HEADERS: Final = frozenset({"content-length", "content-encoding", "transfer-encoding"})
 
-#: Files of certificates in a folder, as OpenSSL finds them: a hash, and a number.
+#: Names of certificate files in a folder of OpenSSL: a hash and a number.
 _HASHED_NAME: Final = "????????.[0-9]"
 
 #: Room in a message for the names, the shapes and the model's name.
@@ -32,20 +33,21 @@ _OVERHEAD_BYTES: Final = 4096
 
 @dataclass(frozen=True)
 class Limits:
-    """How much goes over the wire at once.
+    """Limits of requests, answers and concurrency.
 
-    A call beyond ``rows`` or ``message_bytes`` is sent in parts, ``in_flight`` of them at a time,
-    and answered as one.
+    A call beyond ``rows`` or ``message_bytes`` is sent in parts, at most ``in_flight`` at a time;
+    their answers are joined.
 
     Attributes:
-        rows: the most rows of a request; as many as a published version's own batching takes.
-        message_bytes: the size of a request, and of the answer that is expected, in bytes. At the
-            default every gRPC server and proxy takes them.
-        answer_bytes: the largest answer that is read, in bytes; a larger one is ResourceExhausted.
-        in_flight: the most requests of one call that are under way at a time.
-        connection_in_flight: the most requests to one address that are under way at a time, of all
-            calls, clients, threads and tasks of the process; the others wait their turn. TensorFlow
-            Serving refuses what is above ``--grpc_max_threads``, four a core unless set.
+        rows: the most rows of a request; the default is the limit in the batching settings of a
+            published version.
+        message_bytes: the most bytes of a request, and of its expected answer. Every gRPC server
+            and proxy accepts the default.
+        answer_bytes: the most bytes of an answer; a larger answer raises ResourceExhausted.
+        in_flight: the most concurrent requests of one call.
+        connection_in_flight: the most concurrent requests to one address, from all calls, clients,
+            threads and tasks of the process; further requests wait. TensorFlow Serving refuses
+            requests above ``--grpc_max_threads``, by default four per core.
 
     Example:
         >>> from tfkmeans import GrpcClient, Limits
@@ -73,10 +75,10 @@ class Limits:
                 )
 
     def rows_per_message(self, row_bytes: int) -> int:
-        """The rows that go in one message; at least one.
+        """Return the number of rows per message; at least one.
 
         Args:
-            row_bytes: the bytes that a row takes.
+            row_bytes: the bytes of a row.
 
         Returns:
             The number of rows.
@@ -92,25 +94,24 @@ class Limits:
 
 @dataclass(frozen=True)
 class Tls:
-    """An encrypted connection, and who is trusted; files are PEM.
+    """Settings of an encrypted connection; files are PEM.
 
     ::
 
-        Tls()                                                 # authorities that the system trusts
-        Tls(ca="ca.pem")                                      # an authority of one's own
-        Tls(ca="ca.pem", certificate="me.pem", key="me.key")  # the server asks who we are
+        Tls()                                                 # the authorities of the system
+        Tls(ca="ca.pem")                                      # your own authority
+        Tls(ca="ca.pem", certificate="me.pem", key="me.key")  # with a client certificate
 
     Attributes:
-        ca: certificates of the authorities that may vouch for the server. None, the default, is
-            those that Python's ``ssl`` trusts: of the files that ``SSL_CERT_FILE`` and
-            ``SSL_CERT_DIR`` name, else the system's.
-        certificate: what we show when the server asks who we are, with its chain.
-        key: the private key to it.
-        server_name: the name on the server's certificate, where it is not that of the address.
+        ca: file of the certificate authorities to trust. None, the default, trusts those of
+            Python's ``ssl``: from ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``, else those of the system.
+        certificate: the client certificate with its chain, for servers that require one.
+        key: the private key of the client certificate.
+        server_name: the name in the server's certificate, if it differs from the address.
 
     Example:
         >>> from tfkmeans import GrpcClient, Tls
-        >>> tls = Tls(server_name="models.example")  # trusts whom the system trusts
+        >>> tls = Tls(server_name="models.example")  # the authorities of the system
         >>> GrpcClient("localhost:8500", "customers", tls=tls).close()
     """
 
@@ -132,10 +133,10 @@ class Tls:
             raise InvalidInput(f"server_name is a {kind}; give a name as text")
 
     def context(self) -> ssl.SSLContext:
-        """The same for Python's TLS.
+        """Return these settings as a context of Python's ``ssl``.
 
         Returns:
-            A context for connections of a client.
+            A context for client connections.
 
         Raises:
             InvalidInput: a file cannot be read, or is not PEM.
@@ -155,33 +156,33 @@ class Tls:
         return context
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
-        """The contents of ``ca``, ``key`` and ``certificate``, for gRPC.
+        """Return the contents of ``ca``, ``key`` and ``certificate``, for gRPC.
 
         Returns:
-            PEM as bytes, None for a key and a certificate that were not given.
+            PEM as bytes; None for a key and a certificate that were not given.
 
         Raises:
             InvalidInput: a file cannot be read, or is not PEM, or there is no authority to trust.
         """
-        context = self.context()  # gRPC would only log that a file is no PEM
+        context = self.context()  # gRPC would only log that a file is not PEM
         key, certificate = (
             None if file is None else Path(file).read_bytes()
             for file in (self.key, self.certificate)
         )
-        # Of itself, gRPC trusts a list of its own.
+        # By default gRPC trusts its own list.
         ca = _trusted(context) if self.ca is None else Path(self.ca).read_bytes()
         return ca, key, certificate
 
 
 def _trusted(context: ssl.SSLContext) -> bytes:
-    """The authorities that a context of Python's trusts by default, as PEM."""
+    """The default authorities of a context of Python's ``ssl``, as PEM."""
     found = dict.fromkeys(context.get_ca_certs(binary_form=True))
-    # OpenSSL reads those in folders only when a server shows a certificate of theirs.
+    # OpenSSL reads the authorities in folders only when a server presents a certificate of one.
     paths = ssl.get_default_verify_paths()
     folders = os.environ.get(paths.openssl_capath_env, paths.openssl_capath)
     for folder in filter(None, folders.split(os.pathsep)):
         for file in sorted(Path(folder).glob(_HASHED_NAME)):
-            with suppress(OSError, ValueError):  # as OpenSSL passes over them
+            with suppress(OSError, ValueError):  # OpenSSL skips them too
                 found[ssl.PEM_cert_to_DER_cert(file.read_text("ascii"))] = None
     if not found:
         raise InvalidInput(
@@ -191,12 +192,12 @@ def _trusted(context: ssl.SSLContext) -> bytes:
 
 
 class CallOptions(TypedDict, total=False):
-    """What every call takes, and a client for the calls that leave it out.
+    """Options of a call; given to a client, they are the defaults of its calls.
 
     Attributes:
-        version: the version to ask; None, the default, is the latest that is loaded.
-        label: the label to ask, instead of a version.
-        timeout: seconds that a call may take; 5 where the client was not told either.
+        version: the version to use; None, the default, is the latest loaded version.
+        label: the label to use, instead of a version.
+        timeout: seconds that a call may take; 5 if neither the call nor the client gives it.
 
     Example:
         >>> from tfkmeans import CallOptions, GrpcClient
@@ -212,15 +213,15 @@ class CallOptions(TypedDict, total=False):
 
 
 class ClientOptions(CallOptions, total=False):
-    """What every client takes besides the address and the model: `CallOptions`, and more.
+    """Options of a client, besides the address and the model: `CallOptions`, and these.
 
     Attributes:
-        tls: an encrypted connection. None, the default, is one in plain text; over REST, with an
-            address ``https://host:port``, the authorities that the system trusts.
-        headers: headers of every request, for proxies that ask who is there; metadata over gRPC.
-        limits: how much goes at once; a call beyond them is sent in parts.
-        on_bad_row: ``"answer"``, the default, sends rows with NaN or infinity, which are answered
-            with -1; ``"raise"`` refuses them, before anything is sent.
+        tls: settings of an encrypted connection. None, the default, is plain text; over REST with
+            an address ``https://host:port`` it is TLS with the authorities of the system.
+        headers: headers of every request, for example for authentication; metadata in gRPC.
+        limits: limits of requests; a call beyond them is sent in parts.
+        on_bad_row: ``"answer"``, the default, sends rows with NaN or infinity, and their answer is
+            -1; ``"raise"`` refuses them before anything is sent.
 
     Example:
         >>> from tfkmeans import ClientOptions, GrpcClient
@@ -235,13 +236,13 @@ class ClientOptions(CallOptions, total=False):
 
 
 class RestOptions(ClientOptions, total=False):
-    """What a client over REST takes: ``ClientOptions``, and two more.
+    """Options of a client over REST: ``ClientOptions``, and these.
 
     Attributes:
-        gzip: send bodies compressed; worth it where the network is slower than the processor.
-        proxy: the proxy that every request goes through, as ``http://host:port`` or
-            ``http://user:password@host:port``. None, the default, is none: no proxy is taken from
-            the environment.
+        gzip: send compressed bodies; useful if the network is the bottleneck.
+        proxy: the proxy of every request, such as ``http://host:port`` or
+            ``http://user:password@host:port``. None, the default, is no proxy; proxies in the
+            environment are ignored.
 
     Example:
         >>> from tfkmeans import RestClient, RestOptions
@@ -257,13 +258,13 @@ class RestOptions(ClientOptions, total=False):
 
 @dataclass(frozen=True)
 class WireFormat:
-    """What of a protocol matters to a call flow.
+    """Properties of a protocol that affect calls.
 
     Attributes:
         name: gRPC or REST.
         options: the names of the options that its clients take.
-        value_bytes: the bytes that a number of a request takes, about.
-        tells_version: whether an answer tells the version that computed it.
+        value_bytes: the approximate bytes of a number in a request.
+        tells_version: whether an answer contains the version that computed it.
     """
 
     name: str
@@ -273,7 +274,7 @@ class WireFormat:
 
 
 def check_options(options: ClientOptions, wire: WireFormat) -> None:
-    """Raise InvalidInput for an option that the clients of this protocol do not take."""
+    """Raise InvalidInput for an option that clients of this protocol do not have."""
     for name in options:
         if name not in wire.options:
             raise InvalidInput(
@@ -282,16 +283,16 @@ def check_options(options: ClientOptions, wire: WireFormat) -> None:
             )
     kinds: dict[str, type] = {"limits": Limits, "tls": Tls, "headers": Mapping}
     for name, kind in kinds.items():
-        # Not the value: headers are mostly secret.
+        # The message omits the value: headers are mostly secret.
         if (value := options.get(name)) is not None and not isinstance(value, kind):
             raise InvalidInput(f"{name} is a {type(value).__name__}; give a {kind.__name__}")
 
 
 def parse_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
-    """The headers of every request, their names in lower case as HTTP/2 wants them.
+    """Parse the headers of every request; names become lower case, as HTTP/2 requires.
 
     Raises:
-        InvalidInput: a name or value is no text that a header can hold.
+        InvalidInput: a name or value is not valid in a header.
     """
     checked = []
     for name, value in (headers or {}).items():
@@ -302,7 +303,7 @@ def parse_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], .
                 "and -bin is for bytes"
             )
         if not word or not isinstance(value, str) or not (value.isascii() and value.isprintable()):
-            # Not the value: what proxies ask for is mostly secret.
+            # The message omits the value: headers are mostly secret.
             raise InvalidInput(f"the header {name!r} cannot be sent; give ASCII text on one line")
         checked.append((name.lower(), value))
     return tuple(checked)

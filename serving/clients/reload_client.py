@@ -1,7 +1,7 @@
-"""Gives a running server a new model config, and waits until it has followed.
+"""Send a new model config to a running server, and wait until the server has applied it.
 
-By ``tensorflow.serving.ModelService/HandleReloadConfigRequest``, which gRPC alone has. Imports no
-TensorFlow.
+Uses ``tensorflow.serving.ModelService/HandleReloadConfigRequest``, which exists in gRPC only. Does
+not import TensorFlow.
 """
 
 import time
@@ -30,12 +30,12 @@ _CALL: Final = 5.0  # seconds that one call may take
 
 
 class ReloadClient:
-    """A server whose config can be replaced; an ``export.label_moves.Server``.
+    """A server with a replaceable config; an ``export.label_moves.Server``.
 
     Args:
-        address: ``host:port`` of its gRPC.
-        timeout: seconds that a config may take to be followed.
-        tls, headers: as of every client.
+        address: ``host:port`` of the gRPC port.
+        timeout: seconds that the server may take to apply a config.
+        tls, headers: as in ``ClientOptions``.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class ReloadClient:
         self._headers = headers
 
     def follow(self, config: serving_pb2.ModelServerConfig, model: str, entry: Entry) -> None:
-        """Send the config; return when the server has the model as ``entry`` says.
+        """Send the config, and return when the server has the versions and labels of ``entry``.
 
         Raises:
-            MoveFailed: it says that it will not, or has not in time.
+            MoveFailed: the server refused the config, or did not apply it in time.
             ServerUnavailable: the server is unreachable.
         """
         end = time.monotonic() + self._timeout
@@ -109,7 +109,7 @@ class ReloadClient:
         return grpc.secure_channel(self._address, credentials, options)
 
     def _wait(self, find_missing: Callable[[], str], end: float) -> None:
-        """Repeat ``find_missing`` until it finds nothing; it raises what waiting cannot mend."""
+        """Repeat ``find_missing`` until it returns nothing; it raises permanent failures."""
         while True:
             try:
                 problem = find_missing()
@@ -124,7 +124,7 @@ class ReloadClient:
             time.sleep(_PAUSE)
 
     def _missing_version(self, client: GrpcClient, entry: Entry) -> str:
-        """What the server has not as the entry says; empty when all. Raises MoveFailed."""
+        """Describe the first difference of the server from the entry; or "". Raises MoveFailed."""
         states = {status.version: status for status in client.status()}
         for version in entry.versions:
             status = states.get(version)
@@ -134,7 +134,7 @@ class ReloadClient:
                 message = f"version {version} does not load: {status.error_message}"
                 raise self._move_failed(message)
             if status.state == "LOADING":
-                # A load that fails is tried again, and the server tells why when it gives up.
+                # The server repeats a failed load, and reports the reason when it stops.
                 return (
                     f"version {version} is LOADING; if that does not end, the server's log says "
                     "why, and tfkmeans verify what is wrong with the version"

@@ -1,5 +1,5 @@
 # Generated from async_rest_client.py by scripts/generate_sync_clients.py; do not edit.
-"""A client that speaks TensorFlow Serving's REST, and waits. Imports no TensorFlow."""
+"""A sync client for the REST API of TensorFlow Serving. Does not import TensorFlow."""
 
 from typing import Unpack
 
@@ -11,24 +11,24 @@ from .target import Address
 
 
 class RestClient(Client):
-    """Asks a model over REST; NumPy in and out.
+    """Calls a model over REST, with NumPy arrays as inputs and outputs.
 
-    A call that finds the server unavailable is repeated, up to five attempts, within its deadline;
-    one that is refused until later (429 with Retry-After), until the deadline.
+    If the server is unavailable, a call makes up to five attempts within its deadline; if the
+    server answers 429 with Retry-After, it makes attempts until the deadline.
     Threads may share a client; a forked process goes on with it, on connections of its own.
-    An answer does not tell its version: ``version`` of a result is the version that was asked for,
-    or None. gRPC is several times faster on many rows.
+    An answer over REST does not contain its version: ``version`` of a result is the requested
+    version, or None. gRPC is several times faster on many rows.
 
     Args:
-        address: ``host:port``, ``http://host:port`` or ``https://host:port``, or several, which
-            take turns.
+        address: ``host:port``, ``http://host:port`` or ``https://host:port``, or a list of several,
+            used in turn.
         model: the model's name on the server.
-        options: version, label, timeout, tls, headers, limits, on_bad_row, gzip and proxy, as
-            `RestOptions` has them.
+        options: version, label, timeout, tls, headers, limits, on_bad_row, gzip and proxy; see
+            `RestOptions`.
 
     Raises:
-        InvalidInput: an option that there is not, an address of another kind, version and label at
-            once, or files of ``tls`` that cannot be used.
+        InvalidInput: an unknown option, an address of another form, both version and label, or
+            unusable files of ``tls``.
 
     Example:
         >>> from tfkmeans import RestClient

@@ -1,4 +1,4 @@
-"""HTTP exchanges with servers: attempts, pauses between them, and one deadline around all."""
+"""HTTP exchanges with servers: attempts and pauses within one deadline."""
 
 import asyncio
 import gzip
@@ -33,7 +33,7 @@ from .retries import Retries
 from .rotation import REFUSED_SECONDS, SILENT_SECONDS, Rotation
 from .target import Address, Target, parse_addresses, without_password
 
-#: ssl.SSLError: what the other end complains of after the handshake comes through httpx as it is.
+#: ssl.SSLError: httpx passes on TLS errors after the handshake unchanged.
 _CONNECTION_ERRORS: Final = (
     httpx.NetworkError,
     httpx.ConnectTimeout,
@@ -42,7 +42,7 @@ _CONNECTION_ERRORS: Final = (
     ssl.SSLError,
 )
 
-# A connection whose other end is gone without a word is found out while it is idle.
+# Keep-alive probes find a dead connection while it is idle.
 _KEEPALIVE: Final = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     *(
@@ -52,22 +52,22 @@ _KEEPALIVE: Final = [
     ),
 ]
 
-#: The share of the time left that a connection may take to be made.
+#: The share of the remaining time for making a connection.
 _CONNECT_SHARE: Final = 0.9
 
-#: A smaller body would hardly become smaller.
+#: Compression hardly shrinks a smaller body.
 _SMALLEST_COMPRESSED: Final = 1024
-#: The fastest: what gzip is to save is mostly digits, where more effort saves little more.
+#: The fastest level: bodies are mostly digits, where higher levels save little more.
 _GZIP_LEVEL: Final = 1
 
-#: Bytes of values, or of JSON, that are written or read in less time than a thread takes to start.
+#: Bytes of values or of JSON that take less time to write or read than a thread to start.
 _SMALLEST_IN_THREAD: Final = 4096
 
 _T = TypeVar("_T")
 
 
 class _RestSettings:
-    """What connections to the servers need, of whichever event loop they are."""
+    """The settings of connections to the servers, for any event loop."""
 
     def __init__(
         self, address: Address, target: Target, limits: Limits, options: RestOptions
@@ -82,23 +82,23 @@ class _RestSettings:
             rest_messages.base_url(each, scheme, target) for each in parse_addresses(address)
         ]
         self.is_encrypted = any(url.startswith("https:") for url in self.urls)
-        # Reading the authorities that the system trusts takes a while; plain HTTP needs none.
+        # Loading the authorities of the system is slow; plain HTTP needs none.
         self._verify = (self.tls or Tls()).context() if self.is_encrypted else False
 
     def open(self) -> httpx.AsyncClient:
-        """A client of HTTP, without a connection yet."""
+        """Create an HTTP client, without a connection yet."""
         transport = httpx.AsyncHTTPTransport(
             verify=self._verify,
             proxy=self.proxy,
             socket_options=_KEEPALIVE,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
         )
-        # The deadline is around a whole exchange. httpx has time limits for each step of it only,
-        # and a server that sends a byte now and then would never meet them.
+        # The deadline covers a whole exchange. The time limits of httpx cover single steps, and a
+        # server that sends a byte now and then would never exceed them.
         return httpx.AsyncClient(transport=transport, headers=self.headers, timeout=None)
 
     def place(self, url: str) -> tuple[str, Tls | None]:
-        """How errors name a server and the way to it, and its TLS."""
+        """The name of a server and its proxy for errors, and the TLS settings."""
         place = without_password(url)
         if self.proxy is not None:
             place += f" by the proxy {self.proxy.url}"  # without its password
@@ -106,14 +106,14 @@ class _RestSettings:
 
     @property
     def extensions(self) -> dict[str, Any]:
-        """What httpx is told with each request besides."""
+        """The extensions of httpx for each request."""
         if self.tls is None or self.tls.server_name is None:
             return {}
         return {"sni_hostname": self.tls.server_name}
 
 
 class _LoopConnection:
-    """Connections to servers that take turns, for one event loop."""
+    """Connections to servers that are used in turn, for one event loop."""
 
     def __init__(self, settings: _RestSettings) -> None:
         self._settings = settings
@@ -135,7 +135,7 @@ class _LoopConnection:
     async def _call(self, operation: Operation, deadline: Deadline) -> Any:
         """The answer to an operation.
 
-        No operation changes anything on the server, so that each may be repeated.
+        No operation changes the server, so each can be repeated.
 
         Raises:
             ServingError: any class of ``serving.errors``.
@@ -143,7 +143,7 @@ class _LoopConnection:
         target = operation.target
         if self._closed:
             raise target.closed_error()
-        asked: str | None = None  # the server that has not answered yet
+        asked: str | None = None  # the server whose answer is missing
         failure: ServingError | None = None
         retries = Retries(deadline)
         try:
@@ -181,7 +181,7 @@ class _LoopConnection:
 
     @asynccontextmanager
     async def _timeout(self, seconds: float) -> AsyncIterator[None]:
-        """A time limit, which ``close`` brings forward."""
+        """A time limit that ``close`` ends early."""
         async with asyncio.timeout(seconds) as timeout:
             self._under_way.add(timeout)
             self._idle.clear()
@@ -195,7 +195,7 @@ class _LoopConnection:
     async def _attempt(
         self, request: HttpRequest, url: str, deadline: Deadline
     ) -> tuple[httpx.Response, bytes]:
-        """What a server answers, and the body."""
+        """Send a request once; return the response and its body."""
         target = request.target
         headers, body = {}, request.body
         if body is not None:
@@ -232,10 +232,10 @@ class _LoopConnection:
             raise target.error(ServerError, message) from error
 
     def _connect_seconds(self, deadline: Deadline, target: Target) -> float:
-        """The seconds that a connection may take to be made.
+        """The seconds for making a connection.
 
-        Leaves time for the other servers when one takes no connection. The limit of httpx comes
-        before ours: a handshake that we cancel leaves its socket open.
+        This leaves time for the other servers if a server accepts no connection. The limit of httpx
+        must end before ours: cancelling a handshake leaves its socket open.
         """
         return min(
             deadline.seconds / len(self._rotation), _CONNECT_SHARE * deadline.remaining(target)
@@ -257,7 +257,7 @@ class _LoopConnection:
         return b"".join(blocks)
 
     async def close(self) -> None:
-        """Close the connections; what is under way ends with ServerError."""
+        """Close the connections; calls in progress end with ServerError."""
         self._closed = True
         for timeout in self._under_way:
             if not timeout.expired():
@@ -267,7 +267,7 @@ class _LoopConnection:
 
 
 class AsyncRestConnection(ConnectionPerLoop):
-    """Connections for each event loop that asks."""
+    """Connections for each event loop."""
 
     def __init__(
         self, address: Address, target: Target, limits: Limits, options: RestOptions
@@ -276,9 +276,9 @@ class AsyncRestConnection(ConnectionPerLoop):
 
 
 class RestConnection:
-    """The same for threads, which share it: an event loop in a thread of its own.
+    """Connections that threads share, on an event loop in its own thread.
 
-    A forked process, which has no thread but one, goes on with a loop and connections of its own.
+    A forked process has only one thread, and continues with its own loop and connections.
     """
 
     def __init__(
@@ -289,7 +289,7 @@ class RestConnection:
         _CONNECTIONS.add(self)
 
     def open(self) -> None:
-        """A loop and connections, of this process."""
+        """Start a loop and connections for this process."""
         self._connection = _LoopConnection(self._settings)
         self.loop = LoopThread("RestClient")
 
@@ -301,7 +301,7 @@ class RestConnection:
             raise operations[0].target.closed_error() from None
 
     def close(self) -> None:
-        """Close the connections; what is under way ends with ServerError."""
+        """Close the connections; calls in progress end with ServerError."""
         self.loop.run(self._connection.close())
         self.loop.stop()
 
@@ -310,7 +310,7 @@ _CONNECTIONS: Final[weakref.WeakSet[RestConnection]] = weakref.WeakSet()
 
 
 def _reopen_after_fork() -> None:
-    """Leave the loops and the connections to the process that has their threads."""
+    """Replace the loops and connections of the parent process, whose threads do not exist here."""
     for connection in list(_CONNECTIONS):
         connection.loop.abandon()
         connection.open()
@@ -321,22 +321,23 @@ if hasattr(os, "register_at_fork"):  # not on every system
 
 
 def _acknowledge_at_once(response: httpx.Response) -> None:
-    """Acknowledge what has come of an answer now, and not up to 40 ms later.
+    """Acknowledge received data at once, not up to 40 ms later.
 
-    TensorFlow Serving's HTTP writes an answer in pieces of 16 KiB, and Nagle's algorithm holds one
-    back until that before it was acknowledged. The system forgets the option, which is therefore
-    set for each piece.
+    TensorFlow Serving writes an answer over HTTP in pieces of 16 KiB, and Nagle's algorithm delays
+    a piece until the previous one is acknowledged. The system resets the option, so it is set for
+    each piece.
     """
-    option = getattr(socket, "TCP_QUICKACK", None)  # Linux has it
+    option = getattr(socket, "TCP_QUICKACK", None)  # exists on Linux only
     connection = response.extensions["network_stream"].get_extra_info("socket")
     if option is not None and connection is not None:
         connection.setsockopt(socket.IPPROTO_TCP, option, 1)
 
 
 async def _run_in_thread(act: Callable[..., _T], *values: Any, size: int) -> _T:
-    """What ``act`` makes of values of so many bytes.
+    """Call ``act`` with values of ``size`` bytes.
 
-    JSON takes its time: in a thread, so that the loop goes on, unless a thread would take longer.
+    Large JSON is processed in a thread, so that the loop is not blocked; small JSON is not, as it
+    is faster than the start of a thread.
     """
     if size < _SMALLEST_IN_THREAD:
         return act(*values)

@@ -1,9 +1,9 @@
-"""Requests to and answers of TensorFlow Serving's REST, as paths and JSON. Imports no TensorFlow.
+"""Paths and JSON of the REST API of TensorFlow Serving. Does not import TensorFlow.
 
-Values go as columns (``inputs``, answered by ``outputs``): one list a tensor, which NumPy reads as
-it is, where rows of several outputs would repeat every name in every row. A signature of one output
-goes as rows (``instances``, answered by ``predictions``): the same lists there, and the server
-writes a row of them on a line, where it writes a column one number a line.
+Values are sent as columns (``inputs``, answered by ``outputs``): one list for each tensor, which
+NumPy reads directly; rows of several outputs would repeat every name in every row. For a signature
+with one output, values are sent as rows (``instances``, answered by ``predictions``): the lists are
+the same, but the server writes a row per line instead of a number per line.
 """
 
 import json
@@ -32,7 +32,7 @@ from .target import Target, without_password
 from .tensor_sizes import Arrays, input_sizes
 from .validation import check_output
 
-#: A float32 is a decimal number of up to 20 digits.
+#: A float32 has up to 20 decimal digits.
 WIRE_FORMAT: Final = WireFormat(
     "REST", RestOptions.__optional_keys__, value_bytes=22, tells_version=False
 )
@@ -58,10 +58,10 @@ class HttpRequest:
 
 
 def base_url(address: str, scheme: str, target: Target) -> str:
-    """The URL before the path of a request, of an address ``host:port`` or ``http://host:port``.
+    """Return the URL before the path of a request, for ``host:port`` or ``http://host:port``.
 
     Raises:
-        InvalidInput: the address is of another kind, or has another scheme than is meant.
+        InvalidInput: the address has another form, or its scheme contradicts ``scheme``.
     """
     url = address if "://" in address else f"{scheme}://{address}"
     shown = without_password(address)
@@ -84,10 +84,10 @@ def base_url(address: str, scheme: str, target: Target) -> str:
 
 
 def parse_proxy(proxy: str | None, target: Target) -> httpx.Proxy | None:
-    """The proxy of an address ``http://host:port`` or ``https://host:port``.
+    """Parse a proxy address ``http://host:port`` or ``https://host:port``.
 
     Raises:
-        InvalidInput: it is of another kind.
+        InvalidInput: the address has another form.
     """
     if proxy is None:
         return None
@@ -97,7 +97,7 @@ def parse_proxy(proxy: str | None, target: Target) -> httpx.Proxy | None:
             return httpx.Proxy(url)
     except (TypeError, httpx.InvalidURL):
         pass
-    # Not the value where it is no text: there may be a password in it.
+    # If the value is not text, the message omits it: it may contain a password.
     shown = repr(without_password(proxy)) if isinstance(proxy, str) else type(proxy).__name__
     raise target.error(
         InvalidInput, f"proxy={shown} is no proxy; give http://host:port or https://host:port"
@@ -105,7 +105,7 @@ def parse_proxy(proxy: str | None, target: Target) -> httpx.Proxy | None:
 
 
 def build_request(operation: Operation) -> HttpRequest:
-    """The request that an operation takes."""
+    """Build the request for an operation."""
     target = operation.target
     match operation:
         case Predict(target, signature, inputs):
@@ -118,10 +118,10 @@ def build_request(operation: Operation) -> HttpRequest:
 
 
 def read_answer(operation: Operation, body: bytes) -> Any:
-    """The answer to an operation, of the body that answered its request.
+    """Read the answer to an operation from the body of the response.
 
     Raises:
-        ServerError: the body is no such answer.
+        ServerError: the body is not an answer to the operation.
     """
     target = operation.target
     match operation:
@@ -139,7 +139,9 @@ def read_answer(operation: Operation, body: bytes) -> Any:
 
 
 def request_path(target: Target, ending: str = "") -> str:
-    """The path of a request: a model, its version or label, and ``:predict`` or ``/metadata``."""
+    """Return the path of a request: a model, its version or label, and ``:predict`` or
+    ``/metadata``.
+    """
     place = f"/v1/models/{quote(target.model, safe='')}"
     if target.version is not None:
         place += f"/versions/{target.version}"
@@ -149,7 +151,7 @@ def request_path(target: Target, ending: str = "") -> str:
 
 
 def predict_body(signature: SignatureContract, inputs: Arrays) -> bytes:
-    """The body that asks for all outputs of a signature; NaN and infinity as bare tokens."""
+    """Build the body of a predict request; NaN and infinity are bare tokens."""
     values = {name: array.tolist() for name, array in inputs.items()}
     request: dict[str, Any] = {"signature_name": signature.name}
     if _has_row_format(signature):
@@ -175,7 +177,7 @@ def read_prediction(signature: SignatureContract, body: bytes, target: Target) -
 
 
 def _read_array(tensor: TensorContract, values: Any) -> NDArray[Any]:
-    """The array of nested lists of numbers, and of nothing that NumPy only takes for numbers."""
+    """The array of nested lists of numbers; rejects other values that NumPy would convert."""
     flat = values
     for _ in tensor.shape[1:]:
         flat = chain.from_iterable(flat)
@@ -224,10 +226,10 @@ def read_metadata(body: bytes, target: Target) -> ModelMetadata:
 
 
 def error_of(status: int, reason: str, body: bytes, target: Target) -> ServingError:
-    """The error for an HTTP status that is no success."""
+    """Return the error for an HTTP status that is not a success."""
     try:
         message = json.loads(body)["error"]
-    except (ValueError, KeyError, TypeError, RecursionError):  # not TensorFlow Serving's own error
+    except (ValueError, KeyError, TypeError, RecursionError):  # not from TensorFlow Serving
         message = None
     if not isinstance(message, str) or not message:
         message = f"HTTP {status} {reason}".rstrip()
@@ -235,7 +237,7 @@ def error_of(status: int, reason: str, body: bytes, target: Target) -> ServingEr
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a server asks to wait before the next attempt; None where it does not."""
+    """The seconds to wait before the next attempt, from Retry-After; None without the header."""
     asked = headers.get("retry-after", "")
     try:
         seconds = int(asked) if asked.isdecimal() else _seconds_until(asked)

@@ -1,4 +1,4 @@
-"""The results that only clients give; ``export.results`` has the others.
+"""Results that only clients return; ``export.results`` has the others.
 
 In a shape, ``n`` is rows, ``d`` features, ``k`` clusters, ``b`` independent problems.
 """
@@ -34,9 +34,9 @@ class FitStepResult(OneLine):
 
     Attributes:
         centroids: float32 [b, k, d], in raw units; an empty cluster keeps its centroid.
-        counts: float32 [b, k], the weight of each cluster.
-        inertia: float32 [b], the weighted sum of squared distances before the move.
-        shift: float32 [b], the squared Frobenius norm of the move.
+        counts: float32 [b, k], the sum of weights of each cluster.
+        inertia: float32 [b], the weighted sum of squared distances to the given centroids.
+        shift: float32 [b], the squared Frobenius norm of the change of the centroids.
         version: the version that answered.
 
     Example:
@@ -86,8 +86,8 @@ class VersionStatus:
     Attributes:
         version: its number.
         state: UNKNOWN, START, LOADING, AVAILABLE, UNLOADING or END.
-        error_code: OK, or the name of the code of what went wrong with it.
-        error_message: what went wrong, empty where nothing did.
+        error_code: OK, or the name of the error code of the version.
+        error_message: the message of the error; empty without an error.
 
     Example:
         >>> from tfkmeans import GrpcClient
@@ -102,7 +102,7 @@ class VersionStatus:
     error_message: str
 
     def __str__(self) -> str:
-        """As in ``version 3 is AVAILABLE``, with what went wrong where something did."""
+        """Text such as ``version 3 is AVAILABLE``, with the error if there is one."""
         fault = f" ({self.error_code}: {self.error_message})" if self.error_code != "OK" else ""
         return f"version {self.version} is {self.state}{fault}"
 
@@ -112,8 +112,8 @@ class Tensor:
     """A declared tensor of a signature.
 
     Attributes:
-        dtype: NumPy's name of it, such as ``float32``; ``string`` for bytes.
-        shape: None for a dimension that is free; None as a whole where even the rank is.
+        dtype: the name of the dtype in NumPy, such as ``float32``; ``string`` for bytes.
+        shape: the sizes, None for a variable dimension; None as a whole if the rank is variable.
 
     Example:
         >>> from tfkmeans import Tensor
@@ -125,7 +125,7 @@ class Tensor:
     shape: tuple[int | None, ...] | None
 
     def __str__(self) -> str:
-        """As in ``float32 [*, 4]``."""
+        """Text such as ``float32 [*, 4]``."""
         if self.shape is None:
             return f"{self.dtype} of any rank"
         return f"{self.dtype} [{', '.join('*' if n is None else str(n) for n in self.shape)}]"
@@ -136,8 +136,8 @@ class Signature:
     """The declared inputs and outputs of a signature, by name.
 
     Attributes:
-        inputs: the tensors that it takes.
-        outputs: the tensors that it gives.
+        inputs: the input tensors.
+        outputs: the output tensors.
 
     Example:
         >>> from tfkmeans import GrpcClient
@@ -153,11 +153,11 @@ class Signature:
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What a loaded version says of itself.
+    """The metadata of a loaded version.
 
     Attributes:
         version: the version that answered.
-        signatures: by name.
+        signatures: the signatures by name.
 
     Example:
         >>> from tfkmeans import GrpcClient

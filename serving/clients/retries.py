@@ -1,4 +1,4 @@
-"""Which failures of a call are followed by another attempt, and how soon."""
+"""Decide whether a failed call is repeated, and after which pause."""
 
 import random
 from typing import Final
@@ -6,29 +6,29 @@ from typing import Final
 from ..errors import ResourceExhausted, ServerUnavailable, ServingError
 from .operations import Deadline
 
-#: Seconds before the second attempt, the third, … at a server that is not available.
+#: Seconds before the second, third, ... attempt at an unavailable server.
 _PAUSES: Final = (0.1, 0.2, 0.4, 0.8)
 
-#: Seconds before the second attempt at a server that has too much to do; they double from one
-#: attempt to the next, up to the longest. A thread is free again soon, and with longer pauses a
-#: call that was refused often would have fewer attempts than the others until its deadline.
+#: Seconds before the second attempt at an overloaded server; they double with each attempt, up to
+#: the longest. Threads become free soon, and with longer pauses a call that was refused often would
+#: have fewer attempts than other calls before its deadline.
 _FIRST_BUSY_PAUSE, _LONGEST_BUSY_PAUSE = 0.01, 0.25
 
-#: Attempts that were in step would hit a server that has trouble all at once.
+#: Without jitter, many clients would repeat their calls at the same time.
 _JITTER: Final = 0.2
 _BUSY_JITTER: Final = 0.5
 
-#: TensorFlow Serving's refusal of calls above ``--grpc_max_threads``. Its other refusals by the
-#: same code, of what is too large, would come again.
+#: The message of TensorFlow Serving for calls above ``--grpc_max_threads``. Other refusals with the
+#: same code are for messages that are too large, and would recur.
 _BUSY: Final = "Server Threadpool Exhausted"
 
 
 class Retries:
     """The attempts of one call after the first.
 
-    A server that is not available is asked five times in all; one that has too much to do, and says
-    so by TensorFlow Serving's words or by when to come again, until the deadline. No operation
-    changes anything on a server, so that each may be repeated.
+    An unavailable server gets five attempts in all. An overloaded server, which answers with the
+    message of TensorFlow Serving or with Retry-After, gets attempts until the deadline. No
+    operation changes the server, so each can be repeated.
     """
 
     def __init__(self, deadline: Deadline) -> None:
@@ -40,9 +40,9 @@ class Retries:
         """Seconds to wait before the next attempt.
 
         Args:
-            error: what the last attempt ended with; raised where there is no other one, or no time
-                for it.
-            asked: the seconds that the server asked to wait, at least.
+            error: the error of the last attempt; raised if another attempt is not allowed
+                or no time is left for it.
+            asked: the minimum pause that the server requested, in seconds.
         """
         is_refused = isinstance(error, ResourceExhausted)
         if is_refused and (error.message == _BUSY or asked is not None):

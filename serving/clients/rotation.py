@@ -1,4 +1,4 @@
-"""Servers that take turns."""
+"""Use several servers in turn."""
 
 import itertools
 import math
@@ -8,14 +8,14 @@ from typing import Final, Generic, TypeVar
 
 _S = TypeVar("_S", bound=Hashable)
 
-#: Seconds that a server is passed over, where there are others: one that refuses connections costs
-#: hardly anything to ask again, one that is silent costs a call.
+#: Seconds that a failed server is skipped if there are others: a refused connection costs little
+#: time, a server without an answer costs a whole call.
 REFUSED_SECONDS: Final = 2.0
 SILENT_SECONDS: Final = 10.0
 
 
 class Rotation(Generic[_S]):
-    """Servers that take turns; one that did not answer is passed over while others do."""
+    """Servers that are used in turn; a server that failed is skipped while others work."""
 
     def __init__(self, servers: Sequence[_S]) -> None:
         self._skipped_until = dict.fromkeys(servers, -math.inf)
@@ -25,7 +25,7 @@ class Rotation(Generic[_S]):
         return len(self._skipped_until)
 
     def next(self) -> _S:
-        """The server whose turn it is."""
+        """Return the next server."""
         if len(self._skipped_until) == 1:
             return next(self._cycle)
         now = time.monotonic()
@@ -34,5 +34,5 @@ class Rotation(Generic[_S]):
         return next(self._cycle) if asked is None else asked
 
     def skip(self, server: _S, seconds: float) -> None:
-        """Pass over a server for so long."""
+        """Skip a server for so many seconds."""
         self._skipped_until[server] = time.monotonic() + seconds

@@ -8,7 +8,7 @@ from typing import Final, Self
 
 from ..errors import InvalidInput, ServerError, ServingError
 
-#: ``host:port``, or several of them, among which a client shares its calls.
+#: ``host:port``, or a list of them, which a client uses in turn.
 Address = str | Sequence[str]
 
 _HIGHEST_PORT: Final = 65535
@@ -43,10 +43,10 @@ class Target:
 
     @classmethod
     def parse(cls, address: str, model: str, version: int | None, label: str | None) -> Self:
-        """A target of what a caller gave.
+        """Make a target from the arguments of a caller.
 
         Raises:
-            InvalidInput: no name, no such version, or version and label at once.
+            InvalidInput: no model name, an invalid version, or both version and label.
         """
         try:
             if isinstance(version, bool):
@@ -60,44 +60,44 @@ class Target:
         return cls(address, model, number, label)
 
     def at(self, version: int | None, label: str | None) -> "Target":
-        """The same model, of another version or label.
+        """Return the same model with another version or label.
 
         Raises:
-            InvalidInput: no such version, or version and label at once.
+            InvalidInput: an invalid version, or both version and label.
         """
         return self.parse(self.address, self.model, version, label)
 
     def at_version(self, version: int) -> "Target":
-        """The same model, of this version."""
+        """Return the same model with this version."""
         return replace(self, version=version, label=None)
 
     def error(self, kind: type[ServingError], message: str) -> ServingError:
-        """An error that names the model and the address."""
+        """Make an error that names the model and the address."""
         return kind(message, self.model, self.address)
 
     def closed_error(self) -> ServingError:
-        """The error of a call that is under way when its client is closed."""
+        """Make the error of a call whose client is closed during the call."""
         return self.error(ServerError, "the client was closed during the call")
 
 
 def _is_name(text: str) -> bool:
-    """Whether a model or label can have this name: as UTF-8, and as a part of a path."""
+    """Whether a model or label can have this name: valid UTF-8, and a part of a path."""
     return bool(text) and text not in (".", "..") and text.isprintable()
 
 
 def without_password(address: str) -> str:
-    """The address as an error may show it: of ``http://user:password@host/?token=...`` the host."""
+    """Return the address for an error: ``host`` of ``http://user:password@host/?token=...``."""
     scheme, separator, place = address.partition("://")
     if not separator:
         scheme, place = "", address
     user, _, host = place.rpartition("@")
-    if re.search("[?#]", user):  # the @ may be in the query
+    if re.search("[?#]", user):  # the query may contain @
         host = "..."
     return scheme + separator + re.split("[?#]", host, maxsplit=1)[0]
 
 
 def parse_addresses(address: Address) -> tuple[str, ...]:
-    """One address or several, as a list of at least one. Raises InvalidInput."""
+    """Parse an address or several, as a tuple of at least one. Raises InvalidInput."""
     try:
         if isinstance(address, bytes):
             raise TypeError
@@ -105,14 +105,14 @@ def parse_addresses(address: Address) -> tuple[str, ...]:
     except TypeError:
         addresses = ()
     if not addresses or not all(isinstance(each, str) for each in addresses):
-        # Not the value: there may be a password in it.
+        # The message omits the value: it may contain a password.
         kinds = sorted({type(each).__name__ for each in addresses})
         given = f"a {type(address).__name__}" + (f" of {', '.join(kinds)}" if kinds else "")
         if address in ([], ()):
             given = f"an empty {type(address).__name__}"
         raise InvalidInput(f"{given} is no address; give one as text, or a list of them")
     for each in addresses:
-        # gRPC takes a port modulo 65536, and would ask whoever listens there.
+        # gRPC takes a port modulo 65536, and would call another server.
         port = each.rpartition(":")[2].rstrip("/")
         if port.isdecimal() and not 0 < int(port) <= _HIGHEST_PORT:
             shown = without_password(each)

@@ -1,4 +1,4 @@
-"""The sizes of the arrays of a call, by the letters of the contract's shapes."""
+"""Sizes of the arrays of a call, by the letters in the shapes of the contract."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def input_sizes(signature: SignatureContract, inputs: Arrays) -> dict[str, int]:
-    """The sizes that the inputs of a call have."""
+    """Return the sizes of the inputs of a call."""
     sizes: dict[str, int] = {}
     for tensor in signature.inputs:
         sizes.update(zip(tensor.shape, inputs[tensor.name].shape, strict=True))
@@ -24,7 +24,7 @@ def input_sizes(signature: SignatureContract, inputs: Arrays) -> dict[str, int]:
 def pair_tensors(
     contract: SignatureContract, declared: Signature
 ) -> Iterator[tuple[TensorContract, Tensor | None]]:
-    """Each input and output of the contract, and what is declared under its name."""
+    """Pair each tensor of the contract with the declared tensor of the same name."""
     for wanted, found in (
         (contract.inputs, declared.inputs),
         (contract.outputs, declared.outputs),
@@ -34,7 +34,7 @@ def pair_tensors(
 
 
 def declared_sizes(signature: SignatureContract, metadata: ModelMetadata) -> dict[str, int]:
-    """The sizes that the model fixes."""
+    """Return the sizes that the model fixes."""
     declared = metadata.signatures.get(signature.name, Signature({}, {}))
     return {
         letter: size
@@ -46,19 +46,19 @@ def declared_sizes(signature: SignatureContract, metadata: ModelMetadata) -> dic
 
 
 def row_bytes(signature: SignatureContract, sizes: Mapping[str, int], value_bytes: int) -> int:
-    """The bytes of a row, that is of an element of dimension 0, in the request or the answer."""
+    """The bytes of a row (an element of dimension 0) in the request or the answer."""
 
     def size(tensors: Sequence[TensorContract], each: int) -> int:
         return each * sum(math.prod(sizes.get(n, 1) for n in t.shape[1:]) for t in tensors)
 
-    # A number of an answer may be a negative integer in a typed field, of ten bytes.
+    # A number in an answer may be a negative integer in a typed field, which has ten bytes.
     return max(size(signature.inputs, value_bytes), size(signature.outputs, max(value_bytes, 10)))
 
 
 def longest_texts(inputs: Arrays) -> int:
-    """The most bytes that the texts of a row can take, rounded up to a power of two; 0 of none.
+    """The most bytes of the texts of a row, rounded up to a power of two; 0 without texts.
 
-    A character is at most four bytes; over REST, where some are escaped, at most six.
+    A character has at most four bytes; over REST, with escapes, at most six.
     """
     texts = [array for array in inputs.values() if array.dtype == object]
     longest = sum(6 * max(map(len, array), default=0) + 8 for array in texts)

@@ -1,4 +1,4 @@
-"""NumPy arrays as tensors on the wire, and back. Imports no TensorFlow."""
+"""Convert NumPy arrays to tensors of protobuf, and back. Does not import TensorFlow."""
 
 import math
 import sys
@@ -25,19 +25,20 @@ _DTYPES: Final[Mapping[tensor_pb2.DataType, tuple[np.dtype[Any], str]]] = Mappin
     }
 )
 _NATIVE: Final = MappingProxyType({d: d.newbyteorder("=") for d, _ in _DTYPES.values()})
-# By kind and size, as in "f4": a dtype's name takes NumPy longer than the rest of a small tensor.
+# By kind and size, such as "f4": in NumPy the name of a dtype takes longer than the rest of a small
+# tensor.
 _ENUMS: Final = MappingProxyType({dtype.str[1:]: enum for enum, (dtype, _) in _DTYPES.items()})
 _NAMES: Final = MappingProxyType({enum: dtype.name for enum, (dtype, _) in _DTYPES.items()})
 _IS_LITTLE: Final = sys.byteorder == "little"
-#: Of 64 bits, seven in a byte.
+#: The most bytes of a 64-bit number, with seven bits in each byte.
 _LONGEST_VARINT: Final = 10
 
 
 def tensor_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tensor_pb2.TensorProto:
-    """The tensor of an array of float32, float64, int32, int64 or bool, without its content.
+    """Make the tensor of an array of float32, float64, int32, int64 or bool, without its content.
 
     Raises:
-        ValueError: the array is of another dtype, or larger than a message can be.
+        ValueError: the array has another dtype, or is larger than the largest message.
     """
     enum = _ENUMS.get(dtype.str[1:])
     if enum is None:
@@ -56,9 +57,9 @@ def tensor_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tensor_pb2.Te
 
 
 def tensor_bytes(array: NDArray[Any]) -> memoryview | NDArray[Any]:
-    """The content of a tensor as a buffer: the elements, row by row, low bytes first.
+    """Return the content of a tensor as a buffer: the elements in row-major order, little-endian.
 
-    They are copied only where they are not so; else the buffer is the array itself.
+    An array with this layout is not copied.
     """
     if _IS_LITTLE and array.dtype.isnative and array.flags.c_contiguous:
         return array
@@ -67,14 +68,14 @@ def tensor_bytes(array: NDArray[Any]) -> memoryview | NDArray[Any]:
 
 
 def to_array(tensor: tensor_pb2.TensorProto) -> NDArray[Any]:
-    """The array of a tensor whose values are in ``tensor_content`` or in its typed field.
+    """Return the array of a tensor with values in ``tensor_content`` or in its typed field.
 
-    As in TensorFlow, the last value of a typed field stands for all that are left out, and a
-    tensor without values is zeros.
+    As in TensorFlow, the last value of a typed field is repeated for omitted values, and a tensor
+    without values is zeros.
 
     Raises:
-        ValueError: the tensor is of an unknown dtype, its values do not fill its shape, or a few
-            stand for more than a message holds.
+        ValueError: the dtype is unknown, the values do not fill the shape, or a few repeated values
+            exceed the largest message.
     """
     if tensor.dtype not in _DTYPES:
         raise ValueError(f"a tensor of {dtype_name(tensor.dtype)} cannot be read")
@@ -87,7 +88,7 @@ def to_array(tensor: tensor_pb2.TensorProto) -> NDArray[Any]:
         raise ValueError(f"a tensor of shape {list(shape)} is larger than any message")
     content = tensor.tensor_content
     if content:
-        values = np.frombuffer(content, dtype)  # of another length: ValueError
+        values = np.frombuffer(content, dtype)  # another length: ValueError
     else:
         values = np.array(getattr(tensor, field), dtype)
         if values.size < size:
@@ -95,30 +96,31 @@ def to_array(tensor: tensor_pb2.TensorProto) -> NDArray[Any]:
             values = np.concatenate([values, np.broadcast_to(last, size - values.size)])
     if values.size != size:
         raise ValueError(f"{values.size} values do not fill a tensor of shape {list(shape)}")
-    # A copy where the bytes are protobuf's: what a caller gets is the caller's to write into.
+    # A copy if protobuf owns the bytes, because callers may write into the array.
     return values.reshape(shape).astype(dtype.newbyteorder("="), copy=not values.flags.writeable)
 
 
 @lru_cache
 def read_sizes(shape: bytes) -> tuple[int, ...]:
-    """The sizes of a shape, of the bytes of its message. Raises DecodeError."""
+    """Read the sizes of a shape from the bytes of its message. Raises DecodeError."""
     return tuple(dim.size for dim in tensor_pb2.TensorShapeProto.FromString(shape).dim)
 
 
 def packed_array(tensor: packed_pb2.PackedTensor, shape: Sequence[int]) -> NDArray[Any] | None:
-    """The array of a tensor of a known dtype and this shape, whose values all stand there as bytes.
+    """Return the array of a tensor with a known dtype, this shape and all values as bytes.
 
-    None where some are left out, or more is there than can be told of the bytes alone.
+    None if values are omitted, or if the bytes alone are ambiguous.
 
     Raises:
-        ValueError: it is no shape.
+        ValueError: the shape is invalid.
     """
     dtype, field = _DTYPES[tensor.dtype]
     content = tensor.tensor_content
     if not content:
         content = getattr(tensor, field)
         if dtype.kind != "f":
-            # Numbers below 128 have a byte each, and bytes tell that sooner than NumPy.
+            # Numbers below 128 have one byte each; checking this on bytes is faster than with
+            # NumPy.
             numbers = np.frombuffer(content, np.uint8)
             found = numbers if content.isascii() else _varints(numbers)
             if found is None or found.size != math.prod(shape):
@@ -130,9 +132,10 @@ def packed_array(tensor: packed_pb2.PackedTensor, shape: Sequence[int]) -> NDArr
 
 
 def _varints(content: NDArray[np.uint8]) -> NDArray[Any] | None:
-    """The integers that protobuf wrote one after the other; None where the bytes are none.
+    """Decode a sequence of integers of protobuf; None if the bytes are invalid.
 
-    Of each byte seven bits count, the lowest come first, and the eighth says that more follow.
+    Each byte has seven bits of the number, lowest bits first; the eighth bit marks that more bytes
+    follow.
     """
     ends = np.flatnonzero(content < 0x80)
     if not ends.size or ends[-1] != content.size - 1:
@@ -153,7 +156,7 @@ def _varints(content: NDArray[np.uint8]) -> NDArray[Any] | None:
 
 
 def dtype_name(enum: tensor_pb2.DataType) -> str:
-    """NumPy's name of a dtype on the wire, such as ``float32``; ``string`` for bytes."""
+    """Return NumPy's name of a dtype of protobuf, such as ``float32``; ``string`` for bytes."""
     if enum in _NAMES:
         return _NAMES[enum]
     if enum not in tensor_pb2.DataType.values():

@@ -1,4 +1,4 @@
-"""Checks of what goes into a call and of what comes back, the same for every client."""
+"""Checks of the inputs and outputs of calls, the same for every client."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,22 +18,22 @@ from .results import ModelMetadata
 from .target import Target
 from .tensor_sizes import Arrays
 
-#: Seconds, of thirty years. gRPC counts from 1970, and takes a later end than 2262 for the past.
+#: Thirty years in seconds. gRPC counts from 1970, and treats an end after 2262 as past.
 _LONGEST_TIMEOUT: Final = 1e9
 
-#: The dtypes of the contract as NumPy's own, of which there is one each.
+#: The dtypes of the contract as the single dtype objects of NumPy.
 _DTYPES: Final = {name: np.dtype(name) for name in ("float32", "int32")}
 
 
 def parse_timeout(timeout: float, target: Target) -> float:
-    """The seconds a call may take.
+    """Check the seconds that a call may take.
 
     Raises:
         InvalidInput: not a positive, finite number. A call without a deadline can hang.
     """
     seconds = math.nan
-    with suppress(OverflowError):  # a whole number that no float is as large as
-        # numbers.Real: NumPy's numbers too.
+    with suppress(OverflowError):  # an integer above the largest float
+        # numbers.Real includes NumPy's numbers.
         if isinstance(timeout, Real) and not isinstance(timeout, bool):
             seconds = float(timeout)
     if not 0 < seconds < math.inf:
@@ -46,13 +46,13 @@ def parse_timeout(timeout: float, target: Target) -> float:
 def convert_inputs(
     signature: SignatureContract, values: Mapping[str, ArrayLike], target: Target
 ) -> Arrays:
-    """The inputs as arrays of the contract's dtypes, for a signature.
+    """Convert the inputs of a signature to arrays with the dtypes of the contract.
 
-    What the model fixes, the number of features, is for ``check_declared_inputs``.
+    The number of features depends on the model; ``check_declared_inputs`` checks it.
 
     Raises:
-        InvalidInput: not the signature's inputs, no numbers, of another rank, or of shapes that do
-            not fit each other.
+        InvalidInput: unknown or missing inputs, values that are not numbers, a wrong rank, or
+            shapes that contradict each other.
     """
     names = [tensor.name for tensor in signature.inputs]
     if not isinstance(values, Mapping) or (list(values) != names and set(values) != set(names)):
@@ -81,8 +81,8 @@ def convert_inputs(
 
 
 def _convert_array(tensor: TensorContract, value: ArrayLike, target: Target) -> NDArray[Any]:
-    # Most points come as they go. Between two calls, NumPy leaves the processor's cache: the less
-    # of it runs, the better.
+    # Most points need no conversion. Between two calls NumPy's code leaves the cache of the
+    # processor, so fewer NumPy calls are faster.
     if (
         type(value) is np.ndarray
         and value.dtype is _DTYPES.get(tensor.dtype)
@@ -99,12 +99,12 @@ def _convert_array(tensor: TensorContract, value: ArrayLike, target: Target) -> 
             InvalidInput,
             f"{tensor.name} has shape {list(array.shape)}, of rank {array.ndim}; give {wanted}",
         )
-    # An empty list is float64 to NumPy, and holds no value that could be lost.
+    # NumPy makes an empty list float64; it has no value that could be lost.
     if tensor.dtype.startswith("int") and array.size:
         _check_integers(tensor, array, wanted, target)
     if array.dtype == tensor.dtype:
         return array
-    # A number beyond float32 becomes infinity, and its row a bad row like any other.
+    # A number outside float32 becomes infinity, and its row a bad row.
     with np.errstate(over="ignore"):
         return array.astype(tensor.dtype)
 
@@ -128,10 +128,10 @@ def _check_integers(
 def check_declared_inputs(
     signature: SignatureContract, inputs: Arrays, metadata: ModelMetadata, target: Target
 ) -> None:
-    """Hold the inputs of a signature against what the server says that it takes.
+    """Check the inputs of a signature against the metadata of the server.
 
     Raises:
-        InvalidInput: of another rank, width or dtype.
+        InvalidInput: an input has another rank, width or dtype.
     """
     declared = metadata.signatures[signature.name].inputs
     for tensor in signature.inputs:
@@ -157,7 +157,7 @@ def check_declared_inputs(
 
 
 def refuse_bad_rows(inputs: Arrays, target: Target) -> None:
-    """Raise InvalidInput for the first NaN or infinity; the text names its place."""
+    """Raise InvalidInput for the first NaN or infinity; the message gives its index."""
     for name, array in inputs.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             places = np.argwhere(~np.isfinite(array))
@@ -178,10 +178,10 @@ def check_output(
     known: Mapping[str, int],
     target: Target,
 ) -> None:
-    """Hold the dtype and shape of an output against the contract, and the sizes that are known.
+    """Check the dtype and shape of an output against the contract and the known sizes.
 
     Raises:
-        ServerError: they do not fit.
+        ServerError: the dtype or shape is wrong.
     """
     if dtype == tensor.dtype and shape == tuple(map(known.get, tensor.shape)):
         return
