@@ -1,19 +1,19 @@
-"""What can go wrong when a client asks a server.
+"""Errors of the clients.
 
 ::
 
     ServingError
-     ├── InvalidInput         what was asked cannot be answered: mend the call
+     ├── InvalidInput         the request is not valid: correct the call
      ├── ModelNotFound        the server has no such model, version or label
-     ├── SignatureNotFound    the model has no such signature: it is not one of this package
-     ├── AccessDenied         the server, or a proxy before it, does not let us in: mend the headers
+     ├── SignatureNotFound    the model has no such signature: tfkmeans did not export it
+     ├── AccessDenied         authentication failed at the server or a proxy: correct the headers
      ├── ServerUnavailable    no connection, or the server cannot answer now; retries are used up
      ├── DeadlineExceeded     no answer in time
      ├── ResourceExhausted    too large or too many: send fewer rows, or less often
-     └── ServerError          anything else: a fault of the server, or an answer nobody can read
+     └── ServerError          any other failure: a server fault, or an unreadable answer
 
-gRPC and REST lead to the same class for the same thing. The text of an error is one line: the
-server's own message, the model and the address. ``message`` keeps the server's words as they came.
+gRPC and REST give the same class for the same failure. The text of an error is one line: the
+message of the server, the model and the address. ``message`` has the unchanged words of the server.
 """
 
 import re
@@ -26,9 +26,9 @@ class ServingError(Exception):
     """Base of every error of the clients.
 
     Attributes:
-        message: what went wrong, in the server's own words where it spoke.
-        model: the name of the model that was asked.
-        address: the server that was asked.
+        message: the cause, in the words of the server if it answered.
+        model: the name of the requested model.
+        address: the address of the server.
 
     Example:
         >>> from tfkmeans import GrpcClient, ServingError
@@ -54,7 +54,7 @@ class ServingError(Exception):
 
 
 class InvalidInput(ServingError):
-    """What was asked cannot be answered; the text says what is wrong with it.
+    """The request is not valid; the message gives the reason.
 
     Example:
         >>> from tfkmeans import GrpcClient
@@ -107,7 +107,7 @@ class AccessDenied(ServingError):
 
 
 class ServerUnavailable(ServingError):
-    """There is no connection, or the server cannot answer now, and all attempts are used up.
+    """There is no connection, or the server cannot answer now, and all attempts failed.
 
     Example:
         >>> from tfkmeans import GrpcClient, ServerUnavailable
@@ -135,7 +135,7 @@ class DeadlineExceeded(ServingError):
 
 
 class ResourceExhausted(ServingError):
-    """The request or the answer is too large, or the server has too much to do.
+    """The request or the answer is too large, or the server is overloaded.
 
     Example:
         >>> from tfkmeans import GrpcClient, Limits, ResourceExhausted
@@ -150,7 +150,7 @@ class ResourceExhausted(ServingError):
 
 
 class ServerError(ServingError):
-    """A fault of the server, or an answer that cannot be read.
+    """A fault of the server, or an unreadable answer.
 
     Example:
         >>> from tfkmeans import GrpcClient, ServerError
@@ -162,7 +162,7 @@ class ServerError(ServingError):
     """
 
 
-#: What each status code of gRPC means to a caller; OK is no error.
+#: The error class of each status code of gRPC; OK is not an error.
 ERROR_OF_CODE: Final[Mapping[str, type[ServingError]]] = MappingProxyType(
     {
         "CANCELLED": ServerError,
@@ -173,7 +173,7 @@ ERROR_OF_CODE: Final[Mapping[str, type[ServingError]]] = MappingProxyType(
         "ALREADY_EXISTS": ServerError,
         "PERMISSION_DENIED": AccessDenied,
         "RESOURCE_EXHAUSTED": ResourceExhausted,
-        # TensorFlow Serving's REST gives 400 for these two as well, and does not say which it was.
+        # TensorFlow Serving's REST gives 400 for these two as well, and does not distinguish them.
         "FAILED_PRECONDITION": InvalidInput,
         "OUT_OF_RANGE": InvalidInput,
         "ABORTED": ServerError,
@@ -185,8 +185,8 @@ ERROR_OF_CODE: Final[Mapping[str, type[ServingError]]] = MappingProxyType(
     }
 )
 
-#: What each HTTP status means to a caller: first TensorFlow Serving's own table of codes, read
-#: backwards, then what proxies in front of it answer. Any other is ServerError.
+#: The error class of each HTTP status: first the inverse of TensorFlow Serving's own table of
+#: codes, then the answers of proxies in front of it. All others are ServerError.
 ERROR_OF_STATUS: Final[Mapping[int, type[ServingError]]] = MappingProxyType(
     {
         400: InvalidInput,
@@ -209,17 +209,17 @@ _UNKNOWN_LABEL = re.compile(r"Unrecognized servable version label")
 
 
 def error_of_code(code: str, message: str) -> type[ServingError]:
-    """The class for a gRPC status: the name of its code, and the server's message."""
+    """Return the class for a gRPC status: the name of its code, and the server's message."""
     return _refine(ERROR_OF_CODE.get(code, ServerError), message)
 
 
 def error_of_status(status: int, message: str) -> type[ServingError]:
-    """The class for an HTTP status and the server's message."""
+    """Return the class for an HTTP status and the server's message."""
     return _refine(ERROR_OF_STATUS.get(status, ServerError), message)
 
 
 def _refine(error: type[ServingError], message: str) -> type[ServingError]:
-    """What the code alone does not say: TensorFlow Serving has one code for several things."""
+    """Refine the class by the message: TensorFlow Serving has one code for several causes."""
     if error is InvalidInput and _UNKNOWN_SIGNATURE.match(message):
         return SignatureNotFound
     if error is InvalidInput and _UNKNOWN_LABEL.match(message):

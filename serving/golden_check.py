@@ -1,8 +1,8 @@
-"""Check that a running server answers as a published model did when it was exported.
+"""Compare a running server with a published model.
 
-Over gRPC and over REST: a version of the model is AVAILABLE, it has the signatures of the contract,
-and it answers its golden requests as recorded: integers exactly, floats to 1e-5 of the largest in
-their column. Imports no TensorFlow.
+Over gRPC and REST, the checks are: a version of the model is AVAILABLE, it has the signatures of
+the contract, and it answers its golden requests as recorded (integers exactly, floats to 1e-5 of
+the largest in their column). Does not import TensorFlow.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -27,14 +27,14 @@ from .clients.results import Signature, Tensor, VersionStatus
 from .clients.tensor_sizes import pair_tensors
 from .errors import DeadlineExceeded, ServerUnavailable, ServingError
 
-#: Floats may differ by this share of the largest in their column.
+#: Tolerance of floats, relative to the largest in their column.
 TOLERANCE: Final = 1e-5
 
-#: Seconds that a call may take; a server that was idle for long may need a moment.
+#: Seconds that a call may take; a server may be slow after a long idle time.
 _TIMEOUT: Final = 30.0
 
-#: A silhouette is a difference of nearly equal numbers in units of the larger: 1 is its size,
-#: however small all of a request's are.
+#: A silhouette is a difference of nearly equal numbers relative to the larger, so its scale is 1,
+#: even if all silhouettes of a request are small.
 _OWN_SIZE: Final[Mapping[str, float]] = {"silhouette": 1.0}
 
 Array = NDArray[Any]
@@ -42,12 +42,12 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of one check; as text, it is the line that says it.
+    """The outcome of one check; as text, one line.
 
     Attributes:
-        passed: whether the server did what was expected.
-        subject: what was checked.
-        detail: what was found, and where it did not pass also what was expected.
+        passed: whether the server met the expectation.
+        subject: the checked property.
+        detail: the observed value, and after a failure also the expected value.
     """
 
     passed: bool
@@ -59,17 +59,17 @@ class Check:
 
 
 class _Unexpected(Exception):
-    """The server did not do what was expected."""
+    """The server did not meet an expectation."""
 
     def __init__(self, expected: str, got: str) -> None:
         super().__init__(f"expected {expected}, got {got}")
 
 
 def check_server(grpc_address: str, rest_address: str, base: Path, name: str) -> Iterator[Check]:
-    """Check a server against the folder of a model, one check after the other.
+    """Check a server against the folder of a model; yield each check.
 
-    All calls ask the highest version that the server has AVAILABLE and ``base`` holds: a server may
-    be behind ``base`` for a moment, or on purpose.
+    All calls use the highest version that is AVAILABLE on the server and present in ``base``: a
+    server may lag behind ``base``.
 
     Args:
         grpc_address: ``host:port``.
@@ -79,11 +79,11 @@ def check_server(grpc_address: str, rest_address: str, base: Path, name: str) ->
 
     Raises:
         ServerUnavailable: the server is unreachable.
-        DeadlineExceeded: something took a connection, and did not answer.
-        InvalidInput: an address is none.
-        ExportError: ``base`` is no model, or its version lacks a part.
+        DeadlineExceeded: the server accepted a connection, but did not answer.
+        InvalidInput: an address is not valid.
+        ExportError: ``base`` is not a model, or its version lacks a part.
     """
-    from .clients.rest_client import RestClient  # a probe, which has no time, does without it
+    from .clients.rest_client import RestClient  # a probe skips it to save time
 
     highest = existing_versions(base)[-1]
     with (
@@ -111,15 +111,14 @@ def probe(
     version: int | None = None,
     label: str | None = None,
 ) -> Check:
-    """Check that a version is AVAILABLE and answers one golden request, quickly.
+    """Check quickly that a version is AVAILABLE and answers one golden request.
 
     Args:
-        requests: the golden requests of a version, by its number.
-        among: the versions that may answer; None is any.
-        live: the version that is asked where it is AVAILABLE; else, or without one, the highest of
-            those that are.
-        version: the one version that may answer.
-        label: the label that it must have.
+        requests: returns the golden requests of a version number.
+        among: the versions that may answer; None allows all.
+        live: the version to use if it is AVAILABLE; else the highest AVAILABLE version is used.
+        version: the only version that may answer.
+        label: the label that the version must have.
 
     Raises as ``check_server`` does.
     """
@@ -143,9 +142,9 @@ def probe(
 
 
 def find_difference(client: Client, requests: Sequence[GoldenRequest], version: int) -> str | None:
-    """What in the answer of a version to one golden request is not as recorded; None when all is.
+    """Send one golden request; return the first difference from the recorded answer, or None.
 
-    Raises ServingError when it gives no answer; InvalidCandidate when there is no such request.
+    Raises ServingError when there is no answer; InvalidCandidate when there is no such request.
     """
     try:
         _check_answers(client, version, [_largest_request(requests)])
@@ -155,8 +154,8 @@ def find_difference(client: Client, requests: Sequence[GoldenRequest], version: 
 
 
 def _largest_request(requests: Sequence[GoldenRequest]) -> tuple[int, GoldenRequest]:
-    """The golden request, with its number, with the most values: of ``assign_columns`` where the
-    model takes columns by name, whose answer also depends on what makes points of them.
+    """Return the golden request with the most values, and its number. If the model takes columns by
+    name, it is one of ``assign_columns``, whose answer also depends on the encoding of the columns.
     """
     of_points, of_columns = (
         [each for each in enumerate(requests) if each[1].signature == signature]
@@ -169,7 +168,7 @@ def _largest_request(requests: Sequence[GoldenRequest]) -> tuple[int, GoldenRequ
 
 
 def check_version(wires: Mapping[str, Client], directory: Path, version: int) -> Iterator[Check]:
-    """Check one version that is AVAILABLE by every client; ``wires`` has them by name.
+    """Check one AVAILABLE version with every client of ``wires``, by their names.
 
     Raises as ``check_server`` does.
     """
@@ -186,7 +185,7 @@ def check_version(wires: Mapping[str, Client], directory: Path, version: int) ->
 
 
 def _run_check(subject: str, expected: str, check: Callable[..., str], *arguments: Any) -> Check:
-    """The outcome of ``check``; without an answer from the server there is none, but an error."""
+    """Return the outcome of ``check``; without an answer from the server, raise an error."""
     try:
         return Check(True, subject, check(*arguments))
     except (ServerUnavailable, DeadlineExceeded):
@@ -198,14 +197,14 @@ def _run_check(subject: str, expected: str, check: Callable[..., str], *argument
 
 
 def _check_status(client: Client, available: set[int], highest: int) -> str:
-    """Leave in ``available`` what the server has AVAILABLE too."""
+    """Reduce ``available`` to the versions that are AVAILABLE on the server."""
     available &= _select_available(client.status(), available)
     behind = f"; BASE's highest is {highest}" if highest not in available else ""
     return f"version {max(available)} is AVAILABLE{behind}"
 
 
 def _select_available(states: Sequence[VersionStatus], wanted: Collection[int]) -> set[int]:
-    """Those of the wanted versions that the server has AVAILABLE; at least one."""
+    """Return the wanted versions that are AVAILABLE on the server; at least one."""
     available = {each.version for each in states if each.state == "AVAILABLE"}.intersection(wanted)
     if not available:
         raise _Unexpected(
@@ -226,7 +225,7 @@ def _check_metadata(client: Client, version: int, card: ModelCard) -> str:
         raise _Unexpected(f"version {version}", f"version {metadata.version}")
     for name, contract in {**SIGNATURES, **card.column_signatures}.items():
         declared = metadata.signatures.get(name, Signature({}, {}))
-        # The k of fit_step is its caller's.
+        # The caller chooses the k of fit_step.
         sizes = {"d": card.n_features} | ({} if name == FIT_STEP else {"k": card.n_clusters})
         for wanted, found in pair_tensors(contract, declared):
             shape = (int(n) if n.isdigit() else sizes.get(n) for n in wanted.shape)
@@ -246,10 +245,10 @@ def _check_metadata(client: Client, version: int, card: ModelCard) -> str:
 def _check_answers(
     client: Client, version: int, requests: Sequence[tuple[int, GoldenRequest]]
 ) -> str:
-    """Ask golden requests of one signature; each goes by its number in the file.
+    """Send the golden requests of one signature, each with its number in the file.
 
-    Those without rows are not asked: JSON cannot carry their shape, and a TensorFlow Serving that
-    batches leaves them, and a change of its config behind them, waiting for ever.
+    Requests without rows are skipped: JSON cannot express their shape, and a TensorFlow Serving
+        with batching never answers them, and then does not apply config changes either.
     """
     asked = [each for each in requests if all(array.size for array in each[1].inputs.values())]
     for number, request in asked:
@@ -277,11 +276,11 @@ def _check_tensor(name: str, request: int, expected: Array, got: Array) -> None:
 
 
 def _match_values(name: str, expected: Array, got: Array) -> NDArray[np.bool_]:
-    """Which values are as recorded."""
+    """Return a mask of the values that match the recorded ones."""
     if expected.dtype.kind != "f" or not expected.size:
         return np.asarray(got == expected)
-    # Where terms cancel, rounding is as large as the terms, not as what is left of them. A column
-    # has one unit; the columns of a centroid may have very different ones.
+    # Where terms cancel, the rounding error is relative to the terms, not to their difference. A
+    # column has one unit; the columns of a centroid may have very different units.
     columns = tuple(range(max(1, expected.ndim - 1)))
     largest = np.abs(expected.astype(np.float64)).max(axis=columns, keepdims=True)
     difference = np.abs(got.astype(np.float64) - expected)

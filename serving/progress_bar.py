@@ -1,4 +1,4 @@
-"""A bar of how far a fit is, on a terminal or in a notebook."""
+"""A progress bar of a fit, on a terminal or in a notebook."""
 
 import time
 from html import escape
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
     from kmeans_module import Progress
 
-#: Seconds between two states that a notebook shows.
+#: Seconds between two updates in a notebook.
 _REFRESH: Final = 0.1
 
 
 class ProgressBar:
     """Shows the iterations of a fit while it runs.
 
-    It goes to stderr, or below the cell of a notebook, and leaves its last state there.
+    The bar is on stderr or below the cell of a notebook; its last state stays there.
 
     Args:
-        console: where it goes; by default stderr, or the notebook.
+        console: the console of the bar; by default stderr, or the notebook.
 
     Example:
         >>> from tfkmeans import ProgressBar, fit
@@ -47,7 +47,7 @@ class ProgressBar:
         self._bar.stop(is_done=kind is None)
 
     def __call__(self, now: "Progress") -> None:
-        """Show the iteration that has ended; ``fit`` calls it."""
+        """Show the last iteration; ``fit`` calls this."""
         start = f"start {now.start} of {now.n_init}, " if now.n_init > 1 else ""
         self._bar.show(
             (now.start - 1 + now.iteration / now.max_iter) / now.n_init,
@@ -77,7 +77,7 @@ class _TerminalBar:
 
 
 class _NotebookBar:
-    """A bar of HTML: rich's needs widgets, which a saved notebook does not keep."""
+    """A bar in HTML: the bar of rich needs widgets, which a saved notebook does not keep."""
 
     def __init__(self) -> None:
         self._share, self._text, self._shown_at = 0.0, "fitting", 0.0

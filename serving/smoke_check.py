@@ -1,15 +1,15 @@
-"""Check the way of a model from fit to answers, or a running server against a published model.
+"""Check a model from fit to answers, or a running server against a published model.
 
 ::
 
     python -m serving.smoke_check
-        fit a small model, publish it, start the embedded server, and check that; the same each time
+        fit a small model, publish it, start the embedded server and check it; reproducible
     python -m serving.smoke_check HOST GRPC_PORT REST_PORT BASE
-        check the server at HOST against the model folder BASE, served by the name of its entry in
-        models.config, or else of the folder
+        check the server at HOST against the model folder BASE; the model's name is that of its
+        entry in models.config, or else of the folder
 
-One line a check, ``ok`` or ``FAIL`` with what was expected and what came. Exit code 0: all passed;
-3: a check failed; 2: usage error, or server unreachable.
+Each check prints one line, ``ok`` or ``FAIL`` with the expected and the observed value. Exit code
+0: all passed; 3: a check failed; 2: usage error or server unreachable.
 """
 
 import os
@@ -38,7 +38,7 @@ USAGE: Final = "usage: scripts/smoke_check.sh [HOST GRPC_PORT REST_PORT BASE]"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the checks that the arguments ask for; gives the exit code."""
+    """Run the checks of the arguments; return the exit code."""
     if arguments in (["-h"], ["--help"]):
         typer.echo(f"{USAGE}\n\n{__doc__}")
         return DONE

@@ -291,7 +291,8 @@ class AsyncClient:
             return await self._predict_table(signature, inputs, target, deadline)
         if signature not in SIGNATURES:
             raise target.error(
-                InvalidInput, f"{signature!r} is no signature; give one of {', '.join(SIGNATURES)}"
+                InvalidInput,
+                f"{signature!r} is not a signature; give one of {', '.join(SIGNATURES)}",
             )
         contract = SIGNATURES[signature]
         arrays = convert_inputs(contract, inputs, target)

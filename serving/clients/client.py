@@ -286,7 +286,8 @@ class Client:
             return self._predict_table(signature, inputs, target, deadline)
         if signature not in SIGNATURES:
             raise target.error(
-                InvalidInput, f"{signature!r} is no signature; give one of {', '.join(SIGNATURES)}"
+                InvalidInput,
+                f"{signature!r} is not a signature; give one of {', '.join(SIGNATURES)}",
             )
         contract = SIGNATURES[signature]
         arrays = convert_inputs(contract, inputs, target)

@@ -39,8 +39,8 @@ def declared_columns(
         raise target.error(
             InvalidInput,
             f"version {metadata.version} takes no columns by name; give its features in their "
-            "order, as points.to_numpy(); one that encodes more than "
-            f"{MOST_COLUMNS} columns takes a table only where export.load has loaded it",
+            "order, such as points.to_numpy(); a model that encodes more than "
+            f"{MOST_COLUMNS} columns takes a table only through export.load",
         )
     columns = [_column(name, tensor) for name, tensor in declared.inputs.items()]
     return column_signature(signature, columns), columns
@@ -74,6 +74,6 @@ def refuse_bad_answers(prediction: Prediction, target: Target) -> None:
     if bad.any():
         raise target.error(
             InvalidInput,
-            f"row {int(np.argmax(bad))} has a missing or infinite value, as {int(bad.sum())} of "
-            f"{len(bad)} rows; fill them in, or give on_bad_row='answer'",
+            f"row {int(np.argmax(bad))} has a missing or infinite value, as do {int(bad.sum())} of "
+            f"{len(bad)} rows; fill in the values, or give on_bad_row='answer'",
         )

@@ -23,13 +23,13 @@ _MEANINGS: Final = (
     ),
     (
         r"hostname verification|mismatch, certificate is not valid",
-        "TLS: the server's certificate is for another name; give that as Tls(server_name=...)",
+        "TLS: the server's certificate is for another name; give that name as Tls(server_name=...)",
     ),
     (
         r"certificate_verify_failed\W*(?:certificate verify failed: )?(?P<reason>[^:(]*)",
         "TLS: the server's certificate is not trusted; give its authority as Tls(ca=...)",
     ),
-    (r"wrong_version_number", "TLS: the server does not speak it; leave tls out"),
+    (r"wrong_version_number", "TLS: the server does not support it; omit tls"),
 )
 _CLOSED: Final = re.compile(r"socket closed|disconnected|broken pipe|reset by peer|certificate req")
 
@@ -44,11 +44,12 @@ def describe_failure(place: str, tls: Tls | None, cause: str) -> str:
     if not _CLOSED.search(cause.lower()):
         return said + cause
     if tls is None:
-        return f"{said}the server closed it; where it speaks TLS only, give tls=Tls() ({cause})"
+        said += "the server closed the connection; if it accepts only TLS, give "
+        return f"{said}tls=Tls() ({cause})"
     if tls.certificate is None:
-        said += "TLS: the server closed it; where it asks who we are, give "
+        said += "TLS: the server closed the connection; if it requires a client certificate, give "
         return f"{said}Tls(certificate=..., key=...) ({cause})"
-    return f"{said}the server closed it ({cause})"
+    return f"{said}the server closed the connection ({cause})"
 
 
 def grpc_cause(details: str) -> str | None:

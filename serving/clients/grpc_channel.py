@@ -64,12 +64,11 @@ def check_address(address: str, target: Target) -> None:
     if named is None:
         raise target.error(
             InvalidInput,
-            f"{shown!r} is no address of a gRPC server; give host:port, [IPv6]:port, "
+            f"{shown!r} is not an address of a gRPC server; give host:port, [IPv6]:port, "
             "dns:///host:port or unix:///path",
         )
     if named["port"] is None:
         raise target.error(
             InvalidInput,
-            f"{shown!r} is no address of a gRPC server, as it has no port; give host:port, as in "
-            f"{shown}:8500",
+            f"{shown!r} has no port; give host:port, such as {shown}:8500",
         )

@@ -70,7 +70,7 @@ class Limits:
             is_number = isinstance(value, int) and not isinstance(value, bool)
             if not is_number or not least.get(name, 1) <= value <= most:
                 raise InvalidInput(
-                    f"{name}={value!r} is no limit; give a whole number "
+                    f"{name}={value!r} is not a limit; give a whole number "
                     f"of at least {least.get(name, 1)}"
                 )
 
@@ -299,7 +299,7 @@ def parse_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], .
         word = isinstance(name, str) and name.isascii() and name.replace("-", "").isalnum()
         if word and (name.lower() in _RESERVED_HEADERS or name.lower().endswith("-bin")):
             raise InvalidInput(
-                f"the header {name!r} cannot be sent; what frames a message is not a caller's, "
+                f"the header {name!r} cannot be sent; the client sets framing headers, "
                 "and -bin is for bytes"
             )
         if not word or not isinstance(value, str) or not (value.isascii() and value.isprintable()):

@@ -129,15 +129,15 @@ class ReloadClient:
         for version in entry.versions:
             status = states.get(version)
             if status is None:
-                return f"it does not know version {version}"
+                return f"version {version} is not on the server"
             if status.error_code != "OK":
                 message = f"version {version} does not load: {status.error_message}"
                 raise self._move_failed(message)
             if status.state == "LOADING":
                 # The server repeats a failed load, and reports the reason when it stops.
                 return (
-                    f"version {version} is LOADING; if that does not end, the server's log says "
-                    "why, and tfkmeans verify what is wrong with the version"
+                    f"version {version} is LOADING; if it stays so, read the server's log, and "
+                    "check the version with tfkmeans verify"
                 )
             if status.state != "AVAILABLE":
                 return f"version {version} is {status.state}"
@@ -148,7 +148,7 @@ class ReloadClient:
 
     def _move_failed(self, problem: str) -> MoveFailed:
         text = " ".join(problem.split())
-        return MoveFailed(f"the server at {self._address} did not follow: {text}")
+        return MoveFailed(f"the server at {self._address} did not apply the config: {text}")
 
 
 def _missing_label(client: GrpcClient, label: str, version: int) -> str:

@@ -74,7 +74,7 @@ def base_url(address: str, scheme: str, target: Target) -> str:
     if not valid or parts.query or parts.fragment:
         raise target.error(
             InvalidInput,
-            f"{shown!r} is no address of a REST server; give host:port or http://host:port",
+            f"{shown!r} is not an address of a REST server; give host:port or http://host:port",
         )
     if scheme == "https" and parts.scheme == "http":
         raise target.error(
@@ -100,7 +100,7 @@ def parse_proxy(proxy: str | None, target: Target) -> httpx.Proxy | None:
     # If the value is not text, the message omits it: it may contain a password.
     shown = repr(without_password(proxy)) if isinstance(proxy, str) else type(proxy).__name__
     raise target.error(
-        InvalidInput, f"proxy={shown} is no proxy; give http://host:port or https://host:port"
+        InvalidInput, f"proxy={shown} is not a proxy; give http://host:port or https://host:port"
     )
 
 
@@ -185,7 +185,7 @@ def _read_array(tensor: TensorContract, values: Any) -> NDArray[Any]:
     kinds = {int, list} if tensor.dtype.startswith("int") else {int, float, list}
     if wrong := set(map(type, flat)) - kinds:
         found = ", ".join(sorted(_JSON_NAMES.get(kind, kind.__name__) for kind in wrong))
-        raise TypeError(f"{tensor.name} holds {found}, no {tensor.dtype}")
+        raise TypeError(f"{tensor.name} holds {found}, not {tensor.dtype}")
     with np.errstate(over="ignore"):
         return np.array(values, dtype=tensor.dtype)
 

@@ -34,12 +34,13 @@ class Target:
             )
         if self.version is not None and not 0 <= self.version <= _MAX_VERSION:
             raise self.error(
-                InvalidInput, f"version={self.version} is no version; it is a number from 0 on"
+                InvalidInput,
+                f"version={self.version} is not a version; give an integer of at least 0",
             )
         if self.label == "":
             raise self.error(InvalidInput, "the label is empty; give a label or None")
         if self.label is not None and not _is_name(self.label):
-            raise self.error(InvalidInput, f"label={self.label!r} is no label")
+            raise self.error(InvalidInput, f"label={self.label!r} is not a label")
 
     @classmethod
     def parse(cls, address: str, model: str, version: int | None, label: str | None) -> Self:
@@ -53,10 +54,10 @@ class Target:
                 raise TypeError
             number = None if version is None else operator.index(version)
         except TypeError:
-            message = f"version={version!r} is no version; it is a number from 0 on"
+            message = f"version={version!r} is not a version; give an integer of at least 0"
             raise InvalidInput(message, model, address) from None
         if not isinstance(label, str | None):
-            raise InvalidInput(f"label={label!r} is no label; it is a text", model, address)
+            raise InvalidInput(f"label={label!r} is not a label; give text", model, address)
         return cls(address, model, number, label)
 
     def at(self, version: int | None, label: str | None) -> "Target":
@@ -110,7 +111,7 @@ def parse_addresses(address: Address) -> tuple[str, ...]:
         given = f"a {type(address).__name__}" + (f" of {', '.join(kinds)}" if kinds else "")
         if address in ([], ()):
             given = f"an empty {type(address).__name__}"
-        raise InvalidInput(f"{given} is no address; give one as text, or a list of them")
+        raise InvalidInput(f"{given} is not an address; give one as text, or a list of them")
     for each in addresses:
         # gRPC takes a port modulo 65536, and would call another server.
         port = each.rpartition(":")[2].rstrip("/")

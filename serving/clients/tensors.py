@@ -43,7 +43,7 @@ def tensor_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> tensor_pb2.Te
     enum = _ENUMS.get(dtype.str[1:])
     if enum is None:
         known = ", ".join(_NAMES.values())
-        raise ValueError(f"an array of {dtype} has no tensor; known are {known}")
+        raise ValueError(f"{dtype} has no tensor dtype; use {known}")
     size = math.prod(shape) * dtype.itemsize
     if size > MAX_MESSAGE_BYTES:
         raise ValueError(

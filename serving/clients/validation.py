@@ -38,7 +38,7 @@ def parse_timeout(timeout: float, target: Target) -> float:
             seconds = float(timeout)
     if not 0 < seconds < math.inf:
         raise target.error(
-            InvalidInput, f"timeout={timeout!r:.40} is no deadline; give seconds above zero"
+            InvalidInput, f"timeout={timeout!r:.40} is not a deadline; give seconds above zero"
         )
     return min(seconds, _LONGEST_TIMEOUT)
 
@@ -61,7 +61,7 @@ def convert_inputs(
             given = ", ".join(map(str, values)) or "none"
         raise target.error(
             InvalidInput,
-            f"{signature.name} takes arrays by name, {', '.join(names)}, and was given {given}",
+            f"{signature.name} takes arrays by name ({', '.join(names)}), but got {given}",
         )
     arrays = {
         tensor.name: _convert_array(tensor, values[tensor.name], target)
@@ -113,7 +113,7 @@ def _check_integers(
     tensor: TensorContract, array: NDArray[Any], wanted: str, target: Target
 ) -> None:
     if array.dtype.kind not in "iu":
-        what = f"holds {array.dtype}, no {tensor.dtype}"
+        what = f"holds {array.dtype}, not {tensor.dtype}"
         if array.dtype.kind == "f" and np.isnan(array).any():
             what = "has missing values"
         raise target.error(InvalidInput, f"{tensor.name} {what}; give {wanted}")

@@ -1,7 +1,7 @@
-"""The public names of tfkmeans in one place: ``import tfkmeans``.
+"""The public names of tfkmeans in one package.
 
-They are those of ``kmeans_module``, ``export`` and ``serving``; each is imported when it is first
-asked for, so that a client does not wait for TensorFlow. Installed as the package ``tfkmeans``.
+These are the names of ``kmeans_module``, ``export`` and ``serving``. Each is imported at its first
+use, so a client does not import TensorFlow. Installed as the package ``tfkmeans``.
 """
 
 from importlib import import_module
@@ -11,14 +11,14 @@ from typing import Any
 
 _PACKAGES = ("kmeans_module", "export", "serving")
 
-#: The extras that names come with, where it is not "train".
+#: The extras of names, if not "train".
 _EXTRAS = {"EmbeddedServer": "serve"}
 
 
 def _find_names() -> dict[str, str]:
-    """The package of each public name; of a name that two have, the last, which adds to it.
+    """Map each public name to its package; a later package overrides and extends an earlier one.
 
-    Raises ImportError where another package of one of these names is found first.
+    Raises ImportError if another package with one of these names is found first.
     """
     folders = {}
     for package in _PACKAGES:

@@ -202,7 +202,7 @@ def test_bad_rows_are_refused_where_the_client_was_told_to(server: EmbeddedServe
     table["1st"][5] = np.full(3, np.nan, "f4")
     with (
         RestClient(rest_address(server), "customers", on_bad_row="raise") as strict,
-        pytest.raises(InvalidInput, match="row 5 has a missing or infinite value, as 1 of 400"),
+        pytest.raises(InvalidInput, match="row 5 has a missing or infinite value, as do 1 of 400"),
     ):
         strict.assign(table)
 

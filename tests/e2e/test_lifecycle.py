@@ -89,8 +89,8 @@ def test_a_version_that_does_not_load_leaves_file_and_server_as_they_were(
     shutil.rmtree(running.base / "2" / "variables")
     assert running.run("promote", 2, "--timeout", 3) == 3
     (line,) = capsys.readouterr().err.splitlines()
-    assert "did not follow" in line  # it tries again for minutes, as TensorFlow Serving does
-    assert "version 2 is LOADING; if that does not end, the server's log says why" in line
+    assert "did not apply the config" in line  # like TensorFlow Serving, it retries for minutes
+    assert "version 2 is LOADING; if it stays so, read the server's log" in line
     assert line.count("models.config is as before") == 1
     assert config.read_bytes() == before
     assert (running.answers(), running.answers("stable")) == (1, 1)

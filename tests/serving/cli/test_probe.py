@@ -167,4 +167,4 @@ def test_tls_to_a_server_without_it_is_one_line() -> None:
         )
     assert asked.returncode == 2
     (line,) = asked.stderr.splitlines()
-    assert "TLS: the server does not speak it" in line
+    assert "TLS: the server does not support it" in line

@@ -386,5 +386,5 @@ def test_a_call_that_waits_for_others_ends_when_its_client_is_closed(
 
 @pytest.mark.parametrize("value", [0, True, 1.5])
 def test_a_limit_of_calls_that_is_none_is_refused(value: Any) -> None:
-    with pytest.raises(InvalidInput, match=r"connection_in_flight=.* is no limit"):
+    with pytest.raises(InvalidInput, match=r"connection_in_flight=.* is not a limit"):
         Limits(connection_in_flight=value)

@@ -322,11 +322,11 @@ def test_json_that_is_nested_without_end_is_no_answer(status: int, said: str) ->
 @pytest.mark.parametrize(
     ("index", "distance", "said"),
     [
-        ("[1.7, 1, 2, 1]", "[1, 2, 3, 4]", "cluster_index holds fractions, no int32"),
-        ("[1, true, 2, 1]", "[1, 2, 3, 4]", "cluster_index holds true or false, no int32"),
-        ('[1, "2", 2, 1]', "[1, 2, 3, 4]", "cluster_index holds text, no int32"),
-        ("[1, 1, 2, 1]", '[null, "3", 1, 1]', "distance holds null, text, no float32"),
-        ("[1, 1, 2, 1]", "[1, 2, 3, true]", "distance holds true or false, no float32"),
+        ("[1.7, 1, 2, 1]", "[1, 2, 3, 4]", "cluster_index holds fractions, not int32"),
+        ("[1, true, 2, 1]", "[1, 2, 3, 4]", "cluster_index holds true or false, not int32"),
+        ('[1, "2", 2, 1]', "[1, 2, 3, 4]", "cluster_index holds text, not int32"),
+        ("[1, 1, 2, 1]", '[null, "3", 1, 1]', "distance holds null, text, not float32"),
+        ("[1, 1, 2, 1]", "[1, 2, 3, true]", "distance holds true or false, not float32"),
         ("[1, 1, 2, [1]]", "[1, 2, 3, 4]", "cannot be read"),
         ("5", "[1, 2, 3, 4]", "cannot be read"),
     ],

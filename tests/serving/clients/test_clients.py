@@ -105,13 +105,13 @@ def test_predict_goes_in_parts_and_without_rows_like_the_others(
 @pytest.mark.parametrize(
     ("signature", "inputs", "said"),
     [
-        ("nope", {"points": POINTS}, "'nope' is no signature; give one of serving_default, assign"),
-        ("classify", {"inputs": [b"example"]}, "'classify' is no signature"),
-        ("assign", {}, "assign takes arrays by name, points, and was given none"),
-        ("assign", {"point": POINTS}, "takes arrays by name, points, and was given point"),
-        ("assign", {"points": POINTS, "more": POINTS}, "and was given points, more"),
-        ("fit_step", {"points": POINTS}, "points, sample_weight, centroids, and was given points"),
-        ("assign", POINTS, "and was given ndarray"),
+        ("nope", {"points": POINTS}, "'nope' is not a signature; give one of serving_default,"),
+        ("classify", {"inputs": [b"example"]}, "'classify' is not a signature"),
+        ("assign", {}, r"assign takes arrays by name \(points\), but got none"),
+        ("assign", {"point": POINTS}, r"takes arrays by name \(points\), but got point"),
+        ("assign", {"points": POINTS, "more": POINTS}, "but got points, more"),
+        ("fit_step", {"points": POINTS}, r"points, sample_weight, centroids\), but got points"),
+        ("assign", POINTS, "but got ndarray"),
         ("assign", {"points": [1.0]}, r"points has shape \[1\], of rank 1"),
     ],
 )
@@ -307,10 +307,10 @@ def test_metadata_tells_the_signatures_that_can_be_called(client: Client) -> Non
         ("score", {"points": [["a", "b"]]}, r"the text 'a' in row 0, column 0.* float32 \[n, d\]"),
         ("score", {"points": [[1j, 1]]}, "points have dtype complex128"),
         ("assign", {"points": [[1, 2], [3]]}, "points have 1 number in row 1, and 2 numbers in"),
-        ("decode", {"cluster_index": [1.0]}, "cluster_index holds float64, no int32"),
+        ("decode", {"cluster_index": [1.0]}, "cluster_index holds float64, not int32"),
         ("decode", {"cluster_index": [1, None]}, "cluster_index has missing values"),
         ("decode", {"cluster_index": ["1"]}, "cluster_index has the text '1' in row 0"),
-        ("decode", {"cluster_index": [True]}, "cluster_index holds bool, no int32"),
+        ("decode", {"cluster_index": [True]}, "cluster_index holds bool, not int32"),
         ("decode", {"cluster_index": [2**31]}, "cluster_index holds 2147483648"),
         ("decode", {"cluster_index": [0, -(2**40)]}, "cluster_index holds -1099511627776"),
         (
@@ -336,22 +336,22 @@ def test_input_that_cannot_be_right_never_reaches_the_wire(
     ("options", "said"),
     [
         ({"version": 1, "label": "stable"}, "version=1 and label='stable' were both given"),
-        ({"version": -1}, "version=-1 is no version"),
-        ({"version": 2**63}, "is no version"),
-        ({"version": "1"}, "version='1' is no version"),
+        ({"version": -1}, "version=-1 is not a version"),
+        ({"version": 2**63}, "is not a version"),
+        ({"version": "1"}, "version='1' is not a version"),
         ({"label": ""}, "the label is empty"),
-        ({"timeout": 0}, "timeout=0 is no deadline"),
-        ({"timeout": float("inf")}, "timeout=inf is no deadline"),
-        ({"timeout": float("nan")}, "timeout=nan is no deadline"),
-        ({"timeout": "5"}, "timeout='5' is no deadline"),
-        ({"timeout": True}, "timeout=True is no deadline"),
-        ({"timeout": 10**400}, "timeout=1000000.* is no deadline"),
-        ({"version": True}, "version=True is no version"),
-        ({"label": 5}, "label=5 is no label"),
+        ({"timeout": 0}, "timeout=0 is not a deadline"),
+        ({"timeout": float("inf")}, "timeout=inf is not a deadline"),
+        ({"timeout": float("nan")}, "timeout=nan is not a deadline"),
+        ({"timeout": "5"}, "timeout='5' is not a deadline"),
+        ({"timeout": True}, "timeout=True is not a deadline"),
+        ({"timeout": 10**400}, "timeout=1000000.* is not a deadline"),
+        ({"version": True}, "version=True is not a version"),
+        ({"label": 5}, "label=5 is not a label"),
         # A client of HTTP would take them for steps in the path, and ask another model.
-        ({"label": ".."}, r"label='\.\.' is no label"),
-        ({"label": "."}, r"label='\.' is no label"),
-        ({"label": "\ud800"}, "is no label"),
+        ({"label": ".."}, r"label='\.\.' is not a label"),
+        ({"label": "."}, r"label='\.' is not a label"),
+        ({"label": "\ud800"}, "is not a label"),
     ],
 )
 def test_a_wrong_option_is_refused_by_call_and_by_client(
@@ -475,7 +475,7 @@ def test_what_lies_under_a_mask_is_no_value(client: Client) -> None:
     ],
 )
 def test_an_address_of_another_kind_is_refused(kind: type[Client], address: str) -> None:
-    with pytest.raises(InvalidInput, match="is no address of a") as raised:
+    with pytest.raises(InvalidInput, match="is not an address of a") as raised:
         kind(address, "customers")
     assert "SECRET" not in str(raised.value)
 

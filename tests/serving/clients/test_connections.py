@@ -109,7 +109,7 @@ def test_a_server_that_asks_who_we_are_is_shown(wire: Wire, papers: Papers) -> N
         with (
             wire.client(server.address, "customers", tls=Tls(ca=papers.ca)) as client,
             pytest.raises(
-                ServerUnavailable, match=r"asks who we are, give Tls\(certificate=..., key=...\)"
+                ServerUnavailable, match=r"client certificate, give Tls\(certificate=..., key=...\)"
             ),
         ):
             client.assign(POINTS, timeout=2)
@@ -123,7 +123,7 @@ def test_a_server_that_asks_who_we_are_is_shown(wire: Wire, papers: Papers) -> N
             r"TLS: the server's certificate is not trusted; give its authority as Tls\(ca",
         ),
         ("name", r"TLS: the server's certificate is for another name; .* Tls\(server_name=...\)"),
-        ("plain text", r"the server closed it; where it speaks TLS only, give tls=Tls\(\)"),
+        ("plain text", r"closed the connection; if it accepts only TLS, give tls=Tls\(\)"),
     ],
 )
 @pytest.mark.parametrize("timeout", [0.5, 2])
@@ -148,7 +148,7 @@ def test_a_server_that_cannot_be_trusted_is_not_asked_and_the_error_says_why(
 def test_a_server_in_plain_text_does_not_speak_tls(wire: Wire, server: FakeServer) -> None:
     with (
         wire.client(server.address, "customers", tls=Tls()) as client,
-        pytest.raises(ServerUnavailable, match="TLS: the server does not speak it; leave tls out"),
+        pytest.raises(ServerUnavailable, match="TLS: the server does not support it; omit tls"),
     ):
         client.assign(POINTS)
 
@@ -478,7 +478,7 @@ def test_a_proxy_that_does_not_let_us_pass_is_named(rest_wire: Wire) -> None:
 )
 def test_a_proxy_of_another_kind_is_refused(rest_wire: Wire, proxy: Any) -> None:
     with pytest.raises(
-        InvalidInput, match=r"proxy=.* is no proxy; give http://host:port"
+        InvalidInput, match=r"proxy=.* is not a proxy; give http://host:port"
     ) as raised:
         rest_wire.client("localhost:1", "customers", proxy=proxy)
     assert "SECRET" not in str(raised.value)
@@ -486,7 +486,7 @@ def test_a_proxy_of_another_kind_is_refused(rest_wire: Wire, proxy: Any) -> None
 
 @pytest.mark.parametrize("addresses", [[], [1], None, 5, b"localhost:1"])
 def test_a_list_without_addresses_is_refused(wire: Wire, addresses: Any) -> None:
-    with pytest.raises(InvalidInput, match="is no address"):
+    with pytest.raises(InvalidInput, match="is not an address"):
         wire.client(addresses, "customers")
 
 
@@ -545,14 +545,14 @@ def test_a_port_that_there_is_not_is_refused_before_it_wraps(
 def test_an_address_that_is_none_is_refused_without_what_is_secret_in_it(
     wire: Wire, address: Any
 ) -> None:
-    with pytest.raises(InvalidInput, match=r"is no address|has no port") as raised:
+    with pytest.raises(InvalidInput, match=r"is not an address|has no port") as raised:
         wire.client(address, "customers")
     assert "hid" not in str(raised.value)
 
 
 @pytest.mark.parametrize("proxy", [b"http://u:hidden@h:1", "ftp://u:hidden@h:1/?token=hidden"])
 def test_a_proxy_that_is_none_is_refused_without_its_password(rest_wire: Wire, proxy: Any) -> None:
-    with pytest.raises(InvalidInput, match="is no proxy") as raised:
+    with pytest.raises(InvalidInput, match="is not a proxy") as raised:
         rest_wire.client("h:1", "customers", proxy=proxy)
     assert "hidden" not in str(raised.value)
 

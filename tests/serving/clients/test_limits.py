@@ -214,5 +214,5 @@ def test_an_answer_larger_than_the_limit_is_resource_exhausted(
 )
 def test_a_limit_that_is_none_is_refused(limits: dict[str, Any]) -> None:
     (name,) = limits
-    with pytest.raises(InvalidInput, match=f"{name}=.* is no limit"):
+    with pytest.raises(InvalidInput, match=f"{name}=.* is not a limit"):
         Limits(**limits)

@@ -119,7 +119,7 @@ def test_a_tensor_larger_than_a_message_is_refused_before_it_is_copied() -> None
 
 
 def test_an_array_without_a_tensor_is_refused() -> None:
-    with pytest.raises(ValueError, match="complex128 has no tensor"):
+    with pytest.raises(ValueError, match="complex128 has no tensor dtype"):
         to_tensor(np.zeros(1, complex))
 
 
