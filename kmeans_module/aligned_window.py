@@ -1,8 +1,8 @@
-"""Rows as a compiled kernel reads them: where they lie, without a copy.
+"""Windows of rows for compiled kernels, without a copy.
 
-A kernel takes only memory that begins at an aligned address. So it is given a window: numbers from
-the aligned address before its first row on, how many of them to skip, and how many rows there are.
-Only a window that would reach beyond the table, the first or the last of it, is a copy.
+A kernel accepts only memory that begins at an aligned address. So it receives a window: the numbers
+from the last aligned address before its first row, the count of numbers to skip, and the count of
+rows. Only a window that would reach beyond the table (the first or the last) is a copy.
 """
 
 from typing import Final, NamedTuple
@@ -16,17 +16,17 @@ from .graphs import INT
 from .quiet_tensorflow import tf
 from .rows import ALIGNED_NUMBERS, Rows, RowTensors, aligned_empty, share_memory
 
-#: One over a power of two below it is a normal number.
+#: The reciprocal of a power of two below this is a normal number.
 _LARGEST_EXPONENT: Final = 125
 
 
 class Window(NamedTuple):
-    """Rows [m, d] that a kernel reads.
+    """Rows [m, d] for a kernel.
 
     Attributes:
-        numbers: float32 [`window_size`]. Its rows begin after ``skip`` numbers.
+        numbers: float32 [`window_size`]. The rows begin after ``skip`` numbers.
         skip: int32 [].
-        count: int32 [], how many rows there are, at most m.
+        count: int32 [], the number of rows, at most m.
         shift, scale: float32 [d], those of `RowTensors`.
     """
 
@@ -37,20 +37,20 @@ class Window(NamedTuple):
     scale: tf.Tensor
 
     def tile(self, i: tf.Tensor, rows: int, *, has_inverse: bool = False) -> tf.Tensor:
-        """Tile i, of so many rows, in the model's space: float32 [rows, d].
+        """Return tile i of ``rows`` rows in the model's space: float32 [rows, d].
 
-        Beyond the window's rows it is undefined. With ``has_inverse`` the scale is of powers of
-        two (`has_inverse`), and a product gives the bits of the division.
+        It is undefined beyond the rows of the window. With ``has_inverse``, the scale consists of
+        powers of two (`has_inverse`), and multiplication gives the same bits as division.
         """
         shifted = self._shifted(i, rows)
         return shifted * (1 / self.scale) if has_inverse else shifted / self.scale
 
     def tile_by_product(self, i: tf.Tensor, rows: int) -> tf.Tensor:
-        """`tile`, by a product in float64, which a processor takes in half of the time.
+        """`tile` by a product in float64, which takes half of the time.
 
-        A quotient of two float32 is no nearer than 2^-49 of itself to the middle between two
-        float32, and the product is off by less than 2^-51: it is rounded to the same number,
-        but for one below float32's normal numbers.
+        The relative distance of a quotient of two float32 to a midpoint between two float32 is at
+        least 2^-49, and the relative error of the product is below 2^-51; so both round to the same
+        number, except for subnormal numbers of float32.
         """
         inverse = 1 / tf.cast(self.scale, tf.float64)
         return tf.cast(tf.cast(self._shifted(i, rows), tf.float64) * inverse, tf.float32)
@@ -62,13 +62,15 @@ class Window(NamedTuple):
 
 
 def has_inverse(scale: Float32) -> bool:
-    """Whether float32 holds one over each number of the scale: they are powers of two."""
+    """Whether float32 represents the reciprocals of the scale exactly: it consists of powers of
+    two.
+    """
     mantissa, exponent = np.frexp(scale)
     return bool((mantissa == 0.5).all() and (np.abs(exponent) < _LARGEST_EXPONENT).all())
 
 
 def window_size(m: int, d: int) -> int:
-    """Numbers of a window of m rows: with room to skip, and with an aligned end."""
+    """The numbers of a window of m rows, including those to skip and an aligned end."""
     return (m * d + 2 * ALIGNED_NUMBERS - 1) // ALIGNED_NUMBERS * ALIGNED_NUMBERS
 
 
@@ -79,7 +81,7 @@ def window_spec(m: int, d: int) -> Window:
 
 
 def read_window(points: RowTensors, start: tf.Tensor, stop: tf.Tensor, m: int, d: int) -> Window:
-    """Rows ``start`` to ``stop``, at most m of them, of d numbers."""
+    """Return the window of rows ``start`` to ``stop``, at most m, with d numbers each."""
     size = window_size(m, d)
     first = tf.cast(start, tf.int64) * d - tf.size(points.head, tf.int64)
     aligned = first // ALIGNED_NUMBERS * ALIGNED_NUMBERS
@@ -95,13 +97,13 @@ def read_window(points: RowTensors, start: tf.Tensor, stop: tf.Tensor, m: int, d
 
 
 class RowGather:
-    """Copies chosen rows together, into one piece of memory that it uses again.
+    """Copy chosen rows into reused, contiguous memory.
 
     NumPy copies a row in a tenth of the time that TensorFlow takes to gather it.
 
     Args:
         points: [n, d].
-        m: rows at most.
+        m: the most rows.
     """
 
     def __init__(self, points: Rows, m: int) -> None:
@@ -112,7 +114,7 @@ class RowGather:
         self._tensor = share_memory(self._numbers)
 
     def window(self, chosen: NDArray[np.int64]) -> Window:
-        """The chosen rows, int64 [<= m]; valid until the next call."""
+        """Return the window of the chosen rows, int64 [<= m]; valid until the next call."""
         size = len(chosen) * self._d
         rows = self._numbers[:size].reshape(-1, self._d)
         np.take(self._points.array, chosen, axis=0, out=rows, mode="clip")
@@ -121,12 +123,11 @@ class RowGather:
 
 
 class BlockMemory:
-    """Memory for one block of rows after the other, with so much room behind it that no window is a
-    copy.
+    """Reused memory for blocks of rows, with enough room at its end that no window is a copy.
 
     Args:
-        m: rows of a block at most.
-        d: numbers of a row.
+        m: the most rows of a block.
+        d: numbers per row.
     """
 
     def __init__(self, m: int, d: int) -> None:
@@ -135,11 +136,11 @@ class BlockMemory:
         self._head, self._body = tf.zeros(0), share_memory(self._numbers)
 
     def rows(self, m: int) -> Float32:
-        """Where m rows lie: float32 [m, d]."""
+        """Return the memory of m rows: float32 [m, d]."""
         d = self._d
         return self._numbers[: m * d].reshape(m, d)
 
     def place(self, m: int, shift: Float32, scale: Float32) -> Rows:
-        """The m rows that lie there, as they are read from now on."""
+        """Return the m rows in this memory as `Rows`."""
         space = tf.constant(shift), tf.constant(scale)
         return Rows(self.rows(m), shift, scale, RowTensors(self._head, self._body, *space))

@@ -1,8 +1,7 @@
-"""Numbers as people hold them, as NumPy's arrays: lists, frames, series of vectors, Arrow, tensors.
+"""Convert lists, frames, series of vectors, Arrow columns and tensors to NumPy arrays.
 
-No library is imported for what it might have made, but pyarrow for what speaks Arrow's interface.
-Imports no TensorFlow, so that clients can use it too. What is missing (null, NA, what is masked) is
-NaN.
+Only pyarrow is imported, for objects with Arrow's interface. Does not import TensorFlow, so clients
+can use it too. Missing values (null, NA, masked) become NaN.
 """
 
 import math
@@ -21,7 +20,7 @@ from .arrow_arrays import arrow_columns, is_arrow, read_arrow
 from .errors import InvalidPoints, NoArray
 from .object_arrays import NUMBERS, describe_length, read_objects
 
-#: What to give in place of a column that is not numeric.
+#: The remedy for a column that is not numeric.
 _COLUMN: Final = "it as numbers, or leave it out"
 
 
@@ -30,8 +29,8 @@ class _Table:
     """Columns with labels.
 
     Attributes:
-        read: gives a column by its index: [n], or [n, w] where it has vectors.
-        whole: all columns, [n, d], where they lie side by side already.
+        read: returns a column by its index: [n], or [n, w] for vectors.
+        whole: all columns, [n, d], if they are one array already.
     """
 
     labels: list[str]
@@ -40,16 +39,16 @@ class _Table:
 
 
 def read_array(given: Any, name: str = "points", wanted: str = "numbers") -> Array:
-    """What is given as an array of real numbers, of whatever shape.
+    """Convert an argument to an array of real numbers, of any shape.
 
     Args:
-        given: what NumPy reads; a data frame; tables and columns of Arrow and polars. A column of
-            vectors has w features.
-        name: of the argument, for the message.
-        wanted: what it says is to be given.
+        given: anything that NumPy converts; a data frame; tables and columns of Arrow and polars. A
+            column of vectors has w features.
+        name: the name of the argument, for the message.
+        wanted: the expected values, for the message.
 
     Raises:
-        NoArray: it is no array of numbers. The message is one line.
+        NoArray: it is not an array of numbers. The message is one line.
     """
     return read_named_array(given, name, wanted)[0]
 
@@ -57,7 +56,7 @@ def read_array(given: Any, name: str = "points", wanted: str = "numbers") -> Arr
 def read_named_array(
     given: Any, name: str = "points", wanted: str = "numbers"
 ) -> tuple[Array, list[str] | None]:
-    """`read_array`, and the names of the features where what is given has names.
+    """`read_array`, and the names of the features if the argument has names.
 
     A column ``embedding`` of vectors has the features ``embedding[0]``, ``embedding[1]``, ...
     """
@@ -72,8 +71,8 @@ def read_named_array(
 
 
 def read_features(given: Any, feature_names: Callable[[], Sequence[str]]) -> Array:
-    """Points that a model takes: the features of these names, in their order, where the points
-    have names, and else all. For points without names, the names are not asked for.
+    """Return the points of a model: the named features, in the order of the names, or all features
+    of points without names. ``feature_names`` is called only for points with names.
 
     Raises NoArray as `read_array` does, and for points that lack a feature.
     """
@@ -96,7 +95,7 @@ def read_features(given: Any, feature_names: Callable[[], Sequence[str]]) -> Arr
             raise NoArray(
                 f"points have {has} in each row of column {column!r}, and the model takes {takes}"
             )
-        # A column of vectors of one number is as good as one of numbers.
+        # A column of vectors of length 1 counts as a column of numbers.
         same = found if len(found) > 1 else wanted
         if set(same) != set(wanted):
             raise NoArray(f"points have no column {wanted[0]!r}, which the model takes")
@@ -111,13 +110,13 @@ def _feature_names(label: str, array: Array) -> list[str]:
 
 
 def vector_column(feature: str) -> str:
-    """The column whose vectors have the feature; the feature where it is named like none."""
+    """Return the name of the vector column of a feature, or the feature itself."""
     column, bracket, _ = feature.rpartition("[")
     return column if bracket and feature.endswith("]") else feature
 
 
 def _open_table(given: Any, name: str) -> _Table | None:
-    """What is given, where it is a table with labels. Raises NoArray for what is no array."""
+    """Return the argument as a table if it has labels. Raises NoArray."""
     if isinstance(given, list | tuple):
         if given and isinstance(given[0], Mapping):
             raise NoArray(
@@ -152,7 +151,7 @@ def _open_records(records: NDArray[Any], name: str) -> _Table:
 def _open_frame(frame: Any, name: str) -> _Table:
     labels, dtypes = [str(label) for label in frame.columns], list(frame.dtypes)
     kinds = {each.kind if isinstance(each, np.dtype) else "O" for each in dtypes}
-    # Of booleans beside numbers pandas would make objects.
+    # pandas would convert booleans beside numbers to objects.
     if kinds <= {"b"} or kinds <= set(NUMBERS) - {"b"}:
         array = np.asarray(frame)
         return _Table(labels, lambda i: array[:, i], whole=array)
@@ -171,7 +170,7 @@ def _open_frame(frame: Any, name: str) -> _Table:
 
 
 def _join(table: _Table, indices: Sequence[int]) -> tuple[Array, list[list[str]]]:
-    """Columns side by side, [n, d], and the names of the features of each."""
+    """Join columns to [n, d]; return also the names of the features of each."""
     if table.whole is not None and list(indices) == list(range(len(table.labels))):
         return table.whole, [[label] for label in table.labels]
     names, blocks = [], []
@@ -190,7 +189,7 @@ def _join(table: _Table, indices: Sequence[int]) -> tuple[Array, list[list[str]]
 
 
 def _read(given: Any, name: str, wanted: str) -> Array:
-    """What has no labels."""
+    """Read an argument without labels."""
     if is_arrow(given):
         _, columns = _arrow_columns(given, name)
         return read_arrow(columns[0], f"{name} {_have(name)} type {columns[0].type}", wanted)
@@ -198,7 +197,7 @@ def _read(given: Any, name: str, wanted: str) -> Array:
         given = _fill(given)
     try:
         array = np.asarray(given)
-    except InvalidPoints:  # a RowSource says itself that it is no array
+    except InvalidPoints:  # the message of a RowSource
         raise
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         if not isinstance(given, list | tuple):
@@ -216,7 +215,7 @@ def _read(given: Any, name: str, wanted: str) -> Array:
         raise NoArray(
             f"{name} {_have(name)} dtype {array.dtype}, which is not numeric; give {wanted}"
         )
-    if array is not given and array.dtype != object:  # of [1, "a"] NumPy makes two texts
+    if array is not given and array.dtype != object:  # NumPy makes two texts of [1, "a"]
         array = np.array(given, object)
     return read_objects(array.astype(object), f"{name} {_have(name)}", wanted)
 
@@ -239,7 +238,7 @@ def _fill(masked: "np.ma.MaskedArray[Any, Any]") -> Array:
 
 
 def _as_objects(rows: Sequence[Any]) -> NDArray[np.object_]:
-    """Rows of unequal lengths, which NumPy makes no array of."""
+    """Rows of unequal lengths, which NumPy does not convert."""
     objects = np.empty(len(rows), object)
     for index, row in enumerate(rows):
         objects[index] = row
@@ -247,7 +246,7 @@ def _as_objects(rows: Sequence[Any]) -> NDArray[np.object_]:
 
 
 def _refuse_what_is_not_dense(given: Any, name: str) -> None:
-    """Raise NoArray, with the mend, for sparse and ragged rows."""
+    """Raise NoArray, with the remedy, for sparse and ragged rows."""
     said = _introduce(given, name)
     if hasattr(given, "nnz") and hasattr(given, "toarray"):
         size = _format_bytes(math.prod(given.shape) * given.dtype.itemsize)
@@ -265,7 +264,7 @@ def _refuse_what_is_not_dense(given: Any, name: str) -> None:
 
 
 def _refuse_what_is_no_array(given: Any, name: str) -> None:
-    """Raise NoArray, with the mend, for what NumPy would take for one object, or row by row."""
+    """Raise NoArray, with the remedy, for objects that NumPy would convert wrongly or slowly."""
     said = _introduce(given, name)
     if hasattr(given, "as_numpy_iterator"):
         rank = getattr(getattr(given.element_spec, "shape", None), "rank", None)
@@ -297,7 +296,7 @@ def _refuse_what_is_no_array(given: Any, name: str) -> None:
 
 
 def _introduce(given: object, name: str) -> str:
-    """Begins a sentence: "points are a csr_matrix"."""
+    """Return the beginning of a sentence: "points are a csr_matrix"."""
     kind = type(given).__name__.lstrip("_")
     article = "an" if kind[0] in "AEIOUaeiou" else "a"
     return f"{name} {'are' if name.endswith('s') else 'is'} {article} {kind}"

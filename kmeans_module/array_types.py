@@ -1,4 +1,4 @@
-"""The types of the arrays that this package takes and gives."""
+"""The array types of this package."""
 
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ Float64 = NDArray[np.float64]
 
 
 class Table(Protocol):
-    """Numbers [n, ...] of which a slice of rows is read: an array, or what lies elsewhere."""
+    """Numbers [n, ...], readable by slices of rows: an array, or another store."""
 
     @property
     def shape(self) -> tuple[int, ...]: ...

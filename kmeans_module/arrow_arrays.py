@@ -1,7 +1,6 @@
-"""Columns of Arrow as NumPy's arrays, whoever made them: pyarrow, polars, DuckDB.
+"""Convert Arrow columns of pyarrow, polars or DuckDB to NumPy arrays.
 
-They are taken by Arrow's own interface, which pyarrow reads; it is imported when there is something
-to read.
+pyarrow reads them by Arrow's own interface; it is imported when needed.
 """
 
 from typing import Any
@@ -14,15 +13,15 @@ from .object_arrays import describe_length, lengths_differ
 
 
 def is_arrow(given: object) -> bool:
-    """Whether it speaks Arrow's interface; pandas does, and needs no pyarrow for what it holds."""
+    """Whether an object has Arrow's interface, except pandas objects, which do not need pyarrow."""
     speaks = hasattr(given, "__arrow_c_stream__") or hasattr(given, "__arrow_c_array__")
     return speaks and not hasattr(given, "iloc")
 
 
 def arrow_columns(given: Any) -> tuple[list[str] | None, list[Any]]:
-    """The names and the columns of a table, ChunkedArrays; of a single column None, and that.
+    """Return the names and the columns (ChunkedArrays) of a table, or None and a single column.
 
-    Raises ModuleNotFoundError without pyarrow, and NoArray for what it does not read.
+    Raises ModuleNotFoundError without pyarrow, and NoArray for unsupported objects.
     """
     import pyarrow as pa
 
@@ -37,7 +36,7 @@ def arrow_columns(given: Any) -> tuple[list[str] | None, list[Any]]:
 
 
 def read_arrow(column: Any, subject: str, wanted: str) -> Array:
-    """The numbers of a ChunkedArray, [n], or of one of lists, [n, w]; null is NaN.
+    """Return the numbers of a ChunkedArray, [n], or [n, w] for lists; null becomes NaN.
 
     Raises NoArray as `object_arrays.read_objects` does.
     """

@@ -1,8 +1,8 @@
 """The nearest centroid of each point, in blocks of bounded memory.
 
-The search uses ``|x - c|^2 = |x|^2 - 2 x.c + |c|^2``, a matrix product, so that no [n, k, d] is
-ever held. That form loses digits to cancellation where the distance is small beside the norms, so
-it only chooses the centroid: the distance is then computed from ``x - c`` of the chosen one.
+The search uses ``|x - c|^2 = |x|^2 - 2 x.c + |c|^2``, a matrix product, so no [n, k, d] array is
+needed. Cancellation costs digits if the distance is small relative to the norms, so this form only
+chooses the centroid: the distance is then computed from ``x - c`` of the chosen centroid.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,15 +14,15 @@ from .quiet_tensorflow import tf
 
 
 def all_distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
-    """The Euclidean distance of each point to each centroid.
+    """Return the Euclidean distance of each point to each centroid.
 
     Args:
         points: float32 [n, d], in the model's space.
         centroids: float32 [k, d], in the same space.
 
     Returns:
-        float32 [n, k]. The expanded form is taken in float64: its error, 1e-16 of the squared
-        norms, is below float32's own for every distance above 1e-4 of the norm.
+        float32 [n, k]. The expanded form is computed in float64: its error, 1e-16 of the squared
+        norms, is below that of float32 for distances above 1e-4 of the norm.
     """
     wide_centroids = tf.cast(centroids, tf.float64)
     centroid_norm = tf.reduce_sum(tf.square(wide_centroids), 1)
@@ -40,34 +40,34 @@ def all_distances(points: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
 
 
 def nearest_in_block(rows: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The nearest centroid of each row of a block; of equally near ones the lowest index.
+    """Return the nearest centroid of each row of a block; on ties the lowest index.
 
     Args:
         rows: float32 [m, d], in the model's space.
         centroids: float32 [k, d], in the same space.
 
     Returns:
-        cluster_index int32 [m], and squared_distance float32 [m] to that centroid.
-        O(m k d) time, a temporary of [m, k].
+        cluster_index int32 [m], and squared_distance float32 [m] to that centroid. O(m k d) time, a
+        temporary of [m, k].
     """
     index = tf.argmax(closeness(rows, centroids), 1, tf.int32)
     return index, _squared_distance(rows, tf.gather(centroids, index))
 
 
 def two_nearest_in_block(rows: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The squared distances to the nearest and to the second nearest centroid.
+    """Return the squared distances to the nearest and to the second nearest centroid.
 
     Args:
         rows: float32 [m, d], in the model's space.
         centroids: float32 [k, d], k >= 2, in the same space.
 
     Returns:
-        Two float32 [m]; the first is never the larger.
+        Two float32 [m]; the first is never larger than the second.
     """
     near = closeness(rows, centroids)
     first = tf.argmax(near, 1, tf.int32)
     is_first = tf.equal(tf.range(tf.shape(centroids)[0])[None, :], first[:, None])
-    # top_k(2) does the same, several times slower.
+    # top_k(2) gives the same result, but is several times slower.
     second = tf.argmax(tf.where(is_first, -float("inf"), near), 1, tf.int32)
     one = _squared_distance(rows, tf.gather(centroids, first))
     two = _squared_distance(rows, tf.gather(centroids, second))
@@ -75,13 +75,13 @@ def two_nearest_in_block(rows: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tens
 
 
 def nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """`nearest_in_block` of points [n, d] of any number, in memory of O(block)."""
+    """`nearest_in_block` for any number of points [n, d], with O(block) memory."""
     block = partial(nearest_in_block, centroids=centroids)
     return map_rows(block, points, width=tf.shape(centroids)[0], specs=[INTS, FLOATS])
 
 
 def two_nearest(points: tf.Tensor, centroids: tf.Tensor) -> tuple[tf.Tensor, ...]:
-    """`two_nearest_in_block` of points [n, d] of any number, in memory of O(block)."""
+    """`two_nearest_in_block` for any number of points [n, d], with O(block) memory."""
     block = partial(two_nearest_in_block, centroids=centroids)
     return map_rows(block, points, width=tf.shape(centroids)[0], specs=[FLOATS, FLOATS])
 
@@ -94,7 +94,7 @@ def assign_and_sum(
     """Assign each point, and sum the weighted points of each cluster, in one pass over blocks.
 
     Args:
-        block_of_points: gives rows ``start`` to ``stop`` of the points, float32 [m, d], in the
+        block_of_points: returns rows ``start`` to ``stop`` of the points, float32 [m, d], in the
             model's space.
         sample_weight: float32 [n].
         centroids: float32 [k, d], in the model's space.
@@ -112,8 +112,8 @@ def assign_and_sum(
         weight = sample_weight[i * block : (i + 1) * block]
         index, squared = nearest_in_block(rows, centroids)
         wide = tf.cast(weight, tf.float64)
-        # In float64: float32 would lose the digits of a tight cluster of many points. A product
-        # with the weight 0 is 0, also where the row is so far away that its square overflows.
+        # In float64, because float32 would lose digits in a tight cluster of many points. A product
+        # with the weight 0 is 0, even if the square of the row overflows.
         weighted = tf.math.multiply_no_nan(tf.cast(rows, tf.float64), wide[:, None])
         return (index, squared), (
             tf.math.unsorted_segment_sum(weighted, index, k),
@@ -135,7 +135,7 @@ def assign_and_sum(
 def closeness(rows: tf.Tensor, centroids: tf.Tensor) -> tf.Tensor:
     """``x.c - |c|^2 / 2`` [m, k]: largest for the nearest centroid of each row."""
     half_norm = 0.5 * tf.reduce_sum(tf.square(centroids), 1)
-    # As a bias it is added inside the product, which a subtraction is not.
+    # A bias is added inside the product; a subtraction is not.
     return tf.nn.bias_add(tf.matmul(rows, centroids, transpose_b=True), -half_norm)
 
 

@@ -1,7 +1,7 @@
-"""Passes over rows in blocks: how many rows a block has, and the loops over blocks.
+"""Passes over rows in blocks: sizes of blocks, and loops over them.
 
-Every pass bounds its memory by the size of a block, whatever the number of rows. In a graph there
-is one loop, `loop_blocks`; the functions after it say how blocks are cut and joined.
+The memory of a pass depends on the size of a block, not on the number of rows. Graphs use a single
+loop, `loop_blocks`; the functions after it cut and join blocks.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,18 +12,20 @@ import numpy as np
 from .array_types import Array, Float32
 from .quiet_tensorflow import tf
 
-#: Numbers of the largest temporary of a block. In float32 that is 4 MiB, so that two blocks fit the
-#: cache that the cores share; and a block is worth the 50 us that launching a kernel takes.
+#: Numbers of the largest temporary of a block: 4 MiB in float32, so two blocks fit in the cache
+#: that the cores share, and the launch of a kernel (50 us) takes a small share of the time of a
+#: block.
 BLOCK_NUMBERS: Final = 2**20
 
-#: What a block adds: tensors that are joined along the rows, and tensors that are summed.
+#: The result of a block: tensors that are joined along the rows, and tensors that are summed.
 Contribution = tuple[Sequence[tf.Tensor], Sequence[tf.Tensor]]
 
 
 def rows_per_block(width: int | tf.Tensor, numbers: int = BLOCK_NUMBERS) -> Any:
-    """How many rows of a temporary of ``width`` numbers a row make ``numbers``; at least 1.
+    """Return the rows of a temporary with ``width`` numbers per row and ``numbers`` in all; at
+    least 1.
 
-    An int for an int, and int32 [] for a tensor.
+    The result is an int for an int, and int32 [] for a tensor.
     """
     if isinstance(width, int):
         return max(numbers // max(width, 1), 1)
@@ -33,27 +35,27 @@ def rows_per_block(width: int | tf.Tensor, numbers: int = BLOCK_NUMBERS) -> Any:
 def power_of_two_rows(width: int, numbers: int, *, least: int, most: int) -> int:
     """`rows_per_block`, rounded down to a power of two, from ``least`` to ``most``.
 
-    For compiled kernels: few shapes are compiled, and each block begins at an aligned address.
+    For compiled kernels: few shapes need compilation, and each block begins at an aligned address.
     """
     rows: int = rows_per_block(width, numbers)
     return min(max(1 << (rows.bit_length() - 1), least), most)
 
 
 def kernel_rows(d: int) -> int:
-    """How many rows of d numbers a compiled kernel takes: a power of two from 128 to 65,536."""
+    """Return the rows of d numbers for a compiled kernel: a power of two from 128 to 65,536."""
     return power_of_two_rows(max(d, 16), BLOCK_NUMBERS, least=128, most=65_536)
 
 
 def block_ranges(start: int, stop: int, block: int) -> Iterator[tuple[int, int]]:
-    """Cut the rows ``start`` to ``stop`` into blocks: the first row of each, and that after it."""
+    """Cut the rows ``start`` to ``stop`` into blocks; yield the start and the stop of each."""
     for first in range(start, stop, block):
         yield first, min(first + block, stop)
 
 
 def map_array(function: Callable[[Array], Array], points: Array) -> Float32:
-    """The function of points [n, d], taken block by block: float32 [n, d]."""
+    """Apply a function to points [n, d] block by block: float32 [n, d]."""
     mapped = np.empty(points.shape, np.float32)
-    # A row of weight 0 may be beyond float32.
+    # A row of weight 0 may exceed float32.
     with np.errstate(over="ignore"):
         for start, stop in block_ranges(0, len(points), rows_per_block(2 * points.shape[1])):
             mapped[start:stop] = function(points[start:stop])
@@ -69,16 +71,16 @@ def loop_blocks(
     first: tf.Tensor | int = 0,
     parallel_iterations: int = 1,
 ) -> tuple[list[tf.TensorArray], list[tf.Tensor]]:
-    """Parts and totals: what the function gives for each block, written and added in their order.
+    """Call a function for each block, and collect its results in the order of the blocks.
 
     Args:
-        function: from the number of a block, int32 [], to what is written to each of ``parts`` and
-            what is added to each of ``totals``.
-        blocks: int32 [], the number after that of the last block.
-        parts: one element a block.
-        totals: where the sums begin.
+        function: takes the number of a block, int32 []; returns the elements to write to ``parts``
+            and the values to add to ``totals``.
+        blocks: int32 [], the number after the last block.
+        parts: arrays with one element per block.
+        totals: the initial values of the sums.
         first: int32 [], the number of the first block.
-        parallel_iterations: how many blocks may be worked on, and held, at the same time.
+        parallel_iterations: the most blocks that are computed, and in memory, at the same time.
     """
 
     def body(
@@ -98,7 +100,7 @@ def loop_blocks(
 
 
 def block_parts(blocks: tf.Tensor, dtypes: Sequence[tf.DType]) -> list[tf.TensorArray]:
-    """Parts for `loop_blocks` to be joined by ``concat``: the last may have fewer rows."""
+    """Make parts for `loop_blocks` that ``concat`` joins: the last may have fewer rows."""
     return [tf.TensorArray(dtype, blocks, infer_shape=False) for dtype in dtypes]
 
 
@@ -109,13 +111,13 @@ def map_rows(
     width: tf.Tensor,
     specs: Sequence[tf.TensorSpec],
 ) -> tuple[tf.Tensor, ...]:
-    """Map a function over blocks of rows, and join what it gives along dimension 0.
+    """Map a function over blocks of rows, and join its results along dimension 0.
 
     Args:
-        function: from rows [m, d] to one tensor [m, ...] for each of ``specs``.
+        function: takes rows [m, d]; returns one tensor [m, ...] for each of ``specs``.
         points: float32 [n, d].
-        width: numbers a row that the function's largest temporary holds.
-        specs: what is returned, one tensor [n, ...] each.
+        width: numbers per row of the largest temporary of the function.
+        specs: the specifications of the results [n, ...].
     """
     n = tf.shape(points)[0]
     block = rows_per_block(tf.maximum(width, tf.shape(points)[1]))
@@ -133,12 +135,12 @@ def map_rows(
         return [part.concat() for part in parts]
 
     def two_chains() -> list[tf.Tensor]:
-        # Within one loop the blocks seldom run beside each other; two loops do.
+        # Blocks of one loop seldom run in parallel; two loops do.
         pairs = zip(chain(tf.constant(0), half), chain(half, blocks), strict=True)
         return [tf.concat(pair, 0) for pair in pairs]
 
     results = tf.cond(blocks > 1, two_chains, lambda: list(function(points)))
-    # A joined array does not know its rank.
+    # A joined array has no static rank.
     return tuple(
         tf.ensure_shape(result, spec.shape) for result, spec in zip(results, specs, strict=True)
     )
@@ -151,15 +153,15 @@ def loop_padded_blocks(
     dtypes: Sequence[tf.DType],
     shapes: Sequence[Sequence[int]],
 ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """`loop_blocks` of m rows each, the last of them padded, so that a kernel is compiled once.
+    """`loop_blocks` with m rows each, the last block padded, so that a kernel is compiled once.
 
     Args:
-        function: from the number of a block, int32 [], to one tensor [m] for each dtype, and one
-            int64 tensor for each shape.
-        n: rows in all, int32 [].
+        function: takes the number of a block, int32 []; returns one tensor [m] for each dtype, and
+            one int64 tensor for each shape.
+        n: the number of rows, int32 [].
         m: rows of a block.
-        dtypes: of what is joined, and returned first: one tensor [n] each.
-        shapes: of what is summed, and returned second.
+        dtypes: the dtypes of the joined results [n], which are returned first.
+        shapes: the shapes of the summed results, which are returned second.
     """
     blocks = (n + m - 1) // m
     parts, totals = loop_blocks(
@@ -172,7 +174,7 @@ def loop_padded_blocks(
 
 
 def pad_rows(values: tf.Tensor, m: int) -> tf.Tensor:
-    """The values [<= m, ...] with zeros after them: [m, ...]."""
+    """Pad values [<= m, ...] with zeros to [m, ...]."""
     missing = m - tf.shape(values)[0]
     widths = [[0, missing]] + [[0, 0]] * (values.shape.rank - 1)
     whole = tf.cond(missing > 0, lambda: tf.pad(values, widths), lambda: values)

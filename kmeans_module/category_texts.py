@@ -1,6 +1,6 @@
-"""The values of a category as texts, spelled alike whatever holds them.
+"""Convert the values of a category to texts, with the same spelling for all data types.
 
-Imports no TensorFlow.
+Does not import TensorFlow.
 """
 
 import re
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from .arrow_arrays import arrow_columns, is_arrow
 from .errors import InvalidColumns
 
-#: pandas, NumPy, Arrow and polars spell these each in another way.
+#: pandas, NumPy, Arrow and polars spell these differently.
 _TIMES: Final = (datetime, timedelta, np.datetime64, np.timedelta64)
 
-#: What one text stands for, besides.
+#: The other types with a single spelling.
 _ONE_VALUE: Final = (Real, date, time, Enum, UUID)
 
-#: Texts of booleans, as programs write them, and of whole numbers that are of a float type.
+#: Texts of booleans, as programs write them, and of whole numbers of float types.
 _BOOLEAN_TEXTS: Final = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 _WHOLE_TEXT: Final = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0*")
 _NUMBER_TEXT: Final = re.compile(
@@ -34,7 +34,7 @@ _EXPONENT_TEXT: Final = re.compile(r"-?[1-9](?:\.[0-9]+)?[eE]\+[0-9]{2}")
 
 
 def is_missing(value: Any) -> bool:
-    """Whether an object stands for a missing value: None, NaN, or a marker that equals nothing."""
+    """Whether an object is a missing value: None, NaN, or a marker that is not equal to itself."""
     if value is None:
         return True
     if np.ndim(value) or isinstance(value, str | bytes):
@@ -44,10 +44,10 @@ def is_missing(value: Any) -> bool:
 
 
 def read_texts(name: str, values: Any) -> NDArray[np.object_]:
-    """The values of a category as texts [n], each as `spell` has it.
+    """Return the values of a category as texts [n], spelled by `spell`.
 
-    Raises InvalidColumns for what has no one spelling: vectors, points in time, and bytes that are
-    not UTF-8.
+    Raises InvalidColumns for values without a single spelling: vectors, dates and times, and bytes
+    that are not UTF-8.
     """
     places, distinct = _number_values(name, values)
     texts = np.empty(len(distinct), object)
@@ -61,10 +61,10 @@ def read_texts(name: str, values: Any) -> NDArray[np.object_]:
 
 
 def _number_values(name: str, values: Any) -> tuple[NDArray[np.intp], Sequence[Any]]:
-    """Of each row, the place of its value among the different ones; and these."""
+    """Return for each row the index of its value among the distinct values, and these."""
     if is_arrow(values):
         return _number_arrow(name, values)
-    if isinstance(values, list | tuple):  # of numbers and texts NumPy would make texts
+    if isinstance(values, list | tuple):  # NumPy would convert numbers among texts to texts
         array = np.fromiter(values, object, len(values))
     elif isinstance(values, np.ma.MaskedArray):
         array = values.data.astype(object)
@@ -78,7 +78,7 @@ def _number_values(name: str, values: Any) -> tuple[NDArray[np.intp], Sequence[A
     if array.dtype.kind in "biufM":
         found, places = np.unique(array, return_inverse=True)
         return places, found.tolist() if array.dtype == "M8[D]" else list(found)
-    # Of one and the same hash, 1 and True are two values.
+    # 1 and True have the same hash, but are two values.
     numbers: dict[tuple[type, Any], int] = {}
     keys = ((type(value), value) for value in array.astype(object))
     try:
@@ -92,7 +92,7 @@ def _number_values(name: str, values: Any) -> tuple[NDArray[np.intp], Sequence[A
 
 
 def _number_arrow(name: str, values: Any) -> tuple[NDArray[np.intp], Sequence[Any]]:
-    """`_number_values` of a column of Arrow or polars."""
+    """`_number_values` for a column of Arrow or polars."""
     import pyarrow as pa
 
     labels, (column, *_) = arrow_columns(values)
@@ -103,7 +103,7 @@ def _number_arrow(name: str, values: Any) -> tuple[NDArray[np.intp], Sequence[An
     distinct: list[Any] = []
     if pa.types.is_fixed_size_binary(column.type):  # polars' objects are addresses in it
         raise InvalidColumns(f"column {name!r} has type {column.type}; give text")
-    for chunk in column.chunks:  # each of its own dictionary
+    for chunk in column.chunks:  # each has its own dictionary
         try:
             encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
         except pa.ArrowNotImplementedError:
@@ -125,14 +125,14 @@ def _has_hash(value: Any) -> bool:
 
 
 def spell(value: Any) -> str:
-    """The text of a value of a category; the empty text is a missing value.
+    """Return the text of a value of a category; the empty text is a missing value.
 
-    Whole numbers are spelled as in "1", also where they are of a float type, and booleans as "true"
-    and "false": so are texts that other programs write for these, "1.0" and "True". One value is
-    the same text in a file of text, in one that has types, and in a frame.
+    Whole numbers, also of float types, are spelled like "1", and booleans "true" and "false"; this
+    also applies to texts of other programs such as "1.0" and "True". So a value has the same text
+    in a text file, in a typed file and in a frame.
 
-    Raises UnicodeDecodeError for bytes that are not UTF-8, and TypeError for points in time and
-    for what is no single value.
+    Raises UnicodeDecodeError for bytes that are not UTF-8, and TypeError for dates and times and
+    for objects that are not a single value.
     """
     match value:
         case str() | bytes():
@@ -145,7 +145,8 @@ def spell(value: Any) -> str:
             text = format(value, "f")
             return text.rstrip("0").rstrip(".") if "." in text else text
         case float() | np.floating() if float(value).is_integer():
-            # By its text: of float32, the nearest whole number of many digits is none of these.
+            # By its text, because a float32 with many digits is not equal to the whole number in
+            # its text.
             return str(int(float(str(value))))
         case _ if isinstance(value, _TIMES) or not isinstance(value, _ONE_VALUE):
             raise TypeError
@@ -155,10 +156,10 @@ def spell(value: Any) -> str:
 
 
 def spell_number(text: str) -> str:
-    """The text of a value that stands for a number, where the text is a finite one, as "+1.50" is.
+    """Return the normalised text of a finite number such as "+1.50".
 
-    Another text stays as it is, also a code as "007". Who calls it knows that the texts are
-    numbers: versions are not.
+    Other texts do not change, nor do codes such as "007". Call it only for texts that are numbers;
+    version strings, for example, are not.
     """
     if not _NUMBER_TEXT.fullmatch(text) or not np.isfinite(number := float(text)):
         return text

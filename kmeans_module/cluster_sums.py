@@ -1,20 +1,21 @@
-"""What rows add to the sums of their clusters, in int64 fixed point (`fixed_point`).
+"""The sums of clusters, in int64 fixed point (`fixed_point`).
 
-Integers add up in any order, so that a fit ends in the same bits for any number of cores, blocks
-and machines, and what a row has added is taken back exactly when it leaves its cluster.
+The sum of integers does not depend on their order, so a fit gives the same bits for any number of
+cores, blocks and machines, and the contribution of a row can be subtracted exactly when the row
+leaves its cluster.
 
-The scale. A sum has ``w x`` of each row, for each column, and ``w``. Their largest magnitudes are
-known: of a column the largest |x|, and the largest weight. A centroid is the quotient of two sums.
-Rounding moves the sum of a cluster of m rows by at most m / 2 times the worth of 1 in the last
-limb, and its weight is at least m times the smallest weight: so the mean moves by at most that
-worth over twice the smallest weight. There are as many limbs as keep this below half an ulp of
-float32 at the typical |x| of the column, ``2^-25`` of it: one for most data, two where a row is far
-out or weights differ much, more for weights that differ by more than 2^60. Typical is what 99 of
-100 rows of a sample exceed, or where all of the sample are 0, the least of the others; a row amid
-the column adds next to nothing, and is no measure.
+The scale. The sums are those of ``w x`` for each column, and of ``w``. Their largest magnitudes
+follow from the largest |x| of each column and the largest weight. A centroid is the quotient of two
+sums. Rounding changes the sum of a cluster of m rows by at most m / 2 units of the last limb, and
+its weight is at least m times the smallest weight; so the mean changes by at most one such unit
+over twice the smallest weight. The number of limbs keeps this below half an ulp of float32 at the
+typical |x| of the column, ``2^-25`` of it: one limb for most data, two for distant outliers or very
+different weights, more for weights that differ by more than 2^60. The typical |x| is exceeded by 99
+of 100 rows of a sample; if all of the sample are 0, it is the smallest of the other |x|. Smaller
+|x| contribute next to nothing.
 
-A cluster with a positive weight is never empty by rounding: each weight is at least ``2^25`` times
-the worth of 1 in the last limb.
+Rounding never empties a cluster with a positive weight: each weight is at least ``2^25`` units of
+the last limb.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,24 +38,24 @@ from .fixed_point import (
 from .graphs import synchronized_cache, trace
 from .quiet_tensorflow import tf
 
-#: Numbers of a tile: in float64 they should stay in a core's own cache. But for each tile the
-#: kernel makes a table of all clusters and adds it to the sums, which should cost less than the
-#: rows do: so a tile has rows for each cluster, and more in any case, up to the larger number.
+#: Numbers of a tile, which should fit in float64 in the cache of a core. For each tile the kernel
+#: adds a table of all clusters to the sums, which should take less time than the rows; so a tile
+#: has several rows per cluster, within these limits.
 _TILE_NUMBERS: Final = 2**14
 _LARGEST_TILE: Final = 2**18
 _ROWS_FOR_EACH_CLUSTER: Final = 4
 _ROWS_OF_TILE: Final = 256
 
-#: Half an ulp of float32.
+#: Half an ulp of float32, relative.
 _HALF_ULP: Final = 2.0**-25
 
 
 class SumScale(NamedTuple):
-    """How the sums of clusters are written, with equally many limbs for both.
+    """The fixed-point scales of the sums of clusters, with the same number of limbs.
 
     Attributes:
-        points: of the d columns of ``w x``.
-        weight: of ``w``.
+        points: the scale of the d columns of ``w x``.
+        weight: the scale of ``w``.
     """
 
     points: FixedPoint
@@ -62,13 +63,14 @@ class SumScale(NamedTuple):
 
     @property
     def limbs(self) -> int:
-        """How many limbs both have."""
+        """The number of limbs of both."""
         return self.points.limbs
 
     def tensor(self) -> tf.Tensor:
-        """What the kernels take: float64 [d + 2], the inverse worths of both, and how much finer.
+        """The scale for kernels: float64 [d + 2], the inverse units of both, and the ratio of
+        limbs.
 
-        One tensor: a call of a graph takes 10 us for each.
+        It is one tensor because a call of a graph takes 10 us for each.
         """
         worth = np.concatenate([self.points.worth, self.weight.worth])
         return tf.constant([*(1 / worth), self.points.finer])
@@ -77,13 +79,13 @@ class SumScale(NamedTuple):
 def sum_scale(
     largest: Float64, typical: Float64, weight_range: tuple[float, float], n: int
 ) -> SumScale:
-    """The scale for n rows of positive weight.
+    """Return the scale for n rows of positive weight.
 
     Args:
-        largest: float64 [d], at least every |x| of the column.
-        typical: float64 [d], what most of the |x| that are not 0 exceed.
-        weight_range: the smallest and the largest of the positive weights.
-        n: how many rows there are.
+        largest: float64 [d], an upper bound of |x| for each column.
+        typical: float64 [d], a value that most of the nonzero |x| exceed.
+        weight_range: the smallest and the largest positive weight.
+        n: the number of rows.
     """
     light, heavy = weight_range
     points = fixed_point(largest * heavy, n, resolution=_HALF_ULP * typical * light)
@@ -94,11 +96,11 @@ def sum_scale(
 
 
 class ClusterSums(NamedTuple):
-    """What rows add to their clusters.
+    """Sums of rows by cluster.
 
     Attributes:
-        points: [k, d], of the weighted points.
-        weight: [k, 1], of the weights.
+        points: [k, d], the sums of the weighted points.
+        weight: [k, 1], the sums of the weights.
     """
 
     points: FixedSum
@@ -106,26 +108,26 @@ class ClusterSums(NamedTuple):
 
     @classmethod
     def of(cls, limbs: Sequence[tf.Tensor], scale: SumScale) -> "ClusterSums":
-        """What a kernel gives."""
+        """Make sums from the results of a kernel."""
         return cls(*map(FixedSum, (each.numpy() for each in limbs), scale))
 
     def plus(self, other: "ClusterSums") -> "ClusterSums":
-        """The sums of the rows of both."""
+        """Return the sums of the rows of both."""
         return ClusterSums(self.points + other.points, self.weight + other.weight)
 
     def equals(self, other: "ClusterSums") -> bool:
-        """Whether the sums are the same, exactly."""
+        """Whether the sums are exactly equal."""
         pairs = zip(self, other, strict=True)
         return all(np.array_equal(one.limbs, another.limbs) for one, another in pairs)
 
     def total(self) -> "ClusterSums":
-        """The sums of all clusters together: k is 1."""
+        """Return the sums over all clusters, with k = 1."""
         return ClusterSums(
             *(FixedSum(each.limbs.sum(axis=1, keepdims=True), each.scale) for each in self)
         )
 
     def minus(self, other: "ClusterSums") -> "ClusterSums":
-        """The sums without the rows of the other, exactly."""
+        """Subtract the rows of the other, exactly."""
         return ClusterSums(self.points - other.points, self.weight - other.weight)
 
 
@@ -136,19 +138,19 @@ def sum_rows(
     k: int,
     scale: SumScale,
 ) -> ClusterSums:
-    """The sums of a few rows, what the kernels give of many.
+    """Return the sums of a few rows; kernels do the same for many rows.
 
     Args:
         points: [m, d], in the model's space.
         weight: [m].
-        clusters: int [m]; and if it is a move, the clusters that the rows have left.
-        k: how many clusters there are.
-        scale: that of all rows.
+        clusters: int [m]; for a move, also the previous clusters of the rows.
+        k: the number of clusters.
+        scale: the scale of all rows.
     """
     wide = weight.astype(np.float64)[:, None]
     weighted = without_subnormal(points).astype(np.float64)
     if not (weight == 1).all():
-        # A row of weight 0 may be infinitely far away.
+        # A row of weight 0 may be infinite.
         weighted = np.where(wide > 0, weighted, 0) * wide
     return ClusterSums(
         sum_by_cluster(weighted, clusters, k, scale.points),
@@ -159,11 +161,13 @@ def sum_rows(
 def sum_by_cluster(
     values: Float64, clusters: Sequence[NDArray[np.integer]], k: int, scale: FixedPoint
 ) -> FixedSum:
-    """The sums [k, width] of values [m, width] by cluster, int [m]; less those of a second one."""
+    """Return the sums [k, width] of values [m, width] by cluster, int [m]; minus those by a second
+    one.
+    """
     limbs = scale.integers(values)
     sums = np.zeros((len(clusters), scale.limbs, k, values.shape[1]), np.int64)
     for number, each in enumerate(clusters):
-        # A cluster's rows side by side: so they are added up in a quarter of the time.
+        # Sorted by cluster, which makes the sum four times as fast.
         order = np.argsort(each.astype(np.min_scalar_type(k - 1)), kind="stable")
         ordered = each[order]
         starts = np.flatnonzero(np.diff(ordered, prepend=-1))
@@ -177,14 +181,15 @@ def sum_by_cluster(
 def cluster_sums(
     m: int, d: int, k: int, limbs: int, *, is_move: bool = False, has_inverse: bool = False
 ) -> Callable[..., Any]:
-    """The compiled kernel that sums at most m rows by cluster.
+    """Make the compiled kernel that sums at most m rows by cluster.
 
     Returns:
-        A function from a window of m rows; weight float32 [m], 0 where there is no row; the scale,
-        `SumScale.tensor`; cluster int32 [m], of which a row with -1 is left out. It gives of each
+        A function of a window of m rows; weight float32 [m], 0 for absent rows; the scale,
+        `SumScale.tensor`; and cluster int32 [m], where -1 excludes a row. It returns for each
         cluster int64 [limbs, k, d], the sum of its weighted points, and int64 [limbs, k, 1], its
-        weight. With ``is_move`` it takes a cluster int32 [m] that each row has left, too, and gives
-        the changes of both. ``has_inverse`` is as in `Window.tile`. O(m d) time, O(tile d) memory.
+        weight. With ``is_move`` it also takes the previous cluster int32 [m] of each row, and
+        returns the changes of both. ``has_inverse``: see `Window.tile`. O(m d) time, O(tile d)
+        memory.
     """
     numbers = d * max(_ROWS_FOR_EACH_CLUSTER * k, _ROWS_OF_TILE)
     numbers = min(max(numbers, _TILE_NUMBERS), _LARGEST_TILE)
@@ -227,10 +232,9 @@ def sums_by_cluster(
         points: float32 [m, d], in the model's space.
         weight: float32 [m].
         scale: `SumScale.tensor`.
-        limbs: those of the scale.
-        clusters: int32 [m], of which a row with -1 is left out; and if it is a move, the cluster
-            that each row has left.
-        k: how many clusters there are.
+        limbs: the limbs of the scale.
+        clusters: int32 [m], where -1 excludes a row; for a move, also the previous clusters.
+        k: the number of clusters.
 
     Returns:
         int64 [limbs, k, d] and [limbs, k, 1].
@@ -241,7 +245,7 @@ def sums_by_cluster(
         sums = [tf.math.unsorted_segment_sum(limb, cluster, k) for cluster in clusters]
         return sums[0] - sums[1] if len(sums) == 2 else sums[0]
 
-    # Apart: joined into one table of d + 1 columns they would cost twice as much.
+    # Separate, because one table of d + 1 columns would take twice the time.
     finer = scale[-1]
     points = limb_tensors(without_subnormal_tensor(points), wide, scale[:-2], finer, limbs)
     mass = limb_tensors(tf.ones_like(weight)[:, None], wide, scale[-2], finer, limbs)
@@ -249,5 +253,5 @@ def sums_by_cluster(
 
 
 def sums_shapes(d: int, k: int, limbs: int) -> tuple[list[int], ...]:
-    """The shapes of what the kernel gives."""
+    """The shapes of the results of the kernel."""
     return [limbs, k, d], [limbs, k, 1]

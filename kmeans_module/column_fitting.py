@@ -1,6 +1,6 @@
-"""What a fit learns of columns: the values of a category, and what takes a missing number's place.
+"""Fit columns: the values of a category, and the replacement of missing numbers.
 
-None of it depends on the order of the rows. Imports no TensorFlow.
+The results do not depend on the order of the rows. Does not import TensorFlow.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,29 +14,30 @@ from .columns import MOST_CATEGORY_VALUES, CategoryColumn, Column
 from .errors import InvalidColumns, InvalidParameter
 from .near_names import find_near_name
 
-#: What takes the place of a missing number: a statistic of the column, or a number; None: nothing.
+#: The replacement of missing numbers: a statistic of the column, or a number; None for none.
 Impute = Literal["mean", "median"] | float | None
 STATISTICS: Final = ("mean", "median")
 
-#: How a category that was not there when the model was fitted, or is missing, is encoded: as zeros
-#: alone, or by a feature of its own.
+#: The encoding of a category value that was not in the fit, or is missing: only zeros, or a feature
+#: of its own.
 Unknown = Literal["zeros", "category"]
 UNKNOWN: Final[tuple[Unknown, ...]] = get_args(Unknown)
 
-#: The weights of features are between this and its inverse, so that float32 holds what they scale.
+#: Weights of features are between this and its inverse, so that float32 holds scaled values.
 LARGEST_FEATURE_WEIGHT: Final = 1e9
 
-#: Numbers that are summed at a time: of so many, float64 has the sum of mantissas exactly.
+#: Numbers per partial sum: float64 represents the sum of this many mantissas exactly.
 _BLOCK: Final = 2**20
 
-#: float32's numbers are whole multiples of 2 to the power of minus this, mantissas of 24 bits too.
+#: All float32 numbers are integer multiples of 2 to the power of minus this, also with mantissas of
+#: 24 bits.
 _BITS_BELOW_ONE: Final = 172
 
 
 def fit_category(name: str, texts: Iterable[str], *, has_unknown: bool) -> CategoryColumn:
-    """The category of these texts, of which the empty one is a missing value.
+    """Return the category column of these texts; the empty text is a missing value.
 
-    Raises InvalidColumns where there is no value, or there are more than 1,000.
+    Raises InvalidColumns if there is no value, or more than 1,000.
     """
     values = sorted(set(texts) - {""})
     if not values:
@@ -50,9 +51,9 @@ def fit_category(name: str, texts: Iterable[str], *, has_unknown: bool) -> Categ
 
 
 def find_fill(numbers: Float32, impute: Impute) -> float | None:
-    """What takes the place of the missing among these numbers [n], which float32 holds.
+    """Return the replacement, a float32 number, of the missing ones among these numbers [n].
 
-    A number that is not finite counts for nothing: the fit refuses it. Raises InvalidParameter.
+    Infinite numbers are ignored: the fit refuses them. Raises InvalidParameter.
     """
     if impute is None:
         return None
@@ -75,7 +76,7 @@ def find_fill(numbers: Float32, impute: Impute) -> float | None:
 
 
 def sum_exactly(numbers: Float32) -> int:
-    """The sum of finite numbers, in units of 2**-172: that of parts is the sum of theirs."""
+    """Return the exact sum of finite numbers, in units of 2**-172; sums of parts add up exactly."""
     total = 0
     for start in range(0, len(numbers), _BLOCK):
         mantissas, exponents = np.frexp(numbers[start : start + _BLOCK])
@@ -86,16 +87,16 @@ def sum_exactly(numbers: Float32) -> int:
 
 
 def exact_mean(total: int, count: int) -> float:
-    """The mean of so many numbers of this sum, as `sum_exactly` has it, rounded once."""
+    """Return the mean of ``count`` numbers with this sum of `sum_exactly`, rounded once."""
     return float(Fraction(total, count << _BITS_BELOW_ONE))
 
 
 def weigh_features(
     columns: Sequence[Column], weights: Mapping[str, float] | None
 ) -> list[float] | None:
-    """What each feature of the columns weighs, by the weights of columns; None without any.
+    """Return the weight of each feature, from the weights of columns; None without weights.
 
-    Raises InvalidParameter for a name that is no column, and for a weight that is not above 0.
+    Raises InvalidParameter for a name that is not a column, and for a weight that is not above 0.
     """
     if not weights:
         return None

@@ -1,4 +1,4 @@
-"""The mean, the variance and the extent of each column, the same bits for any number of cores."""
+"""Mean, variance and extent of each column, with the same bits for any number of cores."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
@@ -10,22 +10,21 @@ from .blocks import block_ranges, rows_per_block
 from .row_share import RowShare
 from .rows import select_weighted
 
-#: Numbers of a block: in float64 it should stay in a core's own cache, or nearly.
+#: Numbers of a block, which in float64 nearly fits in the cache of a core.
 _BLOCK_NUMBERS: Final = 2**16
 
-#: Numbers of a line. NumPy goes along a row, which is slow where it is narrow: so as many rows lie
-#: side by side.
+#: Numbers of a line. NumPy is slow on narrow rows, so a line has several rows side by side.
 _LINE_NUMBERS: Final = 1024
 
-#: What is summed is at most 2^45; a block has at most 2^16 of them, and 2^61 is no overflow.
+#: Terms are at most 2^45; a block has at most 2^16 terms, and 2^61 does not overflow.
 _BITS: Final = 45
 
-#: After each block what is above so many bits is carried: that holds for 2^38 rows.
+#: After each block, the bits above this number are carried, which suffices for 2^38 rows.
 _CARRY_BITS: Final = 20
 
 
 class Extent(NamedTuple):
-    """The least and the largest number of each column, float64 [d]; NaN where there is one."""
+    """The minimum and the maximum of each column, float64 [d]; NaN if the column has NaN."""
 
     low: Float64
     high: Float64
@@ -39,9 +38,9 @@ class Moments(NamedTuple):
 
 
 def column_extent(points: Table, sample_weight: Table, share: RowShare | None = None) -> Extent:
-    """The extent of points [n, d], of which the rows of positive weight count.
+    """Return the extent of the rows of positive weight of points [n, d].
 
-    Each worker reads its share, by default all.
+    Each worker reads its share, by default all rows.
     """
     n, d = points.shape
     share = share or RowShare.whole(n)
@@ -56,7 +55,7 @@ def column_extent(points: Table, sample_weight: Table, share: RowShare | None = 
     nothing = np.full((2, d), -np.inf)
     parts = [nothing, *(np.stack([-low, high]) for low, high in share.map_ranges(find_extent))]
     negative, high = share.reducer.maximum(np.max(parts, axis=0))
-    # Whether a zero has a sign would depend on the blocks.
+    # The sign of a zero would depend on the blocks.
     return Extent(0.0 - negative, high + 0.0)
 
 
@@ -67,13 +66,13 @@ def column_moments(
     pivot: Float64,
     share: RowShare | None = None,
 ) -> Moments:
-    """The moments of points [n, d], of which the rows of positive weight count, each once.
+    """Return the moments of the rows of positive weight of points [n, d], each counted once.
 
-    Sums of integers, the same in any order. They are taken about a pivot float64 [d], a number amid
-    the column's: so no digits are lost far from the origin (Chan, Golub and LeVeque 1983). A
-    deviation is rounded to 2^-45 of the largest, and its square to 2^-45 of the square of that.
-    What they say of a column whose extent is not finite is undefined. Each worker reads its share,
-    by default all.
+    They are sums of integers, which do not depend on the order. The deviations are from a pivot
+    float64 [d], a number inside the range of the column, so no digits are lost far from the origin
+    (Chan, Golub and LeVeque 1983). A deviation is rounded to 2^-45 of the largest, and its square
+    to 2^-45 of the largest square. The moments of a column with infinite extent are undefined. Each
+    worker reads its share, by default all rows.
     """
     n, d = points.shape
     share = share or RowShare.whole(n)
@@ -101,7 +100,7 @@ def column_moments(
     totals, squares, rows = zip(*parts, strict=True)
     total, square = (_ColumnSum.join(each).reduce(share) for each in (totals, squares))
     (counted,) = share.reducer.sum([sum(rows)])
-    # Of the farthest deviation, a number from -1 to 1.
+    # Relative to the largest deviation: from -1 to 1.
     moment = total.value() / counted
     variance = np.maximum(square.value() / counted - np.square(moment), 0)
     with np.errstate(over="ignore"):
@@ -109,13 +108,13 @@ def column_moments(
 
 
 class _ColumnSum:
-    """Sums of integers of each of d columns, in two parts."""
+    """Sums of integers for each of d columns, in two parts."""
 
     def __init__(self, d: int) -> None:
         self._high, self._low = np.zeros(d, np.int64), np.zeros(d, np.int64)
 
     def add(self, lines: Float64) -> None:
-        """Add numbers up to 2^45, rounded; rows of d columns may lie side by side."""
+        """Add numbers up to 2^45, rounded; a line may have several rows of d columns side by side."""
         d = len(self._low)
         self._low += _by_column(np.add, np.rint(lines).astype(np.int64), d)
         self._high += self._low >> _CARRY_BITS
@@ -130,7 +129,7 @@ class _ColumnSum:
         return whole
 
     def reduce(self, share: RowShare) -> "_ColumnSum":
-        """The sum over the workers."""
+        """Return the sum over the workers."""
         whole = _ColumnSum(len(self._low))
         whole._high, whole._low = share.reducer.sum([self._high, self._low])
         return whole
@@ -142,7 +141,7 @@ class _ColumnSum:
 
 
 def _lines(points: Table, sample_weight: Table, start: int, stop: int) -> Iterator[Array]:
-    """The rows of positive weight of a range, block by block, several of them side by side."""
+    """Yield the rows of positive weight of a range in blocks of lines with several rows each."""
     d = points.shape[1]
     side_by_side = rows_per_block(d, _LINE_NUMBERS)
     for first, last in block_ranges(start, stop, rows_per_block(d, _BLOCK_NUMBERS)):
@@ -155,6 +154,6 @@ def _lines(points: Table, sample_weight: Table, start: int, stop: int) -> Iterat
 
 
 def _by_column(function: np.ufunc, lines: Array, d: int) -> Array:
-    """The function over all numbers of each of d columns, of which several lie side by side."""
+    """Reduce each of d columns with a function; a line has several rows side by side."""
     found: Array = function.reduce(function.reduce(lines, axis=0).reshape(-1, d), axis=0)
     return found

@@ -1,4 +1,4 @@
-"""``fit_columns``: from the columns of a table to a model that takes those columns."""
+"""``fit_columns``: fit a model to the columns of a table."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -38,32 +38,33 @@ def fit_columns(
 ) -> FitResult:
     """Cluster the rows of a table by its columns: numbers, categories and vectors.
 
-    The module of the result takes the same columns by their names, in ``assign_columns``,
-    ``score_columns`` and ``transform_columns``, and encodes them itself.
+    The module of the result takes the same columns by name in ``assign_columns``, ``score_columns``
+    and ``transform_columns``, and encodes them.
 
     Args:
-        table: a pandas or polars frame, an Arrow table, or a mapping of names to columns, of n
-            rows. Numbers and booleans (0 and 1) are numbers; vectors of one length are vectors.
-        n_clusters: how many clusters there are, k.
-        categories: the names of the columns that are categories; each of at most 1,000 values.
-        impute: what takes the place of a missing number: the "mean" or the "median" of its column,
-            or a number. None: nothing, and there may be no missing number.
-        unknown: how a category that is missing, or that was not there when the model was fitted, is
-            encoded: as "zeros" in all features of its column, or as a "category" of its own.
-        feature_weight: what columns weigh, by their names, as `fit` takes it; those that are not
-            named weigh 1. That of a category or of vectors is that of each of its features.
-        options: as `fit` takes them.
+        table: a pandas or polars frame, an Arrow table, or a mapping of names to columns, with n
+            rows. Booleans count as the numbers 0 and 1; the vectors of a column have the same
+            length.
+        n_clusters: the number of clusters, k.
+        categories: the names of the category columns; each has at most 1,000 values.
+        impute: the replacement of missing numbers: the "mean" or "median" of the column, or a
+            number. With None, no number may be missing.
+        unknown: the encoding of a category value that is missing or was not in the table of the
+            fit: "zeros" in all features of its column, or a "category" of its own.
+        feature_weight: the weights of columns by name, default 1; see `fit`. The weight of a
+            category or vector column applies to each of its features.
+        options: see `fit`.
 
     Returns:
-        As `fit` gives it. ``result.module.encoder`` says what becomes of each column; the features
-        are those of the encoder.
+        The result of `fit`. ``result.module.encoder`` describes the encoding of each column and the
+        features.
 
     Raises:
-        InvalidColumns: columns are of different lengths, hold text and are no categories, hold
-            nothing, or are categories of too many values.
-        InvalidParameter: a name of ``categories`` or of ``feature_weight`` is no column, or an
-            option is out of its range.
-        InvalidPoints: and the other errors of `fit`, whose columns are then the features.
+        InvalidColumns: columns have different lengths or no values, a column of text is not a
+            category, or a category has too many values.
+        InvalidParameter: a name in ``categories`` or ``feature_weight`` is not a column, or an
+            option is out of range.
+        InvalidPoints: and the other errors of `fit`, which refer to the features.
 
     Example:
         >>> from tfkmeans import fit_columns
@@ -93,9 +94,9 @@ def fit_encoder(
     impute: Impute = None,
     unknown: Unknown = "zeros",
 ) -> tuple[Encoder, list[Array]]:
-    """The encoder for the columns of a table, and the columns as it takes them.
+    """Fit the encoder to the columns of a table; return it and its input arrays.
 
-    The arguments and the errors are those of `fit_columns`.
+    Arguments and errors: see `fit_columns`.
     """
     check_choice("unknown", unknown, UNKNOWN)
     columns = named_columns(table)
@@ -122,9 +123,9 @@ def fit_encoder(
 
 
 def encode_arrays(encoder: Encoder, arrays: list[Array]) -> Float32:
-    """The points of columns, as arrays in the order of the encoder's: float32 [n, d].
+    """Encode columns, given as arrays in the order of the encoder, to points float32 [n, d].
 
-    They are what the served graph makes of them.
+    The served graph gives the same points.
     """
     n, d = len(arrays[0]), len(encoder.feature_names)
     points = np.empty((n, d), np.float32)

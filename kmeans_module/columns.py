@@ -1,6 +1,6 @@
 """The columns of a table that a model takes: numbers, categories and vectors.
 
-Imports no TensorFlow, so that the card of a version and a client can say what a column is.
+Does not import TensorFlow, so the card of a version and the clients can use it.
 """
 
 from collections.abc import Sequence
@@ -9,20 +9,20 @@ from typing import Final
 
 from .contract import COLUMN_SIGNATURES, SIGNATURES, SignatureContract, TensorContract
 
-#: A category of more values than these is refused: each is a feature.
+#: The most values of a category; each value is a feature.
 MOST_CATEGORY_VALUES: Final = 1_000
 
-#: The feature of a category for rows whose value is missing or was not there when it was fitted.
+#: The feature of a category for rows whose value is missing or was not in the fit.
 _UNKNOWN: Final = "(unknown)"
 
 
 @dataclass(frozen=True)
 class NumberColumn:
-    """A number a row, float32 [n]; NaN is a missing value.
+    """A column with one number per row, float32 [n]; NaN is a missing value.
 
     Attributes:
-        name: of the column.
-        fill: what takes the place of a missing value; None leaves it missing.
+        name: the name of the column.
+        fill: the replacement of missing values; None keeps them missing.
 
     Example:
         >>> from tfkmeans import NumberColumn
@@ -39,19 +39,19 @@ class NumberColumn:
 
     @property
     def tensor(self) -> TensorContract:
-        """The input that a signature takes for it."""
+        """The input of a signature for this column."""
         return TensorContract(self.name, "float32", ("n",))
 
 
 @dataclass(frozen=True)
 class CategoryColumn:
-    """One of several values a row, string [n]; the empty string is a missing value.
+    """A column with one of several values per row, string [n]; "" is a missing value.
 
     Attributes:
-        name: of the column.
-        values: those that are features, without the empty string.
-        has_unknown: whether a feature of their own is for rows that have none of the values; else
-            such a row has 0 in every feature of the column.
+        name: the name of the column.
+        values: the values that are features; never the empty string.
+        has_unknown: whether rows with none of the values have a feature of their own; else such a
+            row has 0 in every feature of the column.
 
     Example:
         >>> from tfkmeans import CategoryColumn
@@ -70,17 +70,17 @@ class CategoryColumn:
 
     @property
     def tensor(self) -> TensorContract:
-        """The input that a signature takes for it."""
+        """The input of a signature for this column."""
         return TensorContract(self.name, "string", ("n",))
 
 
 @dataclass(frozen=True)
 class VectorColumn:
-    """w numbers a row, float32 [n, w]; a row with NaN is missing.
+    """A column with w numbers per row, float32 [n, w]; a row with NaN is missing.
 
     Attributes:
-        name: of the column.
-        width: how many numbers a vector has, w.
+        name: the name of the column.
+        width: the length of the vectors, w.
 
     Example:
         >>> from tfkmeans import VectorColumn
@@ -99,7 +99,7 @@ class VectorColumn:
 
     @property
     def tensor(self) -> TensorContract:
-        """The input that a signature takes for it."""
+        """The input of a signature for this column."""
         return TensorContract(self.name, "float32", ("n", str(self.width)))
 
 
@@ -107,6 +107,6 @@ Column = NumberColumn | CategoryColumn | VectorColumn
 
 
 def column_signature(name: str, columns: Sequence[Column]) -> SignatureContract:
-    """What a signature of ``COLUMN_SIGNATURES`` takes and gives for these columns."""
+    """Return the inputs and outputs of a signature of ``COLUMN_SIGNATURES`` for these columns."""
     inputs = tuple(column.tensor for column in columns)
     return SignatureContract(name, inputs, SIGNATURES[COLUMN_SIGNATURES[name]].outputs)

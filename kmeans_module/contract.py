@@ -1,11 +1,11 @@
-"""The served contract: what every signature takes and gives.
+"""The served contract: inputs and outputs of every signature.
 
-The one source of names, dtypes and shapes for the module, the server, the clients and the tests.
-Imports no TensorFlow, so that a client can know the contract without it.
+The single source of names, dtypes and shapes for the module, the server, the clients and the tests.
+Does not import TensorFlow, so clients can use it.
 
 In a shape, a letter is a dimension: ``n`` rows, ``d`` features, ``k`` clusters, ``b`` independent
-problems. ``d`` is fixed in an exported model, the others are free. Dimension 0 is the same in every
-input and output of a signature, so that a server may merge and split requests.
+problems. ``d`` is fixed in an exported model, the others are variable. Dimension 0 is the same in
+every input and output of a signature, so a server can merge and split requests.
 """
 
 from collections.abc import Mapping
@@ -25,8 +25,9 @@ TRANSFORM_COLUMNS: Final = "transform_columns"
 CLASSIFY: Final = "classify"
 REGRESS: Final = "regress"
 
-#: ``cluster_index``, ``distance``, ``squared_distance`` and ``all_distances`` of a row with NaN or
-#: infinity; its ``silhouette`` is 0. NaN is not JSON, and one bad row must not fail the others.
+#: The values ``cluster_index``, ``distance``, ``squared_distance`` and ``all_distances`` of a row
+#: with NaN or infinity; its ``silhouette`` is 0. JSON has no NaN, and a bad row must not fail the
+#: others.
 BAD_ROW: Final = -1
 
 
@@ -35,7 +36,7 @@ class TensorContract:
     """One named tensor of a signature.
 
     Attributes:
-        name: of the tensor.
+        name: the name of the tensor.
         dtype: "float32", "int32" or "string".
         shape: a letter or a number for each dimension.
 
@@ -55,9 +56,9 @@ class SignatureContract:
     """One signature: its inputs and outputs, in the order of the contract.
 
     Attributes:
-        name: of the signature.
-        inputs: its tensors.
-        outputs: its tensors.
+        name: the name of the signature.
+        inputs: the input tensors.
+        outputs: the output tensors.
 
     Example:
         >>> from tfkmeans import SIGNATURES
@@ -81,7 +82,7 @@ def _by_name(*signatures: SignatureContract) -> Mapping[str, SignatureContract]:
     return MappingProxyType({signature.name: signature for signature in signatures})
 
 
-#: Every signature of an exported model that takes and gives numbers, by name.
+#: The signatures of an exported model over numbers, by name.
 SIGNATURES: Final = _by_name(
     SignatureContract(SERVING_DEFAULT, (_POINTS,), _ASSIGN_OUTPUTS),
     SignatureContract(ASSIGN, (_POINTS,), _ASSIGN_OUTPUTS),
@@ -120,9 +121,9 @@ SIGNATURES: Final = _by_name(
 _EXAMPLES = TensorContract("inputs", "string", ("n",))
 
 #: The signatures over serialized tf.Examples, by name, for TensorFlow Serving's Classify and
-#: Regress, and for pipelines of tf.Examples; an older version has none of them, nor has a model of
-#: more than ``MOST_COLUMNS``. Each example has the features by their names as floats; one
-#: that lacks a feature, or holds NaN, is a bad row.
+#: Regress, and for pipelines of tf.Examples. Older versions and models with more than
+#: ``MOST_COLUMNS`` columns lack them. Each example has the features by name as floats; an example
+#: with a missing feature or NaN is a bad row.
 EXAMPLE_SIGNATURES: Final = _by_name(
     SignatureContract(
         CLASSIFY,
@@ -136,27 +137,27 @@ EXAMPLE_SIGNATURES: Final = _by_name(
     SignatureContract(REGRESS, (_EXAMPLES,), (TensorContract("outputs", "float32", ("n",)),)),
 )
 
-#: The signatures that take the columns of a table by their own names, one input a column, and the
-#: signature of points whose outputs each has. A model of an encoder has them, of as many columns as
-#: `MOST_COLUMNS` at most.
+#: The signatures over the columns of a table, with one input per column, and for each the signature
+#: over points with the same outputs. A model with an encoder of at most `MOST_COLUMNS` columns has
+#: them.
 COLUMN_SIGNATURES: Final[Mapping[str, str]] = MappingProxyType(
     {ASSIGN_COLUMNS: ASSIGN, SCORE_COLUMNS: SCORE, TRANSFORM_COLUMNS: TRANSFORM}
 )
 
-#: Of more columns than these there are no signatures that name each of them: with 10,000 an export
-#: would take a minute longer.
+#: The most columns for signatures with one input per column: with 10,000, an export would take a
+#: minute longer.
 MOST_COLUMNS: Final = 256
 
 
 def column_input(place: int) -> str:
-    """What the graph calls the column in this place, from 0: TensorFlow takes not every name."""
+    """The name of the column at this index in the graph; TensorFlow does not accept every name."""
     return f"column_{place}"
 
 
 def signatures_left_out(n_columns: int, *, by_name: bool) -> tuple[str, ...]:
-    """The names of the signatures that a model of so many columns does not have.
+    """Return the names of the signatures that a model with so many columns does not have.
 
-    ``by_name`` says whether it takes columns by their names.
+    ``by_name`` is true if the model takes columns by name.
     """
     if n_columns <= MOST_COLUMNS:
         return ()

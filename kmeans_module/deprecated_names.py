@@ -1,4 +1,4 @@
-"""Public names of the release before: for one release more they resolve, with a warning."""
+"""Public names of the previous release, which still resolve in this release, with a warning."""
 
 import importlib
 import warnings
@@ -9,12 +9,12 @@ from typing import Any
 def with_deprecated_names(
     package: str, resolve: Callable[[str], Any], renamed: Mapping[str, str]
 ) -> Callable[[str], Any]:
-    """A package's ``__getattr__`` that knows the names of the release before, too.
+    """Make the ``__getattr__`` of a package that also resolves names of the previous release.
 
     Args:
-        package: the package's ``__name__``.
-        resolve: its ``__getattr__`` for the names of today.
-        renamed: from each old name to the full name of today, "serving.FitStepResult".
+        package: the ``__name__`` of the package.
+        resolve: its ``__getattr__`` for current names.
+        renamed: maps each old name to the full new name, such as "serving.FitStepResult".
     """
 
     def resolve_any(name: str) -> Any:

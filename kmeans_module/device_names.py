@@ -1,24 +1,24 @@
-"""What the devices of a fit are called, for `fit` and for the command; it needs no TensorFlow."""
+"""Names of the devices of a fit, for `fit` and the commands; without TensorFlow."""
 
 import re
 from typing import Final
 
 from .errors import InvalidParameter
 
-#: Names of whole kinds; "auto" is of those that are worth it.
+#: Names of device kinds; "auto" uses devices if they are faster.
 DEVICE_KINDS: Final = ("auto", "cpu", "gpu")
 
-#: A name of TensorFlow's, as in "/GPU:1" or "/device:gpu:1".
+#: A device name of TensorFlow, such as "/GPU:1" or "/device:gpu:1".
 _NAME: Final = re.compile(r"/?(?:device:)?(CPU|GPU):(\d+)", re.IGNORECASE)
 
 
 def parse_device(device: object) -> tuple[str, ...]:
-    """One of `DEVICE_KINDS` alone, or the names of single devices, as "/GPU:1".
+    """Parse one of `DEVICE_KINDS`, or names of single devices such as "/GPU:1".
 
-    Capitals and spaces do not count.
+    Case and spaces are ignored.
 
     Args:
-        device: a kind, or names of TensorFlow's with commas between them.
+        device: a kind, or names of TensorFlow devices separated by commas.
 
     Raises:
         InvalidParameter: it is neither.

@@ -1,7 +1,7 @@
-"""The devices of this machine: their names, their memory, and how work is put on them.
+"""The devices of this machine: names, memory and placement of work.
 
-TensorFlow puts work on a GPU by itself where it sees one. What is written for the CPU is therefore
-put there by name: `on_cpu`.
+TensorFlow places work on a GPU by default if there is one. Code for the CPU is therefore placed
+explicitly, by `on_cpu`.
 """
 
 import re
@@ -15,29 +15,29 @@ from .quiet_tensorflow import tf
 
 Kind = Literal["CPU", "GPU"]
 
-#: What TensorFlow says of a full GPU as an internal error: of a copy to it, and of a program.
+#: Messages of internal errors of TensorFlow when a GPU is full: of a copy, and of a program.
 _NO_MEMORY: Final = re.compile("Dst tensor is not initialized|out of memory", re.IGNORECASE)
 
-#: Of a GPU's memory this share is used: TensorFlow holds some of its own, and so do libraries.
+#: The used share of the memory of a GPU; TensorFlow and libraries need the rest.
 _SHARE: Final = 0.9
 
 
 def on_cpu() -> AbstractContextManager[Any]:
-    """A block whose work TensorFlow does on the CPU, in this thread."""
+    """Return a context in which TensorFlow works on the CPU, in this thread."""
     scope: AbstractContextManager[Any] = tf.device("/CPU:0")
     return scope
 
 
 @contextmanager
 def on_device(name: str, held: str) -> Iterator[None]:
-    """A block whose work TensorFlow does on this device, in this thread.
+    """Return a context in which TensorFlow works on this device, in this thread.
 
     Args:
-        name: of the device.
-        held: what the device was to hold, for the error.
+        name: the name of the device.
+        held: the data for the device, for the error.
 
     Raises:
-        DeviceMemoryExhausted: the device has no memory left.
+        DeviceMemoryExhausted: the device does not have enough memory.
     """
     try:
         with tf.device(name):
@@ -51,23 +51,23 @@ def on_device(name: str, held: str) -> Iterator[None]:
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow sees a GPU that is not hidden from it. It takes no memory to know."""
+    """Whether TensorFlow has a visible GPU. The check uses no GPU memory."""
     return bool(tf.config.get_visible_devices("GPU"))
 
 
 def devices_of(kind: Kind) -> tuple[str, ...]:
-    """The names of all devices of a kind; there may be no GPU."""
+    """Return the names of all devices of a kind; empty without a GPU."""
     return tuple(short_name(each.name) for each in tf.config.list_logical_devices(kind))
 
 
 def find_devices(asked: tuple[str, ...]) -> tuple[str, ...]:
-    """The names of the devices that are asked for, as `parse_device` gives them.
+    """Return the names of the requested devices.
 
     Args:
-        asked: ("cpu",) or ("gpu",), which are all of the kind, or names.
+        asked: the result of `parse_device`: ("cpu",) or ("gpu",) for all of a kind, or names.
 
     Raises:
-        NoSuchDevice: one is not there.
+        NoSuchDevice: a device does not exist.
     """
     if asked in (("cpu",), ("gpu",)):
         found = devices_of("GPU" if asked == ("gpu",) else "CPU")
@@ -82,12 +82,12 @@ def find_devices(asked: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def kind_of(name: str) -> Kind:
-    """The kind of a device by its name."""
+    """Return the kind of a device by its name."""
     return "GPU" if name.startswith("/GPU") else "CPU"
 
 
 def memory_of(name: str) -> int | None:
-    """The bytes of a GPU that may be used now; None of a CPU, whose memory the rows lie in."""
+    """Return the usable bytes of a GPU; None for a CPU, whose memory already has the rows."""
     if kind_of(name) == "CPU":
         return None
     used = tf.config.experimental.get_memory_info(name[1:])["current"]
@@ -95,10 +95,10 @@ def memory_of(name: str) -> int | None:
 
 
 def memory_limits() -> dict[str, int]:
-    """The bytes that TensorFlow may take on each device that it uses, by name.
+    """Return the memory limit of TensorFlow in bytes on each of its devices, by name.
 
-    They are those of its running context. `device_lib.list_local_devices` makes devices anew, and
-    knows neither hidden GPUs nor the logical ones that a GPU is cut into.
+    The limits are those of its running context. `device_lib.list_local_devices` creates devices
+    again, and ignores hidden and logical GPUs.
     """
     from tensorflow.python import pywrap_tfe
     from tensorflow.python.client import pywrap_tf_session
@@ -115,7 +115,7 @@ def memory_limits() -> dict[str, int]:
 
 
 def cut_rows(start: int, stop: int, parts: int) -> list[tuple[int, int]]:
-    """The rows of each of so many devices, from its first to before its last; none has no rows."""
+    """Split rows into one range (start, stop) per device; no range is empty."""
     each = max(-(-(stop - start) // (parts * 512)), 1) * 512
     return [(first, min(first + each, stop)) for first in range(start, stop, each)]
 

@@ -1,11 +1,11 @@
-"""From the columns of a table to points, in the graph: also when the model is served.
+"""Encode the columns of a table as points, in a graph that is also part of the served model.
 
-A number is one feature; where it is missing, the number that is to take its place. A category is
-one feature for each of its values, 1 for the value that a row has and 0 for the others (one-hot). A
-vector of w numbers is w features. The features lie side by side in the order of the columns, and
-maps may follow that mix them.
+A number column is one feature; ``fill`` replaces missing numbers. A category column has one feature
+for each value: 1 for the value of the row, 0 for the others (one-hot). A column of vectors of w
+numbers has w features. The features are in the order of the columns; maps may transform them
+further.
 
-A missing number or vector that nothing takes the place of stays NaN: the row is a bad row.
+A missing number or vector without a replacement stays NaN, and the row is a bad row.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ from .quiet_tensorflow import tf
 
 Norm = Literal["l1", "l2", "max"]
 
-#: Bytes of a column's name, which is also that of an array in a file.
+#: The most bytes of the name of a column, which is also the name of an array in a file.
 _LONGEST_NAME: Final = 1_000
 
 
@@ -43,18 +43,18 @@ class LinearMap:
 
 @dataclass(frozen=True)
 class UnitRows:
-    """Each row divided by its norm, computed in float64; a row of zeros stays as it is."""
+    """Divide each row by its norm, in float64; rows of zeros do not change."""
 
     norm: Norm = "l2"
 
 
 class Encoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
-    """The columns that a model takes, and how points are made of them.
+    """The columns of a model, and their encoding as points.
 
     Attributes:
-        columns: in the order of their features.
-        maps: what the features go through after that, in turn.
-        feature_names: of the d features; after a `LinearMap` these are "0", "1", ...
+        columns: the columns, in the order of their features.
+        maps: transformations that are applied to the features in turn.
+        feature_names: the names of the d features; after a `LinearMap` "0", "1", ...
 
     Example:
         >>> import tensorflow as tf
@@ -70,7 +70,7 @@ class Encoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     def __init__(
         self, columns: Sequence[Column], maps: Sequence[LinearMap | UnitRows] = ()
     ) -> None:
-        """Take columns, at least one, of different names. Raises InvalidColumns."""
+        """Take at least one column; names must differ. Raises InvalidColumns."""
         super().__init__(name="encoder")
         if not columns:
             raise InvalidColumns("there is no column; give at least one")
@@ -96,20 +96,20 @@ class Encoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy what it is made of."""
+        """Pickle and copy the constructor arguments."""
         return type(self), (self.columns, self.maps)
 
     def encode(self, tensors: Sequence[tf.Tensor]) -> tf.Tensor:
-        """The points of n rows, float32 [n, d].
+        """Encode n rows as points float32 [n, d].
 
         Args:
-            tensors: one for each column, in their order, as `Column.tensor` says.
+            tensors: one for each column, in their order; see `Column.tensor`.
 
         Returns:
-            The features of the columns side by side, after the maps.
+            The features of all columns, after the maps.
 
         Raises:
-            ValueError: there is not one tensor for each column, or one has another shape.
+            ValueError: the number of tensors or the shape of a tensor is wrong.
         """
         given = [
             (column, table, tf.ensure_shape(tensor, tensor_spec(column.tensor).shape))
@@ -136,17 +136,17 @@ class Encoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
     @staticmethod
     def _features(column: Column, table: Any, tensor: tf.Tensor) -> tf.Tensor:
-        """The features of a category or of vectors, float32 [n, width]."""
+        """The features of a category or vector column, float32 [n, width]."""
         if isinstance(column, CategoryColumn):
-            # An index that is none, as -1 is, gives zeros alone.
+            # An index out of range, such as -1, gives only zeros.
             return tf.one_hot(table.lookup(tensor), len(column.feature_names))
         return tensor
 
 
 def _stack_numbers(given: Sequence[tuple[Any, Any, tf.Tensor]]) -> tf.Tensor:
-    """The features of numbers side by side, float32 [n, how many].
+    """The features of number columns, float32 [n, columns].
 
-    Of all at once: an operation a column would make the graph of many columns a slow one.
+    One operation for all columns: one per column would make the graph of many columns slow.
     """
     numbers = tf.stack([tensor for _, _, tensor in given], axis=1)
     fills = [np.nan if column.fill is None else column.fill for column, _, _ in given]
@@ -156,13 +156,13 @@ def _stack_numbers(given: Sequence[tuple[Any, Any, tf.Tensor]]) -> tf.Tensor:
 
 
 def tensor_spec(tensor: TensorContract, name: str | None = None) -> tf.TensorSpec:
-    """What a graph takes of an input whose dimensions are free, or numbers."""
+    """The specification of an input of a graph, with variable or fixed dimensions."""
     shape = [int(dim) if dim.isdigit() else None for dim in tensor.shape]
     return tf.TensorSpec(shape, tensor.dtype, name)
 
 
 def _check_name(name: str) -> None:
-    """Raise InvalidColumns for a name that the files of a version cannot hold."""
+    """Raise InvalidColumns for a name that the files of a version cannot store."""
     try:
         fits = 0 < len(name.encode()) <= _LONGEST_NAME and "\0" not in name
     except UnicodeEncodeError:
@@ -175,7 +175,7 @@ def _check_name(name: str) -> None:
 
 
 def _index_table(column: CategoryColumn) -> tf.lookup.StaticHashTable:
-    """From a value to its feature; from others to the unknown's, or to -1."""
+    """The table from values to features; other values map to the unknown feature, or to -1."""
     count = len(column.values)
     values = tf.lookup.KeyValueTensorInitializer(
         tf.constant(column.values, tf.string), tf.range(count)

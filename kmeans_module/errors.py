@@ -1,8 +1,8 @@
-"""What can be wrong with what the caller hands to this package."""
+"""Errors of this package about the input of the caller."""
 
 
 class KMeansError(ValueError):
-    """Base of every error that this package raises for its caller's input.
+    """Base of every error about the input of the caller.
 
     Example:
         >>> from tfkmeans import KMeansError, fit
@@ -15,11 +15,11 @@ class KMeansError(ValueError):
 
 
 class NoArray(KMeansError):
-    """What was given for an argument is no array of numbers."""
+    """An argument is not an array of numbers."""
 
 
 class InvalidPoints(KMeansError):
-    """Points are no table of numbers, with a row and a column at least.
+    """Points are not a table of numbers with at least one row and one column.
 
     Example:
         >>> from tfkmeans import fit
@@ -43,7 +43,7 @@ class NonFinitePoint(InvalidPoints):
 
 
 class ZeroPoint(InvalidPoints):
-    """A row of zeros has no direction, which cosine distance needs.
+    """A row of zeros has no direction, so its cosine distance is undefined.
 
     Example:
         >>> from tfkmeans import fit
@@ -55,7 +55,7 @@ class ZeroPoint(InvalidPoints):
 
 
 class InvalidColumns(KMeansError):
-    """Columns are missing, are named twice, or hold what their kind does not.
+    """Columns are missing, have equal names, or have values of the wrong kind.
 
     Example:
         >>> from tfkmeans import fit_columns
@@ -79,7 +79,7 @@ class InvalidWeights(KMeansError):
 
 
 class UnreadableRows(KMeansError):
-    """The rows of a source are not there, or cannot be kept to be read again.
+    """The rows of a source cannot be read, or cannot be stored for the next pass.
 
     Example:
         >>> from tfkmeans import RowSource
@@ -91,7 +91,7 @@ class UnreadableRows(KMeansError):
 
 
 class InvalidCentroids(KMeansError):
-    """Given centroids are of another shape than asked for, or not finite.
+    """Given centroids have the wrong shape, or are not finite.
 
     Example:
         >>> from tfkmeans import fit
@@ -115,10 +115,10 @@ class InvalidParameter(KMeansError):
 
 
 class NoSuchDevice(KMeansError):
-    """TensorFlow sees no device of that name.
+    """TensorFlow has no device of that name.
 
     Attributes:
-        there: the names of the devices that it sees, with commas between them.
+        there: the names of the available devices, separated by commas.
 
     Example:
         >>> from tfkmeans import fit
@@ -137,14 +137,14 @@ class NoSuchDevice(KMeansError):
 
 
 class DeviceMemoryExhausted(KMeansError):
-    """A device has no memory left for the rows.
+    """A device does not have enough memory for the rows.
 
     Attributes:
-        device: its name.
-        held: what it was to hold.
-        fault: that in one clause, which says no mend.
-        bytes_of_block: how many bytes it has left, and how many the smallest block needs; None
-            where blocks fit, and there was no room for them in the end.
+        device: the name of the device.
+        held: the data that did not fit.
+        fault: the cause in one clause, without the remedy.
+        bytes_of_block: the free bytes of the device, and the bytes of the smallest block; None
+            if the block should have fitted, but the allocation failed.
 
     Example:
         >>> from tfkmeans import DeviceMemoryExhausted, fit
@@ -172,7 +172,7 @@ class DeviceMemoryExhausted(KMeansError):
 
 
 class NotFitted(KMeansError, AttributeError):
-    """An estimator is asked for what only a fit can say.
+    """An estimator was used before its fit.
 
     Example:
         >>> from tfkmeans import KMeans
@@ -184,7 +184,7 @@ class NotFitted(KMeansError, AttributeError):
 
 
 class InvalidAssignments(KMeansError):
-    """A clustering is not one whole number a row.
+    """Assignments are not one integer per row.
 
     Example:
         >>> from tfkmeans import silhouette
@@ -196,7 +196,7 @@ class InvalidAssignments(KMeansError):
 
 
 class UndefinedMeasure(KMeansError):
-    """A measure is not defined: there is one cluster, or each row is a cluster of its own.
+    """A measure is undefined: there is only one cluster, or each row is its own cluster.
 
     Example:
         >>> from tfkmeans import silhouette
@@ -208,7 +208,7 @@ class UndefinedMeasure(KMeansError):
 
 
 class CheckpointMismatch(KMeansError):
-    """A checkpoint is that of another fit: of other rows, or with other parameters.
+    """A checkpoint belongs to another fit, with other rows or parameters.
 
     Example:
         >>> from tfkmeans import fit
@@ -241,7 +241,7 @@ class UnusableCheckpoint(KMeansError):
 
 
 class InvalidCluster(KMeansError):
-    """``TF_CONFIG`` names no workers, or this process cannot be the one that it names.
+    """``TF_CONFIG`` is invalid, or does not fit this process.
 
     Example:
         >>> import os
@@ -256,7 +256,7 @@ class InvalidCluster(KMeansError):
 
 
 class WorkerAbsent(KMeansError):
-    """A worker did not come.
+    """A worker did not connect in time.
 
     Example:
         >>> from tfkmeans import RowSource, WorkerAbsent, connect_workers, fit
@@ -265,12 +265,12 @@ class WorkerAbsent(KMeansError):
         ...     with connect_workers() as reducer:
         ...         result = fit(source, n_clusters=2, reducer=reducer)
         ... except WorkerAbsent as error:
-        ...     print(error)  # names who did not come
+        ...     print(error)  # names the absent workers
     """
 
 
 class WorkersDiffer(KMeansError):
-    """Workers of one fit were given different parameters, or are of different releases.
+    """Workers of one fit have different parameters or releases.
 
     Example:
         >>> from tfkmeans import RowSource, WorkersDiffer, connect_workers, fit
@@ -279,12 +279,12 @@ class WorkersDiffer(KMeansError):
         ...     with connect_workers() as reducer:
         ...         result = fit(source, n_clusters=2, reducer=reducer)
         ... except WorkersDiffer as error:
-        ...     print(error)  # names who differs, and in what
+        ...     print(error)  # names the worker and the difference
     """
 
 
 class WorkerFailed(KMeansError):
-    """Another worker has ended by an error, which its line tells.
+    """Another worker ended with an error; the message contains it.
 
     Example:
         >>> from tfkmeans import RowSource, WorkerFailed, connect_workers, fit
@@ -293,7 +293,7 @@ class WorkerFailed(KMeansError):
         ...     with connect_workers() as reducer:
         ...         result = fit(source, n_clusters=2, reducer=reducer)
         ... except WorkerFailed as error:
-        ...     print(error)  # names who failed, and by what
+        ...     print(error)  # names the worker and the error
     """
 
 
@@ -302,7 +302,7 @@ class TooFewDistinctPoints(KMeansError):
 
     Attributes:
         distinct: the number of distinct rows of positive weight.
-        of_sample: whether they are those of the sample that a fit begins at.
+        of_sample: whether the rows are those of the sample that gives the initial centroids.
 
     Example:
         >>> from tfkmeans import TooFewDistinctPoints, fit
@@ -319,7 +319,7 @@ class TooFewDistinctPoints(KMeansError):
 
 
 class WorkerLost(RuntimeError):
-    """Another worker was killed, is frozen, or cannot be reached: all are to be started again.
+    """Another worker was killed, is frozen, or is unreachable; restart all workers.
 
     Example:
         >>> from tfkmeans import RowSource, WorkerLost, connect_workers, fit
@@ -333,7 +333,7 @@ class WorkerLost(RuntimeError):
 
 
 class ForkedProcess(RuntimeError):
-    """TensorFlow would wait for threads that a forked process does not have.
+    """This process was forked after TensorFlow started threads, which it does not have.
 
     Example:
         >>> from concurrent.futures import ProcessPoolExecutor

@@ -1,4 +1,4 @@
-"""``KMeans``: the estimator that users of scikit-learn know, over `fit`. Needs no scikit-learn."""
+"""``KMeans``: `fit` with the interface of scikit-learn. Does not need scikit-learn."""
 
 import inspect
 import sys
@@ -26,37 +26,36 @@ class KMeans:
     """k-means with the methods and attributes of scikit-learn's estimators.
 
     It works in scikit-learn's ``Pipeline``, ``clone`` and ``GridSearchCV``. The parameters are
-    those of `fit`. Where they differ from scikit-learn's: ``n_init="auto"`` is 10 starts up to
-    100,000 rows and 1 above; ``random_state=None`` is the seed 0, so that each fit gives the same
-    bits; there is no ``algorithm``. Columns of a data frame are matched by their names, in any
-    order.
+    those of `fit`. Differences from scikit-learn: ``n_init="auto"`` is 10 starts up to 100,000 rows
+    and 1 above; ``random_state=None`` is the seed 0, so each fit gives the same bits; there is no
+    ``algorithm``. Columns of a data frame are matched by name, in any order.
 
-    ``export.publish_fit`` publishes it, with the rows that it was fitted to.
+    ``export.publish_fit`` publishes a fitted estimator, with the rows of the fit.
 
     Args:
-        n_clusters: how many clusters there are, k.
+        n_clusters: the number of clusters, k.
         init: "k-means++", "k-means||", "random", or centroids [k, d].
-        n_init: starts, of which the best is kept; or "auto".
-        max_iter: iterations of a start at most.
-        tol: of the move of the centroids, relative to the variance.
+        n_init: the number of starts, of which the best is kept; or "auto".
+        max_iter: the most iterations of a start.
+        tol: tolerance of the shift of the centroids, relative to the variance.
         standardize: divide each column by its standard deviation, in the exported graph too.
         distance: "euclidean" or "cosine".
-        feature_weight: what each column weighs [d], as `fit` takes it.
-        seeding: "all", "sample" or "auto": the rows from which the first centroids come.
-        sample_rows: rows of that sample.
+        feature_weight: the weight of each column [d]; see `fit`.
+        seeding: "all", "sample" or "auto": the source of the initial centroids.
+        sample_rows: the number of rows of that sample.
         passes: iterations over all rows after a sample, for an approximate fit.
-        device: "auto", "cpu", "gpu" or names of devices, as `fit` takes it.
-        device_memory: bytes of each device that may be used, as `fit` takes it.
-        random_state: a whole number, the seed of every random choice; None is 0; a `RandomState` of
-            NumPy draws one at each fit.
+        device: "auto", "cpu", "gpu" or names of devices; see `fit`.
+        device_memory: the most bytes to use on each device; see `fit`.
+        random_state: an integer, the seed of every random choice; None is 0; a `RandomState` of
+            NumPy draws a seed at each fit.
 
     Attributes:
         cluster_centers_: float32 [k, d], in raw units.
         labels_: int32 [n], the cluster of each row of the fit; None for a `RowSource`.
         inertia_: weighted sum of squared distances to the nearest centroid, in the model's space.
         n_iter_: iterations of the best start.
-        n_features_in_: how many features a row has, d.
-        feature_names_in_: the names of the columns; not set where the rows had none.
+        n_features_in_: the number of features, d.
+        feature_names_in_: the names of the columns; not set if the rows had none.
         result_: the `FitResult`, whose ``module`` holds the model.
 
     Example:
@@ -123,15 +122,15 @@ class KMeans:
         """Cluster the rows of X [n, d]; y is not used.
 
         Args:
-            X: as `kmeans_module.fit` takes points.
-            y: for pipelines, which hand it to every step.
-            sample_weight: one number a row [n], not negative.
+            X: the points; see `kmeans_module.fit`.
+            y: not used; pipelines pass it to every step.
+            sample_weight: one number per row [n], not negative.
 
         Returns:
-            The estimator itself, with the attributes of a fit.
+            The estimator, with the attributes of a fit.
 
         Raises:
-            KMeansError: as `kmeans_module.fit` says.
+            KMeansError: see `kmeans_module.fit`.
 
         Example:
             >>> from tfkmeans import KMeans
@@ -158,20 +157,20 @@ class KMeans:
         return self
 
     def predict(self, X: ArrayLike) -> NDArray[np.int32]:  # noqa: N803
-        """The nearest cluster of each row of X [n, d]: int32 [n]; of no rows, none.
+        """Return the nearest cluster of each row of X [n, d], which may have no rows.
 
-        Columns of a frame that the fit did not have are ignored, and named once in a warning.
+        Columns of a frame that were not in the fit are ignored; one warning names them.
 
         Args:
-            X: as `fit` takes points, with the columns of the fit.
+            X: the points, with the columns of the fit; see `fit`.
 
         Returns:
-            The index of a cluster for each row, int32 [n], from 0 to k - 1.
+            The index of the cluster of each row, int32 [n], from 0 to k - 1.
 
         Raises:
-            NotFitted: there was no fit.
+            NotFitted: the estimator has no fit.
             InvalidPoints: X has other columns than the fit, or a row with NaN or infinity.
-            ForkedProcess: TensorFlow ran in the process that this one was forked from.
+            ForkedProcess: this process was forked from one in which TensorFlow ran.
 
         Example:
             >>> from tfkmeans import KMeans
@@ -183,16 +182,16 @@ class KMeans:
         return index
 
     def transform(self, X: ArrayLike) -> Float32:  # noqa: N803
-        """The distance of each row to every centroid, in the model's space.
+        """Return the distance of each row to every centroid, in the model's space.
 
         Args:
-            X: as `predict` takes it.
+            X: the points; see `predict`.
 
         Returns:
             Distances float32 [n, k].
 
         Raises:
-            KMeansError: as `predict` says.
+            KMeansError: see `predict`.
 
         Example:
             >>> from tfkmeans import KMeans
@@ -210,18 +209,18 @@ class KMeans:
         y: None = None,
         sample_weight: ArrayLike | None = None,
     ) -> NDArray[np.int32]:
-        """Fit, and give the cluster of each row of X.
+        """Fit, and return the cluster of each row of X.
 
         Args:
-            X: as `fit` takes it, but a RowSource, whose labels are not kept.
+            X: the points; see `fit`. Not a RowSource, because its labels are not kept.
             y: not used.
-            sample_weight: one number a row [n], not negative.
+            sample_weight: one number per row [n], not negative.
 
         Returns:
-            The index of a cluster for each row, int32 [n].
+            The index of the cluster of each row, int32 [n].
 
         Raises:
-            KMeansError: as `fit` says.
+            KMeansError: see `fit`.
 
         Example:
             >>> from tfkmeans import KMeans
@@ -240,18 +239,18 @@ class KMeans:
         y: None = None,
         sample_weight: ArrayLike | None = None,
     ) -> Float32:
-        """Fit, and give the distance of each row to every centroid.
+        """Fit, and return the distance of each row to every centroid.
 
         Args:
-            X: as `fit` takes it, but a RowSource.
+            X: the points; see `fit`. Not a RowSource.
             y: not used.
-            sample_weight: one number a row [n], not negative.
+            sample_weight: one number per row [n], not negative.
 
         Returns:
-            Distances float32 [n, k], as of `transform`.
+            Distances float32 [n, k]; see `transform`.
 
         Raises:
-            KMeansError: as `fit` says.
+            KMeansError: see `fit`.
 
         Example:
             >>> from tfkmeans import KMeans
@@ -267,19 +266,19 @@ class KMeans:
         y: None = None,
         sample_weight: ArrayLike | None = None,
     ) -> float:
-        """Minus the inertia of X: the higher, the better.
+        """Return minus the inertia of X; higher is better.
 
         Args:
-            X: as `predict` takes it.
+            X: the points; see `predict`.
             y: not used.
-            sample_weight: one number a row [n], not negative.
+            sample_weight: one number per row [n], not negative.
 
         Returns:
             Minus the weighted sum of squared distances to the nearest centroid.
 
         Raises:
-            KMeansError: as `predict` says.
-            InvalidWeights: the weights are not one number a row.
+            KMeansError: see `predict`.
+            InvalidWeights: the weights are not one number per row.
 
         Example:
             >>> from tfkmeans import KMeans
@@ -293,7 +292,7 @@ class KMeans:
         return -float(squared @ check_weights(sample_weight, len(squared)).astype(np.float64))
 
     def get_feature_names_out(self, input_features: object = None) -> NDArray[np.object_]:
-        """The names of the columns that `transform` gives.
+        """Return the names of the columns of `transform`.
 
         Args:
             input_features: not used.
@@ -302,7 +301,7 @@ class KMeans:
             One name for each cluster, "kmeans0", "kmeans1" and so on.
 
         Raises:
-            NotFitted: there was no fit.
+            NotFitted: the estimator has no fit.
 
         Example:
             >>> from tfkmeans import KMeans
@@ -313,13 +312,13 @@ class KMeans:
         return np.array([f"kmeans{index}" for index in range(len(self.cluster_centers_))], object)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters by name.
+        """Return the parameters by name.
 
         Args:
-            deep: not used, for no parameter is an estimator.
+            deep: not used, because no parameter is an estimator.
 
         Returns:
-            The value of each parameter, also of those that were left out.
+            The value of each parameter, including defaults.
 
         Example:
             >>> from tfkmeans import KMeans
@@ -335,7 +334,7 @@ class KMeans:
             params: parameters of the class, and their values.
 
         Returns:
-            The estimator itself.
+            The estimator.
 
         Raises:
             InvalidParameter: the class has no parameter of that name.
@@ -354,7 +353,7 @@ class KMeans:
         return self
 
     def __repr__(self) -> str:
-        """The parameters that are not the default."""
+        """The parameters that differ from their defaults."""
         changed = [
             f"{name}={value!r}" if np.ndim(value) == 0 else f"{name}=array{np.shape(value)}"
             for name, value in self.get_params().items()
@@ -363,11 +362,11 @@ class KMeans:
         return f"KMeans({', '.join(changed)})"
 
     def _repr_html_(self) -> str:
-        """The parameters as a table, which Jupyter shows."""
+        """The parameters as an HTML table for Jupyter."""
         return html_table("KMeans", (), self.get_params().items())
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn asks of an estimator; needs scikit-learn 1.6."""
+        """The tags of scikit-learn; needs scikit-learn 1.6."""
         from sklearn.utils import InputTags, Tags, TargetTags, TransformerTags
 
         return Tags(
@@ -378,13 +377,13 @@ class KMeans:
         )
 
     def __getattr__(self, name: str) -> Any:
-        """Say of an attribute of the fit that there was none. Raises NotFitted."""
+        """Raise NotFitted for an attribute of a fit before the fit."""
         if name in _OF_A_FIT and "result_" not in self.__dict__:
             raise _not_fitted(f"this KMeans has no {name} yet; call fit(X) first")
         raise AttributeError(f"'KMeans' object has no attribute {name!r}")
 
     def _answer(self, rows: ArrayLike, signature: str) -> dict[str, Array]:
-        """What a signature of the model says of rows, none of which may be a bad one."""
+        """Call a signature of the model with rows; bad rows raise an error."""
         module = self.result_.module
         check_not_forked()
         points = self._read_features(rows)
@@ -422,14 +421,14 @@ class KMeans:
 #: The attributes that a fit sets.
 _OF_A_FIT = frozenset(KMeans.__annotations__)
 
-#: The parameters, and what they are unless they are given.
+#: The parameters and their defaults.
 _DEFAULTS = {
     name: parameter.default for name, parameter in inspect.signature(KMeans).parameters.items()
 }
 
 
 def _read_rows(rows: ArrayLike) -> tuple[Array, list[str] | None]:
-    """Rows as an array, and the names of their columns. Raises InvalidPoints."""
+    """Return rows as an array, and the names of their columns. Raises InvalidPoints."""
     try:
         array, names = read_named_array(rows)
     except NoArray as error:
@@ -439,7 +438,7 @@ def _read_rows(rows: ArrayLike) -> tuple[Array, list[str] | None]:
 
 
 def _check_shape(array: Array) -> None:
-    """Check that rows are a table. Raises InvalidPoints, with the mend that scikit-learn names."""
+    """Check that rows are a table. Raises InvalidPoints, with scikit-learn's remedy."""
     if array.ndim == 1:
         raise InvalidPoints(
             f"X has shape {array.shape}, and a table is needed. Reshape your data: "
@@ -448,7 +447,7 @@ def _check_shape(array: Array) -> None:
 
 
 def _not_fitted(message: str) -> NotFitted:
-    """The error; it is scikit-learn's as well where that is loaded, so that it knows it."""
+    """Return the error; with scikit-learn loaded, it is also a NotFittedError of scikit-learn."""
     theirs = sys.modules.get("sklearn.exceptions")
     if theirs is None:
         return NotFitted(message)

@@ -1,4 +1,4 @@
-"""What a fit may be asked for: its parameters, checked, with every default resolved."""
+"""The parameters of a fit, checked, with every default resolved."""
 
 import math
 from dataclasses import dataclass
@@ -13,29 +13,30 @@ from .model_space import DISTANCES, Distance
 from .row_sample import SEEDINGS, Seeding, default_sample_rows
 from .validation import check_choice, check_feature_weight, check_whole
 
-#: Up to so many rows, ten starts are quick enough to be the rule; a larger sample has five.
+#: Up to this number of rows the default is ten starts; above it one, or five for a sample.
 _ROWS_OF_TEN_STARTS: Final = 100_000
 _STARTS_OF_SAMPLE: Final = 5
 
 
 @dataclass(frozen=True)
 class FitParameters:
-    """What a fit was asked for, checked, with every default resolved.
+    """The parameters of a fit, checked, with every default resolved.
 
     Attributes:
-        n_clusters: how many clusters there are, k.
+        n_clusters: the number of clusters, k.
         init: the name of the initialization, or "array" for given centroids.
-        n_init: how many starts were made.
-        max_iter: iterations of one start at most.
-        tol: relative to the mean variance of the columns.
+        n_init: the number of starts.
+        max_iter: the most iterations of one start.
+        tol: tolerance of the shift, relative to the mean variance of the columns.
         standardize: whether each column was divided by its standard deviation.
         distance: "euclidean" or "cosine".
-        seed: of every random choice.
-        seeding: "all" where starts begin at rows drawn from all, "sample" where a fit of a sample
-            of them is the start, or None for given centroids.
-        sample_rows: how many rows that sample has; None without one.
-        passes: iterations over all rows after it at most; None where ``max_iter`` says it.
-        feature_weight: what each column weighs, d of them; None where each weighs 1.
+        seed: the seed of every random choice.
+        seeding: "all" if the initial centroids are drawn from all rows, "sample" if they are those
+            of a fit of a sample, None if they were given.
+        sample_rows: the number of rows of that sample; None without a sample.
+        passes: the most iterations over all rows after the sample; None if ``max_iter`` limits
+            them.
+        feature_weight: the weight of each of the d columns; None if all weights are 1.
 
     Example:
         >>> from tfkmeans import fit
@@ -59,12 +60,12 @@ class FitParameters:
 
     @property
     def starts_over_all_rows(self) -> int:
-        """How many starts read all rows; those of a sample do not."""
+        """The number of starts over all rows; starts over a sample do not count."""
         return self.n_init if self.seeding == "all" else 1
 
     @property
     def most_iterations(self) -> int:
-        """Of one start over all rows."""
+        """The most iterations of one start over all rows."""
         return self.max_iter if self.passes is None else self.passes
 
     @classmethod
@@ -87,20 +88,20 @@ class FitParameters:
         feature_weight: ArrayLike | None,
         is_streamed: bool,
     ) -> "FitParameters":
-        """The parameters of `fit` for rows of this shape, after they were checked.
+        """Check the parameters of `fit` for rows of this shape.
 
         Args:
             shape: n and d.
-            n_clusters, init, n_init, max_iter, tol, standardize, distance, seed, random_state: as
-                `fit` takes them.
-            seeding, sample_rows, passes, feature_weight: likewise.
+            n_clusters, init, n_init, max_iter, tol, standardize, distance, seed, random_state: see
+                `fit`.
+            seeding, sample_rows, passes, feature_weight: see `fit`.
             is_streamed: whether the rows come from a `RowSource`.
 
         Returns:
-            The parameters, with a number in the place of "auto".
+            The parameters, with numbers instead of "auto".
 
         Raises:
-            InvalidParameter: one is of the wrong kind, or out of its range.
+            InvalidParameter: a parameter has the wrong type, or is out of range.
         """
         (n, d), k = shape, check_whole("n_clusters", n_clusters, 1)
         if not isinstance(standardize, bool | np.bool_):
@@ -132,7 +133,7 @@ class FitParameters:
 def _check_seeding(
     seeding: str, sample_rows: int | None, passes: int | None, is_drawn: bool, is_streamed: bool
 ) -> Seeding | None:
-    """Where the iterations over all rows begin, or None. Raises InvalidParameter."""
+    """Return the seeding, or None for given centroids. Raises InvalidParameter."""
     choices: tuple[Literal["auto"] | Seeding, ...] = ("auto", *SEEDINGS)
     chosen = check_choice("seeding", seeding, choices)
     if chosen == "all" and is_streamed and is_drawn:
@@ -153,7 +154,7 @@ def _check_seeding(
 
 
 def _check_starts(n_init: int | Literal["auto"], n: int, sample_rows: int | None) -> int:
-    """How many starts there are, from n rows or from a sample. Raises InvalidParameter."""
+    """Return the number of starts over n rows or over a sample. Raises InvalidParameter."""
     if isinstance(n_init, str) and n_init == "auto":
         rows, many = (n, 1) if sample_rows is None else (sample_rows, _STARTS_OF_SAMPLE)
         return 10 if rows <= _ROWS_OF_TEN_STARTS else many
@@ -165,7 +166,7 @@ def _check_starts(n_init: int | Literal["auto"], n: int, sample_rows: int | None
 
 
 def _check_tol(tol: float) -> float:
-    """The tolerance, when it is one. Raises InvalidParameter."""
+    """Check the tolerance. Raises InvalidParameter."""
     is_number = isinstance(tol, float | int | np.number) and not isinstance(tol, bool)
     if not is_number or not 0 <= float(tol) < math.inf:
         raise InvalidParameter(f"tol is {tol!r}; give a finite number of at least 0")
@@ -173,7 +174,7 @@ def _check_tol(tol: float) -> float:
 
 
 def _check_seed(seed: int | None, random_state: int | None) -> int:
-    """The one of the two that is given, or 0. Raises InvalidParameter."""
+    """Return the given one of the two, or 0. Raises InvalidParameter."""
     if seed is not None and random_state is not None:
         raise InvalidParameter(
             f"seed is {seed!r} and random_state is {random_state!r}, which is the same; give one"

@@ -1,7 +1,7 @@
-"""How good a clustering is, and how alike two of them are.
+"""Measures of the quality of a clustering, and of the similarity of two clusterings.
 
-All but the adjusted Rand index measure distances, which are Euclidean: give points in the model's
-space. Each agrees with scikit-learn's measure of the same name, where it has one.
+All except the adjusted Rand index and the Jaccard indices use Euclidean distances: give points in
+the model's space. Each agrees with scikit-learn's measure of the same name, if there is one.
 """
 
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ from .quiet_tensorflow import tf
 from .rows import ROWS_SPEC, RowTensors
 from .validation import check_finite, check_points, check_whole
 
-#: Distances are taken between so many rows and so many others at a time: 4 MiB of float64.
+#: Rows of a tile of distances: the float64 tile has 4 MiB.
 _TILE_ROWS, _TILE_OTHERS = 512, 1024
 
-#: A sample has at least so many rows: the standard error is then below 1 / sqrt(1000).
+#: The least rows of a sample: the standard error is then below 1 / sqrt(1000).
 _LEAST_SAMPLE = 1_000
 
 
@@ -37,8 +37,8 @@ class MeanSilhouette:
 
     Attributes:
         mean: in [-1, 1].
-        standard_error: of the mean, for having measured a sample; 0 when every row was measured.
-        rows: how many rows were measured, each against all others.
+        standard_error: the standard error of the mean from sampling; 0 if every row was measured.
+        rows: the number of measured rows, each against all others.
 
     Example:
         >>> from tfkmeans import silhouette
@@ -54,7 +54,7 @@ class MeanSilhouette:
 
 @dataclass(frozen=True)
 class _Clustering:
-    """Points, and their clusters by the numbers 0 ... k-1, each with a row."""
+    """Points and their clusters 0 ... k-1, each with at least one row."""
 
     points: Array
     labels: NDArray[np.int32]
@@ -73,7 +73,7 @@ class _Clustering:
         return sums.reshape(k, d) / self.sizes[:, None]
 
     def squared_distances(self) -> Iterator[tuple[Array, Float64]]:
-        """Block by block, the clusters of rows and their squared distances to their centres."""
+        """Yield the clusters of each block of rows and the squared distances to their centres."""
         for start, stop in _blocks(*self.points.shape):
             own = self.labels[start:stop]
             offset = self.points[start:stop].astype(np.float64, copy=False) - self.centres[own]
@@ -88,28 +88,29 @@ def silhouette(
     max_rows: int = 10_000,
     seed: int = 0,
 ) -> MeanSilhouette:
-    """The mean silhouette of a clustering (Rousseeuw 1987).
+    """Return the mean silhouette of a clustering (Rousseeuw 1987).
 
-    A row's silhouette is (b - a) / max(a, b): a is the mean distance to the other rows of its
-    cluster, b the least mean distance to the rows of another; 0 for the only row of a cluster.
+    The silhouette of a row is (b - a) / max(a, b): a is the mean distance to the other rows of its
+    cluster, b the smallest mean distance to the rows of another cluster. It is 0 for the only row
+    of a cluster.
 
     Args:
         points: [n, d], in the model's space; with ``module``, in raw units.
-        assignments: int [n], one cluster a row, 0 or more.
-        module: a fitted model, in whose space the distances are taken.
-        max_rows: above so many rows a sample is measured, each of its rows against all n: of
-            max_rows^2 / n rows, but of 1,000 at least.
-        seed: of that sample.
+        assignments: int [n], one cluster per row, 0 or more.
+        module: a fitted model, whose space gives the distances.
+        max_rows: with more rows, a sample of max_rows^2 / n rows, at least 1,000, is measured,
+            each row against all n.
+        seed: the seed of the sample.
 
     Returns:
-        The mean, its standard error, and how many rows were measured.
+        The mean, its standard error, and the number of measured rows.
 
     Raises:
         InvalidPoints: points not [n, d].
         NonFinitePoint: a point with NaN or infinity.
-        InvalidAssignments: not one whole number a row, or one is below 0, as -1 for a bad row.
+        InvalidAssignments: not one integer per row, or a negative number, such as -1 of a bad row.
         InvalidParameter: max_rows below 1.
-        UndefinedMeasure: all rows are of one cluster, or each is a cluster of its own.
+        UndefinedMeasure: there is only one cluster, or each row is its own cluster.
 
     Example:
         >>> from tfkmeans import silhouette
@@ -136,14 +137,14 @@ def silhouette(
 def silhouette_samples(
     points: ArrayLike, assignments: ArrayLike, *, module: KMeansModule | None = None
 ) -> Float32:
-    """The silhouette of each row, float32 [n]; see `silhouette`.
+    """Return the silhouette of each row, float32 [n]; see `silhouette`.
 
-    O(n^2 d) time; memory bounded beyond the points and the result.
+    O(n^2 d) time; bounded memory besides the points and the result.
 
     Args:
         points: [n, d], in the model's space; with ``module``, in raw units.
-        assignments: int [n], one cluster a row, 0 or more.
-        module: a fitted model, in whose space the distances are taken.
+        assignments: int [n], one cluster per row, 0 or more.
+        module: a fitted model, whose space gives the distances.
 
     Returns:
         float32 [n].
@@ -151,8 +152,8 @@ def silhouette_samples(
     Raises:
         InvalidPoints: points not [n, d].
         NonFinitePoint: a point with NaN or infinity.
-        InvalidAssignments: not one whole number a row, or one is below 0.
-        UndefinedMeasure: all rows are of one cluster, or each is a cluster of its own.
+        InvalidAssignments: not one integer per row, or a negative number.
+        UndefinedMeasure: there is only one cluster, or each row is its own cluster.
 
     Example:
         >>> from tfkmeans import silhouette_samples
@@ -165,23 +166,24 @@ def silhouette_samples(
 
 
 def simplified_silhouette(points: ArrayLike, centroids: ArrayLike) -> float:
-    """The mean of (b - a) / max(a, b) of the distances to the two nearest centroids.
+    """Return the mean of (b - a) / max(a, b), with a and b the distances to the two nearest
+    centroids.
 
-    Hruschka, Campello and de Castro 2004; what the signature ``score`` gives for each row. O(n k d)
-    time, where the full silhouette is quadratic in n.
+    See Hruschka, Campello and de Castro (2004). The signature ``score`` returns it for each row.
+    O(n k d) time; the full silhouette is quadratic in n.
 
     Args:
         points: [n, d], in the model's space.
         centroids: [k, d], k >= 2, in the same space.
 
     Returns:
-        A number in [-1, 1], of which a higher one is better.
+        A number in [-1, 1]; higher is better.
 
     Raises:
         InvalidPoints: points not [n, d].
         NonFinitePoint: a point with NaN or infinity.
         InvalidCentroids: centroids of another width, or not finite.
-        UndefinedMeasure: there is one centroid.
+        UndefinedMeasure: there is only one centroid.
 
     Example:
         >>> from tfkmeans import simplified_silhouette
@@ -215,25 +217,26 @@ def simplified_silhouette(points: ArrayLike, centroids: ArrayLike) -> float:
 
 
 def davies_bouldin(points: ArrayLike, assignments: ArrayLike) -> float:
-    """The Davies-Bouldin index (Davies and Bouldin 1979): the lower the better, 0 at least.
+    """Return the Davies-Bouldin index (Davies and Bouldin 1979); lower is better.
 
-    The mean over the clusters of how alike the most alike other cluster is: the sum of both mean
-    distances to the own centre, over the distance of the centres.
+    The similarity of two clusters is the sum of their mean distances to their own centres, divided
+    by the distance of the centres. The index is the mean over the clusters of the similarity to the
+    most similar other cluster.
 
     O(n d + k^2 d) time.
 
     Args:
         points: [n, d], in the model's space.
-        assignments: int [n], one cluster a row, 0 or more.
+        assignments: int [n], one cluster per row, 0 or more.
 
     Returns:
-        0 or more.
+        A number of at least 0.
 
     Raises:
         InvalidPoints: points not [n, d].
         NonFinitePoint: a point with NaN or infinity.
-        InvalidAssignments: not one whole number a row, or one is below 0.
-        UndefinedMeasure: all rows are of one cluster, or each is a cluster of its own.
+        InvalidAssignments: not one integer per row, or a negative number.
+        UndefinedMeasure: there is only one cluster, or each row is its own cluster.
 
     Example:
         >>> from tfkmeans import davies_bouldin
@@ -255,25 +258,25 @@ def davies_bouldin(points: ArrayLike, assignments: ArrayLike) -> float:
 
 
 def calinski_harabasz(points: ArrayLike, assignments: ArrayLike) -> float:
-    """The Calinski-Harabasz index (Calinski and Harabasz 1974): the higher the better.
+    """Return the Calinski-Harabasz index (Calinski and Harabasz 1974); higher is better.
 
-    The variance between the clusters' centres over that within the clusters, each by its degrees
-    of freedom, k - 1 and n - k; 1 where nothing varies within.
+    The between-cluster sum of squares divided by k - 1, over the within-cluster sum of squares
+    divided by n - k; 1 if nothing varies within the clusters.
 
     O(n d) time.
 
     Args:
         points: [n, d], in the model's space.
-        assignments: int [n], one cluster a row, 0 or more.
+        assignments: int [n], one cluster per row, 0 or more.
 
     Returns:
-        Above 0.
+        A number above 0.
 
     Raises:
         InvalidPoints: points not [n, d].
         NonFinitePoint: a point with NaN or infinity.
-        InvalidAssignments: not one whole number a row, or one is below 0.
-        UndefinedMeasure: all rows are of one cluster, or each is a cluster of its own.
+        InvalidAssignments: not one integer per row, or a negative number.
+        UndefinedMeasure: there is only one cluster, or each row is its own cluster.
 
     Example:
         >>> from tfkmeans import calinski_harabasz
@@ -290,16 +293,16 @@ def calinski_harabasz(points: ArrayLike, assignments: ArrayLike) -> float:
 
 
 def adjusted_rand_index(one: ArrayLike, other: ArrayLike) -> float:
-    """How far two clusterings of the same rows agree on pairs of rows (Hubert and Arabie 1985).
+    """Return the agreement of two clusterings on pairs of rows (Hubert and Arabie 1985).
 
     Args:
-        one, other: int [n], one cluster a row, 0 or more; the clusters' numbers need not match.
+        one, other: int [n], one cluster per row, 0 or more; the cluster numbers need not match.
 
     Returns:
-        1 when they are the same, near 0 for clusterings by chance, -0.5 at least.
+        1 if they are equal, near 0 for random clusterings; at least -0.5.
 
     Raises:
-        InvalidAssignments: they are not of the same length, or no whole numbers of 0 or more.
+        InvalidAssignments: their lengths differ, or they are not integers of at least 0.
 
     Example:
         >>> from tfkmeans import adjusted_rand_index
@@ -317,7 +320,7 @@ def adjusted_rand_index(one: ArrayLike, other: ArrayLike) -> float:
     n = len(first)
     rows, columns = _renumber(first), _renumber(second)
     cells = np.bincount(_renumber(rows * (columns.max() + 1) + columns))
-    # As Python's whole numbers: products of pairs of pairs leave int64 at 100,000 rows.
+    # Python integers: products of numbers of pairs exceed int64 from 100,000 rows on.
     together, in_first, in_second = (
         int(np.square(sizes.astype(np.int64)).sum())
         for sizes in (cells, np.bincount(rows), np.bincount(columns))
@@ -332,14 +335,15 @@ def adjusted_rand_index(one: ArrayLike, other: ArrayLike) -> float:
 
 
 def jaccard_indices(one: ArrayLike, other: ArrayLike) -> Float64:
-    """How much of each cluster of one clustering the most alike of another one has (Hennig 2007).
+    """Return the Jaccard index of each cluster with the most similar one of another clustering.
 
     Args:
-        one, other: int [n], one cluster a row, 0 or more; the clusters' numbers need not match.
+        one, other: int [n], one cluster per row, 0 or more; the cluster numbers need not match.
 
     Returns:
-        float64 [k], for each cluster of ``one`` that has a row, in the order of their numbers: the
-        rows in both, over those in either; 1 when they are the same.
+        float64 [k], for each cluster of ``one`` that has a row, in the order of their numbers
+        (Hennig 2007): the number of rows in both clusters divided by that in either; 1 if they are
+        equal.
     """
     first, second = _renumber(_check_labels(one)), _renumber(_check_labels(other))
     sizes, other_sizes = np.bincount(first), np.bincount(second)
@@ -394,12 +398,12 @@ def _check_labels(assignments: ArrayLike) -> NDArray[np.integer]:
 
 
 def _renumber(labels: NDArray[np.integer]) -> NDArray[np.int64]:
-    """The same clusters under the numbers 0 ... k-1, each of which has a row; int64 [n]."""
+    """Renumber the clusters as 0 ... k-1, each with at least one row; int64 [n]."""
     numbers: NDArray[np.int64]
     if labels.max() > 4 * len(labels):
         _, numbers = np.unique(labels, return_inverse=True)
     else:
-        # Numbers that are already small need no sorting.
+        # Small numbers need no sorting.
         numbers = (np.cumsum(np.bincount(labels) > 0) - 1)[labels]
     return numbers
 
@@ -409,7 +413,7 @@ def _blocks(n: int, d: int) -> Iterator[tuple[int, int]]:
 
 
 def centre_distances(centres: Array) -> Float64:
-    """Distances between each two centres, [k, k]; 0 where rounding is all that is between them."""
+    """Distances between centres, [k, k]; 0 where they differ only by rounding."""
     centred = centres - centres.mean(axis=0, dtype=np.float64)
     norms = np.square(centred).sum(axis=1)
     both = norms[:, None] + norms
@@ -420,7 +424,7 @@ def centre_distances(centres: Array) -> Float64:
 def _silhouettes(
     clustering: _Clustering, measured: NDArray[np.int64], module: KMeansModule | None
 ) -> Float32:
-    """The silhouettes of the rows of these numbers, ascending, each against all rows."""
+    """The silhouettes of the rows with these ascending numbers, each against all rows."""
     points, labels = clustering.points, clustering.labels
     if module is None:
         rows = enter(points, np.ones(len(points), np.float32), standardize=False).rows
@@ -441,9 +445,9 @@ def _silhouettes(
 def _silhouettes_in_tile(
     rows: tf.Tensor, own: tf.Tensor, others: RowTensors, labels: tf.Tensor, sizes: tf.Tensor
 ) -> tf.Tensor:
-    """Silhouettes float32 [m] of rows [m, d] of the clusters ``own`` [m], among all of ``others``.
+    """Silhouettes float32 [m] of rows [m, d] of the clusters ``own`` [m], against all ``others``.
 
-    ``labels`` int32 [n] and ``sizes`` float64 [k] are those of the others, which have the rows too.
+    ``labels`` int32 [n] and ``sizes`` float64 [k] belong to ``others``, which include the rows.
     """
     wide = tf.cast(rows, tf.float64)
     norms = tf.reduce_sum(tf.square(wide), 1)
@@ -452,7 +456,7 @@ def _silhouettes_in_tile(
     def sum_tile(i: tf.Tensor) -> Contribution:
         start = i * _TILE_OTHERS
         tile = tf.cast(others.block(start, start + _TILE_OTHERS), tf.float64)
-        # In float64 the expanded form keeps what float32 can tell of the distance of two rows.
+        # In float64 the expanded form keeps the precision of float32 for the distance of two rows.
         squared = (
             tf.reduce_sum(tf.square(tile), 1)[:, None]
             - 2.0 * tf.matmul(tile, wide, transpose_b=True)

@@ -1,4 +1,4 @@
-"""Rows that need not fit memory: a source gives blocks of them, again and again, in one order."""
+"""Sources of rows that need not fit in memory: they are read repeatedly, in blocks."""
 
 import mmap
 import os
@@ -18,26 +18,26 @@ from .errors import InvalidPoints, InvalidWeights, UnreadableRows
 from .quiet_tensorflow import tf
 from .validation import check_numbers, check_points, check_whole
 
-#: Chosen rows that are nearer to each other than so many bytes are read with those between them.
+#: If two chosen rows are less than this many bytes apart, the rows between them are read too.
 _GAP_BYTES: Final = 2**16
 
 
 class RowSource(ABC):
     """Rows [n, d] of real numbers, in raw units, and their weights; read by row number.
 
-    ``fit`` takes one where it takes an array, and reads it several times, a block at a time. The
-    three constructors cover an array, a raw file and a ``tf.data.Dataset``; a subclass may read
-    rows from anywhere else.
+    ``fit`` accepts a source instead of an array, and reads it several times in blocks. The
+    constructors cover an array, a raw file and a ``tf.data.Dataset``; a subclass can read rows from
+    other places.
 
-    A subclass sets ``shape`` and ``dtype``, and has `read`; `read_weights` too where rows have
-    weights, and then ``is_weighted``. The same numbers must come each time, and several threads
-    read at once.
+    A subclass sets ``shape`` and ``dtype``, and implements `read`; if rows have weights, it sets
+    ``is_weighted`` and implements `read_weights`. Each read must give the same numbers, and several
+    threads read at the same time.
 
     Attributes:
         shape: n and d.
-        dtype: of the rows. float32 is used as it is; float64 and integers are centred in float64
-            before they are rounded.
-        is_weighted: whether a row may weigh something else than 1.
+        dtype: the dtype of the rows. float32 is used unchanged; float64 and integers are centred in
+            float64 before they are rounded.
+        is_weighted: whether rows may have weights other than 1.
 
     Example:
         >>> import numpy as np
@@ -57,17 +57,17 @@ class RowSource(ABC):
 
     @abstractmethod
     def read(self, start: int, stop: int) -> Array:
-        """Rows ``start`` to before ``stop``.
+        """Read the rows from ``start`` up to, but not including, ``stop``.
 
         Args:
             start: the number of the first row.
-            stop: the number after that of the last.
+            stop: the number after the last row.
 
         Returns:
-            Numbers [stop - start, d], which the caller only reads.
+            Numbers [stop - start, d]; the caller must not change them.
 
         Raises:
-            UnreadableRows: they are not there.
+            UnreadableRows: the rows cannot be read.
 
         Example:
             >>> from tfkmeans import RowSource
@@ -77,17 +77,17 @@ class RowSource(ABC):
         """
 
     def read_weights(self, start: int, stop: int) -> Array:
-        """The weights of these rows.
+        """Read the weights of these rows.
 
         Args:
             start: the number of the first row.
-            stop: the number after that of the last.
+            stop: the number after the last row.
 
         Returns:
             Finite numbers [stop - start], not negative.
 
         Raises:
-            UnreadableRows: they are not there.
+            UnreadableRows: the rows cannot be read.
 
         Example:
             >>> from tfkmeans import RowSource
@@ -98,17 +98,18 @@ class RowSource(ABC):
 
     @staticmethod
     def from_array(points: ArrayLike, sample_weight: ArrayLike | None = None) -> "RowSource":
-        """The rows of an array, or of an ``np.memmap``, whose file is then read by blocks.
+        """Make a source of an array, or of an ``np.memmap``, whose file is then read in blocks.
 
         Args:
             points: real numbers [n, d].
-            sample_weight: one number a row [n], an array or an ``np.memmap``.
+            sample_weight: one number per row [n], an array or an ``np.memmap``.
 
         Returns:
             The source.
 
         Raises:
-            InvalidPoints, InvalidWeights: they are no table of numbers, or not one number a row.
+            InvalidPoints: the points are not a table of numbers.
+            InvalidWeights: the weights are not one number per row.
 
         Example:
             >>> from tfkmeans import RowSource
@@ -129,16 +130,16 @@ class RowSource(ABC):
         n_rows: int | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> "RowSource":
-        """The rows of a raw file: numbers row by row, with nothing between them.
+        """Make a source of a raw file: numbers in row-major order without separators.
 
         Args:
-            path: of the file. It is held open as long as the source lives, and must not change
-                meanwhile: reading it is then refused with `UnreadableRows`.
-            n_features: how many features a row has, d.
-            dtype: of the numbers.
-            offset: bytes before the first number.
-            n_rows: n; by default as many as there are up to the end of the file.
-            sample_weight: one number a row [n], an array or an ``np.memmap``.
+            path: the path of the file. The source keeps the file open; if the file
+                changes meanwhile, reads raise `UnreadableRows`.
+            n_features: the number of features, d.
+            dtype: the dtype of the numbers.
+            offset: the bytes before the first number.
+            n_rows: the number of rows, n; by default up to the end of the file.
+            sample_weight: one number per row [n], an array or an ``np.memmap``.
 
         Returns:
             The source.
@@ -146,8 +147,8 @@ class RowSource(ABC):
         Raises:
             UnreadableRows: the file cannot be opened, or ends within a row.
             InvalidPoints: the numbers are not real, or there are no rows.
-            InvalidParameter: n_features, offset or n_rows is no such number.
-            InvalidWeights: weights are not one number a row.
+            InvalidParameter: n_features, offset or n_rows is invalid.
+            InvalidWeights: the weights are not one number per row.
 
         Example:
             >>> import numpy as np
@@ -162,21 +163,21 @@ class RowSource(ABC):
 
     @staticmethod
     def from_dataset(dataset: Any, *, folder: str | Path | None = None) -> "RowSource":
-        """The rows of a ``tf.data.Dataset``, which is read once, into a file without a name.
+        """Make a source of a ``tf.data.Dataset``, which is read once into an unnamed file.
 
-        The file takes n d numbers on the disk, and goes with the source, or with the process
-        however it ends.
+        The file has n d numbers, and is deleted with the source, or when the process ends in any
+        way.
 
         Args:
-            dataset: finite; its elements are rows [d] or batches [b, d] of real numbers, or pairs
-                of these and their weights.
-            folder: where the file lies; by default where Python's ``tempfile`` writes.
+            dataset: a finite data set of rows [d] or batches [b, d] of real numbers, or of pairs of
+                these and their weights.
+            folder: the folder of the file; by default that of Python's ``tempfile``.
 
         Returns:
             The source.
 
         Raises:
-            InvalidPoints: its elements are something else, or there are none.
+            InvalidPoints: it has other elements, or none.
             UnreadableRows: the file cannot be written.
 
         Example:
@@ -190,17 +191,17 @@ class RowSource(ABC):
 
     @staticmethod
     def without_rows(n_features: int, *, dtype: DTypeLike = np.float32) -> "RowSource":
-        """No rows: what a worker has where others have all (`connect_workers`).
+        """Make a source without rows, for a worker that has none (`connect_workers`).
 
         Args:
-            n_features: how many features a row has, d.
-            dtype: that of the rows of the others.
+            n_features: the number of features, d.
+            dtype: the dtype of the rows of the other workers.
 
         Returns:
-            The source, of 0 rows.
+            The source, with 0 rows.
 
         Raises:
-            InvalidParameter: n_features is no whole number from 1 on.
+            InvalidParameter: n_features is not an integer of at least 1.
 
         Example:
             >>> from tfkmeans import RowSource
@@ -223,7 +224,7 @@ class RowSource(ABC):
 
     @final
     def __getitem__(self, rows: slice, /) -> Array:
-        """The rows of a slice without a step, of the shape that they must have."""
+        """Read a slice without a step, and check the shape."""
         start, stop, _ = rows.indices(len(self))
         block, shape = self.read(start, stop), (max(stop - start, 0), self.shape[1])
         if not isinstance(block, np.ndarray) or block.dtype.kind not in "buif":
@@ -244,10 +245,10 @@ class RowSource(ABC):
 
         Args:
             start: the number of the first row.
-            rows: float32 [m, d], which is written to.
+            rows: float32 [m, d], the array to fill.
 
         Raises:
-            UnreadableRows: they are not there.
+            UnreadableRows: the rows cannot be read.
 
         Example:
             >>> import numpy as np
@@ -262,21 +263,21 @@ class RowSource(ABC):
     @final
     @property
     def weights(self) -> Table:
-        """The weights, float32 [n], to be read by slices."""
+        """The weights, float32 [n], readable by slices."""
         return _Weights(self)
 
     @final
     def take(self, numbers: Array) -> Array:
-        """The rows of these numbers.
+        """Read the rows with these numbers.
 
         Args:
-            numbers: int64 [m], each above the one before.
+            numbers: int64 [m], strictly increasing.
 
         Returns:
             The rows [m, d].
 
         Raises:
-            UnreadableRows: one is not there.
+            UnreadableRows: a row cannot be read.
 
         Example:
             >>> import numpy as np
@@ -324,7 +325,7 @@ class _Weights(Table):
 
 
 class TableRows(RowSource):
-    """Rows and weights that lie in tables."""
+    """A source of rows and weights in tables."""
 
     def __init__(self, points: Table, dtype: np.dtype[Any], weight: Table | None) -> None:
         self.shape = len(points), points.shape[1]
@@ -348,14 +349,14 @@ class TableRows(RowSource):
 
 
 class RawFile(Table):
-    """Numbers of a file that is read by ``pread``, so that no page of it is mapped.
+    """Numbers of a file, read by ``pread``, so no page of it is mapped.
 
     Args:
-        descriptor: of the file; closed with the table.
-        name: what the file is called in errors.
-        shape, dtype: of the numbers.
-        offset: bytes before the first.
-        is_whole: whether nothing more is written to the file, so that a change of it is an error.
+        descriptor: the file descriptor; it is closed with the table.
+        name: the name of the file in errors.
+        shape, dtype: the shape and dtype of the numbers.
+        offset: the bytes before the first number.
+        is_whole: whether the file is complete, so that a change of it is an error.
     """
 
     def __init__(
@@ -388,7 +389,7 @@ class RawFile(Table):
         return block
 
     def read_into(self, start: int, block: Array) -> None:
-        """Read as many rows as the block has, which lies in one piece."""
+        """Read as many rows as the block has; the block is contiguous."""
         rest = block.reshape(-1).view(np.uint8).data
         place = self._offset + start * self._row_bytes
         try:
@@ -404,7 +405,7 @@ class RawFile(Table):
             now = _size_and_time(self._descriptor)
         except OSError as error:
             raise UnreadableRows(f"{self._name}: cannot be read: {error.strerror}") from error
-        # After the rows, so that none is of the time after a change.
+        # Checked after the read, so that no row was read after a change.
         if self._opened not in (None, now):
             raise UnreadableRows(
                 f"{self._name}: has changed since it was opened; open it again once nothing writes "
@@ -413,13 +414,13 @@ class RawFile(Table):
 
 
 def _size_and_time(descriptor: int) -> tuple[int, int]:
-    """What tells an open file from what it was."""
+    """The properties that show a change of an open file."""
     status = os.fstat(descriptor)
     return status.st_size, status.st_mtime_ns
 
 
 def check_described(source: RowSource) -> RowSource:
-    """The source, which must say its shape and its dtype. Raises InvalidPoints."""
+    """Check that a source sets its shape and its dtype. Raises InvalidPoints."""
     name, shape = type(source).__name__, getattr(source, "shape", None)
     if not (isinstance(shape, tuple) and len(shape) == 2):
         raise InvalidPoints(f"shape of {name} is {shape}; set it to (rows, features)")
@@ -435,11 +436,11 @@ def _weight_table(sample_weight: ArrayLike, n: int) -> Table:
 
 
 def _as_file(array: Any) -> RawFile | None:
-    """The file of a whole ``np.memmap``: where memory is short, reading costs less than mapping."""
+    """The file of a whole ``np.memmap``: if memory is short, reading is faster than mapping."""
     is_whole = isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)
     if not (is_whole and array.flags.c_contiguous and array.mode != "c" and array.filename):
         return None
-    # A file that is no longer there under its name is still mapped.
+    # A file that was deleted or replaced is still mapped.
     try:
         descriptor = os.open(array.filename, os.O_RDONLY)
     except OSError:
@@ -521,7 +522,7 @@ def _spool(dataset: Any, folder: str | Path | None) -> RowSource:
 
 
 def _check_batch(batch: tuple[Array, ...], before: tuple[Array, ...], rows: int) -> None:
-    """Check a batch, and that it goes with the one before. Raises InvalidPoints."""
+    """Check a batch, also against the previous batch. Raises InvalidPoints."""
     points, *weights = batch
     is_table = all(each.dtype.kind in "buif" for each in batch) and points.ndim == 2
     has_weights = all(each.shape == (len(points),) for each in weights)

@@ -1,9 +1,9 @@
-"""How many clusters: the measures of every k, and the one that stands out, if any does.
+"""Choose the number of clusters: measure every k, and suggest one if the data support it.
 
-A silhouette says little alone: k-means cuts noise too into pieces that are compact for their
-number. So each k is measured beside noise without clusters, drawn uniformly from the box of the
-points along their principal axes (the reference of Tibshirani, Walther and Hastie 2001), and
-beside itself, on halves of the rows (von Luxburg 2010).
+A silhouette alone is weak evidence: k-means also cuts noise into compact pieces. So each k is
+compared with noise without clusters, drawn uniformly from the box of the points along their
+principal axes (the reference of Tibshirani, Walther and Hastie 2001), and with fits of halves of
+the rows (von Luxburg 2010).
 """
 
 from collections.abc import Callable, Sequence
@@ -49,57 +49,58 @@ from .validation import (
 )
 from .weighted_rows import WeightedRows, weigh
 
-#: A k stands out when its silhouette is so far above that of noise, also in standard deviations of
-#: the noise's. The box is not the shape of a single cloud, and a silhouette tells shapes apart by a
-#: part of its own size, which deviations from draw to draw do not show...
+#: A k can be suggested if its silhouette exceeds that of noise by this much, and by this many
+#: standard deviations of the noise. A single cloud does not have the shape of the box, and this
+#: difference of shapes changes the silhouette by more than the deviation between draws...
 LEAST_EXCESS: Final = 0.04
 LEAST_DEVIATIONS: Final = 3.0
 
-#: ... so that where noise itself reaches little, as in hundreds of dimensions, as much again as it
-#: reaches and so many deviations are enough...
+#: ... if noise itself has a low silhouette, as in hundreds of dimensions, an excess as large as
+#: that silhouette and this many deviations are enough...
 DEVIATIONS_WHERE_NOISE_IS_LOW: Final = 10.0
 
-#: ... and when halves of the rows disagree on less than so many of its clusters: a cluster too many
-#: splits one at random, which costs about 1 / k of the agreement. Above ten clusters, rows that lie
-#: between clusters cost as much: a slight disagreement is then no sign of a cluster too many...
+#: ... and if halves of the rows disagree on fewer than this many of its clusters: a superfluous
+#: cluster splits another at random, which lowers the agreement by about 1 / k. Above ten clusters,
+#: rows between clusters lower it as much, so a slight disagreement is then allowed...
 MOST_UNSETTLED: Final = 0.3
 SLIGHT_DISAGREEMENT: Final = 0.03
 
-#: ... and when halves find each of its clusters again. Of a cluster that they split at random they
-#: find about half, for any k; Hennig (2007) calls a cluster of a mean Jaccard index of 0.75 stable.
+#: ... and if fits of halves find each of its clusters again. They find about half of a cluster that
+#: they split at random, for any k; Hennig (2007) calls a cluster with a mean Jaccard index of 0.75
+#: stable.
 LEAST_RECOVERY: Final = 0.75
 
-#: Rows that the stability and the noise are taken of, at most; and how often noise is drawn.
+#: The most rows for measuring the stability and the noise; and the number of noise draws.
 _STABILITY_ROWS: Final = 4_000
 _NOISE_ROWS: Final = 1_000
 _DRAWS: Final = 5
 
-#: Parts for each of the most clusters, out of which starts are merged: of twice as many random rows
-#: one cluster in seven has none, of three times as many one in twenty.
+#: Small clusters per cluster of the largest k, which are merged into starts: among twice as many
+#: random rows, one cluster in seven has none of them, among three times as many one in twenty.
 _PARTS: Final = 3
 
 
 @dataclass(frozen=True, repr=False)
 class MeasuredK(OneLine):
-    """What was found for one number of clusters, in the model's space.
+    """The measures of one number of clusters, in the model's space.
 
-    A measure is None where it is not defined: of clusters of one row each, say, or on halves of
-    fewer rows than clusters.
+    An undefined measure is None, for example if each cluster has one row, or if halves have fewer
+    rows than clusters.
 
     Attributes:
         k: the number of clusters.
-        inertia: of the best fit; it falls with k whatever the data.
+        inertia: the inertia of the best fit; it falls with k for any data.
         silhouette: the mean silhouette.
-        silhouette_error: its standard error, where a sample was measured.
-        simplified_silhouette: the same by distances to centroids.
-        davies_bouldin: the lower the better.
-        calinski_harabasz: the higher the better.
+        silhouette_error: its standard error, if a sample was measured.
+        simplified_silhouette: the silhouette by distances to centroids.
+        davies_bouldin: the Davies-Bouldin index; lower is better.
+        calinski_harabasz: the Calinski-Harabasz index; higher is better.
         stability: mean adjusted Rand index over the pairs of models of halves of the rows.
         noise_silhouette: mean silhouette of k clusters of noise in the same box.
-        noise_deviation: its standard deviation from draw to draw.
+        noise_deviation: its standard deviation between draws.
         centroids: float32 [k, d].
-        recovery: of the cluster that models of halves of the rows find again the least, the mean
-            Jaccard index with the most alike of theirs: the rows in both, over those in either.
+        recovery: the lowest, over the clusters, of the mean Jaccard index (rows in both, over rows
+            in either) with the most similar cluster of the models of halves of the rows.
 
     Example:
         >>> from tfkmeans import select_k
@@ -124,14 +125,14 @@ class MeasuredK(OneLine):
 
     @property
     def excess(self) -> float | None:
-        """How far the silhouette is above that of noise."""
+        """The silhouette minus that of noise."""
         if self.silhouette is None or self.noise_silhouette is None:
             return None
         return self.silhouette - self.noise_silhouette
 
     @property
     def is_above_noise(self) -> bool:
-        """Whether the silhouette is so far above that of noise that no shape explains it."""
+        """Whether the silhouette exceeds that of noise by more than shape explains."""
         if self.excess is None or self.noise_silhouette is None:
             return False
         deviation = self.noise_deviation or 0.0
@@ -140,12 +141,12 @@ class MeasuredK(OneLine):
 
     @property
     def unsettled(self) -> float | None:
-        """How many of the k clusters halves of the rows disagree on: k (1 - stability)."""
+        """The number of clusters on which halves of the rows disagree: k (1 - stability)."""
         return None if self.stability is None else self.k * (1 - self.stability)
 
     @property
     def unsettled_because(self) -> str | None:
-        """What is too low for halves of the rows to agree on each cluster; None where they do."""
+        """The measure that shows disagreement of halves of the rows; None if they agree."""
         if self.stability is None:
             return "there is no stability"
         least = 1 - max(MOST_UNSETTLED / self.k, SLIGHT_DISAGREEMENT)
@@ -161,10 +162,10 @@ class Selection(OneLine):
     """The measures of every k, in order.
 
     Attributes:
-        measured: one for each k.
-        suggestion: the k that stands out, or None.
-        reason: why, in a sentence.
-        sample_rows: how many rows of a source were sampled; None of an array, of which all rows are
+        measured: the measures of each k.
+        suggestion: the suggested k, or None.
+        reason: the reason, in a sentence.
+        sample_rows: the number of sampled rows of a source; None for an array, whose rows are all
             measured.
 
     Example:
@@ -200,12 +201,12 @@ def _figure(value: float | None) -> str:
 
 @dataclass(frozen=True)
 class SelectionProgress:
-    """How far a selection is; given to ``on_progress`` before each step.
+    """The progress of a selection; passed to ``on_progress`` before each step.
 
     Attributes:
-        k: the number of clusters that is measured.
-        step: what of it.
-        share: of all the work, what is done: 0 to 1.
+        k: the number of clusters that is being measured.
+        step: the current step.
+        share: the completed share of all the work, 0 to 1.
 
     Example:
         >>> from tfkmeans import select_k
@@ -223,14 +224,14 @@ class SelectionProgress:
 
 @dataclass(frozen=True)
 class _Problem:
-    """Rows to be clustered for every k, and where the fits of them begin.
+    """Rows to be clustered for every k, and the starts of their fits.
 
     Attributes:
-        rows: all of the weight 1, which lie in the model's space.
-        seeds: float32 [k_max, d] for each start; its first k rows are a start for k, since a
-            greedy k-means++ draw goes on from a shorter one.
-        merged: small clusters of the rows or of a sample; what they merge into is a start for k.
-        max_iter, tolerance, on_sphere: as `lloyd.run` takes them.
+        rows: the rows in the model's space, all with weight 1.
+        seeds: float32 [k_max, d] for each start; its first k rows are a start for k, because a
+            greedy k-means++ draw extends a shorter one.
+        merged: small clusters of the rows or of a sample; merged into k, they are a start for k.
+        max_iter, tolerance, on_sphere: see `lloyd.run`.
     """
 
     rows: WeightedRows
@@ -246,12 +247,12 @@ class _Problem:
         return self.rows.points.array
 
     def fit(self, k: int, *more: Float32) -> LloydResult:
-        """The best of the starts, and of those given beside them."""
+        """Return the best fit of the starts and of the additional ones."""
         starts = (*(seeds[:k] for seeds in self.seeds), *self._merged_start(k), *more)
         return best_of_starts(starts, lambda _, centroids: self.run(centroids))
 
     def run(self, centroids: Float32) -> LloydResult:
-        """Lloyd's algorithm from these centroids [k, d]."""
+        """Run Lloyd's algorithm from these centroids [k, d]."""
         k, d = centroids.shape
         return lloyd.run(
             new_engine(choose_engine(self.rows.n, d, k), self.rows, k, at_once=True),
@@ -286,40 +287,39 @@ def select_k(
     on_progress: Callable[[SelectionProgress], None] | None = None,
     on_measured: Callable[[MeasuredK], None] | None = None,
 ) -> Selection:
-    """Measure every number of clusters from ``k_min`` to ``k_max``, and say which stands out.
+    """Measure every number of clusters from ``k_min`` to ``k_max``, and suggest one.
 
-    The points are centred once, and drawn from once: a start for k is the beginning of one for
-    ``k_max``. Each k is also begun from the centroids of the k before, so that the inertia never
-    rises. Another start merges many small clusters of a sample. Stability and noise are measured on
+    The points are centred and seeds are drawn only once: a start for k is the first part of one for
+    ``k_max``. Another start for k is the centroids of the previous k, so the inertia never rises.
+    Another start merges many small clusters of a sample. Stability and noise are measured on
     samples of at most 4,000 and 1,000 rows.
 
-    Of a source, whose rows need not fit memory, a uniform sample is measured so, in the model's
-    space of all rows. Then one more pass over all rows measures all k about the centroids of the
-    sample: inertia, simplified silhouette, Davies-Bouldin and Calinski-Harabasz. Silhouette, noise,
-    stability and recovery, by which a k is suggested, are those of the sample.
+    For a source, whose rows need not fit in memory, a uniform sample is measured in this way, in
+    the model's space of all rows. One more pass over all rows then measures all k with the
+    centroids of the sample: inertia, simplified silhouette, Davies-Bouldin and Calinski-Harabasz.
+    Silhouette, noise, stability and recovery, which decide the suggestion, are those of the sample.
 
     Args:
-        points: real numbers [n, d], as `fit` takes them, or a `RowSource` without weights.
-        k_min, k_max: the least k, 2 or more, and the greatest.
-        n_init: starts of each fit of all rows and of halves of them, beside those that are merged
-            and that from the k before.
-        max_iter, tol, standardize, distance, feature_weight, seed: as `fit` takes them.
-        resamples: halves of the rows that are clustered to measure the stability, 2 at least.
-        sample_rows: how many rows of a source are sampled; as `fit` takes it, by default for
-            ``k_max``.
-        measured: what an earlier call of the same arguments gave to ``on_measured`` before it was
-            stopped; the result is the same to the bit as if it had not been.
+        points: real numbers [n, d]; see `fit`; or a `RowSource` without weights.
+        k_min, k_max: the smallest k, at least 2, and the largest.
+        n_init: the number of starts of each fit of all rows and of halves of them, besides the
+            merged start and that from the previous k.
+        max_iter, tol, standardize, distance, feature_weight, seed: see `fit`.
+        resamples: the number of halves of the rows for measuring the stability, at least 2.
+        sample_rows: the number of sampled rows of a source; see `fit`; by default for ``k_max``.
+        measured: the results that an earlier, interrupted call with the same arguments passed to
+            ``on_measured``; the final result has the same bits as that of an uninterrupted call.
         on_progress: called before each step.
-        on_measured: called with each k when it is measured, of a source on the sample.
+        on_measured: called with the measures of each k; for a source, those of the sample.
 
     Returns:
-        The measures of each k, and the k that stands out, or None with the reason.
+        The measures of each k, the suggested k or None, and the reason.
 
     Raises:
-        InvalidPoints, NonFinitePoint, ZeroPoint: as `fit` raises them.
+        InvalidPoints, NonFinitePoint, ZeroPoint: see `fit`.
         InvalidWeights: a source has weights.
-        InvalidParameter: a parameter is out of its range.
-        TooFewDistinctPoints: ``k_max`` is more than the distinct rows.
+        InvalidParameter: a parameter is out of range.
+        TooFewDistinctPoints: ``k_max`` exceeds the number of distinct rows.
 
     Example:
         >>> import numpy as np
@@ -362,7 +362,7 @@ def select_k(
     _check_distinct(array, space, k_max, of_sample=len(array) < len(table))
 
     sweep = _Sweep(array, space, tol, k_max, n_init, max_iter, resamples, seed)
-    # The work for a k grows with it.
+    # The work for a k is proportional to k.
     work = [k + 5.0 for k in range(k_min, k_max + 1)]
     found = [each for each in measured if k_min <= each.k <= k_max]
     for k in range(k_min + len(found), k_max + 1):
@@ -384,7 +384,7 @@ def select_k(
 def _draw_rows(
     source: RowSource, k_max: int, sample_rows: int | None, seed: int, options: dict[str, Any]
 ) -> tuple[SourceRows, Array]:
-    """The rows of a source in the model's space, and a uniform sample of the raw ones."""
+    """The rows of a source in the model's space, and a uniform sample of the raw rows."""
     if source.is_weighted:
         raise InvalidWeights(
             "the source has weights, and select_k measures each row once; give a source without"
@@ -411,7 +411,7 @@ def _check_distinct(points: Array, space: ModelSpace, k_max: int, *, of_sample: 
 
 
 def _measure_over_all_rows(measured: Sequence[MeasuredK], rows: SourceRows) -> list[MeasuredK]:
-    """What was measured on a sample, with the measures of all rows where one pass gives them."""
+    """Replace the measures of a sample by those of all rows, where one pass gives them."""
     everywhere = measure_centroids(rows, [each.centroids for each in measured])
     return [
         replace(
@@ -426,10 +426,10 @@ def _measure_over_all_rows(measured: Sequence[MeasuredK], rows: SourceRows) -> l
 
 
 def suggest(measured: Sequence[MeasuredK]) -> tuple[int | None, str]:
-    """The k that stands out, or None, and why.
+    """Return the suggested k or None, and the reason.
 
-    The greatest of the k whose clusters are more compact than those of noise and are found again on
-    halves of the rows. The silhouette alone would rather join clusters that are near each other.
+    The suggestion is the largest k whose clusters are more compact than those of noise and are
+    found again on halves of the rows. The silhouette alone would favour joining nearby clusters.
     """
     defined = [each for each in measured if each.excess is not None and each.stability is not None]
     if not defined:
@@ -463,7 +463,7 @@ def suggest(measured: Sequence[MeasuredK]) -> tuple[int | None, str]:
 
 
 class _Sweep:
-    """The rows, their halves and the noise beside them, all drawn once for every k."""
+    """The rows, their halves and the noise, each drawn once for all k."""
 
     def __init__(
         self,
@@ -497,11 +497,11 @@ class _Sweep:
             rows = problem.rows
             seeds = draw_seeds(rows, min(_PARTS * k_max, -(-rows.n // 2)), random_parts)
             parts = problem.run(seeds).assignments
-            assert parts is not None  # the engines over rows in memory keep them
+            assert parts is not None  # engines for rows in memory keep them
             return replace(problem, merged=merge_clusters(problem.points, parts))
 
         self._seed = seed
-        # The one copy of the points that a sweep holds.
+        # The only copy of the points in a sweep.
         placed = map_array(space.to_model, points)
         all_rows = new_problem(placed, n_init)
         self._sample = _sample_rows(placed, _STABILITY_ROWS, random)
@@ -518,14 +518,14 @@ class _Sweep:
     def measure(
         self, k: int, before: MeasuredK | None, report: Callable[[str, float], None]
     ) -> MeasuredK:
-        """Measure k clusters, after those of the k before."""
+        """Measure k clusters, given the measures of the previous k."""
         report("fitting", 0.0)
         best = self._all.fit(k, *self._warm_start(before))
         report("measuring", 0.4)
         points, labels = self._all.points, best.assignments
         assert labels is not None
         mean = error = bouldin = harabasz = None
-        # All of these are defined, or none is.
+        # Either all of these are defined or none.
         with suppress(UndefinedMeasure):
             found = silhouette(points, labels, seed=self._seed)
             mean, error = found.mean, found.standard_error
@@ -551,7 +551,7 @@ class _Sweep:
         )
 
     def _warm_start(self, before: MeasuredK | None) -> tuple[Float32, ...]:
-        """The centroids of the k before, and of a draw the row that is farthest from them."""
+        """The centroids of the previous k, and the row of a draw that is farthest from them."""
         if before is None:
             return ()
         drawn = self._all.seeds[0]
@@ -560,7 +560,7 @@ class _Sweep:
         return (np.concatenate([before.centroids, farthest[None]]),)
 
     def _agreement(self, k: int, centroids: Float32) -> tuple[float | None, float | None]:
-        """The stability of k clusters, and the recovery of those of the centroids."""
+        """The stability of k clusters, and the recovery of the clusters of the centroids."""
         if any(len(half.points) < k for half in self._halves):
             return None, None
         sample = tf.constant(self._sample)
@@ -585,14 +585,14 @@ class _Sweep:
 
 
 def _sample_rows(points: Float32, most: int, random: np.random.Generator) -> Float32:
-    """Rows drawn without repetition, in their order; all when they are not too many."""
+    """Draw rows without replacement, in their order; all rows if there are at most ``most``."""
     if len(points) <= most:
         return points
     return points[np.sort(random.choice(len(points), most, replace=False))]
 
 
 def _draw_noise(points: Float32, on_sphere: bool, random: np.random.Generator) -> Float32:
-    """As many rows, uniform in the box of the points along their principal axes."""
+    """Draw as many rows uniformly from the box of the points along their principal axes."""
     mean = points.mean(axis=0, dtype=np.float64)
     _, _, axes = np.linalg.svd(points - mean, full_matrices=False)
     along = (points - mean) @ axes.T

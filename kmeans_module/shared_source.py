@@ -1,4 +1,4 @@
-"""The rows of several workers as one source: each reads its own, or the first reads all."""
+"""The rows of several workers as one source: each reads its own, or the chief reads all."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -14,14 +14,14 @@ from .workers import Reducer
 
 
 def share_rows(source: RowSource, reducer: Reducer) -> tuple[RowSource, RowShare]:
-    """The rows of all workers as one source, and which of them this one reads.
+    """Return the rows of all workers as one source, and the share of this worker.
 
     Args:
-        source: its own rows.
-        reducer: how the workers come together.
+        source: the rows of this worker.
+        reducer: the reducer of the workers.
 
     Raises:
-        WorkersDiffer: rows of other widths or types.
+        WorkersDiffer: the rows differ in width or dtype.
     """
     if reducer.workers == 1:
         return source, RowShare(0, len(source), reducer)
@@ -34,14 +34,14 @@ def share_rows(source: RowSource, reducer: Reducer) -> tuple[RowSource, RowShare
 
 
 class _SharedSource(RowSource):
-    """The rows of all workers, of which those of one can be read."""
+    """The rows of all workers; only those of this worker can be read."""
 
     def __init__(self, source: RowSource, share: RowShare, n: int, is_weighted: bool) -> None:
         self.shape, self.dtype, self.is_weighted = (n, source.shape[1]), source.dtype, is_weighted
         self._source, self._first, self._reducer = source, share.start, share.reducer
 
     def read(self, start: int, stop: int) -> Array:
-        # A pass may take long, and ends soon when a worker is lost.
+        # A pass can take long; it ends soon after a worker is lost.
         self._reducer.check()
         return self._source[start - self._first : stop - self._first]
 
@@ -56,20 +56,21 @@ class _SharedSource(RowSource):
 
 @contextmanager
 def whole_source(source: RowSource, reducer: Reducer) -> Iterator[RowSource | None]:
-    """The rows of all workers on the first of them, as `publish_fit` needs them.
+    """Give the first worker access to the rows of all workers, for `publish_fit`.
 
-    The others send it what it reads, until it leaves the block; theirs is None, and comes then.
+    The other workers send the rows that the first one reads. They enter the block, with None, when
+    the first worker leaves it.
 
     Args:
         source: the rows of this worker.
-        reducer: how the workers come together.
+        reducer: the reducer of the workers.
 
     Yields:
-        The rows of all workers on the first, None on the others.
+        The rows of all workers on the first worker, None on the others.
 
     Raises:
-        WorkersDiffer: rows of other widths or types.
-        WorkerLost, WorkerFailed: as `connect_workers` says.
+        WorkersDiffer: the rows differ in width or dtype.
+        WorkerLost, WorkerFailed: see `connect_workers`.
 
     Example:
         >>> from tfkmeans import RowSource, connect_workers, fit, whole_source
@@ -94,7 +95,7 @@ def whole_source(source: RowSource, reducer: Reducer) -> Iterator[RowSource | No
 
 
 class _Asked(IntEnum):
-    """What the first worker asks of all."""
+    """The requests of the first worker."""
 
     NOTHING_MORE = 0
     ROWS = 1
@@ -102,12 +103,12 @@ class _Asked(IntEnum):
 
 
 class _SentRows(RowSource):
-    """All rows: the first worker asks for some, and each sends those that are its own."""
+    """All rows: the first worker requests ranges, and each worker sends its own rows."""
 
     def __init__(self, shared: RowSource, share: RowShare) -> None:
         self.shape, self.dtype, self.is_weighted = shared.shape, shared.dtype, shared.is_weighted
         self._shared, self._share = shared, share
-        # Of several threads that read, one asks at a time.
+        # Only one reading thread makes a request at a time.
         self._lock = threading.Lock()
 
     def read(self, start: int, stop: int) -> Array:
@@ -119,11 +120,11 @@ class _SentRows(RowSource):
         return self._ask(_Asked.WEIGHTS, start, stop)
 
     def end(self) -> None:
-        """Let the others go."""
+        """End the serving of the other workers."""
         self._share.reducer.sum([_Asked.NOTHING_MORE, 0, 0])
 
     def send(self) -> None:
-        """Send what is asked for, until there is nothing more."""
+        """Send the requested rows until the first worker ends."""
         while True:
             asked, start, stop = self._share.reducer.sum([0, 0, 0])
             if asked == _Asked.NOTHING_MORE:
@@ -136,7 +137,7 @@ class _SentRows(RowSource):
             return self._answer(asked, start, stop)
 
     def _answer(self, asked: _Asked, start: int, stop: int) -> Array:
-        """The rows of all, of which this worker sends its own."""
+        """Gather the requested rows; this worker sends its own."""
         first = min(max(start, self._share.start), self._share.stop)
         last = max(min(stop, self._share.stop), first)
         read: Callable[[int, int], Array] = (

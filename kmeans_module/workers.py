@@ -1,12 +1,12 @@
-"""Many machines, one fit: each worker reads rows of its own, and what they find is reduced.
+"""One fit on many machines: each worker reads its own rows, and the results are reduced.
 
-A `Reducer` is how the workers come together. Of one process it is `ALONE`; of many it is
-`tf.distribute.MultiWorkerMirroredStrategy`, whose collectives go by gRPC from worker to worker. All
-call the same functions in the same order, with arrays of the same shape, and all get the same.
+A `Reducer` does the collective operations. For one process it is `ALONE`; for several it uses
+`tf.distribute.MultiWorkerMirroredStrategy`, whose collectives use gRPC between workers. All workers
+call the same functions in the same order, with arrays of the same shape, and get the same results.
 
-Nothing but integers is summed, so that neither the number of workers nor who has which rows changes
-a bit. Whatever goes wrong ends the fit on all workers: the job is started again, and a checkpoint
-is where it goes on.
+Only integers are summed, so the bits do not depend on the number of workers or on the distribution
+of the rows. Any failure ends the fit on all workers; restart the job, which continues from a
+checkpoint.
 """
 
 import json
@@ -28,18 +28,18 @@ from .worker_watch import Watch, join_cluster
 Int64 = NDArray[np.int64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-#: Numbers of the message that begins each meeting of the workers. It is equally long whatever they
-#: meet for, so that one that ends by an error can meet those who reduce; so many numbers that what
-#: a step reduces needs no second message, and so few that they take no time of their own.
+#: Numbers of the first message of each collective operation. Its length is fixed, so that a worker
+#: that ends with an error can take part in the operation of the others. It is large enough for the
+#: reduction of a step without a second message, and small enough to cost no time.
 _MEETING: Final = 4096
 
 
 class Reducer(Protocol):
-    """How workers come together; each calls the same in the same order.
+    """Collective operations of workers; all call the same methods in the same order.
 
     Attributes:
-        worker: the number of this one, from 0; 0 is the chief.
-        workers: how many there are.
+        worker: the number of this worker, from 0; 0 is the chief.
+        workers: the number of workers.
 
     Example:
         >>> from tfkmeans import connect_workers
@@ -52,35 +52,35 @@ class Reducer(Protocol):
     workers: int
 
     def sum(self, numbers: ArrayLike) -> Int64:
-        """The sum over the workers.
+        """Return the sum over the workers.
 
         Args:
-            numbers: whole numbers int64 [...], of one shape on all.
+            numbers: int64 [...], with the same shape on all workers.
 
         Returns:
             int64 [...], the same on all workers.
 
         Raises:
-            WorkerFailed: another worker ended by an error.
+            WorkerFailed: another worker ended with an error.
             WorkerLost: a worker is lost.
         """
 
     def maximum(self, numbers: ArrayLike) -> NDArray[np.float64]:
-        """The largest over the workers; NaN counts as larger than all numbers.
+        """Return the maximum over the workers; NaN counts as larger than all numbers.
 
         Args:
-            numbers: float64 [...], of one shape on all.
+            numbers: float64 [...], with the same shape on all workers.
 
         Returns:
             float64 [...], the same on all workers.
 
         Raises:
-            WorkerFailed: another worker ended by an error.
+            WorkerFailed: another worker ended with an error.
             WorkerLost: a worker is lost.
         """
 
     def gather(self, rows: NDArray[Scalar]) -> NDArray[Scalar]:
-        """The rows of all workers, in the order of the workers.
+        """Return the rows of all workers, in the order of the workers.
 
         Args:
             rows: [m, ...]; m may differ between workers.
@@ -89,26 +89,26 @@ class Reducer(Protocol):
             All rows, the same on all workers.
 
         Raises:
-            WorkerFailed: another worker ended by an error.
+            WorkerFailed: another worker ended with an error.
             WorkerLost: a worker is lost.
         """
 
     def broadcast(self, content: bytes) -> bytes:
-        """What the chief gives, on all workers.
+        """Return the bytes of the chief on all workers.
 
         Args:
-            content: bytes; those of the other workers are not used.
+            content: bytes; those of the other workers are ignored.
 
         Returns:
             The bytes of the chief.
 
         Raises:
-            WorkerFailed: another worker ended by an error.
+            WorkerFailed: another worker ended with an error.
             WorkerLost: a worker is lost.
         """
 
     def check(self) -> None:
-        """Find out whether a worker is lost.
+        """Check that no worker is lost.
 
         Raises:
             WorkerLost: a worker is lost.
@@ -118,16 +118,16 @@ class Reducer(Protocol):
         """Check that all workers give the same facts.
 
         Args:
-            facts: values by name, as JSON takes them.
+            facts: values by name, of types that JSON has.
 
         Raises:
             WorkersDiffer: a worker gives another value.
-            WorkerFailed: another worker ended by an error.
+            WorkerFailed: another worker ended with an error.
             WorkerLost: a worker is lost.
         """
 
     def when_all_have_ended(self, do: Callable[[], None]) -> None:
-        """Call a function once no worker can be lost any more; at once where there is one worker.
+        """Call a function after all workers have ended; at once if there is one worker.
 
         Args:
             do: the function.
@@ -156,10 +156,10 @@ class _Alone(Reducer):
         return content
 
     def check(self) -> None:
-        """There is nobody to lose."""
+        """Do nothing: there is no other worker."""
 
     def agree(self, facts: Mapping[str, Any]) -> None:
-        """One agrees with itself."""
+        """Do nothing: there is no other worker."""
 
     def when_all_have_ended(self, do: Callable[[], None]) -> None:
         do()
@@ -170,25 +170,25 @@ ALONE: Final[Reducer] = _Alone()
 
 @contextmanager
 def connect_workers(*, start_timeout: float = 600) -> Iterator[Reducer]:
-    """The workers that ``TF_CONFIG`` names, of which this process is one.
+    """Connect this process to the workers of ``TF_CONFIG``.
 
-    Enter it before TensorFlow does anything else in the process. It waits for all workers at its
-    begin, and at its end: so whoever leaves it knows that all have done their part. An error inside
-    ends it on all workers, and they are not connected again in these processes. To the others, one
-    that is interrupted (KeyboardInterrupt, SystemExit) is lost.
+    Enter the context before TensorFlow is used in the process. It waits for all workers at its
+    start and at its end, so after it all workers have finished. An error inside ends the context on
+    all workers, and these processes cannot connect again. An interrupted worker (KeyboardInterrupt,
+    SystemExit) counts as lost.
 
     Args:
         start_timeout: seconds to wait for the last worker.
 
     Yields:
-        How the workers come together, for ``fit(..., reducer=)``.
+        The reducer of the workers, for ``fit(..., reducer=)``.
 
     Raises:
-        InvalidCluster: ``TF_CONFIG`` is not set, or says nothing of use.
-        WorkerAbsent: a worker did not come.
-        WorkerLost: one came, and is gone.
-        WorkerFailed: one ended by an error of its own, inside.
-        WorkersDiffer: the workers are not of one release.
+        InvalidCluster: ``TF_CONFIG`` is not set, or is invalid.
+        WorkerAbsent: a worker did not connect in time.
+        WorkerLost: a connected worker is lost.
+        WorkerFailed: a worker ended with an error inside the context.
+        WorkersDiffer: the workers have different releases.
 
     Example:
         >>> from tfkmeans import RowSource, connect_workers, fit
@@ -212,7 +212,7 @@ def connect_workers(*, start_timeout: float = 600) -> Iterator[Reducer]:
     except Exception as error:
         reducer.fail(error)
         raise
-    except BaseException:  # Ctrl-C: who gives it waits for nobody
+    except BaseException:  # Ctrl-C: do not wait for others
         reducer.abort()
         raise
     for do in reducer.last:
@@ -227,10 +227,10 @@ class _Collective(Reducer):
         self.worker, self.workers = cluster.own, len(cluster.workers)
         self._cluster, self._watch = cluster, Watch(cluster.peers)
         self.last: list[Callable[[], None]] = []
-        # Inside TensorFlow a thread hears no Ctrl-C; the one that waits for this one does.
+        # A thread inside TensorFlow does not receive Ctrl-C; the thread that waits for it does.
         self._thread = ThreadPoolExecutor(1, "meet-workers")
 
-        # Without the copy TensorFlow takes an argument for one that lies on no device.
+        # Without the copy, TensorFlow treats an argument as one without a device.
         def add(numbers: tf.Tensor) -> tf.Tensor:
             replica = tf.distribute.get_replica_context()
             return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(numbers))
@@ -239,7 +239,7 @@ class _Collective(Reducer):
             return tf.distribute.get_replica_context().all_gather(tf.identity(numbers), axis=0)
 
         def graph(function: Callable[[tf.Tensor], tf.Tensor]) -> Any:
-            # As a graph it takes a tenth of the time.
+            # A graph takes a tenth of the time.
             return tf.function(
                 lambda numbers: strategy.run(function, (numbers,)),
                 [tf.TensorSpec([None], tf.int64)],
@@ -302,29 +302,29 @@ class _Collective(Reducer):
         self.last.append(do)
 
     def leave(self) -> None:
-        """Wait for the others. Whoever returns from here knows that all are here."""
+        """Wait for the others; on return, all workers are here."""
         self._meet()
         self._watch.stop()
-        # A worker that has left answers no more. That it was here the meeting has shown, and who
-        # is past this has let all others be past the meeting.
+        # A worker that has left does not answer any more, and must not count as lost: the
+        # collective operation has shown that it was here.
         with suppress(tf.errors.OpError):
             self._add(tf.zeros([1], tf.int64))
 
     def fail(self, error: Exception) -> None:
-        """Let the others know, where they meet next, that this worker ends by an error."""
+        """Tell the others in the next collective operation that this worker has failed."""
         with suppress(WorkerFailed, WorkerLost):
             self._meet(said=f"{type(error).__name__}: {error}")
         self._watch.stop()
 
     def abort(self) -> None:
-        """Let the others miss this worker where they meet next, and wait for none of them."""
+        """Let the next collective operation of the others fail, without waiting for them."""
         self._watch.abort(f"{self._cluster.workers[self.worker].task} was interrupted")
 
     def _meet(self, numbers: ArrayLike = (), said: str = "") -> Int64:
-        """The sum of a few numbers [m], or the end where a worker has ended: so none waits for it.
+        """Return the sum of a few numbers [m]; raise if a worker has failed, so that none waits.
 
         Raises:
-            WorkerFailed: one says why.
+            WorkerFailed: the message of the worker that ended.
         """
         given = np.asarray(numbers, np.int64)
         message = np.zeros(_MEETING, np.int64)
@@ -342,11 +342,11 @@ class _Collective(Reducer):
         raise WorkerFailed(f"{worker} ended by {line}")
 
     def _gather_bytes(self, content: bytes, add: Callable[[Int64], Int64]) -> list[bytes]:
-        """The contents of all workers; ``add`` sums their sizes."""
+        """Return the contents of all workers; ``add`` sums their sizes."""
         sizes = np.zeros(self.workers, np.int64)
         sizes[self.worker] = len(content)
         sizes = add(sizes)
-        # Equally many numbers of each.
+        # Padded to the same length on all workers.
         numbers = np.zeros(-(-int(sizes.max()) // 8), np.int64)
         if not len(numbers):
             return [b""] * self.workers
@@ -364,7 +364,7 @@ class _Collective(Reducer):
             told = [each for each in self._cluster.peers if each.task in error.message]
             raise _lost(self._watch.lost or told) from None
         except BaseException:
-            # What this worker would reduce next has nothing to do with what the others wait for.
+            # The next reduction of this worker would not match that of the others.
             self.abort()
             raise
 
