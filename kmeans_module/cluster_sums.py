@@ -40,7 +40,7 @@ from .quiet_tensorflow import tf
 
 #: Numbers of a tile, which should fit in float64 in the cache of a core. For each tile the kernel
 #: adds a table of all clusters to the sums, which should take less time than the rows; so a tile
-#: has several rows per cluster, within these limits.
+#: also has a few rows per cluster and a minimum of rows, up to the larger number.
 _TILE_NUMBERS: Final = 2**14
 _LARGEST_TILE: Final = 2**18
 _ROWS_FOR_EACH_CLUSTER: Final = 4

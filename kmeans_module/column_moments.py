@@ -114,7 +114,7 @@ class _ColumnSum:
         self._high, self._low = np.zeros(d, np.int64), np.zeros(d, np.int64)
 
     def add(self, lines: Float64) -> None:
-        """Add numbers up to 2^45, rounded; a line may have several rows of d columns side by side."""
+        """Add numbers up to 2^45, rounded; a line may have several rows of d columns."""
         d = len(self._low)
         self._low += _by_column(np.add, np.rint(lines).astype(np.int64), d)
         self._high += self._low >> _CARRY_BITS

@@ -1,8 +1,8 @@
-"""Where a fit goes on after it was stopped: a file that is replaced after each iteration.
+"""Checkpoints of a fit: a file that is replaced after each iteration.
 
-What is on the disk is the state after an iteration, or none: the file is written beside, confirmed
-by the disk, and renamed. Nothing of a row is in it. When a fit goes on, its engine takes the last
-step once more, so that it knows again which assignments change.
+The file always has the complete state after an iteration: it is written to a temporary file,
+synchronised to disk, and renamed. It contains no rows. When a fit continues, its engine repeats the
+last step to find the changed assignments.
 """
 
 import io
@@ -30,12 +30,12 @@ Arrays = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class FitState:
-    """How far a fit is.
+    """The progress of a fit.
 
     Attributes:
-        start: the number of the start that runs, from 1.
-        running: how far that is.
-        best: the best of the starts that have ended, without assignments; None in the first.
+        start: the number of the current start, from 1.
+        running: the progress of the current start.
+        best: the best of the completed starts, without assignments; None in the first start.
     """
 
     start: int
@@ -44,16 +44,16 @@ class FitState:
 
 
 class FitCheckpoint:
-    """The state of one fit, in a folder that is its own.
+    """The checkpoint of one fit, in its own folder.
 
     Args:
-        folder: made when it is not there.
-        identity: what makes the fit this one, by name.
-        reducer: how the workers of the fit come together.
+        folder: the folder; created if absent.
+        identity: the properties that identify the fit, by name.
+        reducer: the reducer of the workers of the fit.
 
     Raises:
-        CheckpointMismatch: there is the state of another fit.
-        UnusableCheckpoint: the folder cannot be made or read, or the state is damaged.
+        CheckpointMismatch: the folder has the checkpoint of another fit.
+        UnusableCheckpoint: the folder cannot be created or read, or the state is damaged.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class FitCheckpoint:
     ) -> None:
         self._path = Path(folder) / _NAME
         self._identity = dict(identity)
-        # Of several workers the chief has the folder, and the others hear what is in it.
+        # With several workers, only the chief uses the folder, and broadcasts its content.
         self._is_chief, content = reducer.worker == 0, None
         if self._is_chief:
             try:
@@ -77,7 +77,7 @@ class FitCheckpoint:
         self.state = self._read(content) if is_there else None
 
     def write(self, state: FitState) -> None:
-        """Put the state in the place of that before. Raises UnusableCheckpoint."""
+        """Replace the previous state. Raises UnusableCheckpoint."""
         if not self._is_chief:
             return
         content = io.BytesIO()
@@ -96,7 +96,7 @@ class FitCheckpoint:
             raise self._unusable("cannot be written", error) from error
 
     def remove(self) -> None:
-        """Remove the state: the fit has ended. Raises UnusableCheckpoint."""
+        """Remove the state after the end of the fit. Raises UnusableCheckpoint."""
         if not self._is_chief:
             return
         try:
@@ -128,12 +128,12 @@ class FitCheckpoint:
         return _from_arrays(arrays)
 
     def _compare(self, identity: Mapping[str, Any]) -> None:
-        """Raises CheckpointMismatch where the identity is another than this fit's."""
+        """Raise CheckpointMismatch if the identity differs from that of this fit."""
         mine = json.loads(json.dumps(self._identity))
         names = [
             name for name in sorted({*mine, *identity}) if identity.get(name) != mine.get(name)
         ]
-        # The fingerprint is of the rows in the model's space, and differs with these, too.
+        # The fingerprint is that of the rows in the model's space, so it differs with these too.
         told = [name for name in names if name != _FINGERPRINT]
         differing = [
             f"{name} is {_shown(identity.get(name))} there and {_shown(mine.get(name))} here"

@@ -1,4 +1,4 @@
-"""The rows of a fit in the model's space, in memory or of a source, and where its starts begin."""
+"""The rows of a fit in the model's space, in memory or of a source, and its initial centroids."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,11 +30,11 @@ from .weighted_rows import WeightedRows, weigh
 
 _ROWS_OF_FINGERPRINT: Final = 1024
 
-#: Rows for each cluster from which the starts of a sample are drawn, where it is so many times as
-#: large; and what their choice is drawn by, beside the seed.
+#: Starts over a sample are drawn from this many rows per cluster, if the sample is this many times
+#: as large; and the additional seed for choosing these rows.
 _DRAWING_ROWS: Final = 250
 _LARGE: Final = 4
-#: After so many iterations of each start over the whole sample it is known which is the best.
+#: Iterations of each start over the whole sample before the best one is chosen.
 _COMPETING_ITERATIONS: Final = 5
 _KEY_OF_COMPETITION: Final = 0xC0
 
@@ -44,13 +44,13 @@ class FitRows:
     """The rows of a fit.
 
     Attributes:
-        table: raw.
+        table: the raw rows.
         weights: float32 [n].
-        space: the model's.
-        rows: those of the table in it.
-        parameters: of the fit.
-        share: those that this process reads.
-        placement: what takes the steps, and where.
+        space: the model's space.
+        rows: the rows of the table in this space.
+        parameters: the parameters of the fit.
+        share: the share of rows that this process reads.
+        placement: the engine and the devices of the steps.
     """
 
     table: Array | RowSource
@@ -70,7 +70,7 @@ class FitRows:
         share: RowShare,
         placement: Placement,
     ) -> "FitRows":
-        """Bring raw rows into the model's space. The errors are those of `fit`."""
+        """Map raw rows to the model's space. The errors are those of `fit`."""
         k, given = parameters.n_clusters, parameters.feature_weight
         space_options: dict[str, Any] = {
             "standardize": parameters.standardize,
@@ -95,7 +95,7 @@ class FitRows:
 
     @property
     def is_copied_anew(self) -> bool:
-        """Whether a device could not hold all rows in memory, which go there in each step."""
+        """Whether rows in memory do not fit on a device, and are copied to it in each step."""
         return isinstance(self.rows, WeightedRows) and not self.placement.devices.hold(self.rows)
 
     def run(
@@ -103,22 +103,23 @@ class FitRows:
         begin: Float32 | LloydState,
         on_iteration: Callable[[LloydState], None],
     ) -> LloydResult:
-        """One start over all rows."""
+        """Run one start over all rows."""
         most = self.parameters.most_iterations
         return self._run(self.rows, self.placement.engine, begin, most, on_iteration)
 
     def begin(self, start: int, given: NDArray[np.float64] | None) -> Float32:
-        """The initial centroids of a start over all rows, float32 [k, d] in the model's space.
+        """Return the initial centroids of a start over all rows, float32 [k, d] in the model's
+        space.
 
         Args:
-            start: its number, from 1.
-            given: float64 [k, d], raw, where the caller gives them.
+            start: the number of the start, from 1.
+            given: raw centroids float64 [k, d] of the caller, or None.
         """
         if given is not None:
             return _to_model(given, self.space)
         if isinstance(self.rows, SourceRows):
             centroids = self._fit_sample()
-            # The kernels of the sample are compiled, and its rows are no longer held.
+            # The kernels of the sample are compiled, and its rows are released.
             give_back_free_memory()
             return centroids
         if self.parameters.seeding == "sample":
@@ -126,7 +127,7 @@ class FitRows:
         return self._draw(self.rows, start - 1)
 
     def assign(self, centroids: Float32) -> NDArray[np.int32] | None:
-        """The nearest of the centroids for each row in memory."""
+        """Return the nearest centroid of each row in memory."""
         if isinstance(self.rows, SourceRows):
             return None
         engine = new_engine(
@@ -135,14 +136,14 @@ class FitRows:
         return engine.finish(centroids).assignments
 
     def identity(self, given: NDArray[np.float64] | None) -> dict[str, Any]:
-        """What makes this fit the one that it is, by name; the same for an array and a source."""
+        """Return the properties that identify this fit; the same for an array and a source."""
         shape = self.table.shape
         names = {"tfkmeans": version("tfkmeans"), "rows": shape[0], "features": shape[1]}
         told = told_parameters(self.parameters, given)
         return names | told | {"fingerprint": self._fingerprint()}
 
     def _fingerprint(self) -> str:
-        """SHA-256 of what all rows sum to, and of some of them."""
+        """Return the SHA-256 of sums over all rows and of some rows."""
         rows, space = self.rows, self.space
         raw, weights = self._take(draw_sample(self.weights, _ROWS_OF_FINGERPRINT, 0, self.share))
         digest = sha256(
@@ -153,26 +154,29 @@ class FitRows:
         return digest.hexdigest()
 
     def _fit_sample(self) -> Float32:
-        """The centroids of the best fit of a sample."""
+        """Return the centroids of the best fit of a sample."""
         raw, weights = self._take(
             draw_sample(
                 self.weights, self.parameters.sample_rows or 0, self.parameters.seed, self.share
             )
         )
         rows, reducer = self._place_sample(raw, weights), self.share.reducer
-        # All could do it alike. But where one processor rounds otherwise, all begin at one place.
+        # All workers could compute it, but processors may round differently, and all must begin
+        # with the same centroids.
         found = self._best_of_sample(rows, raw, weights).tobytes() if reducer.worker == 0 else b""
         centroids = np.frombuffer(bytearray(reducer.broadcast(found)), np.float32)
         return centroids.reshape(self.parameters.n_clusters, -1)
 
     def _best_of_sample(self, rows: WeightedRows, raw: Array, weights: Float32) -> Float32:
-        """Of a large sample starts are drawn from some rows, and the best alone runs to its end."""
+        """Fit a sample; for a large sample, draw starts from some rows, and complete only the best
+        one.
+        """
         count = _DRAWING_ROWS * self.parameters.n_clusters
         few = rows
         if self.parameters.n_init > 1 and rows.n >= _LARGE * count:
             rng = np.random.default_rng([self.parameters.seed, _KEY_OF_COMPETITION])
             chosen = np.sort(rng.choice(rows.n, count, replace=False))
-            # So few may not have as many distinct rows as there are clusters.
+            # So few rows may have fewer distinct rows than clusters.
             with suppress(TooFewDistinctPoints):
                 few = self._place_sample(raw[chosen], weights[chosen])
         most = self.parameters.max_iter
@@ -187,20 +191,20 @@ class FitRows:
 
     def _run_sample(self, rows: WeightedRows, begin: Float32, max_iter: int) -> LloydResult:
         engine = self._engine_of(rows)
-        # A worker that is lost meanwhile ends the fit of the sample.
+        # If a worker is lost meanwhile, the fit of the sample ends.
         return self._run(rows, engine, begin, max_iter, lambda _: self.share.reducer.check())
 
     def _engine_of(self, rows: WeightedRows) -> EngineName:
-        """What takes the steps of these rows in memory, all or a sample."""
+        """Return the engine for these rows in memory, all rows or a sample."""
         if rows is self.rows:
             return self.placement.engine
         engine = choose_sample_engine(rows.n, len(self.space.shift), self.parameters.n_clusters)
-        # On a device it is compiled, too, and few rows are not worth that.
+        # A device needs compiled kernels too, which is too slow for few rows.
         is_there = self.placement.engine == "device" and engine != "plain"
         return "device" if is_there else engine
 
     def _place_sample(self, raw: Array, weights: Float32) -> WeightedRows:
-        """Rows of the sample. Raises TooFewDistinctPoints."""
+        """Map the rows of the sample to the model's space. Raises TooFewDistinctPoints."""
         k = self.parameters.n_clusters
         try:
             check_distinct(raw, self.space.to_model, weights, k)
@@ -215,7 +219,7 @@ class FitRows:
         return weigh(place_rows(placed), weights, np.abs(placed).max(axis=0))
 
     def _take(self, sample: Sample) -> tuple[Array, Float32]:
-        """The raw rows of a sample, and their weights, given the part of each worker."""
+        """Return the raw rows of a sample and their weights, given the part of each worker."""
         table, numbers = self.table, sample.numbers
         own = table.take(numbers) if isinstance(table, RowSource) else table[numbers]
         return self.share.reducer.gather(own), self.share.reducer.gather(sample.weights)
@@ -254,15 +258,15 @@ class FitRows:
 
 
 def told_parameters(parameters: FitParameters, given: NDArray[np.float64] | None) -> dict[str, Any]:
-    """Parameters by name, as they are compared; of given centroids [k, d] their hash."""
+    """Return parameters by name for comparison, with a hash for given centroids [k, d]."""
     told = asdict(parameters)
     return told if given is None else told | {"init": sha256(given.tobytes()).hexdigest()}
 
 
 def _to_model(given: NDArray[np.float64], space: ModelSpace) -> Float32:
-    """Given centroids in the model's space.
+    """Map given centroids to the model's space.
 
-    Raises InvalidCentroids when one is so far from the points that float32 cannot hold its square.
+    Raises InvalidCentroids if float32 cannot hold the square of a centroid far from the points.
     """
     centroids = (given - space.shift) / space.scale
     if np.abs(centroids).max() > FARTHEST:

@@ -1,4 +1,4 @@
-"""See that a process was not forked from one in which TensorFlow ran. Imports no TensorFlow."""
+"""Check that a process was not forked from one in which TensorFlow ran. Does not import it."""
 
 import os
 from functools import cache
@@ -8,15 +8,15 @@ from .errors import ForkedProcess
 
 @cache
 def _first_process() -> int:
-    """The process in which threads were first used: a fork of it has none."""
+    """The process in which threads were first used: a forked process does not have them."""
     return os.getpid()
 
 
 def check_not_forked() -> None:
-    """Check that this process has its threads, TensorFlow's too.
+    """Check that this process has its threads, including those of TensorFlow.
 
     Raises:
-        ForkedProcess: it was forked from one that had started them.
+        ForkedProcess: the process was forked after the threads were started.
     """
     if _first_process() != os.getpid():
         raise ForkedProcess(

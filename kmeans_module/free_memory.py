@@ -1,13 +1,13 @@
-"""Memory that nothing holds any more, and the system's allocator keeps."""
+"""Freed memory that the allocator of the system keeps."""
 
 import ctypes
 import sys
 
 
 def give_back_free_memory() -> None:
-    """Give it back to the system, as glibc can; elsewhere nothing happens.
+    """Return freed memory to the system, with glibc; elsewhere do nothing.
 
-    The compiler of kernels leaves some 80 MB of it, in pieces.
+    The compiler of kernels leaves about 80 MB of it, in fragments.
     """
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

@@ -1,4 +1,4 @@
-"""Graphs that are traced once: a cache of them, and how they are traced."""
+"""Trace functions into graphs once, and cache them."""
 
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -7,7 +7,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from .quiet_tensorflow import tf
 
-#: What graphs take: numbers, one a row, and rows of numbers.
+#: Inputs of graphs: numbers, one number per row, and rows of numbers.
 INT: Final = tf.TensorSpec([], tf.int32)
 INTS: Final = tf.TensorSpec([None], tf.int32)
 FLOATS: Final = tf.TensorSpec([None], tf.float32)
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 def synchronized_cache(function: Callable[P, T]) -> Callable[P, T]:
-    """`functools.cache` for threads: no two of them compute the same result.
+    """`functools.cache` for threads: no two threads compute the same result.
 
-    What is there is found without a lock, so that no thread waits for what another computes.
+    Existing results are found without a lock, so no thread waits for another computation.
     """
     found: dict[Any, T] = {}
     lock = RLock()
@@ -38,7 +38,7 @@ def synchronized_cache(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def graph(*signature: Any) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """A decorator: the function as a graph, traced when it is first called."""
+    """Make a decorator that traces the function into a graph at its first call."""
     return lambda function: tf.function(function, signature, autograph=False)
 
 
@@ -47,8 +47,8 @@ def trace(
 ) -> Callable[..., Any]:
     """Trace the function into a graph now.
 
-    The graph takes tensors alone. A call takes half the time of a `tf.function`, which would look
-    up the graph that suits its arguments: that is 0.2 ms, several times a step.
+    The graph takes only tensors. A call takes half the time of a `tf.function`, which selects a
+    graph by its arguments: that takes 0.2 ms, several times per step.
     """
     graph = tf.function(function, signature, autograph=False, jit_compile=is_compiled or None)
     return graph.get_concrete_function()  # type: ignore[no-any-return]  # TensorFlow is untyped

@@ -1,8 +1,9 @@
-"""Fewer clusters out of many, by merging those whose union costs the least inertia (Ward 1963).
+"""Merge clusters whose union increases the inertia the least (Ward 1963).
 
-Where no two directions of the rows are alike, as in embeddings, k-means rarely mends a start that
-has two centroids in one cluster and none in another. Many small clusters have one in each, and
-those that are parts of one cluster are near each other: their mean is known better than a row.
+If all rows have nearly orthogonal directions, as in embeddings, k-means rarely corrects a start
+with two centroids in one cluster and none in another. Among many small clusters, each true cluster
+has at least one, and parts of the same cluster are close to each other, because a mean has less
+noise than a row.
 """
 
 from dataclasses import dataclass
@@ -15,11 +16,11 @@ from .array_types import Float32, Float64
 
 @dataclass(frozen=True)
 class MergedClusters:
-    """Clusters, and the order in which they merge into one.
+    """Clusters, and the order of their merges into one.
 
     Attributes:
-        sums: float64 [m, d], of the rows of each cluster.
-        sizes: float64 [m], how many they are.
+        sums: float64 [m, d], the sums of the rows of each cluster.
+        sizes: float64 [m], the numbers of rows.
         pairs: int64 [m - 1, 2]: each merge adds the second cluster to the first.
     """
 
@@ -28,7 +29,7 @@ class MergedClusters:
     pairs: NDArray[np.int64]
 
     def means(self, k: int) -> Float32:
-        """The means of the k clusters, at most m, that are left when the others have merged.
+        """Return the means of the k clusters, at most m, that remain after merging the others.
 
         Returns:
             float32 [k, d]. O(m d) time.
@@ -44,7 +45,8 @@ class MergedClusters:
 
 
 def merge_clusters(points: Float32, assignments: NDArray[np.int32]) -> MergedClusters:
-    """The merges of the clusters of points [n, d], of whose numbers int32 [n] some may have no row.
+    """Compute the merges of the clusters of points [n, d], given by numbers int32 [n]; some numbers
+    may have no row.
 
     O(n d + m^2 d + m^3) time for m clusters, O(n d + m^2) memory.
     """
@@ -56,9 +58,9 @@ def merge_clusters(points: Float32, assignments: NDArray[np.int32]) -> MergedClu
 
 
 def _merge_pairs(means: Float64, sizes: Float64) -> NDArray[np.int64]:
-    """The pairs in the order of their merges, by the update of Lance and Williams (1967)."""
+    """Return the pairs in the order of their merges, by the update of Lance and Williams (1967)."""
     weight = sizes.copy()
-    # No matrix product: a BLAS library may share it out among its threads.
+    # No matrix product, because a BLAS library may use several threads for it.
     cost = np.stack([np.square(means - mean).sum(axis=1) for mean in means])
     cost *= weight * weight[:, None] / (weight + weight[:, None])
     np.fill_diagonal(cost, np.inf)

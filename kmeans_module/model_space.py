@@ -1,15 +1,15 @@
 """The model's space: raw points, shifted and scaled, in float32.
 
-``z = (x - shift) / scale``. The shift is a number amid each column, so that float32 keeps its
-digits for data far from the origin: the mean, which is that of a sample unless columns are
-standardised; or where rows far out pull it away from nearly all others, the nearest number amid
-those. The scale is 1, or each column's standard deviation, divided by the column's weight if there
-are weights: a column of weight 2 counts as if it were twice as far. Distances and inertia are of
-this space, and the exported graph maps into it, so that a caller never has to.
+``z = (x - shift) / scale``. The shift is a central number of each column, so that float32 keeps its
+digits for data far from the origin: the mean (of a sample, unless columns are standardised); or, if
+outliers pull the mean away from nearly all rows, the nearest number within these. The scale is 1,
+or the standard deviation of each column, divided by the weight of the column if there are weights:
+distances along a column of weight 2 count twice. Distances and inertia are those of this space. The
+exported graph maps points to it, so callers use raw units.
 
-For cosine distance the space is the unit sphere, ``z / |z|``, and the shift is 0 unless columns
-are standardised: the angle is that at the origin. The Euclidean distance of two rows there is the
-chord, ``sqrt(2 - 2 cos)``, which orders rows as the cosine does (Dhillon and Modha 2001).
+For cosine distance the space is the unit sphere, ``z / |z|``, and the shift is 0 unless columns are
+standardised, because angles are measured at the origin. The Euclidean distance of two rows there is
+the chord, ``sqrt(2 - 2 cos)``, which gives the same order as the cosine (Dhillon and Modha 2001).
 """
 
 from dataclasses import dataclass
@@ -29,22 +29,21 @@ from .validation import check_extent, check_finite
 Distance = Literal["euclidean", "cosine"]
 DISTANCES: Final[tuple[Distance, ...]] = get_args(Distance)
 
-#: A mean is amid the rows if this share of a column is on either side of it.
+#: A mean is central if at least this share of a column is on each side of it.
 _OUTSIDE: Final = 0.05
 
 
 @dataclass(frozen=True)
 class ModelSpace:
-    """The map that takes points into the model's space, and what is known of them there.
+    """The map from raw points to the model's space, and properties of the points there.
 
     Attributes:
         shift: float32 [d], in raw units.
-        scale: float32 [d], in raw units; of a constant column 1, over its weight.
-        mean: float64 [d], of the rows in the model's space; 0 where that is where they were shifted
-            to.
-        largest: float64 [d], at least every magnitude in the model's space of a row of positive
-            weight.
-        distance: "euclidean", or "cosine": the space is the unit sphere.
+        scale: float32 [d], in raw units; for a constant column 1, divided by its weight.
+        mean: float64 [d], the mean of the rows in the model's space; 0 if the shift is the mean.
+        largest: float64 [d], an upper bound of the magnitudes in the model's space, over the rows
+            of positive weight.
+        distance: "euclidean", or "cosine" for the unit sphere.
     """
 
     shift: Float32
@@ -54,15 +53,15 @@ class ModelSpace:
     distance: Distance
 
     def to_model(self, raw: Array) -> Float32:
-        """Map [n, d] from raw units into the model's space."""
+        """Map [n, d] from raw units to the model's space."""
         return _to_model(raw, self.shift, self.scale, self.distance)
 
     def to_raw(self, points: Array) -> Float32:
-        """Map [n, d] from the model's space into raw units; of a direction, a point that has it."""
+        """Map [n, d] from the model's space to raw units; a direction gives a point on it."""
         return (points * self.scale + self.shift).astype(np.float32)
 
     def place(self, points: Array, first: int = 0) -> Rows:
-        """The points [n, d], raw, to be read in blocks; their rows are numbered from ``first`` on.
+        """Return raw points [n, d] as `Rows`; row numbers in errors begin at ``first``.
 
         Raises ZeroPoint: for cosine distance, a row without a direction.
         """
@@ -76,17 +75,17 @@ class PlacedPoints(ModelSpace):
     """Points in the model's space.
 
     Attributes:
-        rows: the points, to be read in blocks.
+        rows: the points, readable in blocks.
     """
 
     rows: Rows
 
 
 def unit_rows(rows: tf.Tensor) -> tf.Tensor:
-    """Each row [m, d] at length 1, float32; a row of zeros as it is.
+    """Normalise each row [m, d] to length 1, float32; a row of zeros does not change.
 
-    By way of float64, which holds the square of every float32, and whose rounding float32 does not
-    see: the same bits on every machine.
+    Computed in float64, which holds the square of every float32 and whose rounding errors vanish in
+    float32, so the bits are the same on every machine.
     """
     wide = tf.cast(rows, tf.float64)
     length = tf.sqrt(tf.reduce_sum(tf.square(wide), -1, keepdims=True))
@@ -101,7 +100,7 @@ def enter(
     distance: Distance = "euclidean",
     feature_weight: Float64 | None = None,
 ) -> PlacedPoints:
-    """Bring raw points [n, d] into the model's space, in blocks.
+    """Map raw points [n, d] to the model's space, in blocks.
 
     Float64 and integers are centred in float64 before they are rounded to float32. The errors are
     those of `find_space`.
@@ -132,11 +131,11 @@ def find_space(
     feature_weight: Float64 | None = None,
     share: RowShare | None = None,
 ) -> ModelSpace:
-    """The model's space of raw points [n, d]; without the mean of directions, `mean_direction`.
+    """Find the model's space of raw points [n, d]; the mean of directions is `mean_direction`.
 
-    The shift and the scale are those of the rows of positive weight, of which ``sample`` [m, d] are
-    those that `sample_rows` gives. ``feature_weight`` is float64 [d], or None where each is 1. Each
-    worker reads its share of the points, by default all.
+    The shift and the scale are computed from the rows of positive weight; ``sample`` [m, d] has the
+    rows of `sample_rows`. ``feature_weight`` is float64 [d], or None if all are 1. Each worker
+    reads its share of the points, by default all rows.
 
     Raises:
         NonFinitePoint: a row with NaN or infinity.
@@ -155,7 +154,7 @@ def find_space(
     extent = column_extent(points, sample_weight, share)
     low, high = extent
     if not (np.isfinite(low) & np.isfinite(high)).all() or has_zero_weight:
-        # Any row that is not finite is refused, also one of weight 0.
+        # Rows that are not finite are refused, also those of weight 0.
         check_finite(points, share=share)
     sample = np.sort(sample, axis=0).astype(np.float64)
     center = sample.mean(axis=0)
@@ -168,10 +167,10 @@ def find_space(
         deviation = np.where(variance > 0, np.sqrt(variance), 1)
         scale = _as_float32(deviation / weight, "spread")
     if not on_sphere:
-        # Distances are the same about any number, and float32 keeps the most digits amid the rows.
+        # The shift does not change distances, and float32 keeps the most digits near the rows.
         outside = int(_OUTSIDE * (len(sample) - 1))
         center = np.clip(center, sample[outside], sample[-1 - outside])
-    # The nearest float32, so that the served graph shifts by the very same number.
+    # The nearest float32, so that the served graph shifts by the same number.
     shift = _as_float32(np.clip(center, low, high), "mean")
     check_extent(high - low, scale)
     largest = ones if on_sphere else np.maximum(high - shift, shift - low) / scale
@@ -181,9 +180,9 @@ def find_space(
 def mean_direction(
     directions: Table, sample_weight: Table, share: RowShare | None = None
 ) -> Float64:
-    """The mean float64 [d] of rows [n, d] of length 1, of which those of positive weight count.
+    """Return the mean float64 [d] of the rows of positive weight among rows [n, d] of length 1.
 
-    Each worker reads its share, by default all.
+    Each worker reads its share, by default all rows.
     """
     d = directions.shape[1]
     extent = Extent(np.full(d, -1.0), np.ones(d))
@@ -191,7 +190,7 @@ def mean_direction(
 
 
 def place(points: Array, shift: Float32, scale: Float32, distance: Distance) -> Rows:
-    """Raw points [n, d] in the space of a fitted model.
+    """Map raw points [n, d] to the space of a fitted model.
 
     Raises:
         NonFinitePoint: a row with NaN or infinity.
@@ -216,7 +215,7 @@ def _as_float32(values: Float64, what: str) -> Float32:
 
 
 def _directions(points: Array, shift: Float32, scale: Float32, first: int) -> Float32:
-    """The directions of the points, of which a copy is held."""
+    """Return the directions of the points, as a copy."""
     n, d = points.shape
     directions = np.empty((n, d), np.float32)
     for start, stop in block_ranges(0, n, rows_per_block(2 * d)):
@@ -232,6 +231,6 @@ def _directions(points: Array, shift: Float32, scale: Float32, first: int) -> Fl
 
 
 def _to_model(points: Array, shift: Float32, scale: Float32, distance: Distance) -> Float32:
-    """Raw points [n, d] as the served graph takes them into the model's space."""
+    """Map raw points [n, d] to the model's space like the served graph."""
     rows: Float32 = ((points - shift) / scale).astype(np.float32)
     return unit_rows(rows).numpy() if distance == "cosine" else rows

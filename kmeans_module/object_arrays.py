@@ -1,4 +1,4 @@
-"""Numbers out of arrays of Python's objects: what is missing, vectors, and what is no number."""
+"""Convert arrays of Python objects to numbers: missing values, vectors, and errors."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -18,17 +18,17 @@ _MISSING, _TEXT, _OTHER = range(3)
 
 
 def read_objects(values: Objects, subject: str, wanted: str) -> Array:
-    """The numbers that the objects are; of one dimension they may be vectors of one length.
+    """Convert objects to numbers; in one dimension they may be vectors of equal length.
 
-    What is missing (None, NA) is NaN, and a vector that is missing has NaN alone.
+    A missing value (None, NA) becomes NaN, a missing vector only NaN.
 
     Args:
         values: [n], [n, d], ...
-        subject: begins the message: "points have".
-        wanted: ends the message: "numbers".
+        subject: the beginning of the message, such as "points have".
+        wanted: the end of the message, such as "numbers".
 
     Raises:
-        NoArray: one of them is no number, or a vector of another length; the message names its row.
+        NoArray: a value is not a number, or a vector has another length; the message names its row.
     """
     if values.ndim == 1:
         first = next((each for each in values if _kind(each) != _MISSING), None)
@@ -39,7 +39,7 @@ def read_objects(values: Objects, subject: str, wanted: str) -> Array:
         if not (kinds == _TEXT).any():
             return _convert(values, kinds == _MISSING)
     except (OverflowError, TypeError, ValueError):
-        pass  # the loop finds which of them it was
+        pass  # the loop finds the object
     for index, value in np.ndenumerate(values):
         if kinds[index] == _TEXT or (kinds[index] == _OTHER and not _is_number(value)):
             what = "the text " if isinstance(value, str) else ""
@@ -51,7 +51,7 @@ def read_objects(values: Objects, subject: str, wanted: str) -> Array:
 
 
 def lengths_differ(subject: str, one: tuple[int, str], other: tuple[int, str]) -> NoArray:
-    """The error for two vectors of different lengths, each by its row and what it holds."""
+    """Make the error for two vectors of different lengths, given by row and description."""
     return NoArray(
         f"{subject} {one[1]} in row {one[0]}, and {other[1]} in row {other[0]}; give rows of one "
         "length"
@@ -59,7 +59,7 @@ def lengths_differ(subject: str, one: tuple[int, str], other: tuple[int, str]) -
 
 
 def describe_length(length: int) -> str:
-    """In words, of a vector."""
+    """Describe the length of a vector in words."""
     return "1 number" if length == 1 else f"{length:,} numbers"
 
 
@@ -83,7 +83,7 @@ def _stack(values: Objects, subject: str, wanted: str) -> Array:
     dtypes = {row.dtype for row in rows if row is not None}
     are_numbers = all(dtype.kind in NUMBERS for dtype in dtypes)
     if any(row is None for row in rows):
-        dtypes.add(np.dtype(np.float32))  # which has NaN
+        dtypes.add(np.dtype(np.float32))  # it has NaN
     dtype = np.result_type(*dtypes) if are_numbers else np.dtype(object)
     missing = np.nan if dtype.kind == "f" else None if dtype.kind == "O" else 0
     stacked = np.full((len(rows), *shape), missing, dtype)
@@ -96,7 +96,7 @@ def _stack(values: Objects, subject: str, wanted: str) -> Array:
 def _as_row(value: Any) -> Array:
     try:
         return np.asarray(value)
-    except ValueError:  # ragged in itself
+    except ValueError:  # the value itself is ragged
         return np.array(None, object)
 
 
@@ -106,7 +106,7 @@ def _is_vector(value: object) -> bool:
 
 
 def _kind(value: object) -> int:
-    # pandas' NA is no object of a module that is imported here.
+    # pandas.NA is recognised without importing pandas.
     if value is None or type(value).__name__ == "NAType":
         return _MISSING
     return _TEXT if isinstance(value, str | bytes) else _OTHER

@@ -1,4 +1,4 @@
-"""Results that show themselves in one line, and as a table in a notebook."""
+"""Results with a repr of one line, and a table in a notebook."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -7,21 +7,21 @@ from typing import Any, Final
 
 import numpy as np
 
-#: The longest text that is shown whole.
+#: The longest text that is not shortened.
 _LONGEST: Final = 60
 
-#: Of a mapping of more entries than these, only their number is shown.
+#: For a mapping with more entries, only their number is shown.
 _MOST_ENTRIES: Final = 8
 
 
 class OneLine:
-    """A dataclass whose repr is one line, however large its arrays are.
+    """A dataclass whose repr is one line, even with large arrays.
 
     ``@dataclass(repr=False)`` leaves the repr to this class.
     """
 
     def _shown(self) -> Mapping[str, Any]:
-        """What is shown, by name: all fields, or what a subclass says."""
+        """The shown values by name: all fields, unless a subclass overrides it."""
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
@@ -29,13 +29,13 @@ class OneLine:
         return f"{type(self).__name__}({shown})"
 
     def _repr_html_(self) -> str:
-        """The same as a table, which Jupyter shows."""
+        """The same values as an HTML table for Jupyter."""
         rows = [(name, _shorten(value)) for name, value in self._shown().items()]
         return html_table(type(self).__name__, (), rows)
 
 
 def html_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table of HTML with a title; cells are text, and are escaped."""
+    """Return an HTML table with a title; cells are text, and are escaped."""
 
     def line(cells: Sequence[object], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
@@ -46,7 +46,7 @@ def html_table(title: str, header: Sequence[str], rows: Iterable[Sequence[object
 
 
 def _shorten(value: Any) -> str:
-    """A value in few characters: an array by its dtype and shape, a long list by its length."""
+    """Shorten a value: an array to its dtype and shape, a long list to its length."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype}[{', '.join(map(str, value.shape))}]"
     if isinstance(value, float | np.floating):

@@ -1,6 +1,7 @@
-"""TensorFlow as ``tf``, imported without its news: what all modules of this package import.
+"""TensorFlow as ``tf``, imported without its informational messages.
 
-So it is quiet whichever of them Python imports first, as where a model is unpickled.
+All modules of this package import it from here, so the first import is quiet in any order, for
+example when a model is unpickled.
 """
 
 from .quiet_import import quiet_start

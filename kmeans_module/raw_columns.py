@@ -1,4 +1,4 @@
-"""The columns of a data frame, an Arrow table or a mapping as arrays that an encoder takes."""
+"""Convert the columns of a data frame, an Arrow table or a mapping to arrays for an encoder."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,22 +15,22 @@ from .near_names import find_near_name
 
 
 def is_table(given: Any) -> bool:
-    """Whether this is a mapping of columns, a data frame or an Arrow table: columns with names."""
+    """Whether an object has named columns: a mapping, a data frame or an Arrow table."""
     if isinstance(given, Mapping):
         return True
-    # Polars warns where a lazy frame is asked for its columns; it has no shape.
+    # polars warns on access to the columns of a lazy frame; a lazy frame has no shape.
     is_flat = len(getattr(given, "shape", ())) == 2
     return is_flat and (hasattr(given, "column_names") or hasattr(given, "columns"))
 
 
 def named_columns(table: Any) -> dict[str, Any]:
-    """The columns of a table by their names, in its order, not converted yet.
+    """Return the columns of a table by name, in its order, not converted.
 
     Args:
         table: a mapping of columns, a pandas or polars frame, or an Arrow table.
 
     Raises:
-        InvalidColumns: it is none of these, or two columns have the same name.
+        InvalidColumns: the table has another type, or two columns have the same name.
     """
     if not is_table(table):
         raise InvalidColumns(
@@ -51,13 +51,13 @@ def named_columns(table: Any) -> dict[str, Any]:
 
 
 class UnusedColumns:
-    """Warns of the columns of tables that a model does not take, of each once."""
+    """Warns once of each column that a model does not take."""
 
     def __init__(self) -> None:
         self._named: set[str] = set()
 
     def warn(self, model: str, taken: Iterable[str], table: Any, *, stacklevel: int) -> None:
-        """Name those of this table that were not named before, in one warning."""
+        """Name the new unused columns of this table in one warning."""
         known = {*taken, *self._named}
         unused = [str(name) for name in named_columns(table) if name not in known]
         if unused:
@@ -67,18 +67,18 @@ class UnusedColumns:
 
 
 def read_columns(columns: Sequence[Column], table: Any) -> list[Array]:
-    """The columns of a model in a table, by their names, as its encoder takes them.
+    """Read the columns of a model from a table by name, as inputs of its encoder.
 
     Args:
-        columns: those of the model; the table may have others.
-        table: as `named_columns` takes it.
+        columns: the columns of the model; the table may have others.
+        table: see `named_columns`.
 
     Returns:
-        An array for each, in their order: of numbers float32 [n], of categories objects [n] that
-        are texts, of vectors float32 [n, w].
+        An array for each column, in their order: numbers float32 [n], categories as an object array
+        [n] of texts, vectors float32 [n, w].
 
     Raises:
-        InvalidColumns: a column is not there, or does not hold what its kind does.
+        InvalidColumns: a column is missing, or has values of the wrong kind.
     """
     given = named_columns(table)
     for column in columns:
@@ -96,7 +96,7 @@ def _read_column(column: Column, values: Any) -> Array:
     numbers = read_numbers(column.name, values)
     width = column.width if isinstance(column, VectorColumn) else None
     if width is not None and numbers.ndim == 1 and np.isnan(numbers).all():
-        return np.full((len(numbers), width), np.nan, np.float32)  # all are missing
+        return np.full((len(numbers), width), np.nan, np.float32)  # all values are missing
     if numbers.shape[1:] != (() if width is None else (width,)):
         wanted = "numbers" if width is None else f"vectors of {width} numbers"
         raise InvalidColumns(
@@ -106,19 +106,19 @@ def _read_column(column: Column, values: Any) -> Array:
 
 
 def read_numbers(name: str, values: Any) -> Float32:
-    """Numbers [n] or vectors [n, w] as float32; NaN is a missing value. Raises InvalidColumns."""
+    """Read numbers [n] or vectors [n, w] as float32, NaN if missing. Raises InvalidColumns."""
     try:
         array = read_array(values, f"column {name!r}")
     except NoArray as error:
         raise InvalidColumns(str(error)) from None
     if array.ndim not in (1, 2):
         raise InvalidColumns(f"column {name!r} has shape {array.shape}; give one value a row")
-    with np.errstate(over="ignore"):  # a number beyond float32 is as infinity
+    with np.errstate(over="ignore"):  # a number outside float32 becomes infinity
         return array.astype(np.float32, copy=False)
 
 
 def check_lengths(columns: Mapping[str, Array]) -> None:
-    """Check that all columns have as many rows. Raises InvalidColumns."""
+    """Check that all columns have the same number of rows. Raises InvalidColumns."""
     first = next(iter(columns))
     n = len(columns[first])
     for name, array in columns.items():

@@ -1,7 +1,7 @@
-"""A uniform sample of the rows, which does not depend on the blocks that they are read in.
+"""A uniform sample of rows that does not depend on the blocks of a pass.
 
-Each row number has a random key of its own, and the rows of the least keys are the sample: so a
-source and an array of the same rows have the same sample, whoever reads which rows.
+Each row number has a random key, and the rows with the smallest keys are the sample. So a source
+and an array of the same rows have the same sample, for any distribution of rows over workers.
 """
 
 from typing import Final, Literal, NamedTuple, get_args
@@ -17,27 +17,27 @@ from .workers import Reducer
 Seeding = Literal["sample", "all"]
 SEEDINGS: Final[tuple[Seeding, ...]] = get_args(Seeding)
 
-#: Rows of a sample for each cluster, and the most numbers that those may be: 256 MiB of float32.
-#: Of many clusters or wide rows it is fewer, but not fewer than the last says.
+#: Rows of a sample per cluster, and the most numbers of a sample: 256 MiB of float32. With many
+#: clusters or wide rows there are fewer rows, but at least the last number.
 _ROWS_PER_CLUSTER: Final = 4000
 _MOST_NUMBERS: Final = 2**26
 _LEAST_PER_CLUSTER: Final = 50
 
-#: Keys that are drawn at once; Philox makes four at a time.
+#: Keys per draw; Philox generates four at a time.
 _BLOCK_KEYS: Final = 2**18
 
-#: No start has that number, from which its seed comes.
+#: The number for the seed of a sample; no start has this number.
 _KEY_OF_SAMPLE: Final = 2**32 - 1
 
-#: A row that was drawn.
+#: A drawn row.
 _DRAWN: Final = np.dtype([("key", np.uint64), ("number", np.int64), ("weight", np.float32)])
 
 
 class Sample(NamedTuple):
-    """Rows that were drawn.
+    """Drawn rows.
 
     Attributes:
-        numbers: int64 [m], rising.
+        numbers: int64 [m], ascending.
         weights: float32 [m], above 0.
     """
 
@@ -46,21 +46,21 @@ class Sample(NamedTuple):
 
 
 def default_sample_rows(d: int, k: int) -> int:
-    """How many rows of d features are sampled for k clusters."""
+    """Return the default number of sampled rows of d features for k clusters."""
     return min(_ROWS_PER_CLUSTER * k, max(_MOST_NUMBERS // d, _LEAST_PER_CLUSTER * k))
 
 
 def draw_sample(weights: Table, count: int, seed: int, share: RowShare | None = None) -> Sample:
-    """Rows of positive weight, each as likely as the other; all where there are no more.
+    """Draw rows of positive weight with equal probability; all if there are at most ``count``.
 
     Args:
         weights: float32 [n].
-        count: how many rows.
-        seed: of the keys.
+        count: the number of rows.
+        seed: the seed of the keys.
         share: the rows that this worker reads, by default all.
 
     Returns:
-        Those of the sample that are of the share. O(n) time; memory of O(count).
+        The sampled rows in the share. O(n) time, O(count) memory.
     """
     share = share or RowShare.whole(len(weights))
     drawn, most = np.empty(0, _DRAWN), np.uint64(2**64 - 1)
@@ -81,7 +81,7 @@ def draw_sample(weights: Table, count: int, seed: int, share: RowShare | None = 
 
 
 def _least(drawn: NDArray[np.void], count: int) -> NDArray[np.void]:
-    """Those of the least keys."""
+    """Return the rows with the smallest keys."""
     if len(drawn) <= count:
         return drawn
     chosen: NDArray[np.void] = drawn[np.argpartition(drawn["key"], count - 1)[:count]]
@@ -89,11 +89,11 @@ def _least(drawn: NDArray[np.void], count: int) -> NDArray[np.void]:
 
 
 def _least_of_all(drawn: NDArray[np.void], count: int, reducer: Reducer) -> NDArray[np.void]:
-    """Those that are among the least keys of all workers, given those of this one."""
+    """Return the rows of this worker whose keys are among the smallest of all workers."""
     if reducer.workers == 1 or reducer.sum([len(drawn)])[0] <= count:
         return drawn
     keys, most = np.sort(drawn["key"]), np.uint64(0)
-    # The largest of them is found byte by byte, and no worker hears more than how many there are.
+    # The largest of these keys is found byte by byte; workers exchange only counts.
     for shift in range(56, -8, -8):
         ends = most + (np.arange(1, 257, dtype=np.uint64) << np.uint64(shift)) - np.uint64(1)
         up_to = reducer.sum(np.searchsorted(keys, ends, side="right"))
@@ -103,11 +103,12 @@ def _least_of_all(drawn: NDArray[np.void], count: int, reducer: Reducer) -> NDAr
 
 
 def row_keys(start: int, stop: int, seed: int) -> NDArray[np.uint64]:
-    """The keys of the rows ``start`` to before ``stop``: uint64 [stop - start].
+    """Return the keys of the rows ``start`` to ``stop`` (exclusive): uint64 [stop - start].
 
-    Philox counts (Salmon et al. 2011): any part of its numbers can be had without those before.
+    Philox is based on a counter (Salmon et al. 2011): any part of its sequence can be computed
+    without the previous part.
     """
     bits = np.random.Philox(np.random.SeedSequence(seed, spawn_key=(_KEY_OF_SAMPLE,)))
-    # It counts by fours.
+    # The counter advances by fours.
     keys: NDArray[np.uint64] = bits.advance(start // 4).random_raw(stop - start // 4 * 4)
     return keys[start % 4 :]

@@ -1,7 +1,7 @@
-"""Which of the rows this process reads: all, or as one of several workers a range of them.
+"""The share of rows that this process reads: all, or the range of one worker.
 
-Row numbers are those of all rows. What a worker finds of its range is reduced with what the others
-find, so that the passes over rows are the same for one process and for many.
+Row numbers are those of all rows. The results of a worker are reduced with those of the others, so
+the code of a pass is the same for one process and for many.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class RowShare:
-    """The range of the rows that this process reads.
+    """The range of rows that this process reads.
 
     Attributes:
-        start, stop: its rows; there may be none.
-        reducer: how it comes together with those who read the others.
+        start, stop: the range of rows; it may be empty.
+        reducer: the reducer with the readers of the other rows.
     """
 
     start: int
@@ -32,18 +32,18 @@ class RowShare:
 
     @classmethod
     def whole(cls, n: int) -> "RowShare":
-        """All n rows."""
+        """Return the share of all n rows."""
         return cls(0, n)
 
     def core_ranges(self) -> list[tuple[int, int]]:
-        """The rows of each core."""
+        """Return the range of rows of each core."""
         return core_ranges(self.stop - self.start, self.start)
 
     def map_ranges(self, function: Callable[[int, int], T]) -> list[T]:
-        """What the function gives for each core's range, in parallel; nothing without rows."""
+        """Call a function for the range of each core, in parallel; return nothing without rows."""
         return run_in_parallel(function, self.core_ranges())
 
     def part(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of the row numbers, which rise, that are of this range."""
+        """Return the ascending row numbers that are in this range."""
         first, last = np.searchsorted(numbers, [self.start, self.stop])
         return numbers[first:last]

@@ -1,6 +1,6 @@
-"""Points that are read where they lie in memory: by graphs in blocks, and by NumPy.
+"""Points that graphs and NumPy read in blocks without a copy of the whole.
 
-What is read is ``(x - shift) / scale``, a row of the model's space.
+A read gives ``(x - shift) / scale``, a row in the model's space.
 """
 
 from collections.abc import Callable
@@ -16,28 +16,28 @@ from .blocks import block_ranges, map_array, rows_per_block
 from .graphs import FLOATS
 from .quiet_tensorflow import tf
 
-#: TensorFlow's kernels abort on a buffer that is not aligned to so many bytes.
+#: TensorFlow's kernels abort on a buffer that is not aligned to this number of bytes.
 ALIGNMENT: Final = 64
 ALIGNED_NUMBERS: Final = ALIGNMENT // 4
 
-#: A sample has so many rows at most, and about so many numbers if its rows are wide.
+#: The most rows of a sample, and about the most numbers if rows are wide.
 _SAMPLE_ROWS: Final = 4096
 _SAMPLE_NUMBERS: Final = 2**18
 
-#: Rows of fewer numbers are summed column by column.
+#: Rows with fewer numbers are summed column by column.
 _NARROW: Final = 8
 
-#: Numbers of a wide row that are summed at once.
+#: Numbers of a wide row that are summed in one step.
 _PIECE: Final = 8192
 
 
 class RowTensors(NamedTuple):
-    """Points as graphs take them, without a copy of the whole.
+    """Points as inputs of graphs, without a copy of the whole.
 
     Attributes:
-        head: float32 [h], the first numbers of the table, h < 16: NumPy's memory begins where it
-            likes, and TensorFlow's kernels take only aligned buffers.
-        body: float32 [n d - h], the numbers after those, in NumPy's memory.
+        head: float32 [h], the first numbers of the table, h < 16: the memory of NumPy may begin at
+            any address, but TensorFlow's kernels need aligned buffers.
+        body: float32 [n d - h], the other numbers, in the memory of NumPy.
         shift, scale: float32 [d].
     """
 
@@ -47,17 +47,17 @@ class RowTensors(NamedTuple):
     scale: tf.Tensor
 
     def block(self, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        """Rows ``start`` to ``stop``, or to the last, in the model's space: float32 [m, d]."""
+        """Return rows ``start`` to ``stop`` or the last, in the model's space: float32 [m, d]."""
         return (self.raw_block(start, stop) - self.shift) / self.scale
 
     def gather(self, rows: tf.Tensor) -> tf.Tensor:
-        """The given rows, int [m], in the model's space: float32 [m, d]."""
+        """Return the given rows, int [m], in the model's space: float32 [m, d]."""
         return tf.map_fn(
             lambda row: self.block(row, row + 1)[0], rows, fn_output_signature=tf.float32
         )
 
     def raw_block(self, start: tf.Tensor, stop: tf.Tensor) -> tf.Tensor:
-        """Rows ``start`` to ``stop``, or to the last, as they lie: float32 [m, d]."""
+        """Return rows ``start`` to ``stop``, or to the last, as stored: float32 [m, d]."""
         d = tf.size(self.shift, tf.int64)
         h = tf.size(self.head, tf.int64)
         first, last = tf.cast(start, tf.int64) * d, tf.cast(stop, tf.int64) * d
@@ -73,12 +73,12 @@ ROWS_SPEC = RowTensors(FLOATS, FLOATS, FLOATS, FLOATS)
 
 @dataclass(frozen=True)
 class Rows:
-    """Points, and the way from where they lie into the model's space.
+    """Stored points, and their map to the model's space.
 
     Attributes:
-        array: float32 [n, d], as they lie.
+        array: float32 [n, d], as stored.
         shift, scale: float32 [d].
-        tensors: the same for graphs, in the same memory.
+        tensors: the same points for graphs, in the same memory.
     """
 
     array: Float32
@@ -87,15 +87,15 @@ class Rows:
     tensors: RowTensors
 
     def gather(self, chosen: NDArray[np.integer]) -> Float32:
-        """The chosen rows, int [m], in the model's space: float32 [m, d]."""
+        """Return the chosen rows, int [m], in the model's space: float32 [m, d]."""
         rows: Float32 = np.take(self.array, chosen, axis=0)
         rows -= self.shift
         rows /= self.scale
         return rows
 
     def placed(self, start: int, stop: int) -> Float32:
-        """A copy of the rows ``start`` to ``stop`` in the model's space: float32 [m, d]."""
-        # A row of weight 0 may be beyond float32.
+        """Return a copy of the rows ``start`` to ``stop`` in the model's space: float32 [m, d]."""
+        # A row of weight 0 may exceed float32.
         with np.errstate(over="ignore", invalid="ignore"):
             rows: Float32 = self.array[start:stop] - self.shift
             rows /= self.scale
@@ -104,7 +104,7 @@ class Rows:
     def read(self, start: int, stop: int, out: Float32) -> None:
         """Write rows ``start`` to ``stop``, in the model's space, to float32 [stop - start, d]."""
         rows, d = self.array[start:stop], len(self.shift)
-        # NumPy takes several times as long to go along each narrow row.
+        # NumPy is several times slower on narrow rows.
         for part in map(slice, range(d), range(1, d + 1)) if d < _NARROW else [slice(d)]:
             np.subtract(rows[:, part], self.shift[part], out=out[:, part])
             if (self.scale[part] != 1).any():
@@ -112,21 +112,22 @@ class Rows:
 
     @cached_property
     def _tiles(self) -> tuple[Float32, Float32]:
-        """Shift and scale for each row of a block, which with its temporaries fits a core's cache.
+        """Return shift and scale repeated for each row of a block that fits in the cache of a core.
 
-        NumPy takes several times as long to go along each narrow row.
+        NumPy is several times slower on narrow rows.
         """
         block = rows_per_block(len(self.shift), numbers=2**16)
         return np.tile(self.shift, (block, 1)), np.tile(self.scale, (block, 1))
 
     def squared_norms(self, start: int, stop: int) -> Float64:
-        """The squared norms of m rows, ``start`` to ``stop``: float64 [m]."""
+        """Return the squared norms of m rows, ``start`` to ``stop``: float64 [m]."""
         return self._squared_lengths(start, stop, lambda rows, part: rows.astype(np.float64))
 
     def squared_distances(
         self, start: int, stop: int, assignments: NDArray[np.int32], centroids: Float32
     ) -> Float64:
-        """The squared distance of each of m rows to its centroid, from ``x - c``: float64 [m].
+        """Return the squared distance of each of m rows to its centroid, from ``x - c``: float64
+        [m].
 
         Args:
             start, stop: the m rows.
@@ -143,14 +144,14 @@ class Rows:
     def _squared_lengths(
         self, start: int, stop: int, function: Callable[[Float32, slice], Array]
     ) -> Float64:
-        """The squared norms of what the function gives for the rows of each block.
+        """Return the squared norms of the results of a function of the rows of each block.
 
-        The second argument of the function is where these rows are in the range.
+        The second argument of the function is the slice of these rows in the range.
         """
         values = np.empty(stop - start)
         shift, scale = self._tiles
         block, is_scaled = len(shift), bool((self.scale != 1).any())
-        # The square of a row of weight 0 may be beyond float32.
+        # The square of a row of weight 0 may exceed float32.
         with np.errstate(over="ignore", invalid="ignore"):
             for first, last in block_ranges(start, stop, block):
                 rows = self.array[first:last] - shift[: last - first]
@@ -162,15 +163,15 @@ class Rows:
 
 
 def squared_lengths(rows: Array) -> Array:
-    """The squared norms of rows [m, d], summed in their own type: [m].
+    """Return the squared norms of rows [m, d], summed in their own dtype: [m].
 
-    A row's bits depend on the row alone, not on how many there are or where they lie: hence no
-    ``einsum``, which may cut its work within a row, and pieces of wide rows, since a BLAS library
-    cuts those for its threads.
+    The bits of a row depend only on the row, not on the number or the position of rows. Hence the
+    function does not use ``einsum``, which may split a row, and sums wide rows in pieces, because a
+    BLAS library splits them between its threads.
     """
     m, d = rows.shape
     if d < _NARROW:
-        # NumPy takes several times as long to go along each narrow row.
+        # NumPy is several times slower on narrow rows.
         columns = np.ascontiguousarray(rows.T)
         squared: Array = np.square(columns, out=columns).sum(axis=0)
         return squared
@@ -182,7 +183,8 @@ def squared_lengths(rows: Array) -> Array:
 
 
 def place_rows(points: Array, shift: ArrayLike = 0, scale: ArrayLike = 1) -> Rows:
-    """Points [n, d] where they lie, if TensorFlow can read them there; else a float32 copy.
+    """Return points [n, d] without a copy, if TensorFlow can read their memory; else a float32
+    copy.
 
     ``shift`` and ``scale`` are float32 [d], or numbers for all columns.
     """
@@ -204,33 +206,33 @@ def place_rows(points: Array, shift: ArrayLike = 0, scale: ArrayLike = 1) -> Row
 
 
 def aligned_empty(size: int) -> Float32:
-    """Room for so many numbers, which begins at an address that TensorFlow's kernels take."""
+    """Allocate memory for ``size`` numbers at an address that TensorFlow's kernels accept."""
     room = np.empty(size + ALIGNED_NUMBERS, np.float32)
     first = -room.ctypes.data % ALIGNMENT // room.itemsize
     return room[first : first + size]
 
 
 def share_memory(numbers: Float32) -> tf.Tensor:
-    """Numbers that begin at an aligned address as a tensor in the same memory."""
+    """Return numbers at an aligned address as a tensor in the same memory."""
     return tf.experimental.dlpack.from_dlpack(numbers.__dlpack__())
 
 
 def as_numpy(tensor: tf.Tensor) -> NDArray[Any]:
-    """A tensor of n numbers where it lies; `numpy()` would copy it."""
+    """Return a tensor of n numbers as an array without a copy; `numpy()` would copy it."""
     return np.asarray(memoryview(tensor))
 
 
 def select_weighted(rows: Array, sample_weight: Float32) -> Array:
-    """The rows [m, d] of positive weight."""
+    """Return the rows [m, d] of positive weight."""
     return rows if sample_weight.all() else rows[sample_weight > 0]
 
 
 def sample_rows(sample_weight: Float32, d: int) -> NDArray[np.int64]:
-    """Some of the rows of positive weight, one of each stretch: int64 [m], m at most 4,096.
+    """Return numbers of rows of positive weight, one per stretch: int64 [m], m at most 4,096.
 
-    They depend on d and on the weights, not on a seed or on who holds which rows. Where in its
-    stretch a row lies is drawn, always alike: in data that repeats every other row, rows at even
-    distances would all be the same.
+    They depend on d and on the weights, not on a seed or on the distribution over workers. The
+    position in a stretch is pseudo-random with a fixed seed, because rows at equal distances could
+    all be equal in periodic data.
     """
     weighted = None if sample_weight.all() else np.flatnonzero(sample_weight)
     chosen = sample_places(len(sample_weight) if weighted is None else len(weighted), d)
@@ -238,7 +240,7 @@ def sample_rows(sample_weight: Float32, d: int) -> NDArray[np.int64]:
 
 
 def sample_places(n: int, d: int) -> NDArray[np.int64]:
-    """Which of n rows of positive weight `sample_rows` gives: int64 [m], rising."""
+    """Return the ascending places of `sample_rows` among n rows of positive weight: int64 [m]."""
     most = min(_SAMPLE_ROWS, rows_per_block(d, _SAMPLE_NUMBERS) + 255)
     if n <= most:
         return np.arange(n)

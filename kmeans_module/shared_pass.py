@@ -1,4 +1,4 @@
-"""What several sets of centroids say of the rows of a source, by one pass over them for all."""
+"""Measure several sets of centroids on the rows of a source in a single pass."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class CentroidMeasures:
 
     Attributes:
         centroids: float32 [k, d], k >= 2.
-        inertia: sum of the squared distances to the nearest.
+        inertia: the sum of the squared distances to the nearest centroid.
     """
 
     centroids: Float32
@@ -33,7 +33,7 @@ class CentroidMeasures:
         self._sizes, self._sums, self._within = np.zeros(k), np.zeros((k, d)), np.zeros(k)
 
     def add(self, rows: tf.Tensor) -> None:
-        """Count rows float32 [m, d]."""
+        """Add rows float32 [m, d]."""
         k, places = len(self.centroids), tf.constant(self.centroids)
         index, _ = nearest(rows, places)
         one, two = (np.sqrt(each.numpy().astype(np.float64)) for each in two_nearest(rows, places))
@@ -47,12 +47,12 @@ class CentroidMeasures:
 
     @property
     def simplified_silhouette(self) -> float:
-        """As `metrics.simplified_silhouette`."""
+        """Return the `metrics.simplified_silhouette`."""
         return self._simplified / float(self._sizes.sum())
 
     @property
     def davies_bouldin(self) -> float | None:
-        """As `metrics.davies_bouldin`, about the centroids; None with an empty cluster."""
+        """Return the `metrics.davies_bouldin` about the centroids; None with an empty cluster."""
         if not self._sizes.all():
             return None
         within, apart = self._within / self._sizes, centre_distances(self.centroids)
@@ -63,21 +63,22 @@ class CentroidMeasures:
 
     @property
     def calinski_harabasz(self) -> float | None:
-        """As `metrics.calinski_harabasz`; None with an empty cluster."""
+        """Return the `metrics.calinski_harabasz`; None with an empty cluster."""
         if not self._sizes.all():
             return None
         k, n, sizes = len(self._sizes), self._sizes.sum(), self._sizes
         means = self._sums / sizes[:, None]
         between = float(sizes @ np.square(means - self._sums.sum(axis=0) / n).sum(axis=1))
-        # About its mean a cluster has what it has about the centroid, less their distance.
+        # The sum of squares about the mean is that about the centroid, minus their squared distance
+        # times the size.
         inside = self.inertia - float(sizes @ np.square(means - self.centroids).sum(axis=1))
         return between / inside * float(n - k) / (k - 1) if inside > 0 and n > k else None
 
 
 def measure_centroids(rows: SourceRows, centroids: Sequence[Float32]) -> list[CentroidMeasures]:
-    """The measures of each of these centroids [k, d] over all rows, each of the weight 1.
+    """Measure each set of centroids [k, d] over all rows, each with weight 1.
 
-    One pass in the order of the rows: the same bits for any number of cores.
+    One pass in the order of the rows, with the same bits for any number of cores.
     """
     found = [CentroidMeasures(each) for each in centroids]
     for block in rows.blocks(0, rows.n):

@@ -1,7 +1,7 @@
-"""The rows of a source in the model's space: the passes before a fit's first step, and its blocks.
+"""The rows of a source in the model's space: the passes before the first step, and the blocks.
 
-What is found is the same bits as of an array in memory: extremes and sums of integers do not depend
-on blocks, and the sample is of the same rows. What is held is a few blocks for each core.
+The results have the same bits as those of an array in memory: extremes and sums of integers do not
+depend on blocks, and the sample has the same rows. Memory has a few blocks for each core.
 """
 
 from collections.abc import Iterator
@@ -33,15 +33,15 @@ from .weighted_rows import (
     typical_numbers,
 )
 
-#: Numbers of a block. Each core holds two.
+#: Numbers of a block. Each core has two blocks in memory.
 _BLOCK_NUMBERS: Final = 2**21
 
 
 class RowBlock(NamedTuple):
-    """Rows that follow each other.
+    """Consecutive rows.
 
     Attributes:
-        first: the number of the first.
+        first: the number of the first row.
         points: [m, d].
         weight: float32 [m].
     """
@@ -53,12 +53,12 @@ class RowBlock(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SourceRows(RowTotals):
-    """The rows of a source, which are read a block at a time, and what is known of all of them.
+    """The rows of a source, read in blocks, and the totals over all of them.
 
     Attributes:
-        source: where they come from.
-        space: the model's.
-        share: those that this process reads.
+        source: the source of the rows.
+        space: the model's space.
+        share: the share of rows that this process reads.
     """
 
     source: RowSource
@@ -75,15 +75,15 @@ class SourceRows(RowTotals):
         feature_weight: Float64 | None = None,
         share: RowShare | None = None,
     ) -> "SourceRows":
-        """Find what a fit must know of all rows, by two to five passes over them.
+        """Compute the totals that a fit needs, in two to five passes over all rows.
 
         Args:
             source: all rows.
-            standardize, distance, feature_weight: as of `fit`.
-            share: those that this process reads, by default all.
+            standardize, distance, feature_weight: see `fit`.
+            share: the share of rows that this process reads, by default all.
 
         Raises:
-            InvalidPoints, InvalidWeights: as `fit` says.
+            InvalidPoints, InvalidWeights: see `fit`.
         """
         _check_source(source)
         share = share or RowShare.whole(len(source))
@@ -109,7 +109,7 @@ class SourceRows(RowTotals):
         return cls(source=source, space=space, share=share, **vars(totals))
 
     def blocks(self, start: int, stop: int) -> Iterator[RowBlock]:
-        """The rows ``start`` to before ``stop``, block by block; one is read ahead."""
+        """Yield the rows ``start`` to ``stop`` (exclusive) in blocks; one block is read ahead."""
         return _placed_blocks(self.source, self.space, start, stop)
 
 
@@ -126,7 +126,7 @@ def _check_source(source: RowSource) -> None:
 
 
 def _weight_range(source: RowSource, share: RowShare) -> WeightRange:
-    """What the weights of the share are, once they are checked. Raises InvalidWeights."""
+    """Check the weights of the share, and return their range. Raises InvalidWeights."""
     nothing = WeightRange(np.inf, np.inf, 0.0, 0)
     if not source.is_weighted:
         rows = share.stop - share.start
@@ -143,7 +143,7 @@ def _weight_range(source: RowSource, share: RowShare) -> WeightRange:
 
 
 def _reduce_range(own: WeightRange, share: RowShare) -> WeightRange:
-    """What the weights of all rows are. Raises InvalidWeights."""
+    """Return the range of the weights of all rows. Raises InvalidWeights."""
     least, light, heavy = share.reducer.maximum([-own.least, -own.light, own.heavy])
     (counted,) = share.reducer.sum([own.counted])
     if not counted:
@@ -154,9 +154,9 @@ def _reduce_range(own: WeightRange, share: RowShare) -> WeightRange:
 def _weighted_numbers(
     source: RowSource, places: NDArray[np.int64], counted: int, share: RowShare
 ) -> NDArray[np.int64]:
-    """The numbers of the rows at these places, which rise, among those of positive weight.
+    """Return the row numbers of ascending places among the rows of positive weight.
 
-    Those of the share, of which ``counted`` have a positive weight.
+    Only rows in the share are returned; ``counted`` of its rows have a positive weight.
     """
     if not source.is_weighted:
         return share.part(places)
@@ -173,7 +173,7 @@ def _weighted_numbers(
 def _measure(
     source: RowSource, space: ModelSpace, weights: WeightRange, sample: Array, share: RowShare
 ) -> RowTotals:
-    """What is known of all rows, given the raw ones of the sample."""
+    """Compute the totals of all rows, given the raw rows of the sample."""
     n = len(source)
 
     def find_least(columns: NDArray[np.bool_]) -> Float64:
@@ -206,7 +206,7 @@ def _measure(
 def _placed_blocks(
     source: RowSource, space: ModelSpace, start: int, stop: int
 ) -> Iterator[RowBlock]:
-    """The rows of a range, block by block; one is valid until the next is asked for."""
+    """Yield the rows of a range in blocks; a block is valid until the next is requested."""
     d = source.shape[1]
     m = min(rows_per_block(d, _BLOCK_NUMBERS), stop - start)
     memories = cycle([BlockMemory(m, d), BlockMemory(m, d)])
@@ -227,7 +227,7 @@ def _placed_blocks(
 
 
 class _Directions(Table):
-    """The rows of a source at length 1, float32 [n, d]."""
+    """The rows of a source, normalised to length 1, float32 [n, d]."""
 
     def __init__(self, source: RowSource, space: ModelSpace) -> None:
         self._source, self._space = source, space

@@ -1,4 +1,4 @@
-"""The checks of points, weights and parameters."""
+"""Checks of points, weights and parameters."""
 
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
@@ -24,8 +24,8 @@ from .rows import select_weighted
 
 Choice = TypeVar("Choice", bound=str)
 
-#: Beyond these extents squared distances leave the range in which float32 keeps its digits
-#: (1e-38 to 3e38), with room for a sum over many columns and for distances below the extent.
+#: Outside these extents, squared distances leave the range of normal float32 numbers (1e-38 to
+#: 3e38). The limits leave room for sums over many columns and for distances below the extent.
 FARTHEST: Final = 1e17
 _NARROWEST: Final = 1e-14
 
@@ -33,16 +33,16 @@ NO_WEIGHT: Final = "sample_weight is 0 for every row; give at least one row a we
 
 
 def _is_masked(given: object) -> bool:
-    # NumPy takes the nullable arrays of pandas for masked ones, by their attribute _mask.
+    # NumPy treats nullable arrays of pandas as masked, because of their attribute _mask.
     return isinstance(given, np.ma.MaskedArray) and bool(np.ma.is_masked(given))
 
 
 def check_points(points: ArrayLike) -> Array:
-    """The points as an array of real numbers [n, d]; what they may be, `read_array` says.
+    """Return points as an array of real numbers [n, d]; see `read_array` for accepted types.
 
     Raises:
         InvalidPoints: not two-dimensional, not numeric, masked, no rows or no columns.
-        NonFinitePoint: NaN or infinity in points that have names; of others `check_finite` says it.
+        NonFinitePoint: NaN or infinity in points with names; `check_finite` checks others.
     """
     if _is_masked(points):
         raise InvalidPoints("points have masked values; leave such rows out, or fill them in")
@@ -58,7 +58,7 @@ def check_points(points: ArrayLike) -> Array:
         raise InvalidPoints(
             f"points have shape {array.shape}; give at least one row and one feature"
         )
-    if names is not None:  # which nobody has after this
+    if names is not None:  # which is not available later
         check_finite(array, features=names)
     return array
 
@@ -70,12 +70,12 @@ def check_numbers(
     wanted: str,
     error: type[KMeansError],
 ) -> Array:
-    """An argument as an array of real numbers of this shape.
+    """Return an argument as an array of real numbers with this shape.
 
     Args:
-        name: of the argument.
-        wanted: says in words what is to be given.
-        error: raised where it is masked, ragged, not numeric or of another shape.
+        name: the name of the argument.
+        wanted: the expected value, in words.
+        error: the error for an argument that is masked, ragged, not numeric or of another shape.
     """
     if _is_masked(given):
         raise error(f"{name} has masked values; give {wanted}")
@@ -89,10 +89,10 @@ def check_numbers(
 
 
 def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
-    """One weight a row, float32 [n]; 1 where none is given.
+    """Return one weight per row, float32 [n]; 1 by default.
 
     Raises:
-        InvalidWeights: another length, masked, negative, not finite, all zero, or beyond float32.
+        InvalidWeights: another length, masked, negative, not finite, all zero, or outside float32.
     """
     if sample_weight is None:
         return np.ones(n, np.float32)
@@ -110,10 +110,10 @@ def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
 
 
 def check_weight_values(given: Array, first: int = 0) -> Float32:
-    """The weights of rows from ``first`` on as float32 [n]; they may all be 0.
+    """Return the weights of rows from ``first`` on as float32 [n]; they may all be 0.
 
     Raises:
-        InvalidWeights: one is negative, not finite, or beyond float32.
+        InvalidWeights: a weight is negative, not finite, or outside float32.
     """
     wrong = ~(np.isfinite(given) & (given >= 0))
     if wrong.any():
@@ -124,7 +124,7 @@ def check_weight_values(given: Array, first: int = 0) -> Float32:
         )
     with np.errstate(over="ignore"):
         weights = given.astype(np.float32)
-    # TensorFlow takes a subnormal number for 0.
+    # TensorFlow treats a subnormal number as 0.
     held = (given == 0) | (np.isfinite(weights) & (weights >= np.finfo(np.float32).tiny))
     if not held.all():
         row = int(np.argmin(held))
@@ -136,7 +136,7 @@ def check_weight_values(given: Array, first: int = 0) -> Float32:
 
 
 def check_feature_weight(given: ArrayLike | None, d: int) -> tuple[float, ...] | None:
-    """What each of d columns weighs, or None where each weighs 1. Raises InvalidParameter."""
+    """Return the weights of d columns, or None if all are 1. Raises InvalidParameter."""
     if given is None:
         return None
     weights = check_numbers(
@@ -162,16 +162,16 @@ def check_distinct(
 ) -> None:
     """Check that at least ``n_clusters`` distinct rows have a positive weight.
 
-    Distinct are rows that differ in the model's space, into which ``to_model`` maps them: there
-    they are clustered. Each worker reads its share, by default all.
+    Rows are distinct if they differ in the model's space, to which ``to_model`` maps them. Each
+    worker reads its share, by default all rows.
 
     Raises:
         TooFewDistinctPoints: there are fewer.
     """
     n = len(points)
     share = share or RowShare.whole(n)
-    # A first block of twice k settles nearly every data set; the rest is read, in larger ones, only
-    # for those that are mostly duplicates.
+    # A first block of twice k rows suffices for nearly every data set; the rest is read, in larger
+    # blocks, only if most rows are duplicates.
     largest = max(2 * n_clusters, min(4096, rows_per_block(points.shape[1])))
     distinct = np.empty((0, points.shape[1]), np.float32)
     start, block = share.start, 2 * n_clusters
@@ -179,7 +179,7 @@ def check_distinct(
         part = slice(start, min(start + block, share.stop))
         rows = select_weighted(points[part], sample_weight[part])
         start, block = start + block, min(4 * block, largest)
-        # -0.0 and 0.0 are the same place.
+        # -0.0 and 0.0 are the same point.
         places = to_model(rows) + np.float32(0)
         distinct = np.unique(np.concatenate([distinct, places]), axis=0)
     distinct = np.unique(share.reducer.gather(distinct), axis=0)
@@ -193,10 +193,10 @@ def check_distinct(
 
 
 def check_choice(name: str, value: object, choices: Sequence[Choice], *, more: str = "") -> Choice:
-    """The value, when it is one of the choices; ``more`` says what else it may be.
+    """Return the value if it is one of the choices; ``more`` names other accepted values.
 
     Raises:
-        InvalidParameter: it is none of them.
+        InvalidParameter: the value is not one of them.
     """
     for choice in choices:
         if isinstance(value, str) and value == choice:
@@ -207,10 +207,10 @@ def check_choice(name: str, value: object, choices: Sequence[Choice], *, more: s
 
 
 def check_whole(name: str, value: object, least: int) -> int:
-    """The value as an int of at least ``least``.
+    """Return the value as an int of at least ``least``.
 
     Raises:
-        InvalidParameter: it is no whole number, or too small.
+        InvalidParameter: the value is not an integer, or too small.
     """
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise InvalidParameter(f"{name} is {value!r}; give a whole number of at least {least}")
@@ -218,7 +218,7 @@ def check_whole(name: str, value: object, least: int) -> int:
 
 
 def check_extent(extent: Float64, scale: Float32) -> None:
-    """Check that float32 holds the squares of the columns' extents, and tells them from 0."""
+    """Check that squared extents of columns neither overflow nor vanish in float32."""
     if (scale < np.finfo(np.float32).tiny).any():
         column = int(np.argmin(scale))
         raise InvalidPoints(
@@ -248,7 +248,7 @@ def check_finite(
 ) -> None:
     """Check that each number is finite. Raises NonFinitePoint, with the feature's name if given.
 
-    Each worker reads its share, by default all.
+    Each worker reads its share, by default all rows.
     """
     share = share or RowShare.whole(len(points))
     for start, stop in block_ranges(share.start, share.stop, rows_per_block(points.shape[1])):
@@ -267,5 +267,5 @@ def check_finite(
         raise NonFinitePoint(
             f"{name} hold {value} in row {start + row}, column {column}{label}; {mend}"
         )
-    # Where another worker has such a row, this one ends here too.
+    # If another worker has such a row, this worker ends here too.
     share.reducer.sum([0])

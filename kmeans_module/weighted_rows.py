@@ -1,7 +1,7 @@
-"""The rows of a fit with their weights, and what a fit must know of all of them at once.
+"""The rows of a fit with their weights, and the totals over all rows.
 
-Who takes the steps of a part of the rows, a core or later a worker, takes it along: its sums are
-written in the scale of all rows, so that the sums of the parts add up.
+A core or a worker that processes a part of the rows also uses these totals: its sums have the scale
+of all rows, so the sums of the parts can be added.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,10 +22,10 @@ from .fixed_point import FixedPoint, FixedSum, fixed_point, sum_column
 from .quiet_tensorflow import tf
 from .rows import Rows, aligned_empty, sample_rows, share_memory
 
-#: This share of a column's numbers may be smaller than what is called typical.
+#: The share of the numbers of a column that may be below the typical number.
 _SMALLER: Final = 0.01
 
-#: No rounding of a bound goes beyond it.
+#: A relative margin above all rounding errors of a bound.
 _WIDER: Final = 1 + 2.0**-16
 
 #: Half an ulp of float32, relative.
@@ -35,13 +35,13 @@ _BLOCK_ROWS: Final = 65_536
 
 
 class WeightRange(NamedTuple):
-    """What the weights of all rows are.
+    """The range of the weights of all rows.
 
     Attributes:
-        least: the smallest.
-        light: the smallest above 0.
-        heavy: the largest.
-        counted: how many are above 0.
+        least: the smallest weight.
+        light: the smallest weight above 0.
+        heavy: the largest weight.
+        counted: the number of weights above 0.
     """
 
     least: float
@@ -51,7 +51,7 @@ class WeightRange(NamedTuple):
 
     @classmethod
     def of(cls, sample_weight: Float32) -> "WeightRange":
-        """That of weights [n]; without one above 0, the smallest of these is infinity."""
+        """Return the range of weights [n]; ``light`` is infinity if no weight is above 0."""
         least, heavy = float(sample_weight.min()), float(sample_weight.max())
         if least > 0:
             return cls(least, least, heavy, len(sample_weight))
@@ -59,24 +59,24 @@ class WeightRange(NamedTuple):
         return cls(least, light, heavy, int(np.count_nonzero(sample_weight)))
 
     def merge(self, other: "WeightRange") -> "WeightRange":
-        """That of the weights of both."""
+        """Return the range of the weights of both."""
         least, light = map(min, self[:2], other[:2])
         return WeightRange(least, light, max(self.heavy, other.heavy), self.counted + other.counted)
 
 
 @dataclass(frozen=True, eq=False)
 class RowTotals:
-    """What is known of all rows.
+    """Totals over all rows.
 
     Attributes:
-        n: how many there are.
-        scale: of the sums of clusters.
+        n: the number of rows.
+        scale: the scale of the sums of clusters.
         squares: the weighted sum of the squared norms.
-        mean_square: of the numbers of the rows of positive weight.
+        mean_square: the mean square of the numbers in the rows of positive weight.
         heaviest: the largest weight.
-        longest: at least the largest squared norm of a row of positive weight.
-        resolution: what may be lost of a weighted squared distance: a rounding error of float32 in
-            a typical number, squared, of the smallest weight.
+        longest: an upper bound of the squared norms of the rows of positive weight.
+        resolution: the allowed error of a weighted squared distance: the square of a float32
+            rounding error of a typical number, times the smallest weight.
     """
 
     n: int
@@ -88,18 +88,18 @@ class RowTotals:
     resolution: float
 
     def with_rows(self, points: Rows, weight: Float32, norms: Float32) -> "WeightedRows":
-        """These rows, of which this is known; norms begin at an aligned address."""
+        """Combine these totals with rows; norms begin at an aligned address."""
         known = {each.name: getattr(self, each.name) for each in fields(RowTotals)}
         return WeightedRows(
             points=points, weight=tf.constant(weight), norms=share_memory(norms), **known
         )
 
     def mean_variance(self, mean: Float64) -> float:
-        """Mean over the columns of their variance, given their mean float64 [d]."""
+        """Return the mean variance of the columns, given their means float64 [d]."""
         return max(0.0, self.mean_square - float(np.square(mean).mean()))
 
     def inertia_scale(self, centroids: Float32) -> FixedPoint:
-        """The scale of the weighted squared distances to centroids [k, d]."""
+        """Return the scale of the weighted squared distances to centroids [k, d]."""
         longest = float(np.square(centroids, dtype=np.float64).sum(axis=1).max())
         # |x - c|^2 <= 2 |x|^2 + 2 |c|^2
         largest = 2 * _WIDER * self.heaviest * (self.longest + longest)
@@ -108,12 +108,12 @@ class RowTotals:
 
 @dataclass(frozen=True, eq=False)
 class WeightedRows(RowTotals):
-    """Points and weights, and what is known of all rows, of which these may be a block.
+    """Points and weights, perhaps a block of the rows, and the totals over all rows.
 
     Attributes:
         points: [m, d].
         weight: float32 [m].
-        norms: float32 [m], of the points.
+        norms: float32 [m], the norms of the points.
     """
 
     points: Rows
@@ -122,13 +122,13 @@ class WeightedRows(RowTotals):
 
 
 class RowMeasure:
-    """What must be known of all rows to sum their squared norms, in parts that add up to the whole.
+    """The scales for sums of squared norms of parts of the rows, which add up to the whole.
 
     Args:
-        largest: float64 [d], at least every |x| of a row of positive weight.
-        typical: float64 [d], what `typical_numbers` gives.
-        weights: of all rows.
-        n: how many rows there are.
+        largest: float64 [d], an upper bound of |x| over the rows of positive weight.
+        typical: float64 [d], the result of `typical_numbers`.
+        weights: the range of the weights of all rows.
+        n: the number of rows.
     """
 
     def __init__(self, largest: Float64, typical: Float64, weights: WeightRange, n: int) -> None:
@@ -145,15 +145,15 @@ class RowMeasure:
         )
 
     def sums(self, squared: Float64, weight: Float32) -> tuple[FixedSum, ...]:
-        """The sum of squared norms float64 [m], and the weighted sum where weights differ."""
+        """Return the sum of squared norms float64 [m], and the weighted sum if weights differ."""
         if not self._is_varied:
             return (sum_column(squared, self._plain),)
-        # A row of weight 0 may be beyond any scale.
+        # A row of weight 0 may exceed any scale.
         squared = np.where(weight > 0, squared, 0)
         return sum_column(squared, self._plain), sum_column(squared * weight, self._weighted)
 
     def totals(self, sums: Iterable[tuple[FixedSum, ...]]) -> RowTotals:
-        """What is known of all rows, given the sums of their parts."""
+        """Return the totals of all rows, given the sums of their parts."""
         totals = [float(reduce(add, parts).value) for parts in zip(*sums, strict=True)]
         return RowTotals(
             n=self._n,
@@ -167,12 +167,12 @@ class RowMeasure:
 
 
 def weigh(points: Rows, sample_weight: Float32, largest: Float64) -> WeightedRows:
-    """What is known of points [n, d] and weights [n], of which one at least is positive.
+    """Return points [n, d] and weights [n], at least one positive, with their totals.
 
     Args:
-        points: in the model's space.
-        sample_weight: not negative.
-        largest: float64 [d], at least every |x| of a row of positive weight.
+        points: the points in the model's space.
+        sample_weight: the weights, not negative.
+        largest: float64 [d], an upper bound of |x| over the rows of positive weight.
     """
     n = len(sample_weight)
     sample = points.gather(sample_rows(sample_weight, len(points.shift)))
@@ -198,12 +198,13 @@ def weigh(points: Rows, sample_weight: Float32, largest: Float64) -> WeightedRow
 def typical_numbers(
     sample: Float32, largest: Float64, find_least: Callable[[NDArray[np.bool_]], Float64]
 ) -> Float64:
-    """Of each column what nearly all |x| but the zeros reach, by a sample; 0 without others.
+    """Return for each column a number that nearly all nonzero |x| of a sample exceed; 0 if all are
+    0.
 
     Args:
         sample: [m, d], in the model's space.
-        largest: float64 [d], at least every |x|.
-        find_least: gives of chosen columns, bool [d], the least |x| that is not 0, or 0.
+        largest: float64 [d], an upper bound of |x|.
+        find_least: returns the smallest nonzero |x| of chosen columns, bool [d], or 0.
     """
     magnitudes = np.abs(sample)
     magnitudes.sort(axis=0)
@@ -218,7 +219,7 @@ def typical_numbers(
 
 
 def _least_numbers(points: Rows, sample_weight: Float32, columns: NDArray[np.bool_]) -> Float64:
-    """Of each of the columns the least |x| that is not 0; 0 without others."""
+    """Return the smallest nonzero |x| of each of the columns; 0 if all are 0."""
 
     def find_least(start: int, stop: int) -> Float64:
         parts = [
@@ -235,7 +236,7 @@ def _least_numbers(points: Rows, sample_weight: Float32, columns: NDArray[np.boo
 def least_magnitude(
     points: Rows, sample_weight: Float32, columns: NDArray[np.bool_], first: int, last: int
 ) -> Float64:
-    """The least |x| that is not 0 of each of the columns, in these rows; infinity without one."""
+    """Return the smallest nonzero |x| of each column in these rows; infinity if all are 0."""
     weighted = first + np.flatnonzero(sample_weight[first:last])
     magnitude = np.abs(points.gather(weighted)[:, columns]).astype(np.float64)
     magnitude[magnitude == 0] = np.inf

@@ -1,6 +1,6 @@
-"""Which workers there are, and which of them this process is: what ``TF_CONFIG`` says.
+"""The workers of a fit and the place of this process, from ``TF_CONFIG``.
 
-Vertex AI and Kubeflow's TFJob set the variable, and so does whoever starts the workers by hand::
+Vertex AI and Kubeflow's TFJob set the variable; set it yourself when you start workers by hand::
 
     {"cluster": {"worker": ["10.0.0.4:2222", "10.0.0.5:2222"]},
      "task": {"type": "worker", "index": 0}}
@@ -16,7 +16,7 @@ from .errors import InvalidCluster
 
 _VARIABLE: Final = "TF_CONFIG"
 
-#: Tasks that hold rows, in the order of TensorFlow: the chief is the first.
+#: Task types with rows, in the order of TensorFlow: the chief is first.
 _JOBS: Final = ("chief", "worker")
 
 _WANTED: Final = (
@@ -25,11 +25,11 @@ _WANTED: Final = (
 
 
 class Worker(NamedTuple):
-    """One of the workers.
+    """A worker.
 
     Attributes:
         job: "chief" or "worker".
-        number: from 0, in the job.
+        number: its number in the job, from 0.
         address: host:port, where TensorFlow of this worker listens.
     """
 
@@ -39,7 +39,7 @@ class Worker(NamedTuple):
 
     @property
     def task(self) -> str:
-        """Its name to TensorFlow."""
+        """The name of the task in TensorFlow."""
         return f"/job:{self.job}/replica:0/task:{self.number}"
 
     def __str__(self) -> str:
@@ -52,8 +52,8 @@ class Cluster:
     """The workers of a fit.
 
     Attributes:
-        workers: the chief first.
-        own: the place of this process among them.
+        workers: the workers, the chief first.
+        own: the index of this process among them.
     """
 
     workers: tuple[Worker, ...]
@@ -74,7 +74,7 @@ class Cluster:
 
     @classmethod
     def from_environment(cls) -> "Cluster":
-        """What ``TF_CONFIG`` says. Raises InvalidCluster."""
+        """Read ``TF_CONFIG``. Raises InvalidCluster."""
         text = os.environ.get(_VARIABLE, "")
         if not text.strip():
             raise _invalid("is not set")
@@ -110,7 +110,7 @@ def _read(config: Any) -> Cluster:
     if len(_check_list("chief", jobs.get("chief", []))) > 1:
         raise _invalid("has more than one chief")
     index = task.get("index", 0)
-    # Some write the number as text.
+    # Some tools write the number as text.
     index = int(index) if isinstance(index, str) and index.isdecimal() else index
     places = [(worker.job, worker.number) for worker in workers]
     if isinstance(index, bool) or (task["type"], index) not in places:

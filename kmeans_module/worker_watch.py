@@ -1,7 +1,7 @@
-"""Whether the other workers are there: at the start, and as long as a fit takes.
+"""Monitor the other workers: at the start, and during a fit.
 
-TensorFlow waits for ever for a worker that never comes. And a worker is missed in a collective
-alone; who is busy with rows of its own would notice nothing until its pass is over.
+TensorFlow waits forever for an absent worker. It notices a lost worker only in a collective
+operation; a worker in a pass over its own rows would not notice until the end of the pass.
 """
 
 import socket
@@ -19,11 +19,11 @@ from .errors import InvalidCluster, WorkerAbsent, WorkerLost
 from .quiet_tensorflow import tf
 from .worker_cluster import Cluster, Worker
 
-#: Seconds between two looks at the others, and until one that does not answer is given up.
+#: Seconds between two checks of the others, and until a silent worker counts as lost.
 _INTERVAL: Final = 0.5
 _PATIENCE: Final = 10.0
 
-#: Seconds that a connection, or an answer of a worker that is asked again, may take.
+#: Seconds that a connection, or an answer of a worker to a repeated check, may take.
 _CONNECT: Final = 1.0
 
 
@@ -32,12 +32,12 @@ def join_cluster(cluster: Cluster, start_timeout: float) -> tf.distribute.Strate
 
     Args:
         cluster: of more than one worker.
-        start_timeout: seconds to wait for the last of them.
+        start_timeout: seconds to wait for all of them.
 
     Raises:
         InvalidCluster: this process cannot listen at its address, or TensorFlow was used before.
-        WorkerAbsent: a worker did not come.
-        WorkerLost: a worker came, and went before all were there.
+        WorkerAbsent: a worker did not connect in time.
+        WorkerLost: a worker was lost before all were connected.
     """
     try:
         strategy = _strategy(cluster)
@@ -64,15 +64,15 @@ def _strategy(cluster: Cluster) -> tf.distribute.Strategy:
         tf.train.ClusterSpec(cluster.addresses),
         task_type=own.job,
         task_id=own.number,
-        # What is reduced is small, and lies in the memory of the host.
+        # Reduced data are small, and in the memory of the host.
         num_accelerators={"CPU": 1},
         rpc_layer="grpc",
     )
     options = tf.distribute.experimental.CommunicationOptions(
         implementation=tf.distribute.experimental.CommunicationImplementation.RING
     )
-    # Both would wait for the other workers, without end and without letting Python's threads run;
-    # `Watch` is in their place.
+    # Both would wait for the other workers forever and block Python's threads; `Watch` replaces
+    # them.
     context.context().configure_coordination_service(service_type="")
     CollectiveAllReduceExtended._enable_check_health = False
     return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
@@ -114,10 +114,10 @@ def _names(workers: Sequence[Worker] | set[Worker]) -> str:
 
 
 class Watch:
-    """Looks at the other workers again and again, in a thread.
+    """Checks the other workers repeatedly, in a thread.
 
     Attributes:
-        lost: those that are gone, or do not answer.
+        lost: the workers that are gone or do not answer.
     """
 
     def __init__(self, peers: Sequence[Worker]) -> None:
@@ -127,19 +127,19 @@ class Watch:
         self._thread.start()
 
     def look(self) -> None:
-        """Find now who is lost."""
+        """Check now which workers are lost."""
         self.lost = self.lost or [each for each in self._peers if not _answers(each, _CONNECT)]
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop the checks."""
         self._stopped.set()
         self._thread.join()
 
     def abort(self, why: str) -> None:
-        """Look no more, and end the collectives of this process: those that run, and any later one.
+        """Stop the checks, and end the current and all later collective operations of this process.
 
         Args:
-            why: what the others are told, where they wait for this worker or meet it next.
+            why: the reason for the other workers, in a current or the next collective operation.
         """
         self._stopped.set()
         context.context().abort_collective_ops(tf.errors.UNAVAILABLE, why)
@@ -149,7 +149,7 @@ class Watch:
             lost = [each for each in self._peers if not _answers(each, _PATIENCE)]
             if lost and not self._stopped.is_set():
                 self.lost = lost
-                # A collective of this worker waits no longer.
+                # Collective operations of this worker do not wait any more.
                 context.context().abort_collective_ops(tf.errors.UNAVAILABLE, _names(lost))
                 return
 

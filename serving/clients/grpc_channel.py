@@ -70,5 +70,6 @@ def check_address(address: str, target: Target) -> None:
     if named["port"] is None:
         raise target.error(
             InvalidInput,
-            f"{shown!r} has no port; give host:port, such as {shown}:8500",
+            f"{shown!r} is not an address of a gRPC server: it has no port; give host:port, such "
+            f"as {shown}:8500",
         )

@@ -482,9 +482,9 @@ def test_an_address_of_another_kind_is_refused(kind: type[Client], address: str)
 
 @pytest.mark.parametrize("address", ["localhost", "[::1]", "dns:///models", "models"])
 def test_a_port_is_asked_for_where_none_is_given(address: str) -> None:
-    with pytest.raises(InvalidInput, match="as it has no port; give") as raised:
+    with pytest.raises(InvalidInput, match="it has no port; give") as raised:
         GrpcClient(address, "customers")
-    assert f"give host:port, as in {address}:8500" in str(raised.value)
+    assert f"give host:port, such as {address}:8500" in str(raised.value)
 
 
 def test_a_model_without_a_name_is_refused(wire: Wire) -> None:
