@@ -1,4 +1,4 @@
-"""The model that is served: centroids, the map into the model's space, and the signatures."""
+"""The served model: centroids, the map to the model's space, and the signatures."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -44,8 +44,8 @@ Tensors = dict[str, tf.Tensor]
 class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     """A fitted k-means model with the signatures of the served contract.
 
-    Points are raw; ``(x - shift) / scale`` takes them into the model's space, where distances are
-    taken. For cosine distance they are then brought to length 1, and a distance is the chord,
+    Points are raw; ``(x - shift) / scale`` maps them to the model's space, in which distances are
+    measured. For cosine distance they are then normalised to length 1, and a distance is the chord,
     ``sqrt(2 - 2 cos)``; a row of zeros has no direction and is a bad row. No signature changes the
     module.
 
@@ -54,10 +54,10 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         shift: float32 [d] variable, in raw units.
         scale: float32 [d] variable, in raw units.
         distance: "euclidean" or "cosine".
-        parameters: what the fit was asked for; None for a module that no fit has made.
-        encoder: what makes points of the columns of a table; None where points are all it takes.
-        assign, score, transform, decode, fit_step: the served functions, which take and give
-            named tensors as `kmeans_module.contract` lists them.
+        parameters: the parameters of the fit; None for a module without a fit.
+        encoder: the encoder of the columns of a table; None if the module takes only points.
+        assign, score, transform, decode, fit_step: the served functions, with the named tensors of
+            `kmeans_module.contract` as inputs and outputs.
 
     Example:
         >>> import tensorflow as tf
@@ -75,7 +75,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         scale: ArrayLike,
         distance: Distance = "euclidean",
     ) -> None:
-        """Take centroids of the model's space; for cosine distance they have the length 1.
+        """Set centroids in the model's space; for cosine distance they have length 1.
 
         Raises InvalidParameter for an unknown distance, and ForkedProcess as `fit` does.
         """
@@ -95,7 +95,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         self.fit_step = self._serve(FIT_STEP, self._fit_step)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle and copy what it is made of; its functions are traced anew."""
+        """Pickle and copy the constructor arguments; the functions are traced again."""
         variables = self.centroids, self.shift, self.scale
         made_of = *(each.numpy() for each in variables), self.distance
         return type(self), made_of, (self.parameters, self.encoder)
@@ -111,22 +111,22 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
     @property
     def n_columns(self) -> int:
-        """How many columns a tf.Example has: the encoder's, or one a feature."""
+        """The number of columns of a tf.Example: those of the encoder, or one per feature."""
         return self.n_features if self.encoder is None else len(self.encoder.columns)
 
     @property
     def signatures_left_out(self) -> tuple[str, ...]:
-        """The names of the signatures that a model of so many columns does not have."""
+        """The names of the signatures that a model with this number of columns does not have."""
         return signatures_left_out(self.n_columns, by_name=self.encoder is not None)
 
     def take_columns(self, encoder: Encoder) -> None:
-        """Take the columns of this encoder, whose points are the points of the model.
+        """Set the encoder, whose points are the points of the model.
 
         Args:
-            encoder: what makes points of columns, of the width of the model.
+            encoder: an encoder whose points have the width of the model.
 
         Raises:
-            InvalidParameter: the encoder gives points of another width.
+            InvalidParameter: the points of the encoder have another width.
 
         Example:
             >>> from tfkmeans import Encoder, KMeansModule, NumberColumn
@@ -143,13 +143,15 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         self.encoder = encoder
 
     def column_signatures(self) -> dict[str, Any]:
-        """The signatures over columns by the names of the contract, for ``tf.saved_model.save``.
+        """Return the signatures over columns by the names of the contract, for
+        ``tf.saved_model.save``.
 
-        They take a tensor for each column in the encoder's order, called as ``column_input`` says:
-        TensorFlow refuses names such as "annual income" here, and in a file it does not.
+        They take a tensor for each column, in the encoder's order, with the names of
+        ``column_input``: TensorFlow refuses names such as "annual income" in functions, but not in
+        a SavedModel.
 
         Returns:
-            The functions by name; none without an encoder, and of more than ``MOST_COLUMNS``
+            The functions by name; empty without an encoder, and with more than ``MOST_COLUMNS``
             columns.
         """
         encoder = self.encoder
@@ -171,19 +173,19 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         return {name: over_columns(answers[of]) for name, of in COLUMN_SIGNATURES.items()}
 
     def example_signatures(self, feature_names: Sequence[str]) -> dict[str, Any]:
-        """``classify`` and ``regress``, over serialized tf.Examples with these features.
+        """Return ``classify`` and ``regress`` over serialized tf.Examples with these features.
 
-        For ``tf.saved_model.save``, beside ``signatures``.
+        For ``tf.saved_model.save``, in addition to ``signatures``.
 
         Args:
-            feature_names: d names, in the order of the columns. With an encoder, the features of an
-                example are its columns.
+            feature_names: d names, in the order of the features. With an encoder, the features of
+                an example are the columns of the encoder.
 
         Returns:
             The two functions by name.
 
         Raises:
-            InvalidParameter: there are not d names.
+            InvalidParameter: the number of names is not d.
 
         Example:
             >>> from tfkmeans import KMeansModule
@@ -233,8 +235,8 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
             tf.TensorSpec([sizes.get(dim) for dim in tensor.shape], tensor.dtype, tensor.name)
             for tensor in SIGNATURES[signature].inputs
         ]
-        # TensorFlow counts tracings by a function's code, which all modules share, and would warn
-        # of the fifth module. A partial has none, and is counted by itself.
+        # TensorFlow counts tracings by the code of a function, which all modules share, and would
+        # warn at the fifth module. A partial has no code, and is counted separately.
         own = partial(function)
         vars(own)["__name__"] = f"_{signature}"
         return tf.function(own, input_signature=specs, autograph=False)
@@ -272,14 +274,14 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         points: tf.Tensor,
         *specs: tf.TensorSpec,
     ) -> tuple[tf.Tensor, ...]:
-        """Two numbers a row, from raw rows on: a block stays in the cache from the first pass."""
+        """Compute two numbers per row from raw rows, in blocks that stay in the cache."""
         points = tf.ensure_shape(points, [None, self.n_features])
         return map_rows(block, points, width=self.n_clusters, specs=specs)
 
     def _transform(self, points: tf.Tensor) -> Tensors:
         rows, finite = self._enter(points)
         distances = all_distances(rows, self.centroids)
-        # As in `assign`, a distance whose square overflows float32 is none.
+        # As in `assign`, a distance whose square overflows float32 is invalid.
         good = finite[:, None] & tf.math.is_finite(tf.square(distances))
         return {"all_distances": _mark_bad(good, distances)}
 
@@ -300,11 +302,12 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         points = tf.ensure_shape(points, [None, None, d])
         centroids = tf.ensure_shape(centroids, [None, None, d])
         sample_weight = tf.ensure_shape(sample_weight, [None, None])
-        # A weight too few would go unnoticed: the points are read in blocks of the weights' length.
+        # Without this check a missing weight would go unnoticed, because the points are read in
+        # blocks of the weights' length.
         fits = tf.debugging.Assert(
             tf.reduce_all(tf.shape(sample_weight) == tf.shape(points)[:2])
             & tf.equal(tf.shape(centroids)[0], tf.shape(points)[0])
-            # oneDNN ends the process on a product with no centroids.
+            # oneDNN aborts the process on a product without centroids.
             & (tf.shape(centroids)[1] > 0),
             [
                 "points [b, n, d], sample_weight [b, n] and centroids [b, k, d] do not fit, "
@@ -324,7 +327,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
                 (points, sample_weight, centroids),
                 fn_output_signature=tuple(tf.TensorSpec(shape, tf.float32) for shape in shapes),
             ),
-            # map_fn cannot stack no results.
+            # map_fn cannot stack zero results.
             lambda: (centroids, centroids[:, :, 0], tf.zeros([0]), tf.zeros([0])),
         )
         return {"centroids": moved, "counts": counts, "inertia": inertia, "shift": shift}
@@ -334,7 +337,7 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
     ) -> tuple[tf.Tensor, ...]:
         points, sample_weight, centroids = problem
         rows, finite = self._enter(points)
-        # A row whose square overflows float32 is bad too, by whatever centroids.
+        # A row whose square overflows float32 is bad too, with any centroids.
         finite &= tf.math.is_finite(tf.reduce_sum(tf.square(rows), 1))
         weight = tf.where(finite, sample_weight, 0.0)
         began = self._to_model(centroids)
@@ -344,25 +347,25 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         moved = move_centroids(began, sums, counts, on_sphere=self.distance == "cosine")
         move = tf.cast(moved, tf.float64) - tf.cast(began, tf.float64)
         shift = tf.reduce_sum(tf.square(move))
-        # An empty cluster keeps its centroid to the bit, not by way of the model's space.
+        # An empty cluster keeps the bits of its centroid, without conversion to the model's space.
         raw = tf.where(counts[:, None] > 0, moved * self.scale + self.shift, centroids)
         return raw, *(tf.cast(each, tf.float32) for each in (counts, inertia, shift))
 
     def _enter(self, points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rows in the model's space, and which of them are good.
+        """Map rows to the model's space; return them and a mask of the good rows.
 
-        Bad is a row with NaN or infinity, and for cosine distance one of zeros.
+        A row with NaN or infinity is bad; for cosine distance, also a row of zeros.
         """
         points = tf.ensure_shape(points, [None, self.n_features])
         rows = self._to_model(points)
-        # A sum that overflows is of a row whose square does, and that is bad too.
+        # If the sum of a row overflows, so does its square, and the row is bad too.
         return rows, self._is_good(rows, tf.reduce_sum(rows, 1))
 
     def _is_good(self, rows: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-        """Which rows of the model's space are good, by a number of each.
+        """Return a mask of the good rows in the model's space, from one number per row.
 
-        It is one that NaN or infinity in the row makes so: the sum, or the squared distance to any
-        centroid. That spares a pass over the rows.
+        The number is the sum or the squared distance to any centroid, which NaN or infinity in the
+        row makes NaN or infinite. This saves a pass over the rows.
         """
         good = tf.math.is_finite(numbers)
         return good & tf.reduce_any(rows != 0, 1) if self.distance == "cosine" else good
@@ -377,7 +380,7 @@ def _mark_bad(good: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
 
 
 def _example_feature(column: Column) -> tf.io.FixedLenFeature:
-    """A column of a tf.Example, which may lack it: a missing value, as elsewhere."""
+    """Return the feature of a column in a tf.Example; if absent, it is a missing value."""
     if isinstance(column, CategoryColumn):
         return tf.io.FixedLenFeature([], tf.string, "")
     shape = [column.width] if isinstance(column, VectorColumn) else []

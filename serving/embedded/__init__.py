@@ -7,11 +7,11 @@ The modules:
 - tensors in JSON and in protobuf: ``json_*``, ``base64_strings``, ``tensor_proto``, ``flat_tensor``
 - REST: ``rest``, ``rest_bodies``, ``rest_paths``, ``rest_listener``, ``http_responses``
 - gRPC: ``grpc_services``, ``grpc_probing`` (health, reflection), ``grpc_listener``
-- what requests have in common: ``limits``, ``request_monitor`` (deadline, log), ``throttled_log``,
+- for all requests: ``limits``, ``request_monitor`` (deadline, log), ``throttled_log``,
   ``metrics``
-- options: ``options``, ``option_messages``, ``option_ranges``; ``server`` puts all together
+- options: ``options``, ``option_messages``, ``option_ranges``; ``server`` combines all
 
-TensorFlow is imported when ``EmbeddedServer`` is first asked for.
+TensorFlow is imported at the first use of ``EmbeddedServer``.
 """
 
 import lazy_loader

@@ -13,17 +13,17 @@ _ENCODED = re.compile(r"([A-Za-z0-9+/]*)([=.]*)", re.ASCII)
 
 
 def is_base64_object(value: object) -> bool:
-    """Whether a value is an object whose one member is a base64 string."""
+    """Whether a value is an object with a single member, a base64 string."""
     return isinstance(value, JsonObject) and len(value) == 1 and isinstance(value.find(_KEY), str)
 
 
 def read_base64_object(value: JsonObject) -> bytes:
-    """The bytes of such an object.
+    """Decode the bytes of such an object.
 
-    White space is passed over, and the padding may be there whole or not at all.
+    White space is ignored; the padding is either complete or absent.
 
     Raises:
-        StatusError: it is no such object, or its string is no base64.
+        StatusError: it is not such an object, or its string is not base64.
     """
     text = value.find(_KEY)
     if text is MISSING or not is_base64_object(value):

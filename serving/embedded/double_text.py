@@ -1,4 +1,4 @@
-"""A double as RapidJSON 1.1 writes it: the digits of Grisu2, which are not always the shortest.
+"""Format a double like RapidJSON 1.1, with Grisu2, whose digits are not always the shortest.
 
 Grisu2 (Loitsch, "Printing floating-point numbers quickly and accurately with integers", 2010) works
 on 64-bit significands and stops at the first digits within the number's own interval. RapidJSON 1.1
@@ -18,7 +18,7 @@ _MAX_ROUNDED_DIGITS = 9
 
 
 def double_text(value: float) -> str:
-    """A finite double as text; exponents from 1e21 on and below 1e-6."""
+    """Format a finite double; with an exponent from 1e21 on and below 1e-6."""
     sign = "-" if math.copysign(1, value) < 0 else ""
     if value == 0:
         return f"{sign}0.0"
@@ -35,7 +35,7 @@ def double_text(value: float) -> str:
 
 
 def _shortest_digits(value: float) -> tuple[str, int]:
-    """Digits and decimal exponent of a positive double, by Grisu2."""
+    """Return the digits and the decimal exponent of a positive double, by Grisu2."""
     mantissa, binary = math.frexp(value)
     # A subnormal number has fewer bits, and no hidden one.
     exponent = max(binary - 53, -1074)
@@ -57,7 +57,7 @@ def _shortest_digits(value: float) -> tuple[str, int]:
 
 
 def _digits(middle: int, highest: int, width: int, point: int) -> tuple[str, int]:
-    """The fewest digits of ``highest`` that leave less than ``width``, and their exponent.
+    """Return the fewest digits of ``highest`` with a remainder below ``width``, and their exponent.
 
     All three are fixed-point numbers with ``point`` bits behind the point.
     """
@@ -82,7 +82,7 @@ def _digits(middle: int, highest: int, width: int, point: int) -> tuple[str, int
 
 
 def _round(number: int, rest: int, width: int, unit: int, aim: int) -> str:
-    """The digits, the last one lowered as long as that brings the rest closer to ``aim``."""
+    """Return the digits, the last one decreased while the remainder gets closer to ``aim``."""
     while (
         rest < aim
         and width - rest >= unit
@@ -94,19 +94,19 @@ def _round(number: int, rest: int, width: int, unit: int, aim: int) -> str:
 
 
 def _normalize(significand: int) -> tuple[int, int]:
-    """The significand with its highest bit set, and by how many bits it was shifted."""
+    """Return the significand, shifted to set its highest bit, and the number of bits."""
     shift = _SIGNIFICAND_BITS - significand.bit_length()
     return significand << shift, shift
 
 
 def _times(left: int, right: int) -> int:
-    """The rounded upper half of a product of two significands."""
+    """Return the rounded upper half of a product of two significands."""
     return (left * right + (1 << (_SIGNIFICAND_BITS - 1))) >> _SIGNIFICAND_BITS
 
 
 @cache
 def _power_of_ten(exponent: int) -> tuple[int, int]:
-    """10**exponent as a rounded significand and its binary exponent."""
+    """Return 10**exponent as a rounded significand and its binary exponent."""
     power = 10 ** abs(exponent)
     if exponent < 0:
         scale = _SIGNIFICAND_BITS - 1 + power.bit_length()

@@ -1,40 +1,40 @@
-"""What can keep the embedded server from starting; each message is one line and says the mend.
+"""Errors at the start of the embedded server; each message is one line with the remedy.
 
-After the start nothing of this family is raised: a version that does not load later is reported by
-its status, and a bad request by its answer.
+After the start none of them is raised: a later load failure is in the status of the version, and
+the fault of a request in its answer.
 """
 
 
 class ServerStartError(Exception):
-    """Base of every reason for which the server does not start."""
+    """Base of the errors at the start of the server."""
 
 
 class InvalidOptions(ServerStartError):
-    """The options contradict each other, or one is out of its range."""
+    """The options contradict each other, or an option is out of range."""
 
 
 class InvalidModelConfig(ServerStartError):
-    """The model config file is missing, is no ModelServerConfig, or breaks its rules."""
+    """The model config file is missing, is not a ModelServerConfig, or breaks its rules."""
 
 
 class InvalidSslConfig(ServerStartError):
-    """The SSL config file is missing, is no SSLConfig, or holds no key and certificate."""
+    """The SSL config file is missing, is not an SSLConfig, or has no key and certificate."""
 
 
 class InvalidMonitoringConfig(ServerStartError):
-    """The monitoring config file is missing, or is no MonitoringConfig."""
+    """The monitoring config file is missing, or is not a MonitoringConfig."""
 
 
 class NoModel(ServerStartError):
-    """A base path is missing, or holds no version to serve."""
+    """A base path is missing, or has no version to serve."""
 
 
 class ModelLoadFailed(ServerStartError):
-    """A version that is to be served does not load."""
+    """A version does not load."""
 
 
 class AddressUnavailable(ServerStartError):
-    """Host and port cannot be listened on."""
+    """The server cannot listen on host and port."""
 
 
 class PortInUse(AddressUnavailable):

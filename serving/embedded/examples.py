@@ -1,4 +1,4 @@
-"""Classify and Regress: signatures that take serialized tf.Examples."""
+"""Classify and Regress: signatures over serialized tf.Examples."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -26,17 +26,17 @@ _OUTPUTS = "outputs"
 
 
 def classify(request: Request, servable: Servable, signature_name: str, examples: Any) -> Any:
-    """The ClassificationResult of an Input message.
+    """Return the ClassificationResult of an Input message.
 
     Raises:
-        StatusError: no such signature, a signature of another kind, no examples, or the graph's
-            own error.
+        StatusError: an unknown signature, a signature of another kind, no examples, or an error of
+            the graph.
     """
     return _run_one("Classify", CLASSIFY_METHOD, request, servable, signature_name, examples)
 
 
 def regress(request: Request, servable: Servable, signature_name: str, examples: Any) -> Any:
-    """The RegressionResult of an Input message; errors as those of ``classify``."""
+    """Return the RegressionResult of an Input message; errors as in ``classify``."""
     return _run_one("Regress", REGRESS_METHOD, request, servable, signature_name, examples)
 
 
@@ -53,7 +53,7 @@ def _run_one(
 
 
 def multi_inference(request: Request, servable: Servable, message: Any) -> list[Any]:
-    """An InferenceResult, without its model_spec, per task of a MultiInferenceRequest.
+    """Return an InferenceResult without model_spec for each task of a MultiInferenceRequest.
 
     All tasks are checked before the first one runs.
     """
@@ -89,7 +89,7 @@ def _check_task(task: Any, model: str, seen: set[str]) -> None:
 
 
 def _check_signature(method: str, signature: Signature) -> list[str]:
-    """The outputs of a signature that a method runs; the signature must be of its kind."""
+    """Check that a signature fits the method; return the outputs that the method runs."""
     if method not in {CLASSIFY_METHOD, REGRESS_METHOD}:
         raise StatusError(Code.UNIMPLEMENTED, f"Unsupported signature method_name: {method}")
     is_classification = method == CLASSIFY_METHOD
@@ -117,16 +117,16 @@ def _check_signature(method: str, signature: Signature) -> list[str]:
 
 
 def _precondition(text: str, signature: Signature) -> StatusError:
-    # The words before the fields are protobuf's mark of a text that is no format to parse.
+    # The words before the fields are protobuf's marker of text that must not be parsed.
     fields = text_format.MessageToString(signature.message)
     return invalid_argument(f"{text}goo.gle/debugonly  \n{fields}")
 
 
 def _serialize_examples(examples: Any) -> npt.NDArray[Any]:
-    """The examples of an Input message, serialized, of shape [n].
+    """Serialize the examples of an Input message, shape [n].
 
-    The context goes before each example: protobuf merges concatenated messages, and what comes
-    later wins.
+    The context precedes each example: protobuf merges concatenated messages, and later fields
+    override earlier ones.
     """
     context = b""
     messages: Iterable[Any] = ()
@@ -153,7 +153,7 @@ def _run(
 ) -> Any:
     check_inputs(signature, {_INPUTS: types_pb2.DT_STRING})
     arrays: dict[str, Any] = request.run(api, servable, signature, {_INPUTS: examples}, outputs)
-    request.examples = len(examples)  # once, for however many tasks
+    request.examples = len(examples)  # once for all tasks
     read = _classification if method == CLASSIFY_METHOD else _regression
     return read(arrays, len(examples))
 

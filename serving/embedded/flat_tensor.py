@@ -1,4 +1,4 @@
-"""Tensors of shapes that NumPy has not: their values, and the shape beside them."""
+"""Tensors with shapes that NumPy does not support: their values and their shape."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from serving.embedded.signature import Signature
 
 #: NumPy's limit on the number of dimensions.
 _MAX_NUMPY_RANK = 64
-#: What fits an allocation at all.
+#: The most elements of an allocation.
 _MAX_ELEMENTS = 2**40
-#: The reshaping in the graph takes one dimension less than tensors can have.
+#: Reshaping in the graph supports one dimension less than tensors can have.
 MAX_RANK = 253
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class FlatTensor:
-    """A tensor that has what is asked of an array here.
+    """A tensor with the interface of an array that this package uses.
 
     Attributes:
-        values: its values in row-major order, of shape [n].
-        shape: its shape.
+        values: the values in row-major order, shape [n].
+        shape: the shape of the tensor.
     """
 
     values: npt.NDArray[Any]
@@ -53,18 +53,18 @@ Tensor = npt.NDArray[Any] | FlatTensor
 
 
 def in_shape(values: npt.NDArray[Any], shape: Sequence[int]) -> Tensor:
-    """As many values, of shape [n], as a shape has, in that shape."""
-    # NumPy counts so for a shape without elements as well: [0, 2**62, 2] is none of its arrays.
+    """Reshape values of shape [n] to a shape with n elements."""
+    # NumPy has this limit also for shapes without elements: it has no array of [0, 2**62, 2].
     if len(shape) > _MAX_NUMPY_RANK or prod(filter(None, shape)) > _MAX_ELEMENTS:
         return FlatTensor(values, tuple(shape))
     return values.reshape(shape)
 
 
 class Detour:
-    """A way around NumPy: the signature's graph once more, between reshapings in the graph."""
+    """A bypass of NumPy: another copy of the signature's graph, between reshape operations."""
 
     def __init__(self, graph: tf.Graph, model: Any, signature: Signature) -> None:
-        """Add the nodes to the graph; the session has to be told.
+        """Add the nodes to the graph; the session must then be extended.
 
         Args:
             graph: the graph of the session.
@@ -88,7 +88,7 @@ class Detour:
         self._outputs = dict(zip(names, edges, strict=True))
 
     def feeds(self, inputs: Mapping[str, Tensor]) -> dict[Any, npt.NDArray[Any]]:
-        """What the session is fed."""
+        """Return the feeds of the session."""
         feeds = {}
         for alias, tensor in inputs.items():
             flat, shape = self._inputs[alias]
@@ -97,10 +97,10 @@ class Detour:
         return feeds
 
     def fetches(self, names: Sequence[str]) -> list[Any]:
-        """What the session has to compute for these tensors."""
+        """Return the fetches of the session for these tensors."""
         return [edge for name in names for edge in self._outputs[name]]
 
     def results(self, fetched: Sequence[npt.NDArray[Any]]) -> list[Tensor]:
-        """The tensors that the session has computed."""
+        """Return the tensors from the results of the session."""
         pairs = zip(fetched[::2], fetched[1::2], strict=True)
         return [in_shape(values, shape.tolist()) for values, shape in pairs]

@@ -1,4 +1,4 @@
-"""The gRPC server under the services."""
+"""The gRPC server of the services."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from serving.embedded.request_monitor import RequestMonitor
 from serving.embedded.served_models import ServedModels
 from serving.embedded.sockets import Port, address_of, bind_socket
 
-#: No own limit on a message's size, as TF Serving; and two servers never share a port unseen.
+#: No limit on the size of a message, as in TF Serving; and no shared port between servers.
 _OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -24,10 +24,11 @@ _OPTIONS = (
 
 
 def read_server_credentials(path: Path) -> grpc.ServerCredentials:
-    """The credentials of a text-format SSLConfig, whose keys and certificates stand in it as PEM.
+    """Read the credentials of an SSLConfig in text format, which contains keys and certificates as
+    PEM.
 
     Raises:
-        InvalidSslConfig: the file cannot be read, is no SSLConfig, or lacks what it needs.
+        InvalidSslConfig: the file cannot be read, is not an SSLConfig, or lacks a required field.
     """
     config: Any = read_text_message("SSL config file", path, SSLConfig(), InvalidSslConfig)
     for name in ("server_key", "server_cert"):
@@ -65,12 +66,12 @@ class GrpcListener:
         max_connections: int,
         has_health_service: bool,
     ) -> None:
-        """Bind the port; without credentials it is not encrypted.
+        """Bind the port; without credentials it is plain text.
 
         Raises:
-            AddressUnavailable: host and port cannot be listened on.
+            AddressUnavailable: the server cannot listen on host and port.
         """
-        # gRPC says in many lines of its own log why it cannot bind; a socket says it by number.
+        # gRPC logs the reason in many lines; a socket gives an error number.
         with bind_socket("port", host, port) as probe:
             self.address = address_of(host, probe.getsockname()[1])
         options = (*_OPTIONS, ("grpc.max_allowed_incoming_connections", max_connections))
@@ -90,11 +91,11 @@ class GrpcListener:
             ) from error
 
     async def start(self) -> None:
-        """Begin to accept connections."""
+        """Start to accept connections."""
         self._server.start()
 
     async def stop(self, grace: float) -> None:
-        """Accept nothing more, and wait up to ``grace`` seconds for the answers under way."""
+        """Refuse new requests, and wait up to ``grace`` seconds for the answers in progress."""
         if self._health is not None:
             self._health.enter_graceful_shutdown()
         ended = self._server.stop(grace)

@@ -1,19 +1,19 @@
-"""What tools find of the server over gRPC: its health and its services.
+"""Health and reflection services over gRPC.
 
-``grpc_health_probe``, the probes of Kubernetes and ``grpcurl`` ask these services.
+``grpc_health_probe``, the probes of Kubernetes and ``grpcurl`` use these services.
 """
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-#: What TF Serving calls healthy: not the full names of its services; none is the server.
+#: The names with a health status in TF Serving, which are not full service names; "" is the server.
 _HEALTHY = ("", "ModelService", "PredictionService")
 _SERVICES = ("tensorflow.serving.ModelService", "tensorflow.serving.PredictionService")
 
 
 def add_health_service(server: grpc.Server) -> health.HealthServicer:
-    """Add ``grpc.health.v1.Health``, which calls the server healthy as long as it serves."""
+    """Add ``grpc.health.v1.Health``, which reports the server as healthy while it serves."""
     servicer = health.HealthServicer()
     for name in _HEALTHY:
         servicer.set(name, health_pb2.HealthCheckResponse.SERVING)

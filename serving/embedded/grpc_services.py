@@ -1,7 +1,7 @@
 """The gRPC services: PredictionService and ModelService.
 
-A thread of the server's pool does the work of a call, from the parsing of the request to the bytes
-of the answer.
+A thread of the pool of the server handles a call, from parsing the request to the bytes of the
+answer.
 """
 
 import time
@@ -40,8 +40,8 @@ Context = grpc.ServicerContext
 #: The calls that TF Serving counts in its metrics.
 _METHODS_IN_METRICS = {"Predict", "Classify", "Regress"}
 _RELOAD = "HandleReloadConfigRequest"
-#: 68 years. What is further off is no deadline, which gRPC tells as one in billions of years, and
-#: is more than TensorFlow counts.
+#: 68 years. A longer time means no deadline (gRPC reports it as billions of years) and exceeds
+#: TensorFlow's range.
 _MAX_SECONDS_LEFT = 2**31
 
 
@@ -101,7 +101,7 @@ def _reload_config(models: ServedModels, request: Request, message: Any) -> Any:
     return model_management_pb2.ReloadConfigResponse(status={})
 
 
-#: What answers each method of the services; a StatusError is its answer too.
+#: The handlers of the methods of the services; a StatusError becomes the answer.
 _METHODS: dict[str, Callable[[ServedModels, Request, Any], Any]] = {
     "Predict": _predict,
     "Classify": partial(_run_examples, classify, classification_pb2.ClassificationResponse),
@@ -122,7 +122,7 @@ def _model_spec(servable: Servable, signature_name: str) -> Any:
 
 
 class _NotParsed(StatusError):
-    """A request that is no message of its method; gRPC itself refuses it, without a word."""
+    """A request that is not a message of its method; gRPC itself refuses it without a message."""
 
     @property
     def grpc_message(self) -> str:
@@ -130,7 +130,7 @@ class _NotParsed(StatusError):
 
 
 class _UnknownMethods(grpc.GenericRpcHandler):
-    """Refuses every method, without a word, as gRPC in C++ does."""
+    """Refuses every method without a message, like gRPC in C++."""
 
     def service(self, handler_call_details: Any) -> Any:
         return grpc.unary_unary_rpc_method_handler(self._refuse)
@@ -146,9 +146,10 @@ def add_services(
     monitor: RequestMonitor,
     reloading: ThreadPoolExecutor,
 ) -> None:
-    """Let a server answer for the models; services that are added later are not reached.
+    """Add the services of the models to a server; services that are added later are unreachable.
 
-    The threads of ``reloading`` wait for the models of a new config; the server's do all else.
+    The threads of ``reloading`` wait for the models of a new config; those of the server do all
+    other work.
     """
     for service in (
         prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"],
@@ -170,7 +171,7 @@ def add_services(
 def _handle(
     name: str, answer: Callable[[Request, bytes], bytes], raw: bytes, context: Context
 ) -> bytes:
-    """Answer a call; an error is the call's status."""
+    """Answer a call; an error becomes the status of the call."""
     left = context.time_remaining()
     deadline = None if left is None or left >= _MAX_SECONDS_LEFT else time.monotonic() + left
     abandoned: Future[None] = Future()

@@ -1,4 +1,4 @@
-"""Answers that are no JSON: the HTTP server's own error pages, and the page of metrics."""
+"""Answers other than JSON: error pages of the HTTP server, and the page of metrics."""
 
 from http import HTTPStatus
 
@@ -7,18 +7,18 @@ from starlette.responses import Response
 
 from serving.embedded.metrics import metrics_text
 
-#: Where the ASGI scope has the request target as it was sent: its path and query cannot tell
-#: whether a "?" without a query was there.
+#: The key of the raw request target in the ASGI scope: path and query do not show a "?" without a
+#: query.
 RAW_TARGET = "serving.embedded.raw_target"
 
 
 def response(status: int, body: bytes, content_type: str) -> Response:
-    """An HTTP answer with just this content type, to which starlette would add a charset."""
+    """Make an HTTP answer with exactly this content type; starlette would add a charset."""
     return Response(body, status, {"content-type": content_type})
 
 
 def error_page(status: HTTPStatus) -> Response:
-    """libevent's page for what is answered before TF Serving sees it."""
+    """Make libevent's error page, for requests that do not reach TF Serving."""
     body = (
         f"<HTML><HEAD>\n<TITLE>{status.value} {status.phrase}</TITLE>\n</HEAD><BODY>\n"
         f"<H1>{status.phrase}</H1>\n</BODY></HTML>\n"
@@ -27,7 +27,7 @@ def error_page(status: HTTPStatus) -> Response:
 
 
 class MetricsPage:
-    """The page of metrics, at a path."""
+    """The page of metrics at a path."""
 
     DEFAULT_PATH = "/monitoring/prometheus/metrics"
 
@@ -36,11 +36,11 @@ class MetricsPage:
         self._collector = collector
 
     def is_at(self, target: bytes) -> bool:
-        """Whether a target is that of the page, with a query or without."""
+        """Whether a target is that of the page, with or without a query."""
         return target.partition(b"#")[0].partition(b"?")[0] == self._path.encode()
 
     def answer(self, target: bytes) -> Response:
-        """The page; a query is refused as TF Serving does."""
+        """Return the page; a query is refused, as in TF Serving."""
         path = target.decode("ascii")
         if path != self._path:
             text = f"Unexpected path: {path}. Should be {self._path}"

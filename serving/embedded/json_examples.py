@@ -1,4 +1,4 @@
-"""Classify and regress over REST: a JSON body to an Input message, and results to a JSON body."""
+"""Classify and regress over REST: convert a JSON body to an Input message, and results to JSON."""
 
 from typing import Any
 
@@ -23,10 +23,10 @@ _MAX_INT64 = 2**63 - 1
 
 
 def read_examples_body(document: JsonObject) -> Any:
-    """The Input message of a classify or regress body.
+    """Read the Input message of a classify or regress body.
 
     Raises:
-        StatusError: as TF Serving words it (it says classify for regress too).
+        StatusError: with the message of TF Serving (which names classify for regress too).
     """
     message = input_pb2.Input()
     context, examples = document.find("context"), document.find("examples")
@@ -56,14 +56,14 @@ def _example(value: JsonValue) -> Any:
         feature = feature_pb2.Feature()
         for element in content if isinstance(content, list) else [content]:
             _add_element(feature, name, element)
-        # A name that is no UTF-8 cannot be in a message, and no model asks for it.
+        # A message cannot contain a name that is not UTF-8, and no model has such a feature.
         key = name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         example.features.feature[key].CopyFrom(feature)
     return example
 
 
 def _add_element(feature: Any, name: str, element: JsonValue) -> None:
-    """Add a value to a feature; the first one says of which kind all must be."""
+    """Add a value to a feature; the first value determines the kind of all."""
     match element:
         case bool():
             _list(feature, name, "int64_list").append(int(element))
@@ -103,7 +103,7 @@ def _float32(value: float) -> float:
 
 
 def classification_text(result: Any) -> str:
-    """The answer to classify: per example a list of [label, score]."""
+    """Format the answer to classify: for each example a list of [label, score]."""
     rows = []
     for classifications in result.classifications:
         scores = float_texts(np.array([c.score for c in classifications.classes], np.float32))
@@ -116,6 +116,6 @@ def classification_text(result: Any) -> str:
 
 
 def regression_text(result: Any) -> str:
-    """The answer to regress: a number per example."""
+    """Format the answer to regress: a number for each example."""
     values = np.array([regression.value for regression in result.regressions], np.float32)
     return object_text("results", f"[{', '.join(float_texts(values))}]")

@@ -1,4 +1,4 @@
-"""How deep a JSON text is nested, seen before it is read, in a fraction of the time."""
+"""Find the nesting depth of a JSON text in a fraction of the time of parsing."""
 
 from typing import Final
 
@@ -7,14 +7,14 @@ import numpy as np
 _BRACKETS: Final = b"[{]}"
 _STEPS: Final = bytes.maketrans(_BRACKETS, np.array([1, 1, -1, -1], np.int8).tobytes())
 _OTHERS: Final = bytes(set(range(256)) - set(_BRACKETS))
-#: So many brackets are counted at a time: their levels take memory.
+#: Brackets per step: their levels need memory.
 _AT_ONCE: Final = 2**20
 
 
 def is_nested_deeper(text: bytes, levels: int) -> bool:
-    """Whether more than so many arrays and objects are open somewhere in a JSON text.
+    """Whether a JSON text is nested more than ``levels`` deep.
 
-    In a text that is no JSON, what is behind its fault may be counted too.
+    In an invalid text, brackets after the fault may count too.
     """
     without_escapes = text.replace(rb"\\", b"").replace(rb"\"", b"")
     outside_strings = b"".join(without_escapes.split(b'"')[::2])

@@ -1,8 +1,8 @@
-"""JSON text to values by RapidJSON, the reader of TF Serving: its numbers, messages and offsets.
+"""Parse JSON with RapidJSON, as TF Serving does, with its numbers, messages and offsets.
 
-``python-rapidjson`` has a newer RapidJSON than the 1.1 of TF Serving, and asks more of a text: a
-root without anything behind it, UTF-8 without a byte order mark, and no more nesting than Python's
-stack allows. What is between the two is here, and in ``json_rewriting``.
+``python-rapidjson`` has a newer RapidJSON than the 1.1 of TF Serving, and is stricter: nothing may
+follow the root, UTF-8 must not have a byte order mark, and Python's stack limits the nesting. This
+module and ``json_rewriting`` bridge these differences.
 
 Values: ``None``, ``bool``, ``int`` (from -2**63 to 2**64-1), ``float``, ``str`` (bytes that are not
 UTF-8 are surrogate escapes), ``list``, and ``JsonObject``.
@@ -21,15 +21,15 @@ from serving.embedded.json_rewriting import rewrite_for_newer
 
 JsonValue = Any
 
-#: What is nested deeper has no use but to be slow: a byte of it may cost ten times that of numbers.
+#: Deeper nesting has no use and is slow: it may take ten times as long per byte as numbers.
 MAX_LEVELS: Final = 16
 
 
 class RapidJsonError(ValueError):
-    """The text is no JSON.
+    """The text is not JSON.
 
     Attributes:
-        offset: the byte where RapidJSON notices.
+        offset: the byte where RapidJSON finds the fault.
     """
 
     def __init__(self, message: str, offset: int) -> None:
@@ -38,10 +38,10 @@ class RapidJsonError(ValueError):
 
 
 class NestedTooBig(ValueError):
-    """The text is nested more than ``MAX_LEVELS`` deep, and too long to be read in spite of it.
+    """The text is nested more than ``MAX_LEVELS`` deep, and too long for such nesting.
 
     Attributes:
-        size: its bytes.
+        size: the bytes of the text.
     """
 
     def __init__(self, size: int) -> None:
@@ -51,19 +51,21 @@ class NestedTooBig(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class JsonObject:
-    """The members of an object in the order of the text, repeated names included."""
+    """The members of an object in the order of the text, including repeated names."""
 
     members: list[tuple[str, JsonValue]]
 
     def find(self, name: str) -> JsonValue:
-        """The value of the first member of that name; ``MISSING`` when there is none."""
+        """Return the value of the first member with a name; ``MISSING`` if there is none."""
         for key, value in self.members:
             if key == name:
                 return value
         return MISSING
 
     def items(self) -> Iterator[tuple[str, JsonValue]]:
-        """The members, each name up to its first zero: TF Serving walks them by C strings."""
+        """Yield the members, each name up to its first zero byte: TF Serving reads them as C
+        strings.
+        """
         for key, value in self.members:
             yield key.partition("\0")[0], value
 
@@ -72,18 +74,18 @@ class JsonObject:
 
 
 MISSING: Final = object()
-"""What ``JsonObject.find`` gives for a name that is not there: null is a value."""
+"""The result of ``JsonObject.find`` for a missing name, because null is a value."""
 
 _ROOT_NOT_SINGULAR = "The document root must not be followed by other values."
-#: What the newer RapidJSON says of a control character in a string, and what 1.1 does.
+#: The message of the newer RapidJSON for a control character in a string, and that of 1.1.
 _ENCODING, _ESCAPE = "Invalid encoding in string.", "Invalid escape character in string."
 _ERROR = re.compile(r"Parse error at offset (\d+): (.*)")
 _BYTE_ORDER_MARK = re.compile(rb"\xef?\xbb?\xbf?")
-#: What no value begins with; the end of the text is empty.
+#: Bytes that no value begins with; the end of the text is empty.
 _NO_VALUE = {b"]", b"}", b",", b":", b""}
 _SPACE = re.compile(rb"[ \n\r\t]*")
 _SCALAR = re.compile(rb'"(?:[^"\\]|\\.?+)*+"?|[^ \n\r\t,:\[\]{}"]*', re.DOTALL)
-#: Bytes that are not UTF-8 pass through RapidJSON as private characters, of four bytes each.
+#: Bytes that are not UTF-8 are passed through RapidJSON as private characters of four bytes.
 _PRIVATE_OF_ESCAPE = {0xDC80 + byte: 0x10FF80 + byte for byte in range(0x80)}
 _ESCAPE_OF_PRIVATE = {private: escape for escape, private in _PRIVATE_OF_ESCAPE.items()}
 _PRIVATE = re.compile("[\U0010ff80-\U0010ffff]")
@@ -118,17 +120,17 @@ _escaping_decoder = _EscapingDecoder(number_mode=_NUMBERS)
 def read_json(
     text: bytes, pause: Callable[[], None] = lambda: None, max_nested: int = 2**63
 ) -> JsonValue:
-    """The value that ``text`` begins with; what follows it is ignored.
+    """Parse the value at the beginning of ``text``; the rest is ignored.
 
     Args:
         text: JSON, UTF-8 with or without a byte order mark; a zero byte ends it.
-        pause: called now and then while a text is read that is nested deeper than Python's stack
-            allows; what it raises ends the reading.
-        max_nested: how many bytes a text may have that is nested more than ``MAX_LEVELS`` deep.
+        pause: called repeatedly while parsing a text that is nested deeper than Python's stack
+            allows; its exceptions end the parsing.
+        max_nested: the most bytes of a text that is nested more than ``MAX_LEVELS`` deep.
 
     Raises:
-        RapidJsonError: ``text`` is no JSON.
-        NestedTooBig: it is nested so, and longer.
+        RapidJsonError: ``text`` is not JSON.
+        NestedTooBig: ``text`` is nested more than ``MAX_LEVELS`` deep, and longer than this.
     """
     mark = _BYTE_ORDER_MARK.match(text)
     assert mark is not None
@@ -150,7 +152,9 @@ def read_json(
 
 
 def _read_bytes(body: bytes, pause: Callable[[], None]) -> JsonValue:
-    """The value that ``body`` begins with; what is not UTF-8 goes as private characters."""
+    """Parse the value at the beginning of ``body``; bytes that are not UTF-8 become private
+    characters.
+    """
     try:
         return _read(body, _decoder, pause)
     except UnicodeDecodeError:
@@ -174,7 +178,7 @@ def _read(body: bytes, decoder: _Decoder, pause: Callable[[], None]) -> JsonValu
 
 
 def _decode(decoder: _Decoder, body: bytes) -> tuple[JsonValue, int]:
-    """The value that ``body`` begins with, and how many bytes of it were read."""
+    """Parse the value at the beginning of ``body``; return it and the number of parsed bytes."""
     try:
         return decoder(body), len(body)
     except rapidjson.JSONDecodeError as error:
@@ -187,7 +191,7 @@ def _decode(decoder: _Decoder, body: bytes) -> tuple[JsonValue, int]:
 
 
 class _NestedReader:
-    """Containers without recursion: memory alone limits their depth."""
+    """Parse containers without recursion: only memory limits their depth."""
 
     def __init__(self, body: bytes, decoder: _Decoder, pause: Callable[[], None]) -> None:
         self._body = body
@@ -232,7 +236,7 @@ class _NestedReader:
         self._value(elements.append)
 
     def _value(self, add: Callable[[JsonValue], None]) -> None:
-        """Read a value; of a container only its beginning."""
+        """Read a value, or the beginning of a container."""
         byte = self._peek()
         if byte in {b"[", b"{"}:
             self._at += 1
@@ -255,7 +259,7 @@ class _NestedReader:
         return value
 
     def _peek(self) -> bytes:
-        """The next byte after white space, which is not taken; none at the end."""
+        """Return the next byte after white space without consuming it; b"" at the end."""
         match = _SPACE.match(self._body, self._at)
         assert match is not None
         self._at = match.end()

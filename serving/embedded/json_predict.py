@@ -1,8 +1,8 @@
-"""Predict over REST: a JSON body to named arrays, and named arrays to a JSON body.
+"""Predict over REST: convert a JSON body to named arrays, and named arrays to a JSON body.
 
-The rules are those of TF Serving's ``json_tensor``: what is an input, which JSON a dtype takes, and
-what is wrong, in which order and words. A regular request is taken as a whole; one that is not is
-walked value by value, which finds what TF Serving says of it.
+The rules are those of TF Serving's ``json_tensor``: the inputs, the accepted JSON of each dtype,
+and the order and messages of errors. A regular request is converted as a whole; an irregular one is
+checked value by value to find the message of TF Serving.
 """
 
 from collections.abc import Mapping
@@ -41,7 +41,7 @@ from serving.embedded.tensor_proto import (
 )
 
 _INT32 = range(-(2**31), 2**31)
-#: The JSON integers that an integer dtype takes; the small ones are cut to their width later.
+#: The ranges of JSON integers for integer dtypes; small dtypes are truncated later.
 _INTEGER_RANGES = {
     types_pb2.DT_INT8: _INT32,
     types_pb2.DT_UINT8: _INT32,
@@ -51,14 +51,14 @@ _INTEGER_RANGES = {
     types_pb2.DT_UINT32: range(2**32),
     types_pb2.DT_UINT64: range(2**64),
 }
-#: The types of the JSON values that a dtype takes; a dtype that is not here takes none.
+#: The accepted types of JSON values by dtype; other dtypes accept none.
 _JSON_TYPES: dict[int, set[type]] = {
     types_pb2.DT_FLOAT: {int, float},
     types_pb2.DT_DOUBLE: {int, float},
     types_pb2.DT_STRING: {str},
     types_pb2.DT_BOOL: {bool},
 } | {dtype: {int} for dtype in _INTEGER_RANGES}
-#: A name that ends so has its strings written as base64.
+#: Strings of outputs with this suffix are written as base64.
 _BYTES_SUFFIX = "_bytes"
 
 
@@ -66,7 +66,7 @@ _BYTES_SUFFIX = "_bytes"
 
 
 def read_signature_name(document: JsonObject) -> str:
-    """The ``signature_name`` of a body, empty when it has none.
+    """Return the ``signature_name`` of a body, "" if it has none.
 
     Raises:
         StatusError: it is not a string.
@@ -84,7 +84,7 @@ def read_signature_name(document: JsonObject) -> str:
 def read_predict_body(
     document: JsonObject, signature_name: str, inputs: Mapping[str, Any]
 ) -> tuple[dict[str, Tensor], bool]:
-    """The arrays of a body by input name, and whether it is of row format, as its answer is.
+    """Return the arrays of a body by input name, and whether body and answer have the row format.
 
     Args:
         document: the body.
@@ -92,7 +92,7 @@ def read_predict_body(
         inputs: the signature's TensorInfos by input name.
 
     Raises:
-        StatusError: as TF Serving words it.
+        StatusError: with the message of TF Serving.
     """
     if not inputs:
         raise invalid_argument(
@@ -161,7 +161,7 @@ def _read_rows(instances: list[JsonValue], inputs: Mapping[str, Any]) -> dict[st
 def _row_columns(
     instances: list[JsonValue], inputs: Mapping[str, Any]
 ) -> dict[str, list[JsonValue]]:
-    """The instances as one list per input; empty when they are not alike."""
+    """Return the instances as one list per input; empty if the instances differ in structure."""
     kinds = set(map(type, instances))
     if kinds == {JsonObject}:
         names = set(inputs)
@@ -179,7 +179,7 @@ def _row_columns(
 
 
 def _regular_array(value: JsonValue, dtype: int) -> Tensor | None:
-    """The array of nested lists of one shape whose values the dtype takes; else None."""
+    """Return the array of regular nested lists whose values the dtype accepts; else None."""
     shape: list[int] = []
     level = [value]
     while level and type(level[0]) is list:
@@ -195,7 +195,7 @@ def _regular_array(value: JsonValue, dtype: int) -> Tensor | None:
 
 
 def _are_all_of(values: list[JsonValue], dtype: int) -> bool:
-    """Whether a dtype takes all of these values, none of which is a list."""
+    """Whether a dtype accepts all of these values, none of which is a list."""
     if not set(map(type, values)) <= _JSON_TYPES.get(dtype, set()):
         return False
     if dtype not in _INTEGER_RANGES or not values:
@@ -204,7 +204,7 @@ def _are_all_of(values: list[JsonValue], dtype: int) -> bool:
 
 
 def _array_of(values: list[Any], dtype: int) -> npt.NDArray[Any]:
-    """The array, of shape [n], of values that the dtype takes; strings may be bytes already."""
+    """Return the array [n] of values that the dtype accepts; strings may already be bytes."""
     wanted = tf.as_dtype(dtype).as_numpy_dtype
     if dtype == types_pb2.DT_STRING:
         return np.array([v if isinstance(v, bytes) else _encode(v) for v in values], np.object_)
@@ -226,7 +226,7 @@ def _encode(text: str) -> bytes:
 
 @dataclass
 class _Tensor:
-    """The values of one input as they are found, and the shape of the last value added."""
+    """The values of one input, and the shape of the last added value."""
 
     dtype: int
     values: list[Any] = field(default_factory=list)
@@ -234,7 +234,7 @@ class _Tensor:
     first: tuple[int, tuple[int, ...]] | None = None
 
     def add_row(self, value: JsonValue) -> None:
-        """Add a row, which must have as many values as the first one, and its shape."""
+        """Add a row, which must have the number of values and the shape of the first row."""
         size = self.add(value)
         if self.first is None:
             self.first = (size, self.shape)
@@ -247,13 +247,13 @@ class _Tensor:
             )
 
     def add(self, value: JsonValue) -> int:
-        """Add the values of nested lists; give their number.
+        """Add the values of nested lists; return their number.
 
-        The first elements say what the shape is; all others must have it too.
+        The first elements determine the shape; all others must have it too.
         """
         self.shape = _shape_of_first(value)
         before = len(self.values)
-        # An iterator for every open list, and its level; depth costs no stack.
+        # An iterator and its level for every open list; the stack does not limit the depth.
         stack = [(iter([value]), 0)]
         while stack:
             iterator, level = stack[-1]
@@ -288,7 +288,7 @@ class _Tensor:
         self.values.append(_leaf(leaf, self.dtype))
 
     def array(self, inputs: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Tensor:
-        """The values in ``shape``; those of a name that a row repeats are too many, and cut."""
+        """Return the values in ``shape``; extra values of names that a row repeats are cut."""
         try:
             check_rank(shape)
         except InvalidTensor as error:
@@ -305,7 +305,7 @@ def _shape_of_first(value: JsonValue) -> tuple[int, ...]:
 
 
 def _leaf(leaf: JsonValue, dtype: int) -> Any:
-    """A value that is no list, as the dtype takes it."""
+    """Convert a value that is not a list for the dtype."""
     if type(leaf) in _JSON_TYPES.get(dtype, ()) and (
         dtype not in _INTEGER_RANGES or leaf in _INTEGER_RANGES[dtype]
     ):
@@ -322,7 +322,7 @@ def _leaf(leaf: JsonValue, dtype: int) -> Any:
 
 
 def type_name(value: JsonValue) -> str:
-    """RapidJSON's name of the type of a value."""
+    """Return RapidJSON's name of the type of a value."""
     match value:
         case None:
             return "Null"
@@ -370,7 +370,7 @@ def _read_irregular_rows(
 
 
 def _is_named(element: JsonValue) -> bool:
-    """Whether an instance is an object of named inputs; one of base64 is a value."""
+    """Whether an instance is an object of named inputs; a base64 object is a value."""
     return isinstance(element, JsonObject) and not is_base64_object(element)
 
 
@@ -378,10 +378,10 @@ def _is_named(element: JsonValue) -> bool:
 
 
 def predict_text(outputs: Mapping[str, Tensor], *, is_row: bool) -> str:
-    """The answer to a predict body: ``predictions`` of row format, else ``outputs``.
+    """Format the answer to a predict body: ``predictions`` in row format, else ``outputs``.
 
     Raises:
-        StatusError: a dtype that JSON has not, or, of row format, outputs that have no common
+        StatusError: JSON does not support a dtype; or, in row format, the outputs have no common
             first dimension.
     """
     if not outputs:

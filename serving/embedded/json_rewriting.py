@@ -1,8 +1,8 @@
-"""JSON that RapidJSON 1.1 takes and newer ones refuse, written so that they take it too.
+"""Rewrite JSON that RapidJSON 1.1 accepts and newer versions refuse.
 
-TF Serving has 1.1. It takes a low surrogate that is alone, reads a fraction or an exponent behind
+TF Serving has version 1.1. It accepts a lone low surrogate, reads a fraction or an exponent after
 ``NaN`` or ``Infinity`` as that of 0, ``NInf`` as ``Inf``, and a number above the largest double as
-infinity where its exponent alone is not too big.
+infinity unless its exponent alone is too big.
 """
 
 import re
@@ -21,17 +21,17 @@ _TOKEN = re.compile(
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u....|u(?P<low>[dD][c-fC-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
-#: What RapidJSON counts in: up to so big a significand, and so many digits behind the first.
+#: The largest significand of RapidJSON, and the most digits after the first.
 _MAX_EXACT, _SIGNIFICANT = 2**53 - 1, 17
 _MAX_EXPONENT = 308
 
 
 @dataclass
 class Rewriting:
-    """A text as it was rewritten, and the way back.
+    """A rewritten text, and the map of its offsets to the original.
 
     Attributes:
-        text: the text that newer RapidJSONs take.
+        text: the text that newer versions of RapidJSON accept.
     """
 
     text: bytes
@@ -39,13 +39,13 @@ class Rewriting:
     _growths: list[int] = field(default_factory=list)
 
     def original_offset(self, offset: int) -> int:
-        """Where in the original a byte of the new text is."""
+        """Return the offset in the original of a byte of the new text."""
         changes = bisect_left(self._ends, offset + 1)
         return offset - (self._growths[changes - 1] if changes else 0)
 
 
 def rewrite_for_newer(text: bytes) -> Rewriting:
-    """The text, with what only RapidJSON 1.1 takes replaced by what means the same to all."""
+    """Replace the parts that only RapidJSON 1.1 accepts by equivalents that all versions accept."""
     pieces: list[bytes] = []
     ends: list[int] = []
     growths: list[int] = []
@@ -79,7 +79,7 @@ def _surrogate_bytes(code: int) -> bytes:
 
 
 def _is_infinity(number: "re.Match[bytes]") -> bool:
-    """Whether a number with an exponent is above the largest double, and still one to 1.1."""
+    """Whether a number with an exponent is above the largest double, but accepted by 1.1."""
     try:
         rapidjson.loads(number.group(), number_mode=rapidjson.NM_NATIVE)
     except rapidjson.JSONDecodeError:
@@ -92,7 +92,7 @@ def _is_infinity(number: "re.Match[bytes]") -> bool:
 
 
 def _counted_fraction(whole: bytes, fraction: bytes) -> int:
-    """How many digits of a fraction RapidJSON takes into the significand."""
+    """Return the number of digits of a fraction that RapidJSON uses for the significand."""
     value = int(whole[:20])
     significant = len(whole) - 1
     for counted, digit in enumerate(fraction):

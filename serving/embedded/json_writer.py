@@ -1,4 +1,4 @@
-"""Values to JSON text, laid out as RapidJSON's PrettyWriter, with TF Serving's numbers."""
+"""Write JSON in the layout of RapidJSON's PrettyWriter, with the number formats of TF Serving."""
 
 import base64
 import math
@@ -15,7 +15,7 @@ from serving.embedded.json_parser import JsonObject, JsonValue
 from serving.embedded.status import StatusError, invalid_argument
 
 _INDENT = "    "
-#: A value quoted in a message is cut after the token that reaches so many bytes.
+#: A quoted value in a message is cut after the token that reaches this many bytes.
 _QUOTE_LIMIT = 256
 _ESCAPED = re.compile(r'["\\\x00-\x1f]')
 _ESCAPES = {chr(code): f"\\u{code:04X}" for code in range(0x20)} | {
@@ -30,17 +30,17 @@ _ESCAPES = {chr(code): f"\\u{code:04X}" for code in range(0x20)} | {
 
 
 def string_text(value: str) -> str:
-    """A string with its quotation marks; nothing but what must be is escaped."""
+    """Return a quoted string; only required characters are escaped."""
     return '"' + _ESCAPED.sub(lambda match: _ESCAPES[match.group()], value) + '"'
 
 
 def object_text(name: str, value: str) -> str:
-    """The text of an object of one member, whose value is given as text."""
+    """Return the text of an object with one member, whose value is given as text."""
     return f"{{\n{_INDENT}{string_text(name)}: {value}\n}}"
 
 
 def indent(level: int) -> str:
-    """A new line within ``level`` open containers."""
+    """Return a new line within ``level`` open containers."""
     return "\n" + _INDENT * level
 
 
@@ -48,19 +48,19 @@ def indent(level: int) -> str:
 
 
 def flush_subnormals(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Floats of any shape, those too small for a normal number of their dtype as zeros.
+    """Replace subnormal floats of an array of any shape by zeros.
 
-    TF Serving's REST threads compute so.
+    TF Serving's REST threads do the same.
     """
     is_subnormal = np.abs(values) < np.finfo(values.dtype).smallest_normal
     return np.where(is_subnormal, np.copysign(values.dtype.type(0), values), values)
 
 
 def float_texts(values: npt.NDArray[Any]) -> list[str]:
-    """The texts of a float32 or float64 array of shape [n].
+    """Format a float32 or float64 array of shape [n].
 
-    Six significant digits where they give the same number of that type again, else as many as
-    always do (9 or 17); ``.0`` where neither a point nor an exponent shows that it is no integer.
+    Six significant digits if they give the same number of that type again, else 9 or 17, which
+    always do; with ``.0`` if there is neither a point nor an exponent.
     """
     digits = 9 if values.dtype == np.float32 else 17
     values = flush_subnormals(values)
@@ -83,14 +83,14 @@ def _complete_number(text: str) -> str:
 
 
 def leaf_texts(array: Tensor, *, as_bytes: bool, level: int) -> list[str] | None:
-    """The texts of an array's values in row-major order; None for values that JSON has not.
+    """Format the values of an array in row-major order; None for dtypes that JSON does not support.
 
-    An array without values has no such one, whatever its dtype.
+    An array without values is supported for any dtype.
 
     Args:
         array: the values.
         as_bytes: write strings as objects of base64.
-        level: the number of containers that are open around each value.
+        level: the number of open containers around each value.
     """
     flat = array.ravel()
     match array.dtype:
@@ -110,7 +110,7 @@ def leaf_texts(array: Tensor, *, as_bytes: bool, level: int) -> list[str] | None
 
 
 def single_line(texts: Sequence[str], shape: Sequence[int]) -> list[str]:
-    """The values of an array of ``shape`` [n, ...] as n texts, each with its arrays in one line."""
+    """Join the values of an array of ``shape`` [n, ...] to n texts of one line each."""
     if 0 in shape[1:]:
         return [_empty_text(shape[1:])] * shape[0]
     for size in reversed(shape[1:]):
@@ -120,7 +120,7 @@ def single_line(texts: Sequence[str], shape: Sequence[int]) -> list[str]:
 
 
 def _empty_text(shape: Sequence[int]) -> str:
-    """An array without values: the dimensions before the first 0 still have their brackets."""
+    """Format an array without values: the dimensions before the first 0 keep their brackets."""
     text = "[]"
     for size in reversed(shape[: list(shape).index(0)]):
         text = f"[{', '.join([text] * size)}]"
@@ -128,7 +128,7 @@ def _empty_text(shape: Sequence[int]) -> str:
 
 
 def many_lines(texts: Iterator[str], shape: Sequence[int], level: int) -> str:
-    """An array of ``shape``, or a scalar, with each element on a line of its own."""
+    """Format an array of ``shape``, or a scalar, with one element per line."""
     if not shape:
         return next(texts)
     if not shape[0]:
@@ -142,14 +142,14 @@ def many_lines(texts: Iterator[str], shape: Sequence[int], level: int) -> str:
 
 
 def value_error(value: JsonValue, text: str) -> StatusError:
-    """The error of a value that is not what it must be: it is quoted before ``text``."""
+    """Make the error for an invalid value, which is quoted before ``text``."""
     return invalid_argument(f"JSON Value: {quote_value(value)} {text}")
 
 
 def quote_value(value: JsonValue) -> str:
-    """A value as messages quote it: pretty, arrays in one line.
+    """Quote a value for a message: pretty-printed, with arrays in one line.
 
-    It is cut behind the token that reaches 256 bytes; a string is a token, and whole.
+    It is cut after the token that reaches 256 bytes; a string is one token, which is not cut.
     """
     pieces = []
     size = 0
@@ -162,7 +162,9 @@ def quote_value(value: JsonValue) -> str:
 
 
 def _pieces(value: JsonValue) -> Iterator[str]:
-    """The tokens of a value, each with the white space before it. Depth costs no stack."""
+    """Yield the tokens of a value, each with preceding white space. The stack does not limit the
+    depth.
+    """
     # The next token is on top: a text, or the text before a value, the value and its level.
     stack: list[str | tuple[str, JsonValue, int]] = [("", value, 0)]
     while stack:
@@ -172,7 +174,7 @@ def _pieces(value: JsonValue) -> Iterator[str]:
             case prefix, list() as elements, level:
                 yield prefix + "["
                 stack.append("]")
-                # Each element has a byte at least: no more of them are quoted.
+                # Each element has at least one byte, so no more elements can be quoted.
                 for index, element in reversed(list(enumerate(elements[:_QUOTE_LIMIT]))):
                     stack.append((", " if index else "", element, level + 1))
             case prefix, JsonObject(members), level:
@@ -184,7 +186,7 @@ def _pieces(value: JsonValue) -> Iterator[str]:
             case prefix, scalar, _:
                 yield prefix + _scalar_text(scalar)
                 if isinstance(scalar, float) and not math.isfinite(scalar):
-                    return  # RapidJSON's writer has no word for NaN and infinity, and stops there
+                    return  # RapidJSON's writer does not support NaN and infinity, and stops there
 
 
 def _scalar_text(value: JsonValue) -> str:

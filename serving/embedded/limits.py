@@ -1,4 +1,4 @@
-"""How much of each thing one server takes, so that no caller can have all of it."""
+"""Limits on resources of the server, so that no single caller can use all of them."""
 
 import resource
 from dataclasses import dataclass, fields
@@ -7,27 +7,29 @@ from serving.embedded.errors import InvalidOptions
 from serving.embedded.option_ranges import MAX_COUNT, MAX_LARGE
 
 _MIB = 2**20
-#: REST and gRPC have a third of the descriptors each; the rest is for models, logs and the program.
+#: REST and gRPC each get a third of the file descriptors; the rest is for models, logs and the
+#: program.
 _SHARES = 3
 _MOST_CONNECTIONS = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerLimits:
-    """Limits that TensorFlow Serving does not have, each a flag of ``tfkmeans serve`` too.
+    """Limits that TensorFlow Serving does not have; each is also a flag of ``tfkmeans serve``.
 
     Attributes:
-        rest_api_max_connections: the REST connections at once; 0 is a third of the descriptors that
-            the process may open. One more is answered 503 and closed.
-        grpc_max_connections: the gRPC connections at once; likewise. One more is closed.
-        rest_api_max_body_bytes: the bytes of a REST body as it is sent. A longer one is 413.
-        rest_api_max_inflated_bytes: the bytes of a gzip body as it was before compression.
-        rest_api_max_nested_bytes: the bytes of a JSON body, inflated, that is nested more than 16
-            levels deep, which is read slowly.
-        max_unknown_models_in_metrics: the names of models that are not served, and have series of
-            their own in the metrics. The rest is counted under ``(other)``.
-        max_log_text_characters: the characters of a model's name, and of a reason, in a line of the
-            log.
+        rest_api_max_connections: the most concurrent REST connections; 0 is a third of the file
+            descriptors of the process. Further connections get 503 and are closed.
+        grpc_max_connections: the most concurrent gRPC connections; 0 as above. Further connections
+            are closed.
+        rest_api_max_body_bytes: the most bytes of a REST body as sent. Larger bodies get 413.
+        rest_api_max_inflated_bytes: the most bytes of a gzip body after decompression.
+        rest_api_max_nested_bytes: the most bytes, after decompression, of a JSON body that is
+            nested more than 16 levels deep, because parsing it is slow.
+        max_unknown_models_in_metrics: the most names of unknown models with their own series in the
+            metrics. Other names are counted under ``(other)``.
+        max_log_text_characters: the most characters of a model name, and of a reason, in a log
+            line.
     """
 
     rest_api_max_connections: int = 0
@@ -50,7 +52,7 @@ class ServerLimits:
 
 
 def connections(limit: int) -> int:
-    """A limit on connections, 0 replaced by what the descriptors allow."""
+    """Return a limit on connections, with 0 replaced by the number that the descriptors allow."""
     if limit:
         return limit
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

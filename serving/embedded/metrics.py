@@ -1,8 +1,8 @@
-"""The metrics: TF Serving's, by its names, types and labels.
+"""The metrics of TF Serving, with its names, types and labels.
 
-They are a collector of prometheus_client's, so that a program that embeds the server can register
-them beside its own. The page is written here: that library's would add ``_total`` to the counters,
-and comments, which TF Serving has not.
+They are a collector of prometheus_client, so a program with an embedded server can register them
+with its own metrics. This module writes the page itself: the library would add ``_total`` to
+counters, and comments, unlike TF Serving.
 """
 
 import threading
@@ -17,12 +17,12 @@ from prometheus_client.registry import Collector
 from serving.embedded.status import Code
 
 _PREFIX = ":tensorflow:serving:"
-# What lies above the last limit is counted by the bucket of +Inf.
+# Values above the last limit are counted in the +Inf bucket.
 _MICROSECONDS = tuple(10 * 1.8**power for power in range(33))
 _EXAMPLES = tuple(float(2**power) for power in range(15))
 
 
-#: The metrics in the order of their names: the labels of each, and a histogram's limits.
+#: The metrics in the order of their names: labels, and limits of histograms.
 _METRICS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "model_warmup_latency": (("model_path", "status"), _MICROSECONDS),
     "model_warmup_records_read": (("model_path", "status"), ()),
@@ -30,33 +30,33 @@ _METRICS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "request_example_count_total": (("model",), ()),
     "request_example_counts": (("model",), _EXAMPLES),
     "request_latency": (("model_name", "API", "entrypoint"), _MICROSECONDS),
-    # There without a sample, as in TF Serving, which has nothing to log requests to.
+    # Without samples, as in TF Serving without a request log.
     "request_log_count": ((), ()),
     "runtime_latency": (("model_name", "API", "runtime"), _MICROSECONDS),
 }
 
 
 class ServingMetrics(Collector):
-    """What a server counts and measures; every method is safe to call from several threads."""
+    """The counters and histograms of a server; every method is thread-safe."""
 
     def __init__(self) -> None:
-        # By the values of the labels: a count, or the counts of a histogram's buckets and the sum.
+        # By label values: a count, or the bucket counts and the sum of a histogram.
         self._cells: dict[str, dict[tuple[str, ...], Any]] = {name: {} for name in _METRICS}
         self._lock = threading.Lock()
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics in the order of their names; one without any sample is there too."""
+        """Yield the metrics in the order of their names, including those without samples."""
         return map(self._metric, _METRICS)
 
     def request(self, model: str, api: str, entrypoint: str, code: Code, seconds: float) -> None:
-        """Count a request, and measure it if it succeeded."""
+        """Count a request, and measure its time if it succeeded."""
         self._count("request_count", model, code.name)
         if code is Code.OK:
             self._observe("request_latency", model, api, entrypoint, value=_micros(seconds))
 
     def run(self, model: str, api: str, seconds: float) -> None:
-        """Measure a successful run of a graph."""
-        # TF Serving names its session-based runtime so, whatever TensorFlow wrote the model.
+        """Measure the time of a successful run of a graph."""
+        # The name of TF Serving's session-based runtime, for models of any TensorFlow version.
         self._observe("runtime_latency", model, api, "TF1", value=_micros(seconds))
 
     def examples(self, model: str, number: int) -> None:
@@ -65,7 +65,7 @@ class ServingMetrics(Collector):
         self._count("request_example_count_total", model, by=number)
 
     def warmup(self, path: str, status: str, seconds: float, records: int) -> None:
-        """Measure the warm-up of a version, and count the records that it read."""
+        """Measure the time of the warm-up of a version, and count its records."""
         self._observe("model_warmup_latency", path, status, value=_micros(seconds))
         self._count("model_warmup_records_read", path, status, by=records)
 
@@ -100,7 +100,7 @@ class ServingMetrics(Collector):
 
 
 def metrics_text(collector: Collector) -> str:
-    """The page of metrics as TF Serving lays it out."""
+    """Return the page of metrics in the layout of TF Serving."""
     lines = []
     for metric in collector.collect():
         lines.append(f"# TYPE {metric.name} {metric.type}")
@@ -111,7 +111,7 @@ def metrics_text(collector: Collector) -> str:
 
 
 def _escape_label(value: str) -> str:
-    # A model's name comes from whoever asks: a new line in it must not break the page.
+    # Callers choose model names: a new line in a name must not break the page.
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 

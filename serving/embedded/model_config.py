@@ -1,4 +1,4 @@
-"""Which models are served: the single model of the options, or a ModelServerConfig file."""
+"""The served models: the single model of the options, or a ModelServerConfig file."""
 
 import re
 from collections.abc import Set
@@ -14,12 +14,12 @@ from serving.embedded.status import StatusError, invalid_argument
 _PLATFORM = "tensorflow"
 _TYPE = "ModelServerConfig::model_type (deprecated)"
 _PLATFORM_FIELD = "ModelServerConfig::model_platform"
-#: An absolute path, or a URI: whatever ``tf.io.gfile`` reaches.
+#: An absolute path, or a URI of ``tf.io.gfile``.
 _ABSOLUTE = re.compile(r"/|[A-Za-z][A-Za-z0-9.]*://")
 
 
 def single_model(name: str, base_path: str) -> Any:
-    """The ModelConfigList of one model that serves its latest version."""
+    """Return the ModelConfigList of one model that serves its latest version."""
     models = model_server_config_pb2.ModelConfigList()
     absolute = base_path if _ABSOLUTE.match(base_path) else str(Path(base_path).absolute())
     models.config.add(name=name, base_path=absolute, model_platform=_PLATFORM)
@@ -27,14 +27,14 @@ def single_model(name: str, base_path: str) -> Any:
 
 
 def read_model_config(path: Path, served: Set[str] = frozenset()) -> Any:
-    """The ModelConfigList of a text-format ModelServerConfig file.
+    """Read the ModelConfigList of a ModelServerConfig file in text format.
 
     Args:
         path: the file.
-        served: the names of the models that are served already.
+        served: the names of the models that are already served.
 
     Raises:
-        InvalidModelConfig: the file cannot be read, is no ModelServerConfig, or breaks a rule.
+        InvalidModelConfig: the file cannot be read, is not a ModelServerConfig, or breaks a rule.
     """
     config = read_text_message(
         "model config file", path, model_server_config_pb2.ModelServerConfig(), InvalidModelConfig
@@ -51,11 +51,11 @@ def read_model_config(path: Path, served: Set[str] = frozenset()) -> Any:
 
 
 def check_model_config_list(models: Any, served: Set[str] = frozenset()) -> None:
-    """Hold a ModelConfigList against TF Serving's rules, in its order and words.
+    """Check a ModelConfigList by TF Serving's rules, with its order and messages.
 
     Args:
         models: the ModelConfigList.
-        served: the names of the models that are served already.
+        served: the names of the models that are already served.
 
     Raises:
         StatusError: INVALID_ARGUMENT.

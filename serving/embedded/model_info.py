@@ -13,9 +13,9 @@ SIGNATURE_DEF = "signature_def"
 
 
 def model_status(models: ServedModels, reference: ModelReference) -> Any:
-    """The GetModelStatusResponse for a model.
+    """Return the GetModelStatusResponse for a model.
 
-    A label is ignored: all versions are given, as TF Serving does.
+    A label is ignored and all versions are returned, as in TF Serving.
 
     Raises:
         StatusError: NOT_FOUND for an unknown model or version.
@@ -29,15 +29,15 @@ def model_status(models: ServedModels, reference: ModelReference) -> Any:
 
 
 def model_metadata(models: ServedModels, reference: ModelReference, fields: Sequence[str]) -> Any:
-    """The GetModelMetadataResponse for a model: the signatures of one loaded version.
+    """Return the GetModelMetadataResponse for a model: the signatures of one loaded version.
 
     Args:
         models: the served models.
         reference: the model.
-        fields: what to tell of it; ``signature_def`` is all there is.
+        fields: the requested fields; only ``signature_def`` exists.
 
     Raises:
-        StatusError: a field other than ``signature_def`` or none, or no such loaded version.
+        StatusError: another field than ``signature_def``, no field, or no such loaded version.
     """
     if not fields:
         raise invalid_argument("GetModelMetadataRequest must specify at least one metadata_field")

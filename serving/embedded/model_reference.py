@@ -1,4 +1,4 @@
-"""Which model, and which version of it, a request asks for."""
+"""The model and the version that a request refers to."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -6,10 +6,10 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class ModelReference:
-    """A model by name, and one of its versions by number or by label, or none: the latest.
+    """A model by name, and a version by number or label, or else the latest version.
 
-    The names are those of a path as well, which may be no UTF-8: then they hold surrogate escapes,
-    and so they are not kept in a ModelSpec.
+    Names may come from a path that is not UTF-8; they then contain surrogate escapes, which a
+    ModelSpec cannot contain.
     """
 
     name: str = ""
@@ -18,7 +18,7 @@ class ModelReference:
 
     @classmethod
     def of(cls, spec: Any) -> Self:
-        """What a ModelSpec asks for."""
+        """Return the reference of a ModelSpec."""
         match spec.WhichOneof("version_choice"):
             case "version":
                 return cls(spec.name, version=spec.version.value)

@@ -1,6 +1,6 @@
-"""Option files: one protobuf message each, in text format.
+"""Option files: each is one protobuf message in text format.
 
-TF Serving's Python package has the users of ``MonitoringConfig`` and ``SSLConfig``, but not them.
+TF Serving's Python package does not contain ``MonitoringConfig`` and ``SSLConfig``.
 """
 
 from pathlib import Path
@@ -32,7 +32,7 @@ message_type {
   field { name: "client_verify" number: 4 type: TYPE_BOOL }
 }
 """
-# A pool of its own: a TF Serving package that has these messages may be loaded beside.
+# A separate pool, because a TF Serving package with these messages may be loaded too.
 _pool = descriptor_pool.DescriptorPool()
 _pool.Add(text_format.Parse(_FILE, descriptor_pb2.FileDescriptorProto()))
 _messages = message_factory.GetMessageClassesForFiles(
@@ -43,16 +43,16 @@ SSLConfig: Any = _messages["tensorflow.serving.SSLConfig"]
 
 
 def read_text_message(what: str, path: Path, message: M, refusal: type[ServerStartError]) -> M:
-    """Read a file into ``message``, and give it.
+    """Read a file into ``message``, and return the message.
 
     Args:
-        what: the file's name among the options, as in ``"model config file"``.
+        what: the name of the option, such as ``"model config file"``.
         path: the file.
-        message: an empty message of the kind that the file holds.
+        message: an empty message of the type of the file.
         refusal: the error to raise.
 
     Raises:
-        ServerStartError: a ``refusal``; the file cannot be read, or is no such message.
+        ServerStartError: a ``refusal``; the file cannot be read, or is not such a message.
     """
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,9 +1,9 @@
-"""The greatest numbers that options take."""
+"""The largest values of options."""
 
 from typing import Final
 
 MAX_COUNT: Final = 2_000_000_000
-"""Of connections (gRPC aborts at 2**31-1), tries, names, characters, milliseconds and seconds."""
+"""Most connections (gRPC aborts at 2**31-1), tries, names, characters, milliseconds, seconds."""
 
 MAX_LARGE: Final = 9_000_000_000_000_000
-"""Of bytes, and of microseconds: 285 years, and no thread can wait for much more."""
+"""The most bytes, and microseconds: 285 years; threads cannot wait much longer."""

@@ -1,4 +1,4 @@
-"""What is wrong with the options, and with the folders they name, in one line."""
+"""Checks of the options and their folders, with messages of one line."""
 
 from os import PathLike
 from typing import Any
@@ -15,10 +15,10 @@ def check_sources(
     config_file: str | PathLike[str] | None,
     config_poll_seconds: float,
 ) -> None:
-    """Hold against each other the options that say what is served.
+    """Check the options that select the models.
 
     Raises:
-        InvalidOptions: no model, or models in two ways, or a poll of no file.
+        InvalidOptions: no model, models in two ways, or a poll interval without a file.
     """
     if config_file is not None and (name is not None or base_path is not None):
         raise InvalidOptions(
@@ -36,10 +36,10 @@ def check_sources(
 
 
 def check_base_path(model: Any) -> None:
-    """Hold a ModelConfig's base path against what a server needs to start.
+    """Check that the base path of a ModelConfig has a version to serve.
 
     Raises:
-        NoModel: there is no such folder, or no version in it to serve.
+        NoModel: the folder does not exist, or has no version to serve.
     """
     base_path = model.base_path
     try:

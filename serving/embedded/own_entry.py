@@ -1,7 +1,7 @@
-"""The one model of a server that follows its entry in a model config, and ignores all others.
+"""The single model of a server that follows its entry in a model config, and ignores others.
 
-The entry says which versions are served, and under which labels; where they lie is the server's own
-to say. The config is a file, or what HandleReloadConfigRequest brings.
+The entry gives the served versions and their labels; the server itself sets the base path. The
+config is a file, or comes from HandleReloadConfigRequest.
 """
 
 import logging
@@ -23,12 +23,12 @@ class OwnEntry:
     """The entry of a model in a config file; without one, the latest version is served."""
 
     def __init__(self, name: str, base_path: str, file: Path) -> None:
-        """Read nothing yet.
+        """Set the model and the file, which is not read yet.
 
         Args:
-            name: the name of the model, in the file and as it is served.
-            base_path: the folder of the model, whatever the entry has as ``base_path``.
-            file: a ModelServerConfig in text format; it need not be there.
+            name: the name of the model, in the file and on the server.
+            base_path: the folder of the model; overrides ``base_path`` of the entry.
+            file: a ModelServerConfig in text format, which need not exist.
         """
         self.latest = single_model(name, base_path)
         self._name = name
@@ -36,14 +36,14 @@ class OwnEntry:
         self._logged: set[str] = set()
 
     def read(self, now: Any) -> Any:
-        """The ModelConfigList that is to be served, with this model alone.
+        """Return the ModelConfigList to serve, with only this model.
 
         Args:
-            now: the one that is served; None at the start.
+            now: the served ModelConfigList; None at the start.
 
         Raises:
-            InvalidModelConfig: the file cannot be read or breaks a rule, or the entry that is
-                served has gone from it.
+            InvalidModelConfig: the file cannot be read or breaks a rule, or the served entry was
+                removed from it.
         """
         models = model_server_config_pb2.ModelConfigList()
         if self._file.exists():
@@ -65,10 +65,10 @@ class OwnEntry:
         )
 
     def select(self, models: Any) -> Any:
-        """Of a ModelConfigList the entry of this model, at its own base path.
+        """Select the entry of this model from a ModelConfigList, with its own base path.
 
         Raises:
-            StatusError: INVALID_ARGUMENT; there is no such entry, or it breaks a rule.
+            StatusError: INVALID_ARGUMENT; the entry does not exist, or breaks a rule.
         """
         own = [model for model in models.config if model.name == self._name]
         self._log_ignored(model.name for model in models.config if model.name != self._name)
@@ -83,7 +83,7 @@ class OwnEntry:
         return selected
 
     def _log_ignored(self, names: Iterable[str]) -> None:
-        """Log each name once: the file is looked at every second."""
+        """Log each name only once, because the file is checked every second."""
         for name in sorted({*names} - self._logged):
             self._logged.add(name)
             reason = f"this server serves {self._name} alone"
@@ -96,9 +96,9 @@ class OwnEntry:
 
 
 def step_towards(now: Any, new: Any) -> Any:
-    """A config between two of one model: the versions of both are loaded, and no label has moved.
+    """Return a config between two of one model: with the versions of both, and no moved label.
 
-    A label can only move to a version that is loaded.
+    A label can only move to a loaded version.
     """
     step = model_server_config_pb2.ModelConfigList()
     step.CopyFrom(new)

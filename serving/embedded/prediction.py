@@ -1,4 +1,4 @@
-"""Predict: any signature, named tensors in, named tensors out."""
+"""Predict: run any signature with named tensors."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -33,15 +33,15 @@ def predict(
     """Run a signature by name; an empty name is the default signature.
 
     Args:
-        request: the request that asks.
-        servable: the loaded version to ask.
+        request: the request.
+        servable: the loaded version.
         signature_name: the signature's name.
         inputs: arrays or TensorProtos by input name.
         output_filter: the outputs to compute; all when empty.
 
     Raises:
-        StatusError: no such signature, other inputs than the signature's, an input that is no
-            tensor, an unknown or repeated output, or the graph's own error.
+        StatusError: an unknown signature, inputs that do not fit it, an invalid tensor, an unknown
+            or repeated output, or an error of the graph.
     """
     name = signature_name or DEFAULT_SIGNATURE
     signature = servable.signatures.get(name)
@@ -50,7 +50,7 @@ def predict(
     _check_number_of_inputs(signature, inputs)
     dtypes = _dtypes(signature, inputs)
     names = _outputs(signature, output_filter)
-    # No array is made of what the signature does not take: it may be big.
+    # Unknown inputs are not converted to arrays, because they may be big.
     check_inputs(signature, dtypes)
     arrays = {alias: _array_of(signature, alias, value) for alias, value in inputs.items()}
     _check_flat_tensors(signature, arrays)
@@ -64,7 +64,7 @@ def _check_number_of_inputs(signature: Signature, inputs: Mapping[str, Any]) -> 
     missing = wanted - given - set(signature.defaults)
     extra = given - wanted
     if len(missing) == len(extra):
-        return  # right in number; a wrong name is found where the inputs are bound
+        return  # the number is right; wrong names are found when inputs are bound
     raise invalid_argument(
         f"input size does not match signature: {len(given)}!={len(wanted)} "
         f"len({_set(given)}) != len({_set(wanted)}). Sent extra: {_set(extra)}. "
@@ -73,7 +73,7 @@ def _check_number_of_inputs(signature: Signature, inputs: Mapping[str, Any]) -> 
 
 
 def _dtypes(signature: Signature, inputs: Mapping[str, Any]) -> dict[str, int]:
-    """The inputs' dtypes; each input is a tensor."""
+    """Return the dtypes of the inputs; check that each input is a tensor."""
     dtypes = {}
     for alias, value in sorted(inputs.items()):
         if isinstance(value, np.ndarray | FlatTensor):
@@ -97,7 +97,7 @@ def _array_of(signature: Signature, alias: str, value: Any) -> Tensor:
 
 
 def tensor_error(inputs: Mapping[str, Any], alias: str, error: InvalidTensor) -> StatusError:
-    """What the caller is told of an input that is no tensor here."""
+    """Make the error for an input that is not a valid tensor."""
     if isinstance(error, TooBig):
         return StatusError(Code.RESOURCE_EXHAUSTED, str(error))
     if isinstance(error, UnsupportedDtype) and alias in inputs:
@@ -106,9 +106,9 @@ def tensor_error(inputs: Mapping[str, Any], alias: str, error: InvalidTensor) ->
 
 
 def _check_flat_tensors(signature: Signature, tensors: Mapping[str, Tensor]) -> None:
-    """Hold the shapes that NumPy has not against the declared ones, in the graph's words.
+    """Check shapes that NumPy does not support against the declared ones, with the graph's message.
 
-    The graph would hold them too, but on the way around NumPy it would call them otherwise.
+    The graph checks them too, but with other names in the bypass of NumPy.
     """
     for index, (alias, info) in enumerate(signature.inputs.items()):
         tensor = tensors.get(alias)

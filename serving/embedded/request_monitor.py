@@ -1,7 +1,7 @@
-"""A request from its arrival to its answer: deadline, metrics, and the log of failures.
+"""Monitor a request from arrival to answer: deadline, metrics, and the log of failures.
 
-Both protocols answer within ``RequestMonitor.observe``: every failure of a request is logged, and
-a fault of this server is an INTERNAL error of one request and nothing worse.
+Both protocols answer within ``RequestMonitor.observe``: every failure of a request is logged, and a
+fault of this server becomes an INTERNAL error of that request only.
 """
 
 import logging
@@ -22,10 +22,10 @@ from serving.embedded.servable import Servable
 from serving.embedded.signature import Signature
 from serving.embedded.status import Code, StatusError
 
-#: What a terminal might obey: C0, DEL and C1.
+#: Control characters of terminals: C0, DEL and C1.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
-#: What the models that are not served are called in the metrics once there are too many.
+#: The name in the metrics for further unknown models once there are too many.
 _OTHER_MODELS = "(other)"
 
 _logger = logging.getLogger("serving.embedded")
@@ -33,14 +33,14 @@ _logger = logging.getLogger("serving.embedded")
 
 @dataclass
 class Request:
-    """A request under way.
+    """A request in progress.
 
     Attributes:
-        api: what it asks, as the metrics name it; empty for a question about a model.
-        model: what it asks about.
-        deadline: the ``time.monotonic`` at which its run is stopped; None is never.
-        abandoned: done once nobody waits for the answer any more; None where that is not known.
-        version: the version that answers, once it is found.
+        api: the name of the method in the metrics; empty for status and metadata.
+        model: the name of the model.
+        deadline: the ``time.monotonic`` at which the run is stopped; None for no deadline.
+        abandoned: done when the caller no longer waits; None if this cannot be observed.
+        version: the version that answers, after it was found.
         runs: the API and the seconds of each run of a graph.
         examples: the number of tf.Examples that were run.
     """
@@ -61,7 +61,7 @@ class Request:
         inputs: Mapping[str, Tensor],
         outputs: Sequence[str],
     ) -> dict[str, Tensor]:
-        """Run a signature within what is left of the time; as ``Servable.run``."""
+        """Run a signature within the remaining time; see ``Servable.run``."""
         self.check_time()
         began = time.monotonic()
         timeout = 0 if self.deadline is None else max(1, round((self.deadline - began) * 1000))
@@ -70,30 +70,30 @@ class Request:
         return results
 
     def check_time(self) -> None:
-        """Hold the request against its time.
+        """Check that time is left and that the caller still waits.
 
         Raises:
-            StatusError: DEADLINE_EXCEEDED; or CANCELLED, for nobody waits any more.
+            StatusError: DEADLINE_EXCEEDED, or CANCELLED if the caller no longer waits.
         """
         if self.deadline is not None and self.deadline <= time.monotonic():
-            # The session's own words, which it says when the time ends within it.
+            # The message of the session for a timeout inside a run.
             raise StatusError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
         if self.abandoned is not None and self.abandoned.done():
-            raise StatusError(Code.CANCELLED, "Nobody waits for the answer any more")
+            raise StatusError(Code.CANCELLED, "The caller no longer waits for the answer")
 
 
 class RequestMonitor:
-    """Counts and measures requests, and logs those that fail, a line each."""
+    """Counts and measures requests, and logs each failed request in one line."""
 
     def __init__(
         self, metrics: ServingMetrics, is_served: Callable[[str], bool], limits: ServerLimits
     ) -> None:
-        """A monitor of requests about any model.
+        """Create a monitor for requests to all models.
 
         Args:
-            metrics: where they are counted.
-            is_served: whether a model of that name is configured.
-            limits: how much callers can bring into the metrics and the log.
+            metrics: the metrics of the requests.
+            is_served: returns whether a model of that name is configured.
+            limits: the limits on text of callers in the metrics and the log.
         """
         self._metrics = metrics
         self._is_served = is_served
@@ -105,15 +105,16 @@ class RequestMonitor:
     def observe(
         self, entrypoint: str, request: Request, *, is_counted: bool = True
     ) -> Iterator[None]:
-        """Watch the block that answers a request.
+        """Monitor the block that answers a request.
 
         Args:
             entrypoint: ``GRPC`` or ``REST``.
-            request: the request; the block may still fill in what it learns.
+            request: the request; the block may still set its attributes.
             is_counted: whether TF Serving counts this kind of request.
 
         Raises:
-            StatusError: what the block raised; INTERNAL for anything else, which is logged whole.
+            StatusError: that of the block; INTERNAL for any other exception, which is logged with
+                its traceback.
         """
         began = time.monotonic()
         failure = None
@@ -144,10 +145,10 @@ class RequestMonitor:
                 self._metrics.run(name, api, run_seconds)
             if request.examples:
                 self._metrics.examples(name, request.examples)
-            del failure  # its traceback holds this frame, and so the request's arrays
+            del failure  # its traceback refers to this frame, and so to the request's arrays
 
     def log_refusal(self, what: str, status: HTTPStatus) -> None:
-        """Log what got no further than the HTTP server, in one line."""
+        """Log a request that the HTTP server refused, in one line."""
         self._log("REST", status.phrase, f"{self._cut(what)}: {status.value} {status.phrase}")
 
     def _log(
@@ -180,7 +181,7 @@ class RequestMonitor:
         return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"
 
     def _name_in_metrics(self, model: str) -> str:
-        """The name under which a model is counted: whoever asks can make up names."""
+        """Return the name of a model in the metrics; limited, because callers can invent names."""
         if self._is_served(model):
             return model
         with self._lock:
@@ -190,11 +191,11 @@ class RequestMonitor:
 
 
 def request_line(method: str, target: bytes) -> str:
-    """An HTTP request as the log names it."""
+    """Return the text of an HTTP request for the log."""
     return f"{method} {target.decode('ascii', 'backslashreplace')}"
 
 
 def _one_line(text: str) -> str:
-    """A text of the caller's as it can be logged: one line of UTF-8, its controls escaped."""
+    """Return text of a caller for the log: one line of UTF-8, with escaped control characters."""
     line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
     return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", line)

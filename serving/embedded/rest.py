@@ -1,7 +1,7 @@
 """The REST API: an ASGI application.
 
-The work of a request is done in a thread of the pool, from the parsing of the body to the text of
-the answer, so that the event loop is free for the sockets.
+A thread of the pool handles a request, from parsing the body to the text of the answer, so that the
+event loop is free for the sockets.
 """
 
 import asyncio
@@ -40,10 +40,10 @@ from serving.embedded.served_models import ServedModels
 from serving.embedded.status import Code, StatusError, invalid_argument
 
 _JSON = "application/json"
-#: What libevent says of an answer whose handler did not.
+#: The content type of libevent if the handler sets none.
 _DEFAULT_TYPE = "text/html; charset=ISO-8859-1"
 _METHODS = {"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"}
-#: What a URI may begin with before its path; libevent takes it off.
+#: The part of a URI before its path, which libevent removes.
 _BEFORE_PATH = re.compile(rb"(?:[A-Za-z][A-Za-z0-9+.-]*:)?(?://[^/?#]*)?")
 
 
@@ -60,14 +60,14 @@ class RestApplication:
         limits: ServerLimits,
         metrics_page: MetricsPage | None,
     ) -> None:
-        """An application that answers for the models.
+        """Create the application of the models.
 
         Args:
             models: the served models.
-            monitor: what sees every request.
-            pool: the threads that do the work.
-            timeout: the seconds after which a request's run is stopped; None is never.
-            limits: how big a body may be.
+            monitor: the monitor of every request.
+            pool: the threads that handle requests.
+            timeout: the seconds after which the run of a request is stopped; None for no limit.
+            limits: the limits on bodies.
             metrics_page: the page of metrics; None when it is off.
         """
         self._models = models
@@ -82,7 +82,7 @@ class RestApplication:
         abandoned: Future[None] = Future()
         try:
             body = await receive_body(request, self._limits)
-            # The sender's time is not the server's.
+            # The time of the sender does not count as time of the server.
             deadline = None if self._timeout is None else time.monotonic() + self._timeout
             answer = await self._answer(request, body, deadline, abandoned)
         except ClientDisconnect:
@@ -169,7 +169,7 @@ class RestApplication:
             return regression_text(regress(request, servable, name, examples))
 
     def _preflight(self, origin: str) -> Response:
-        """The answer to OPTIONS, which is counted as a request about no model."""
+        """Answer OPTIONS, which is counted as a request without a model."""
         with suppress(StatusError), self._monitor.observe("REST", Request("")):
             if "http://" not in origin and "https://" not in origin:
                 reason = "OPTIONS without an Origin of http:// or https://"
@@ -178,19 +178,19 @@ class RestApplication:
         return response(HTTPStatus.BAD_REQUEST, b"", _DEFAULT_TYPE)
 
     def _refuse(self, status: HTTPStatus, request: HttpRequest) -> Response:
-        """The answer to a request that gets no further than the HTTP server."""
+        """Answer a request that the HTTP server refuses."""
         self._monitor.log_refusal(request_line(request.method, _target(request.scope)), status)
         return error_page(status)
 
     def _refuse_at_stop(self, request: HttpRequest) -> Response:
-        """The answer to a request that was not done with when the grace of a stop had ended."""
+        """Answer a request that was not complete at the end of the grace period of a stop."""
         status = HTTPStatus.SERVICE_UNAVAILABLE
         self._monitor.log_refusal(request_line(request.method, _target(request.scope)), status)
         return _json(status, object_text("error", string_text("The server is stopping")))
 
 
 def _target(scope: Scope) -> bytes:
-    """Path and query as they were sent; of an absolute URI only those."""
+    """Return path and query as sent, also for an absolute URI."""
     return _BEFORE_PATH.sub(b"", scope[RAW_TARGET], count=1)
 
 
@@ -199,7 +199,7 @@ def _json(status: int, text: str) -> Response:
 
 
 def _message_text(message: Any) -> str:
-    """A message as protobuf's C++ JSON writer lays it out."""
+    """Format a message in the layout of protobuf's C++ JSON writer."""
     text: str = json_format.MessageToJson(
         message,
         always_print_fields_with_no_presence=True,

@@ -1,4 +1,4 @@
-"""The body of a REST request: received, inflated and read as JSON, each within its limit."""
+"""Receive, inflate and parse the body of a REST request, each step with its limit."""
 
 import zlib
 from collections.abc import Callable
@@ -27,11 +27,11 @@ class BodyRefused(Exception):
 
 
 async def receive_body(request: Request, limits: ServerLimits) -> bytes:
-    """The body as it was sent.
+    """Receive the body as sent.
 
     Raises:
-        BodyRefused: it is too long, or its sender expects what this server has not.
-        ClientDisconnect: the sender has gone.
+        BodyRefused: the body is too long, or the sender expects an unsupported feature.
+        ClientDisconnect: the sender disconnected.
     """
     if request.headers.get("expect", _CONTINUE).lower() != _CONTINUE:
         raise BodyRefused(HTTPStatus.EXPECTATION_FAILED)
@@ -47,10 +47,10 @@ async def receive_body(request: Request, limits: ServerLimits) -> bytes:
 
 
 def inflate(body: bytes, encoding: str, limits: ServerLimits) -> bytes:
-    """The body as it was before compression; one that cannot be inflated is an empty one.
+    """Decompress the body; an invalid body becomes an empty one.
 
     Raises:
-        StatusError: it is too long then.
+        StatusError: the decompressed body is too long.
     """
     if "gzip" not in encoding:
         return body
@@ -69,15 +69,15 @@ def inflate(body: bytes, encoding: str, limits: ServerLimits) -> bytes:
 
 
 def read_document(body: bytes, check_time: Callable[[], None], limits: ServerLimits) -> JsonObject:
-    """The object that a body is.
+    """Parse a body that is a JSON object.
 
     Args:
         body: JSON.
-        check_time: called now and then in a long reading; what it raises ends it.
-        limits: how long a body may be that is nested deep.
+        check_time: called repeatedly during long parsing; its exceptions end the parsing.
+        limits: the limits on deeply nested bodies.
 
     Raises:
-        StatusError: as TF Serving words it; or the body is nested too deep to be so long.
+        StatusError: with the message of TF Serving; or the body is nested too deeply for its size.
     """
     if not body:
         raise invalid_argument("JSON Parse error: The document is empty")

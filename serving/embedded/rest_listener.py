@@ -1,4 +1,4 @@
-"""The HTTP server under the REST API."""
+"""The HTTP server of the REST API."""
 
 import asyncio
 import errno
@@ -17,25 +17,26 @@ from serving.embedded.http_responses import RAW_TARGET, error_page
 from serving.embedded.request_monitor import RequestMonitor, request_line
 from serving.embedded.throttled_log import ThrottledLog
 
-#: TF Serving closes no idle connection; uvicorn's default of 5 s would surprise pooling clients.
+#: TF Serving does not close idle connections; uvicorn's default of 5 s would break pooled
+#: connections.
 _KEEP_ALIVE = 3600
-#: How long a stopping server waits for the rest of a body, seconds: such a request is not accepted
-#: yet. One that was told to go on (100 Continue) is, and has the whole grace.
+#: Seconds that a stopping server waits for the rest of a body, because such a request is not yet
+#: accepted. A request that got 100 Continue is accepted, and has the whole grace period.
 _BODY_GRACE = 3.0
-#: What the parser would make a request of, and TF Serving does not: no method, or a wrong space.
+#: Input that the parser accepts but TF Serving does not: no method, or wrong white space.
 _NO_REQUEST_LINE = re.compile(rb"(?![!#$%&'*+.^_`|~0-9A-Za-z]+ [^ ]+ [^ ]+\n)[^\n]*\n")
 _UPGRADE = re.compile(rb"\nupgrade:", re.IGNORECASE)
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)(?=\r\n|$)", re.IGNORECASE)
-#: How many connections the kernel keeps, and how many of them the loop accepts in one go. Out of
-#: descriptors it fails as often as that, each second.
+#: The backlog of connections in the kernel, and the number that the loop accepts at a time. Without
+#: free descriptors, it fails this many times per second.
 _BACKLOG, _ACCEPTS_AT_ONCE = 2048, 16
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-#: How long a request's line and headers may be, bytes.
+#: The most bytes of the request line and headers.
 _MAX_HEAD = 64 * 2**10
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, with an event for the moment from which it accepts connections."""
+    """uvicorn's server, with an event that is set when it accepts connections."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -47,9 +48,9 @@ class _Server(uvicorn.Server):
 
 
 class _JoiningTransport:
-    """A connection's transport, which sends the head of an answer together with its body.
+    """A transport that sends the head of an answer together with its body.
 
-    uvicorn writes them one after the other: two packets, for which the client wakes up twice.
+    uvicorn writes them separately: the client would receive two packets.
     """
 
     def __init__(self, transport: asyncio.Transport, cycle: RequestResponseCycle) -> None:
@@ -59,7 +60,7 @@ class _JoiningTransport:
         self._has_head = False
 
     def write(self, data: bytes) -> None:
-        """Send the data, unless it is a head that a body follows."""
+        """Send the data, or keep it if it is a head with a following body."""
         cycle = self._cycle
         is_head = cycle.response_started and not self._has_head
         self._has_head = cycle.response_started
@@ -90,7 +91,7 @@ class _Protocol(HttpToolsProtocol):
         self._too_many = too_many
         self._is_reading_head = False
         self._head_size = 0
-        # HTTP/1.2 is read as 1.1. What follows the last request of a connection is passed over.
+        # HTTP/1.2 is treated as 1.1. Data after the last request of a connection are ignored.
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True, lenient_version=True)
 
     # Parser callbacks
@@ -104,13 +105,13 @@ class _Protocol(HttpToolsProtocol):
         self._is_reading_head = False
         scope: Any = self.scope
         scope[RAW_TARGET] = self.url
-        # The application routes by the raw target, which may be more than uvicorn can parse.
+        # The application routes by the raw target, which uvicorn may not be able to parse.
         self.url = b"/"
         super().on_headers_complete()
         joining: Any = _JoiningTransport(self.transport, self.cycle)
         self.cycle.transport = joining
         if self.parser.should_upgrade():
-            # The parser reads nothing behind CONNECT.
+            # The parser reads nothing after CONNECT.
             self.cycle.keep_alive = False
 
     # Transport callbacks
@@ -150,7 +151,7 @@ class _Protocol(HttpToolsProtocol):
         return not self._is_reading_head and self.cycle is not None and self.cycle.more_body
 
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio keeps the transport for True
-        """Answer a whole request though its sender has closed his side; then close ours."""
+        """Answer a complete request even if the sender has closed its side; then close ours."""
         cycle = self.cycle
         is_owed = cycle is not None and not cycle.more_body and not cycle.response_complete
         if is_owed:
@@ -158,12 +159,12 @@ class _Protocol(HttpToolsProtocol):
         return is_owed
 
     def _refuse(self, status: HTTPStatus, reason: str) -> None:
-        """Answer what is no HTTP, and close the connection."""
+        """Answer input that is not HTTP, and close the connection."""
         self._monitor.log_refusal(reason, status)
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
             if not cycle.more_body:
-                # It came behind a request that is still owed its answer.
+                # A previous request has not been answered yet.
                 cycle.keep_alive = False
                 self.flow.pause_reading()
                 return
@@ -184,7 +185,7 @@ class _Protocol(HttpToolsProtocol):
     # uvicorn's server
 
     def shutdown(self) -> None:
-        """Let the answer under way be the last one, and wait for no body for long."""
+        """Make the answer in progress the last one, and limit the wait for a body."""
         super().shutdown()
         cycle = self.cycle
         if cycle is None or not cycle.more_body or cycle.response_complete:
@@ -202,10 +203,10 @@ class _Protocol(HttpToolsProtocol):
 
 
 def _without_upgrade(data: bytes) -> bytes:
-    """What was received, the request for another protocol in its head made one for nothing.
+    """Return received data with a neutralised Upgrade header.
 
-    It is no fault, and no more than a wish: Java's client has it in its first request. The parser
-    would read no body behind it.
+    The header is optional for the server, and Java's client sends it in its first request. The
+    parser would not read a body after it.
     """
     end = data.find(b"\r\n\r\n")
     head = data if end < 0 else data[:end]
@@ -213,9 +214,9 @@ def _without_upgrade(data: bytes) -> bytes:
 
 
 def _as_one_reads_it(data: bytes) -> bytes:
-    """The beginning of a request, as the parser takes it where it can be read in one way only.
+    """Return the head of a request in the form that the parser accepts, if it is unambiguous.
 
-    Lines may all end without a carriage return, and the length be there twice, the same.
+    All lines may end without a carriage return, and the length may occur twice with the same value.
     """
     line_end = data.find(b"\n")
     if line_end > 0 and data[line_end - 1 : line_end] != b"\r":
@@ -240,13 +241,13 @@ class RestListener:
         monitor: RequestMonitor,
         max_connections: int,
     ) -> None:
-        """A listener that accepts nothing before ``start``.
+        """Create a listener that accepts no connections before ``start``.
 
         Args:
-            application: what answers.
+            application: the ASGI application.
             listening: the bound socket.
-            monitor: what is told of requests that get no further.
-            max_connections: the connections at once.
+            monitor: the monitor of refused requests.
+            max_connections: the most concurrent connections.
         """
         self._throttled = ThrottledLog(
             lambda reason: monitor.log_refusal(reason, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -260,7 +261,8 @@ class RestListener:
             ws="none",
             lifespan="off",
             log_config=None,
-            # What is no HTTP is the caller's fault, and answered; it is no news.
+            # Input that is not HTTP is a fault of the caller, and is answered; it is not logged as
+            # a warning.
             log_level="error",
             access_log=False,
             proxy_headers=False,
@@ -273,14 +275,14 @@ class RestListener:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to accept connections."""
+        """Start to accept connections."""
         asyncio.get_running_loop().set_exception_handler(self._handle_loop_error)
         self._task = asyncio.create_task(self._server.serve(sockets=[self._socket]))
         accepts = asyncio.create_task(self._server.accepts.wait())
         await asyncio.wait({self._task, accepts}, return_when=asyncio.FIRST_COMPLETED)
         accepts.cancel()
         if self._task.done():
-            self._task.result()  # raises what went wrong
+            self._task.result()  # raises the error
         self._socket.listen(_BACKLOG)
 
     def _handle_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -288,17 +290,17 @@ class RestListener:
         if isinstance(error, OSError) and error.errno in _OUT_OF_RESOURCES:
             self._throttled.tell(f"a connection can't be accepted: {error.strerror}")
         elif not (self._server.should_exit and "_start_serving" in context["message"]):
-            # That one was to try again to accept, and has found the socket closed.
+            # The retry of accept has found the socket closed.
             loop.default_exception_handler(context)
 
     async def stop(self, grace: float) -> None:
-        """Accept nothing more, and wait up to ``grace`` seconds for the answers under way."""
+        """Refuse new requests, and wait up to ``grace`` seconds for the answers in progress."""
         if self._task is None:
             self._socket.close()
             return
         self._server.should_exit = True
         await asyncio.wait({self._task}, timeout=grace)
-        # The requests that are left are answered so, and their connections closed.
+        # This answers the remaining requests, and closes their connections.
         for task in list(self._server.server_state.tasks):
             task.cancel()
         await self._task

@@ -1,4 +1,4 @@
-"""Which request a method and a path are: TF Serving's routes."""
+"""The routes of TF Serving: from method and path to request."""
 
 import re
 from urllib.parse import unquote_to_bytes
@@ -26,30 +26,30 @@ _MAX_VERSION = 2**63 - 1
 
 
 class VersionNotNumeric(StatusError):
-    """A version that is no 64-bit number; TF Serving answers it without a body."""
+    """A version that is not a 64-bit number; TF Serving answers without a body."""
 
 
 def is_uri(target: bytes) -> bool:
-    """Whether a request target is a URI at all; if not, it gets no further than the socket."""
+    """Whether a request target is a URI; if not, the HTTP server refuses it."""
     return _URI.fullmatch(target) is not None
 
 
 def is_api(target: bytes) -> bool:
-    """Whether a request target is one of the API's, right or wrong."""
+    """Whether a request target belongs to the API, valid or not."""
     return _API.fullmatch(target) is not None
 
 
 def route(method: str, target: bytes) -> tuple[str, ModelReference]:
-    """What a request asks for, and of which model.
+    """Return the method and the model of a request.
 
-    The first is ``predict``, ``classify``, ``regress``, ``status`` or ``metadata``.
+    The method is ``predict``, ``classify``, ``regress``, ``status`` or ``metadata``.
 
     Args:
         method: the HTTP method.
-        target: path and query; a query is part of the path, and so of a name in it.
+        target: path and query; the query counts as part of the path, and so of a name in it.
 
     Raises:
-        StatusError: INVALID_ARGUMENT; there is no such route.
+        StatusError: INVALID_ARGUMENT; the route does not exist.
     """
     match = None
     if method == "POST":
@@ -65,7 +65,11 @@ def route(method: str, target: bytes) -> tuple[str, ModelReference]:
             raise invalid_argument("Missing model name in request.")
         return ("metadata" if match["metadata"] == b"metadata" else "status"), model
     action = match["method"].decode()
-    if action not in {"predict", "classify", "regress"}:  # the path is matched in any case
+    if action not in {
+        "predict",
+        "classify",
+        "regress",
+    }:  # the path is matched without regard to case
         raise malformed
     return action, model
 

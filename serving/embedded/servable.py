@@ -1,8 +1,8 @@
-"""One loaded version of a model: its signatures, and running them.
+"""A loaded version of a model, and the execution of its signatures.
 
-The SavedModel is loaded into a session as TF Serving does it, not by ``tf.saved_model.load``: the
-same feeds and fetches give the same errors of the graph to the letter, any SavedModel of either
-TensorFlow generation loads, a run may have a time limit, and it costs less than a ConcreteFunction.
+The SavedModel is loaded into a session as in TF Serving, not by ``tf.saved_model.load``: the same
+feeds and fetches give exactly the same errors of the graph, SavedModels of TensorFlow 1 and 2 load,
+a run may have a time limit, and it takes less time than a ConcreteFunction.
 """
 
 import logging
@@ -23,7 +23,7 @@ from serving.embedded.tensor_proto import InvalidTensor, dtype_name, ndarray_of
 
 
 class Servable:
-    """A loaded version of a model; every method is safe to call from several threads.
+    """A loaded version of a model; every method is thread-safe.
 
     Attributes:
         model: the model's name.
@@ -32,7 +32,7 @@ class Servable:
     """
 
     def __init__(self, model: str, version: int, directory: str) -> None:
-        """Load the SavedModel in ``directory``; what goes wrong is what TensorFlow raises."""
+        """Load the SavedModel in ``directory``; errors are those of TensorFlow."""
         self.model = model
         self.version = version
         self._edges: dict[str, Any] = {}
@@ -54,7 +54,7 @@ class Servable:
         }
 
     def close(self) -> None:
-        """Free the model. The caller sees to it that no request is running."""
+        """Free the model. The caller must ensure that no request is running."""
         self._edges.clear()
         self._detours.clear()
         self._session.close()
@@ -71,12 +71,12 @@ class Servable:
 
         Args:
             signature: one of ``signatures``' values.
-            inputs: an array per input of the signature, as ``check_inputs`` wants them.
+            inputs: an array per input of the signature; see ``check_inputs``.
             outputs: the outputs to compute.
-            timeout_in_ms: the time after which the run is stopped; 0 is never.
+            timeout_in_ms: the time after which the run is stopped; 0 for no limit.
 
         Raises:
-            StatusError: DEADLINE_EXCEEDED, or the graph's own error.
+            StatusError: DEADLINE_EXCEEDED, or an error of the graph.
         """
         given = {
             alias: inputs[alias] if alias in inputs else _default(signature, alias)
@@ -98,8 +98,8 @@ class Servable:
     def _run(self, feeds: dict[Any, Any], fetches: list[Any], timeout_in_ms: int) -> list[Any]:
         """One step of the session.
 
-        The session's public ``run`` checks the declared shape of each feed in Python with words of
-        its own. TF Serving does not check it: the graph does, and its words are the answer.
+        The public ``run`` of the session checks the declared shape of each feed in Python, with
+        other messages. In TF Serving only the graph checks it, and its message is the answer.
         """
         options = config_pb2.RunOptions(timeout_in_ms=timeout_in_ms).SerializeToString()
         buffer = pywrap_tf_session.TF_NewBufferFromString(options)
@@ -128,7 +128,7 @@ class Servable:
         return detour.results(fetched)
 
     def _edge(self, name: str) -> Any:
-        """A tensor of the graph, as the session's C interface names it."""
+        """Return the name of a tensor of the graph in the C interface of the session."""
         edge = self._edges.get(name)
         if edge is None:
             edge = self._edges[name] = self._session.graph.get_tensor_by_name(name)._as_tf_output()
@@ -138,19 +138,19 @@ class Servable:
 def _as_array(result: Any) -> Tensor:
     if isinstance(result, FlatTensor):
         return result
-    # Of a scalar string NumPy's own string type would cut zero bytes.
+    # NumPy's string type would cut trailing zero bytes of a scalar string.
     return np.asarray(result, np.object_ if isinstance(result, bytes) else None)
 
 
 def check_inputs(signature: Signature, dtypes: Mapping[str, int]) -> None:
-    """Hold inputs against a signature: those that it needs are there, each of its dtype.
+    """Check that the required inputs of a signature are present, with the right dtypes.
 
     Args:
-        signature: what takes them.
-        dtypes: the inputs' dtypes by name.
+        signature: the signature.
+        dtypes: the dtypes of the inputs by name.
 
     Raises:
-        StatusError: INVALID_ARGUMENT; one is missing, or of another dtype.
+        StatusError: INVALID_ARGUMENT; an input is missing, or has another dtype.
     """
     for alias, info in signature.inputs.items():
         if alias not in dtypes and alias not in signature.defaults:
@@ -178,7 +178,7 @@ def _default(signature: Signature, alias: str) -> Tensor:
 
 @contextmanager
 def _mute_loading_notices() -> Iterator[None]:
-    """Keep TensorFlow's hint to its other loader, and its line for every restored variable file."""
+    """Hide TensorFlow's hint about its other loader, and its lines about restored variables."""
     logger = logging.getLogger("tensorflow")
 
     def is_other(record: logging.LogRecord) -> bool:

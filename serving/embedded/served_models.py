@@ -1,9 +1,9 @@
-"""The served models: which versions are loaded, and how each is loaded and unloaded.
+"""The served models: the loading and unloading of versions.
 
-A round compares the versions on disk with the config, model by model: wanted versions are loaded,
-the highest first; once one of them serves, or if none is wanted, the others are retired. A retired
-version takes no new request, and is freed when its last one has been answered. A version that does
-not load is tried again some times, and then is END with its error, until it has gone from disk.
+A round compares the versions on disk with the config of each model: selected versions are loaded,
+the highest first; when one of them serves, or if none is selected, the others are retired. A
+retired version gets no new request, and is freed after its last answer. A failed load is repeated
+several times; then the version has the state END with its error until it is removed from disk.
 """
 
 import logging
@@ -39,7 +39,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class VersionState:
-    """What is told of a version: its state, and the error that ended it."""
+    """The reported state of a version, and the error that ended it."""
 
     version: int
     state: State
@@ -49,7 +49,7 @@ class VersionState:
 
 @dataclass(eq=False)
 class _LoadedVersion:
-    """A loaded version, and how many requests it is answering."""
+    """A loaded version, and the number of its requests in progress."""
 
     servable: Servable
     in_flight: int = 0
@@ -58,7 +58,7 @@ class _LoadedVersion:
 
 @dataclass(frozen=True)
 class _Retry:
-    """A version whose load failed: how often, with what, and when it is tried again, if ever."""
+    """A failed load: the number of tries, the error, and the time of the next try, if any."""
 
     tries: int
     error: StatusError
@@ -90,15 +90,15 @@ class ServedModels:
         allow_version_labels_for_unavailable_models: bool = False,
         select: Callable[[Any], Any] | None = None,
     ) -> None:
-        """No model yet.
+        """Create the set without models.
 
         Args:
-            load: loads a version, given the model's name, the number and the folder.
-            max_retries: how often a load that failed is tried again.
-            retry_interval: the time before each of these tries, seconds.
-            allow_version_labels_for_unavailable_models: let a new label name a version that is not
+            load: loads a version, given the name of the model, the number and the folder.
+            max_retries: the number of retries of a failed load.
+            retry_interval: the seconds before each retry.
+            allow_version_labels_for_unavailable_models: allow a new label on a version that is not
                 loaded.
-            select: what of a config that a request brings is for this server; all when None.
+            select: selects the part of a config from a request for this server; None for all.
         """
         self._load_servable = load
         self._max_retries = max_retries
@@ -106,8 +106,8 @@ class ServedModels:
         self._allow_early_labels = allow_version_labels_for_unavailable_models
         self._select = select
         self._stopping: Future[None] = Future()
-        self._round = threading.Lock()  # held over a whole round: disk, loading
-        self._lock = threading.Lock()  # held for a moment: guards all that follows
+        self._round = threading.Lock()  # held during a whole round: disk, loading
+        self._lock = threading.Lock()  # held briefly: guards the attributes below
         self._models: dict[str, _Model] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._states: dict[str, dict[int, VersionState]] = {}
@@ -117,10 +117,10 @@ class ServedModels:
 
     @contextmanager
     def servable(self, reference: ModelReference) -> Iterator[Servable]:
-        """The version that is meant, held as long as the block runs.
+        """Return the loaded version of a reference, and keep it loaded during the block.
 
         Raises:
-            StatusError: no name is given, or there is no such loaded version.
+            StatusError: no name is given, or the version is not loaded.
         """
         with self._lock:
             loaded = self._find(reference)
@@ -135,7 +135,7 @@ class ServedModels:
                 self._free(loaded.servable)
 
     def names(self) -> Set[str]:
-        """The names of the configured models."""
+        """Return the names of the configured models."""
         with self._lock:
             return set(self._models)
 
@@ -145,10 +145,10 @@ class ServedModels:
             return name in self._models
 
     def states(self, model: str, version: int | None = None) -> list[VersionState]:
-        """The states of a model's versions, the newest first, or that of one version.
+        """Return the states of the versions of a model, newest first, or that of one version.
 
         Raises:
-            StatusError: NOT_FOUND for a model or a version that never was there.
+            StatusError: NOT_FOUND for a model or a version that never existed.
         """
         with self._lock:
             states = dict(self._states.get(model, {}))
@@ -186,7 +186,7 @@ class ServedModels:
     # Config
 
     def configure(self, models: Any) -> None:
-        """Set the config of a server that starts; nothing is loaded before the next round.
+        """Set the config at the start of a server; versions are loaded in the next round.
 
         Raises:
             StatusError: FAILED_PRECONDITION for a label on a version that is not loaded, unless
@@ -196,21 +196,21 @@ class ServedModels:
             self._set_config(models)
 
     def select(self, models: Any) -> Any:
-        """What of a config is for this server. Raises StatusError when nothing is."""
+        """Select the part of a config for this server. Raises StatusError if there is none."""
         return models if self._select is None else self._select(models)
 
     def reconfigure(self, models: Any, abandoned: "Future[None] | None" = None) -> None:
         """Replace the config of a running server, and wait until its new models serve.
 
-        Models that are not in it any more are unloaded. A config that is refused changes nothing.
+        Models that are no longer in it are unloaded. A refused config changes nothing.
 
         Args:
             models: the new config.
-            abandoned: what is done once nobody waits for the answer any more.
+            abandoned: a future that is done when the caller no longer waits.
 
         Raises:
             StatusError: a label on a version that is not loaded; a new model that does not load;
-                CANCELLED when nobody waits.
+                CANCELLED when the caller no longer waits.
         """
         with self._round:
             new = {model.name for model in models.config} - set(self._models)
@@ -220,7 +220,7 @@ class ServedModels:
         self._check_available(new)
 
     def _set_config(self, models: Any) -> None:
-        """Take a config whole, or refuse it and change nothing."""
+        """Apply a config completely, or refuse it and change nothing."""
         with self._lock:
             self._check_labels(models)
             self._labels = {config.name: dict(config.version_labels) for config in models.config}
@@ -249,11 +249,11 @@ class ServedModels:
                 )
 
     def _check_available(self, names: Set[str]) -> None:
-        """Raise the load error of a model that has none of its versions loaded."""
+        """Raise the load error of a model without a loaded version."""
         for name in sorted(names):
             with self._lock:
                 model = self._models.get(name)
-                if model is None or model.loaded:  # another config may have taken it out again
+                if model is None or model.loaded:  # another config may have removed it
                     continue
                 states = self._states.get(name, {}).values()
                 errors = [state for state in states if state.code is not Code.OK]
@@ -264,15 +264,15 @@ class ServedModels:
     # Rounds
 
     def poll(self) -> None:
-        """Run one round: load what is wanted and new, retire what is not wanted any more."""
+        """Run one round: load new selected versions, retire those that are no longer selected."""
         with self._round:
             self._run_round()
 
     def next_retry(self, names: Set[str] | None = None) -> float | None:
-        """The seconds until the next load is tried again; None when there is none to be.
+        """Return the seconds until the next retry of a load; None without a retry.
 
         Args:
-            names: the models that count; all when None.
+            names: the models to consider; None for all.
         """
         with self._lock:
             due = [
@@ -285,9 +285,9 @@ class ServedModels:
         return max(0.0, left) if left < math.inf else None
 
     def load_until_settled(self) -> None:
-        """Run rounds until every version that is there has been loaded or has failed for good.
+        """Run rounds until every version on disk is loaded or has failed permanently.
 
-        What failed before a stop is tried anew: it may have been mended since.
+        Loads that failed before a stop are repeated, because the cause may have been removed.
         """
         self._stopping = Future()
         with self._round, self._lock:
@@ -309,7 +309,7 @@ class ServedModels:
             self.poll()
 
     def give_up_retries(self) -> None:
-        """Try no load again, and end the waiting for it; the server stops."""
+        """Cancel all retries and waits for them, because the server stops."""
         with self._lock:
             if not self._stopping.done():
                 self._stopping.set_result(None)
@@ -335,13 +335,13 @@ class ServedModels:
                 is_due = retry is None or retry.due <= time.monotonic()
                 if is_due and version not in model.loaded:
                     self._load(model, version, versions[version])
-            # What serves stays until one of the wanted versions does.
+            # Loaded versions stay until one of the selected versions serves.
             if not versions or any(version in model.loaded for version in versions):
                 for version in sorted(set(model.loaded) - set(versions)):
                     self._retire(model, version)
 
     def _forget_missing(self, model: _Model, wanted: Mapping[int, str]) -> None:
-        """Forget the failures of versions that are not there any more: they may come back."""
+        """Forget the failures of versions that were removed from disk, which may come back."""
         with self._lock:
             gone = {
                 version: model.retries.pop(version) for version in set(model.retries) - set(wanted)
@@ -350,10 +350,10 @@ class ServedModels:
             self._set_state(model, version, State.END, retry.error.code, retry.error.message)
 
     def _find_wanted_versions(self) -> dict[str, dict[int, str]] | None:
-        """The wanted versions of every model; None when a base path cannot be read.
+        """Return the selected versions of every model; None if a base path cannot be read.
 
-        As in TF Serving one base path that cannot be read skips the round for all models: a disk
-        that is away for a moment must not unload what serves.
+        As in TF Serving, one unreadable base path skips the round for all models: a temporary
+        failure of a disk must not unload versions.
         """
         wanted = {}
         for name, model in self._models.items():
@@ -379,7 +379,7 @@ class ServedModels:
         began = time.monotonic()
         try:
             servable = self._load_servable(name, version, directory)
-        except Exception as error:  # noqa: BLE001  whatever a model does on loading, the others serve on
+        except Exception as error:  # noqa: BLE001  a failed load must not affect other models
             self._record_failure(model, version, _load_error(error))
             return
         with self._lock:
@@ -414,7 +414,7 @@ class ServedModels:
         with self._lock:
             model = self._models.get(servable.model)
             is_back = model is not None and servable.version in model.loaded
-            if not is_back:  # it may have been loaded anew while its last request was answered
+            if not is_back:  # it may have been loaded again during its last request
                 ended = VersionState(servable.version, State.END)
                 self._states[servable.model][servable.version] = ended
         _log(logging.INFO, "unloaded", servable.model, servable.version)
@@ -428,8 +428,10 @@ class ServedModels:
 
 
 def _load_error(error: Exception) -> StatusError:
-    """The status of a version that does not load."""
-    if isinstance(error, StatusError):  # anew: the traceback of the old one holds the model
+    """Return the status of a version that does not load."""
+    if isinstance(
+        error, StatusError
+    ):  # a new error: the traceback of the old one refers to the model
         return StatusError(error.code, error.message)
     if isinstance(error, tf.errors.OpError):
         return StatusError(code_of(error.error_code), error.message)

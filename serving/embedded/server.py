@@ -37,25 +37,25 @@ from serving.embedded.status import Code, StatusError
 from serving.embedded.warmup import load_and_warm_up
 
 _logger = logging.getLogger("serving.embedded")
-#: How long accepted requests may take to be answered once the server stops, seconds.
+#: Seconds for answering accepted requests after a stop.
 _GRACE = 30.0
-#: For REST and for gRPC, each.
+#: Threads for REST and for gRPC, each.
 _THREADS_PER_CPU = 4
-#: A reload waits for its new models, with retries for minutes; the next ones queue behind these.
+#: Threads of reloads, which wait for new models, with retries for minutes; further reloads queue.
 _RELOADING_THREADS = 8
 
 
 class EmbeddedServer:
-    """Serves SavedModels over gRPC and REST as TF Serving does, on a loop in a thread of its own.
+    """Serves SavedModels over gRPC and REST like TF Serving, on an event loop in its own thread.
 
-    Either ``model_name`` and ``model_base_path`` or ``model_config_file`` say what is served; the
-    options are TF Serving's flags of the same names. With ``entry_config_file`` the one model is
-    served as its entry there says.
+    Either ``model_name`` and ``model_base_path`` or ``model_config_file`` selects the models; the
+    options are the flags of TF Serving with the same names. With ``entry_config_file``, the single
+    model is served according to its entry in that file.
 
     Attributes:
-        metrics: a collector of prometheus_client's.
-        grpc_address: ``host:port`` of gRPC; None when it is off or the server is not started.
-        rest_address: ``host:port`` of REST; likewise.
+        metrics: a collector of prometheus_client.
+        grpc_address: ``host:port`` of gRPC; None if it is off or the server is not started.
+        rest_address: ``host:port`` of REST; None if it is off or the server is not started.
 
     Example:
         >>> from tfkmeans import EmbeddedServer, GrpcClient
@@ -89,39 +89,40 @@ class EmbeddedServer:
         enable_grpc_healthcheck_service: bool = False,
         limits: ServerLimits | None = None,
     ) -> None:
-        """Check the options; nothing is read or opened before ``start``.
+        """Check the options; files are read and ports are opened by ``start``.
 
         Args:
-            model_name: the one model's name.
-            model_base_path: the folder that holds its version folders, or its address where
-                ``tf.io.gfile`` reaches it.
+            model_name: the name of the single model.
+            model_base_path: the folder with its version folders, as a path or an address of
+                ``tf.io.gfile``.
             model_config_file: a ModelServerConfig in text format, instead of the two above.
-            entry_config_file: a ModelServerConfig in text format whose entry of ``model_name`` says
-                which versions of ``model_base_path`` are served, and with which labels. It is
-                followed at every look for new versions; while it has no such entry the latest
-                version is served. Other entries, there and in a reload, are logged and ignored.
+            entry_config_file: a ModelServerConfig in text format whose entry of ``model_name``
+                gives the served versions of ``model_base_path`` and their labels. It is read at
+                every poll for new versions; without such an entry the latest version is served. Other
+                entries, also in a reload, are logged and ignored.
             host: the name or address to listen on.
-            port: the gRPC port; 0 is off, ``"auto"`` takes a free one.
-            rest_api_port: the REST port; likewise.
-            file_system_poll_wait_seconds: the time between two looks for new versions; 0 looks
-                once, at the start.
-            model_config_file_poll_wait_seconds: the time between two looks for a new config; 0
-                looks once, at the start.
-            allow_version_labels_for_unavailable_models: let the config put a new label on a
-                version that is not loaded yet; without it no label can be there at the start.
-            max_num_load_retries: how often a version that does not load is tried again.
-            load_retry_interval_micros: the time between two tries, microseconds.
-            enable_model_warmup: replay a version's warm-up requests before it serves.
-            rest_api_timeout_in_ms: the time after which the run of a REST request is stopped; 0 is
-                never. A gRPC request has the client's deadline.
-            ssl_config_file: an SSLConfig in text format; gRPC is then TLS. REST never is.
+            port: the gRPC port; 0 is off, ``"auto"`` selects a free port.
+            rest_api_port: the REST port; 0 is off, ``"auto"`` selects a free port.
+            file_system_poll_wait_seconds: the interval of polls for new versions; with 0 there is
+                only one, at the start.
+            model_config_file_poll_wait_seconds: the interval of polls for a new config; with 0
+                there is only one, at the start.
+            allow_version_labels_for_unavailable_models: allow a new label on a version that is not
+                loaded yet; required for labels at the start.
+            max_num_load_retries: the number of retries of a failed load.
+            load_retry_interval_micros: the microseconds between two tries.
+            enable_model_warmup: replay the warm-up requests of a version before it serves.
+            rest_api_timeout_in_ms: the time after which the run of a REST request is stopped; 0
+                for no limit. A gRPC request has the deadline of the client.
+            ssl_config_file: an SSLConfig in text format, which turns on TLS for gRPC, never for
+                REST.
             monitoring_config_file: a MonitoringConfig in text format, which turns on the page of
                 metrics.
-            enable_grpc_healthcheck_service: answer ``grpc.health.v1.Health`` over gRPC.
-            limits: how much of each thing the server takes; None is the defaults.
+            enable_grpc_healthcheck_service: serve ``grpc.health.v1.Health`` over gRPC.
+            limits: limits on resources; None for the defaults.
 
         Raises:
-            InvalidOptions: the options contradict each other, or one is out of its range.
+            InvalidOptions: the options contradict each other, or an option is out of range.
         """
         check_port("port", port)
         check_port("rest_api_port", rest_api_port)
@@ -187,13 +188,13 @@ class EmbeddedServer:
         self.rest_address: str | None = None
 
     def start(self) -> Self:
-        """Load the models, then open the ports; an open port is a server that answers.
+        """Load the models, then open the ports, so that an open port answers.
 
         Returns:
-            The server itself; ``with`` starts and stops it too.
+            The server; ``with`` starts and stops it too.
 
         Raises:
-            ServerStartError: what keeps the server from starting, in one line.
+            ServerStartError: the reason, in one line.
 
         Example:
             >>> from tfkmeans import EmbeddedServer
@@ -220,9 +221,9 @@ class EmbeddedServer:
         return self
 
     def stop(self) -> None:
-        """Accept nothing more, answer what was accepted, unload the models, end the threads.
+        """Refuse new requests, answer accepted ones, unload the models, end the threads.
 
-        May be called again, and on a server that never started.
+        It may be called again, and on a server that was not started.
 
         Example:
             >>> from tfkmeans import EmbeddedServer
@@ -266,7 +267,7 @@ class EmbeddedServer:
             self._metrics_page = MetricsPage(config.path, self.metrics) if config.enable else None
 
     def _check_ports(self) -> None:
-        """Find out that a port is in use before the models are loaded, rather than after."""
+        """Check that the ports are free before the models are loaded."""
         for option, port in (("port", self._port), ("rest_api_port", self._rest_api_port)):
             if port != 0:
                 bind_socket(option, self._host, port).close()
@@ -324,7 +325,9 @@ class EmbeddedServer:
         try:
             self._models.reconfigure(config)
         except StatusError:
-            if self._own_entry is None:  # TensorFlow Serving leaves both steps to who writes
+            if (
+                self._own_entry is None
+            ):  # TensorFlow Serving leaves both steps to the writer of the config
                 raise
             self._models.reconfigure(step_towards(self._config, config))
             self._models.reconfigure(config)
@@ -335,7 +338,8 @@ class EmbeddedServer:
             try:
                 config = self._read_config()
                 if config != self._config:
-                    # What is refused now may be right later, as a label is once its version serves.
+                    # A refused config may be valid later, for example when the version of a label
+                    # serves.
                     self._follow_config(config)
                     self._config = config
                 last_error = ""

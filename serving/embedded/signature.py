@@ -1,4 +1,4 @@
-"""A signature as requests use it."""
+"""A signature, prepared for requests."""
 
 from dataclasses import dataclass
 from typing import Any, Self
@@ -6,7 +6,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A SignatureDef, its maps read once: each look into a message's map makes it anew.
+    """A SignatureDef whose maps are read once, because each access to a map of a message is slow.
 
     Attributes:
         message: the SignatureDef.
@@ -21,6 +21,6 @@ class Signature:
 
     @classmethod
     def of(cls, message: Any) -> Self:
-        """The signature of a SignatureDef."""
+        """Return the signature of a SignatureDef."""
         maps = (message.inputs, message.outputs, message.defaults)
         return cls(message, *(dict(sorted(each.items())) for each in maps))

@@ -7,16 +7,16 @@ from serving.embedded.errors import AddressUnavailable, InvalidOptions, PortInUs
 
 Port = int | str
 AUTO = "auto"
-"""The port that takes any free one."""
+"""The value of a port option that selects a free port."""
 
 _MAX_PORT = 65535
 
 
 def check_port(option: str, port: Port) -> None:
-    """Hold a port against what is allowed.
+    """Check a port option.
 
     Raises:
-        InvalidOptions: it is neither ``"auto"`` nor a number from 0 (off) to 65535.
+        InvalidOptions: the port is neither ``"auto"`` nor a number from 0 (off) to 65535.
     """
     is_number = isinstance(port, int) and 0 <= port <= _MAX_PORT
     if not (port == AUTO or is_number):
@@ -27,11 +27,11 @@ def check_port(option: str, port: Port) -> None:
 
 
 def bind_socket(option: str, host: str, port: Port) -> socket.socket:
-    """A socket that is bound to host and port, and does not listen yet.
+    """Return a socket that is bound to host and port, and does not listen yet.
 
     Raises:
         PortInUse: another socket has the port.
-        AddressUnavailable: host and port cannot be had for another reason.
+        AddressUnavailable: binding failed for another reason.
         InvalidOptions: the host has no address.
     """
     number = 0 if port == AUTO else int(port)
@@ -46,7 +46,7 @@ def bind_socket(option: str, host: str, port: Port) -> socket.socket:
         ) from error
     opened = socket.socket(family, kind, protocol)
     try:
-        # A port whose last connections are still waiting for their end is free.
+        # A port whose last connections are in TIME_WAIT is free.
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
     except OSError as error:
@@ -63,5 +63,5 @@ def bind_socket(option: str, host: str, port: Port) -> socket.socket:
 
 
 def address_of(host: str, port: int) -> str:
-    """``host:port``, with brackets around an IPv6 address."""
+    """Return ``host:port``, with brackets around an IPv6 address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,10 +1,10 @@
-"""The canonical error codes, and what they are over gRPC and over HTTP."""
+"""The canonical error codes, with their gRPC and HTTP statuses."""
 
 from enum import Enum
 
 import grpc
 
-#: gRPC answers carry at most so many bytes of a message; REST answers carry it whole.
+#: The most bytes of a message in a gRPC answer; REST answers contain the whole message.
 _GRPC_MESSAGE_LIMIT = 1024
 
 
@@ -39,7 +39,7 @@ _BY_NUMBER = {code.number: code for code in Code}
 
 
 class StatusError(Exception):
-    """A request that is answered by an error: a code and the message that the caller gets."""
+    """An error answer to a request: a code and a message."""
 
     def __init__(self, code: Code, message: str) -> None:
         super().__init__(message)
@@ -47,12 +47,12 @@ class StatusError(Exception):
         self.message = message
 
     def __str__(self) -> str:
-        """Code and message, as TF Serving quotes one error within another."""
+        """Return code and message, as TF Serving quotes an error within another one."""
         return f"{self.code.name}: {self.message}"
 
     @property
     def grpc_message(self) -> str:
-        """The message as far as gRPC carries it."""
+        """Return the message, cut to the limit of gRPC."""
         encoded = self.message.encode("utf-8", "surrogateescape")
         is_long = len(encoded) > _GRPC_MESSAGE_LIMIT
         text = encoded[:_GRPC_MESSAGE_LIMIT].decode("utf-8", "replace")
@@ -60,10 +60,10 @@ class StatusError(Exception):
 
 
 def code_of(number: int) -> Code:
-    """The code of a number; UNKNOWN for a number that is none."""
+    """Return the code of a number; UNKNOWN for an unknown number."""
     return _BY_NUMBER.get(number, Code.UNKNOWN)
 
 
 def invalid_argument(message: str) -> StatusError:
-    """The most frequent error: what the caller sent is wrong."""
+    """Make the most frequent error: the request is invalid."""
     return StatusError(Code.INVALID_ARGUMENT, message)

@@ -1,7 +1,7 @@
-"""TensorProto to ndarray and back, by the rules of TensorFlow's own ``Tensor::FromProto``.
+"""Convert TensorProto to ndarray and back, by the rules of TensorFlow's ``Tensor::FromProto``.
 
-``tf.make_ndarray`` is stricter in some places and laxer in others than what a server does with a
-request, and a request that one server takes must not fail on the other.
+``tf.make_ndarray`` is in some cases stricter and in others laxer than TF Serving, and a request
+that one server accepts must not fail on the other.
 """
 
 from collections.abc import Sequence
@@ -18,32 +18,32 @@ from serving.embedded.flat_tensor import Tensor, in_shape
 
 #: TensorFlow's limit on the number of dimensions.
 _MAX_RANK = 254
-#: What a message can hold, 2 GiB, is also what one value may be repeated to, in bytes.
+#: The most bytes of a message (2 GiB), and of a tensor that repeats a value.
 _MAX_FILL_BYTES = 2**31
-#: What fits an allocation at all; a shape of more elements is a broken tensor.
+#: The most elements of an allocation; a tensor with more elements is invalid.
 _MAX_ELEMENTS = 2**40
 _MAX_INT64 = 2**63 - 1
-#: Below so many values nothing is gained by looking at them first.
+#: With fewer values, checking them first saves nothing.
 _FEW = 32
-#: The numbers below it are one byte on the wire.
+#: Smaller numbers have one byte in protobuf.
 _MAX_BYTE = 128
 
 
 class InvalidTensor(ValueError):
-    """The TensorProto describes no tensor."""
+    """The TensorProto is not a valid tensor."""
 
 
 class TooBig(InvalidTensor):
-    """A tensor that a few values would be repeated to fill, and that would take too much memory."""
+    """A tensor with a few repeated values that would need too much memory."""
 
 
 class UnsupportedDtype(InvalidTensor):
-    """A tensor that TensorFlow has, of a dtype that this server cannot give to a graph."""
+    """A valid tensor with a dtype that this server cannot pass to a graph."""
 
 
 _INT_FIELD = ("int_val", np.int32)
-#: The field of a TensorProto that holds a dtype's values when ``tensor_content`` does not, and the
-#: dtype of its elements.
+#: The field of a TensorProto for the values of a dtype without ``tensor_content``, and the dtype of
+#: its elements.
 _FIELDS: dict[int, tuple[str, npt.DTypeLike]] = {
     types_pb2.DT_FLOAT: ("float_val", np.float32),
     types_pb2.DT_DOUBLE: ("double_val", np.float64),
@@ -62,13 +62,13 @@ _FIELDS: dict[int, tuple[str, npt.DTypeLike]] = {
     types_pb2.DT_COMPLEX64: ("scomplex_val", np.float32),
     types_pb2.DT_COMPLEX128: ("dcomplex_val", np.float64),
 }
-#: Behind them come those of references, which no tensor has.
+#: Larger numbers are references, which tensors cannot have.
 _DTYPES = {
     number
     for number in types_pb2.DataType.values()
     if types_pb2.DT_INVALID < number < types_pb2.DT_FLOAT_REF
 }
-#: Their bytes are not those of their values: TensorFlow itself must take them apart.
+#: Their bytes are not their values, so TensorFlow must decode them.
 _ENCODED_DTYPES = {types_pb2.DT_STRING, types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT}
 _HALF_DTYPES = {types_pb2.DT_HALF, types_pb2.DT_BFLOAT16}
 _COMPLEX_DTYPES = {types_pb2.DT_COMPLEX64, types_pb2.DT_COMPLEX128}
@@ -76,13 +76,13 @@ _PACKED_DTYPES = _COMPLEX_DTYPES | {types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, typ
 
 
 def dtype_name(dtype: int) -> str:
-    """TensorFlow's C++ name of a dtype, as it stands in messages (``float``, ``half``)."""
+    """Return TensorFlow's C++ name of a dtype, as in messages (``float``, ``half``)."""
     names = {types_pb2.DT_FLOAT: "float", types_pb2.DT_DOUBLE: "double", types_pb2.DT_HALF: "half"}
     return names.get(dtype) or str(tf.as_dtype(dtype).name)
 
 
 def dtype_of(array: Tensor) -> int:
-    """TensorFlow's number of an array's dtype."""
+    """Return TensorFlow's number of the dtype of an array."""
     return _number_of_dtype(array.dtype)
 
 
@@ -98,15 +98,15 @@ def _numpy_dtype(number: int) -> np.dtype[Any]:
 
 
 def shape_text(shape: Sequence[int]) -> str:
-    """A shape as it stands in messages: ``[3,2]``."""
+    """Format a shape as in messages: ``[3,2]``."""
     return f"[{','.join(map(str, shape))}]"
 
 
 def check_proto(proto: Any) -> None:
-    """Hold a TensorProto against the rules of a tensor, at no cost of its size.
+    """Check that a TensorProto is a valid tensor, in constant time.
 
     Raises:
-        InvalidTensor: no dtype, a shape that is none, or content that does not fill it.
+        InvalidTensor: no dtype, an invalid shape, or content that does not fill it.
     """
     if proto.dtype not in _DTYPES:
         raise InvalidTensor(f"dtype {proto.dtype} is not that of a tensor")
@@ -118,15 +118,14 @@ def check_proto(proto: Any) -> None:
 
 
 def ndarray_of(proto: Any) -> Tensor:
-    """The array of a TensorProto, or its flat tensor where NumPy has no such shape.
+    """Convert a TensorProto to an array, or to a flat tensor if NumPy does not support the shape.
 
-    Too few values are filled up with the last one, too many are cut; no value at all is zeros.
-    ``tensor_content`` must have the exact length.
+    If there are too few values, the last one is repeated; extra values are cut; no value means
+    zeros. ``tensor_content`` must have the exact length.
 
     Raises:
-        InvalidTensor: no dtype, a shape that is none, or content of another length than the shape
-            asks for.
-        UnsupportedDtype: a dtype that is no input of a model here.
+        InvalidTensor: no dtype, an invalid shape, or content whose length does not fit the shape.
+        UnsupportedDtype: a dtype that this server does not support.
         TooBig: there are too few values for so big a shape.
     """
     check_proto(proto)
@@ -134,7 +133,7 @@ def ndarray_of(proto: Any) -> Tensor:
 
 
 def array_of_checked(proto: Any) -> Tensor:
-    """As ``ndarray_of``, of a TensorProto that ``check_proto`` has passed."""
+    """Like ``ndarray_of``, for a TensorProto that has passed ``check_proto``."""
     if proto.dtype not in _FIELDS:
         raise UnsupportedDtype(f"the dtype {dtype_name(proto.dtype)}")
     shape = tuple(int(dim.size) for dim in proto.tensor_shape.dim)
@@ -155,7 +154,7 @@ def array_of_checked(proto: Any) -> Tensor:
 
 
 def fill_shape(values: npt.NDArray[Any], shape: Sequence[int]) -> Tensor:
-    """``values``, one-dimensional, in ``shape``: cut, or filled up with the last one (or zero).
+    """Return one-dimensional ``values`` in ``shape``: cut, or filled with the last value (or zero).
 
     Raises:
         InvalidTensor: the shape has more dimensions than a tensor can have.
@@ -175,21 +174,21 @@ def fill_shape(values: npt.NDArray[Any], shape: Sequence[int]) -> Tensor:
 
 
 def check_rank(shape: Sequence[Any]) -> None:
-    """Hold a shape's number of dimensions against TensorFlow's limit.
+    """Check the number of dimensions of a shape against TensorFlow's limit.
 
     Raises:
-        InvalidTensor: there is no such tensor.
+        InvalidTensor: there are too many dimensions.
     """
     if len(shape) > _MAX_RANK:
         raise InvalidTensor(f"{len(shape)} dimensions; a tensor has {_MAX_RANK} at most")
 
 
 def _number_of_elements(shape: Any) -> int:
-    """The number of a shape's elements; ``unknown_rank`` is not looked at, as in TensorFlow."""
+    """Return the number of elements of a shape; ``unknown_rank`` is ignored, as in TensorFlow."""
     check_rank(shape.dim)
     elements = 1
     for dim in shape.dim:
-        # A later dimension of 0 does not mend an earlier product that is too big.
+        # A later dimension of 0 does not correct an earlier product that is too big.
         elements *= dim.size
         if dim.size < 0 or elements > _MAX_INT64:
             raise InvalidTensor("the shape is not that of a tensor")
@@ -197,10 +196,10 @@ def _number_of_elements(shape: Any) -> int:
 
 
 def _check_content(proto: Any, elements: int) -> None:
-    """Hold ``tensor_content`` against the number of elements."""
+    """Check ``tensor_content`` against the number of elements."""
     content = proto.tensor_content
     if proto.dtype in _ENCODED_DTYPES:
-        # Each element takes a byte at least: a small message cannot ask for much.
+        # Each element has at least one byte, so a small message cannot request much memory.
         if elements > len(content) or not _is_parsable(proto):
             raise InvalidTensor(f"tensor_content does not hold {elements} strings")
         return
@@ -220,9 +219,9 @@ def _is_parsable(proto: Any) -> bool:
 
 
 def proto_of(array: Tensor) -> Any:
-    """The TensorProto of an array, its values in the typed field of the dtype as TF Serving's."""
+    """Convert an array to a TensorProto, with values in the typed field as in TF Serving."""
     proto = tensor_pb2.TensorProto(dtype=dtype_of(array))
-    proto.tensor_shape.SetInParent()  # there for a scalar too
+    proto.tensor_shape.SetInParent()  # set for a scalar too
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     field, _ = _FIELDS[proto.dtype]
@@ -231,7 +230,7 @@ def proto_of(array: Tensor) -> Any:
         proto.MergeFromString(_encode_packed(field, flat))
         return proto
     if flat.size > _FEW and flat.dtype.kind in "iu" and flat.min() >= 0 and flat.max() < _MAX_BYTE:
-        # As a varint such a number is the one byte that it is.
+        # Such a number is one byte as a varint.
         proto.MergeFromString(_encode_packed(field, flat.astype(np.uint8)))
         return proto
     if proto.dtype in _HALF_DTYPES:
@@ -241,9 +240,9 @@ def proto_of(array: Tensor) -> Any:
 
 
 def _encode_packed(field: str, values: npt.NDArray[Any]) -> bytes:
-    """A message of the one field, which the wire packs as the array's own bytes.
+    """Encode a message with a single packed field, whose bytes are those of the array.
 
-    To extend the field by a list takes many times longer.
+    Extending the field by a list takes many times as long.
     """
     tag = tensor_pb2.TensorProto.DESCRIPTOR.fields_by_name[field].number << 3 | 2
     encoded_tag = bytes(

@@ -1,4 +1,4 @@
-"""One line in the log for many events that are alike."""
+"""A log with one line for many similar events."""
 
 import time
 from collections.abc import Callable
@@ -7,9 +7,10 @@ _INTERVAL = 10.0
 
 
 class ThrottledLog:
-    """Logs the first event at once, then at most a line in ten seconds, with the number of events.
+    """Logs the first event at once, then at most one line in ten seconds, with the number of
+    events.
 
-    For one thread.
+    For one thread only.
     """
 
     def __init__(self, log: Callable[[str], None]) -> None:
@@ -18,7 +19,7 @@ class ThrottledLog:
         self._next = 0.0
 
     def tell(self, reason: str) -> None:
-        """An event has happened."""
+        """Record an event."""
         self._untold += 1
         now = time.monotonic()
         if now < self._next:

@@ -1,4 +1,4 @@
-"""Replay of a version's warm-up requests before it serves."""
+"""Replay of the warm-up requests of a version before it serves."""
 
 import posixpath
 import time
@@ -23,7 +23,9 @@ def load_and_warm_up(model: str, version: int, directory: str, metrics: ServingM
     """Load a version and replay its warm-up requests; a failing request fails the load."""
     servable = Servable(model, version, directory)
     began = time.monotonic()
-    warmup = Request("warmup")  # nobody's: it has no deadline, and only its runs are measured
+    warmup = Request(
+        "warmup"
+    )  # without a caller: it has no deadline, and only its runs are measured
     try:
         number = replay_warmup(servable, directory, warmup)
     except BaseException as error:
@@ -40,16 +42,16 @@ def load_and_warm_up(model: str, version: int, directory: str, metrics: ServingM
 
 
 def replay_warmup(servable: Servable, directory: str, warmup: Request) -> int:
-    """Run every record of the version's warm-up file, if it has one, and give their number.
+    """Run every record of the version's warm-up file, if there is one; return their number.
 
     Args:
         servable: the version.
-        directory: its folder.
-        warmup: the request that all records are run as.
+        directory: the folder of the version.
+        warmup: the request of all records.
 
     Raises:
-        StatusError: a record fails, is of a kind that has no warm-up, or the file is broken or too
-            long. A version whose warm-up fails must not serve.
+        StatusError: a record fails, has an unsupported kind, or the file is broken or too long. A
+            version whose warm-up fails must not serve.
     """
     path = posixpath.join(directory, WARMUP_FILE)
     if not tf.io.gfile.exists(path):
