@@ -98,8 +98,8 @@ class EmbeddedServer:
             model_config_file: a ModelServerConfig in text format, instead of the two above.
             entry_config_file: a ModelServerConfig in text format whose entry of ``model_name``
                 gives the served versions of ``model_base_path`` and their labels. It is read at
-                every poll for new versions; without such an entry the latest version is served. Other
-                entries, also in a reload, are logged and ignored.
+                every poll for new versions; without such an entry the latest version is served.
+                Other entries, also in a reload, are logged and ignored.
             host: the name or address to listen on.
             port: the gRPC port; 0 is off, ``"auto"`` selects a free port.
             rest_api_port: the REST port; 0 is off, ``"auto"`` selects a free port.
