@@ -1,9 +1,9 @@
-"""Where a fit begins, with the searches over all rows on devices; the draws are those of the cores.
+"""Initialization with the searches over all rows on devices; the draws are the same as on the CPU.
 
-The squared distances by which k-means++ draws are float32 sums from ``x - c``, whose order is that
-of a stock operation on the CPU. So a device says which rows may be nearer to a candidate, by a
-product and the bound of its rounding, and the CPU takes the distances of those alone: all rows at
-first, and of the i-th centroid one in i or so. Masses are whole numbers, which the device adds up.
+k-means++ draws by squared distances, float32 sums from ``x - c`` in the order of a stock operation
+on the CPU. So a device finds the rows that may be nearer to a candidate, by a matrix product and
+the bound of its rounding error, and the CPU computes the distances of these rows only: all rows at
+first, about one in i for the i-th centroid. Masses are integers, which the device sums.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +48,7 @@ def searches_on(devices: Devices) -> Searches:
 def _draw_greedily(
     devices: Devices, rows: WeightedRows, n_clusters: int, seed: tf.Tensor
 ) -> NDArray[np.int32]:
-    """What `greedy_k_means_plus_plus` draws; rows that a device cannot hold are left to it."""
+    """Draw like `greedy_k_means_plus_plus`, which is used if a device cannot hold the rows."""
     parts = DeviceEngine(rows, n_clusters, devices).parts
     if not all(part.stays for part in parts):
         return greedy_k_means_plus_plus(rows, n_clusters, seed)
@@ -56,12 +56,12 @@ def _draw_greedily(
 
 
 class _Block(RowRange):
-    """A block of rows on a device, and there their squared distances to the nearest row drawn.
+    """A block of rows on a device, with the squared distances to the nearest drawn row.
 
     Args:
-        device: its name.
-        first: the number of its first row.
-        rows: on the device.
+        device: the name of the device.
+        first: the number of the first row.
+        rows: the rows on the device.
     """
 
     def __init__(self, device: str, first: int, rows: DeviceRows) -> None:
@@ -90,7 +90,9 @@ class _Block(RowRange):
             return self.first + int(self._kernels.row(*known, self._rows.count, place))
 
     def may_be_nearer(self, places: Float32) -> tuple[tf.Tensor, tf.Tensor]:
-        """Rows that may be nearer to a place: their numbers in the block, and how many."""
+        """Return the numbers in the block of the rows that may be nearer to a place, and their
+        count.
+        """
         kernel = _near_kernel(self.m, *places.shape)
         with on_device(self._device, _HELD):
             found: tuple[tf.Tensor, tf.Tensor]
@@ -98,7 +100,7 @@ class _Block(RowRange):
         return found
 
     def take(self, numbers: tf.Tensor, count: int) -> Int64:
-        """The first of these rows, by their numbers among all: int64 [count]."""
+        """Return the numbers of the first ``count`` rows among all rows: int64 [count]."""
         if not count:
             return np.empty(0, np.int64)
         with on_device(self._device, _HELD):
@@ -107,7 +109,7 @@ class _Block(RowRange):
         return numbers_of_all
 
     def put(self, rows: Int64, squared: Float32) -> None:
-        """Have these squared distances for these rows, of which the block has some, rising."""
+        """Set the squared distances of the rows, in ascending order, that are in the block."""
         start, stop = np.searchsorted(rows, [self.first, self.first + self.m])
         if start == stop:
             return
@@ -121,12 +123,12 @@ class _Block(RowRange):
 
 
 def _width(count: int, m: int) -> int:
-    """Room for so many numbers, of which there are few sizes to compile."""
+    """The padded size of ``count`` numbers, so that few sizes need compilation."""
     return min(max(1 << (count - 1).bit_length(), 1024), m)
 
 
 class _Drawing(Drawing[_Block]):
-    """Rows on devices, to be drawn from greedily."""
+    """Rows on devices, for greedy draws."""
 
     def __init__(self, rows: WeightedRows, parts: Sequence[DeviceShard]) -> None:
         blocks = [
@@ -167,7 +169,7 @@ class _Drawing(Drawing[_Block]):
                 block.put(row[moved], squared[moved])
 
     def _may_be_nearer(self, places: Float32) -> Int64:
-        """The numbers of all rows that may be nearer to a place, rising: int64 [r]."""
+        """Return the ascending numbers of all rows that may be nearer to a place: int64 [r]."""
         found = [block.may_be_nearer(places) for block in self._ranges]
         return np.concatenate(
             [
@@ -178,12 +180,13 @@ class _Drawing(Drawing[_Block]):
 
 
 class _BlockKernels(NamedTuple):
-    """What is asked of the masses of m rows.
+    """Kernels for the masses of m rows.
 
     Attributes:
-        largest: from weight and squared to the largest product.
-        mass: from these and the scale to the sum of the masses.
-        row: from these, how many rows there are and a mass to the row that reaches beyond it.
+        largest: returns the largest product of weight and squared distance.
+        mass: returns the sum of the masses, given also the scale.
+        row: returns the row at which the cumulative mass exceeds a mass, given also the number of
+            rows and the mass.
     """
 
     largest: Callable[..., Any]
@@ -222,19 +225,19 @@ def _block_kernels(m: int) -> _BlockKernels:
 
 @synchronized_cache
 def _near_kernel(m: int, t: int, d: int) -> Callable[..., Any]:
-    """The kernel that finds the rows that may be nearer to a place than before.
+    """Make the kernel that finds the rows that may be nearer to a place than before.
 
     Returns:
-        A function from a block of m rows; their squared distances float32 [m]; and places
-        float32 [t, d]. It gives the numbers of the rows, int32 [m] with zeros after them, and how
-        many they are. None that is nearer is left out, whatever the order of the product's sums.
+        A function of a block of m rows, their squared distances float32 [m], and places float32
+        [t, d]. It returns the numbers of the rows, int32 [m], padded with zeros, and their count.
+        It includes every row that is nearer, for any order of summation in the product.
     """
 
     def find(rows: DeviceRows, before: tf.Tensor, places: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         reach = tf.reduce_sum(tf.square(places), 1) + tf.square(rows.norms)[:, None]
         expanded = reach - 2.0 * float32_product(rows.points, places)
         errors, spreads = score_errors(rows.norms, places, d)
-        # As `find_nearer` has it.
+        # See `find_nearer`.
         least = expanded - 2.0 * spreads
         is_farther = tf.reduce_all(least > (before + 2.0 * errors)[:, None], 1)
         numbers = row_numbers(rows)

@@ -1,7 +1,7 @@
-"""Import TensorFlow without its news of the machine on stderr.
+"""Import TensorFlow without its informational messages on stderr.
 
-Some of it (that there is no GPU, that oneDNN is on) is written before TensorFlow reads its own log
-level, so that only the file descriptor can be kept quiet. Imports no TensorFlow by itself.
+Some of them (there is no GPU, oneDNN is on) are written before TensorFlow reads its log level, so
+only redirecting the file descriptor hides them. This module itself does not import TensorFlow.
 """
 
 import gc
@@ -14,18 +14,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any, Final
 
-#: TensorFlow's own variable; who sets it to 0 or 1 wants to read its messages.
+#: TensorFlow's variable for its log level; 0 and 1 show its messages.
 LOG_LEVEL: Final = "TF_CPP_MIN_LOG_LEVEL"
 
 _STDERR: Final = 2
 
-#: What TensorFlow imports where it is there, and goes on without: the optimizers of Keras, half of
-#: the time of the import, so that a SavedModel may hold one; and two libraries for the Keras that
-#: it once had. ``tf.keras`` is loaded when it is first asked for.
+#: Optional imports of TensorFlow: the optimizers of Keras (half of the time of the import), for
+#: SavedModels that contain one; and two libraries for a former Keras. ``tf.keras`` is loaded at its
+#: first use.
 _LEFT_OUT: Final = ("keras.src.optimizers", "h5py", "scipy")
 
-#: News in the two forms of TensorFlow's log: its levels I and W, and two errors that say no more
-#: than that there is no driver of a GPU (303), and that a library was registered twice.
+#: Informational messages in the two formats of TensorFlow's log: levels I and W, and two harmless
+#: errors: there is no GPU driver (303), and a library was registered twice.
 _NEWS: Final = re.compile(
     rb"WARNING: All log messages before absl"
     rb"|To enable the following instructions:"
@@ -38,10 +38,10 @@ _NEWS: Final = re.compile(
 
 @contextmanager
 def program_start() -> Iterator[None]:
-    """Import TensorFlow in the block for a program of ours, in little more than half of the time.
+    """Import TensorFlow in this context for our own programs, in little more than half of the time.
 
-    It is imported without what such a program has no use of. What the program consists of then is
-    never looked through for garbage again, not even when the program ends.
+    The import omits modules that our programs do not use. Later garbage collections skip all
+    objects that exist at the end of the context, even when the program ends.
     """
     modules: dict[str, Any] = sys.modules
     if "tensorflow" in modules:
@@ -60,7 +60,9 @@ def program_start() -> Iterator[None]:
 
 @contextmanager
 def _without_collection() -> Iterator[None]:
-    """Look for no garbage meanwhile: an import makes many objects, and next to no garbage."""
+    """Turn off garbage collection in this context: an import makes many objects, but little
+    garbage.
+    """
     is_on = gc.isenabled()
     gc.disable()
     try:
@@ -72,10 +74,10 @@ def _without_collection() -> Iterator[None]:
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
-    """Keep the news of TensorFlow's start from stderr, where the block imports TensorFlow.
+    """Hide the informational messages of a TensorFlow import in this context from stderr.
 
-    What else is written meanwhile is written after the block; all of it where the block raises.
-    The variable ``TF_CPP_MIN_LOG_LEVEL`` of the environment becomes 2 where it is not set.
+    Other text is written after the context; if it raises, all text is written. The environment
+    variable ``TF_CPP_MIN_LOG_LEVEL`` is set to 2 if it is not set.
     """
     if "tensorflow" in sys.modules:
         yield
@@ -90,7 +92,7 @@ def quiet_start() -> Iterator[None]:
 
 @contextmanager
 def _held_news() -> Iterator[None]:
-    """`quiet_start` where TensorFlow is not imported yet, and its messages are not asked for."""
+    """`quiet_start` if TensorFlow is not imported yet, and its messages are not requested."""
     os.environ.setdefault(LOG_LEVEL, "2")
     is_level_set = logging.getLogger("tensorflow").level != logging.NOTSET
     opened = _open_stand_in()
@@ -117,9 +119,9 @@ def _held_news() -> Iterator[None]:
 
 
 def _settle(*, is_level_set: bool) -> None:
-    """Where TensorFlow was imported, let it look for its devices, and log no more than elsewhere.
+    """If TensorFlow was imported, let it find its devices, and set its usual log level.
 
-    In a notebook it sets the level of its log to INFO, and tells there of each model that is saved.
+    In a notebook TensorFlow sets its log level to INFO, and logs each saved model.
     """
     if tf := sys.modules.get("tensorflow"):
         tf.config.list_physical_devices()
@@ -128,9 +130,9 @@ def _settle(*, is_level_set: bool) -> None:
 
 
 def _open_stand_in() -> tuple[int, IO[bytes]] | None:
-    """A copy of stderr, and a file that can take its place for a while.
+    """Return a copy of stderr, and a temporary file to replace it.
 
-    None where stderr is closed, or no temporary file can be made: then nothing is held back.
+    None if stderr is closed, or no temporary file can be created; then no message is hidden.
     """
     try:
         stderr = os.dup(_STDERR)
@@ -144,7 +146,7 @@ def _open_stand_in() -> tuple[int, IO[bytes]] | None:
 
 
 def quietly(find: Callable[[str], Any]) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a package whose names are imported when they are first asked for."""
+    """Make the ``__getattr__`` of a package whose names are imported at their first use."""
 
     def find_quietly(name: str) -> Any:
         with quiet_start():
