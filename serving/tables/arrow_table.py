@@ -1,8 +1,8 @@
 """Files whose columns have Arrow types: Parquet and Arrow IPC, by pyarrow.
 
 Integers, floats and decimals are numbers, also when dictionary-encoded, and booleans are 0 and 1.
-Lists of them and tensors of a fixed shape are vectors; texts, dates and other nested columns are no
-numbers. A null, a NaN and an empty list are missing values.
+Lists of them and tensors of a fixed shape are vectors; texts, dates and other nested columns are
+not numbers. A null, a NaN and an empty list are missing values.
 """
 
 import itertools
@@ -29,14 +29,14 @@ from .table import Chunk, Fault, Table
 _BLOCK_NUMBERS: Final = 2**20
 _BLOCK_ROWS: Final = 2**16
 
-#: Bytes of a Parquet column that are read at a time. Without a bound, and with the buffering ahead
-#: that is pyarrow's rule, the whole file ends up in memory.
+#: Bytes of a Parquet column per read. Without a limit, and with pyarrow's default read-ahead, the
+#: whole file would be in memory.
 _READ_BYTES: Final = 2**20
 
-#: Rows with a vector that tell how wide its column is.
+#: Rows with a vector that determine the width of the column.
 _FIRST_ROWS: Final = 100
 
-#: The types whose every value float32 holds exactly.
+#: The types whose values float32 represents exactly.
 _EXACT_IN_FLOAT32: Final = (
     pa.float16(),
     pa.float32(),
@@ -54,7 +54,7 @@ _Reader = pa.RecordBatchFileReader | pa.RecordBatchStreamReader
 class ArrowTable(Table):
     """A file with an Arrow schema; its columns are those of the top level."""
 
-    #: What the file is, for a message.
+    #: The kind of file, for messages.
     kind: ClassVar[str]
 
     def __init__(self, path: Path) -> None:
@@ -74,11 +74,11 @@ class ArrowTable(Table):
 
     @abstractmethod
     def _read_schema(self) -> tuple[pa.Schema, int | None]:
-        """The schema, and the number of rows where it is known."""
+        """Return the schema, and the number of rows if it is known."""
 
     @abstractmethod
     def _batches(self, columns: Sequence[str], start: int, rows: int) -> Generator[pa.RecordBatch]:
-        """These columns of the rows after the first ``start``, at most ``rows`` at a time."""
+        """Yield these columns of the rows after the first ``start``, at most ``rows`` at a time."""
 
     def _kinds(self) -> Mapping[str, ColumnKind]:
         return {name: _kind(kind) for name, kind in self._types.items()} | self._vector_kinds
@@ -90,12 +90,12 @@ class ArrowTable(Table):
             return {name: self._vector_kind(name) for name in names}
 
     def _vector_kind(self, name: str) -> ColumnKind:
-        """As wide as most of the first rows that have a value."""
+        """Return the most frequent width among the first rows with a value."""
         for batch in self._batches([name], 0, _FIRST_ROWS):
             lengths = list_lengths(batch.column(name))
             if lengths.any():
                 counts = np.bincount(lengths[lengths > 0])
-                # Of two lengths alike often the larger, as it is for the other kinds of files.
+                # On ties the larger length, as in other kinds of files.
                 return vectors(int(np.flatnonzero(counts == counts.max())[-1]))
         return NO_VALUES
 
@@ -130,7 +130,7 @@ class ArrowTable(Table):
 
     @contextmanager
     def _explain_errors(self) -> Iterator[None]:
-        """Raise UnreadableFile for what pyarrow raises."""
+        """Raise UnreadableFile for errors of pyarrow."""
         try:
             yield
         except (pa.ArrowException, OSError) as error:
@@ -155,11 +155,11 @@ class ParquetTable(ArrowTable):
 
     @property
     def beginnings(self) -> Sequence[int]:
-        """The first rows of the row groups."""
+        """Return the first rows of the row groups."""
         with self._explain_errors(), pq.ParquetFile(self._path) as file:
             groups = range(file.metadata.num_row_groups)
             sizes = [file.metadata.row_group(group).num_rows for group in groups]
-        # A group without rows begins where the next one does.
+        # A group without rows begins at the same row as the next group.
         return sorted({0, *itertools.accumulate(sizes[:-1])})
 
     def _batches(self, columns: Sequence[str], start: int, rows: int) -> Generator[pa.RecordBatch]:
@@ -179,7 +179,7 @@ class ParquetTable(ArrowTable):
 
 
 class IpcTable(ArrowTable):
-    """An Arrow IPC file (Feather is one), mapped and not read as a whole, or an IPC stream."""
+    """An Arrow IPC file (such as Feather), memory-mapped, or an IPC stream."""
 
     kind = "Arrow IPC"
 
@@ -220,9 +220,9 @@ def _skip_rows(start: int, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Rec
 
 
 def _index_columns(schema: pa.Schema) -> tuple[str, ...]:
-    """The columns that pandas' own notes in the schema call the index of the frame.
+    """Return the index columns of a frame, from the metadata of pandas in the schema.
 
-    What the notes say is another program's; where they say nothing that can be read, there is none.
+    Other programs write this metadata; if it is unreadable, there are none.
     """
     try:
         noted = schema.pandas_metadata["index_columns"]
@@ -232,7 +232,7 @@ def _index_columns(schema: pa.Schema) -> tuple[str, ...]:
 
 
 def _kind(kind: pa.DataType) -> ColumnKind:
-    """What a column of this type holds; of a vector, its values tell more."""
+    """Return the kind of a column of this type; for vectors, the width follows from the values."""
     if pt.is_null(kind):
         return NO_VALUES
     return NUMBERS if _is_number(kind) else ColumnKind(False, str(kind))
@@ -247,6 +247,6 @@ def _is_vector(kind: pa.DataType) -> bool:
 
 
 def _element(kind: pa.DataType) -> pa.DataType:
-    """The type of the numbers in a list or a tensor; other types are their own."""
+    """Return the type of the numbers in a list or a tensor; other types are unchanged."""
     element: pa.DataType = getattr(kind, "value_type", kind)
     return element

@@ -1,7 +1,7 @@
-"""What takes the place of missing numbers, learned from a source: the bits that memory gives.
+"""Find the replacements of missing numbers from a source, with the same bits as in memory.
 
-A mean is that of exact sums, and a median is found by the bits of the numbers, so that neither
-depends on how the rows are cut, nor on which worker has them.
+A mean uses exact sums, and a median is found by the bits of the numbers, so neither depends on
+blocks or on the distribution of rows over workers.
 """
 
 import json
@@ -15,7 +15,7 @@ from kmeans_module.column_fitting import Impute, exact_mean, find_fill, sum_exac
 from kmeans_module.row_source import RowSource
 from kmeans_module.workers import ALONE, Reducer
 
-#: The bits of a number that each reading of the rows looks at, from the highest on.
+#: The bits of a number that each pass examines, from the highest on.
 _DIGITS: Final = ((21, 11), (10, 11), (0, 10))
 
 
@@ -26,17 +26,17 @@ def find_fills(
     impute: Impute,
     reducer: Reducer = ALONE,
 ) -> list[float | None]:
-    """What takes the place of a missing number in the columns at these places.
+    """Find the replacement of missing numbers in the columns at these places.
 
     Args:
-        source: float32 rows, NaN for a missing number; those of this worker.
-        places: of the columns.
-        counts: how many numbers each has, one at least; in the rows of all workers.
-        impute: what is asked for.
-        reducer: how the workers come together.
+        source: the float32 rows of this worker, with NaN for missing numbers.
+        places: the indices of the columns.
+        counts: the number of values of each column in the rows of all workers, at least one.
+        impute: the requested replacement.
+        reducer: the reducer of the workers.
 
     Raises:
-        InvalidParameter: float32 does not hold the number.
+        InvalidParameter: the number is outside float32.
     """
     if not places or impute not in ("mean", "median"):
         return [find_fill(np.empty(0, np.float32), impute) for _ in places]
@@ -57,7 +57,7 @@ def find_fills(
 
 
 def _add_up(sums: list[int], reducer: Reducer) -> list[int]:
-    """The sums over the workers of whole numbers, which may be beyond int64."""
+    """Return the sums over the workers of integers, which may exceed int64."""
     text = json.dumps(sums).encode() + b"\n"
     lines = reducer.gather(np.frombuffer(text, np.uint8)).tobytes().splitlines()
     return [sum(each) for each in zip(*map(json.loads, lines), strict=True)]
@@ -66,7 +66,7 @@ def _add_up(sums: list[int], reducer: Reducer) -> list[int]:
 def _find_ranked(
     source: RowSource, places: list[int], ranks: list[int], reducer: Reducer
 ) -> NDArray[np.float32]:
-    """Of each column the number that has so many below it, in order; a reading for each digit."""
+    """Return the number of each column with this rank; one pass for each digit."""
     rest = np.array(ranks, np.int64)
     known = np.zeros(len(places), np.uint64)
     for shift, bits in _DIGITS:
@@ -87,7 +87,7 @@ def _find_ranked(
 
 
 def _keys(numbers: NDArray[np.float32]) -> NDArray[np.uint64]:
-    """Whole numbers in the order of the numbers."""
+    """Return integers with the same order as the numbers."""
     bits = np.ascontiguousarray(numbers).view(np.uint32)
     keys: NDArray[np.uint32] = np.where(bits >> np.uint32(31), ~bits, bits | np.uint32(2**31))
     return keys.astype(np.uint64)

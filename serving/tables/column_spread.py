@@ -1,8 +1,8 @@
-"""Which column decides the clusters: that of the widest spread, in the space of the distance.
+"""Find a column that dominates the clusters, by its variance in the space of the distance.
 
-A sum of squared distances is a sum over columns, of each as much as its variance. A column of
-vectors counts as one: its variance is the sum of those of its numbers. Where they are standardised,
-each number has a variance of 1, and a vector as many as it has numbers.
+The sum of squared distances is a sum over columns, proportional to their variances. A column of
+vectors counts as one column: its variance is the sum of the variances of its numbers. After
+standardisation each number has variance 1, and a vector the length of the vector.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from export.feature_names import group_vectors
 
-#: Columns whose spreads differ by no more are taken to be of one scale.
+#: Columns whose spreads differ by at most this factor count as having one scale.
 _SAME_SCALE: Final = 10
 
-#: The share of the variance with which a vector of standardised numbers decides nearly all.
+#: The share of the variance from which on a vector of standardised numbers dominates.
 _NEARLY_ALL: Final = 0.9
 
-#: Numbers that are looked at at a time.
+#: Numbers per block.
 _BLOCK_NUMBERS: Final = 2**20
 
 Rows = NDArray[np.floating[Any]]
@@ -35,20 +35,20 @@ def spread_note(
     columns: Sequence[tuple[str, int]] | None = None,
     feature_weight: Sequence[float] | None = None,
 ) -> str | None:
-    """What a user is told where one column decides the clusters; else None.
+    """Return a note for the user if one column dominates the clusters; else None.
 
-    That is where the spreads of columns differ by more than 10 times, or, for columns that are
-    standardised, where a vector has nine tenths of the numbers or more.
+    This is so if the spreads of columns differ by more than a factor of 10, or, for standardised
+    columns, if a vector has at least nine tenths of the numbers.
 
     Args:
         points: finite numbers [n, d], raw units.
         feature_names: d names.
-        weights: what each row weighs [n]; None is 1 each.
-        is_cosine: whether the distance is that of the rows at length 1.
+        weights: the weights of the rows [n]; None for 1.
+        is_cosine: whether the distance is that of rows with length 1.
         is_standardized: whether each number is divided by its standard deviation.
-        columns: the names of the columns, and how many features each is; by default as the names of
-            the features say.
-        feature_weight: what each feature weighs [d]; None is 1 each.
+        columns: the names of the columns and their numbers of features; by default from the names
+            of the features.
+        feature_weight: the weights of the features [d]; None for 1.
     """
     columns = group_vectors(feature_names) if columns is None else columns
     if len(columns) < 2:
@@ -83,7 +83,9 @@ def spread_note(
 
 
 def _standardized_note(numbers: Mapping[str, int]) -> str | None:
-    """Where one vector has nearly all of the numbers that vary, by how many each column has."""
+    """Return the note if one vector has nearly all numbers that vary; ``numbers`` counts them per
+    column.
+    """
     widest, total = max(numbers, key=numbers.__getitem__), sum(numbers.values())
     if numbers[widest] == total or numbers[widest] < _NEARLY_ALL * total or numbers[widest] == 1:
         return None
@@ -95,7 +97,7 @@ def _standardized_note(numbers: Mapping[str, int]) -> str | None:
 
 
 def _each_of(numbers: Mapping[str, int]) -> str:
-    """What standardisation gives the same to, where columns have so many numbers that vary."""
+    """Return the word for the units with equal variance after standardisation."""
     widest = max(numbers, key=numbers.__getitem__)
     if numbers[widest] == 1:
         return "column"
@@ -103,12 +105,12 @@ def _each_of(numbers: Mapping[str, int]) -> str:
 
 
 def _variance(points: Rows, weights: Rows | None, *, is_cosine: bool) -> NDArray[np.float64]:
-    """The variance of each column, float64 [d]."""
+    """Return the variance of each column, float64 [d]."""
     total = 0.0
     first = next(_blocks(points, weights, is_cosine=is_cosine))[0][0]
     sums, squares = np.zeros_like(first), np.zeros_like(first)
     for block, weight in _blocks(points, weights, is_cosine=is_cosine):
-        # From the first row: a column that is constant has a variance of 0, exactly.
+        # Relative to the first row, so that a constant column has a variance of exactly 0.
         moved = np.subtract(block, first, out=block)
         total += float(weight.sum())
         sums += weight @ moved
@@ -120,7 +122,7 @@ def _variance(points: Rows, weights: Rows | None, *, is_cosine: bool) -> NDArray
 def _blocks(
     points: Rows, weights: Rows | None, *, is_cosine: bool
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """Rows in the space of the distance, float64, and what they weigh."""
+    """Yield rows in the space of the distance, float64, and their weights."""
     rows = max(1, _BLOCK_NUMBERS // points.shape[1])
     for start in range(0, len(points), rows):
         block = points[start : start + rows].astype(np.float64)

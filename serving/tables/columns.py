@@ -1,7 +1,7 @@
-"""The columns of tables: what they hold, what is missing, and which of them a model takes.
+"""The columns of tables: their kinds, missing values, and the columns of a model.
 
-This is decided and put into words here, for every reader and every command; which are the features
-of a fit, in ``feature_selection``. A reader says which ``ColumnKind`` each of its columns has.
+This module has the rules and messages for every reader and command; ``feature_selection`` selects
+the features of a fit. A reader gives the ``ColumnKind`` of each of its columns.
 """
 
 from collections import Counter
@@ -21,27 +21,27 @@ from .messages import format_count
 if TYPE_CHECKING:
     from .table import Table
 
-#: The cells of a file of text that are missing values, with or without blanks round them: those
-#: that pandas reads as missing, and two marks of public data sets. NaN and null are elsewhere.
+#: The cells of text files that are missing values, with or without surrounding blanks: those of
+#: pandas, and two markers of public data sets. NaN and null are handled elsewhere.
 MISSING_TEXTS: Final = (
     *("", "NA", "N/A", "n/a", "<NA>", "#NA", "#N/A", "#N/A N/A"),
     *("NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
     *("NULL", "null", "None", "?", "-"),
 )
 
-#: A column of which so many values are numbers, booleans or vectors is taken for them.
+#: The share of values that are numbers, booleans or vectors from which on a column has this kind.
 MOSTLY: Final = 0.9
 
-#: What is round a value in a cell of text, and no part of it.
+#: The characters around a value in a cell of text that are not part of it.
 BLANKS: Final = " \t"
 
 
 @dataclass(frozen=True)
 class ColumnKind:
-    """What a column holds: numbers, something else, or (``is_numeric`` None) no values at all.
+    """The kind of a column: numbers, other values, or no values (``is_numeric`` is None).
 
-    ``holds`` says it in words, as in "text ('Adelie')" or "no values". ``width`` is how many
-    numbers a value has: more than one is a vector.
+    ``holds`` describes it in words, such as "text ('Adelie')" or "no values". ``width`` is the
+    number of numbers in a value; vectors have more than one.
     """
 
     is_numeric: bool | None
@@ -55,22 +55,22 @@ UNNAMED: Final = ColumnKind(False, "a column without a name")
 
 
 def vectors(width: int) -> ColumnKind:
-    """What a column of vectors of so many numbers holds."""
+    """Return the kind of a column of vectors of this length."""
     return ColumnKind(True, f"vectors of {width} numbers", width) if width > 1 else NUMBERS
 
 
 def usual_vectors(lengths: Mapping[int, int]) -> ColumnKind:
-    """What a column of vectors holds, by how often each length is there; one at least is.
+    """Return the kind of a column of vectors, from the frequencies of their lengths (at least one).
 
-    Of two lengths alike often it is the larger: the first would depend on the order of the rows.
+    On ties the larger length is used, which does not depend on the order of the rows.
     """
     return vectors(max(lengths, key=lambda length: (lengths[length], length)))
 
 
 def column_widths(tables: Sequence["Table"], columns: Sequence[str]) -> dict[str, int]:
-    """How many numbers each of these columns gives, by the first table in which it has a value.
+    """Return the width of each column, from the first table in which it has a value.
 
-    Raises ColumnMismatch where a table lacks one, or two columns give features of one name.
+    Raises ColumnMismatch if a table lacks a column, or two features have the same name.
     """
     widths: dict[str, int] = {}
     for table in tables:
@@ -95,19 +95,19 @@ def column_widths(tables: Sequence["Table"], columns: Sequence[str]) -> dict[str
 
 
 def expand_columns(widths: Mapping[str, int]) -> tuple[str, ...]:
-    """The names of the features that columns of these widths are, side by side."""
+    """Return the names of the features of columns with these widths."""
     return tuple(name for item in widths.items() for name in vector_features(*item))
 
 
 def select_model_columns(table: "Table", feature_names: Sequence[str]) -> dict[str, int]:
-    """The columns of ``table`` that the model takes, in its order, and the width of each.
+    """Return the columns of ``table`` that the model takes, in its order, with their widths.
 
-    By name; features of a vector may also be columns of their own. A table without names of its own
-    is also taken by place, when its width is the model's. Raises ColumnMismatch.
+    Columns are matched by name; features of a vector may also be separate columns. A table without
+    names is matched by position if its width is that of the model. Raises ColumnMismatch.
     """
     there = set(table.columns)
     if table.has_names:
-        # A model of an earlier release may know a column by a name with the blanks round it.
+        # A model of an earlier release may have a column name with surrounding blanks.
         feature_names = [n if n in there else n.strip(BLANKS) for n in feature_names]
     if not table.has_names and not set(feature_names) <= there:
         if len(table.columns) != len(feature_names):
@@ -118,7 +118,7 @@ def select_model_columns(table: "Table", feature_names: Sequence[str]) -> dict[s
         return dict.fromkeys(table.columns, 1)
     widths: dict[str, int] = {}
     for column, width in group_vectors(feature_names):
-        # A file has the features of a vector as one column of lists, or each as its own column.
+        # A file has the features of a vector in one column of lists, or in separate columns.
         each = vector_features(column, width)
         is_flat = any(name in there for name in each)
         widths |= dict.fromkeys(each, 1) if is_flat else {column: width}
@@ -127,7 +127,7 @@ def select_model_columns(table: "Table", feature_names: Sequence[str]) -> dict[s
 
 
 def unused_columns_note(tables: Iterable["Table"], used: Iterable[str]) -> str | None:
-    """What a user is told of the columns that are not used, each once; None when all are."""
+    """Return a note about unused columns, each named once; None if all are used."""
     given = [column for table in tables if table.has_names for column in table.columns]
     taken = set(used)
     unused = [column for column in dict.fromkeys(given) if column not in taken]
@@ -137,10 +137,9 @@ def unused_columns_note(tables: Iterable["Table"], used: Iterable[str]) -> str |
 
 
 def require_columns(table: "Table", wanted: Sequence[str]) -> None:
-    """Check that a table has every column that is wanted.
+    """Check that a table has every column of ``wanted``.
 
-    Raises ColumnMismatch: names those that it lacks, and those that it has; or one that is there
-    twice.
+    Raises ColumnMismatch, which names the missing and the present columns, or a repeated one.
     """
     there = set(table.columns)
     lacking = [column for column in wanted if column not in there]
@@ -164,7 +163,7 @@ def require_columns(table: "Table", wanted: Sequence[str]) -> None:
 
 
 def require_width(table: "Table", column: str, kind: ColumnKind, width: int) -> None:
-    """Check that what a column holds, if anything, has so many numbers. Raises OtherWidth."""
+    """Check the width of a column with values. Raises OtherWidth."""
     if kind.is_numeric and kind.width != width:
         raise OtherWidth(
             f"{table.name}: column {column!r} holds {kind.holds}, and {vectors(width).holds} are "
@@ -174,7 +173,7 @@ def require_width(table: "Table", column: str, kind: ColumnKind, width: int) -> 
 
 
 def require_header(table: "Table") -> None:
-    """Check that the names of the columns are none of its rows. Raises ColumnMismatch."""
+    """Check that the column names are not a row of values. Raises ColumnMismatch."""
     if table.looks_headerless:
         shown = ", ".join(table.columns[:4]) + (", ..." if len(table.columns) > 4 else "")
         raise ColumnMismatch(
@@ -184,9 +183,10 @@ def require_header(table: "Table") -> None:
 
 
 def require_numbers(table: "Table", column: str, kind: ColumnKind, width: int = 1) -> None:
-    """Check that a column holds numbers, or no values at all. Raises ColumnMismatch.
+    """Check that a column has numbers, or no values. Raises ColumnMismatch.
 
-    ``width`` is how many a value is to have: who needs vectors cannot leave the column out.
+    ``width`` is the required width; if vectors are required, the message does not suggest to omit
+    the column.
     """
     if kind.is_numeric is False:
         mend = "leave it out, or write it as a number"
@@ -203,7 +203,7 @@ def is_missing(cell: str) -> bool:
 
 
 def to_float32(values: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Numbers as a model takes them; one beyond float32 becomes infinity, so that it is bad."""
-    # A damaged file may hold a NaN that signals.
+    """Convert numbers to float32; a number outside float32 becomes infinity, and so bad."""
+    # A damaged file may contain a signalling NaN.
     with np.errstate(over="ignore", invalid="ignore"):
         return values.astype(np.float32, copy=False)

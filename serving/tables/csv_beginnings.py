@@ -1,12 +1,11 @@
-"""Where a reading of a CSV file may begin, and how many rows are before; found by many workers.
+"""Find positions where reading a CSV file can begin, and the rows before them, with many workers.
 
-A file is looked at piece by piece, and each worker looks at pieces of its own. Whether a piece
-begins within quotes only those before it tell: so both cases are counted, and the numbers of all
-pieces together say which it was. Rows are those of the table: blank lines are none, and a quoted
-value may have lines.
+Each worker examines its own pieces of the file. Only the previous pieces show whether a piece
+begins within quotes, so both cases are counted, and the counts of all pieces together decide. Rows
+are those of the table: blank lines do not count, and a quoted value may contain line ends.
 
-Quotes are read by RFC 4180. Where they are otherwise (``csv_quotes`` says when), or one is not
-closed, only parsing tells where rows begin, and no place is found.
+Quotes follow RFC 4180. For other quotes (see ``csv_quotes``), or an unclosed one, only parsing
+finds the rows, and no position is returned.
 """
 
 from pathlib import Path
@@ -20,18 +19,18 @@ from .csv_quotes import edges_of_values
 if TYPE_CHECKING:
     from kmeans_module.workers import Reducer
 
-#: Bytes of a piece. A place is the first row that begins in it.
+#: Bytes of a piece. A position is the first row that begins in a piece.
 PIECE_BYTES: Final = 2**18
 
 _QUOTE, _LF, _CR = b'"\n\r'
 
-#: What is known of a piece, in both cases: that it begins outside of quotes, and within.
+#: The counts of a piece, for both cases: the piece begins outside of or within quotes.
 #:
-#: quotes: how many there are.
-#: rows: how many end in it.
-#: first: the place behind the first end of a line; -1 where there is none.
-#: first_rows: how many rows end there, 0 or 1.
-#: fits: whether each quote has beside it what begins or ends a value.
+#: quotes: the number of quotes.
+#: rows: the number of rows that end in it.
+#: first: the position after the first line end; -1 without one.
+#: first_rows: the number of rows that end there, 0 or 1.
+#: fits: whether each quote is next to a character that begins or ends a value.
 _PIECE: Final = np.dtype(
     [
         ("quotes", np.int64),
@@ -44,11 +43,11 @@ _PIECE: Final = np.dtype(
 
 
 class Beginning(NamedTuple):
-    """Where a reading may begin.
+    """A position where reading can begin.
 
     Attributes:
         row: the number of the row, from 0.
-        place: the bytes before it.
+        place: the bytes before the row.
     """
 
     row: int
@@ -58,20 +57,20 @@ class Beginning(NamedTuple):
 def find_beginnings(
     path: Path, start: int, delimiter: str, reducer: "Reducer"
 ) -> tuple[list[Beginning], int] | None:
-    """Where rows begin, about one in each piece, and how many rows there are.
+    """Find row beginnings, about one per piece, and the number of rows.
 
     Args:
-        path: of a file as it is on the disk, not compressed.
+        path: the path of an uncompressed file.
         start: the bytes before the first row.
-        delimiter: what separates cells.
-        reducer: how the workers come together; each calls this.
+        delimiter: the delimiter of cells.
+        reducer: the reducer of the workers; each worker calls this function.
 
     Returns:
-        None where the quotes do not tell.
+        The beginnings and the number of rows; None if the quotes are ambiguous.
 
     Raises:
         OSError: the file cannot be read.
-        WorkerLost, WorkerFailed: as ``connect_workers`` says.
+        WorkerLost, WorkerFailed: see ``connect_workers``.
     """
     size = path.stat().st_size
     starts = np.arange(start, max(size, start + 1), PIECE_BYTES)
@@ -80,31 +79,31 @@ def find_beginnings(
     with path.open("rb") as file:
         for number, place in enumerate(share.tolist()):
             reducer.check()
-            # With the byte before it, and that behind it.
+            # With the byte before it and the byte after it.
             file.seek(max(0, place - 1))
             read = file.read(PIECE_BYTES + 1 + (place > 0))
             before = b"\n" if place == start else read[:1]
             piece = read[place > 0 :]
             if place + PIECE_BYTES >= size:
-                piece = piece[: size - place] + b"\n\n"  # the last row may have no end of its line
+                piece = piece[: size - place] + b"\n\n"  # the last row may lack a line end
             own[number] = _look_at(before + piece, place, edges_of_values(delimiter))
     return _join(reducer.gather(own), start, size)
 
 
 def _look_at(read: bytes, place: int, is_edge: NDArray[np.bool_]) -> NDArray[np.void]:
-    """What is known of a piece, which has one byte before it and one behind it."""
+    """Count a piece, given with one byte before it and one after it."""
     text = np.frombuffer(read, np.uint8)
     inner = text[1:-1]
     quotes = np.flatnonzero(inner == _QUOTE) + 1
     is_end = (text == _LF) | (text == _CR)
     ends = np.flatnonzero(is_end[1:-1]) + 1
-    # The line ends within quotes, if the piece begins outside of them.
+    # The line end is within quotes if the piece begins outside of them.
     is_inside = np.searchsorted(quotes, ends) % 2 == 1
     known = np.zeros((), _PIECE)
     known["quotes"], known["first"] = len(quotes), -1
     for case, of_lines in enumerate((ends[~is_inside], ends[is_inside])):
         if len(of_lines):
-            # An end right behind another is that of a blank line.
+            # A line end directly after another is that of a blank line.
             is_row = ~is_end[of_lines - 1]
             known["rows"][case] = np.count_nonzero(is_row)
             known["first"][case] = place + of_lines[0]
@@ -115,7 +114,7 @@ def _look_at(read: bytes, place: int, is_edge: NDArray[np.bool_]) -> NDArray[np.
 
 
 def _join(pieces: NDArray[np.void], start: int, size: int) -> tuple[list[Beginning], int] | None:
-    """What all pieces say together."""
+    """Combine the counts of all pieces."""
     quotes = np.cumsum(pieces["quotes"])
     if quotes[-1] % 2:
         return None
@@ -130,7 +129,7 @@ def _join(pieces: NDArray[np.void], start: int, size: int) -> tuple[list[Beginni
     found = {0: start}
     behind_first = zip((until - rows + first_rows)[1:], first[1:], strict=True)
     for row, place in behind_first:
-        # What is behind the last row are blank lines.
+        # Blank lines follow the last row.
         if 0 <= place < size and row < until[-1]:
             found.setdefault(int(row), int(place))
     return [Beginning(*each) for each in found.items()], int(until[-1])

@@ -1,4 +1,4 @@
-"""Cells of text as numbers: what is a number, what is missing, and what a column holds."""
+"""Convert cells of text to numbers: numbers, missing values, and the kinds of columns."""
 
 import re
 from typing import Any, Final
@@ -18,13 +18,13 @@ BOOLEANS: Final = ColumnKind(True, "booleans")
 TRUE_TEXTS: Final = ("true", "True", "TRUE")
 FALSE_TEXTS: Final = ("false", "False", "FALSE")
 
-#: The values of a column of booleans: 1 and 0 may stand beside the texts.
+#: The values of a column of booleans, which may also contain 1 and 0.
 BOOLEAN_TRUES: Final = (*TRUE_TEXTS, "1")
 BOOLEAN_FALSES: Final = (*FALSE_TEXTS, "0")
 
 
 class CellReader:
-    """Reads cells as the options say. ``missing`` are the texts that stand for a missing value."""
+    """Reads cells by the reading options. ``missing`` are the texts of missing values."""
 
     def __init__(self, options: ReadingOptions) -> None:
         self._options = options
@@ -37,9 +37,9 @@ class CellReader:
         self._missing_numbers = np.array(found, np.float64)
 
     def parse(self, cells: "pa.Array[Any]", kind: ColumnKind) -> tuple[Block, NDArray[np.int64]]:
-        """The numbers of binary cells of a column of this kind; NaN where there is none.
+        """Return the numbers of binary cells of a column of this kind, NaN if missing.
 
-        And the places of what is neither a number nor missing.
+        Return also the indices of cells that are neither numbers nor missing.
         """
         if kind == BOOLEANS:
             is_true, is_false = (
@@ -68,22 +68,22 @@ class CellReader:
         return numbers, np.flatnonzero(_to_numpy(bad))
 
     def without_missing(self, numbers: Block) -> Block:
-        """The numbers, NaN in place of those that stand for a missing value."""
+        """Replace numbers that mark missing values by NaN."""
         if not len(self._missing_numbers):
             return numbers
         return np.where(np.isin(numbers, self._missing_numbers), np.nan, numbers)
 
     def find_missing(self, cells: "pa.Array[Any]") -> "pa.Array[Any]":
-        """Whether each of these binary cells is a missing value."""
+        """Return whether each of these binary cells is a missing value."""
         found: pa.Array[Any] = pc.match_substring_regex(cells, self._is_missing)
         return found
 
     def kind(self, cells: "pa.Array[Any]") -> ColumnKind:
-        """What the cells of a column hold, the same in any order."""
+        """Return the kind of a column from its cells; it does not depend on their order."""
         present = cells.filter(pc.invert(self.find_missing(cells)))
         if not len(present):
             return NO_VALUES
-        # One that is too large is a number too.
+        # A number outside the range is a number too.
         is_number: Any = pc.match_substring_regex(present, self._number)
         numbers = is_number.true_count
         booleans = len(present) - len(self.parse(present, BOOLEANS)[1])
@@ -92,9 +92,9 @@ class CellReader:
         return self._text_kind(present, present.filter(pc.invert(is_number)))
 
     def are_numbers(self, cells: "pa.Array[Any]") -> bool | None:
-        """Whether all cells that are not missing are numbers; None where all are missing.
+        """Whether all cells that are not missing are numbers; None if all are missing.
 
-        Digits behind a first 0, as in 007, are a code and no number.
+        Digits after a leading 0, such as 007, are a code, not a number.
         """
         present = cells.filter(pc.invert(self.find_missing(cells)))
         if not len(present):
@@ -104,7 +104,7 @@ class CellReader:
         return bool(is_number.true_count == len(present) and not is_code.true_count)
 
     def kind_without_numbers(self, cells: "pa.Array[Any]") -> ColumnKind | None:
-        """That of text, where no cell is a number and none is a boolean; otherwise None."""
+        """Return the kind of text if no cell is a number or a boolean; else None."""
         present = cells.filter(pc.invert(self.find_missing(cells)))
         if not len(present):
             return None
@@ -114,12 +114,12 @@ class CellReader:
         return self._text_kind(present, present[:1])
 
     def other_marks(self, cells: "pa.Array[Any]", cell: bytes) -> str:
-        """The options by which a cell and most cells of its column are numbers; mostly empty."""
+        """Return the options with which a cell and most of its column are numbers, or ""."""
         return describe_other_marks(cells, self._options, cell)
 
     def _text_kind(self, present: "pa.Array[Any]", texts: "pa.Array[Any]") -> ColumnKind:
-        """The kind of a column of text with these values, some of which are no numbers."""
-        # The least of them: the first would depend on the order of the rows.
+        """Return the kind of a column of text with these values, some of which are not numbers."""
+        # The smallest value, which does not depend on the order of the rows.
         least: bytes = pc.min(texts).as_py()
         if look_like_vectors(present):
             hint = "it looks like vectors: write them to Parquet or JSON lines, which keep them"
@@ -129,7 +129,7 @@ class CellReader:
         return ColumnKind(False, f"text ({shown}; {hint})" if hint else f"text ({shown})")
 
     def is_number(self, text: str) -> bool:
-        """Whether a cell is a number, and no missing value."""
+        """Whether a cell is a number, and not a missing value."""
         return bool(self._number_text.match(text)) and text.strip(BLANKS) not in self.missing
 
     def is_value(self, text: str) -> bool:
@@ -161,7 +161,7 @@ class CellReader:
 
 
 def show_cell(cell: bytes, length: int) -> str:
-    """The first so many characters, in quotes; as bytes, which begin with b, where not UTF-8."""
+    """Return the first ``length`` characters, quoted; as bytes (b'...') if they are not UTF-8."""
     try:
         return repr(cell.decode()[:length])
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
-"""Where the rows of a CSV file begin, what its columns are called and what separates its cells.
+"""The layout of a CSV file: the first row, the column names and the delimiter.
 
-This is told by the first lines. What does not fit together is refused with what row 1 holds, and
-with the option that reads it.
+The first lines determine the layout. Contradictions are refused with a message that shows row 1 and
+the option that reads the file.
 """
 
 import csv
@@ -21,14 +21,14 @@ from .reading_options import DELIMITERS, ReadingOptions
 
 _BOM: Final = b"\xef\xbb\xbf"
 
-#: The rows at the start that are looked at, and how long they may be together.
+#: The examined rows at the start, and their maximum total length.
 _SAMPLE_ROWS: Final = 200
 _SAMPLE_CHARACTERS: Final = 2**18
 
-#: A record may be so long.
+#: The maximum length of a record.
 _LONGEST_RECORD: Final = 2**22
 
-#: Where fewer rows than this part fit the header, it is none of theirs.
+#: If a smaller share of rows fits the header, the header does not belong to them.
 _FEW: Final = 0.1
 
 _DELIMITER_WORDS: Final = {"\t": "tab", " ": "' '"}
@@ -36,14 +36,14 @@ _DELIMITER_WORDS: Final = {"\t": "tab", " ": "' '"}
 
 @dataclass(frozen=True)
 class CsvLayout:
-    """What the start of a file tells.
+    """The layout of a file, from its start.
 
     Attributes:
-        columns: their names, without blanks round them.
-        delimiter: what separates cells.
+        columns: the names of the columns, without surrounding blanks.
+        delimiter: the delimiter of cells.
         bytes_before: the bytes before the first row.
         lines_before: the lines before the first row.
-        has_empty_end: whether each row ends in a delimiter, behind which nothing stands.
+        has_empty_end: whether each row ends with a delimiter and an empty cell.
         looks_headerless: whether the names look like a row of values.
     """
 
@@ -57,7 +57,7 @@ class CsvLayout:
 
 @dataclass(frozen=True)
 class _Record:
-    """The cells of a row or of the header, and where it ends."""
+    """The cells of a row or of the header, and the position of its end."""
 
     cells: list[str]
     bytes_after: int
@@ -66,7 +66,7 @@ class _Record:
 
 @dataclass(frozen=True)
 class _Start:
-    """The first records of a file, and what is before them."""
+    """The first records of a file, and the position before them."""
 
     name: str
     delimiter: str
@@ -81,17 +81,17 @@ def read_layout(
     """Read the first lines of a file.
 
     Args:
-        name: what messages call it.
-        ending: that of its name, without ``.gz``: it tells what separates cells.
-        source: opens its bytes.
+        name: the name of the file in messages.
+        ending: the ending of its name without ``.gz``, which determines the delimiter.
+        source: opens the bytes of the file.
 
     Raises:
-        UnreadableFile: it is empty, its header is not CSV, or the rows do not fit it.
-        OSError, EOFError, zlib.error: it cannot be read.
+        UnreadableFile: the file is empty, its header is not CSV, or the rows do not fit it.
+        OSError, EOFError, zlib.error: the file cannot be read.
     """
     start = _read_start(name, ending, source, options)
     for text in start.records[0].cells:
-        # What is not UTF-8, the file was opened to give as surrogates.
+        # Bytes that are not UTF-8 were read as surrogates.
         if options.has_header and any("\udc80" <= character <= "\udcff" for character in text):
             raise UnreadableFile(
                 f"{name}: the header holds {_show_text(text, 60)}; save the file as CSV in UTF-8"
@@ -138,7 +138,7 @@ def _without_header(start: _Start) -> CsvLayout:
             f"begin later, give --skip-rows {_lines_to_skip(start)}"
         )
     return CsvLayout(
-        # As those of a file that has no names by its kind, which is .npy.
+        # Like the names of an .npy file, which has none.
         tuple(f"feature_{index}" for index in range(width)),
         start.delimiter,
         start.bytes_before,
@@ -179,7 +179,7 @@ def _read_start(
 
 
 class _Lines:
-    """The lines of a file of text, which are counted, up to as many as a sample needs."""
+    """The counted lines of a text file, limited to the size of the sample."""
 
     def __init__(self, file: BinaryIO, bytes_read: int, skip: int) -> None:
         self._file = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
@@ -211,7 +211,7 @@ class _Lines:
 
 
 def _read_records(name: str, lines: _Lines, delimiter: str) -> Iterator[_Record]:
-    """The first records that are not blank. Raises UnreadableFile where the first is not CSV."""
+    """Yield the first records that are not blank. Raises UnreadableFile if the first is not CSV."""
     before = lines.bytes_read
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     count = 0
@@ -220,7 +220,7 @@ def _read_records(name: str, lines: _Lines, delimiter: str) -> Iterator[_Record]
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            if count:  # the rows are read later, and what is wrong there is said then
+            if count:  # the rows are read later, and errors in them are reported then
                 return
             raise UnreadableFile(
                 f"{name}: the header is not CSV: {error}; is a quote not closed?"
@@ -233,13 +233,13 @@ def _read_records(name: str, lines: _Lines, delimiter: str) -> Iterator[_Record]
 
 
 def _refuse_other_delimiter(start: _Start) -> None:
-    """Raise UnreadableFile where the rows are one column that another mark seems to separate."""
+    """Raise UnreadableFile if the rows have one column that another delimiter seems to separate."""
     first, *others = (record.cells for record in start.records)
     if len(first) > 1 or start.options.delimiter is not None:
         return
     following = start.delimiter.join(others[0]) if others else first[0]
     marks = [mark for mark in DELIMITERS if mark != start.delimiter]
-    # Blanks are in names too: a number between two of them is in none.
+    # Names contain blanks too, but no number between two blanks.
     if len(following.split()) > 1 and all(
         map(CellReader(start.options).is_number, following.split())
     ):
@@ -255,14 +255,16 @@ def _refuse_other_delimiter(start: _Start) -> None:
 
 
 def _is_seldom(width: int, rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row has another width, and nearly all that follow."""
+    """Whether the first row, and nearly all following rows, have another width."""
     if not rows or len(rows[0]) == width:
         return False
     return sum(len(row) == width for row in rows) <= _FEW * len(rows)
 
 
 def _count_title_records(start: _Start) -> int:
-    """The records before the names, where these are wider than what is above; 0 where none are."""
+    """Return the number of records before the names, if these are wider than the records above;
+    else 0.
+    """
     records = [record.cells for record in start.records]
     width = Counter(map(len, records)).most_common(1)[0][0]
     first = next(number for number, cells in enumerate(records) if len(cells) == width)
@@ -271,14 +273,14 @@ def _count_title_records(start: _Start) -> int:
     is_title = (
         sum(len(record) == width for record in below) >= (1 - _FEW) * len(below)
         and _are_names(below[0], cells)
-        # What is above may also be names and the end of their line.
+        # The record above may also be names with a wrapped line.
         and (len(records[0]) < width or any(map(cells.is_number, (below[1:] or [[]])[0])))
     )
     return first if is_title else 0
 
 
 def _is_padded_title(start: _Start, names: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether a title stands in as many cells as the names below it, as spreadsheets write it."""
+    """Whether a title has as many cells as the names below it, as spreadsheets write it."""
     if len(names) < 2 or len(rows) < 2 or not names[0] or any(names[1:]):
         return False
     cells = CellReader(start.options)
@@ -286,9 +288,9 @@ def _is_padded_title(start: _Start, names: Sequence[str], rows: Sequence[Sequenc
 
 
 def _has_row_names(width: int, rows: Sequence[Sequence[str]], cells: CellReader) -> bool:
-    """Whether each row begins with a name or a number of its own that has no name above it.
+    """Whether each row begins with a unique name or number without a column name.
 
-    R writes tables so, when it is not told otherwise.
+    R writes tables in this way by default.
     """
     if not all(len(row) == width + 1 for row in rows):
         return False
@@ -299,9 +301,9 @@ def _has_row_names(width: int, rows: Sequence[Sequence[str]], cells: CellReader)
 
 
 def _find_texts_above_numbers(rows: Sequence[Sequence[str]], cells: CellReader) -> list[str]:
-    """The texts of row 1 above numbers, where no number and no boolean is in it.
+    """Return the texts of row 1 above numbers, if it has no number and no boolean.
 
-    So stand names below a title, and units below names.
+    Names below a title and units below names look like this.
     """
     first, *below = rows or [[]]
     below = [row for row in below if len(row) == len(first)]
@@ -319,7 +321,7 @@ def _are_names(row: Sequence[str], cells: CellReader) -> bool:
 
 
 def _describe_misfit(start: _Start) -> str:
-    """How the header names too few or too many columns."""
+    """Describe a header with too few or too many names."""
     header, row = (record.cells for record in start.records[:2])
     mend = (
         "name each column in the header, or give "
@@ -334,7 +336,7 @@ def _describe_misfit(start: _Start) -> str:
 
 
 def _describe_title(start: _Start, number: int) -> str:
-    """``number`` is that of the record, from 0, in which the names are."""
+    """Describe a title; ``number`` is the number of the record with the names, from 0."""
     header, row = (record.cells for record in start.records[:2])
     names = start.records[number].cells
     return (
@@ -345,7 +347,7 @@ def _describe_title(start: _Start, number: int) -> str:
 
 
 def _describe_texts(start: _Start, texts: Sequence[str]) -> str:
-    """How texts stand in row 1 where numbers are expected."""
+    """Describe texts in row 1 where numbers are expected."""
     header, row = (record.cells for record in start.records[:2])
     marks = shlex.quote(",".join(dict.fromkeys(text.strip(BLANKS) for text in texts)))
     return (
@@ -360,7 +362,7 @@ def _comment_hint(header: Sequence[str]) -> str:
 
 
 def _lines_to_skip(start: _Start) -> int:
-    """The lines before the first record that is as long as most."""
+    """Return the number of lines before the first record of the usual length."""
     widths = Counter(len(record.cells) for record in start.records[1:])
     width = widths.most_common(1)[0][0]
     before = start.options.skip_rows
@@ -372,24 +374,24 @@ def _lines_to_skip(start: _Start) -> int:
 
 
 def _show(cells: Sequence[str]) -> str:
-    """The first cells, shortened."""
+    """Return the first cells, shortened."""
     shown = ", ".join(_show_text(cell, 30) for cell in cells[:4])
     return f"{shown}, ..." if len(cells) > 4 else shown
 
 
 def _show_text(text: str, length: int) -> str:
-    """Text as the file was opened to give it, where it is not UTF-8."""
+    """Return text for a message; bytes that are not UTF-8 are shown as read."""
     return show_cell(text.encode("utf-8", "surrogateescape"), length)
 
 
 def _looks_headerless(
     names: Sequence[str], rows: Sequence[Sequence[str]], cells: CellReader
 ) -> bool:
-    """Whether the header looks like a row of values: above each number stands a number, or nothing.
+    """Whether the header looks like a row of values, with a number or nothing above each number.
 
-    Whole numbers at equal steps are names, as 0,1,2 are for an array and 2019,2020 for years; a
-    single one beside texts is such a name too, but where one of the texts comes again below. Where
-    no name stands above row numbers, as data frames are written, the others are names.
+    Integers with equal steps are names, such as 0,1,2 for an array and 2019,2020 for years; a
+    single integer beside texts is a name too, unless one of the texts occurs again below. If only
+    the column of row numbers has no name, as data frames are written, the others are names.
     """
     fitting = [row for row in rows if len(row) == len(names)]
     if not fitting:
@@ -408,7 +410,7 @@ def _looks_headerless(
 
 
 def _may_be_names(above: Sequence[str], cells: CellReader, *, has_texts: bool) -> bool:
-    """Whether numbers and missing values, which stand above numbers, may be names."""
+    """Whether numbers and missing values above numbers can be names."""
     try:
         numbers = [int(name) for name in above if cells.is_number(name)]
     except ValueError:
@@ -420,14 +422,14 @@ def _may_be_names(above: Sequence[str], cells: CellReader, *, has_texts: bool) -
 
 
 def _are_numbers(column: Sequence[str], cells: CellReader) -> bool:
-    """Whether some of the cells are numbers, and the others missing."""
+    """Whether some cells are numbers, and the others missing."""
     return any(map(cells.is_number, column)) and all(
         cells.is_number(cell) or cells.is_missing(cell) for cell in column
     )
 
 
 def _counts_rows(column: Sequence[str]) -> bool:
-    """Whether the cells are row numbers, from 0 or 1, two at least."""
+    """Whether the cells are row numbers from 0 or 1, at least two."""
     found = [cell.strip(BLANKS) for cell in column]
     counts = ([str(first + place) for place in range(len(found))] for first in (0, 1))
     return len(found) > 1 and found in list(counts)

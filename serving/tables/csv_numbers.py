@@ -1,4 +1,4 @@
-"""What is a number in a cell of text, and what cells that are none seem to hold instead."""
+"""Recognise numbers in cells of text, and suggest options for other cells."""
 
 import re
 from dataclasses import replace
@@ -11,7 +11,7 @@ from .reading_options import ReadingOptions
 
 _COMMA: Final = (".", ",")
 
-#: The marks of decimals and of thousands that are tried, the simplest first.
+#: The tried pairs of decimal mark and thousands separator, the simplest first.
 _MARKS: Final = (
     *((".", None), (",", None), _COMMA, (",", ".")),
     *((".", " "), (",", " "), (".", "'"), (",", "'")),
@@ -19,22 +19,22 @@ _MARKS: Final = (
 
 _WORDS: Final = {".": "point", ",": "comma", " ": "blank", "'": "quote"}
 
-#: What is a number by some of them, if not by all.
+#: A pattern of numbers with any of these marks.
 _MARKED: Final = re.compile(rb"[ \t]*[+-]?[0-9][0-9., ']*(?:[eE][+-]?[0-9]+)?[ \t]*")
 
-#: Numbers in brackets with commas or blanks between them, in lines too, and shortened or not.
+#: Numbers in brackets, separated by commas or blanks, perhaps on several lines or abbreviated.
 _NUMBERS: Final = r"[-+.0-9eEnaif,\s]*[0-9][-+.0-9eEnaif,\s]*"
 _VECTOR: Final = rf"^\s*(?:array)?(?:\(?\[{_NUMBERS}\]\)?|\({_NUMBERS}\))\s*$"
 
-#: The cells that are looked at.
+#: The number of examined cells.
 _SAMPLE: Final = 1000
 
 
 def number_pattern(options: ReadingOptions) -> str:
-    """What pyarrow's CSV reader takes for a number, with the marks of the options."""
+    """Return the pattern of numbers of pyarrow's CSV reader, with the marks of the options."""
     whole = "[0-9]+"
     if options.thousands is not None:
-        # Also lakhs, as in 12,34,567.
+        # Also lakhs, such as 12,34,567.
         mark = re.escape(options.thousands)
         whole = f"(?:[0-9]{{1,3}}(?:{mark}[0-9]{{2,3}})*{mark}[0-9]{{3}}|[0-9]+)"
     point = re.escape(options.decimal)
@@ -47,18 +47,19 @@ def number_pattern(options: ReadingOptions) -> str:
 def describe_other_marks(
     cells: "pa.Array[Any]", options: ReadingOptions, cell: bytes | None = None
 ) -> str:
-    """The options by which most of these binary cells are numbers; empty where none helps.
+    """Return the options that make most of these binary cells numbers; "" if there are none.
 
     Args:
-        cells: those of a column, of which the first are looked at; a missing value is no number.
-        options: by which too few of them are numbers.
-        cell: one that is to be a number too.
+        cells: the cells of a column, of which the first are examined; a missing value is not a
+            number.
+        options: the options with which too few cells are numbers.
+        cell: a cell that must become a number too.
     """
     if cell is not None and not _MARKED.fullmatch(cell):
         return ""
     sample = cells[:_SAMPLE]
     best = max(len(sample) // 2, _count_numbers(sample, options))
-    # A comma may be either mark; what begins with 0 is of no thousands.
+    # A comma may be either mark; a number with thousands does not begin with 0.
     found: list[ReadingOptions] = []
     for decimal, thousands in _MARKS:
         other = replace(options, decimal=decimal, thousands=thousands)
@@ -76,7 +77,7 @@ def describe_other_marks(
 
 
 def look_like_vectors(cells: "pa.Array[Any]") -> bool:
-    """Whether most of these binary cells are numbers in brackets, as arrays and lists are shown."""
+    """Whether most of these binary cells are numbers in brackets, like printed arrays and lists."""
     sample = cells[:_SAMPLE]
     return 2 * _count_matches(sample, _VECTOR) > len(sample)
 

@@ -1,13 +1,13 @@
 """Check the quotes of a CSV file while the file is read.
 
-A reader of CSV takes an unclosed quote for the start of a value of many lines, and loses their rows
-silently. By RFC 4180 a quoted value fills its cell, and a quote within it is doubled. So each odd
-quote of a file has a delimiter, the end of a line or a quote before it, each even one has one of
-these behind it, and their number is even. Otherwise a quote may be unclosed, or one stands in the
-middle of a cell that does not begin with one, as in ``6" pipe``, where it means nothing.
+A reader of CSV treats an unclosed quote as the start of a value of many lines, and silently loses
+these rows. By RFC 4180 a quoted value fills its cell, and a quote within it is doubled. So each odd
+quote of a file follows a delimiter, a line end or a quote, each even quote precedes one of these,
+and the number of quotes is even. Otherwise a quote may be unclosed, or is in the middle of a cell
+that does not begin with a quote, such as ``6" pipe``, where it has no meaning.
 
-No block that is read ends between the two bytes of a CRLF: pyarrow takes the second one for the
-rest of an end of line, also within quotes, and drops it (apache/arrow, issue 51368).
+No block ends between the two bytes of a CRLF: pyarrow treats the second byte as the rest of a line
+end, also within quotes, and drops it (apache/arrow, issue 51368).
 """
 
 import codecs
@@ -22,7 +22,7 @@ _QUOTE: Final = ord('"')
 
 
 def edges_of_values(delimiter: str) -> NDArray[np.bool_]:
-    """By the byte, whether it may stand beside a quote that begins or ends a value."""
+    """Return for each byte whether it may be next to a quote that begins or ends a value."""
     return np.isin(np.arange(256), [ord(delimiter), *b'\r\n"'])
 
 
@@ -34,12 +34,12 @@ class Readable(Protocol):
 
 
 class QuoteWatcher:
-    """A file for pyarrow to read, whose quotes are checked.
+    """A file for pyarrow that checks quotes while it is read.
 
     Args:
         file: the text, read from its start.
-        on_doubt: called once, where the quotes do not fit; what it raises, the reader raises.
-        delimiter: what separates cells, one ASCII character.
+        on_doubt: called once if the quotes do not fit; the reader raises its exceptions.
+        delimiter: the delimiter of cells, one ASCII character.
     """
 
     closed = False
@@ -52,7 +52,7 @@ class QuoteWatcher:
         self._is_watching = True
         self._last = b""
         self._is_open = False
-        # pyarrow reads ahead in a thread of its own, also while the file is closed.
+        # pyarrow reads ahead in its own thread, also while the file is closed.
         self._lock = threading.Lock()
 
     def read(self, size: int = -1) -> bytes:
@@ -69,7 +69,7 @@ class QuoteWatcher:
             self._file.close()
 
     def _read_whole_line_ends(self, size: int) -> bytes:
-        """The next bytes; a CR at their end is held back for the LF that may follow."""
+        """Return the next bytes; a CR at their end is kept for a following LF."""
         block, self._held = self._held, b""
         while True:
             more = self._file.read(size - len(block) if size >= 0 else size)
@@ -81,7 +81,7 @@ class QuoteWatcher:
                 return block[:-1]
 
     def _check_block(self, block: bytes) -> bool:
-        """Whether the quotes of the next block fit; an empty block is the end of the file."""
+        """Check the quotes of the next block; an empty block is the end of the file."""
         if not block:
             block = b"\n"
             if self._is_open:
@@ -94,7 +94,7 @@ class QuoteWatcher:
         places = np.flatnonzero(text == _QUOTE)
         if not len(places):
             return True
-        # The last byte of the block before stands first; a quote there is counted already.
+        # The first byte is the last byte of the previous block; a quote there is already counted.
         is_known = places[0] == 0
         opens = np.arange(len(places)) % 2 == int(self._is_open != is_known)
         self._is_open = bool(opens[-1])

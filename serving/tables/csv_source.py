@@ -1,4 +1,4 @@
-"""The bytes of a CSV file, plain or gzip, without its comments."""
+"""The bytes of a CSV file, plain or gzip, without comments."""
 
 import gzip
 import io
@@ -8,16 +8,16 @@ from typing import Any, BinaryIO, Final, cast
 
 from .reading_options import DELIMITERS
 
-#: Bytes of a row at most; where a quoted cell is longer, comments are looked for no more.
+#: The most bytes of a row; after a longer quoted cell, comments are no longer removed.
 _LONGEST: Final = 2**23
 
 _READ_BYTES: Final = 2**20
 
 
 def open_source(path: Path, comment: str | None, delimiter: str | None) -> BinaryIO:
-    """The bytes of the file. What a comment leaves of its line stays, so that lines keep numbers.
+    """Open the bytes of the file. Comments are removed, but not their lines, so line numbers stay.
 
-    Raises OSError; reading may raise EOFError or zlib.error where the gzip is damaged.
+    Raises OSError; reading may raise EOFError or zlib.error if the gzip is damaged.
     """
     is_gzip = path.suffix.lower() == ".gz"
     file = cast(BinaryIO, gzip.GzipFile(path) if is_gzip else path.open("rb"))
@@ -27,14 +27,14 @@ def open_source(path: Path, comment: str | None, delimiter: str | None) -> Binar
 
 
 class _WithoutComments(io.RawIOBase):
-    """A file without what stands between a mark that is not in quotes and the end of the line."""
+    """A file without the text from an unquoted comment mark to the end of the line."""
 
     def __init__(self, file: BinaryIO, comment: str, delimiter: str | None) -> None:
         self._file = file
         mark = re.escape(comment.encode())
-        # Where it is not known yet what separates cells, each of what may.
+        # All possible delimiters if the delimiter is not known yet.
         before = re.escape((delimiter or "".join(DELIMITERS)).encode())
-        # A quote within a cell that does not begin with one means nothing.
+        # A quote within a cell that does not begin with a quote has no meaning.
         self._token = re.compile(
             rb'(?P<quoted>(?<![^%b\r\n])"(?:[^"]++|"")*+(?P<closed>"?))'
             rb"|(?:(?<![^\r\n])[ \t]*)?%b[^\r\n]*" % (before, mark)
@@ -61,7 +61,7 @@ class _WithoutComments(io.RawIOBase):
         super().close()
 
     def _read_on(self) -> bytes:
-        """The next lines that are whole, and no quoted cell is open behind them."""
+        """Return the next complete lines that do not end within a quoted cell."""
         read = self._file.read(_READ_BYTES)
         self._at_end = not read
         text = self._before + self._held + read

@@ -1,9 +1,9 @@
 """CSV: delimited text, UTF-8, whose first line names the columns (RFC 4180); plain or gzip.
 
-``reading_options`` has what a file may have otherwise. Blank lines are no rows, as in most readers.
-A quoted value may have lines; a quote that is not closed is found, wherever its value would end.
-Parsing is pyarrow's. Where it meets a cell that is no number, or a row with too many or too few
-cells, the file is read again from its start, as text, to tell the bad rows from the good ones.
+See ``reading_options`` for other formats. Blank lines are not rows, as in most readers. A quoted
+value may contain line ends; an unclosed quote is always detected. pyarrow parses the file. If a
+cell is not a number, or a row has too many or too few cells, the file is read again from its start,
+as text, to separate bad rows from good ones.
 """
 
 import copy
@@ -42,24 +42,24 @@ from .table import Chunk, Fault, Table
 if TYPE_CHECKING:
     from kmeans_module.workers import Reducer
 
-#: Bytes that are parsed at a time; a row must fit.
+#: Bytes per parsed block; a row must fit.
 _BLOCK_BYTES: Final = 4 * 2**20
 
-#: Bytes at the start of a file that tell how long its lines are.
+#: Bytes at the start of a file for estimating the length of its lines.
 _SAMPLE_BYTES: Final = 2**16
 
-#: What pyarrow says of a row for which it could not ask.
+#: The message of pyarrow for a row that the handler did not get.
 _RAGGED: Final = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+)")
 
-#: What a damaged file raises while it is read.
+#: The exceptions of reading a damaged file.
 _DAMAGE: Final = (OSError, EOFError, zlib.error)
 
-#: Number (from 0) and length of a row that is longer or shorter than the header.
+#: The number (from 0) and the length of a row that is longer or shorter than the header.
 _RaggedRow = tuple[int, int]
 
 
 class CsvTable(Table):
-    """A file of delimited text. ``name`` is what messages call it, the path when not given."""
+    """A file of delimited text. ``name`` is its name in messages, by default the path."""
 
     def __init__(
         self, path: Path, name: str | None = None, options: ReadingOptions = ReadingOptions()
@@ -84,18 +84,18 @@ class CsvTable(Table):
         except _DAMAGE as error:
             raise self._unreadable_error(error) from None
         self.columns = self._layout.columns
-        # As pyarrow is told: none twice, and each that is used by its own name.
+        # The unique names for pyarrow; used columns keep their names.
         self._arrow_names = [
             name if name and name not in self.columns[:index] else f"\0{index}"
             for index, name in enumerate(self.columns)
         ]
         self._beginnings: Sequence[Beginning] = [Beginning(0, self._layout.bytes_before)]
-        # A cell behind the last column, in which nothing may stand.
+        # A cell after the last column, which must be empty.
         self._empty_end = ["\0end"] * self._layout.has_empty_end
 
     @property
     def estimated_rows(self) -> int | None:
-        """By the length of the first lines, or counted; None for what is compressed."""
+        """Estimate by the length of the first lines, or count; None for compressed files."""
         if self.rows is not None:
             return self.rows
         if self._is_gzip:
@@ -112,7 +112,7 @@ class CsvTable(Table):
         return [each.row for each in self._beginnings]
 
     def with_beginnings(self, reducer: "Reducer") -> Self:
-        """Not of what is compressed or has comments, where bytes are not those of the file."""
+        """Add beginnings, except for compressed files and files with comments."""
         if self._is_gzip or self._options.comment is not None:
             return self
         start = self._layout.bytes_before
@@ -134,7 +134,9 @@ class CsvTable(Table):
         return self._kinds_of([column for column in self.columns if column])
 
     def _kinds_of(self, columns: Sequence[str]) -> Mapping[str, ColumnKind]:
-        """By the first block; of a column that has no value there, by the first that has one."""
+        """Return kinds from the first block, or from the first block in which the column has a
+        value.
+        """
         pending = [name for name in dict.fromkeys(columns) if name not in self._known_kinds]
         for batch in self._text_batches(pending) if pending else ():
             found = {name: self._cells.kind(batch.column(name)) for name in pending}
@@ -146,7 +148,7 @@ class CsvTable(Table):
         return {name: self._known_kinds[name] for name in columns}
 
     def check(self, columns: Sequence[str], keep: Sequence[str] = ()) -> None:
-        """Columns of which no cell in the first block is a number hold something else."""
+        """Check the columns; those without a number in the first block are not numeric."""
         require_columns(self, [*columns, *keep])
         for batch in itertools.islice(self._text_batches(columns), 1) if columns else ():
             for column in columns:
@@ -165,11 +167,11 @@ class CsvTable(Table):
         return self
 
     def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
-        """Text, as it stands in the file."""
+        """Return text for each column, as in the file."""
         return dict.fromkeys(keep, pa.string())
 
     def spell(self, column: CategoryColumn, value: Any) -> str:
-        """Of a column of numbers the text of the number, as a file that holds types has it."""
+        """Return the text of a value; for a column of numbers as in a file with types."""
         text = super().spell(column, self._cells.plain_text(value))
         number = spell_number(text)
         if number == text or text in column.values or not self._holds_numbers(column.name):
@@ -177,7 +179,7 @@ class CsvTable(Table):
         return number
 
     def _holds_numbers(self, column: str) -> bool:
-        """Whether all its values are numbers, in the first block in which it has a value."""
+        """Whether all values of a column are numbers, in the first block with a value."""
         if column not in self.columns:  # of a folder
             return False
         if column not in self._are_numbers:
@@ -200,14 +202,16 @@ class CsvTable(Table):
                     yield chunk
                 return
             except pa.ArrowInvalid:
-                continue  # a cell or a row is not as it was guessed
+                continue  # a cell or a row does not fit the guess
         yield from self._text_chunks(columns, keep, done)
 
     def _guess_kinds(
         self, columns: Sequence[str], keep: Sequence[str]
     ) -> Iterator[Mapping[str, ColumnKind]]:
-        """What pyarrow may read the columns as; none where it knows no such numbers."""
-        # What is kept is text, and what is taken for a number is none any more.
+        """Return the kinds as which pyarrow can read the columns; none for unsupported number
+        formats.
+        """
+        # Kept columns are text, so they are not parsed as numbers.
         if self._options.thousands is None and set(columns).isdisjoint(keep):
             yield dict.fromkeys(columns, NUMBERS)
             kinds = self._kinds_of(columns)
@@ -221,7 +225,9 @@ class CsvTable(Table):
         keep: Sequence[str],
         start: int,
     ) -> Iterator[Chunk]:
-        """Raises pyarrow.ArrowInvalid where the columns do not hold what the kinds say."""
+        """Yield chunks of typed columns. Raises pyarrow.ArrowInvalid if values do not fit the
+        kinds.
+        """
         types = {
             **dict.fromkeys(keep, pa.binary()),
             **{n: pa.bool_() if kind == BOOLEANS else pa.float64() for n, kind in kinds.items()},
@@ -274,7 +280,7 @@ class CsvTable(Table):
         keep: Sequence[str],
         ragged: Mapping[int, int],
     ) -> Chunk:
-        """The rows of the batch, and between them the ragged ones, whose lengths are given."""
+        """Return the rows of the batch and the ragged rows between them, given by their lengths."""
         rows = len(batch) + len(ragged)
         whole = np.setdiff1d(np.arange(rows), list(ragged))
         points = np.full((rows, len(columns)), np.nan)
@@ -327,16 +333,16 @@ class CsvTable(Table):
 
     @property
     def _mark(self) -> str:
-        """What separates cells, in words."""
+        """The delimiter in words."""
         marks = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", " ": "blank"}
         return marks.get(self._layout.delimiter, repr(self._layout.delimiter))
 
     def _last_beginning(self, row: int) -> Beginning:
-        """From which a reading gets to the row."""
+        """Return the last beginning at or before a row."""
         return self._beginnings[bisect_right(self.beginnings, row) - 1]
 
     def _open_rows(self, begin: Beginning | None = None) -> BinaryIO:
-        """The bytes behind the header, or from there on."""
+        """Open the bytes after the header, or from a beginning on."""
         file = open_source(self._path, self._options.comment, self._options.delimiter)
         left = (begin or self._beginnings[0]).place
         if file.seekable():
@@ -352,8 +358,9 @@ class CsvTable(Table):
         begin: Beginning | None = None,
         ragged: deque[_RaggedRow] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """The rows as binary, from the first on or from there. Those of another length than the
-        header go to ``ragged``."""
+        """Yield rows as binary, from the first row or from a beginning on. Rows of another length
+        than the header are added to ``ragged``.
+        """
         begin = begin or self._beginnings[0]
 
         def on_ragged(row: pacsv.InvalidRow) -> str:
@@ -367,8 +374,9 @@ class CsvTable(Table):
     def _batches(
         self, types: Mapping[str, pa.DataType], begin: Beginning, on_ragged: Any = None
     ) -> Iterator[pa.RecordBatch]:
-        """These columns; raises pyarrow.ArrowInvalid where a cell is not of its type, or a row is
-        ragged."""
+        """Yield these columns; raises pyarrow.ArrowInvalid if a cell has another type, or a row is
+        ragged.
+        """
         try:
             source: Any = QuoteWatcher(
                 self._open_rows(begin), self._check_quotes, self._layout.delimiter
@@ -378,7 +386,7 @@ class CsvTable(Table):
                 _keep_quiet_about(on_ragged),
                 pacsv.open_csv(
                     file,
-                    # One thread, so that the rows that are left out have numbers.
+                    # One thread, so that omitted rows have numbers.
                     read_options=pacsv.ReadOptions(
                         block_size=_BLOCK_BYTES,
                         use_threads=on_ragged is None,
@@ -405,9 +413,9 @@ class CsvTable(Table):
         except (pa.ArrowException, *_DAMAGE) as error:
             if isinstance(error, pa.ArrowInvalid) and on_ragged is None:
                 raise
-            if "Empty CSV" in str(error):  # a header alone
+            if "Empty CSV" in str(error):  # only a header
                 return
-            self._check_quotes()  # says more of one that is not closed
+            self._check_quotes()  # gives a better message for an unclosed quote
             if isinstance(error, pa.ArrowInvalid) and (row := _RAGGED.search(str(error))):
                 reason = self._ragged_fault(int(row[3])).reason
                 raise UnreadableFile(
@@ -417,11 +425,13 @@ class CsvTable(Table):
             raise self._unreadable_error(error) from None
 
     def _check_quotes(self) -> None:
-        """Read all of the file, strictly. Raises UnreadableFile at a quote that is not closed."""
+        """Read the whole file strictly. Raises UnreadableFile at an unclosed quote."""
         deque(self._row_lines(), maxlen=0)
 
     def _row_lines(self) -> Generator[tuple[int, int]]:
-        """Row number, and number of its last line. Raises UnreadableFile at what is not CSV."""
+        """Yield each row number with the number of its last line. Raises UnreadableFile if a row is
+        not CSV.
+        """
         row, line = 0, self._layout.lines_before
         with self._open_rows() as file:
             text = io.TextIOWrapper(file, "utf-8", "surrogateescape", newline="")
@@ -445,10 +455,10 @@ class CsvTable(Table):
 
 @contextmanager
 def _keep_quiet_about(on_ragged: object) -> Iterator[None]:
-    """No traceback on stderr where pyarrow cannot call the handler of a ragged row.
+    """Suppress the traceback on stderr if pyarrow cannot call the handler of a ragged row.
 
-    It decodes the row as UTF-8 first, and prints what that raises when it is none; the row is then
-    an error of the file.
+    pyarrow first decodes the row as UTF-8 and prints a failure of this; the row is then an error of
+    the file.
     """
     before = sys.unraisablehook
 
