@@ -114,6 +114,15 @@ def answer_rows(
     Its centroids are given in the space of ``measure``, a card of the features that ``align`` gives
     of them. Raises what TensorFlow's loader raises for a version that is broken.
     """
+    cluster_index, centroids = ask_graph(directory, rows)
+    return comparison.Answers(cluster_index, measure.to_model_space(align(centroids)))
+
+
+def ask_graph(directory: Path, rows: Array) -> tuple[NDArray[np.int32], Array]:
+    """The clusters [n] of points [n, d] in raw units, and the centroids [k, d] that decode gives.
+
+    Raises as ``answer_rows``.
+    """
     signatures = tf.saved_model.load(str(directory)).signatures
     every = tf.range(ModelCard.read(directory).n_clusters, dtype=tf.int32)
     blocks = [
@@ -121,9 +130,7 @@ def answer_rows(
         for start in range(0, len(rows), _BLOCK_ROWS)
     ]
     centroids = signatures[DECODE](cluster_index=every)["centroid"].numpy()
-    return comparison.Answers(
-        np.concatenate([np.zeros(0, np.int32), *blocks]), measure.to_model_space(align(centroids))
-    )
+    return np.concatenate([np.zeros(0, np.int32), *blocks]), centroids
 
 
 def _column_arguments(columns: Sequence[Column], tensors: Mapping[str, Array]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from selenium.webdriver.chrome.service import Service
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURE = ROOT / "docs" / "penguins-report.png"
-WIDTH, HEIGHT = 1180, 1130
+WIDTH, HEIGHT = 1180, 1390
 
 
 def main() -> None:

@@ -6,23 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from export.addresses import model_name
-from export.model_card import ModelCard
 from export.repository import SAVED_MODEL
-from serving.tables.reading_options import ReadingOptions
 
 from .arguments import JsonOption, examples
 from .errors import UserMistake
 from .extras import needs_extra
 from .input_tables import FileOptions
 from .option_groups import flat_options
-from .report import check_page
+from .report import check_page, read_version_rows
 from .tensorflow_import import load_tensorflow
 from .terminal import print_fields, print_json, print_table, progress
-from .training_input import read_model_rows
 from .version_options import VersionOptions
 
 if TYPE_CHECKING:
-    from export.common_rows import Rows
     from serving.report.version_comparison import VersionComparison
 
 EXAMPLES: Final = examples(
@@ -74,7 +70,7 @@ def compare(
     if report is not None:
         check_page(report, "--report")
     with progress("comparing") as tell:
-        given = None if rows is None else _read_rows(rows, other[0], reading)
+        given = None if rows is None else read_version_rows(rows, other[0], reading)
         tell("loading TensorFlow")
         load_tensorflow("train")
         tell("asking both")
@@ -98,13 +94,6 @@ def compare(
         )
         return
     _show(found, report)
-
-
-def _read_rows(rows: list[Path], version_directory: Path, reading: ReadingOptions) -> "Rows":
-    from serving.tables.model_rows import ModelColumns
-
-    takes = ModelColumns.of(ModelCard.read(version_directory))
-    return read_model_rows(rows, takes, "train", reading)
 
 
 def _version(place: Path, version: VersionOptions = VersionOptions()) -> tuple[Path, str]:

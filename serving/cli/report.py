@@ -6,25 +6,35 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from export.addresses import model_name
+from export.model_card import ModelCard
+from serving.tables.reading_options import ReadingOptions
 
 from .arguments import JsonOption, examples, integer
 from .errors import UserMistake
 from .extras import needs_extra, require
+from .input_tables import FileOptions
 from .label_options import BaseArgument
 from .option_groups import flat_options
 from .tensorflow_import import load_tensorflow
 from .terminal import print_json, progress
+from .training_input import read_model_rows
 from .version_options import VersionOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from export.common_rows import Rows
+
 EXAMPLES: Final = examples(
     ("A page about the live version", "tfkmeans report models/customers"),
     (
         "About another one, with the curves of select-k",
         "tfkmeans report models/customers 2 --out two.html --select-k curves.json",
+    ),
+    (
+        "With the distributions of other rows, and examples of them",
+        "tfkmeans report models/customers --rows new.parquet --example-rows",
     ),
 )
 
@@ -52,26 +62,47 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The file to write, .html; MODEL-VERSION.html here when not given. "
-            "A file that is there is replaced.",
+            help="The HTML file to write; MODEL-VERSION.html in this folder by default. "
+            "An existing file is replaced.",
         ),
     ] = None,
+    rows: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--rows",
+            metavar="FILE",
+            help="Take distributions, means and silhouettes from the rows of FILE; by default from "
+            "the sample of training rows that travels with the version.",
+        ),
+    ] = None,
+    example_rows: Annotated[
+        bool,
+        typer.Option(
+            "--example-rows",
+            help="Show the rows nearest to each centroid and farthest from it, as they are. They "
+            "may be personal data.",
+        ),
+    ] = False,
     select_k: CurvesOption = None,
+    file_options: FileOptions = FileOptions(),
     json: JsonOption = False,
 ) -> None:
-    """Write one HTML file that shows a version: its clusters, measures and pictures.
+    """Write one HTML file about a version: clusters, centroids, distributions and charts.
 
     It needs no network, and follows the reader's light or dark scheme.
     """
+    reading = file_options.reading(rows, "--rows")
     directory, number, _ = version.or_place(place).read(base)
     path = out or Path(f"{model_name(base)}-{number}.html")
     check_page(path, "--out")
     curves = read_curves(select_k)
     with progress("reporting") as tell:
+        given = None if rows is None else read_version_rows(rows, directory, reading)
         tell("loading TensorFlow")
         load_tensorflow("train")
         tell("measuring and drawing")
-        write_report(path, directory, f"{model_name(base)}, version {number}", curves)
+        name = f"{model_name(base)}, version {number}"
+        write_report(path, directory, name, curves, given, example_rows=example_rows)
     if json:
         print_json({"model": str(base), "version": number, "report": str(path)})
     else:
@@ -81,7 +112,7 @@ def report(
 def check_page(path: Path, option: str) -> None:
     """Find out before the work whether a page can be written there. Raises UserMistake."""
     if path.suffix.lower() not in (".html", ".htm"):
-        raise UserMistake(f"{option} {path}: is a page; name a file that ends with .html")
+        raise UserMistake(f"{option} {path}: a report is HTML; name a file that ends with .html")
     if path.is_dir():
         raise UserMistake(f"{option} {path}: is a folder; name a file in it")
     if not path.absolute().parent.is_dir():
@@ -100,12 +131,27 @@ def read_curves(path: Path | None) -> "Mapping[str, Any] | None":
     return curves.read(path)
 
 
+def read_version_rows(files: list[Path], directory: Path, reading: ReadingOptions) -> "Rows":
+    """The rows of files as a version takes them. Raises what reading tables raises."""
+    from serving.tables.model_rows import ModelColumns
+
+    takes = ModelColumns.of(ModelCard.read(directory))
+    return read_model_rows(files, takes, "train", reading)
+
+
 def write_report(
-    path: Path, directory: Path, name: str, curves: "Mapping[str, Any] | None"
+    path: Path,
+    directory: Path,
+    name: str,
+    curves: "Mapping[str, Any] | None",
+    rows: "Rows | None" = None,
+    *,
+    example_rows: bool = False,
 ) -> None:
     """Write the page of a version or a candidate; TensorFlow must be loaded."""
     with needs_extra("report"):
         from serving.report import pages
         from serving.report.version_profile import VersionProfile
 
-    pages.write(path, pages.render_version(VersionProfile.measure(directory, name), curves))
+    profile = VersionProfile.measure(directory, name, rows)
+    pages.write(path, pages.render_version(profile, curves, example_rows=example_rows))

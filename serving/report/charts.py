@@ -1,7 +1,8 @@
 """The charts of a report, drawn by matplotlib as SVG that takes its colours from the page.
 
 matplotlib writes colours as numbers. What should follow the reader's light or dark scheme is drawn
-in colours that nothing else has, and these become the page's variables.
+in colours that nothing else has, and these become the page's variables. What a browser shows of a
+part that the reader points at is the part's ``<title>``.
 """
 
 import re
@@ -15,10 +16,12 @@ import matplotlib as mpl
 import numpy as np
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from export.feature_names import show_name
+from .numbers import format_number
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from numpy.typing import NDArray
@@ -44,7 +47,7 @@ CURVE_TITLES: Final = {
     "k": "k",
     "inertia": "inertia",
     "silhouette": "silhouette",
-    "noise_silhouette": "of noise",
+    "noise_silhouette": "silhouette of noise",
     "stability": "stability",
     "simplified_silhouette": "simplified silhouette",
     "davies_bouldin": "Davies-Bouldin",
@@ -79,9 +82,13 @@ _STYLE: Final[Any] = {  # matplotlib wants each key as a literal
 
 #: Rows that are drawn in two dimensions, at most; a row is some 100 bytes of the page.
 _MOST_DOTS: Final = 1_500
-_MOST_FEATURES: Final = 24
-_MOST_NUMBERS: Final = 120
 _MOST_LISTED: Final = 40
+
+#: Clusters that have a line of their own in a chart, with its number; it grows with them.
+_MOST_LINES: Final = 40
+
+#: Points of a curve that the reader can point at.
+_MOST_POINTS: Final = 60
 
 
 _Draw = TypeVar("_Draw", bound=Callable[..., Any])
@@ -110,63 +117,120 @@ def _list_some(items: Sequence[str]) -> str:
     return ", ".join(items[:_MOST_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
+class _Drawing:
+    """A figure, and what its parts say when they are pointed at."""
+
+    def __init__(self, height: float = _HEIGHT) -> None:
+        self.figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+        self._hints: dict[str, str] = {}
+
+    def hint(self, part: "Artist", text: str) -> None:
+        """Say what a part says."""
+        name = f"hint{len(self._hints)}"
+        part.set_gid(name)
+        self._hints[name] = text
+
+    def plot_with_hints(
+        self, axes: "Axes", xs: Sequence[int], ys: Sequence[float], text: str, **style: Any
+    ) -> None:
+        """A curve, of which points say ``text`` with their x and y; some of many points."""
+        axes.plot(xs, ys, **style)
+        step = max(1, -(-len(xs) // _MOST_POINTS))
+        for x, y in list(zip(xs, ys, strict=True))[::step]:
+            (dot,) = axes.plot([x], [y], **{**style, "marker": "o", "markersize": 4})
+            self.hint(dot, text.format(x=x, y=format_number(y, 6)))
+
+    def render(self, title: str, text: str) -> Chart:
+        """The chart."""
+        written = StringIO()
+        with warnings.catch_warnings():
+            # The text stays text in the SVG: the browser has the glyphs that the font lacks.
+            warnings.filterwarnings("ignore", "Glyph ")
+            self.figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+        svg = written.getvalue()
+        for name, hint in self._hints.items():
+            start = f'<g id="{name}">'
+            svg = svg.replace(start, f"{start}<title>{escape(hint)}</title>", 1)
+        return Chart(title, text, _svg_element(svg, title, text))
+
+
 @_with_style
 def draw_iterations(card: "ModelCard") -> Chart | None:
     """Inertia and shift over the iterations; None where the card has none."""
     if not card.history:
         return None
-    numbers = range(1, len(card.history) + 1)
-    inertia = [each.inertia for each in card.history]
+    # An iteration knows the inertia before it moved the centroids; the card, that at the end.
+    inertia = [*(each.inertia for each in card.history), card.inertia]
     shift = [each.shift for each in card.history]
-    figure = _new_figure()
-    upper, lower = figure.subplots(2, 1, sharex=True)
-    upper.plot(numbers, inertia, color=color(0), **_DOTS)
+    drawing = _Drawing()
+    upper, lower = drawing.figure.subplots(2, 1, sharex=True)
+    drawing.plot_with_hints(
+        upper,
+        range(len(inertia)),
+        inertia,
+        "after iteration {x}: inertia {y}",
+        color=color(0),
+        **_DOTS,
+    )
     upper.set(ylabel="inertia")
-    lower.plot(numbers, shift, color=color(1), **_DOTS)
+    upper.yaxis.set_major_formatter(_show_tick)
+    drawing.plot_with_hints(
+        lower,
+        range(1, len(inertia)),
+        shift,
+        "iteration {x}: shift {y}",
+        color=color(1),
+        **_DOTS,
+    )
     # A last shift of 0 has no place on a logarithmic scale.
     if max(shift) > 0:
         lower.set_yscale("log", nonpositive="mask")
     lower.set(xlabel="iteration", ylabel="shift")
     lower.xaxis.get_major_locator().set_params(integer=True)
-    return _render(
-        figure,
-        "Inertia and shift over the iterations",
-        f"{len(inertia)} iterations of the best start. The inertia goes from {inertia[0]:.6g} to "
-        f"{inertia[-1]:.6g}, the squared move of the centroids from {shift[0]:.3g} to "
-        f"{shift[-1]:.3g}.",
+    return drawing.render(
+        "Training",
+        f"{len(shift):,} iterations of the best start. The inertia went from "
+        f"{format_number(inertia[0], 6)} to {format_number(inertia[-1], 6)}; the shift, the "
+        f"squared distance that the centroids moved, from {format_number(shift[0])} to "
+        f"{format_number(shift[-1])}.",
     )
 
 
 @_with_style
-def draw_sizes(card: "ModelCard") -> Chart:
-    """Rows in each cluster."""
-    counts = [cluster.size for cluster in card.clusters]
-    figure = _new_figure()
-    axes = figure.subplots()
-    colors = [color(cluster) for cluster in range(len(counts))]
+def draw_sizes(card: "ModelCard", shown: Sequence[int]) -> Chart:
+    """Rows in each cluster of those shown."""
+    clusters = [card.clusters[index] for index in shown]
+    counts = [cluster.size for cluster in clusters]
+    drawing = _Drawing(_height_of_lines(len(clusters)))
+    axes = drawing.figure.subplots()
+    colors = [color(cluster) for cluster in shown]
     bars = axes.barh(range(len(counts)), counts, color=colors)
-    if len(counts) <= 20:
+    for bar, cluster in zip(bars, clusters, strict=True):
+        drawing.hint(bar, f"cluster {cluster.index}: {cluster.size:,} rows, {cluster.share:.1%}")
+    if len(counts) <= _MOST_LINES:
         axes.bar_label(bars, [f"{count:,}" for count in counts], padding=3)
-        axes.margins(x=0.15)
-    _set_cluster_axis(axes, len(counts), xlabel="rows")
+        axes.margins(x=0.2)
+    _set_cluster_axis(axes, shown, xlabel="rows")
+    axes.xaxis.set_major_locator(_few_ticks(integer=True))
+    axes.xaxis.set_major_formatter(_show_tick)
     axes.grid(visible=False, axis="y")
 
-    shown = _list_some([f"{c.index}: {c.size:,} ({c.share:.1%})" for c in card.clusters])
-    return _render(figure, "Sizes", f"Rows in each cluster. {shown}.")
+    listed = _list_some([f"{c.index}: {c.size:,} ({c.share:.1%})" for c in clusters])
+    return drawing.render("Sizes", f"Rows in each cluster. {listed}.")
 
 
 @_with_style
-def draw_distances(card: "ModelCard") -> Chart | None:
+def draw_distances(card: "ModelCard", shown: Sequence[int]) -> Chart | None:
     """Distances of the rows of each cluster to its centroid, by the card's quantiles."""
-    known = [cluster for cluster in card.clusters if cluster.distance_quantiles]
+    known = [each for each in (card.clusters[index] for index in shown) if each.distance_quantiles]
     if not known:
         return None
-    figure = _new_figure()
-    axes = figure.subplots()
+    drawing = _Drawing(_height_of_lines(len(shown)))
+    axes = drawing.figure.subplots()
     ink = {"color": _INK}
     drawn = axes.bxp(
         [_box(cluster.distance_quantiles) for cluster in known],
-        positions=[cluster.index for cluster in known],
+        positions=[shown.index(cluster.index) for cluster in known],
         orientation="horizontal",
         widths=0.6,
         patch_artist=True,
@@ -177,15 +241,25 @@ def draw_distances(card: "ModelCard") -> Chart | None:
     )
     for patch, cluster in zip(drawn["boxes"], known, strict=True):
         patch.set(facecolor=color(cluster.index), edgecolor=_INK, linewidth=0.8)
-    _set_cluster_axis(axes, len(card.clusters), xlabel="distance to the centroid")
+        values = {q: format_number(value) for q, value in cluster.distance_quantiles.items()}
+        drawing.hint(
+            patch,
+            f"cluster {cluster.index}: median {values['0.5']}, half of the rows from "
+            f"{values['0.25']} to {values['0.75']}, greatest {values['1']}",
+        )
+    _set_cluster_axis(axes, shown, xlabel="distance to the centroid")
+    axes.xaxis.set_major_locator(_few_ticks())
+    axes.xaxis.set_major_formatter(_show_tick)
     axes.set_xlim(left=0)
 
-    shown = _list_some([f"{c.index}: {c.distance_quantiles['0.5']:.4g}" for c in known])
-    return _render(
-        figure,
+    medians = _list_some(
+        [f"{c.index}: {format_number(c.distance_quantiles['0.5'])}" for c in known]
+    )
+    return drawing.render(
         "Distances",
-        "Distance of each cluster's rows to its centroid, in the model's space: quartiles, the "
-        f"least and the 95th percentile, and the greatest as a dot. Medians: {shown}.",
+        "Distance of each cluster's rows to its centroid, in the model's space. The box holds half "
+        "of the rows, the line in it is the median, the whiskers reach from the smallest distance "
+        f"to the 95th percentile, and the dot is the greatest distance. Medians: {medians}.",
     )
 
 
@@ -198,18 +272,27 @@ def draw_silhouettes(profile: "VersionProfile") -> Chart | None:
     mean = float(every.mean())
     by_cluster = {
         cluster: own
-        for cluster in range(profile.card.n_clusters)
+        for cluster in profile.shown_clusters
         if (own := profile.cluster_silhouettes(cluster)) is not None
     }
-    figure = _new_figure()
-    axes = figure.subplots()
+    drawing = _Drawing(_height_of_lines(len(by_cluster)))
+    axes = drawing.figure.subplots()
+    # Each cluster is high enough for its number.
     gap = max(1.0, 0.02 * len(every))
     top = 0.0
     places = []
     for cluster, own in by_cluster.items():
-        axes.fill_betweenx(top + np.arange(len(own)), 0, own, facecolor=color(cluster), linewidth=0)
-        places.append(top + len(own) / 2)
-        top += len(own) + gap
+        height = max(len(own), len(every) / (2 * len(by_cluster)))
+        some = own[:: max(1, len(every) // _MOST_DOTS)]
+        levels = top + np.linspace(0, height, len(some) + 1)
+        area = axes.fill_betweenx(
+            levels, 0, np.append(some, some[-1]), facecolor=color(cluster), linewidth=0, step="post"
+        )
+        drawing.hint(
+            area, f"cluster {cluster}: mean silhouette {own.mean():.3f} of {len(own):,} rows"
+        )
+        places.append(top + height / 2)
+        top += height + gap
     axes.axvline(mean, color=_INK, linestyle="--", linewidth=1)
     axes.set(xlabel="silhouette (dashed: the mean)", ylabel="cluster", ylim=(top, -gap))
     axes.grid(visible=False, axis="y")
@@ -217,12 +300,11 @@ def draw_silhouettes(profile: "VersionProfile") -> Chart | None:
 
     means = _list_some([f"{cluster}: {own.mean():.3f}" for cluster, own in by_cluster.items()])
     below = float((every < 0).mean())
-    return _render(
-        figure,
+    return drawing.render(
         "Silhouettes",
-        f"Silhouettes of {len(every):,} rows, sorted in each cluster. Their mean is {mean:.3f}; "
-        f"{below:.1%} are below 0, nearer to another cluster than to their own. Means by "
-        f"cluster: {means}.",
+        f"How well each of {len(every):,} rows fits its cluster, from -1 to 1, sorted in each "
+        f"cluster. The mean is {mean:.3f}; {below:.1%} of the rows are below 0, which means that "
+        f"another cluster fits better. Means by cluster: {means}.",
     )
 
 
@@ -239,10 +321,11 @@ def draw_plane(
     shown = plane.project(profile.rows[::step])
     labels = profile.cluster_index[::step]
     centers = plane.project(profile.centroids)
-    figure = _new_figure()
-    axes = figure.subplots()
-    for cluster, number in enumerate(numbers):
-        axes.plot(
+    drawing = _Drawing()
+    axes = drawing.figure.subplots()
+    for cluster in profile.shown_clusters:
+        number = numbers[cluster]
+        (dots,) = axes.plot(
             *shown[labels == cluster].T,
             linestyle="none",
             marker=_MARKERS[number // len(CLUSTER_COLORS) % len(_MARKERS)],
@@ -251,55 +334,24 @@ def draw_plane(
             color=color(number),
             alpha=0.6,
         )
-    axes.plot(*centers.T, linestyle="none", marker="x", markersize=8, color=_INK)
-    if len(centers) <= 20:
-        for cluster, place in enumerate(centers):
-            axes.annotate(
-                str(cluster), place, xytext=(6, 4), textcoords="offset points", weight="bold"
-            )
+        drawing.hint(dots, f"row of cluster {cluster}")
+    for cluster in profile.shown_clusters:
+        (cross,) = axes.plot(*centers[cluster], marker="x", markersize=8, color=_INK)
+        drawing.hint(cross, f"centroid of cluster {cluster}")
     first, second = plane.shares
     axes.set(
         xlabel=f"first component ({first:.0%} of the variance)", ylabel=f"second ({second:.0%})"
     )
-    return _render(
-        figure,
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(_few_ticks())
+        axis.set_major_formatter(_show_tick)
+    _number_centers(drawing.figure, axes, centers, profile.shown_clusters)
+    return drawing.render(
         title,
         f"{len(shown):,} rows on the plane of the first two principal components, which have "
-        f"{sum(plane.shares):.0%} of the variance of the model's space; crosses are centroids. "
-        "Clusters separated by other components may overlap here.",
-    )
-
-
-@_with_style
-def draw_differences(profile: "VersionProfile") -> Chart:
-    """How far each cluster's mean is from the mean of all rows, by feature."""
-    order = np.argsort(-np.abs(profile.deviations).max(axis=0), kind="stable")[:_MOST_FEATURES]
-    order = np.sort(order)
-    values = profile.deviations[:, order].T
-    names = [_shorten(profile.card.feature_names[feature]) for feature in order]
-    limit = max(1.0, float(np.abs(values).max()))
-    figure = _new_figure(max(_HEIGHT, 1.2 + 0.26 * len(names)))
-    axes = _draw_heatmap(
-        figure,
-        values,
-        [f"{value:+.1f}" for value in values.flat],
-        np.abs(values) > 0.6 * limit,
-        "standard deviations from the mean",
-        cmap="RdBu_r",
-        vmin=-limit,
-        vmax=limit,
-        linewidth=0,
-    )
-    axes.set_yticks(np.arange(len(names)) + 0.5, names)
-    axes.set(xlabel="cluster")
-
-    left_out = len(profile.card.feature_names) - len(order)
-    more = f" {left_out} features that differ less are not shown." if left_out else ""
-    return _render(
-        figure,
-        "What makes each cluster different",
-        "The mean of each cluster less the mean of all rows, in standard deviations of the "
-        f"feature; the list of clusters has them in raw units.{more}",
+        f"{sum(plane.shares):.0%} of the variance of the model's space. Crosses are centroids: "
+        "point at one to see its number. Clusters separated by other components may overlap "
+        "here.",
     )
 
 
@@ -314,75 +366,63 @@ def draw_curves(curves: Mapping[str, Any]) -> Chart:
         return [k for k, _ in known], [value for _, value in known]
 
     measures = ("inertia", "silhouette", "stability", "davies_bouldin", "calinski_harabasz")
-    figure = _new_figure(6.4)
-    every = figure.subplots(len(measures), 1, sharex=True)
+    drawing = _Drawing(6.4)
+    every = drawing.figure.subplots(len(measures), 1, sharex=True)
     for number, (axes, name) in enumerate(zip(every, measures, strict=True)):
-        axes.plot(*values(name), color=color(number), **_DOTS)
+        what = "k = {x}: " + CURVE_TITLES[name] + " {y}"
+        drawing.plot_with_hints(axes, *values(name), what, color=color(number), **_DOTS)
+        title = CURVE_TITLES[name]
         if name == "silhouette":
-            axes.plot(*values("noise_silhouette"), "--", color=color(number), **_DOTS)
-            axes.legend(["silhouette", "of noise"], fontsize=10)
+            drawing.plot_with_hints(
+                axes,
+                *values("noise_silhouette"),
+                "k = {x}: silhouette of noise {y}",
+                linestyle="--",
+                color=color(number),
+                **_DOTS,
+            )
+            title = "silhouette (dashed: of noise)"
         if suggestion is not None:
             axes.axvline(suggestion, color=_INK, linestyle=":", linewidth=1)
-        axes.set_title(CURVE_TITLES[name], loc="left")
+        axes.yaxis.set_major_formatter(_show_tick)
+        axes.set_title(title, loc="left")
     every[-1].set(xlabel="k")
     every[-1].xaxis.get_major_locator().set_params(integer=True)
-    return _render(
-        figure,
+    return drawing.render(
         "The measures over k",
         f"Measures of k from {rows[0]['k']} to {rows[-1]['k']}. {curves.get('reason', '')}",
     )
 
 
-@_with_style
-def draw_contingency(table: "NDArray[np.int64]", before: str, after: str) -> Chart:
-    """Shares of the rows of each cluster before, by their cluster after."""
-    totals = table.sum(axis=1, keepdims=True)
-    shares = np.divide(table, totals, where=totals > 0, out=np.zeros(table.shape))
-    figure = _new_figure()
-    axes = _draw_heatmap(
-        figure,
-        shares,
-        [f"{count:,}" for count in table.flat],
-        shares > 0.5,
-        "share of the row",
-        cmap="Blues",
-        vmin=0,
-        vmax=1,
-    )
-    axes.set(xlabel=f"cluster of {after}", ylabel=f"cluster of {before}")
-    return _render(
-        figure,
-        "Who moved where",
-        f"Rows of each cluster of {before}, by their cluster of {after}; the table has numbers.",
-    )
+def _number_centers(
+    figure: Figure, axes: "Axes", centers: "NDArray[Any]", clusters: Sequence[int]
+) -> None:
+    """Write the numbers of the clusters at their centroids, where one has room beside the others.
+
+    A number is some 18 points wide and 13 high; one without room is read by pointing at the cross.
+    """
+    figure.draw_without_rendering()  # finds where the axes are
+    points = axes.transData.transform(centers[clusters]) * 72 / figure.dpi
+    taken: list[Any] = []
+    for cluster, point in zip(clusters, points, strict=True):
+        if all(abs(point - other)[0] > 18 or abs(point - other)[1] > 13 for other in taken):
+            taken.append(point)
+            axes.annotate(
+                str(cluster),
+                centers[cluster],
+                xytext=(6, 4),
+                textcoords="offset points",
+                weight="bold",
+            ).set_gid(f"number-{cluster}")
 
 
-def _draw_heatmap(
-    figure: Figure,
-    values: "NDArray[Any]",
-    texts: Sequence[str],
-    is_dark: "NDArray[np.bool_]",
-    label: str,
-    **options: Any,
-) -> "Axes":
-    """Draw ``values`` [r, c] as coloured cells, with their texts unless they are too many."""
-    axes: Axes = figure.subplots()
-    mesh = axes.pcolormesh(values, edgecolors="none", **options)
-    figure.colorbar(mesh, ax=axes, label=label)
-    if values.size <= _MOST_NUMBERS:
-        for ((row, column), dark), text in zip(np.ndenumerate(is_dark), texts, strict=True):
-            axes.text(
-                *(column + 0.5, row + 0.5, text),
-                ha="center",
-                va="center",
-                size=10,
-                color="#ffffff" if dark else "#1a1a1a",
-            )
-    for axis, count in zip((axes.yaxis, axes.xaxis), values.shape, strict=True):
-        _set_ticks(axis, [cell + 0.5 for cell in range(count)], range(count))
-    axes.invert_yaxis()
-    axes.grid(visible=False)
-    return axes
+def _show_tick(value: float, _place: float) -> str:
+    return format_number(value)
+
+
+def _few_ticks(**options: Any) -> MaxNLocator:
+    """So few that numbers with thousands do not touch."""
+    return MaxNLocator(5, **options)
 
 
 def _box(quantiles: Mapping[str, float]) -> dict[str, Any]:
@@ -393,32 +433,20 @@ def _box(quantiles: Mapping[str, float]) -> dict[str, Any]:
 
 def _set_ticks(axis: "Axis", places: Sequence[float], clusters: Iterable[int]) -> None:
     """Number the clusters, which lie at ``places``; some of them when they are many."""
-    step = max(1, len(places) // 12)
+    step = -(-len(places) // _MOST_LINES) if places else 1
     axis.set_ticks(places[::step], [str(cluster) for cluster in clusters][::step])
 
 
-def _set_cluster_axis(axes: "Axes", count: int, *, xlabel: str) -> None:
+def _set_cluster_axis(axes: "Axes", clusters: Sequence[int], *, xlabel: str) -> None:
     """Clusters from above to below, as in the table."""
-    _set_ticks(axes.yaxis, range(count), range(count))
+    count = len(clusters)
+    _set_ticks(axes.yaxis, range(count), clusters)
     axes.set(xlabel=xlabel, ylabel="cluster", ylim=(count - 0.4, -0.6))
 
 
-def _shorten(name: str) -> str:
-    shown = show_name(name)
-    return shown if len(shown) <= 22 else f"{shown[:20]}…"
-
-
-def _new_figure(height: float = _HEIGHT) -> Figure:
-    return Figure(figsize=(_WIDTH, height), layout="constrained")
-
-
-def _render(figure: Figure, title: str, text: str) -> Chart:
-    written = StringIO()
-    with warnings.catch_warnings():
-        # The text stays text in the SVG: the browser has the glyphs that matplotlib's font lacks.
-        warnings.filterwarnings("ignore", "Glyph ")
-        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
-    return Chart(title, text, _svg_element(written.getvalue(), title, text))
+def _height_of_lines(count: int) -> float:
+    """Inches of a chart in which each of so many clusters has a line, up to a number of them."""
+    return max(_HEIGHT, 0.9 + 0.21 * min(count, _MOST_LINES))
 
 
 def _svg_element(svg: str, title: str, text: str) -> Markup:

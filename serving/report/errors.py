@@ -18,3 +18,7 @@ class NotComparable(ReportError):
 
 class ReportNotWritten(ReportError):
     """The page cannot be written where it was asked for."""
+
+
+class NoRowsToShow(ReportError):
+    """There is no row that a report can show: the model gives none of them a cluster."""

@@ -1,19 +1,29 @@
 """The pages of a report, each one HTML file that needs no network."""
 
+import base64
+import hashlib
+import re
 from collections.abc import Mapping
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 import jinja2
+import numpy as np
+from markupsafe import Markup, escape
 
 from export.column_weights import describe_weights
 from export.durable_files import write_atomically
-from export.feature_names import shorten_names
+from export.feature_names import group_vectors, shorten_names
 
-from . import charts
+from . import centroid_table, charts, distributions
 from .curves import describe_sample
-from .errors import ReportNotWritten
+from .errors import NoRowsToShow, ReportNotWritten
+from .example_rows import ExampleRows
+from .names import short_name
+from .numbers import format_number
 from .version_profile import MOST_FEATURES, Plane
 
 if TYPE_CHECKING:
@@ -25,37 +35,106 @@ if TYPE_CHECKING:
 #: Columns that a page describes at most.
 _MOST_COLUMNS: Final = 100
 
+#: Features, or columns of categories and of vectors, whose part in the clustering is drawn.
+_MOST_BARS: Final = 15
+
+#: Characters of the names of all features that the facts list.
+_LONGEST_NAMES: Final = 80
+
+#: Features whose distributions are not folded away.
+_MOST_UNFOLDED: Final = 8
+
+#: Where a name of more than so many characters may go on in the next line.
+_LONG_WORD: Final = 20
+_BREAKS: Final = re.compile(r"(?<=[_./=\[-])(?=[^_./=\[-])")
+
+_TABLE_SCRIPT: Final = (files("serving.report") / "templates" / "tables.js").read_text("utf-8")
+
+
+def _breakable(text: str) -> Markup:
+    """A text whose long words, as names are, a browser may break behind their separators."""
+    return Markup(" ").join(
+        Markup("<wbr>").join(map(escape, _BREAKS.split(word) if len(word) > _LONG_WORD else [word]))
+        for word in text.split(" ")
+    )
+
+
 _TEMPLATES: Final = jinja2.Environment(
     loader=jinja2.PackageLoader("serving.report", "templates"),
     autoescape=True,
     trim_blocks=True,
     undefined=jinja2.StrictUndefined,
 )
+_TEMPLATES.filters["breakable"] = _breakable
+_TEMPLATES.filters["color"] = charts.color
+_TEMPLATES.globals.update(
+    cluster_colors=charts.CLUSTER_COLORS,
+    script=Markup(_TABLE_SCRIPT),
+    # The one script that the page's policy lets a browser run.
+    script_sha256=base64.b64encode(hashlib.sha256(_TABLE_SCRIPT.encode()).digest()).decode(),
+    spread=distributions,
+)
 
 
-def render_version(profile: "VersionProfile", curves: Mapping[str, Any] | None = None) -> str:
-    """The report of a version, with the curves over k when there are some."""
+def render_version(
+    profile: "VersionProfile",
+    curves: Mapping[str, Any] | None = None,
+    *,
+    example_rows: bool = False,
+) -> str:
+    """The report of a version.
+
+    Args:
+        profile: the version, measured.
+        curves: the curves over k, to show them too.
+        example_rows: whether the page shows rows as they are. They may be personal data.
+
+    Raises:
+        NoRowsToShow: example rows are asked for, and no training rows travel with the version.
+    """
     card = profile.card
     made = card.created[:16].replace("T", " ")
-    drawn = [
-        charts.draw_plane(profile, Plane.fit(profile.rows)),
-        charts.draw_differences(profile),
-        charts.draw_sizes(card),
-        charts.draw_distances(card),
+    has_rows = len(profile.points) > 0
+    if example_rows and (profile.is_synthetic or not has_rows):
+        raise NoRowsToShow(
+            f"{profile.name}: no training rows travel with it to show as examples; give rows by "
+            "--rows FILE"
+        )
+    overview = [
+        charts.draw_plane(profile, Plane.fit(profile.rows)) if has_rows else None,
+        charts.draw_sizes(card, profile.shown_clusters),
+    ]
+    quality = [
+        charts.draw_distances(card, profile.shown_clusters),
         charts.draw_silhouettes(profile),
         charts.draw_iterations(card),
     ]
+    table = centroid_table.CentroidTable.of(profile)
+    spreads = distributions.measure_distributions(profile)
     return _render(
         "version.html.j2",
         title=profile.name,
-        subtitle=f"k-means of {card.data.rows_used:,} rows, made {made} UTC.",
+        subtitle=f"k-means model of {card.data.rows_used:,} rows, created",
+        created=f"{made} UTC",
         facts=_facts(card),
         notes=_notes(profile),
         columns=_column_rows(card),
         more_columns=max(0, len(card.columns) - _MOST_COLUMNS),
-        clusters=[_cluster_values(profile, index) for index in range(card.n_clusters)],
+        clusters=[_cluster_values(profile, index) for index in profile.shown_clusters],
+        more_clusters=card.n_clusters - len(profile.shown_clusters),
         more_features=max(0, card.n_features - MOST_FEATURES),
-        charts=[chart for chart in drawn if chart is not None],
+        deciding=_deciding_features(profile),
+        table=table,
+        download=None if table.csv is None else _download(profile.name, table.csv),
+        levels=centroid_table.describe_levels(),
+        is_cosine=card.distance != "euclidean",
+        has_rows=has_rows,
+        unfolded=spreads[:_MOST_UNFOLDED],
+        folded=spreads[_MOST_UNFOLDED:],
+        more_spreads=card.n_features - len(spreads),
+        examples=ExampleRows.of(profile) if example_rows else None,
+        overview=[chart for chart in overview if chart is not None],
+        quality=[chart for chart in quality if chart is not None],
         curves=None if curves is None else _curve_values(curves),
     )
 
@@ -68,28 +147,27 @@ def render_comparison(comparison: "VersionComparison") -> str:
     return _render(
         "comparison.html.j2",
         title=f"{before.name} and {after.name}",
-        subtitle=f"Both asked about the same {comparison.rows:,} rows.",
+        subtitle=f"Both versions assigned the same {comparison.rows:,} rows.",
         facts=[
-            ("rows that keep their cluster", f"{comparison.comparison.rows_kept:.1%}"),
-            ("adjusted Rand index", f"{comparison.adjusted_rand_index:.4f}"),
-            ("inertia a row", f"{comparison.comparison.inertia_rise:+.2%}"),
-            ("largest change of a share", f"{comparison.comparison.share_change:.1%}"),
+            ("rows that keep their cluster", f"{comparison.comparison.rows_kept:.1%}", ""),
+            (
+                "adjusted Rand index",
+                f"{comparison.adjusted_rand_index:.4f}",
+                "1: the same clusters; 0: as alike as chance",
+            ),
+            ("change of the inertia per row", f"{comparison.comparison.inertia_rise:+.2%}", ""),
+            (
+                "largest change of a share",
+                f"{comparison.comparison.share_change:.1%}",
+                "of a cluster in all rows",
+            ),
         ],
         before=before.name,
+        after=after.name,
         measures={"names": ["", before.name, after.name], "rows": comparison.measure_rows()},
         matches={"names": comparison.match_columns, "rows": comparison.match_rows()},
-        moves={
-            "names": [
-                f"{before.name} \\ {after.name}",
-                *map(str, range(comparison.contingency.shape[1])),
-            ],
-            "rows": [
-                [str(row), *map("{:,}".format, line)]
-                for row, line in enumerate(comparison.contingency)
-            ],
-        },
+        moves=_move_values(comparison),
         charts=[
-            charts.draw_contingency(comparison.contingency, before.name, after.name),
             charts.draw_plane(before, plane, f"Before: {before.name}"),
             charts.draw_plane(
                 after_moved, plane, f"After: {after.name}", comparison.color_numbers()
@@ -116,28 +194,47 @@ def _render(template: str, **values: Any) -> str:
     return page
 
 
-def _facts(card: "ModelCard") -> list[tuple[str, str]]:
+def _facts(card: "ModelCard") -> list[tuple[str, str, str]]:
+    """Names, values, and what they mean where that is not plain."""
     silhouette = card.silhouette
     shown = "undefined" if silhouette.value is None else f"{silhouette.value:.4f}"
     if silhouette.standard_error:
         shown += f" ± {silhouette.standard_error:.4f}"
     parameters = card.parameters
+    ended = "converged" if card.converged else "not converged"
     return [
-        ("clusters", str(card.n_clusters)),
-        ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
-        *([("weights", weights)] if (weights := card.data.weight_column) else []),
-        *([("columns", _describe_columns(card))] if card.encoder is not None else []),
+        ("clusters", f"{card.n_clusters:,}", ""),
+        ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out", ""),
+        *([("weights", weights, "")] if (weights := card.data.weight_column) else []),
+        *([("columns", _describe_columns(card), "")] if card.encoder is not None else []),
+        ("features", _describe_features(card), ""),
+        *([("feature weights", weighed, "")] if (weighed := describe_weights(card)) else []),
+        ("distance", f"{card.distance}{', standardised' if card.standardize else ''}", ""),
         (
-            "features",
-            f"{card.n_features:,}: {shorten_names(card.feature_names)}",
+            "inertia",
+            format_number(card.inertia, 6),
+            "sum of the squared distances of the rows to their centroids",
         ),
-        *([("feature weights", weighed)] if (weighed := describe_weights(card)) else []),
-        ("distance", f"{card.distance}{', standardised' if card.standardize else ''}"),
-        ("inertia", f"{card.inertia:.6g}"),
-        ("silhouette", shown),
-        ("iterations", f"{card.n_iter}, {'converged' if card.converged else 'not converged'}"),
-        ("start", f"{parameters.init}, best of {parameters.n_init}, seed {parameters.seed}"),
+        (
+            "silhouette",
+            shown,
+            "how clearly the clusters are separated: 1 clearly, 0 not at all",
+        ),
+        ("iterations", f"{card.n_iter:,}, {ended}", ""),
+        (
+            "start",
+            f"{parameters.init}, best of {parameters.n_init:,}, seed\u00a0{parameters.seed}",
+            "",
+        ),
     ]
+
+
+def _describe_features(card: "ModelCard") -> str:
+    """How many there are, and their names where these are short."""
+    names = shorten_names(card.feature_names)
+    return (
+        f"{card.n_features:,}: {names}" if len(names) <= _LONGEST_NAMES else f"{card.n_features:,}"
+    )
 
 
 def _describe_columns(card: "ModelCard") -> str:
@@ -151,53 +248,119 @@ def _describe_columns(card: "ModelCard") -> str:
     return "; ".join(f"{words}: {shorten_names(names)}" for words, names in named if names)
 
 
-def _column_rows(card: "ModelCard") -> list[tuple[str, str]]:
+def _column_rows(card: "ModelCard") -> list[tuple[str, str, str]]:
     """The first columns that the model encodes, and what becomes of a missing value of each."""
     if card.encoder is None:
         return []
     return [
-        (each.name if each.name.isprintable() else repr(each.name), each.describe())
+        (short_name(each.name), each.describe(), "")
         for each in card.encoder.columns[:_MOST_COLUMNS]
     ]
 
 
 def _notes(profile: "VersionProfile") -> list[str]:
-    card, measured = profile.card, len(profile.rows)
+    card, measured = profile.card, len(profile.points)
     notes = []
-    if profile.is_synthetic:
-        notes.append(
-            "The training rows are not known: the rows shown here are drawn around the centroids, "
-            "and their silhouettes and planes say nothing of real rows."
-        )
-    elif measured < card.data.rows_used:
-        notes.append(
-            f"Sizes and distances are of all rows; silhouettes, differences and the plane are of "
-            f"{measured:,} rows drawn from them."
-        )
+    match profile.origin:
+        case "synthetic":
+            notes.append(
+                "The training rows are not known. The rows of this page were generated around the "
+                "centroids: distributions, silhouettes and the plane say nothing about real rows."
+            )
+        case "given":
+            notes.append(
+                f"Means, distributions, silhouettes and the plane are of {measured:,} given rows; "
+                "centroids, separation, sizes, distances and the inertia are of the training rows."
+            )
+        case "training" if measured < card.data.rows_used:
+            notes.append(
+                "Sizes, distances and the inertia are of all rows; distributions, silhouettes and "
+                f"the plane are of a sample of {measured:,} rows."
+            )
     if any(card.are_shares):
         notes.append(
-            "Of a value of a category, as in plan=free, the figures are shares of the rows that "
-            "have it."
+            "A feature such as plan=free is a value of a category: its figures are the share of "
+            "the rows that have this value."
         )
     if card.encoder is not None and card.encoder.maps:
         maps = ", ".join(card.encoder.maps)
-        notes.append(f"The features are what the model makes of the columns by {maps}.")
-    notes += [f"The publish gate was told to pass over: {line}" for line in card.forced]
+        notes.append(f"The features are what the model computes from the columns by {maps}.")
+    notes += [
+        f"A check was bypassed when this version was published: {each}" for each in card.forced
+    ]
     return notes
 
 
 def _cluster_values(profile: "VersionProfile", index: int) -> dict[str, Any]:
     cluster = profile.card.clusters[index]
-    median = cluster.distance_quantiles.get("0.5")
     own = profile.cluster_silhouettes(index)
     return {
         "index": index,
-        "color": charts.color(index),
         "size": f"{cluster.size:,}",
         "share": f"{cluster.share:.1%}",
-        "median": _format_number(median),
+        "median": format_number(cluster.distance_quantiles.get("0.5")),
         "silhouette": "-" if own is None else f"{own.mean():.3f}",
         "differences": profile.top_differences(index),
+    }
+
+
+def _deciding_features(profile: "VersionProfile") -> dict[str, Any] | None:
+    """The shares of the features in what separates the clusters; None where nothing does.
+
+    Features of one column, of a category or a vector, are taken together.
+    """
+    card = profile.card
+    if not profile.separation.any():
+        return None
+    groups = group_vectors(card.feature_names)
+    if card.encoder is not None and not card.encoder.maps:
+        groups = tuple((each.name, len(each.feature_names)) for each in card.columns)
+    starts = np.cumsum([0, *(width for _, width in groups)])[:-1]
+    shares = np.add.reduceat(profile.separation, starts)
+    order = np.argsort(-shares, kind="stable")
+    return {
+        "bars": [
+            {
+                "name": short_name(groups[each][0]),
+                "width": f"{100 * shares[each] / shares[order[0]]:.1f}%",
+                "share": f"{shares[each]:.1%}",
+            }
+            for each in order[:_MOST_BARS]
+        ],
+        "more": max(0, len(groups) - _MOST_BARS),
+        "rest": f"{shares[order[_MOST_BARS:]].sum():.1%}",
+    }
+
+
+def _download(name: str, text: str) -> dict[str, str]:
+    """The CSV as a link that needs no script: the file's name and its address."""
+    return {
+        "name": f"{re.sub(r'[^A-Za-z0-9_-]+', '-', name).strip('-')}-centroids.csv",
+        "url": f"data:text/csv;charset=utf-8,{quote(text, safe=',.-')}",
+    }
+
+
+def _move_values(comparison: "VersionComparison") -> dict[str, Any]:
+    """How many rows went from which cluster to which; a colour for the share of those before."""
+    table = comparison.contingency
+    totals = table.sum(axis=1, keepdims=True)
+    shares = np.divide(table, totals, where=totals > 0, out=np.zeros(table.shape))
+    levels = np.ceil(4 * shares).astype(int)
+    return {
+        "columns": list(range(table.shape[1])),
+        "rows": [
+            [
+                {
+                    "value": f"{count:,}",
+                    "color": f"a{level}" if level else "",
+                    "text": f"{share:.1%} of the rows of cluster {row}",
+                }
+                for count, level, share in zip(counts, row_levels, row_shares, strict=True)
+            ]
+            for row, (counts, row_levels, row_shares) in enumerate(
+                zip(table, levels, shares, strict=True)
+            )
+        ],
     }
 
 
@@ -208,11 +371,7 @@ def _curve_values(curves: Mapping[str, Any]) -> dict[str, Any]:
         "chart": charts.draw_curves(curves),
         "names": list(charts.CURVE_TITLES.values()),
         "rows": [
-            [_format_number(row.get(name)) for name in charts.CURVE_TITLES]
+            [format_number(row.get(name)) for name in charts.CURVE_TITLES]
             for row in curves["measured"]
         ],
     }
-
-
-def _format_number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"

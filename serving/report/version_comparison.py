@@ -9,14 +9,16 @@ from numpy.typing import NDArray
 
 from export.common_rows import CommonRows, Rows, find_difference, read_rows
 from export.comparison import Answers, Comparison, compare, match_clusters
-from export.feature_names import shorten_names, show_name
+from export.feature_names import shorten_names
 from export.model_card import ModelCard
 from export.replay import answer_rows
 from kmeans_module import UndefinedMeasure, adjusted_rand_index, silhouette
 from kmeans_module.contract import BAD_ROW
 
 from .errors import NotComparable
-from .version_profile import VersionProfile, format_mean
+from .names import short_name
+from .numbers import format_mean, format_number
+from .version_profile import VersionProfile
 
 Array = NDArray[Any]
 
@@ -129,7 +131,10 @@ class VersionComparison:
             ["distance", *(card.distance for card in cards)],
             ["standardised", *("yes" if card.standardize else "no" for card in cards)],
             ["training rows", *(f"{card.data.rows_used:,}" for card in cards)],
-            [f"inertia a row, in the space of {self.before.name}", *map("{:.6g}".format, inertias)],
+            [
+                f"inertia per row, in the space of {self.before.name}",
+                *(format_number(each, 6) for each in inertias),
+            ],
             [
                 f"silhouette, in the space of {self.before.name}",
                 *(_format_silhouette(rows, each) for each in labels),
@@ -183,7 +188,7 @@ class VersionComparison:
         order = np.argsort(-np.abs(moved), kind="stable")[:_MOST_FEATURES]
         names, shares = self.before.card.feature_names, self.before.card.are_shares
         return "; ".join(
-            f"{show_name(names[each])} {format_mean(one[each], is_share=shares[each])} → "
+            f"{short_name(names[each])} {format_mean(one[each], is_share=shares[each])} → "
             f"{format_mean(other[each], is_share=shares[each])}"
             for each in order
             if moved[each]

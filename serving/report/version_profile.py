@@ -1,24 +1,45 @@
 """What a report shows of a version, measured by its own graph."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export import sample_rows
-from export.feature_names import show_name
+from export.column_rows import ColumnRows
+from export.common_rows import CommonRows, Rows
+from export.errors import InvalidCandidate
 from export.model_card import ModelCard
-from export.replay import answer_rows
+from export.replay import ask_graph
 from kmeans_module import UndefinedMeasure, silhouette_samples
 from kmeans_module.contract import BAD_ROW
+
+from .errors import NoRowsToShow
+from .names import short_name
+from .numbers import format_mean
 
 Array = NDArray[Any]
 
 #: Features that are named for each cluster.
 MOST_FEATURES: Final = 4
+
+#: Standard deviations below which a difference is none: it would be written as 0.00.
+_LEAST_DEVIATION: Final = 0.005
+
+#: Clusters that a page shows at most, the largest.
+_MOST_CLUSTERS: Final = 100
+
+#: Rows whose silhouettes are taken at most: the time grows with their square.
+_MOST_SILHOUETTES: Final = 4096
+
+#: Where the rows of a profile are from: training rows that travel with the version, rows drawn
+#: around the centroids, rows that the reader gave, or none.
+Origin = Literal["training", "synthetic", "given", "none"]
 
 
 @dataclass(frozen=True)
@@ -37,72 +58,142 @@ class Difference:
 
 @dataclass(frozen=True)
 class VersionProfile:
-    """A version, measured on m rows.
+    """A version, measured on m rows; on none, what its card and its centroids tell.
 
     Attributes:
         name: as in "penguins, version 1".
         card: its card.
+        origin: where the rows are from.
+        points: [m, d], in raw units; bad rows are left out.
+        columns: the same rows as the columns that the model takes by name, where they are known.
         rows: [m, d], in the model's space.
-        cluster_index: int32 [m]; bad rows are left out.
-        silhouettes: float32 [m], or None where there are none.
+        cluster_index: int32 [m].
+        drawn: int [s], the rows whose silhouettes were taken.
+        silhouettes: float32 [s], or None where there are none.
         centroids: [k, d], in the model's space.
-        deviations: [k, d], how far the centroids are from the rows' mean, in raw units over the
-            rows' standard deviations.
-        means: [k, d], the mean of each cluster's rows, in raw units; its centroid without rows.
-        overall: [d], the rows' mean, in raw units.
-        is_synthetic: whether the rows are no training rows, but drawn around the centroids.
+        raw_centroids: float32 [k, d], in raw units, as the version's ``decode`` gives them.
+        means: [k, d], the mean of each cluster, in raw units.
+        overall: [d], the mean of all rows, in raw units.
+        deviations: [k, d], how far the means are from the overall mean, in standard deviations of
+            the rows; without rows, of the clusters' means.
     """
 
     name: str
     card: ModelCard
+    origin: Origin
+    points: Array
+    columns: ColumnRows | None
     rows: Array
     cluster_index: NDArray[np.integer[Any]]
+    drawn: NDArray[np.intp]
     silhouettes: NDArray[np.float32] | None
     centroids: Array
-    deviations: Array
+    raw_centroids: NDArray[np.float32]
     means: Array
     overall: Array
-    is_synthetic: bool
+    deviations: Array
 
     @classmethod
-    def measure(cls, directory: Path, name: str, raw: Array | None = None) -> "VersionProfile":
-        """Measure a version on ``raw`` rows [m, d], by default those it travels with.
+    def measure(cls, directory: Path, name: str, given: Rows | None = None) -> "VersionProfile":
+        """Measure a version on rows, by default those it travels with.
 
-        Raises InvalidCandidate when the version lacks a part or cannot be loaded.
+        Args:
+            directory: the version.
+            name: what the page calls it.
+            given: points [n, d] in raw units, or the columns that the model takes by name.
+
+        Raises:
+            InvalidCandidate: the version lacks a part or cannot be loaded.
+            NoRowsToShow: the model gives none of the rows a cluster, or cannot be asked about them.
         """
         card = ModelCard.read(directory)
-        is_synthetic = raw is None and not card.data.fingerprint
-        given = sample_rows.read(directory) if raw is None else raw
-        found = answer_rows(directory, given, card)
-        good = found.cluster_index != BAD_ROW
-        given, labels = given[good].astype(np.float64), found.cluster_index[good]
-        rows = card.to_model_space(given)
-        try:
-            silhouettes = silhouette_samples(rows, labels)
-        except UndefinedMeasure:
-            silhouettes = None
-        means = _cluster_means(given, labels, found.centroids * card.scale + card.shift)
-        spread = given.std(axis=0)
-        overall = given.mean(axis=0)
+        origin, points, columns = _find_rows(directory, card, given)
+        labels, raw_centroids = ask_graph(directory, points)
+        good = labels != BAD_ROW
+        if given is not None and not good.any():
+            raise NoRowsToShow(
+                f"{name}: the model gives none of the {len(points):,} rows a cluster; check the "
+                "values of its columns"
+            )
+        points, labels = points[good].astype(np.float64), labels[good]
+        rows, centroids = card.to_model_space(points), card.to_model_space(raw_centroids)
+        drawn = sample_rows.draw_rows(len(rows), _MOST_SILHOUETTES, np.random.default_rng(0))
+        silhouettes = None
+        if len(drawn):
+            with suppress(UndefinedMeasure):
+                silhouettes = silhouette_samples(rows[drawn], labels[drawn])
+        means = raw_centroids.astype(np.float64)
+        # A centroid is the mean of all training rows of its cluster; for cosine, a direction.
+        if origin == "given" or card.distance != "euclidean":
+            means = _cluster_means(points, labels, means)
+        overall, spread = _mean_and_spread(points, means, _shares(card))
         offset = means - overall
         return cls(
             name=name,
             card=card,
+            origin=origin,
+            points=points,
+            columns=None if columns is None else columns.take(np.flatnonzero(good)),
             rows=rows,
             cluster_index=labels,
+            drawn=drawn,
             silhouettes=silhouettes,
-            centroids=found.centroids,
-            deviations=np.divide(offset, spread, where=spread > 0, out=np.zeros_like(offset)),
+            centroids=centroids,
+            raw_centroids=raw_centroids,
             means=means,
             overall=overall,
-            is_synthetic=is_synthetic,
+            deviations=np.divide(offset, spread, where=spread > 0, out=np.zeros_like(offset)),
         )
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the rows are no training rows, but drawn around the centroids."""
+        return self.origin == "synthetic"
+
+    @cached_property
+    def shown_clusters(self) -> list[int]:
+        """The clusters that a page shows, ascending: all, or the largest of many."""
+        sizes = np.array([cluster.size for cluster in self.card.clusters])
+        return sorted(np.argsort(-sizes, kind="stable")[:_MOST_CLUSTERS].tolist())
+
+    @cached_property
+    def separation(self) -> Array:
+        """[d], the share of each feature in what separates the clusters; they add up to 1.
+
+        That is the sum of squared distances of the centroids to their mean, each weighted by its
+        rows, in the model's space. All are 0 where nothing separates them.
+        """
+        shares = _shares(self.card)[:, None]
+        middle = (shares * self.centroids).sum(axis=0)
+        between = (shares * np.square(self.centroids - middle)).sum(axis=0)
+        total = float(between.sum())
+        return np.asarray(between / total if total > 0 else np.zeros_like(between))
+
+    @cached_property
+    def explained(self) -> Array | None:
+        """[d], the share of each feature's variance that the clusters explain; None without rows.
+
+        It is 1 where a feature is constant in each cluster, and 0 where all clusters have one mean.
+        A feature that is constant in all rows has 0.
+        """
+        if len(self.points) == 0:
+            return None
+        means = _cluster_means(self.points, self.cluster_index, self.means)
+        within = np.square(self.points - means[self.cluster_index]).sum(axis=0)
+        total = np.square(self.points - self.points.mean(axis=0)).sum(axis=0)
+        share = np.divide(within, total, where=total > 0, out=np.ones_like(total))
+        return np.asarray(np.clip(1 - share, 0, 1))
+
+    @cached_property
+    def features_by_separation(self) -> NDArray[np.intp]:
+        """[d], the features, those that separate the clusters most first."""
+        return np.argsort(-self.separation, kind="stable")
 
     def cluster_silhouettes(self, cluster: int) -> NDArray[np.float32] | None:
         """Those of one cluster's rows, ascending."""
         if self.silhouettes is None:
             return None
-        own = np.sort(self.silhouettes[self.cluster_index == cluster])
+        own = np.sort(self.silhouettes[self.cluster_index[self.drawn] == cluster])
         return own if len(own) else None
 
     def top_differences(self, cluster: int) -> Sequence[Difference]:
@@ -111,19 +202,14 @@ class VersionProfile:
         order = np.argsort(-np.abs(deviations), kind="stable")[:MOST_FEATURES]
         return [
             Difference(
-                show_name(self.card.feature_names[feature]),
+                short_name(self.card.feature_names[feature]),
                 format_mean(self.means[cluster, feature], is_share=shares[feature]),
                 format_mean(self.overall[feature], is_share=shares[feature]),
                 float(deviations[feature]),
             )
             for feature in order
-            if deviations[feature] != 0
+            if abs(deviations[feature]) >= _LEAST_DEVIATION
         ]
-
-
-def format_mean(mean: float, *, is_share: bool) -> str:
-    """The mean of a feature as it is read: one that is a share of rows in percent."""
-    return f"{mean:.1%}" if is_share else f"{mean:.4g}"
 
 
 @dataclass(frozen=True)
@@ -162,3 +248,47 @@ def _cluster_means(rows: Array, labels: NDArray[np.integer[Any]], centroids: Arr
     np.add.at(sums, labels, rows)
     means = np.divide(sums, counts[:, None], where=counts[:, None] > 0, out=centroids.copy())
     return np.asarray(means)
+
+
+def _find_rows(
+    directory: Path, card: ModelCard, given: Rows | None
+) -> tuple[Origin, Array, ColumnRows | None]:
+    """Where the rows are from, their points [n, d], and their columns where they are known."""
+    if given is not None:
+        if card.encoder is not None and card.encoder.maps:
+            raise NoRowsToShow(
+                f"{directory}: the model maps its columns by {', '.join(card.encoder.maps)}, and "
+                "only a server can do so: leave out --rows"
+            )
+        columns = given if isinstance(given, ColumnRows) else None
+        return "given", CommonRows.of(card, card, given).before, columns
+    if sample_rows.are_left_out(card):
+        return "none", np.zeros((0, card.n_features), np.float32), None
+    if not (directory / sample_rows.SAMPLE_FILE).exists():
+        raise InvalidCandidate(
+            f"{directory}: {sample_rows.SAMPLE_FILE} is missing; give rows by --rows FILE"
+        )
+    points = sample_rows.read(directory)
+    if card.data.fingerprint:
+        has_columns = (directory / sample_rows.COLUMNS_FILE).exists()
+        return (
+            "training",
+            points,
+            sample_rows.read_columns(directory, card.columns) if has_columns else None,
+        )
+    return "synthetic", points, None
+
+
+def _shares(card: ModelCard) -> Array:
+    """[k], the share of the training rows of each cluster; equal ones where none is known."""
+    shares = np.array([cluster.share for cluster in card.clusters])
+    total = float(shares.sum())
+    return shares / total if total > 0 else np.full(len(shares), 1 / len(shares))
+
+
+def _mean_and_spread(points: Array, means: Array, shares: Array) -> tuple[Array, Array]:
+    """[d] and [d], mean and standard deviation of the points; without any, of the means."""
+    if len(points):
+        return points.mean(axis=0), points.std(axis=0)
+    overall = shares @ means
+    return overall, np.sqrt(shares @ np.square(means - overall))

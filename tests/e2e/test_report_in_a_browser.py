@@ -1,4 +1,4 @@
-"""The page that the demo makes, and a comparison, as a browser shows them."""
+"""The pages of reports, and a comparison, as a browser shows them."""
 
 import json
 import subprocess
@@ -7,10 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
+from export import make_card, write_candidate
+from kmeans_module import fit
+from serving.report.pages import render_version
+from serving.report.version_profile import VersionProfile
 from tests.debian_programs import require_program
 
 from .conftest import ROOT
@@ -50,6 +55,24 @@ return [...written.map(each => contrast(getComputedStyle(each).color, under(each
 """
 
 
+#: Texts of a drawing that lie over each other.
+COLLISIONS = """
+return [...document.querySelectorAll("figure svg")].flatMap(svg => {
+  const boxes = [...svg.querySelectorAll("text")].map(
+    text => [text.textContent, text.getBoundingClientRect()]);
+  return boxes.flatMap(([one, a], place) => boxes.slice(place + 1).filter(
+    ([_, b]) => a.left < b.right - 1 && b.left < a.right - 1
+                && a.top < b.bottom - 4 && b.top < a.bottom - 4).map(([other]) => [one, other])) })
+"""
+
+#: What is wider than the cell, the card or the line that it stands in.
+OVERFLOWS = """
+return [...document.querySelectorAll("td, th, li, dd, p, h3, .bar > *, figcaption")].filter(
+  each => each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).display !== "inline"
+).map(each => each.outerHTML.slice(0, 200))
+"""
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
     options = webdriver.ChromeOptions()
@@ -77,6 +100,22 @@ def pages(told: tuple[Path, str]) -> dict[str, Path]:
     )
     assert compared.returncode == 0, compared.stderr
     return {"report": folder / "penguins.html", "comparison": folder / "same.html"}
+
+
+@pytest.fixture(scope="module")
+def wide_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of 20 clusters of 200 features with long names and large and small numbers."""
+    folder = tmp_path_factory.mktemp("wide")
+    rng = np.random.default_rng(0)
+    rows = 3 * rng.normal(size=(20, 200))[rng.integers(20, size=2000)]
+    rows = ((rows + rng.normal(size=rows.shape)) * 10.0 ** rng.integers(-3, 8, 200)).astype("f4")
+    names = [f"average_monthly_spend_per_household_on_{number}_groceries" for number in range(200)]
+    result = fit(rows, 20, standardize=True, max_iter=5, n_init=1)
+    write_candidate(folder / "1", result, make_card(result, rows, feature_names=names), rows)
+    profile = VersionProfile.measure(folder / "1", "wide, version 1")
+    page = folder / "wide.html"
+    page.write_text(render_version(profile, example_rows=True), encoding="utf-8")
+    return page
 
 
 def show(browser: webdriver.Chrome, page: Path, width: int, scheme: str) -> None:
@@ -132,12 +171,56 @@ def test_every_picture_has_a_text_that_stands_for_it(
     show(browser, pages["report"], 1400, "light")
     pictures = browser.find_elements("css selector", "figure svg")
     said = [picture.get_attribute("aria-label") or "" for picture in pictures]
-    assert len(said) == 6
+    # Five charts, and the distributions of four features.
+    assert len(said) == 9
     assert all(picture.get_attribute("role") == "img" for picture in pictures)
     assert all(len(text) > 40 for text in said)
     assert any("342 rows on the plane" in text for text in said)
     ids = run(browser, "return [...document.querySelectorAll('[id]')].map(each => each.id)")
     assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_twenty_clusters_of_200_features_can_be_read(
+    browser: webdriver.Chrome, wide_page: Path, width: int, scheme: str
+) -> None:
+    show(browser, wide_page, width, scheme)
+    run(browser, "document.querySelector('details').open = true")
+    assert run(browser, "return document.documentElement.scrollWidth") <= width
+    assert run(browser, OVERFLOWS) == []
+    assert run(browser, COLLISIONS) == []
+    assert min(run(browser, TEXT_PIXELS)) >= 9
+    assert min(run(browser, CONTRASTS)) >= 4.5
+    # The table of 200 lines scrolls in itself, and keeps its names in sight.
+    table = "const [table] = document.querySelectorAll('.wide');"
+    assert run(browser, f"{table} return table.scrollWidth > table.clientWidth")
+    moved = f"{table} table.scrollTo(500, 500); const place = table.getBoundingClientRect();"
+    name = "table.querySelector('tbody th').getBoundingClientRect().left - place.left"
+    head = "table.querySelector('thead th').getBoundingClientRect().top - place.top"
+    assert run(browser, f"{moved} return [{name}, {head}].map(Math.round)") == [0, 0]
+
+
+def test_a_click_on_a_heading_sorts_the_table_and_another_turns_it_round(
+    browser: webdriver.Chrome, pages: dict[str, Path]
+) -> None:
+    show(browser, pages["report"], 1400, "light")
+    table = browser.find_element("css selector", "table.sortable")
+
+    def click_and_read(column: int) -> list[str]:
+        table.find_elements("css selector", "thead button")[column].click()
+        lines = table.find_elements("css selector", "tbody tr")
+        return [line.find_elements("css selector", "th, td")[column].text for line in lines]
+
+    names = click_and_read(0)
+    assert names == sorted(names)
+    assert len(names) == 4
+    assert click_and_read(0) == names[::-1]
+    values = [float(value.replace(",", "")) for value in click_and_read(4)]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > 1_000
+    sorted_by = table.find_elements("css selector", "[aria-sort]")
+    assert [each.get_attribute("aria-sort") for each in sorted_by] == ["descending"]
 
 
 def run(browser: webdriver.Chrome, script: str) -> Any:

@@ -67,8 +67,49 @@ def test_a_report_shows_the_clusters_in_raw_units_and_the_curves(
         "k = 2: because <it> does; silhouette, noise, stability and recovery are those of a" in seen
     )
     assert "sample of 800 of 9,000 rows" in seen
-    assert page.count("<svg") == 7
-    assert page.count('role="img"') == 7
+    # Six charts, and the distributions of two features.
+    assert page.count("<svg") == page.count('role="img"') == 8
+
+
+def test_a_report_on_given_rows_has_their_means_and_examples_of_them(
+    trained: Trained, tmp_path: Path
+) -> None:
+    rows, out = tmp_path / "new.csv", tmp_path / "out.html"
+    # Around the center (10, 0), 100 times; and a row that is far from it.
+    rows.write_text("name;height;weight\n" + "x;10;0\n" * 100 + "far;13;0\n")
+    command = ["report", str(trained.base), "--rows", str(rows), "--delimiter", ";"]
+    assert main([*command, "--out", str(out)]) == 0
+    seen = texts(out.read_text())
+    assert "are of 101 given rows" in seen
+    assert "height: 10.03 (10.03)" not in seen  # no difference between a cluster and all rows
+    assert re.search(r"\(101 rows\): median 10; 50% from 10 to 10;", out.read_text())
+    assert "Example rows" not in seen
+
+    assert main([*command, "--example-rows", "--out", str(out)]) == 0
+    cells = re.findall(r'<td class="t">([^<]*)</td>', out.read_text())
+    farthest = cells.index("farthest")
+    assert sorted(cells[farthest + 2 : farthest + 4]) == ["0", "13"]
+
+
+def test_rows_that_a_report_cannot_show_are_a_mistake_of_one_line(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, out = tmp_path / "new.csv", tmp_path / "out.html"
+    rows.write_text("height,weight\n1e30,1e30\n")
+    base = tmp_path / "people"
+    shutil.copytree(trained.base, base)
+    command = ["report", str(base), "--out", str(out)]
+    assert main([*command, "--rows", str(rows)]) == 2
+    assert capsys.readouterr().err == (
+        "error: people, version 1: the model gives none of the 1 rows a cluster; check the values "
+        "of its columns\n"
+    )
+    (base / "1" / "assets.extra" / "sample_rows.npy").unlink()
+    assert main(command) == 2
+    assert capsys.readouterr().err == (
+        f"error: {base / '1'}: assets.extra/sample_rows.npy is missing; give rows by --rows FILE\n"
+    )
+    assert not out.exists()
 
 
 def test_the_same_version_gives_the_same_page(trained: Trained, tmp_path: Path) -> None:
@@ -76,29 +117,6 @@ def test_the_same_version_gives_the_same_page(trained: Trained, tmp_path: Path) 
     for out in (one, other):
         assert main(["report", str(trained.base), "--out", str(out)]) == 0
     assert one.read_bytes() == other.read_bytes()
-
-
-def test_a_large_version_still_fits_into_two_megabytes(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    points = (rng.normal(size=(52, 100))[rng.integers(52, size=4500)]).astype("f4")
-    points += rng.normal(size=points.shape).astype("f4")
-    names = [f"a feature of number {number}" for number in range(100)]
-    fitted = fit(points, 52, max_iter=3)
-    card = make_card(
-        fitted,
-        points,
-        feature_names=names,
-    )
-    write_candidate(tmp_path / "1", fitted, card, points)
-    page = pages.render_version(VersionProfile.measure(tmp_path / "1", "large"))
-    assert len(page.encode()) < 2_000_000
-    seen = texts(page)
-    assert "76 features that differ less are not shown" in seen
-    assert "Of each cluster 96 features that differ less are not listed" in seen
-    assert "a feature of number 11 and 88 more" in seen
-    # Sizes, medians and silhouettes are listed up to a number of clusters.
-    assert len(re.findall(r"\b39: [^,]* and 12 more\.", seen)) == 3
-    assert "4,096 rows drawn from them" in page
 
 
 def test_a_version_without_a_history_or_training_rows_says_so(tmp_path: Path) -> None:
@@ -109,7 +127,7 @@ def test_a_version_without_a_history_or_training_rows_says_so(tmp_path: Path) ->
     write_candidate(tmp_path / "1", imported.module, imported.card, imported.rows)
     page = pages.render_version(VersionProfile.measure(tmp_path / "1", "imported"))
     assert "The training rows are not known" in page
-    assert "Inertia and shift over" not in page
+    assert "<h3>Training</h3>" not in page
 
 
 def test_one_cluster_has_a_page_without_silhouettes(tmp_path: Path) -> None:

@@ -1,0 +1,25 @@
+"""Numbers as people write them."""
+
+import math
+
+
+def format_number(value: float | None, digits: int = 4) -> str:
+    """At least so many significant digits, thousands apart: 148,203, 0.01234; "-" for None.
+
+    From a trillion on, and below a ten-thousandth, with an exponent.
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if not 1e-4 <= size < 1e12:
+        return f"{value:.{digits - 1}e}"
+    decimals = max(0, digits - 1 - math.floor(math.log10(size)))
+    text = f"{value:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if decimals else text
+
+
+def format_mean(mean: float, *, is_share: bool) -> str:
+    """The mean of a feature as it is read: one that is a share of rows in percent."""
+    return f"{mean:.1%}" if is_share else format_number(mean)

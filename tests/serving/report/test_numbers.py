@@ -1,0 +1,37 @@
+"""How the numbers of a report are written."""
+
+import pytest
+
+from serving.report.numbers import format_mean, format_number
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (148_200.0, 4, "148,200"),
+        (148_203.4, 4, "148,203"),
+        (-2_328_907.3, 4, "-2,328,907"),
+        (999.96, 4, "1,000"),
+        (0.1 + 0.2, 4, "0.3"),
+        (0.01234567, 4, "0.01235"),
+        (0.0001, 4, "0.0001"),
+        (0.000012345, 4, "1.234e-05"),
+        (379.39214, 6, "379.392"),
+        (3_656_076.2, 6, "3,656,076"),
+        (2.5e12, 4, "2.500e+12"),
+        (0.0, 4, "0"),
+        (-0.0, 4, "0"),
+        (None, 4, "-"),
+        (float("nan"), 4, "-"),
+        (float("inf"), 4, "inf"),
+    ],
+)
+def test_a_number_is_written_as_people_write_it(
+    value: float | None, digits: int, text: str
+) -> None:
+    assert format_number(value, digits) == text
+
+
+def test_the_mean_of_a_share_is_written_in_percent() -> None:
+    assert format_mean(0.1234, is_share=True) == "12.3%"
+    assert format_mean(1234.5, is_share=False) == "1,234"
