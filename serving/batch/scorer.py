@@ -22,7 +22,7 @@ MANY_ROWS: Final = 3_000_000
 
 #: Batches that the kernel is asked about at once: the served graph takes a millisecond for the few
 #: rows of them that are left to it, however few these are.
-_KERNEL_BATCHES: Final = 4
+_KERNEL_BATCHES: Final = 2
 
 #: Points float32 [n, d] in raw units; or columns by their names, where the model takes these.
 Rows = ArrayLike | Mapping[str, Any]

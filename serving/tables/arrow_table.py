@@ -25,9 +25,8 @@ from .parquet_footer import has_null_vectors, read_without_note
 from .record_batches import is_list, keep_columns, list_lengths, read_points
 from .table import Chunk, Fault, Table
 
-#: Numbers in a block, and rows at most; of columns twice as many, which are not put together.
+#: Numbers in a block.
 _BLOCK_NUMBERS: Final = 2**20
-_BLOCK_ROWS: Final = 2**16
 
 #: Bytes of a Parquet column per read. Without a limit, and with pyarrow's default read-ahead, the
 #: whole file would be in memory.
@@ -119,9 +118,7 @@ class ArrowTable(Table):
         widths = {column: self._width(column, kinds[column]) for column in columns}
         is_narrow = all(_element(self._types[column]) in _EXACT_IN_FLOAT32 for column in columns)
         dtype = pa.float32() if is_narrow else pa.float64()
-        rows = min(_BLOCK_ROWS, max(1, _BLOCK_NUMBERS // max(1, sum(widths.values()))))
-        if self._is_by_columns:
-            rows *= 2
+        rows = min(2**16, max(1, _BLOCK_NUMBERS // max(1, sum(widths.values()))))
         with self._explain_errors():
             for batch in self._batches(list(dict.fromkeys([*columns, *keep])), start, rows):
                 faults: dict[int, Fault] = {}
