@@ -173,8 +173,8 @@ def fit(
         seed: every random choice comes from it; the same seed gives the same bits. None is 0.
         random_state: scikit-learn's name for ``seed``; give one of the two.
         engine: "auto" chooses by the size of the problem (`engines.choice`); or one of
-            "plain", "unrolled", "matmul" and "bounds", which the cores run, and "device": one that
-            is named takes each step. All give the same bits.
+            "plain", "unrolled", "matmul", "bounds" and "moved", which the cores run, and "device":
+            one that is named takes each step. All give the same bits.
         device: where the steps are taken: "cpu"; "gpu", all GPUs that TensorFlow sees; or the name
             of one, as "/GPU:1", or several with commas between them. "auto" is "gpu" where there is
             one and the work is worth it (`engines.choice`), else "cpu". docs/gpu.md says more.

@@ -6,7 +6,8 @@ engine   what it computes                                             chosen whe
 plain    every distance, by NumPy                                     a compiler does not pay
 unrolled every distance, written out                                  k d <= 64
 matmul   every distance, by matrix products                           k d < 512
-bounds   distances of rows that may have moved (`hamerly_bounds`)     otherwise
+bounds   distances of rows that may have moved (`hamerly_bounds`)     k < 256
+moved    of such rows to centroids that moved far enough (`moved`)    otherwise
 device   every distance, on a GPU                                     `choose_placement` says
 ======== ============================================================ =======================
 
@@ -33,18 +34,20 @@ from .compiled_later import Calls, CompiledLater, Kernels, Stage, kernels_of
 from .device import ON_CORES, DeviceEngine, Devices, DeviceShard
 from .engine import Engine
 from .matmul import MatmulSearchShard, MatmulShard
+from .moved import MovedShard
 from .plain import PlainShard
 from .reduced import NoRows, ReducedEngine
 from .sharded import Shard, ShardedEngine
 from .streamed import StreamedShard
 from .unrolled import UnrolledShard
 
-EngineName = Literal["plain", "unrolled", "matmul", "bounds", "device"]
+EngineName = Literal["plain", "unrolled", "matmul", "bounds", "moved", "device"]
 SHARDS: Final[dict[EngineName, type[Shard]]] = {
     "plain": PlainShard,
     "unrolled": UnrolledShard,
     "matmul": MatmulShard,
     "bounds": BoundsShard,
+    "moved": MovedShard,
     "device": DeviceShard,
 }
 ENGINES: Final[tuple[EngineName, ...]] = tuple(SHARDS)
@@ -54,6 +57,7 @@ _STAGES: Final[dict[EngineName, tuple[type[Shard], ...]]] = {
     "unrolled": (PlainShard, UnrolledShard),
     "matmul": (PlainShard, MatmulSearchShard, MatmulShard),
     "bounds": (PlainShard, MatmulSearchShard, BoundsShard),
+    "moved": (PlainShard, MatmulSearchShard, MovedShard),
 }
 
 #: Names of the release before: for one release more they are taken, with a warning.
@@ -69,9 +73,13 @@ _LONGEST_WORK: Final = 2e9
 _UNROLLED_MOST: Final = 64
 _BOUNDS_LEAST: Final = 512
 _BOUNDS_OF_SAMPLE_LEAST: Final = 4096
+_MOVED_LEAST: Final = 256
 
 #: Where these would take the steps, a GPU does by itself.
-_WORTH_A_GPU: Final = ("matmul", "bounds")
+_WORTH_A_GPU: Final = ("matmul", "bounds", "moved")
+
+#: These keep bounds of each row.
+_BOUNDED: Final = ("bounds", "moved")
 
 #: Kernels are compiled by a step over so many rows.
 _TRIAL_ROWS: Final = 512
@@ -83,7 +91,9 @@ def choose_engine(n: int, d: int, k: int) -> EngineName:
         return "plain"
     if k * d <= _UNROLLED_MOST:
         return "unrolled"
-    return "bounds" if k * d >= _BOUNDS_LEAST else "matmul"
+    if k * d < _BOUNDS_LEAST:
+        return "matmul"
+    return "bounds" if k < _MOVED_LEAST else "moved"
 
 
 def choose_sample_engine(n: int, d: int, k: int) -> EngineName:
@@ -92,7 +102,7 @@ def choose_sample_engine(n: int, d: int, k: int) -> EngineName:
     Bounds are three more kernels to compile, at 20 MiB each, which a source has no need of.
     """
     engine = choose_engine(n, d, k)
-    return "matmul" if engine == "bounds" and k * d < _BOUNDS_OF_SAMPLE_LEAST else engine
+    return "matmul" if engine in _BOUNDED and k * d < _BOUNDS_OF_SAMPLE_LEAST else engine
 
 
 def resolve_engine(engine: object, n: int, d: int, k: int) -> EngineName:
@@ -120,12 +130,12 @@ def resolve_streamed_engine(engine: object, n: int, d: int, k: int) -> EngineNam
         InvalidParameter: there is none of that name, or it keeps bounds of each row.
     """
     chosen = resolve_engine(engine, n, d, k)
-    if chosen == "bounds" and engine != "auto":
+    if chosen in _BOUNDED and engine != "auto":
         raise InvalidParameter(
-            "engine is 'bounds', which keeps bounds of each row, and nothing is kept of the rows "
-            "of a source; give 'matmul', or 'auto'"
+            f"engine is {chosen!r}, which keeps bounds of each row, and nothing is kept of the "
+            "rows of a source; give 'matmul', or 'auto'"
         )
-    return "matmul" if chosen == "bounds" else chosen
+    return "matmul" if chosen in _BOUNDED else chosen
 
 
 class Placement(NamedTuple):

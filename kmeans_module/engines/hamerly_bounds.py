@@ -35,10 +35,13 @@ def bounds_of_scores(
         second: float32 [m], the least of the others, less half of its centroid's error; infinity
             where k = 1.
     """
-    square = tf.square(norm)
-    upper = tf.sqrt(tf.maximum(square + 2.0 * least + error, 0.0)) * _WIDER
-    lower = tf.sqrt(tf.maximum(square + 2.0 * second - error, 0.0)) * _NARROWER
-    return upper, lower
+    lower = tf.sqrt(tf.maximum(tf.square(norm) + 2.0 * second - error, 0.0)) * _NARROWER
+    return upper_of_score(norm, error, least), lower
+
+
+def upper_of_score(norm: tf.Tensor, error: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
+    """At least the distance of a score float32 [m], with half of its centroid's error."""
+    return tf.sqrt(tf.maximum(tf.square(norm) + 2.0 * score + error, 0.0)) * _WIDER
 
 
 @synchronized_cache

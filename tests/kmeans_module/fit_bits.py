@@ -38,7 +38,7 @@ BLOCKS: Final = (2**11, 2**14, 2**20)
 OFFSETS: Final = (0, 1, 7, 12) if os.environ.get("TFKMEANS_SOAK") else (0, 7)
 
 #: Engines that keep nothing of a row.
-STREAMED: Final = tuple(name for name in ENGINES if name != "bounds")
+STREAMED: Final = tuple(name for name in ENGINES if name not in ("bounds", "moved"))
 
 Problem = tuple[Float32, int, dict[str, Any]]
 

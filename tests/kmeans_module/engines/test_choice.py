@@ -15,7 +15,8 @@ def test_the_rule_chooses_plain_steps_for_small_data_and_bounds_for_large() -> N
     assert choose_engine(4_000_000, 2, 8) == "unrolled"
     assert choose_engine(1_000_000, 16, 64) == "bounds"
     assert choose_engine(273_280, 3, 64) == "matmul"
-    assert choose_engine(1_000_000, 64, 256) == "bounds"
+    assert choose_engine(1_000_000, 64, 255) == "bounds"
+    assert choose_engine(1_000_000, 64, 256) == "moved"
     assert fit(blobs(100), 3).engine == "plain"
 
 

@@ -68,7 +68,7 @@ def run_switched(problem: tuple[WeightedRows, Float32], name: EngineName, at: in
     return run(CompiledLater(stages, rows.scale, rows.squares), begin, max_iter=12, tolerance=0)
 
 
-@pytest.mark.parametrize("name", ["unrolled", "matmul", "bounds"])
+@pytest.mark.parametrize("name", ["unrolled", "matmul", "bounds", "moved"])
 def test_a_fit_has_the_same_bits_whenever_it_goes_over_to_compiled_steps(
     name: EngineName, problem: tuple[WeightedRows, Float32]
 ) -> None:
@@ -82,7 +82,7 @@ def test_a_fit_has_the_same_bits_whenever_it_goes_over_to_compiled_steps(
         assert found.centroids.tobytes() == expected.centroids.tobytes()
 
 
-@pytest.mark.parametrize("name", ["unrolled", "matmul", "bounds"])
+@pytest.mark.parametrize("name", ["unrolled", "matmul", "bounds", "moved"])
 def test_what_takes_long_is_compiled_beside_the_steps_and_then_takes_them(
     name: EngineName, problem: tuple[WeightedRows, Float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from kmeans_module import fit
-from kmeans_module.engines import bounds, kept_sums
+from kmeans_module.engines import bounds, kept_sums, moved
 from kmeans_module.engines.choice import ENGINES, SHARDS, EngineName, new_engine
 from kmeans_module.engines.engine import StepSums
 from kmeans_module.engines.sharded import Shard, ShardedEngine
@@ -22,7 +22,7 @@ from kmeans_module.weighted_rows import weigh
 
 from ..problems import Float32, assignments, blobs, distinct_rows, misaligned
 
-COMPILED: tuple[EngineName, ...] = ("unrolled", "matmul", "bounds", "device")
+COMPILED: tuple[EngineName, ...] = ("unrolled", "matmul", "bounds", "moved", "device")
 
 # Kernels are compiled for each width and number of clusters, so these are few.
 SHAPES = ((1, 3), (3, 20), (20, 7), (32, 40), (272, 5))
@@ -42,6 +42,10 @@ def eager_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bounds from the second step on, however much they leave, and never sums anew."""
     monkeypatch.setattr(bounds, "_BOUNDS_FROM", 2.0)
     monkeypatch.setattr(bounds, "_ALL_ROWS", 1.0)
+    monkeypatch.setattr(moved, "_BOUNDS_FROM", 2.0)
+    monkeypatch.setattr(moved, "_ALL_ROWS", 100.0)
+    monkeypatch.setattr(moved, "_MOST", 1.0)
+    monkeypatch.setattr(moved, "CHUNK", 4)
     monkeypatch.setattr(kept_sums, "_NEW_SUMS", 2.0)
 
 
