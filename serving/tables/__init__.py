@@ -1,7 +1,7 @@
 """Files of rows as tables of named columns: CSV, Parquet, Arrow, NumPy, JSON lines and TFRecord.
 
-The public names are those of ``__init__.pyi``; each is imported when it is first asked for, so
-that the parts that need no pyarrow do not wait for it.
+The public names are those of ``__init__.pyi``; each is imported at its first use, so that code
+without pyarrow does not import it.
 """
 
 import lazy_loader

@@ -140,9 +140,10 @@ class CellReader:
         return text.strip(BLANKS) in self.missing
 
     def plain_text(self, text: str) -> str:
-        """The text of a cell of a category: of a number without blanks and in Python's marks.
+        """Return the text of a cell of a category; for a number without blanks, in Python's format.
 
-        Empty where the options say that it is missing; the other texts for that are values.
+        It is empty if the options name the cell as missing; other texts for missing values are
+        values.
         """
         stripped = text.strip(BLANKS)
         if stripped in self._missing_texts:

@@ -1,4 +1,4 @@
-"""The points of rows as a scorer is given them: as the served graph makes them, without it."""
+"""Encode the rows of a scorer as points, like the served graph, but without TensorFlow."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,11 +12,11 @@ from .raw_rows import CategoryCells, encode_values
 
 
 def encode_points(columns: Sequence[Column], rows: Any) -> NDArray[np.floating[Any]] | None:
-    """The points of rows, [n, d] in raw units; None where they are not as ``ModelRows`` gives them.
+    """Return the points of rows, [n, d] in raw units; None if the rows are not from ``ModelRows``.
 
     Args:
-        columns: those that the model takes by name.
-        rows: points, or the columns by their names.
+        columns: the columns that the model takes by name.
+        rows: points, or columns by name.
     """
     if isinstance(rows, np.ndarray):
         return rows if rows.ndim == 2 and rows.dtype.kind == "f" else None
@@ -36,7 +36,7 @@ def encode_points(columns: Sequence[Column], rows: Any) -> NDArray[np.floating[A
 
 
 def take_rows(rows: Any, places: NDArray[np.intp]) -> Any:
-    """The rows in these places, of rows that ``encode_points`` takes."""
+    """Select rows by index from rows that ``encode_points`` accepts."""
     if isinstance(rows, np.ndarray):
         return rows[places]
     return {

@@ -1,7 +1,7 @@
-"""The rows that a model is fitted to where it encodes the columns of tables itself.
+"""The rows of a fit of a model that encodes the columns of tables.
 
-Numbers may lack values that others take the place of, and texts may be categories. What is learned
-of the columns is the same for any order of the rows and of the files.
+Missing numbers can be replaced, and texts can be categories. The encoding does not depend on the
+order of the rows and files.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,19 +39,19 @@ if TYPE_CHECKING:
 
 Values = NDArray[np.float32] | CategoryCells
 
-#: A category of more values than this part of its rows is as good as an id, if it has many.
+#: A category with many values, more than this share of its rows, counts as an id.
 _MOST_VALUES_OF_ROWS: Final = 0.5
 _LEAST_VALUES_OF_ID: Final = 20
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How columns become features.
+    """The options for encoding columns as features.
 
     Attributes:
-        categories: the columns that are categories.
-        impute: what takes the place of a missing number.
-        unknown: how a missing value of a category, or one that was not there, is encoded.
+        categories: the category columns.
+        impute: the replacement of missing numbers.
+        unknown: the encoding of a category value that is missing or was not in the fit.
     """
 
     categories: tuple[str, ...] = ()
@@ -61,13 +61,13 @@ class Encoding:
 
 @dataclass(frozen=True)
 class EncodedRows(TrainingRows):
-    """Rows ready for a fit, and the columns that they are made of.
+    """Rows of a fit, and the columns from which they were encoded.
 
     Attributes:
         takes: the columns of the model.
-        values: those columns in the rows of the fit.
-        imputed: for each column in which a number has taken the place of missing ones, of how many.
-        impute: what was asked to take their place.
+        values: the values of these columns in the rows of the fit.
+        imputed: the number of replaced missing numbers of each column that has some.
+        impute: the requested replacement.
     """
 
     takes: tuple[Column, ...] = ()
@@ -83,7 +83,7 @@ class EncodedRows(TrainingRows):
         return replace(super().keep(is_kept), values=tuple(each[is_kept] for each in self.values))
 
     def table(self) -> "dict[str, Any]":
-        """The columns by name, as ``publish_fit`` takes them."""
+        """Return the columns by name, for ``publish_fit``."""
         return {
             column.name: each.to_arrow() if isinstance(each, CategoryCells) else each
             for column, each in zip(self.takes, self.values, strict=True)
@@ -97,7 +97,7 @@ class EncodedRows(TrainingRows):
 def describe_encoding(
     takes: Sequence[Column], rows_read: int, imputed: Mapping[str, int], impute: Impute
 ) -> list[str]:
-    """What a user is told of how columns, of which so many rows were read, are encoded."""
+    """Return notes for the user about the encoding of columns, after reading ``rows_read`` rows."""
     lines = []
     if imputed:
         fills = {each.name: each.fill for each in takes if isinstance(each, NumberColumn)}
@@ -119,9 +119,10 @@ def describe_encoding(
 def recode(
     name: str, codes: dict[str, int], given: CategoryCells, rows_read: int
 ) -> NDArray[np.int32]:
-    """The codes of a chunk in the numbering of all rows, which ``codes`` has, and which grows.
+    """Convert the codes of a chunk to the codes of all rows in ``codes``, to which new values are
+    added.
 
-    Raises ColumnMismatch where there are too many values.
+    Raises ColumnMismatch if there are too many values.
     """
     known = [codes.setdefault(text, len(codes)) for text in given.values]
     require_few_values(name, len(codes), rows_read)
@@ -129,7 +130,7 @@ def recode(
 
 
 def require_few_values(name: str, values: int, rows_read: int) -> None:
-    """Check that a category has no more values than a model takes. Raises ColumnMismatch."""
+    """Check the number of values of a category against the limit. Raises ColumnMismatch."""
     if values > MOST_CATEGORY_VALUES:
         raise ColumnMismatch(
             f"--categories {name}: has more than {MOST_CATEGORY_VALUES:,} values in its first "
@@ -147,13 +148,13 @@ def read_encoded_rows(
     skip_zero_rows: bool = False,
     on_rows: Callable[[int], None] | None = None,
 ) -> EncodedRows:
-    """Read these columns of all tables, learn how they are encoded, and encode them.
+    """Read columns of all tables, fit their encoding, and encode them.
 
-    A row without a weight, a vector or a number that nothing takes the place of is left out and
-    counted. The arguments are those of ``read_training_rows``.
+    Rows without a weight or a vector, or with a missing number without a replacement, are omitted
+    and counted. The arguments are those of ``read_training_rows``.
 
     Raises:
-        ColumnMismatch: and what else ``read_training_rows`` raises; a category has too many values.
+        ColumnMismatch: a category has too many values; and the errors of ``read_training_rows``.
     """
     names = ", ".join(table.name for table in tables)
     draft, features = _draft_columns(tables, columns, encoding)
@@ -179,7 +180,7 @@ def read_encoded_rows(
 
 
 class _Reading:
-    """The values of columns, as chunks bring them, and what was learned of them."""
+    """The values of columns from chunks, and the fitted encoding."""
 
     def __init__(
         self, columns: Sequence[Column], features: Sequence[str], encoding: Encoding
@@ -191,7 +192,7 @@ class _Reading:
         self.rows_read = 0
 
     def add(self, points: NDArray[np.floating[Any]], values: Sequence[Values]) -> None:
-        """Take the rows of a chunk. Raises ColumnMismatch."""
+        """Add the rows of a chunk. Raises ColumnMismatch."""
         self.rows_read += len(points)
         if points.dtype != np.float32:
             self._rounding.round(points[~np.isnan(points).any(axis=1)])
@@ -206,7 +207,7 @@ class _Reading:
     def finish(
         self, names: str, weights: NDArray[np.float64] | None, weight_column: str | None
     ) -> EncodedRows:
-        """All rows, encoded. Raises NoRows, ColumnMismatch."""
+        """Return all rows, encoded. Raises NoRows, ColumnMismatch."""
         values: list[Values] = []
         columns: list[Column] = []
         missing, imputed = dict[str, int](), dict[str, int]()
@@ -245,7 +246,9 @@ class _Reading:
         )
 
     def _fit(self, place: int, names: str) -> tuple[Column, Values, NDArray[np.bool_]]:
-        """A column, its values in all rows, and where a fit wants one. Raises ColumnMismatch."""
+        """Return a fitted column, its values, and a mask of the rows with a value. Raises
+        ColumnMismatch.
+        """
         column, encoding = self._columns[place], self._encoding
         whole = np.concatenate(self._parts[place])
         self._parts[place].clear()
@@ -268,7 +271,7 @@ def _require_rows(
     weights: NDArray[np.float64] | None,
     missing: Mapping[str, int],
 ) -> None:
-    """Check that a row is left, and one of positive weight. Raises NoRows."""
+    """Check that a row of positive weight remains. Raises NoRows."""
     if not is_complete.any():
         lacking = shorten_names([f"{name!r} lacks {count}" for name, count in missing.items()])
         raise NoRows(
@@ -284,7 +287,7 @@ def _require_rows(
 def _draft_columns(
     tables: Sequence[Table], columns: Sequence[str], encoding: Encoding
 ) -> tuple[list[Column], tuple[str, ...]]:
-    """The columns before their values are known, and the features of numbers and vectors.
+    """Return the columns without fitted values, and the features of numbers and vectors.
 
     Raises ColumnMismatch.
     """
@@ -304,7 +307,7 @@ def _draft_columns(
 def _fit_category(
     names: str, column: CategoryColumn, codes: NDArray[np.int32], known: Mapping[str, int]
 ) -> tuple[CategoryColumn, CategoryCells]:
-    """The category with its values in order, and its rows. Raises ColumnMismatch."""
+    """Return the category with sorted values, and its rows. Raises ColumnMismatch."""
     if not known:
         raise ColumnMismatch(
             f"{names}: column {column.name!r} holds no value; leave it out of --categories"

@@ -1,26 +1,26 @@
-"""What can be wrong with files of rows.
+"""Errors about files of rows.
 
-Each message is one line that names the file, the place in it, the value and the mend. Rows are
-counted from 1, without the header; where a file has lines, the line is named too.
+Each message is one line with the file, the place in it, the value and the correction. Rows are
+counted from 1, without the header; for text files the message also gives the line.
 """
 
 
 class TableError(Exception):
-    """Base of every error about rows in files: of reading them, of scoring them, of writing."""
+    """Base of the errors of reading, scoring and writing files of rows."""
 
 
 class UnreadableFile(TableError):
-    """A file is missing, is a folder, is empty or damaged, or is of a kind that is not read."""
+    """A file is missing, a folder, empty, damaged, or of an unsupported kind."""
 
 
 class ColumnMismatch(TableError):
-    """A column is not there, is there twice, or is of a type that holds no numbers."""
+    """A column is missing, repeated, or not of a numeric type."""
 
 
 class NoNumbers(ColumnMismatch):
-    """A column holds what is no numbers, in each of its rows or most.
+    """All or most values of a column are not numbers.
 
-    ``column`` is its name.
+    ``column`` is the name of the column.
     """
 
     def __init__(self, message: str, column: str) -> None:
@@ -29,9 +29,9 @@ class NoNumbers(ColumnMismatch):
 
 
 class OtherWidth(ColumnMismatch):
-    """The vectors of a column have another length than is needed.
+    """The vectors of a column have the wrong length.
 
-    ``column`` is its name.
+    ``column`` is the name of the column.
     """
 
     def __init__(self, message: str, column: str) -> None:
@@ -40,9 +40,9 @@ class OtherWidth(ColumnMismatch):
 
 
 class BadCell(TableError):
-    """A cell holds what is not a number, or a row has more or fewer cells than the header.
+    """A cell is not a number, or a row has more or fewer cells than the header.
 
-    ``column`` is that of the cell; empty where the row as a whole is wrong.
+    ``column`` is the column of the cell; empty for an error of the whole row.
     """
 
     def __init__(self, message: str, column: str = "") -> None:
@@ -51,23 +51,23 @@ class BadCell(TableError):
 
 
 class RepeatedInput(TableError):
-    """A file is given twice, by itself, a folder or a glob, and its rows would be read twice."""
+    """A file is given twice, directly, by a folder or a glob, and would be read twice."""
 
 
 class NoRows(TableError):
-    """There are no rows, or each has a missing value."""
+    """There are no rows, or each row has a missing value."""
 
 
 class RefusedReadingOption(TableError):
-    """An option of reading a file of text makes no sense, alone or beside another."""
+    """A reading option of text files is invalid, alone or with another option."""
 
 
 class UnusableCache(TableError):
-    """A cache of rows cannot be written: the disk is full, the folder is not to be written to."""
+    """A cache of rows cannot be written: the disk is full, or the folder is not writable."""
 
 
 class DamagedCache(TableError):
-    """A cache of rows is not as it was written."""
+    """A cache of rows is damaged."""
 
 
 class ChangedInput(TableError):

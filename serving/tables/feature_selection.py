@@ -1,8 +1,8 @@
-"""Which columns of tables are the features of a fit, the same for any order of the rows.
+"""Select the features of a fit among the columns of tables, for any order of the rows.
 
-Numbers are features. Left out are columns that hold something else, what a data frame had as its
-index, and row counters: they say where a row stood in its file. A column whose name is that of an
-id is a feature all the same, and named: only who knows the data can tell.
+Columns of numbers are features. Other columns, the index of a data frame, and row counters (numbers
+of rows in a file) are omitted. A column with the name of an id remains a feature, and a note names
+it: only the user knows its meaning.
 """
 
 import re
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
     from .table import Table
 
-#: What pandas calls an index without a name, in Parquet and when it reads its own CSV again.
+#: The names of pandas for an unnamed index, in Parquet and in CSV.
 _INDEX_NAME: Final = re.compile(r"__index_level_\d+__|Unnamed: 0(\.\d+)*")
 
 _INDEX: Final = ColumnKind(False, "the index of a data frame")
 
-#: Of fewer rows, numbers that follow each other may be measures, as months or ranks are.
+#: With fewer rows, consecutive numbers may be measurements, such as months or ranks.
 _LEAST_ROWS_OF_COUNTER: Final = 100
 
-#: The part of its rows in which a row counter has a value, and of the numbers from its least to its
-#: largest that it has: some rows were left out of many files.
+#: The share of rows with a value, and the share of the numbers between minimum and maximum that
+#: occur, of a row counter: many files lack some rows.
 _LEAST_PART_OF_COUNTER: Final = 0.9
 
-#: The words of a name: of ``customer_id``, ``userId``, ``USER-ID`` and ``ZIPCode``.
+#: The words of a name such as ``customer_id``, ``userId``, ``USER-ID`` and ``ZIPCode``.
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 #: Without the "s" of the plural.
@@ -53,10 +53,10 @@ _ID_WORDS: Final = frozenset(
 )
 
 
-#: How a kind begins that holds text, by the kind of file.
+#: The beginnings of descriptions of text, by the kind of file.
 _TEXT: Final = ("text", "string", "large_string")
 
-#: A text may be a category where each value is in so many rows, on average.
+#: A text column may be a category if each value is in at least this many rows on average.
 _LEAST_ROWS_OF_VALUE: Final = 3
 
 
@@ -65,11 +65,11 @@ class FeatureSelection:
     """The features of a fit.
 
     Attributes:
-        widths: for each column that is used, in the order of the files, how many features it is.
-        left_out: what each of the others holds, without those that were excluded.
-        categories: the columns that are named as categories.
-        order: all that are used, in the order of the files.
-        may_be_categories: of those left out the texts of which the first rows have few values.
+        widths: the number of features of each used column, in the order of the files.
+        left_out: the descriptions of the other columns, except excluded ones.
+        categories: the columns that the user named as categories.
+        order: all used columns, in the order of the files.
+        may_be_categories: the omitted columns of text with few values in the first rows.
         is_headerless: whether the names look like a row of numbers.
     """
 
@@ -82,13 +82,13 @@ class FeatureSelection:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The columns that are used, in the order of the files."""
+        """Return the used columns, in the order of the files."""
         return self.order or tuple(self.widths)
 
     def notes(self) -> list[str]:
-        """What a user is told of it, a line each."""
+        """Return notes for the user, one line each."""
         features = expand_columns(self.widths)
-        # A vector is one column, whether the file has it as one or each of its numbers as its own.
+        # A vector counts as one column, also if the file has a column for each of its numbers.
         count = format_count(len(group_vectors(features)), "numeric column")
         lines = [f"took {count}: {shorten_names(features)}"] if features else []
         if self.categories:
@@ -121,11 +121,11 @@ def select_features(
 ) -> FeatureSelection:
     """Select the features among the columns of tables that are not ``excluded``.
 
-    ``categories`` are features whatever they hold; each table is to have them.
+    ``categories`` are features with any values; each table must have them.
 
     Raises:
-        ColumnMismatch: none is left; a table lacks one; a column holds numbers in one table and
-            something else in another; no table has one that is excluded.
+        ColumnMismatch: no feature remains; a table lacks a feature; a column has numbers in one
+            table and other values in another; no table has an excluded column.
         NoRows: there is no value at all.
     """
     require_excluded(tables, excluded)
@@ -169,14 +169,14 @@ def require_categories(tables: Sequence["Table"], names: Sequence[str]) -> None:
 
 
 def _may_be_categories(tables: Sequence["Table"], names: Sequence[str]) -> tuple[str, ...]:
-    """Those of the columns that hold text, of which the first rows have each value often."""
+    """Return the columns of text whose values occur often in the first rows."""
     found = []
     for name in names:
         table = next(each for each in tables if name in each.columns)
         holds = table.kinds()[name].holds
-        if not name or table.columns.count(name) > 1:  # which cannot be named
+        if not name or table.columns.count(name) > 1:  # it cannot be named
             continue
-        if not holds.startswith(_TEXT) or ";" in holds:  # which has another mend
+        if not holds.startswith(_TEXT) or ";" in holds:  # it has another correction
             continue
         chunk = next(iter(table.chunks([], [name])), None)
         if chunk is None or chunk.kept is None:
@@ -189,7 +189,7 @@ def _may_be_categories(tables: Sequence["Table"], names: Sequence[str]) -> tuple
 
 
 def is_id_name(name: str) -> bool:
-    """Whether a name is that of an id: a word of it is "id", "zip", "phone" or another of these."""
+    """Whether a name is that of an id: one of its words is "id", "zip", "phone" or similar."""
     return any(word.lower().removesuffix("s") in _ID_WORDS for word in _WORD.findall(name))
 
 
@@ -206,7 +206,7 @@ def require_excluded(tables: Sequence["Table"], excluded: Sequence[str]) -> None
 
 
 def require_weight_column(tables: Sequence["Table"], name: str) -> None:
-    """Check that each table has this column, and one number a row in it. Raises ColumnMismatch."""
+    """Check that each table has this column with one number per row. Raises ColumnMismatch."""
     for table in tables:
         require_columns(table, [name])
         kind = table.kinds()[name]
@@ -219,9 +219,9 @@ def require_weight_column(tables: Sequence["Table"], name: str) -> None:
 
 
 def _kinds(tables: Sequence["Table"], excluded: Sequence[str]) -> dict[str, ColumnKind]:
-    """What each column that is not excluded holds, by all tables in which it has a value.
+    """Return the kind of each column that is not excluded, from all tables in which it has a value.
 
-    What holds numbers in one table and none in a later one, reading the rows tells.
+    A column with numbers in one table and other values later is found when the rows are read.
     """
     names = dict.fromkeys(name for table in tables for name in table.columns)
     indexes = {name for table in tables for name in table.columns if _is_index(table, name)}
@@ -269,13 +269,12 @@ def _require_everywhere(tables: Sequence["Table"], names: Sequence[str]) -> None
 
 
 def _row_counters(tables: Sequence["Table"], names: Sequence[str]) -> dict[str, str]:
-    """The columns that count the rows of all files, or of each, and what is said of them.
+    """Return the row counters, over all files or in each file, with their descriptions.
 
-    Rows are read for it as long as a column may still be one; in most files that ends in the first
-    chunk.
+    Rows are read while a column can still be a row counter, in most files only the first chunk.
     """
     pending = _pending_counters(tables, names)
-    #: By the file.
+    #: By file.
     values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in pending}
     for table in tables:
         parts: dict[str, list[NDArray[np.float64]]] = {name: [] for name in values}
@@ -294,7 +293,7 @@ def _row_counters(tables: Sequence["Table"], names: Sequence[str]) -> dict[str, 
 
 
 def _describe_counter(files: "Sequence[NDArray[np.float64]]") -> str | None:
-    """What is said of a column that counts rows, by its whole numbers in each file; else None."""
+    """Describe a row counter, given the integers in each file; None for other columns."""
     together = np.concatenate(files)
     for parts, where in (([together], ""), (files, " in each file")):
         if max(map(len, parts)) >= _LEAST_ROWS_OF_COUNTER and all(map(_is_counter, parts)):
@@ -304,7 +303,7 @@ def _describe_counter(files: "Sequence[NDArray[np.float64]]") -> str | None:
 
 
 def _is_counter(values: "NDArray[np.float64]") -> bool:
-    """Whether whole numbers, NaN where one is missing, are a, a + 1 ... with few gaps."""
+    """Whether integers, with NaN for missing ones, are a, a + 1 ... with few gaps."""
     present = values[~np.isnan(values)]
     if not len(present) or len(present) < _LEAST_PART_OF_COUNTER * len(values):
         return not len(values)
@@ -313,7 +312,7 @@ def _is_counter(values: "NDArray[np.float64]") -> bool:
 
 
 def _pending_counters(tables: Sequence["Table"], names: Sequence[str]) -> list[str]:
-    """The columns that may be row counters by the first rows."""
+    """Return the columns that can be row counters by their first rows."""
     if names:
         for table in tables:
             for chunk in table.chunks(names):
@@ -324,7 +323,7 @@ def _pending_counters(tables: Sequence["Table"], names: Sequence[str]) -> list[s
 
 
 def _may_count(column: "NDArray[np.floating[Any]]") -> bool:
-    """Whether these may be values of a row counter: whole numbers, or missing, and none twice."""
+    """Whether values can be those of a row counter: integers or missing, without repetition."""
     if not _is_whole(column[:1]):
         return False
     return _is_whole(column) and _is_distinct(column[~np.isnan(column)])

@@ -1,4 +1,4 @@
-"""Rounding rows to float32, block by block, and which of their columns lose digits by it."""
+"""Round rows to float32 in blocks, and find columns that lose digits by it."""
 
 from typing import Any, Final, Self
 
@@ -7,12 +7,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from .columns import to_float32
 
-#: A column whose values float32 moves by more than this part of its spread has lost digits.
+#: A column has lost digits if float32 changes its values by more than this share of its spread.
 _MOST_ERROR: Final = 1e-3
 
 
 class Float32Rounding:
-    """What rounding has done so far to rows of ``width`` columns."""
+    """The statistics of rounding rows with ``width`` columns."""
 
     def __init__(self, width: int) -> None:
         self._rows = 0
@@ -24,7 +24,7 @@ class Float32Rounding:
 
     @classmethod
     def of(cls, numbers: ArrayLike) -> Self:
-        """That of which ``numbers`` are known."""
+        """Create from saved ``numbers``."""
         known = np.array(numbers, np.float64)
         rounding = cls(known.shape[1])
         rounding._rows = int(known[0].max(initial=0))
@@ -34,12 +34,12 @@ class Float32Rounding:
 
     @property
     def numbers(self) -> NDArray[np.float64]:
-        """All that is known, float64 [6, width]: what ``of`` takes."""
+        """Return all statistics, float64 [6, width], the argument of ``of``."""
         rows = np.full_like(self._mean, self._rows)
         return np.array([rows, self._error, self._low, self._high, self._mean, self._squares])
 
     def merge(self, other: Self) -> None:
-        """Add what is known of other rows of the same columns."""
+        """Add the statistics of other rows of the same columns."""
         if other._rows:
             self._error = np.maximum(self._error, other._error)
             self._low = np.minimum(self._low, other._low)
@@ -47,7 +47,7 @@ class Float32Rounding:
             self._add_to_spread(other._rows, other._mean, other._squares)
 
     def round(self, block: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-        """Rows [n, width] of finite numbers as float32."""
+        """Round rows [n, width] of finite numbers to float32."""
         rounded = to_float32(block)
         if rounded is not block and len(block):
             self._error = np.maximum(self._error, np.abs(block - rounded).max(axis=0))
@@ -58,14 +58,16 @@ class Float32Rounding:
         return rounded
 
     def has_lost_digits(self) -> NDArray[np.bool_]:
-        """For each column, whether it has lost a thousandth of its standard deviation or more."""
+        """Return for each column whether it has lost at least a thousandth of its standard
+        deviation.
+        """
         spread = np.sqrt(self._squares / max(1, self._rows))
         return (self._high > self._low) & (self._error > _MOST_ERROR * spread)
 
     def _add_to_spread(
         self, rows: int, mean: NDArray[np.floating[Any]], squares: NDArray[np.floating[Any]]
     ) -> None:
-        """Mean and squared differences of all rows from those of two parts (Chan et al. 1979)."""
+        """Combine means and squared differences of two parts of rows (Chan et al. 1979)."""
         before, self._rows = self._rows, self._rows + rows
         apart = mean - self._mean
         self._squares += squares + np.square(apart) * (before * rows / self._rows)

@@ -1,7 +1,7 @@
-"""A file in folders that are named as in ``day=2026-01-01/region=eu``: their keys are columns.
+"""A file in folders with names such as ``day=2026-01-01/region=eu``, whose keys are columns.
 
-Hive, Spark and pyarrow write such folders. A key holds numbers where its value is one, and is
-carried along as text.
+Hive, Spark and pyarrow write such folders. A key is numeric if its value is a number; as a kept
+column it is text.
 """
 
 import copy
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
     from kmeans_module.workers import Reducer
 
-#: What stands in place of a value that is null.
+#: The folder name for null.
 _NULL: Final = "__HIVE_DEFAULT_PARTITION__"
 
 
 def folder_keys(path: Path) -> dict[str, str | None]:
-    """The keys of the folders right above a file, the outermost first; None is null."""
+    """Return the keys of the folders directly above a file, outermost first; None is null."""
     keys: dict[str, str | None] = {}
     for folder in reversed(path.parts[:-1]):
         key, is_key, value = folder.partition("=")
@@ -47,7 +47,7 @@ def folder_keys(path: Path) -> dict[str, str | None]:
 
 
 class HiveTable(Table):
-    """A table, and behind its columns those of its folders, the same in every row."""
+    """A table with additional columns from its folders, constant over its rows."""
 
     def __init__(self, table: Table, keys: Mapping[str, str | None]) -> None:
         self._table = table
@@ -127,7 +127,7 @@ class HiveTable(Table):
         return tuple(name for name in columns if name not in self._keys)
 
     def _require(self, columns: Sequence[str], keep: Sequence[str]) -> tuple[str, ...]:
-        """The columns of the file that are asked for, checked as far as the keys go.
+        """Return the requested columns of the file, after checking the keys.
 
         Raises ColumnMismatch.
         """
@@ -150,7 +150,7 @@ class HiveTable(Table):
     def _place_keys(
         self, points: Block, columns: Sequence[str], widths: Mapping[str, int]
     ) -> Block:
-        """The points of the file's columns, with the keys that are asked for in their places."""
+        """Insert the requested keys into the points of the file's columns."""
         values = {
             name: float(_number(self._keys[name]) or 0) for name in columns if name in self._keys
         }
@@ -195,7 +195,7 @@ def _kind(value: str | None) -> ColumnKind:
 
 
 def _number(value: str | None) -> float | None:
-    """NaN for a missing value; None for a text."""
+    """Convert a key to a number; NaN if missing, None for text."""
     if value is None or is_missing(value):
         return np.nan
     try:

@@ -1,6 +1,6 @@
-"""Which files of rows are read, and a table for each.
+"""Find the files of rows, and open a table for each.
 
-The kind of a file is told by its name.
+The name of a file determines its kind.
 """
 
 import re
@@ -14,7 +14,7 @@ from .hive_table import HiveTable, folder_keys
 from .reading_options import ReadingOptions
 from .table import Table
 
-#: What is read, by how a name ends.
+#: The supported kinds of files, by name ending.
 KINDS: Final = {
     ".csv": "CSV",
     ".csv.gz": "CSV, gzip",
@@ -35,7 +35,7 @@ KINDS: Final = {
     ".tfrecord.gz": "TFRecord, gzip",
 }
 
-#: Those that ``ReadingOptions`` are for.
+#: The kinds that use ``ReadingOptions``.
 TEXT_KINDS: Final = tuple(kind for kind in KINDS if kind.startswith((".csv", ".tsv", ".txt")))
 
 #: CSV on standard input.
@@ -45,12 +45,12 @@ _ALIASES: Final = {".tfrecords": ".tfrecord", ".arrows": ".arrow"}
 
 _ENDINGS: Final = (*KINDS, *_ALIASES)
 
-# Pipelines of TensorFlow write shards, as in rows.tfrecord-00003-of-00010.
+# Pipelines of TensorFlow write shards, such as rows.tfrecord-00003-of-00010.
 _ENDING: Final = re.compile(r"(\.[a-z]+)(?:-\d+-of-\d+)?(\.gz)?$")
 
 
 def kind_of(path: Path) -> str | None:
-    """The kind of a file, a key of ``KINDS``; None when it is of no kind that is read."""
+    """Return the kind of a file, a key of ``KINDS``; None for unsupported kinds."""
     ending = _ENDING.search(path.name.lower())
     if ending is None:
         return None
@@ -59,22 +59,21 @@ def kind_of(path: Path) -> str | None:
 
 
 def input_files(given: Sequence[Path], output: Path | None = None) -> list[Path]:
-    """The files that files, folders and globs stand for, in a fixed order.
+    """Return the files of given files, folders and globs, in a fixed order.
 
-    Of a folder, those of a kind that is read, also in folders below, by name; what begins with
-    ``.`` or ``_`` is left out, as other programs write their own notes there, and so is ``.txt``,
-    which is mostly for people to read. ``-`` stays. Where
-    ``output``, the folder that is to be written, lies among the files that a folder or a glob
-    stands for, what is in it is none of them: the next run is to find the same files.
+    A folder gives its files of supported kinds, also in subfolders, by name. Names that begin with
+    ``.`` or ``_`` are omitted, because other programs use them for metadata, and so is ``.txt``,
+    which is mostly prose. ``-`` is kept. If the folder ``output`` is inside a folder or a glob, its
+    files are omitted, so that the next run finds the same files.
 
     Raises:
-        UnreadableFile: a folder or a glob stands for no file.
+        UnreadableFile: a folder or a glob matches no file.
     """
     files = []
     place = None if output is None else output.resolve()
     for each in given:
         found = list(_expand(each))
-        # With nothing beside, the output was given as the input, which is for others to refuse.
+        # Without other files, the output was given as the input, which other code refuses.
         files += [file for file in found if place not in file.resolve().parents] or found
     return files
 
@@ -107,15 +106,15 @@ def _expand(given: Path) -> Iterator[Path]:
 
 
 def open_table(path: Path, options: ReadingOptions = ReadingOptions()) -> Table:
-    """The table in a file; its columns are known.
+    """Open the table in a file, and find its columns.
 
-    Of its rows at most the first are read, but all of what has no header: JSON lines and TFRecord.
-    ``options`` are for files of text; JSON lines take ``na_values`` of them. The folders right
-    above the file that are named as in ``day=2026-01-01`` are columns too, where the file names its
-    columns and has none of that name.
+    Only the first rows are read, except for files without a header (JSON lines and TFRecord), which
+    are read completely. ``options`` are for text files; JSON lines use only ``na_values``. Folders
+    directly above the file with names such as ``day=2026-01-01`` are columns too, if the file has
+    column names and none of this name.
 
     Raises:
-        UnreadableFile: it does not exist, is a folder, is empty or damaged, or of another kind.
+        UnreadableFile: the file does not exist, is a folder, empty, damaged, or of another kind.
     """
     table = _open_file(path, options)
     keys = folder_keys(path) if table.has_names else {}
@@ -136,7 +135,7 @@ def _open_file(path: Path, options: ReadingOptions) -> Table:
         )
     if not path.stat().st_size:
         raise UnreadableFile(f"{path}: is empty")
-    # Imported here: who asks with a .npy needs no pyarrow, and who reads KINDS needs neither.
+    # Imported here, because .npy files do not need pyarrow, and KINDS needs neither.
     if kind == ".npy":
         from .npy_table import NpyTable
 

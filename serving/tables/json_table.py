@@ -1,10 +1,9 @@
-"""JSON lines: one object a line, UTF-8, plain or gzip.
+"""JSON lines: one object per line, UTF-8, plain or gzip.
 
-The keys of all objects are the columns; the first that have a value say what it holds. Numbers are
-numbers, booleans 0 and 1, lists of numbers vectors; null, a key that is not there, an empty list
-and a text for what is missing are missing values. Blank lines are no rows. Parsing is pyarrow's;
-lines in which it meets something else are read again by Python's parser, to tell the bad rows from
-the good ones.
+The columns are the keys of all objects; the first objects with a value determine the kind of a
+column. Booleans are 0 and 1, lists of numbers are vectors; null, a missing key, an empty list and a
+text of ``na_values`` are missing values. Blank lines are not rows. pyarrow parses the lines; lines
+with unexpected values are parsed again by Python's parser, to separate bad rows from good ones.
 """
 
 import gzip
@@ -31,10 +30,10 @@ from .errors import UnreadableFile
 from .record_batches import keep_columns, read_points
 from .table import Chunk, Fault, Table
 
-#: Bytes of lines that are parsed at a time.
+#: Bytes of lines per parsed block.
 _BLOCK_BYTES: Final = 4 * 2**20
 
-#: What integers must be below for int64, and the largest up to which float64 has each exactly.
+#: The exclusive limit of int64, and the largest integer up to which float64 is exact.
 _INT64_END: Final = 2**63
 _EXACT_IN_FLOAT64: Final = 2**53
 
@@ -42,14 +41,14 @@ _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 class _NotSo(ValueError):
-    """A value is not what its column holds; says what it is."""
+    """A value does not fit its column; the message describes it."""
 
 
 class JsonTable(Table):
     """A file of JSON lines."""
 
     def __init__(self, path: Path, na_values: Sequence[str] = ()) -> None:
-        """Look through the objects for their keys. Raises UnreadableFile.
+        """Read the objects to find their keys. Raises UnreadableFile.
 
         Args:
             na_values: see ``ReadingOptions``.
@@ -72,18 +71,18 @@ class JsonTable(Table):
         self._line_bytes = max(1, sum(map(len, lines)) // len(lines))
         self._found: dict[str, ColumnKind] = {}
         self._types: dict[str, pa.DataType] = {}
-        #: The columns of which most values are lists, be they of one number.
+        #: The columns whose values are mostly lists, also of one number.
         self._of_lists: set[str] = set()
-        #: The columns in which there is a text.
+        #: The columns with a text.
         self._with_texts: set[str] = set()
         self._learn_columns(objects)
-        # A file without a header may have a key, or its first value, in any line.
+        # A key, or its first value, may be in any line of a file without a header.
         for later in blocks:
             self._learn_columns(_parse_objects(later))
         self.columns = tuple(self._found)
 
     def _learn_columns(self, objects: Sequence[Mapping[str, Any]]) -> None:
-        """What columns hold of which no value is known yet, by these rows."""
+        """Find the kinds of columns without a known value from these rows."""
         self._with_texts.update(
             name for each in objects for name, value in each.items() if isinstance(value, str)
         )
@@ -98,7 +97,7 @@ class JsonTable(Table):
                     self._of_lists.add(name)
 
     def _without_missing(self, value: Any) -> Any:
-        """The value, None in place of what ``na_values`` names."""
+        """Return the value, or None for a value of ``na_values``."""
         if isinstance(value, list):
             return [self._without_missing(each) for each in value]
         if isinstance(value, str):
@@ -108,7 +107,7 @@ class JsonTable(Table):
 
     @property
     def estimated_rows(self) -> int | None:
-        """By the length of the first lines; None for what is compressed."""
+        """Estimate by the length of the first lines; None for compressed files."""
         return None if self._is_gzip else round(self._path.stat().st_size / self._line_bytes)
 
     def _kinds(self) -> Mapping[str, ColumnKind]:
@@ -121,14 +120,14 @@ class JsonTable(Table):
         )
 
     def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
-        """Other objects and lists are carried along as JSON text."""
-        # Of a category, which may be any text, also one that stands for a missing number counts.
+        """Return the types; other objects and lists are kept as JSON text."""
+        # For a category any text counts, also one that marks missing numbers.
         texts = self._categories & self._with_texts
         return {name: pa.string() if name in texts else self._types[name] for name in keep}
 
     def spell(self, column: CategoryColumn, value: Any) -> str:
         plain = value.item() if isinstance(value, np.generic) else value
-        # Beside texts a number is one.
+        # Among texts, a number is a text.
         is_missing = isinstance(plain, str) and _number_of(plain) in self._na_numbers
         if is_missing or self._without_missing(plain) is None:
             return ""
@@ -143,12 +142,12 @@ class JsonTable(Table):
             name: pa.list_(pa.float64()) if width > 1 or name in self._of_lists else pa.float64()
             for name, width in widths.items()
         }
-        # pyarrow has no numbers that may be booleans.
+        # pyarrow has no type for numbers or booleans.
         strict = numbers | {
             name: pa.bool_() for name in columns if pt.is_boolean(self._types[name])
         }
         kept_types = self.column_types(keep)
-        # A column that is a feature and is kept is parsed as either.
+        # A feature that is also kept is parsed with both types.
         apart = not set(columns).isdisjoint(keep)
         beside = {} if apart else kept_types
         one_value = dict.fromkeys(self._categories.intersection(keep), _require_one_value)
@@ -183,7 +182,7 @@ class JsonTable(Table):
         return f"row {row}"
 
     def _blocks(self) -> Iterator[list[bytes]]:
-        """The lines that are not blank, so many bytes at a time. Raises UnreadableFile."""
+        """Yield the lines that are not blank, in blocks of bytes. Raises UnreadableFile."""
         with self._open() as file:
             is_first = True
             while lines := file.readlines(_BLOCK_BYTES):
@@ -204,7 +203,7 @@ class JsonTable(Table):
 
 
 def _parse_line(line: bytes) -> Any:
-    """The value of a line; None where it is no JSON, which no object is."""
+    """Parse a line; return None if it is not JSON, which differs from every object."""
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
@@ -216,7 +215,7 @@ def _parse_objects(lines: Sequence[bytes]) -> list[dict[str, Any]]:
 
 
 def _parse_block(lines: Sequence[bytes], types: Mapping[str, pa.DataType]) -> pa.RecordBatch | None:
-    """The lines as pyarrow parses them; None where one is not as it should be."""
+    """Parse lines with pyarrow; return None if a line has unexpected values."""
     content = b"".join(lines)
     try:
         table = pajson.read_json(
@@ -229,7 +228,7 @@ def _parse_block(lines: Sequence[bytes], types: Mapping[str, pa.DataType]) -> pa
         table.validate(full=True)
     except pa.ArrowException:
         return None
-    # Two objects on a line are two rows for pyarrow.
+    # pyarrow treats two objects on a line as two rows.
     if len(table) != len(lines):
         return None
     return table.combine_chunks().to_batches()[0]
@@ -241,9 +240,9 @@ def _parse_each(
     faults: dict[int, Fault],
     clean: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
 ) -> pa.RecordBatch:
-    """The lines one by one; what is not as it should be is null, and a fault of its row.
+    """Parse lines one by one; an unexpected value becomes null and a fault of its row.
 
-    ``clean`` has, by the column, what is to be done to its values before.
+    ``clean`` has for each column a function that is first applied to its values.
     """
     cells: dict[str, list[Any]] = {name: [None] * len(lines) for name in types}
     for row, line in enumerate(lines):
@@ -264,7 +263,7 @@ def _parse_each(
 
 
 def _convert(value: Any, kind: pa.DataType) -> Any:
-    """A value as its type has it, None where it is missing. Raises _NotSo."""
+    """Convert a value to its type, None if missing. Raises _NotSo."""
     if value is None or pt.is_string(kind):
         return value if value is None or isinstance(value, str) else json.dumps(value)
     if _is_missing(value):
@@ -283,7 +282,7 @@ def _convert(value: Any, kind: pa.DataType) -> Any:
 
 
 def _require_one_value(value: Any) -> Any:
-    """The value of a category, None where it is missing. Raises _NotSo."""
+    """Check the value of a category, None if missing. Raises _NotSo."""
     if isinstance(value, list | dict) and value != []:
         raise _NotSo(f"{_shorten(value)} is no category; write one text, number or boolean")
     return value if isinstance(value, str) or not _is_missing(value) else None
@@ -322,12 +321,12 @@ def _is_vector(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Also of a boolean, which is 0 or 1."""
+    """Whether a value is a number or a boolean, which is 0 or 1."""
     return isinstance(value, int | float)
 
 
 def _kind(values: Sequence[Any]) -> ColumnKind:
-    """What a column holds, by all these values."""
+    """Return the kind of a column from all these values."""
     present = [value for value in values if not _is_missing(value)]
     if not present:
         return NO_VALUES
@@ -335,7 +334,7 @@ def _kind(values: Sequence[Any]) -> ColumnKind:
     lengths = Counter(len(value) for value in present if _is_vector(value))
     if numbers + lengths.total() < MOSTLY * len(present):
         others = [value for value in present if not _is_number(value) and not _is_vector(value)]
-        # The least of them: the first would depend on the order of the rows.
+        # The smallest value, which does not depend on the order of the rows.
         texts = [value for value in others if isinstance(value, str)]
         return ColumnKind(
             False, f"text ({min(texts)[:40]!r})" if texts else min(map(_shorten, others))
@@ -346,7 +345,7 @@ def _kind(values: Sequence[Any]) -> ColumnKind:
 
 
 def _type(values: Sequence[Any]) -> pa.DataType:
-    """What a column is carried along as, by all these values: without a loss of digits."""
+    """Return the type of a kept column from all these values, without loss of digits."""
     present = [value for value in values if not _is_missing(value)]
     if not present:
         return pa.string()

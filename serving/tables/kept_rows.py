@@ -1,4 +1,4 @@
-"""The rows of a source without those that a fit leaves out."""
+"""The rows of a source that a fit uses."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Self
@@ -9,33 +9,33 @@ from numpy.typing import NDArray
 from kmeans_module.blocks import block_ranges, rows_per_block
 from kmeans_module.row_source import RowSource
 
-#: For so many rows one number says how many are kept before them.
+#: The rows per stride; for each stride, the number of kept rows before it is stored.
 _STRIDE: Final = 2**12
 
 
 class KeptRows(RowSource):
-    """Rows without a missing number or weight, and perhaps without those of zeros alone.
+    """The rows without missing numbers or weights, optionally without rows of zeros.
 
-    What is held is one bit a row of the source.
+    The memory is one bit per row of the source.
 
     Attributes:
-        source: of which these are some rows.
-        kept: which, a bit a row, uint8 [n / 8].
-        zero_rows: how many were left out because they are zeros alone.
+        source: the source of the rows.
+        kept: the kept rows, one bit per row, uint8 [n / 8].
+        zero_rows: the number of omitted rows of zeros.
     """
 
     def __init__(self, source: RowSource, kept: NDArray[np.uint8], zero_rows: int) -> None:
-        """Take the rows whose bits are set, uint8 [n / 8]."""
+        """Keep the rows whose bits are set in uint8 [n / 8]."""
         self.source, self.kept, self.zero_rows = source, kept, zero_rows
         counts = [int(np.count_nonzero(np.unpackbits(part))) for part in _strides(kept)]
-        #: How many rows are kept before each stride, and in all.
+        #: The number of kept rows before each stride, and in all.
         self._before = np.cumsum([0, *counts])
         self.shape = int(self._before[-1]), source.shape[1]
         self.dtype, self.is_weighted = source.dtype, source.is_weighted
 
     @classmethod
     def find(cls, source: RowSource, *, skip_zero_rows: bool) -> Self:
-        """Read a source to find the rows that are kept, or none. Raises UnreadableRows."""
+        """Read a source to find the rows to keep, perhaps none. Raises UnreadableRows."""
         bits, zero_rows = [np.empty(0, np.uint8)], 0
         rows = max(1, rows_per_block(source.shape[1]) // 8) * 8
         for start, stop in block_ranges(0, len(source), rows):
@@ -61,7 +61,7 @@ class KeptRows(RowSource):
     def _select(
         self, read: Callable[[int, int], NDArray[Any]], start: int, stop: int
     ) -> NDArray[Any]:
-        """Rows ``start`` to before ``stop`` of those that are kept."""
+        """Return the kept rows ``start`` to ``stop`` (exclusive)."""
         first, last = np.searchsorted(self._before, [start, stop], side="right") - 1
         from_row = int(first) * _STRIDE
         to_row = min((int(last) + 1) * _STRIDE, len(self.source))

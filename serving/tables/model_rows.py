@@ -1,4 +1,4 @@
-"""The rows of a table as a model is asked about them: its points, or the columns that it takes."""
+"""The rows of a table as inputs of a model: points, or named columns."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from .messages import describe_not_finite
 from .raw_rows import CategoryCells, RawRows
 from .table import Chunk, Fault, Table
 
-#: Rows as a scorer or a client takes them: points float32 [n, d], or columns by their names, of
-#: which categories are dictionary arrays.
+#: Rows for a scorer or a client: points float32 [n, d], or columns by name, with categories as
+#: dictionary arrays.
 Inputs = NDArray[np.float32] | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class ModelColumns:
-    """What a model takes of a table. It can be pickled.
+    """The columns of a table that a model takes. It can be pickled.
 
     Attributes:
-        columns: in the order of the model.
-        by_name: whether the model takes the columns by name, and makes points of them itself; else
-            they are side by side the features of its points.
+        columns: the columns in the order of the model.
+        by_name: whether the model takes the columns by name, and encodes them; else they are the
+            features of its points.
     """
 
     columns: tuple[Column, ...]
@@ -38,14 +38,14 @@ class ModelColumns:
 
     @classmethod
     def of(cls, card: ModelCard) -> Self:
-        """What the model of a card takes."""
+        """Return the columns of the model of a card."""
         if card.encoder is not None:
             return cls(card.columns, by_name=True)
         return cls.of_features(card.feature_names)
 
     @classmethod
     def of_features(cls, names: Sequence[str]) -> Self:
-        """What a model takes whose points have these features."""
+        """Return the columns of a model whose points have these features."""
         return cls(
             tuple(
                 VectorColumn(name, width) if width > 1 else NumberColumn(name)
@@ -55,7 +55,7 @@ class ModelColumns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the columns, vectors as in ``embedding[0]``: what a user is shown."""
+        """Return the names of the columns for the user, with vectors such as ``embedding[0]``."""
         return tuple(
             name
             for each in self.columns
@@ -63,24 +63,24 @@ class ModelColumns:
         )
 
     def shorten(self) -> str:
-        """The names for a line that is read."""
+        """Return the shortened names for a message."""
         return shorten_names(self.names)
 
 
 class ModelRows(RawRows):
-    """The rows of a table, read as a model takes them."""
+    """The rows of a table, read as inputs of a model."""
 
     def __init__(self, table: Table, takes: ModelColumns, keep: Sequence[str] = ()) -> None:
-        """Find what a model takes in a table. Raises ColumnMismatch."""
+        """Find the columns of a model in a table. Raises ColumnMismatch."""
         super().__init__(table, takes.columns, keep)
         self._by_name = takes.by_name
 
     def count_features(self) -> int:
-        """How many features the columns are, before any map of the model."""
+        """Return the number of features of the columns, before any map of the model."""
         return sum(len(each.feature_names) for each in self.columns)
 
     def inputs(self, chunk: Chunk) -> Inputs:
-        """What a model is asked about rows that ``chunks`` gave."""
+        """Return the inputs of a model for a chunk of ``chunks``."""
         if not self._by_name:
             return to_float32(chunk.points)
         return {
@@ -89,7 +89,7 @@ class ModelRows(RawRows):
         }
 
     def sound_chunks(self) -> Iterator[Chunk]:
-        """As ``chunks``. Raises BadCell where a cell is not what the model takes."""
+        """Yield the ``chunks``. Raises BadCell if a cell does not fit the model."""
         before = 0
         for chunk in self.chunks():
             if chunk.faults:
@@ -100,7 +100,7 @@ class ModelRows(RawRows):
             before += len(chunk.points)
 
     def find_fault(self, chunk: Chunk, row: int) -> Fault:
-        """Why a model has no answer to a row (from 0) of a chunk."""
+        """Return the reason why a model has no answer for a row (from 0) of a chunk."""
         if (fault := chunk.faults.get(row)) is not None:
             return fault
         one = chunk.slice(row, row + 1)
@@ -130,20 +130,20 @@ class ModelRows(RawRows):
 
 
 def select_rows(tables: Iterable[Table], takes: ModelColumns) -> list[ModelRows]:
-    """What a model takes of each table. Raises ColumnMismatch."""
+    """Find the columns of a model in each table. Raises ColumnMismatch."""
     return [ModelRows(table, takes) for table in tables]
 
 
 def read_column_rows(
     tables: Iterable[ModelRows], *, on_rows: Callable[[int], None] | None = None
 ) -> ColumnRows:
-    """All rows of tables, as the columns that a model takes by name.
+    """Read all rows of tables, as the columns that a model takes by name.
 
     Args:
-        on_rows: called with the number of rows of each block that was read.
+        on_rows: called with the number of rows of each block.
 
     Raises:
-        ColumnMismatch: a column holds what the model does not take.
+        ColumnMismatch: a column has values that the model does not take.
         BadCell: a cell is not a number.
         UnreadableFile: a file is damaged.
         NoRows: there is no row.

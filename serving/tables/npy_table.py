@@ -1,7 +1,7 @@
-"""NumPy's ``.npy``: one array [n, d] of numbers or booleans, mapped and not read as a whole.
+"""NumPy's ``.npy``: one array [n, d] of numbers or booleans, memory-mapped.
 
-Such a file has no names; its columns are called ``feature_0`` to ``feature_<d-1>``. NaN is a
-missing value.
+Such a file has no names; its columns are ``feature_0`` to ``feature_<d-1>``. NaN is a missing
+value.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 _BLOCK_NUMBERS: Final = 2**20
 
 
-#: The kinds of dtypes that hold numbers, or booleans, which are 0 and 1.
+#: The kinds of dtypes of numbers and of booleans, which are 0 and 1.
 NUMBER_KINDS: Final = "biuf"
 
 
 def place_names(width: int) -> tuple[str, ...]:
-    """The names of columns that have none."""
+    """Return names for columns without names."""
     return tuple(f"feature_{index}" for index in range(width))
 
 
 def is_exact_in_float32(dtype: "np.dtype[Any]") -> bool:
-    """Whether float32 holds its every value, as of float16 and of integers of two bytes."""
+    """Whether float32 represents every value of a dtype, such as float16 and 16-bit integers."""
     return dtype.itemsize <= (4 if dtype.kind == "f" else 2)
 
 
@@ -59,7 +59,7 @@ class NpyTable(Table):
                 "needed; reshape it"
             )
         self.rows = len(array)
-        # In the order of bytes that this machine has, as Arrow and TensorFlow want it.
+        # In the byte order of this machine, which Arrow and TensorFlow require.
         self._dtype = array.dtype.newbyteorder("=")
         self.columns = place_names(array.shape[1])
 
@@ -84,7 +84,7 @@ class NpyTable(Table):
         dtype = np.float32 if is_exact_in_float32(self._dtype) else np.float64
         rows = max(1, _BLOCK_NUMBERS // array.shape[1])
         for first in range(start, len(array), rows):
-            # One copy of whole rows, so that the map is read in order whatever is picked of it.
+            # One copy of whole rows, so that the map is read sequentially for any selection.
             block = np.array(array[first : first + rows], self._dtype)
             yield Chunk(
                 np.ascontiguousarray(block[:, picked], dtype),
@@ -108,7 +108,7 @@ class NpyTable(Table):
         except ArrayCutShort as error:
             raise UnreadableFile(f"{self.name}: {error}; write it again with numpy.save") from None
         except (ValueError, EOFError):
-            # NumPy's own words suggest to load what may run code.
+            # NumPy's message suggests loading data that may run code.
             raise UnreadableFile(
                 f"{self.name}: is no .npy file of numbers; write one with numpy.save"
             ) from None
@@ -116,7 +116,7 @@ class NpyTable(Table):
 
 
 def _mend(dtype: "np.dtype[Any]") -> str:
-    """How an array of what is no numbers is written as numbers."""
+    """Return the correction for an array without numbers."""
     if dtype.names:
         return "write its fields as the arrays of a .npz, with numpy.savez"
     if dtype.kind == "c":

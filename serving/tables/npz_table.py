@@ -1,8 +1,8 @@
 """NumPy's ``.npz``: arrays of one or two dimensions, read in blocks of rows.
 
-One array [n, d] alone is what it is as a ``.npy``: columns without names. Of several arrays, or one
-of one dimension, each is a column by its name: [n] of numbers, [n, w] of vectors. The rows are
-those of the first array of two dimensions, or else of the first.
+A single array [n, d] is read like a ``.npy``: columns without names. Several arrays, or one with
+one dimension, are columns by name: [n] for numbers, [n, w] for vectors. The number of rows is that
+of the first array with two dimensions, or else of the first array.
 """
 
 import zipfile
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 #: Numbers in a block.
 _BLOCK_NUMBERS: Final = 2**20
 
-#: The kinds of dtypes that can be carried along besides numbers: texts and times.
+#: The kinds of dtypes, besides numbers, that can be kept: texts and times.
 _KEPT_KINDS: Final = "UM"
 
 
@@ -116,8 +116,8 @@ class NpzTable(Table):
                 continue
             if not self.has_names:
                 blocks = dict(zip(self.columns, blocks[self._main].T, strict=True))
-            with np.errstate(invalid="ignore"):  # a damaged file may hold a NaN that signals
-                # The first has no numbers: np.column_stack wants at least one array.
+            with np.errstate(invalid="ignore"):  # a damaged file may contain a signalling NaN
+                # The first is empty: np.column_stack requires at least one array.
                 points = np.column_stack(
                     [
                         np.empty((len(next(iter(blocks.values()))), 0), dtype),
@@ -129,7 +129,7 @@ class NpzTable(Table):
     def _read_blocks(
         self, names: Sequence[str], rows: int
     ) -> Iterator[tuple[int, dict[str, NDArray[Any]]]]:
-        """So many rows of these arrays at a time, and how many were before them."""
+        """Yield blocks of rows of these arrays, with the number of rows before."""
         with self._open() as archive, ExitStack() as stack:
             opened = {name: stack.enter_context(open_npz_array(archive, name)) for name in names}
             readers = {name: _read_rows(*array, rows) for name, array in opened.items()}
@@ -154,7 +154,7 @@ class NpzTable(Table):
         return pa.record_batch(columns, schema=pa.schema(self.column_types(keep)))
 
     def _dtype(self, name: str) -> "np.dtype[Any]":
-        """In the order of bytes that this machine has, as Arrow and TensorFlow want it."""
+        """Return the dtype in the byte order of this machine, for Arrow and TensorFlow."""
         return self._headers[name].dtype.newbyteorder("=")
 
     def _read_headers(self) -> dict[str, ArrayHeader]:
@@ -167,7 +167,9 @@ class NpzTable(Table):
 
     @contextmanager
     def _open(self) -> Iterator[zipfile.ZipFile]:
-        """Raises UnreadableFile, also for what is wrong with the arrays that are read meanwhile."""
+        """Open the file. Raises UnreadableFile, also for faults of arrays that are read in the
+        context.
+        """
         try:
             with open_npz(self._path) as archive:
                 yield archive
@@ -178,10 +180,10 @@ class NpzTable(Table):
 
 
 def _read_rows(header: ArrayHeader, file: IO[bytes], rows: int) -> Iterator[NDArray[Any]]:
-    """The array in blocks of rows. Raises EOFError where it ends too early."""
+    """Yield the array in blocks of rows. Raises EOFError if it ends too early."""
     shape, is_fortran, dtype = header
     if is_fortran:
-        # Its columns come one after the other: the first row is whole when all is read.
+        # It is in column-major order: the first row is complete after the whole array is read.
         array = _read_array(file, shape[::-1], dtype).T
         yield from (array[start : start + rows] for start in range(0, shape[0], rows))
         return

@@ -1,8 +1,8 @@
-"""The footer of a Parquet file, such that pyarrow reads null vectors of a fixed length.
+"""Modify the footer of a Parquet file so that pyarrow reads null vectors of fixed length.
 
-Parquet has lists of any length alone. That a column's lists were of a fixed length when it was
-written, Arrow notes in the footer; and pyarrow then refuses a null among them, which has no length.
-Without the note the column is read as lists of any length, null or not.
+Parquet has only lists of variable length. Arrow notes in the footer that the lists of a column had
+a fixed length, and pyarrow then refuses null lists, which have no length. Without this note the
+column is read as lists of variable length, null or not.
 """
 
 import io
@@ -23,7 +23,7 @@ _NOTE: Final = b"ARROW:schema"
 
 
 def has_null_vectors(file: pq.ParquetFile) -> bool:
-    """Whether a column of vectors of a fixed length lacks one, by the numbers that are there."""
+    """Whether a column of vectors of fixed length has a null, by the counts of numbers."""
     sizes = {
         field.name: kind.list_size
         for field in file.schema_arrow
@@ -34,13 +34,13 @@ def has_null_vectors(file: pq.ParquetFile) -> bool:
         column.num_values != group.num_rows * sizes[name]
         for group in groups
         for column in map(group.column, range(group.num_columns))
-        # As in "embedding.list.element": what the last two are called is the writer's choice.
+        # Such as "embedding.list.element": the writer chooses the last two names.
         if (name := column.path_in_schema.rsplit(".", 2)[0]) in sizes
     )
 
 
 def read_without_note(path: Path) -> pq.FileMetaData:
-    """The footer without Arrow's note. Raises OSError, pyarrow.ArrowException."""
+    """Return the footer without Arrow's note. Raises OSError, pyarrow.ArrowException."""
     with path.open("rb") as file:
         file.seek(-_TAIL, io.SEEK_END)
         length = int.from_bytes(file.read(4), "little")

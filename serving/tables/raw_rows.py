@@ -1,7 +1,7 @@
-"""The rows of a table as the columns that a model takes by name: numbers, vectors and categories.
+"""The rows of a table as the columns of a model: numbers, vectors and categories.
 
-Numbers and vectors are missing where the table says so. Of a category only what is empty or null is
-missing: ``NA`` is Namibia. What ``--na-values`` names is missing in every column.
+The table defines missing numbers and vectors. In a category only empty texts and null are missing,
+because ``NA`` may be Namibia. Values of ``--na-values`` are missing in every column.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-#: Numbers that are encoded at a time.
+#: Numbers per encoded block.
 _BLOCK_NUMBERS: Final = 2**18
 
 
@@ -31,31 +31,31 @@ class CategoryCells:
     """The values of a category in n rows.
 
     Attributes:
-        codes: int32 [n], where the value of each row is in ``values``; -1 where it is missing.
-        values: the different texts of these rows, none of them empty, in no order.
+        codes: int32 [n], the index of the value of each row in ``values``; -1 if missing.
+        values: the distinct nonempty texts of these rows, in any order.
     """
 
     codes: NDArray[np.int32]
     values: tuple[str, ...]
 
     def texts(self) -> NDArray[np.object_]:
-        """The values as an encoder takes them, texts [n]; the empty text is a missing value."""
-        # A code of -1 is the last.
+        """Return the values as texts [n] for an encoder; the empty text is a missing value."""
+        # A code of -1 selects the last.
         return np.array([*self.values, ""], object)[self.codes]
 
     def __len__(self) -> int:
         return len(self.codes)
 
     def __getitem__(self, rows: "slice | NDArray[Any]") -> "CategoryCells":
-        """The values in these rows."""
+        """Return the values in these rows."""
         return CategoryCells(self.codes[rows], self.values)
 
     def encoded(self) -> NDArray[np.bytes_]:
-        """The values in UTF-8, bytes [n]; the empty one is a missing value."""
+        """Return the values in UTF-8, bytes [n]; b"" is a missing value."""
         return np.array([*(value.encode() for value in self.values), b""])[self.codes]
 
     def to_arrow(self) -> "pa.Array[Any]":
-        """The values as a dictionary array, in which null is a missing value."""
+        """Return the values as a dictionary array; null is a missing value."""
         import pyarrow as pa
 
         codes: Any = pa.array(self.codes, mask=self.codes < 0)
@@ -63,25 +63,25 @@ class CategoryCells:
 
 
 class RawRows:
-    """The rows of a table, read as the columns that a model takes.
+    """The rows of a table, read as the columns of a model.
 
-    A chunk is one of the table: its ``points`` are the numbers and vectors, and its ``kept`` has
-    the categories before what is kept besides. So it can be sliced and joined as any other;
-    ``arrays`` are the model's columns of it, and ``kept`` is what was asked for.
+    A chunk is a chunk of the table: its ``points`` are the numbers and vectors, and its ``kept``
+    has the categories before the other kept columns. So it can be sliced and joined like any chunk;
+    ``arrays`` returns the columns of the model, and ``kept`` the requested kept columns.
 
     Attributes:
-        table: the table, whose vectors are as wide as the model's.
-        columns: those of the model, in its order.
+        table: the table, with the vector widths of the model.
+        columns: the columns of the model, in its order.
     """
 
     def __init__(self, table: Table, columns: Sequence[Column], keep: Sequence[str] = ()) -> None:
         """Find the columns of a model in a table.
 
         Args:
-            table: the columns are found by their names; vectors may be a column for each of their
-                numbers. Of a table without names they are taken by place, if none is a category.
-            columns: those that the model takes.
-            keep: the names of columns to carry along.
+            table: columns are matched by name; a vector may have a column for each of its numbers.
+                In a table without names they are matched by position, if none is a category.
+            columns: the columns of the model.
+            keep: the names of columns to keep.
 
         Raises:
             ColumnMismatch: the table lacks a column, or has other kinds of values in it.
@@ -111,25 +111,25 @@ class RawRows:
 
     @property
     def used(self) -> tuple[str, ...]:
-        """The columns of the table that the model takes."""
+        """Return the columns of the table that the model takes."""
         return (*self._numbers, *self._categories)
 
     def check(self) -> None:
-        """Check, without reading all rows, that the columns hold what the model takes.
+        """Check the kinds of the columns for the model, without reading all rows.
 
         Raises ColumnMismatch.
         """
         self.table.check(self._numbers, self._carried)
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:
-        """The rows in order, without the first ``start``; the errors are those of the table."""
+        """Yield the rows in order, without the first ``start``; errors are those of the table."""
         return self.table.chunks(self._numbers, self._carried, start)
 
     def values(self, chunk: Chunk) -> "list[NDArray[np.float32] | CategoryCells]":
-        """The columns of the model in rows that ``chunks`` gave, in its order.
+        """Return the columns of the model in a chunk of ``chunks``, in its order.
 
-        Numbers float32 [n] and vectors float32 [n, w], in which NaN is missing; categories as
-        codes.
+        Numbers are float32 [n] and vectors float32 [n, w], with NaN for missing values; categories
+        are codes.
         """
         found: list[NDArray[np.float32] | CategoryCells] = []
         points, start = to_float32(chunk.points), 0
@@ -145,25 +145,25 @@ class RawRows:
         return found
 
     def arrays(self, chunk: Chunk) -> list[NDArray[Any]]:
-        """The columns of the model in rows that ``chunks`` gave, as its encoder takes them."""
+        """Return the columns of the model in a chunk of ``chunks``, as inputs of its encoder."""
         return [
             each.texts() if isinstance(each, CategoryCells) else each for each in self.values(chunk)
         ]
 
     def named(self, chunk: Chunk) -> dict[str, NDArray[Any]]:
-        """``arrays`` by the names of the columns, as clients take them."""
+        """Return ``arrays`` by the names of the columns, for clients."""
         names = self._names()
         return dict(zip(names, self.arrays(chunk), strict=True))
 
     def kept(self, chunk: Chunk) -> "pa.RecordBatch | None":
-        """The columns to carry along, of rows that ``chunks`` gave; None when there are none."""
+        """Return the kept columns of a chunk of ``chunks``; None if there are none."""
         if not self._keep:
             return None
         assert chunk.kept is not None
         return chunk.kept.select(list(self._keep)) if self._categories else chunk.kept
 
     def no_rows(self) -> Chunk:
-        """A chunk as those that ``chunks`` gives, without a row."""
+        """Return a chunk like those of ``chunks``, without rows."""
         width = sum(
             len(each.feature_names) for each in self.columns if not isinstance(each, CategoryColumn)
         )
@@ -176,7 +176,7 @@ class RawRows:
         return Chunk(np.empty((0, width), np.float32), kept)
 
     def kept_types(self) -> "Mapping[str, pa.DataType]":
-        """The types of ``kept``."""
+        """Return the types of ``kept``."""
         return self.table.column_types(self._keep)
 
     @property
@@ -190,10 +190,10 @@ class RawRows:
 def encode_values(
     columns: Sequence[Column], values: "Sequence[NDArray[np.float32] | CategoryCells]"
 ) -> NDArray[np.float32]:
-    """The points of rows, float32 [n, d]: what the encoder of these columns makes of the values."""
+    """Encode values of these columns as points, float32 [n, d], like their encoder."""
     n, d = len(values[0]), sum(len(each.feature_names) for each in columns)
     points = np.zeros((n, d), np.float32)
-    # A block of all features at a time, which a cache of the processor holds.
+    # In blocks of all features that fit in a cache of the processor.
     rows = max(1, _BLOCK_NUMBERS // d)
     for begin in range(0, n, rows):
         block = slice(begin, begin + rows)
@@ -225,7 +225,7 @@ def _encode_into(
 
 
 def _feature_places(column: CategoryColumn, given: CategoryCells) -> NDArray[np.intp]:
-    """Which feature of a category each value is: [n]; -1 is none."""
+    """Return the feature index of each value of a category: [n]; -1 for none."""
     place_of = {text: place for place, text in enumerate(column.values)}
     other = len(column.values) if column.has_unknown else -1
     places = np.array([*(place_of.get(text, other) for text in given.values), other], np.intp)
@@ -233,16 +233,18 @@ def _feature_places(column: CategoryColumn, given: CategoryCells) -> NDArray[np.
 
 
 def read_category(table: Table, column: CategoryColumn, cells: "pa.Array[Any]") -> CategoryCells:
-    """The values of a category, in cells that the table has kept."""
+    """Read the values of a category from kept cells of the table."""
     import pyarrow as pa
     import pyarrow.types as pt
 
-    if pt.is_float16(cells.type) or pt.is_null(cells.type):  # Arrow has no dictionaries of these
+    if pt.is_float16(cells.type) or pt.is_null(
+        cells.type
+    ):  # Arrow does not support dictionaries of these
         cells = cells.cast(pa.float32() if pt.is_float16(cells.type) else pa.string())
     encoded = cells.dictionary_encode()
     known = encoded.dictionary
-    # By NumPy's types, so that float32 is spelled with the digits that it has; a day has one of
-    # Python's alone.
+    # By NumPy's types, so that float32 is spelled with its own digits; a day exists only as a type
+    # of Python.
     is_day = pt.is_date(known.type)
     distinct = known.to_pylist() if is_day else known.to_numpy(zero_copy_only=False)
     texts = [table.spell(column, value) for value in distinct]
@@ -253,7 +255,7 @@ def read_category(table: Table, column: CategoryColumn, cells: "pa.Array[Any]") 
 
 
 def _require_categories(table: Table, names: Sequence[str]) -> None:
-    """Check that columns hold what can be a category: texts, numbers, booleans or days.
+    """Check that columns can be categories: texts, numbers, booleans or days.
 
     Raises ColumnMismatch.
     """

@@ -1,11 +1,11 @@
-"""How a file of text is written: what separates cells, how numbers look, where it begins."""
+"""Options of the format of text files: delimiters, number formats, and the beginning."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from .errors import RefusedReadingOption
 
-#: What stands between cells where the file's name does not tell, the first where all fit alike.
+#: The delimiters to try if the name of the file does not determine one; on ties the first.
 DELIMITERS: Final = (",", ";", "\t", "|")
 
 _NEVER: Final = '"\r\n'
@@ -13,18 +13,18 @@ _NEVER: Final = '"\r\n'
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How CSV and its kin are read; files that hold types are read as they are.
+    """The options for reading CSV and similar files; typed files do not use them.
 
     Attributes:
-        delimiter: what stands between cells; None is a comma in ``.csv``, a tab in ``.tsv``, and in
-            ``.txt`` that which the header has.
-        decimal: the mark before the decimals of a number.
-        thousands: the mark between the thousands of a number; None is none.
+        delimiter: the delimiter of cells; None is a comma in ``.csv``, a tab in ``.tsv``, and in
+            ``.txt`` the delimiter of the header.
+        decimal: the decimal mark.
+        thousands: the thousands separator; None for none.
         has_header: whether the first line names the columns.
-        comment: what begins a comment, which goes to the end of its line; None is nothing.
-        skip_rows: the lines before the header, or before the first row, that are passed over.
-        na_values: cells that are missing values, besides those of ``columns.MISSING_TEXTS``; one
-            that is a number stands for that number however it is written.
+        comment: the beginning of a comment, which ends at the end of its line; None for none.
+        skip_rows: the number of lines to skip before the header, or before the first row.
+        na_values: cells that are missing values, besides ``columns.MISSING_TEXTS``; a number
+            matches in any spelling.
     """
 
     delimiter: str | None = None
@@ -36,7 +36,7 @@ class ReadingOptions:
     na_values: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises RefusedReadingOption."""
+        """Check the options. Raises RefusedReadingOption."""
         _require_mark("--delimiter", self.delimiter, must_be_ascii=True)
         _require_mark("--decimal", self.decimal, must_be_ascii=True)
         _require_mark("--thousands", self.thousands)
@@ -55,7 +55,7 @@ class ReadingOptions:
             raise RefusedReadingOption(f"--skip-rows {self.skip_rows}: give 0 or more")
 
     def flags(self) -> dict[str, str | int | bool | None]:
-        """The options by their names on the command line; None or False where one is not given."""
+        """Return the options by their names on the command line; None or False if not given."""
         return {
             "--delimiter": self.delimiter,
             "--decimal": None if self.decimal == "." else self.decimal,

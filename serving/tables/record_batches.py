@@ -1,4 +1,4 @@
-"""Record batches of pyarrow as points, and as columns that are carried along."""
+"""Convert record batches of pyarrow to points and kept columns."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,13 +20,13 @@ def read_points(
     *,
     by_columns: bool = False,
 ) -> Block:
-    """Columns of numbers and vectors, side by side, as an array [n, sum of widths] of ``dtype``.
+    """Convert columns of numbers and vectors to an array [n, sum of widths] of ``dtype``.
 
-    With ``by_columns`` those of numbers alone lie so in memory, each in one piece.
+    With ``by_columns``, points with only numbers are in column-major order.
 
-    Null becomes NaN, as does a vector that is empty, or has another length than its column's width,
-    which is a fault of its row; a row may have one already. A decimal or a large integer is rounded
-    to the nearest float.
+    Null and empty vectors become NaN, and also a vector of another length than the width of its
+    column, which is a fault of its row unless the row already has one. Decimals and large integers
+    are rounded to the nearest float.
     """
     if not widths:
         return np.empty((len(batch), 0), dtype.to_pandas_dtype())
@@ -42,7 +42,7 @@ def read_points(
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether its values are lists, or tensors, which are lists of a fixed length."""
+    """Whether the values of a type are lists, or tensors, which are lists of a fixed length."""
     return (
         pt.is_list(kind)
         or pt.is_large_list(kind)
@@ -54,13 +54,13 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def storage_type(kind: pa.DataType) -> pa.DataType:
-    """The lists that tensors are stored as; other types are their own."""
+    """Return the list type in which tensors are stored; other types are unchanged."""
     return kind.storage_type if isinstance(kind, pa.FixedShapeTensorType) else kind
 
 
 def list_lengths(cells: "pa.Array[Any]") -> NDArray[np.int64]:
-    """The length of each list; 0 where it is null. Raises pyarrow.ArrowInvalid."""
-    # An Arrow file can say that a list lies where there is no memory.
+    """Return the length of each list; 0 for null. Raises pyarrow.ArrowInvalid."""
+    # The offsets of lists in an Arrow file may point outside the memory.
     cells.validate(full=True)
     lengths = pc.list_value_length(_storage(cells)).fill_null(0).cast(pa.int64())
     found: NDArray[np.int64] = lengths.to_numpy()
@@ -74,7 +74,7 @@ def _read_vectors(
     dtype: pa.DataType,
     faults: dict[int, Fault],
 ) -> Block:
-    """One column as an array [n, width]: a view of its own numbers where that is possible."""
+    """Return a column as an array [n, width]; a view of its numbers if possible."""
     if not is_list(cells.type):
         numbers = cells.cast(dtype, safe=False).to_numpy(zero_copy_only=False)
         return np.broadcast_to(numbers[:, np.newaxis], (len(cells), width))
@@ -95,17 +95,17 @@ def _read_vectors(
 
 
 def _storage(cells: "pa.Array[Any]") -> Any:
-    """The lists of an array of lists or tensors."""
+    """Return the lists of an array of lists or tensors."""
     return cells.storage if isinstance(cells, pa.ExtensionArray) else cells
 
 
 def keep_columns(
     batch: pa.RecordBatch, types: Mapping[str, pa.DataType], faults: dict[int, Fault]
 ) -> pa.RecordBatch | None:
-    """The columns of these names, cast to these types; None when there are none.
+    """Select columns by name and cast them to these types; None if there are none.
 
-    Where bytes are to be text, a cell that is not UTF-8 becomes null, and a fault of its row, which
-    may have one already.
+    When bytes are cast to text, a cell that is not UTF-8 becomes null and a fault of its row,
+    unless the row already has one.
     """
     if not types:
         return None
@@ -123,7 +123,7 @@ def _decode(name: str, cells: "pa.Array[Any]", faults: dict[int, Fault]) -> "pa.
     try:
         return cells.cast(pa.string())
     except pa.ArrowInvalid:
-        pass  # of all cells together; which they are, only a look at each can tell
+        pass  # of all cells together; the bad cells are then found one by one
     texts: list[str | None] = []
     for row, cell in enumerate(cells.to_pylist()):
         try:

@@ -1,12 +1,11 @@
-"""The rows of tables in one raw file, to be read again and again: the cache of a stream.
+"""The cache of a stream: the rows of tables in one raw file that can be read repeatedly.
 
-Files of any kind are read once. What the cache holds are the columns that were asked for, float32,
-row by row; a missing number is NaN. Behind the rows are their weights, a uniform sample of them,
-and what is known of them. A cache is whole or not there: it is written beside its place, and
-renamed.
+Files of any kind are read once. The cache has the requested columns, float32, in row-major order; a
+missing number is NaN. After the rows it has their weights, a uniform sample, and statistics. A
+cache is either complete or absent: it is written to a temporary file, and renamed.
 
-All rows are there: which of them lack something that a fit needs, its options say. A category is a
-column of the numbers of its values, which the header has in that order.
+It has all rows, because the options of a fit decide which rows are incomplete. A category is a
+column with the indices of its values in the header.
 """
 
 import hashlib
@@ -43,33 +42,33 @@ from .training_rows import check_finite, check_weights, lay_out_columns
 
 _FLOAT32: Final = np.dtype("<f4")
 
-#: So many bytes at each end of a file tell it from others.
+#: The number of bytes at each end of a file that identify it.
 _END_BYTES: Final = 2**16
 
-#: The sample has so many rows at most, and so many numbers.
+#: The most rows and the most numbers of the sample.
 _SAMPLE_ROWS: Final = 2**16
 _SAMPLE_NUMBERS: Final = 2**20
 
-#: Weights that are read at a time.
+#: Weights per read.
 _WEIGHTS: Final = 2**20
 
-#: What tells a file from what it was: its name, its size, its time and a hash of its ends.
+#: The identity of a file: its name, size, time, and a hash of its ends.
 Fingerprint = list[Any]
 
 
 @dataclass(frozen=True)
 class CacheRequest:
-    """Which rows are to be cached.
+    """A request for a cache of rows.
 
     Attributes:
-        tables: in the order of their rows.
-        paths: of their files.
-        columns: of numbers, vectors and categories.
-        weight_column: where the weights are; None where each row weighs 1.
-        reading: how files of text are read.
-        categories: those of the columns that are categories.
-        widths: how many numbers each column of numbers or vectors has, where the tables are one
-            worker's share and all tables decide that; their rows may then be none.
+        tables: the tables, in the order of their rows.
+        paths: the paths of their files.
+        columns: the columns of numbers, vectors and categories.
+        weight_column: the column of the weights; None if all weights are 1.
+        reading: the reading options of text files.
+        categories: the category columns among ``columns``.
+        widths: the widths of columns of numbers or vectors, if the tables are the share of one
+            worker and all tables determine the widths; the share may have no rows.
     """
 
     tables: Sequence[Table]
@@ -82,17 +81,17 @@ class CacheRequest:
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """The columns that are no categories."""
+        """Return the columns that are not categories."""
         return tuple(name for name in self.columns if name not in self.categories)
 
     @property
     def weight_columns(self) -> tuple[str, ...]:
-        """The weight column, if there is one."""
+        """Return the weight column, if there is one."""
         return () if self.weight_column is None else (self.weight_column,)
 
     @property
     def key(self) -> str:
-        """What a cache's file is named by: files, columns and reading options."""
+        """Return the key in the name of the cache file: of files, columns and reading options."""
         names = [str(path.absolute()) for path in self.paths]
         columns = [*self.numbers], [*self.categories], self.weight_column
         asked: list[Any] = [names, *columns, self.reading.flags()]
@@ -102,9 +101,9 @@ class CacheRequest:
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:32]
 
     def size(self) -> int | None:
-        """About how many bytes the cache needs, with its sample; None where nothing tells.
+        """Estimate the bytes of the cache with its sample; None if unknown.
 
-        Weights lie twice while it is written.
+        Weights are stored twice while the cache is written.
         """
         rows = [table.estimated_rows for table in self.tables]
         if None in rows:
@@ -116,32 +115,32 @@ class CacheRequest:
         return numbers * _FLOAT32.itemsize
 
     def lay_out(self) -> tuple[dict[str, int], Sequence[Table]]:
-        """As ``lay_out_columns`` does. Raises ColumnMismatch."""
+        """Call ``lay_out_columns``. Raises ColumnMismatch."""
         if self.widths is not None:
             return dict(self.widths), self.tables
         return lay_out_columns(self.tables, self.numbers) if self.numbers else ({}, self.tables)
 
     def fingerprints(self) -> list[Fingerprint]:
-        """Of the files as they are. Raises UnreadableFile."""
+        """Return the current fingerprints of the files. Raises UnreadableFile."""
         return [fingerprint(path) for path in self.paths]
 
 
 @dataclass(frozen=True)
 class CacheHeader:
-    """What is known of the rows of a cache.
+    """The statistics of the rows of a cache.
 
     Attributes:
         inputs: the fingerprints of the files.
-        widths: how many numbers each column of numbers or vectors has.
-        categories: the values of each category, in the order of their numbers. Their columns are
-            behind those of ``widths``.
-        weight_column: where the weights are from.
-        rows: how many there are.
-        missing: in how many rows a column of numbers or vectors, or the weight, lacks a value,
-            where some do.
-        rounding: what rounding to float32 has done to the numbers, ``Float32Rounding.numbers``.
-        counts: for each number of ``widths``, how many rows have it.
-        low, high, mean, variance: of these.
+        widths: the widths of the columns of numbers and vectors.
+        categories: the values of each category, by index. The columns of categories follow those
+            of ``widths``.
+        weight_column: the column of the weights.
+        rows: the number of rows.
+        missing: the number of rows without a value, for each column of numbers or vectors and for
+            the weight, if there are some.
+        rounding: the statistics of rounding to float32, ``Float32Rounding.numbers``.
+        counts: the number of values of each number of ``widths``.
+        low, high, mean, variance: the statistics of these values.
     """
 
     inputs: list[Fingerprint]
@@ -159,19 +158,19 @@ class CacheHeader:
 
     @property
     def rounded(self) -> tuple[str, ...]:
-        """The numbers that lost digits when they were rounded to float32."""
+        """Return the numbers that lost digits by rounding to float32."""
         has_lost = Float32Rounding.of(self.rounding).has_lost_digits()
         return tuple(np.array(expand_columns(self.widths), object)[has_lost])
 
 
 @dataclass(frozen=True, eq=False)
 class RowCache:
-    """A cache that is open; its file may be replaced or removed meanwhile.
+    """An open cache; its file may be replaced or removed meanwhile.
 
     Attributes:
-        header: what is known of the rows.
+        header: the statistics of the rows.
         source: the rows [n, d], with NaN for a missing number, and their weights.
-        sample: float32 [m, d], rows of positive weight, drawn uniformly.
+        sample: float32 [m, d], a uniform sample of the rows of positive weight.
         sample_weights: float32 [m].
     """
 
@@ -182,7 +181,7 @@ class RowCache:
 
     @classmethod
     def read(cls, file: IO[bytes], name: str, *, check: bool) -> Self:
-        """Open a cache; ``check`` reads all of it. Raises DamagedCache, OSError."""
+        """Open a cache; with ``check``, read and verify all of it. Raises DamagedCache, OSError."""
         described, sections = read_sections(file, name, check=check)
         source = TableRows(sections["rows"], _FLOAT32, sections.get("weights"))
         samples = sections["sample"][:], sections["sample_weights"][:]
@@ -197,21 +196,21 @@ def open_cache(
     tell: Callable[[str], None],
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> RowCache:
-    """The cache of these rows: that which is in the folder, or a new one.
+    """Open the cache of these rows in the folder, or write a new one.
 
     Args:
-        request: which rows.
-        folder: where caches lie; it is made.
-        is_kept: whether the cache is left there for the next time; else its file has no name, and
-            goes with the process, however that ends. Processes may share the folder: one writes a
-            cache, and others wait for it.
-        tell: is told where the cache is, and what it takes before it is written.
-        on_rows: is called with the number of rows of each block that was read.
+        request: the rows.
+        folder: the folder of caches; created if absent.
+        is_kept: whether the cache is kept for later; else its file has no name, and is deleted
+            when the process ends in any way. Processes may share the folder: one writes a cache,
+            and others wait for it.
+        tell: called with messages about the place of the cache, and its size before it is written.
+        on_rows: called with the number of rows of each block.
 
     Raises:
-        UnusableCache: there is too little room, or the folder cannot be written to.
+        UnusableCache: there is not enough space, or the folder is not writable.
         ChangedInput: a file was changed while it was read.
-        TableError: and what else ``read_training_rows`` raises.
+        TableError: the errors of ``read_training_rows``.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -234,7 +233,7 @@ def open_cache(
 
 
 def _reuse(request: CacheRequest, path: Path, tell: Callable[[str], None]) -> RowCache | None:
-    """The cache that is there, where it is whole and of the files as they are. Raises OSError."""
+    """Open an existing cache if it is complete and fits the current files. Raises OSError."""
     try:
         with path.open("rb") as file:
             found = RowCache.read(file, str(path), check=True)
@@ -252,7 +251,7 @@ def _reuse(request: CacheRequest, path: Path, tell: Callable[[str], None]) -> Ro
 
 
 def _announce(request: CacheRequest, folder: Path, place: str, tell: Callable[[str], None]) -> None:
-    """Say what room the cache takes. Raises UnusableCache where there is less."""
+    """Report the size of the cache. Raises UnusableCache if there is not enough space."""
     free, needed = shutil.disk_usage(folder).free, request.size()
     if needed is not None and needed > free:
         raise UnusableCache(
@@ -264,8 +263,8 @@ def _announce(request: CacheRequest, folder: Path, place: str, tell: Callable[[s
 
 
 def _replace(request: CacheRequest, path: Path, on_rows: Callable[[int], None]) -> RowCache:
-    """Write a cache beside its place, and rename it. Raises OSError, TableError."""
-    # Under the lock: what lies there is what a process has left that was killed.
+    """Write a cache to a temporary file, and rename it. Raises OSError, TableError."""
+    # With the lock held, an existing file is left from a killed process.
     partial = path.with_suffix(".partial")
     try:
         with partial.open("w+b") as file:
@@ -281,7 +280,7 @@ def _replace(request: CacheRequest, path: Path, on_rows: Callable[[int], None]) 
 def _write(
     request: CacheRequest, file: IO[bytes], folder: Path, on_rows: Callable[[int], None]
 ) -> None:
-    """Write a whole cache to an empty file. Raises OSError, TableError."""
+    """Write a complete cache to an empty file. Raises OSError, TableError."""
     inputs = request.fingerprints()
     writer, reader = SectionWriter(file), _Reader(request)
     d = len(reader.features) + len(request.categories)
@@ -304,7 +303,7 @@ def _write(
 
 
 def sample_rows(d: int) -> int:
-    """How many rows of d numbers the sample has at most."""
+    """Return the most rows of d numbers in the sample."""
     return max(1, min(_SAMPLE_ROWS, _SAMPLE_NUMBERS // d))
 
 
@@ -315,7 +314,7 @@ def _spooled(file: IO[bytes]) -> Iterator[NDArray[np.float32]]:
 
 
 class _Reader:
-    """The rows of tables that go into a cache, and what is known of all that were read."""
+    """The rows of tables for a cache, and the statistics of the rows that were read."""
 
     def __init__(self, request: CacheRequest) -> None:
         self._request = request
@@ -324,7 +323,7 @@ class _Reader:
         self._codes: dict[str, dict[str, int]] = {name: {} for name in request.categories}
         if self._codes:
             categories = [CategoryColumn(name, ()) for name in request.categories]
-            # It checks that they may be categories.
+            # It checks that they can be categories.
             self._tables = [RawRows(table, categories).table for table in self._tables]
         self._starts = np.cumsum([0, *self._widths.values()])[:-1]
         self._missing = np.zeros(len(self._widths) + 1, np.int64)
@@ -335,7 +334,7 @@ class _Reader:
     def blocks(
         self, on_rows: Callable[[int], None], weights: IO[bytes]
     ) -> Iterator[NDArray[np.float32]]:
-        """The rows, float32 [m, d], block by block; what they weigh is written to ``weights``.
+        """Yield the rows, float32 [m, d], in blocks; write their weights to ``weights``.
 
         Raises OSError, TableError.
         """
@@ -359,7 +358,7 @@ class _Reader:
                 on_rows(len(rows))
 
     def _round(self, block: Block) -> NDArray[np.float32]:
-        """The numbers of a block as float32; what is known of all grows."""
+        """Round the numbers of a block to float32; update the statistics."""
         rounded = to_float32(block)
         has_lost = rounded is not block
         is_missing = np.isnan(rounded)
@@ -377,7 +376,7 @@ class _Reader:
     def _join(
         self, table: Table, numbers: NDArray[np.float32], chunk: Chunk
     ) -> NDArray[np.float32]:
-        """Numbers, and beside them the categories of their rows by the numbers of their values.
+        """Append to numbers the categories of their rows, as indices of values.
 
         Raises ColumnMismatch.
         """
@@ -392,7 +391,7 @@ class _Reader:
         return rows
 
     def header(self, inputs: list[Fingerprint]) -> CacheHeader:
-        """What is known of the rows. Raises NoRows."""
+        """Return the statistics of the rows. Raises NoRows."""
         if not self._rows and self._request.widths is None:
             names = ", ".join(table.name for table in self._tables)
             raise NoRows(f"{names}: has a header and no rows; give at least one row")
@@ -416,7 +415,7 @@ class _Reader:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """That of a file as it is. Raises UnreadableFile."""
+    """Return the current fingerprint of a file. Raises UnreadableFile."""
     try:
         with path.open("rb") as file:
             known = os.fstat(file.fileno())

@@ -1,4 +1,4 @@
-"""The moments of columns of rows that come block by block."""
+"""Running moments of columns, from blocks of rows."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -8,20 +8,19 @@ from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
 
-#: Numbers of a part, which should stay in a core's own cache.
+#: Numbers of a part, which should fit in the cache of a core.
 _PART_NUMBERS: Final = 2**16
 
-#: Numbers of a line. NumPy goes along a row, which is slow where it is narrow: so as many rows lie
-#: side by side.
+#: Numbers of a line. NumPy is slow on narrow rows, so a line has several rows side by side.
 _LINE_NUMBERS: Final = 1024
 
 
 class RunningMoments:
-    """What is known of each of ``width`` columns; NaN is no value.
+    """Statistics of each of ``width`` columns; NaN is not a value.
 
     Attributes:
-        counts: int64 [width], the values.
-        low, high: float64 [width], the least and the largest; infinite where there is none.
+        counts: int64 [width], the numbers of values.
+        low, high: float64 [width], the minimum and the maximum; infinite without values.
         mean: float64 [width].
     """
 
@@ -33,7 +32,7 @@ class RunningMoments:
 
     @property
     def variance(self) -> Float64:
-        """float64 [width]."""
+        """Return the variance, float64 [width]."""
         return self._squares / np.maximum(self.counts, 1)
 
     def add(self, block: NDArray[np.float32]) -> None:
@@ -57,14 +56,14 @@ class RunningMoments:
         moved = _by_column(np.add, apart, d)
         self._squares += _by_column(np.add, np.multiply(apart, apart, out=apart), d)
         self.counts += added
-        # From the mean before, the values before are apart by 0 in sum (Chan et al. 1979).
+        # The deviations of the previous values from their mean sum to 0 (Chan et al. 1979).
         step = moved / np.maximum(self.counts, 1)
         self._squares = np.maximum(self._squares - moved * step, 0)
         self.mean += step
 
 
 def _lines(block: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """The rows in parts, several of them side by side."""
+    """Yield the rows in parts, as lines with several rows each."""
     d = block.shape[1]
     side_by_side = max(1, _LINE_NUMBERS // d)
     rows = max(1, _PART_NUMBERS // (side_by_side * d)) * side_by_side
@@ -78,6 +77,6 @@ def _lines(block: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
 
 
 def _by_column(function: np.ufunc, lines: NDArray[Any], d: int, none: float = 0) -> Float64:
-    """The function over all numbers of each of d columns, of which several lie side by side."""
+    """Reduce each of d columns with a function; a line has several rows side by side."""
     found: Float64 = function.reduce(function.reduce(lines, axis=0).reshape(-1, d), axis=0)
     return found if function is np.add else np.where(np.isnan(found), none, found)

@@ -1,8 +1,8 @@
-"""A file of arrays, one behind the other, and what is known of them.
+"""A file of consecutive arrays and a header.
 
-Each array is raw numbers, so that rows of it are read where they lie. A header in JSON follows, and
-says where each begins and its CRC-32; and last how long that is. So a file whose end was not
-written is none.
+Each array is raw numbers, so its rows can be read in place. A JSON header follows with the offset
+and the CRC-32 of each array, and last the length of the header. So a file without its end is
+invalid.
 """
 
 import json
@@ -19,18 +19,18 @@ from kmeans_module.row_source import RawFile
 
 from .errors import DamagedCache
 
-#: What ends a file. Another layout has another mark.
+#: The mark at the end of a file. Another layout has another mark.
 _MARK: Final = b"tfkrows2"
 
-#: The header's length, its CRC-32 and the mark.
+#: The length of the header, its CRC-32, and the mark.
 _TAIL: Final = struct.Struct("<QI8s")
 
-#: Bytes that are read at a time to be checked.
+#: Bytes per read of a check.
 _CHECKED_BYTES: Final = 2**22
 
 
 class SectionWriter:
-    """Writes arrays to a file that is empty, and the header behind them."""
+    """Writes arrays to an empty file, and then the header."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -43,7 +43,7 @@ class SectionWriter:
         width: tuple[int, ...],
         dtype: np.dtype[Any],
     ) -> RawFile:
-        """Write an array [n, *width] of these blocks of rows; gives it to be read.
+        """Write an array [n, *width] from blocks of rows; return it for reading.
 
         Raises OSError.
         """
@@ -59,7 +59,7 @@ class SectionWriter:
         return _open_section(self._file, "the file", described, is_whole=False)
 
     def finish(self, header: Mapping[str, Any]) -> None:
-        """Write the header: the file is whole. Raises OSError."""
+        """Write the header, which completes the file. Raises OSError."""
         text = json.dumps({"sections": self._sections, "header": header}).encode()
         self._file.write(text + _TAIL.pack(len(text), zlib.crc32(text), _MARK))
         self._file.flush()
@@ -68,16 +68,16 @@ class SectionWriter:
 def read_sections(
     file: IO[bytes], name: str, *, check: bool
 ) -> tuple[dict[str, Any], dict[str, RawFile]]:
-    """The header of a file, and its arrays by their names; each may outlive ``file``.
+    """Return the header of a file, and its arrays by name; each may outlive ``file``.
 
     Args:
-        file: open.
-        name: what it is called in errors.
-        check: whether to read all of it, and to compare what it holds with what was written.
+        file: the open file.
+        name: the name of the file in errors.
+        check: whether to read the whole file, and to compare the checksums.
 
     Raises:
-        DamagedCache: it is not as it was written, or of another layout.
-        OSError: it cannot be read.
+        DamagedCache: the file is damaged, or has another layout.
+        OSError: the file cannot be read.
     """
     described = _read_header(file, name)
     sections = {key: _open_section(file, name, each) for key, each in described["sections"].items()}

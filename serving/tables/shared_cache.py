@@ -1,4 +1,4 @@
-"""The caches of several workers: each has its own rows, and all know what is known of all rows."""
+"""The caches of several workers: each has its own rows, and the statistics of all rows."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,18 +25,18 @@ def share_cache(
     categories: Sequence[str],
     reducer: Reducer,
 ) -> RowCache:
-    """The rows of this worker, with the header and the sample that a cache of all rows has.
+    """Return the rows of this worker with the header and the sample of a cache of all rows.
 
     Args:
-        cache: of this worker's rows; None where it has none.
-        widths: how many numbers each column of numbers or vectors has.
-        categories: the columns that are categories.
-        reducer: how the workers come together.
+        cache: the cache of the rows of this worker; None without rows.
+        widths: the widths of columns of numbers or vectors.
+        categories: the category columns.
+        reducer: the reducer of the workers.
 
     Raises:
         ColumnMismatch: a category has too many values.
         NoRows: no worker has a row.
-        WorkerLost, WorkerFailed: as ``connect_workers`` says.
+        WorkerLost, WorkerFailed: see ``connect_workers``.
     """
     header = _merge_headers(_gather_headers(None if cache is None else cache.header, reducer))
     for name, values in header.categories.items():
@@ -50,9 +50,9 @@ def share_cache(
 
 
 def _recode(cache: RowCache, categories: Mapping[str, Sequence[str]]) -> RowSource:
-    """The rows of a cache, whose categories are by the numbers of their values in these lists."""
+    """Return the rows of a cache with categories as indices in these lists of values."""
     own = cache.header.categories
-    # Of the worker whose values come first they are these already.
+    # The worker whose values come first already has these indices.
     if all(list(categories[name][: len(values)]) == values for name, values in own.items()):
         return cache.source
     places = {
@@ -60,7 +60,7 @@ def _recode(cache: RowCache, categories: Mapping[str, Sequence[str]]) -> RowSour
     }
     return _RecodedRows(
         cache.source,
-        # A missing value is -1, and is the last.
+        # A missing value is -1, which selects the last.
         [
             np.array([*(places[name][text] for text in values), -1], np.float32)
             for name, values in own.items()
@@ -69,10 +69,10 @@ def _recode(cache: RowCache, categories: Mapping[str, Sequence[str]]) -> RowSour
 
 
 class _RecodedRows(RowSource):
-    """Rows whose last columns are numbers for which others stand."""
+    """Rows whose last columns are replaced by other numbers."""
 
     def __init__(self, source: RowSource, numbers: Sequence[NDArray[np.float32]]) -> None:
-        """Take what stands for each number of each of these columns, that for -1 at the end."""
+        """Set the replacement of each number of these columns, that of -1 at the end."""
         self.shape, self.dtype, self.is_weighted = source.shape, source.dtype, source.is_weighted
         self._source, self._numbers = source, numbers
 
@@ -88,16 +88,16 @@ class _RecodedRows(RowSource):
 
 
 def _gather_headers(header: CacheHeader | None, reducer: Reducer) -> list[CacheHeader]:
-    """Those of all workers that have a cache."""
+    """Return the headers of all workers that have a cache."""
     text = b"" if header is None else json.dumps(asdict(header)).encode() + b"\n"
     lines = reducer.gather(np.frombuffer(text, np.uint8)).tobytes().splitlines()
     return [CacheHeader(**json.loads(line)) for line in lines]
 
 
 def _merge_headers(headers: Sequence[CacheHeader]) -> CacheHeader:
-    """What is known of the rows of all. Raises NoRows."""
+    """Merge the statistics of all rows. Raises NoRows."""
     first, rows = headers[0], sum(each.rows for each in headers)
-    # Of a file that several workers read, each has the fingerprint.
+    # If several workers read a file, each has its fingerprint.
     inputs = list({each[0]: each for header in headers for each in header.inputs}.values())
     if not rows:
         names = shorten_names([each[0] for each in inputs])

@@ -1,4 +1,4 @@
-"""The rows that a model is fitted to, where they are read from a cache again and again."""
+"""The rows of a fit that are read repeatedly from a cache."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,30 +23,30 @@ from .raw_rows import CategoryCells, encode_values
 from .row_cache import CacheHeader, RowCache
 from .training_rows import ONLY_ZEROS, ClusteredRows
 
-#: The numbers that the sample may be once it is encoded: 64 MiB.
+#: The most numbers of the encoded sample: 64 MiB.
 _MOST_OF_SAMPLE = 2**24
 
-#: Weights that are looked at at a time.
+#: Weights per read.
 _WEIGHTS = 2**20
 
 
 @dataclass(frozen=True, eq=False)
 class StreamedRows(ClusteredRows):
-    """Rows that need not fit memory, ready for a fit.
+    """Rows of a fit that need not fit in memory.
 
     Attributes:
-        source: of the rows [n, d], float32, finite, and of what each weighs.
-        sample: float32 [m, d], some of the rows, drawn uniformly.
+        source: the source of the rows [n, d], float32, finite, and of their weights.
+        sample: float32 [m, d], a uniform sample of the rows.
         sample_weights: float32 [m].
         rounded: the features that lost digits when they were rounded to float32.
-        feature_weight: what each feature weighs, d numbers; None where each weighs 1.
+        feature_weight: the weights of the d features; None if all are 1.
         takes: the columns of a model that takes them by name; else empty.
-        raw: the same rows before they were encoded.
-        header: what is known of the cache.
-        imputed: for each column in which a number has taken the place of missing ones, of how many.
-        impute: what was asked to take their place.
-        rows_elsewhere: how many rows of the fit other workers have. What is said of the rows, and
-            not of ``source`` and ``raw``, is said of all.
+        raw: the same rows before encoding.
+        header: the statistics of the cache.
+        imputed: the number of replaced missing numbers of each column that has some.
+        impute: the requested replacement.
+        rows_elsewhere: the number of rows of the fit on other workers. All attributes except
+            ``source`` and ``raw`` refer to the rows of all workers.
     """
 
     columns: tuple[str, ...]
@@ -78,18 +78,18 @@ class StreamedRows(ClusteredRows):
 
     @property
     def fit_points(self) -> RowSource:
-        """The rows as a fit takes them."""
+        """Return the rows for a fit."""
         return self.source
 
     @property
     def fit_weights(self) -> None:
-        """What a fit takes beside them: a source has weights of its own."""
+        """Return None, because a source has its own weights."""
 
     def features_beyond_float32(self) -> tuple[str, ...]:
         return self.rounded
 
     def take_columns(self, numbers: NDArray[np.int64]) -> dict[str, Any]:
-        """The columns that the model takes, by name, in the rows of these numbers, which rise."""
+        """Return the columns of the model by name, in the rows with these ascending numbers."""
         values = _values(self.header, self.takes, self.raw.take(numbers))
         return {
             column.name: each.to_arrow() if isinstance(each, CategoryCells) else each
@@ -97,7 +97,7 @@ class StreamedRows(ClusteredRows):
         }
 
     def with_every_row(self, raw: RowSource) -> Self:
-        """The same where one worker has the rows of all, as they are before they are encoded."""
+        """Return the same rows with the raw rows of all workers on one worker."""
         source = _EncodedRows(raw, self.header, self.takes) if self.takes else raw
         return replace(self, raw=raw, source=source, rows_elsewhere=0)
 
@@ -114,21 +114,21 @@ def stream_rows(
     skip_zero_rows: bool = False,
     reducer: Reducer = ALONE,
 ) -> StreamedRows:
-    """The rows of a cache that lack nothing that a fit needs.
+    """Return the complete rows of a cache for a fit.
 
-    Where some may lack something, or rows of zeros are to be left out, all are read once to find
-    them. A mean that takes the place of missing numbers takes one more reading, and a median six.
+    If rows may be incomplete, or rows of zeros are omitted, one pass over all rows finds them.
+    Replacing missing numbers by the mean takes one more pass, by the median six.
 
     Args:
-        cache: open.
-        columns: in the order of their features.
-        encoding: how they are encoded; None where the model takes numbers as they are.
-        skip_zero_rows: whether to leave out rows of zeros alone, too.
-        reducer: how workers come together, each of which has a cache that ``share_cache`` gave.
+        cache: the open cache.
+        columns: the columns, in the order of their features.
+        encoding: the options of the encoding; None if the model takes only numbers.
+        skip_zero_rows: whether to omit rows of zeros too.
+        reducer: the reducer of the workers; each has a cache of ``share_cache``.
 
     Raises:
-        ColumnMismatch: a column that is to be encoded has no value.
-        NoRows: there is none, or none of positive weight.
+        ColumnMismatch: a column to encode has no value.
+        NoRows: there is no row, or none of positive weight.
         UnreadableRows: the cache cannot be read.
     """
     header = cache.header
@@ -136,7 +136,7 @@ def stream_rows(
     source, sample, sample_weights = cache.source, cache.sample, cache.sample_weights
     if takes:
         source = _EncodedRows(source, header, takes)
-        # Of categories of many values, fewer rows of it: one in so many.
+        # For categories with many values, fewer rows of the sample: one in ``step``.
         step = math.ceil(len(sample) * source.shape[1] / _MOST_OF_SAMPLE)
         sample, sample_weights = sample[:: max(1, step)], sample_weights[:: max(1, step)]
         sample = encode_values(takes, _values(header, takes, sample))
@@ -175,7 +175,7 @@ def stream_rows(
 
 
 class _EncodedRows(RowSource):
-    """The rows of a cache as the encoder of a model makes points of them."""
+    """The rows of a cache, encoded as points."""
 
     def __init__(self, source: RowSource, header: CacheHeader, takes: Sequence[Column]) -> None:
         self._source, self._header, self._takes = source, header, takes
@@ -193,7 +193,7 @@ class _EncodedRows(RowSource):
 def _values(
     header: CacheHeader, takes: Sequence[Column], rows: NDArray[np.float32]
 ) -> list[NDArray[np.float32] | CategoryCells]:
-    """The columns of a model in rows of a cache, as its encoder takes them."""
+    """Return the columns of a model in rows of a cache, as inputs of its encoder."""
     places = _places(header)
     found: list[NDArray[np.float32] | CategoryCells] = []
     for column in takes:
@@ -208,7 +208,7 @@ def _values(
 
 
 def _places(header: CacheHeader) -> dict[str, tuple[int, int]]:
-    """The numbers of a row that are each column's: from and to."""
+    """Return the range of each column in the numbers of a row."""
     places, start = {}, 0
     for name, width in [*header.widths.items(), *((name, 1) for name in header.categories)]:
         places[name] = start, start + width
@@ -219,7 +219,7 @@ def _places(header: CacheHeader) -> dict[str, tuple[int, int]]:
 def _fit_columns(
     cache: RowCache, columns: Sequence[str], encoding: Encoding, reducer: Reducer
 ) -> tuple[Column, ...]:
-    """The columns of a model, with what is learned of all rows. Raises ColumnMismatch."""
+    """Fit the columns of a model to all rows. Raises ColumnMismatch."""
     header, places = cache.header, _places(cache.header)
     files = ", ".join(each[0] for each in header.inputs)
     found: list[Column] = []
@@ -250,7 +250,7 @@ def _fit_columns(
 def _require_rows(
     files: str, rows: int, zero_rows: int, rows_read: int, missing: Mapping[str, int]
 ) -> None:
-    """Check that a row is left. Raises NoRows."""
+    """Check that a row remains. Raises NoRows."""
     if not rows + zero_rows:
         lacking = shorten_names([f"{name!r} lacks {count}" for name, count in missing.items()])
         raise NoRows(

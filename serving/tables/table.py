@@ -1,7 +1,7 @@
-"""What every reader offers: a file of rows as a table of named columns.
+"""The interface of all readers: a file of rows as a table of named columns.
 
-A missing value is NaN in a block; what counts as missing, ``columns`` says. Rows are counted from
-1, without a header.
+A missing value is NaN in a block; ``columns`` defines missing values. Rows are counted from 1,
+without a header.
 """
 
 import copy
@@ -31,9 +31,9 @@ Block = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Fault:
-    """What is wrong with a row that holds what is no number.
+    """The fault of a row with a value that is not a number.
 
-    ``column`` is empty where the row as a whole is wrong. ``reason`` says what, and the mend.
+    ``column`` is empty for a fault of the whole row. ``reason`` gives the fault and the correction.
     """
 
     column: str
@@ -45,11 +45,10 @@ class Chunk:
     """Some rows of a table.
 
     Attributes:
-        points: the columns asked for side by side, float32 or float64 [n, d], where a column of
-            vectors is as many as its width; NaN is a missing value, and fills what a fault leaves
-            open.
-        kept: n rows of the columns to carry along, None when there are none.
-        faults: by the row, counted from 0 in the chunk; at most one a row.
+        points: the requested columns, float32 or float64 [n, d], with as many numbers for a column
+            of vectors as its width; NaN is a missing value, also after a fault.
+        kept: n rows of the kept columns, None if there are none.
+        faults: by row, counted from 0 in the chunk; at most one per row.
     """
 
     points: Block
@@ -57,7 +56,7 @@ class Chunk:
     faults: Mapping[int, Fault] = field(default_factory=dict)
 
     def slice(self, start: int, stop: int) -> "Chunk":
-        """The rows from ``start`` to ``stop``, without a copy."""
+        """Return the rows from ``start`` to ``stop``, without a copy."""
         if start == 0 and stop >= len(self.points):
             return self
         return Chunk(
@@ -68,7 +67,7 @@ class Chunk:
 
 
 def concat_chunks(chunks: Sequence[Chunk]) -> Chunk:
-    """The rows of these chunks of one table in one; at least one, and none without rows."""
+    """Join chunks of one table; at least one, each with rows."""
     if len(chunks) == 1:
         return chunks[0]
     faults: dict[int, Fault] = {}
@@ -93,10 +92,10 @@ class Table(ABC):
     Attributes:
         name: the file, as the user named it.
         columns: the names of the columns, in the order of the file.
-        has_names: whether the file itself names them; without names, columns go by their place.
-        index_columns: those that are the index of a data frame, as the file itself says.
-        rows: how many rows it has; None where only reading all of it can tell.
-        estimated_rows: the same, or about so many where they are not counted; None is no idea.
+        has_names: whether the file has column names; without them, columns are matched by position.
+        index_columns: the index columns of a data frame, by the metadata of the file.
+        rows: the number of rows; None if only a complete read can find it.
+        estimated_rows: the exact or estimated number of rows; None if unknown.
     """
 
     name: str
@@ -116,7 +115,7 @@ class Table(ABC):
 
     @property
     def looks_headerless(self) -> bool:
-        """Whether the names look like a row of values, as where a file has no line of names."""
+        """Whether the names look like a row of values, because the file has no header."""
         return False
 
     @property
@@ -125,49 +124,49 @@ class Table(ABC):
 
     @property
     def beginnings(self) -> Sequence[int]:
-        """The rows, from 0 and rising, where a reading can begin without those before.
+        """Return the ascending row numbers, from 0, at which reading can begin.
 
-        Where there is more than the first, ``rows`` is known.
+        If there are more than the first, ``rows`` is known.
         """
         return (0,)
 
     def with_beginnings(self, reducer: "Reducer") -> Self:
-        """This table, with more beginnings where workers find them by counting its rows together.
+        """Return this table with more beginnings, if workers can find them by counting rows.
 
-        Each worker calls it. Raises UnreadableFile; WorkerLost and WorkerFailed, as
-        ``connect_workers`` says.
+        Each worker calls it. Raises UnreadableFile; for WorkerLost and WorkerFailed see
+        ``connect_workers``.
         """
         return self
 
     def kinds(self) -> Mapping[str, ColumnKind]:
-        """What each column holds, by its first values or by its type."""
+        """Return the kind of each column, by its first values or its type."""
         kinds = self._kinds()
         return {name: kinds[name] if name else UNNAMED for name in self.columns}
 
     def with_widths(self, widths: Mapping[str, int]) -> Self:
-        """This table, whose values in these columns are to have so many numbers each.
+        """Return this table with fixed widths of these columns.
 
-        A vector of another length is a fault of its row, and a column without values is as wide.
-        Where no vector has this length, ``check`` refuses the column.
-        By default, a column is as wide as most of its first values.
+        A vector of another length is a fault of its row; a column without values has this width
+        too. If no vector has this length, ``check`` refuses the column. By default, the width is
+        the most frequent length of the first values.
         """
         table = copy.copy(self)
         table._widths = {**self._widths, **widths}
         return table
 
     def with_categories(self, names: Collection[str]) -> Self:
-        """This table, whose columns of these names are categories where they are kept.
+        """Return this table with these columns as categories when they are kept.
 
-        A value that can be none, as a list, is a fault of its row then.
+        A value that cannot be a category, such as a list, is then a fault of its row.
         """
         table = copy.copy(self)
         table._categories = frozenset(names)
         return table
 
     def by_columns(self) -> Self:
-        """This table, whose points lie column by column where that is how its file has them.
+        """Return this table with points in column-major order, if its file stores columns.
 
-        For who reads them so: no row is put together.
+        For readers of columns: rows are not assembled.
         """
         table = copy.copy(self)
         table._is_by_columns = True
@@ -175,10 +174,10 @@ class Table(ABC):
 
     @abstractmethod
     def _kinds(self) -> Mapping[str, ColumnKind]:
-        """What each column that has a name holds."""
+        """Return the kind of each named column."""
 
     def check(self, columns: Sequence[str], keep: Sequence[str] = ()) -> None:
-        """Check, without reading all rows, that ``columns`` hold numbers and ``keep`` is there.
+        """Check, without reading all rows, that ``columns`` are numeric and ``keep`` exists.
 
         Raises ColumnMismatch.
         """
@@ -191,9 +190,9 @@ class Table(ABC):
                 require_width(self, column, kind, width)
 
     def _has_vector(self, column: str, width: int) -> bool:
-        """Whether a vector of this column has so many numbers, though most of the first have not.
+        """Whether a vector of this column has this width, although most of the first have not.
 
-        May read the column of the whole file.
+        It may read the whole column.
         """
         return False
 
@@ -202,21 +201,21 @@ class Table(ABC):
 
     @abstractmethod
     def column_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
-        """The types that these columns have in ``Chunk.kept``."""
+        """Return the types of these columns in ``Chunk.kept``."""
 
     def spell(self, column: CategoryColumn, value: Any) -> str:
-        """The text of a value of a category, which is a value of a column that is kept.
+        """Return the text of a category value from a kept column.
 
-        The empty text is a missing value; the texts that are missing numbers are not.
+        The empty text is a missing value; texts that mark missing numbers are values here.
 
         Args:
-            column: the category, whose values are those that the model knows.
-            value: as the kept column has it.
+            column: the category, with the values of the model.
+            value: the value in the kept column.
         """
         return spell(value)
 
     def kept_types(self, keep: Sequence[str]) -> "Mapping[str, pa.DataType]":
-        """``column_types``, by the name of the release before."""
+        """Return ``column_types``; the name of the previous release."""
         text = "Table.kept_types is Table.column_types now; the old name is removed in 0.3"
         warnings.warn(text, DeprecationWarning, stacklevel=2)
         return self.column_types(keep)
@@ -225,22 +224,25 @@ class Table(ABC):
     def chunks(
         self, columns: Sequence[str], keep: Sequence[str] = (), start: int = 0
     ) -> Iterator[Chunk]:
-        """The rows in order, without the first ``start``, in chunks of bounded memory.
+        """Yield the rows in order, without the first ``start``, in chunks of bounded memory.
 
         Raises:
-            ColumnMismatch: a column is not there, or its type holds no numbers.
+            ColumnMismatch: a column is missing, or its type is not numeric.
             UnreadableFile: the file is damaged.
         """
 
     def place(self, row: int) -> str:
-        """Where a row (from 1) is, for a message: "row 3 (line 4)". May read the file again."""
+        """Return the place of a row (from 1) for a message: "row 3 (line 4)". May read the file
+        again.
+        """
         return f"row {row} (counted from 1)"
 
     def blocks(self, columns: Sequence[str]) -> Iterator[Block]:
-        """The rows in order, in blocks float32 or float64 [n, d] of bounded memory; d as in Chunk.
+        """Yield the rows in order, in blocks float32 or float64 [n, d] of bounded memory; d as in
+        Chunk.
 
         Raises:
-            ColumnMismatch: a column is not there, or its type holds no numbers.
+            ColumnMismatch: a column is missing, or its type is not numeric.
             BadCell: a cell is not a number.
             UnreadableFile: the file is damaged.
         """
@@ -251,13 +253,13 @@ class Table(ABC):
             before += len(chunk.points)
 
     def require_no_fault(self, chunk: Chunk, rows_before: int) -> None:
-        """Raise BadCell for the first fault of a chunk, before which are so many rows."""
+        """Raise BadCell for the first fault of a chunk after ``rows_before`` rows."""
         if chunk.faults:
             row = min(chunk.faults)
             fault = chunk.faults[row]
             raise BadCell(self.describe(rows_before + row + 1, fault), fault.column)
 
     def describe(self, row: int, fault: Fault) -> str:
-        """The fault of a row (from 1) as a message."""
+        """Return the message for the fault of a row (from 1)."""
         column = f", column {fault.column!r}:" if fault.column else ""
         return f"{self.name}: {self.place(row)}{column} {fault.reason}"

@@ -1,4 +1,4 @@
-"""Tables cut into parts, of which each worker reads its own; the parts in order are all rows."""
+"""Parts of tables, of which each worker reads its own; the parts in order are all rows."""
 
 import copy
 from bisect import bisect_left
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class TablePart(Table):
-    """Some rows of a table that follow each other; in messages they have the numbers of all.
+    """Consecutive rows of a table; messages give row numbers of the whole table.
 
     Attributes:
-        start, stop: which rows, from 0.
+        start, stop: the range of rows, from 0.
     """
 
     def __init__(self, table: Table, start: int, stop: int) -> None:
@@ -84,12 +84,12 @@ class TablePart(Table):
 def cut_tables(
     tables: Sequence[Table], size_of: Callable[[Table], int], reducer: "Reducer"
 ) -> list[Table]:
-    """The tables; those within which the rows of a worker would end have all their beginnings.
+    """Add all beginnings to the tables in which the share of a worker ends.
 
     Args:
-        tables: in the order of their rows.
-        size_of: how many rows a table has, or about so many.
-        reducer: how the workers come together; each calls this with the same tables.
+        tables: the tables, in the order of their rows.
+        size_of: returns the exact or estimated number of rows of a table.
+        reducer: the reducer of the workers; each calls this function with the same tables.
 
     Raises as ``Table.with_beginnings`` does.
     """
@@ -102,15 +102,15 @@ def cut_tables(
 
 
 def split_tables(tables: Sequence[Table], sizes: Sequence[int], workers: int) -> list[list[Table]]:
-    """The tables, or parts of them, that each worker reads: about as many rows each.
+    """Split tables into parts for the workers, with about the same number of rows each.
 
-    A table is cut where a reading can begin without the rows before (``Table.beginnings``). Those
-    of the first worker come first; one may have none.
+    A table is cut at its ``Table.beginnings``. The parts of the first worker come first; a worker
+    may have none.
 
     Args:
-        tables: in the order of their rows.
-        sizes: for each table, how many rows it has, or about so many where it is not cut.
-        workers: how many there are.
+        tables: the tables, in the order of their rows.
+        sizes: the number of rows of each table; an estimate suffices for tables without cuts.
+        workers: the number of workers.
     """
     ends, wanted = _lay_out(sizes, workers)
     shares: list[list[Table]] = [[] for _ in range(workers)]
@@ -126,13 +126,15 @@ def split_tables(tables: Sequence[Table], sizes: Sequence[int], workers: int) ->
 
 
 def _lay_out(sizes: Sequence[int], workers: int) -> tuple[list[int], list[int]]:
-    """Where tables of these sizes end, and where the rows of each worker but the last would."""
+    """Return the ends of tables of these sizes, and the ends of the shares of all workers but the
+    last.
+    """
     ends = [int(end) for end in np.cumsum([max(1, size) for size in sizes])]
     return ends, [ends[-1] * number // workers for number in range(1, workers)]
 
 
 def _nearest(beginnings: Sequence[int], size: int, row: int) -> int:
-    """Of the beginnings in a table of this size, and its end, that which is nearest to the row."""
+    """Return the nearest to a row among the beginnings and the end of a table of this size."""
     place = bisect_left(beginnings, row)
     before = beginnings[max(0, place - 1)]
     after = beginnings[place] if place < len(beginnings) else size

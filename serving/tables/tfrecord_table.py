@@ -1,8 +1,8 @@
 """TFRecord files of tf.train.Example, plain or gzip, by TensorFlow.
 
-The features of all records are the columns, by name; the first that have a value say what it
-holds, and a list of several numbers is a vector.
-A feature that is not there, is an empty list, or is NaN, is a missing value.
+The columns are the features of all records, by name; the first records with a value determine the
+kind of a column, and a list of several numbers is a vector. A missing feature, an empty list and
+NaN are missing values.
 """
 
 import gzip
@@ -25,23 +25,23 @@ from .errors import ColumnMismatch, UnreadableFile
 from .record_batches import keep_columns, read_points
 from .table import Chunk, Fault, Table
 
-#: Records that are read to learn what the columns are.
+#: Records that are read to find the columns.
 _FIRST_RECORDS: Final = 100
 
 #: Records in a chunk.
 _ROWS: Final = 2**13
 
-#: Bytes that the format puts around a record.
+#: Bytes of the format around a record.
 _FRAME_BYTES: Final = 16
 
-#: The lists that a feature may have, by TensorFlow's and Arrow's types of what is in them.
+#: The lists of features, with TensorFlow's and Arrow's types of their elements.
 _LISTS: Final[Mapping[str, tuple[Any, pa.DataType]]] = {
     "float_list": (tf.float32, pa.float32()),
     "int64_list": (tf.int64, pa.int64()),
     "bytes_list": (tf.string, pa.string()),
 }
 
-#: What TensorFlow adds to a message about its own graph.
+#: The suffix of TensorFlow's messages about its own graph.
 _FRAMEWORK: Final = re.compile(r"\{\{.*?\}\}|\[Op:.*")
 
 
@@ -49,7 +49,7 @@ class TfRecordTable(Table):
     """A TFRecord file."""
 
     def __init__(self, path: Path) -> None:
-        """Look through the records for their features. Raises UnreadableFile."""
+        """Read the records to find their features. Raises UnreadableFile."""
         self._path = path
         self.name = str(path)
         self._is_gzip = path.suffix.lower() == ".gz"
@@ -62,13 +62,13 @@ class TfRecordTable(Table):
             raise UnreadableFile(
                 f"{self.name}: no tf.train.Example with a feature is among its first records"
             )
-        # A file without a header may have a feature, or its first value, in any record.
+        # A feature, or its first value, may be in any record of a file without a header.
         for later in self._records(_FIRST_RECORDS, _ROWS):
             self._learn_columns(later)
         self.columns = tuple(sorted(self._lists))
 
     def _learn_columns(self, records: NDArray[np.object_]) -> None:
-        """What features hold of which no value is known yet, by these records."""
+        """Find the kinds of features without a known value from these records."""
         known = set(self._lists)
         lengths: dict[str, Counter[int]] = {}
         for record in records:
@@ -77,7 +77,7 @@ class TfRecordTable(Table):
                     lengths.setdefault(name, Counter())[len(values)] += 1
                     if self._lists.setdefault(name, kind) == "bytes_list":
                         text = ColumnKind(False, _describe(kind, values))
-                        # The least of them: the first would depend on the order of the records.
+                        # The smallest value, which does not depend on the order of the records.
                         least = self._found.get(name, text)
                         self._found[name] = min(least, text, key=lambda each: each.holds)
         for name in lengths.keys() - self._found.keys():
@@ -85,7 +85,7 @@ class TfRecordTable(Table):
 
     @property
     def estimated_rows(self) -> int | None:
-        """By the longest of the first records; None for what is compressed."""
+        """Estimate by the longest of the first records; None for compressed files."""
         return None if self._is_gzip else self._path.stat().st_size // self._record_bytes
 
     def _kinds(self) -> Mapping[str, ColumnKind]:
@@ -93,7 +93,7 @@ class TfRecordTable(Table):
 
     def _has_vector(self, column: str, width: int) -> bool:
         records = (record for batch in self._records(0, _ROWS) for record in batch)
-        # What is a number in the first records is read as a number.
+        # A feature that is a number in the first records is read as a number.
         return self._found[column].width > 1 and any(
             name == column and len(values) == width
             for record in records
@@ -127,7 +127,7 @@ class TfRecordTable(Table):
             name: tf.io.RaggedFeature(_LISTS[self._lists[name]][0], row_splits_dtype=tf.int64)
             for name in names
         }
-        # float64 for whole numbers, of which float32 holds only the small ones exactly.
+        # float64 for integers, of which float32 represents only small ones exactly.
         is_narrow = all(self._lists[name] == "float_list" for name in columns)
         dtype = pa.float32() if is_narrow else pa.float64()
         for records in self._records(start, _ROWS):
@@ -136,8 +136,8 @@ class TfRecordTable(Table):
                 parsed = tf.io.parse_example(records, features)
                 cells = {name: self._read_cells(name, parsed[name], faults) for name in names}
             except (tf.errors.InvalidArgumentError, UnicodeDecodeError):
-                # One of them is no Example, or has another type: look at each. TensorFlow's message
-                # quotes the bytes of what is none.
+                # A record is not an Example, or has another type: check each. TensorFlow's message
+                # would quote the bytes of the record.
                 cells = self._parse_each(records, names, keep, faults)
             batch = pa.record_batch(list(cells.values()), list(cells))
             kept = keep_columns(batch, self.column_types(keep), faults)
@@ -147,14 +147,14 @@ class TfRecordTable(Table):
         return f"record {row} (counted from 1)"
 
     def _records(self, start: int, rows: int) -> Iterator[NDArray[np.object_]]:
-        """Serialized records after the first ``start``, so many at a time."""
+        """Yield serialized records after the first ``start``, at most ``rows`` at a time."""
         try:
             dataset = tf.data.TFRecordDataset(
                 str(self._path), compression_type="GZIP" if self._is_gzip else ""
             )
             yield from dataset.skip(start).batch(rows).as_numpy_iterator()
             if self._is_gzip:
-                # TensorFlow takes a gzip file that was cut short for one that ends there.
+                # TensorFlow treats a truncated gzip file as complete.
                 with gzip.open(self._path) as file:
                     while file.read(2**20):
                         pass
@@ -214,7 +214,9 @@ class TfRecordTable(Table):
 def _features(
     record: bytes, without: Set[str] = frozenset()
 ) -> Iterator[tuple[str, str, Sequence[Any]]] | None:
-    """Name, kind of list and values of each feature but some; None for no tf.train.Example."""
+    """Return name, list type and values of each feature but some; None if it is not a
+    tf.train.Example.
+    """
     try:
         example = tf.train.Example.FromString(record)
     except DecodeError:
@@ -236,7 +238,7 @@ def _describe(kind: str, values: Sequence[Any]) -> str:
 
 
 def _first_values(name: str, ragged: Any, faults: dict[int, Fault]) -> "pa.Array[Any]":
-    """The one value of each row, null where there is none; more than one is a fault."""
+    """Return the single value of each row, null without a value; more than one value is a fault."""
     splits = ragged.row_splits.numpy()
     lengths = np.diff(splits)
     for row in np.flatnonzero(lengths > 1).tolist():
@@ -254,5 +256,5 @@ def _array(kind: str, values: Sequence[Any]) -> "pa.Array[Any]":
         return pa.array(values, pa.binary())
     if kind == "int64_list" and not any(isinstance(value, float) for value in values):
         return pa.array(values, pa.int64())
-    # A float where whole numbers were expected is a number all the same.
+    # A float is a number too if integers were expected.
     return pa.array([None if value is None else float(value) for value in values], pa.float64())

@@ -1,4 +1,4 @@
-"""The rows that a model is fitted to: columns of tables, without rows that have a missing value."""
+"""The rows of a fit: columns of tables, without rows that have a missing value."""
 
 from abc import ABC, abstractmethod
 from collections import deque
@@ -17,28 +17,28 @@ from .float32_rounding import Float32Rounding
 from .messages import describe_not_finite, format_count
 from .table import Block, Table
 
-#: Columns that are warned of by name.
+#: The most columns that a warning names.
 _WARNED: Final = 10
 
-#: What is said where cosine distance has no row left.
+#: The message if cosine distance leaves no row.
 ONLY_ZEROS: Final = (
     "every row is of zeros, which have no direction for cosine distance; use euclidean distance"
 )
 
-#: Rows that are rounded at a time.
+#: Rows per rounded block.
 _ROWS: Final = 2**16
 
 
 class ClusteredRows(ABC):
-    """The rows of a fit, wherever they lie, and those that were left out.
+    """The rows of a fit, in memory or not, and counts of the omitted rows.
 
     Attributes:
         columns: the names of the d features: of a column, or of a number of its vectors.
-        rows_read: the rows of the fit and those that were left out.
-        missing: for each column of the files that has some, the number of missing values.
-        zero_rows: the rows that were left out because they are zeros alone.
-        weight_column: the column that says what each row weighs; None where each weighs 1.
-        feature_weight: what each feature weighs, d numbers; None where each weighs 1.
+        rows_read: the number of rows of the fit and of omitted rows.
+        missing: the number of missing values of each column of the files that has some.
+        zero_rows: the number of omitted rows of zeros.
+        weight_column: the column of the weights; None if all weights are 1.
+        feature_weight: the weights of the d features; None if all are 1.
     """
 
     columns: tuple[str, ...]
@@ -50,24 +50,24 @@ class ClusteredRows(ABC):
 
     @property
     def widths(self) -> Sequence[tuple[str, int]]:
-        """The columns, and how many features each is."""
+        """Return the columns with their numbers of features."""
         return group_vectors(self.columns)
 
     @property
     @abstractmethod
     def n_rows(self) -> int:
-        """n, how many rows the fit has."""
+        """Return n, the number of rows of the fit."""
 
     @abstractmethod
     def features_beyond_float32(self) -> tuple[str, ...]:
-        """Those that lose digits as float32, which a model takes."""
+        """Return the features that lose digits as float32, the dtype of models."""
 
     @property
     def rows_left_out(self) -> int:
         return self.rows_read - self.n_rows
 
     def notes(self) -> list[str]:
-        """What a user is told of rows that were left out, and why, and of digits that are lost."""
+        """Return notes for the user about omitted rows and lost digits."""
         lines = []
         if incomplete := self.rows_left_out - self.zero_rows:
             lacking = shorten_names([f"{name}: {count}" for name, count in self.missing.items()])
@@ -97,13 +97,13 @@ class ClusteredRows(ABC):
 
 @dataclass(frozen=True)
 class TrainingRows(ClusteredRows):
-    """Rows in memory, ready for a fit.
+    """Rows of a fit in memory.
 
     Attributes:
         points: float32 or float64 [n, d], finite.
-        rounded: the features that lost digits when they were rounded to float32, as those of files
-            with vectors are: such rows are as many numbers as memory holds.
-        weights: float64 [n], what each row weighs, not negative; None where each weighs 1.
+        rounded: the features that lost digits by rounding to float32, which is done for files with
+            vectors to save memory.
+        weights: float64 [n], the weights of the rows, not negative; None if all are 1.
     """
 
     columns: tuple[str, ...]
@@ -122,26 +122,26 @@ class TrainingRows(ClusteredRows):
 
     @property
     def fit_points(self) -> NDArray[np.float32]:
-        """The rows as a fit takes them."""
+        """Return the rows for a fit."""
         return self.points.astype(np.float32, copy=False)
 
     @property
     def fit_weights(self) -> NDArray[np.float64] | None:
-        """What a fit takes beside them."""
+        """Return the weights for a fit."""
         return self.weights
 
     def features_beyond_float32(self) -> tuple[str, ...]:
         return self.rounded or columns_beyond_float32(self.points, self.columns)
 
     def keep(self, is_kept: NDArray[np.bool_]) -> Self:
-        """The rows of which it is true, without a word of the others."""
+        """Return the selected rows; the others are not counted as omitted."""
         weights = None if self.weights is None else self.weights[is_kept]
         return replace(self, points=self.points[is_kept], weights=weights)
 
     def without_zero_rows(self, names: str) -> Self:
-        """The rows that float32 does not have as zeros alone; ``names`` are those of the files.
+        """Return the rows that are not zeros in float32; ``names`` are those of the files.
 
-        Raises NoRows where none has a weight.
+        Raises NoRows if no remaining row has a weight.
         """
         is_kept: NDArray[np.bool_] = np.any(to_float32(self.points), axis=1)
         if is_kept.all():
@@ -160,23 +160,23 @@ def read_training_rows(
     skip_zero_rows: bool = False,
     on_rows: Callable[[int], None] | None = None,
 ) -> TrainingRows:
-    """Read these columns of all tables; rows with a missing value are left out and counted.
+    """Read columns of all tables; rows with a missing value are omitted and counted.
 
-    A column of vectors is as many features as its width; in each table it is to have the same.
+    A column of vectors gives as many features as its width, which must be the same in all tables.
 
     Args:
-        weight_column: where the weights of the rows are, none of ``columns``; a row without a
-            weight is left out too.
-        skip_zero_rows: whether to leave out rows that float32 has as zeros alone, too: they have no
-            direction for cosine distance.
-        on_rows: called with the number of rows of each block that was read.
+        weight_column: the column of the weights, not in ``columns``; a row without a weight is
+            omitted too.
+        skip_zero_rows: whether to omit rows of zeros in float32 too: they have no direction for
+            cosine distance.
+        on_rows: called with the number of rows of each block.
 
     Raises:
-        ColumnMismatch: a table lacks a column, or it holds no numbers.
-        BadCell: a cell is not a number, is infinite or beyond float32; a vector has another length
+        ColumnMismatch: a table lacks a column, or the column is not numeric.
+        BadCell: a cell is not a number, is infinite or outside float32; a vector has another length
             than its column; a weight is negative.
         UnreadableFile: a file is damaged.
-        NoRows: there is no row, or none that is not left out.
+        NoRows: there is no row, or all are omitted.
     """
     widths, tables = lay_out_columns(tables, columns)
     given = [(table, columns) for table in tables]
@@ -188,7 +188,7 @@ def read_training_rows(
 def lay_out_columns(
     tables: Sequence[Table], columns: Sequence[str]
 ) -> tuple[dict[str, int], list[Table]]:
-    """How many features each of these columns is, and the tables such that it is in each of them.
+    """Return the width of each column, and the tables with these widths.
 
     Raises ColumnMismatch.
     """
@@ -200,7 +200,7 @@ def lay_out_columns(
 
 
 def _require_width(table: Table, widths: Mapping[str, int], tables: Sequence[Table]) -> None:
-    """Check that the vectors of a table are as long as those of the first that has some.
+    """Check the widths of the vectors of a table against those of the first table with vectors.
 
     Raises OtherWidth.
     """
@@ -226,7 +226,7 @@ def read_model_rows(
     *,
     on_rows: Callable[[int], None] | None = None,
 ) -> TrainingRows:
-    """Read what a model takes of all tables, by the names of its features.
+    """Read the features of a model from all tables, by name.
 
     Raises as ``read_training_rows`` does.
     """
@@ -244,7 +244,7 @@ def _read(
     weight_column: str | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> TrainingRows:
-    """Read these columns of each table, which side by side are columns of these widths."""
+    """Read these columns, with these widths, from each table."""
     features = expand_columns(widths)
     starts = np.cumsum([0, *widths.values()])[:-1]
     has_vectors = len(features) > len(widths)
@@ -302,7 +302,7 @@ def _read(
 
 
 def read_weights(table: Table, column: str) -> NDArray[np.float64]:
-    """The weight of each row, float64 [n]; NaN is missing. Raises BadCell."""
+    """Read the weight of each row, float64 [n]; NaN is missing. Raises BadCell."""
     blocks = [np.empty((0, 1)), *table.blocks([column])]
     weights = np.concatenate(blocks)[:, 0].astype(np.float64)
     check_weights(table, column, weights)
@@ -314,7 +314,7 @@ def check_weights(
 ) -> None:
     """Check that numbers of a table are weights, or missing. Raises BadCell."""
     held = to_float32(weights)
-    # TensorFlow takes a subnormal number for 0.
+    # TensorFlow treats a subnormal number as 0.
     is_lost = (weights > 0) & (held < np.finfo(np.float32).tiny)
     bad = (weights < 0) | np.isinf(held) | is_lost
     if bad.any():
@@ -333,7 +333,7 @@ def check_weights(
 
 
 def _first_of(warnings: Sequence[str]) -> list[str]:
-    """The first warnings of one kind, and how many there are more."""
+    """Return the first warnings of one kind, and the number of others."""
     more = len(warnings) - _WARNED
     rest = [f"warning: the same of {format_count(more, 'column')} more"] if more > 0 else []
     return [*warnings[:_WARNED], *rest]
@@ -342,7 +342,7 @@ def _first_of(warnings: Sequence[str]) -> list[str]:
 def columns_beyond_float32(
     points: NDArray[np.floating[Any]], columns: Sequence[str]
 ) -> tuple[str, ...]:
-    """The columns that lose more than a thousandth of their standard deviation as float32."""
+    """Return the columns that float32 changes by over a thousandth of their standard deviation."""
     rounding = Float32Rounding(len(columns))
     for start in range(0, len(points), _ROWS):
         rounding.round(points[start : start + _ROWS])
@@ -350,7 +350,7 @@ def columns_beyond_float32(
 
 
 def check_finite(table: Table, columns: Sequence[str], block: Block, rows_before: int) -> None:
-    """Check that no number of a block is infinite, or is as float32. Raises BadCell."""
+    """Check that no number of a block is infinite, also as float32. Raises BadCell."""
     bad = np.isinf(to_float32(block))
     if not bad.any():
         return
@@ -367,7 +367,7 @@ def check_finite(table: Table, columns: Sequence[str], block: Block, rows_before
 
 
 def _concat(blocks: deque[Block], width: int) -> NDArray[np.floating[Any]]:
-    """All rows in one array. Each block goes as it is copied, so that there is one copy of all."""
+    """Join blocks to one array; each block is released after its copy."""
     dtype = np.result_type(np.float32, *{block.dtype for block in blocks})
     points = np.empty((sum(map(len, blocks)), width), dtype)
     start = 0
