@@ -112,7 +112,7 @@ class Rows:
 
     @cached_property
     def _tiles(self) -> tuple[Float32, Float32]:
-        """Return shift and scale repeated for each row of a block that fits in the cache of a core.
+        """Shift and scale, repeated for each row of a block that fits in the cache of a core.
 
         NumPy is several times slower on narrow rows.
         """

@@ -47,12 +47,12 @@ class CentroidMeasures:
 
     @property
     def simplified_silhouette(self) -> float:
-        """Return the `metrics.simplified_silhouette`."""
+        """The `metrics.simplified_silhouette`."""
         return self._simplified / float(self._sizes.sum())
 
     @property
     def davies_bouldin(self) -> float | None:
-        """Return the `metrics.davies_bouldin` about the centroids; None with an empty cluster."""
+        """The `metrics.davies_bouldin` about the centroids; None with an empty cluster."""
         if not self._sizes.all():
             return None
         within, apart = self._within / self._sizes, centre_distances(self.centroids)
@@ -63,7 +63,7 @@ class CentroidMeasures:
 
     @property
     def calinski_harabasz(self) -> float | None:
-        """Return the `metrics.calinski_harabasz`; None with an empty cluster."""
+        """The `metrics.calinski_harabasz`; None with an empty cluster."""
         if not self._sizes.all():
             return None
         k, n, sizes = len(self._sizes), self._sizes.sum(), self._sizes

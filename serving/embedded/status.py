@@ -52,7 +52,7 @@ class StatusError(Exception):
 
     @property
     def grpc_message(self) -> str:
-        """Return the message, cut to the limit of gRPC."""
+        """The message, cut to the limit of gRPC."""
         encoded = self.message.encode("utf-8", "surrogateescape")
         is_long = len(encoded) > _GRPC_MESSAGE_LIMIT
         text = encoded[:_GRPC_MESSAGE_LIMIT].decode("utf-8", "replace")

@@ -152,7 +152,7 @@ class ParquetTable(ArrowTable):
 
     @property
     def beginnings(self) -> Sequence[int]:
-        """Return the first rows of the row groups."""
+        """The first rows of the row groups."""
         with self._explain_errors(), pq.ParquetFile(self._path) as file:
             groups = range(file.metadata.num_row_groups)
             sizes = [file.metadata.row_group(group).num_rows for group in groups]

@@ -82,7 +82,7 @@ class FeatureSelection:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the used columns, in the order of the files."""
+        """The used columns, in the order of the files."""
         return self.order or tuple(self.widths)
 
     def notes(self) -> list[str]:

@@ -34,7 +34,7 @@ class Float32Rounding:
 
     @property
     def numbers(self) -> NDArray[np.float64]:
-        """Return all statistics, float64 [6, width], the argument of ``of``."""
+        """All statistics, float64 [6, width], the argument of ``of``."""
         rows = np.full_like(self._mean, self._rows)
         return np.array([rows, self._error, self._low, self._high, self._mean, self._squares])
 

@@ -55,7 +55,7 @@ class ModelColumns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Return the names of the columns for the user, with vectors such as ``embedding[0]``."""
+        """The names of the columns for the user, with vectors such as ``embedding[0]``."""
         return tuple(
             name
             for each in self.columns

@@ -111,7 +111,7 @@ class RawRows:
 
     @property
     def used(self) -> tuple[str, ...]:
-        """Return the columns of the table that the model takes."""
+        """The columns of the table that the model takes."""
         return (*self._numbers, *self._categories)
 
     def check(self) -> None:

@@ -81,17 +81,17 @@ class CacheRequest:
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Return the columns that are not categories."""
+        """The columns that are not categories."""
         return tuple(name for name in self.columns if name not in self.categories)
 
     @property
     def weight_columns(self) -> tuple[str, ...]:
-        """Return the weight column, if there is one."""
+        """The weight column, if there is one."""
         return () if self.weight_column is None else (self.weight_column,)
 
     @property
     def key(self) -> str:
-        """Return the key in the name of the cache file: of files, columns and reading options."""
+        """The key in the name of the cache file: of files, columns and reading options."""
         names = [str(path.absolute()) for path in self.paths]
         columns = [*self.numbers], [*self.categories], self.weight_column
         asked: list[Any] = [names, *columns, self.reading.flags()]
@@ -158,7 +158,7 @@ class CacheHeader:
 
     @property
     def rounded(self) -> tuple[str, ...]:
-        """Return the numbers that lost digits by rounding to float32."""
+        """The numbers that lost digits by rounding to float32."""
         has_lost = Float32Rounding.of(self.rounding).has_lost_digits()
         return tuple(np.array(expand_columns(self.widths), object)[has_lost])
 

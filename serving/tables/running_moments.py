@@ -32,7 +32,7 @@ class RunningMoments:
 
     @property
     def variance(self) -> Float64:
-        """Return the variance, float64 [width]."""
+        """The variance, float64 [width]."""
         return self._squares / np.maximum(self.counts, 1)
 
     def add(self, block: NDArray[np.float32]) -> None:

@@ -78,12 +78,12 @@ class StreamedRows(ClusteredRows):
 
     @property
     def fit_points(self) -> RowSource:
-        """Return the rows for a fit."""
+        """The rows for a fit."""
         return self.source
 
     @property
     def fit_weights(self) -> None:
-        """Return None, because a source has its own weights."""
+        """None, because a source has its own weights."""
 
     def features_beyond_float32(self) -> tuple[str, ...]:
         return self.rounded

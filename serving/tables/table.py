@@ -124,7 +124,7 @@ class Table(ABC):
 
     @property
     def beginnings(self) -> Sequence[int]:
-        """Return the ascending row numbers, from 0, at which reading can begin.
+        """The ascending row numbers, from 0, at which reading can begin.
 
         If there are more than the first, ``rows`` is known.
         """

@@ -50,7 +50,7 @@ class ClusteredRows(ABC):
 
     @property
     def widths(self) -> Sequence[tuple[str, int]]:
-        """Return the columns with their numbers of features."""
+        """The columns with their numbers of features."""
         return group_vectors(self.columns)
 
     @property
@@ -122,12 +122,12 @@ class TrainingRows(ClusteredRows):
 
     @property
     def fit_points(self) -> NDArray[np.float32]:
-        """Return the rows for a fit."""
+        """The rows for a fit."""
         return self.points.astype(np.float32, copy=False)
 
     @property
     def fit_weights(self) -> NDArray[np.float64] | None:
-        """Return the weights for a fit."""
+        """The weights for a fit."""
         return self.weights
 
     def features_beyond_float32(self) -> tuple[str, ...]:
