@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Bake one version of a model into an image of TensorFlow Serving.
+# Build an image of TensorFlow Serving with one version of a model.
 #
 #   docker/bake.sh BASE VERSION TAG [OPTION...]
 #   docker/bake.sh models/customers 3 registry.example/customers:3
 #   docker/bake.sh models/customers 3 customers:3 --build-arg TFS_TAG=2.19.1
 #
-# The version is live in it under the label stable. OPTIONs go to docker build; DOCKER names another
-# program than docker. With --context DIR in place of TAG the folder is laid out and nothing built.
+# The version has the label stable in it. OPTIONs are passed to docker build; DOCKER names another
+# program than docker. With --context DIR instead of TAG, only the build context is prepared.
 set -euo pipefail
 if [ $# -lt 3 ]; then
   sed -n '2,9s/^# \{0,1\}//p' "$0"
@@ -42,6 +42,6 @@ model_config_list {
   }
 }
 CONFIG
-# The server's user is not whoever published.
+# The user of the server may differ from the publisher.
 chmod -R a+rX "$context"
 [ "$tag" = --context ] || "${DOCKER:-docker}" build -f "$here/serving.Dockerfile" -t "$tag" "$@" "$context"

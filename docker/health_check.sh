@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Healthy (exit code 0) when each model of the config has a version that is AVAILABLE.
+# Healthy (exit code 0) if each model of the config has an AVAILABLE version.
 #
 #   health_check.sh [MODELS_CONFIG [REST_PORT]]
 #
-# The status route answers 200 for a version that failed to load too, so that the state is read. It
-# runs inside the server's container, which has bash and grep, and neither curl nor Python.
+# The status route answers 200 also for a version that failed to load, so the state is read. The
+# script runs in the server's container, which has bash and grep, but neither curl nor Python.
 set -euo pipefail
 config=${1:-/models/models.config}
 port=${2:-8501}

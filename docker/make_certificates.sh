@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Write a certificate authority, a server's certificate and the ssl.config of TensorFlow Serving, to
-# try TLS with: for a year, and with the key of the authority beside it. In production take the
-# certificates that your authority gives you, and write ssl.config in the same form.
+# Write a certificate authority, a server certificate and the ssl.config of TensorFlow Serving, for
+# tests of TLS: valid for a year, with the key of the authority in the same folder. In production
+# use the certificates of your authority, and write ssl.config in the same format.
 #
 #   docker/make_certificates.sh DIR [NAME...]      NAME: how clients call the server; by default
 #                                                  localhost, 127.0.0.1 and serving-tls
 #
-# ssl.config holds the server's key. It becomes the file of the server's user (TFS_USER, as in
-# compose.yaml) where this user may give it away, as root may; else the server is started as this one.
+# ssl.config contains the server's key. Run as root, this script gives the file to the server's user
+# (TFS_USER, as in compose.yaml); otherwise start the server as the current user.
 #
-# Clients are given DIR/ca.pem: tfkmeans probe --server localhost:8510 --tls-ca DIR/ca.pem ...
+# Clients need DIR/ca.pem: tfkmeans probe --server localhost:8510 --tls-ca DIR/ca.pem ...
 set -euo pipefail
 if [ $# -eq 0 ] || [ "$1" = --help ] || [ "$1" = -h ]; then
   sed -n '2,13s/^# \{0,1\}//p' "$0"
@@ -30,7 +30,7 @@ for name in "$@"; do
     *) names+=${names:+,}IP:$name ;;
   esac
 done
-# Nobody else enters the folder; the server's user reads ssl.config, a file of its own, by a mount.
+# No other user can enter the folder; the server's user reads its ssl.config through a mount.
 mkdir -p "$folder"
 chmod 700 "$folder"
 cd "$folder"
@@ -45,7 +45,7 @@ openssl x509 -req -in server.csr -CA ca.pem -CAkey ca-key.pem -CAcreateserial -d
   -extfile <(printf 'subjectAltName=%s\nextendedKeyUsage=serverAuth\n' "$names") -out server.pem \
   2>openssl.log || { cat openssl.log >&2; exit 1; }
 rm -f server.csr openssl.log ca.srl
-# A string of the text format ends with its line: one for each, which are taken together.
+# A string in text format ends at the line end: one string per line, which are concatenated.
 quoted() { sed 's/.*/  "&\\n"/' "$1"; }
 {
   echo 'server_key:'

@@ -1,5 +1,5 @@
-# One version of a model and the server of it in an image, for deployments that change by their
-# image alone. bake.sh, beside this file, lays out the folder that is built from.
+# An image with a server and one version of a model, for deployments that change only the image.
+# bake.sh in this folder prepares the build context.
 ARG TFS_IMAGE=tensorflow/serving
 ARG TFS_TAG=2.20.0
 
@@ -9,11 +9,11 @@ COPY config /config
 COPY health_check.sh /health_check.sh
 USER 65534:65534
 EXPOSE 8500 8501
-# Process 1 is ended by no SIGTERM that it has not asked for, and this server asks for none: without
-# an init it would be killed ten seconds later. It writes nothing, so that it may be killed at once.
+# Process 1 ignores SIGTERM without a handler, and this server has none: without an init it would be
+# killed after ten seconds. It writes nothing, so it can be killed at once.
 STOPSIGNAL SIGKILL
 ENTRYPOINT ["tensorflow_model_server"]
-# As in compose.yaml, which says why; what is baked does not change, so that nothing is polled.
+# See compose.yaml for the reasons; the files in the image never change, so nothing is polled.
 CMD ["--port=8500", \
      "--rest_api_port=8501", \
      "--model_config_file=/models/models.config", \
