@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Install the programs from Debian that tests ask for. Without them those tests skip, naming the
-# program; with CI=true they fail instead.
+# Install the Debian programs that tests need. Without them these tests are skipped with the name of
+# the program; with CI=true they fail.
 set -euo pipefail
 packages=(
   chromium chromium-driver curl docker-compose fonts-dejavu-core openssl prometheus shellcheck

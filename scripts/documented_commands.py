@@ -1,9 +1,9 @@
-"""The commands of README.md and of a page of docs/, and running them as they stand there.
+"""Parse and run the commands of README.md and of the pages of docs/.
 
-A fenced block ``sh`` is run, line by line; one that says ``sh docker``, ``sh kubectl`` or
-``sh make`` is for a machine that has these, or a checkout. ``# exit code N`` behind a command says
-that N is right, and not 0; any other comment there is for people. A block ``python run`` is run by
-Python, and a block ``python NAME.py`` becomes the file of that name.
+A fenced block ``sh`` is run line by line; ``sh docker``, ``sh kubectl`` and ``sh make`` need these
+programs, or a checkout. ``# exit code N`` after a command gives the expected exit code, otherwise
+0; other comments are ignored. A block ``python run`` is run by Python, and a block ``python
+NAME.py`` becomes the file of that name.
 """
 
 import io
@@ -28,14 +28,14 @@ _PYTHON: Final = re.compile(r"^```python (run|\w+\.py)$")
 _EXIT_CODE: Final = re.compile(r"# exit code (\d+)$")
 _COMMENT: Final = re.compile(r"\s+# .*$")
 _WORDS_OF_A_SHELL: Final = re.compile(r"[|<>&;]")
-#: What the commands take from the repository.
+#: The files of the repository that the commands use.
 _CARRIED: Final = ("docker", "examples", "scripts")
 _PORTS: Final = {"--port": "8500", "--rest-api-port": "0"}
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command of a page: its section, its line, what it needs, and its exit code when right."""
+    """A command of a page: its section, line, requirements and expected exit code."""
 
     section: str
     line: int
@@ -46,14 +46,14 @@ class Command:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command said, stdout and stderr as they came, and its exit code."""
+    """The output of a command, stdout and stderr in order, and its exit code."""
 
     said: str
     exit_code: int
 
 
 def parse_commands(page: Path) -> Iterator[Command]:
-    """The commands of a page, in their order."""
+    """Yield the commands of a page, in their order."""
     section, needs, inside, begun = "", None, False, ""
     file: list[str] | None = None
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), start=1):
@@ -86,10 +86,10 @@ def parse_commands(page: Path) -> Iterator[Command]:
 
 
 class Reader:
-    """Somebody who types the commands of pages in a folder, and starts servers beside.
+    """Runs the commands of pages in a folder, with servers in the background.
 
-    The folder has what the commands take from the repository. A server listens on free ports, and
-    the commands that come after it find it by those that the page gives it.
+    The folder has the files of the repository that the commands use. A server listens on free
+    ports, which replace the ports of the page in later commands.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -109,7 +109,7 @@ class Reader:
             server.communicate(timeout=60)
 
     def run(self, command: Command) -> Outcome:
-        """Run a command. ``tfkmeans`` runs in this process, which spares loading TensorFlow."""
+        """Run a command. ``tfkmeans`` runs in this process, which loads TensorFlow only once."""
         text = self._with_addresses(command.text)
         if text.startswith("tfkmeans serve "):
             return self._serve(shlex.split(text)[2:])
@@ -134,13 +134,13 @@ class Reader:
     def _with_addresses(self, text: str) -> str:
         for place, here in self._addresses.items():
             text = text.replace(place, here)
-        # The smoke check takes the ports as words.
+        # The smoke check takes the ports as separate arguments.
         grpc, rest = (self._addresses.get(f"localhost:{port}", "") for port in (8500, 8501))
         ports = f"127.0.0.1 {grpc.rpartition(':')[2]} {rest.rpartition(':')[2]}"
         return text.replace("localhost 8500 8501", ports)
 
     def _serve(self, words: list[str]) -> Outcome:
-        """Start a server in the background; it has begun when it prints its addresses."""
+        """Start a server in the background; it is ready when it prints its addresses."""
         ports = dict(_PORTS)
         for option in ports:
             if option in words:

@@ -1,4 +1,4 @@
-"""Run the demo and draw what it prints as docs/demo.svg, the README's picture."""
+"""Run the demo and draw its output as docs/demo.svg, a picture of README.md."""
 
 import io
 import re
@@ -27,7 +27,7 @@ def main() -> None:
     console.print(Text("$ make demo", style="bold"))
     console.print(Text(run.stdout.replace(folder, "models").rstrip()))
     svg = console.export_svg(title="the main job, end to end", unique_id="demo")
-    # The picture shows itself with the fonts of its reader; nothing is fetched for it.
+    # The picture uses the fonts of its reader; it loads none.
     PICTURE.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
 
 

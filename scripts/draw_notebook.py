@@ -1,4 +1,4 @@
-"""Run examples/penguins.ipynb and store in it what its cells give: tables and a picture."""
+"""Run examples/penguins.ipynb and store the outputs of its cells: tables and a picture."""
 
 import shutil
 import tempfile
@@ -13,11 +13,11 @@ NOTEBOOK = ROOT / "examples" / "penguins.ipynb"
 
 
 def run_notebook(folder: Path) -> Any:
-    """The notebook after it ran in ``folder``/examples; its model is in ``folder``/models."""
+    """Run the notebook in ``folder``/examples and return it; its model is in ``folder``/models."""
     shutil.copytree(NOTEBOOK.parent, folder / "examples")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     place = {"metadata": {"path": str(folder / "examples")}}
-    # When a cell ran is no part of what it gives.
+    # The time of a cell is not part of its output.
     client = NotebookClient(notebook, timeout=240, resources=place, record_timing=False)
     client.execute()
     return notebook
@@ -27,7 +27,7 @@ def main() -> None:
     before = nbformat.read(NOTEBOOK, as_version=4)
     with tempfile.TemporaryDirectory() as folder:
         after = run_notebook(Path(folder))
-    after.metadata = before.metadata  # the interpreter that ran it is none of the reader's matter
+    after.metadata = before.metadata  # the interpreter does not matter to the reader
     nbformat.write(after, NOTEBOOK)
 
 

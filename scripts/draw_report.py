@@ -1,4 +1,4 @@
-"""Take a picture of the page that the demo makes as docs/penguins-report.png, the README's.
+"""Take a screenshot of the report of the demo as docs/penguins-report.png, for README.md.
 
 Needs Debian's chromium and chromium-driver, which scripts/ci_packages.sh installs.
 """
@@ -31,7 +31,7 @@ def main() -> None:
             browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
             browser.get((Path(folder) / "penguins.html").as_uri())
             taken = Image.open(BytesIO(browser.get_screenshot_as_png()))
-    # A palette is enough for a page, and a third of the bytes.
+    # A palette suffices for a page, with a third of the bytes.
     taken.convert("RGB").quantize(128).save(PICTURE, optimize=True)
 
 

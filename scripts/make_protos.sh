@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Write export/wire/*_pb2.py and their type stubs anew from the .proto files.
+# Generate export/wire/*_pb2.py and their type stubs from the .proto files.
 #
-# protobuf 5's compiler, in an environment of its own: code that it generates is loaded by the
-# runtimes 5 to 7, and TensorFlow pins a newer runtime than the compiler's package allows.
+# Uses the compiler of protobuf 5 in a separate environment: the runtimes 5 to 7 load its code, and
+# TensorFlow pins a newer runtime than the package of the compiler allows.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)

@@ -1,16 +1,16 @@
-"""A notebook as a page of Markdown: what the site shows of examples/penguins.ipynb."""
+"""Convert a notebook to a page of Markdown, for examples/penguins.ipynb on the site."""
 
 import json
 import re
 from typing import Any, Final
 
-# The site has its own form of tables.
+# The site has its own style of tables.
 _FORM_OF_A_FRAME: Final = re.compile(r"<style.*?</style>\s*", re.DOTALL)
 _TABLE: Final = re.compile(r"<table[^>]*>")
 
 
 def notebook_page(notebook: str) -> str:
-    """The cells of a notebook and their stored outputs, in order, as Markdown for MyST."""
+    """Return the cells of a notebook and their stored outputs, in order, as Markdown for MyST."""
     return "\n\n".join(_shown(cell) for cell in json.loads(notebook)["cells"]) + "\n"
 
 
@@ -23,7 +23,7 @@ def _shown(cell: dict[str, Any]) -> str:
 
 
 def _output(data: dict[str, Any]) -> str:
-    """The richest form of an output, as Jupyter chooses it."""
+    """Return the richest form of an output, as Jupyter chooses it."""
     if "image/png" in data:
         picture = "".join(data["image/png"]).replace("\n", "")
         html = f'<img alt="The figure that this cell draws" src="data:image/png;base64,{picture}">'

@@ -1,8 +1,8 @@
-"""Go through docs/release.md on the embedded server: all its commands, with what each one said.
+"""Run all commands of docs/release.md with the embedded server, and print their output.
 
-Run by ``make release-rehearsal``. In a folder of its own, which is gone in the end, the commands of
-README.md make the rows, two versions and a server; version 3 is released. Exit code 0 when every
-command ended as the page says, 3 when one did not.
+``make release-rehearsal`` runs it. In a temporary folder, the commands of README.md make the rows,
+two versions and a server; version 3 is released. Exit code 0 if every command ended as the page
+states, else 3.
 """
 
 import os
@@ -19,12 +19,12 @@ from serving.cli.exit_codes import DONE, FAULT, REFUSED
 from serving.cli.terminal import note
 
 PAGE: Final = ROOT / "docs" / "release.md"
-#: The beginnings of what README.md does before: rows, versions, a server.
+#: The beginnings of the preceding commands of README.md: rows, versions, a server.
 _BEFORE: Final = ("cut ", "tfkmeans train ", "tfkmeans serve ")
 
 
 def main() -> int:
-    """Rehearse; gives the exit code."""
+    """Rehearse; return the exit code."""
     os.environ.setdefault(LOG_LEVEL, "2")
     with tempfile.TemporaryDirectory(prefix="rehearsal-") as name, Reader(Path(name)) as reader:
         print("before: versions 1 and 2 are published, and version 1 is served")
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def rehearse(steps: Sequence[Command], reader: Reader) -> int:
-    """Run the steps up to the first that does not end as the page says; gives the exit code."""
+    """Run the steps up to the first that does not end as the page states; return the exit code."""
     section = ""
     for done, step in enumerate(steps):
         if step.section != section:

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Check the whole way from training to answers, or a running server. From any folder:
+# Check a model from training to answers, or a running server. From any folder:
 #
 #   scripts/smoke_check.sh                                  with a small model and a server of its own
 #   scripts/smoke_check.sh HOST GRPC_PORT REST_PORT BASE    a running server, against the folder BASE
 #
-# Prints one line a check. Exit code 0: all passed; 3: a check failed; 2: usage error, or
-# server unreachable.
+# Prints one line per check. Exit code 0: all passed; 3: a check failed; 2: usage error, or server
+# unreachable.
 set -euo pipefail
 root=$(dirname "$(dirname "$(readlink -f "$0")")")
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Run the tests of what touches TensorFlow with several of its versions, by default with the lowest
-# and the highest that are supported. Each has an environment of its own in build/, with the newest of
-# everything else that can be installed with it.
+# Run the tests that use TensorFlow with several of its versions, by default the lowest and the
+# highest supported version. Each has its own environment in build/, with the newest compatible
+# versions of all other packages.
 #
 #   scripts/test_tensorflow_versions.sh [VERSION...]        as in 2.19 2.21
 #
-# Exit code 0 when all passed, else 1. docs/support.md says what was seen.
+# Exit code 0 if all passed, else 1. docs/support.md has the results.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- 2.19 2.21
