@@ -1,24 +1,23 @@
-"""Rows per second and memory of batch scoring, beside pyarrow alone, scikit-learn and Beam.
+"""Measure rows per second and memory of batch scoring against pyarrow, scikit-learn and Beam.
 
 ::
 
     python -m benchmarks.batch [--rows 10000000] [--rounds 3] [--out FOLDER] [--only NAME ...]
 
-It writes a Parquet file of random float32 rows and one of a tenth of them, publishes a model made
-from random centroids, and lets five contestants score the file in turn, interleaved, each time in a
-process of its own:
+It writes a Parquet file of random float32 rows and one with a tenth of them, publishes a model of
+random centroids, and runs five contestants on the file, interleaved, each time in a new process:
 
-- pyarrow: read the file and write the output's two columns, made beforehand; no answer is computed;
-- tfkmeans: ``score_files``, which ``tfkmeans batch-score`` is;
-- scikit-learn: ``KMeans.predict`` and the distance over pyarrow's batches, single file out;
-- beam rows: ``RunInference`` with Beam's own TensorFlow handler over rows, as its documents show
-  it; of a two-hundredth of the rows, as it is far slower;
-- beam ours: ``tfkmeans batch-score --runner beam``, by Beam's runner of one process.
+- pyarrow: read the file and write two precomputed output columns; no answer is computed;
+- tfkmeans: ``score_files``, the function behind ``tfkmeans batch-score``;
+- scikit-learn: ``KMeans.predict`` and the distance over pyarrow's batches, with one output file;
+- beam rows: ``RunInference`` with Beam's own TensorFlow handler over rows, as in its documentation;
+  on a two-hundredth of the rows, because it is far slower;
+- beam ours: ``tfkmeans batch-score --runner beam``, with Beam's runner of one process.
 
-``--only`` lets some of them score, beside pyarrow. The clock runs from the first byte read to the
-last file closed; imports and loading the model, with what is compiled for it, are not counted.
-Memory is the peak of a process above what it had before the clock ran. It prints a table and writes
-it as Markdown and JSON below ``benchmarks/results``.
+``--only`` selects contestants besides pyarrow. The time is from the first read byte to the last
+closed file, without imports, loading the model and compilation. Memory is the peak of a process
+minus its memory at the start of the clock. It prints a table and writes it as Markdown and JSON to
+``benchmarks/results``.
 """
 
 import argparse
@@ -44,7 +43,7 @@ FEATURES: Final = 16
 CLUSTERS: Final = 64
 RESULTS: Final = Path(__file__).parent / "results"
 NAMES: Final = tuple(f"x{index}" for index in range(FEATURES))
-#: Rows of a row group of the file, and of a batch that is read of it.
+#: Rows per row group of the file, and per batch.
 _GROUP: Final = 2**20
 _BATCH: Final = 2**16
 _SAMPLE: Final = 200
@@ -54,7 +53,7 @@ CONTESTANTS: Final = ("pyarrow", "tfkmeans", "scikit-learn", "beam rows", "beam 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a contestant finds the rows and the model, and writes."""
+    """The paths of the rows, the model and the output of a contestant."""
 
     rows: Path
     version: Path
@@ -75,7 +74,7 @@ def make_rows(path: Path, rows: int) -> None:
 
 
 def make_model(base: Path) -> Path:
-    """A published version of random centroids."""
+    """Publish a version with random centroids."""
     from export import publish_fit
     from kmeans_module import fit
 
@@ -85,7 +84,7 @@ def make_model(base: Path) -> Path:
     return Path(publish_fit(result, points, base, feature_names=NAMES).directory)
 
 
-# What the contestants do. Each gives the function that is timed.
+# The contestants. Each returns the function to time.
 
 
 def _pyarrow(place: Place) -> Callable[[], int]:
@@ -114,7 +113,7 @@ def _pyarrow(place: Place) -> Callable[[], int]:
 
 
 def _opened(place: Place) -> Any:
-    """The file, as it is read quickest and in bounded memory."""
+    """Open the file for the fastest reading in bounded memory."""
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(place.rows, pre_buffer=False, buffer_size=2**20)
@@ -189,7 +188,7 @@ def _scikit_learn(place: Place) -> Callable[[], int]:
 
 
 class _SavedModel:
-    """A SavedModel that Beam's handler can load: Keras, by which it loads its own, does not."""
+    """A SavedModel that Beam's handler can load; its default loader, Keras, cannot load it."""
 
     def load_weights(self, path: str) -> None:
         import tensorflow as tf
@@ -201,7 +200,7 @@ class _SavedModel:
 
 
 def _beam_rows(place: Place) -> Callable[[], int]:
-    # The handler imports it for models of TensorFlow Hub, of which this is none.
+    # The handler imports it for models of TensorFlow Hub, which are not used here.
     sys.modules.setdefault("tensorflow_hub", types.ModuleType("tensorflow_hub"))
     import apache_beam as beam
     import pyarrow as pa
@@ -263,13 +262,13 @@ _RUNS: Final[dict[str, Callable[[Place], Callable[[], int]]]] = {
 }
 
 
-# One contestant in its process, and what the parent makes of all of them.
+# One contestant in its process, and the evaluation of all in the parent.
 
 
 def compete(name: str, place: Place) -> None:
-    """Run one contestant, and print what was measured."""
+    """Run one contestant, and print the measurements."""
     run = _RUNS[name](place)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _memory("VmRSS")
     began = time.perf_counter()
     spent = time.process_time()
@@ -334,7 +333,7 @@ def _report(
         return statistics.median(run[field] for run in runs[name])
 
     def ratio(name: str) -> float:
-        """The median over the rounds, as the machine's other work is alike within a round."""
+        """The median of ratios per round, because other load is similar within a round."""
         pairs = zip(runs[name], runs["pyarrow"], strict=True)
         return statistics.median(a["rows_per_second"] / b["rows_per_second"] for a, b in pairs)
 

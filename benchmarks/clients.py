@@ -1,19 +1,19 @@
-"""What a call costs on the client's side: ours, the tutorial's client, and gRPC alone.
+"""Measure the client time of a call: our client, that of the tutorial, and gRPC alone.
 
 ::
 
     python benchmarks/clients.py [--rounds N] [--json FILE] [--server HOST:PORT --model NAME]
 
-A server without a model, in a process of its own, answers ``assign`` of any rows with bytes made
-beforehand, so that the client is what is measured; or, with ``--server``, one that is there. Three
-clients ask it in turn, interleaved, each on five channels one after the other:
+A server without a model, in its own process, answers ``assign`` with precomputed bytes, so that
+only the client is measured; ``--server`` uses a running server instead. Three clients call it,
+interleaved, each on five channels in turn:
 
-- bare: the gRPC stub with the request's bytes made beforehand, and the answer's bytes unread;
+- bare: the gRPC stub with precomputed request bytes, and without parsing the answer;
 - ours: ``GrpcClient.assign``, from array to arrays;
 - tutorial: ``tf.make_tensor_proto`` and ``tf.make_ndarray`` around the official stub.
 
 It prints the median milliseconds of a call and the ratios, of the medians and of the means of the
-quickest tenth, which other load on the machine changes less; and writes them as JSON.
+fastest tenth, which depend less on other load of the machine; and writes them as JSON.
 """
 
 import argparse
@@ -41,12 +41,12 @@ CLUSTERS: Final = 10
 _PREDICT: Final = "/tensorflow.serving.PredictionService/Predict"
 _UNLIMITED: Final = (("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1))
 _MODEL: Final = "customers"
-#: Two channels of the same kind may differ by a tenth, as long as they are open.
+#: Two channels of the same kind may differ by a tenth as long as they are open.
 _OPENINGS: Final = 5
 
 
 def _answer(rows: int) -> bytes:
-    """The answer to ``assign``, in typed fields as TensorFlow Serving writes it by default."""
+    """Make the answer to ``assign``, in typed fields as TensorFlow Serving writes it by default."""
     from export.wire import serving_pb2, tensor_pb2
 
     answer = serving_pb2.PredictResponse()
@@ -77,12 +77,12 @@ def _metadata() -> bytes:
 
 
 def serve(parent: Connection) -> None:
-    """Answer until the parent says that it is enough."""
+    """Answer until the parent ends it."""
     answers: dict[int, bytes] = {}
     row_bytes = 4 * FEATURES
 
     def predict(request: bytes, _context: Any) -> bytes:
-        # The rows of a request, by its size: the rest of it is a few dozen bytes.
+        # The rows of a request, from its size: the rest has a few dozen bytes.
         rows = len(request) // row_bytes
         if rows not in answers:
             answers[rows] = _answer(rows)
@@ -145,8 +145,8 @@ def _tutorial(address: str, model: str, points: np.ndarray[Any, Any]) -> Callabl
 
 @contextmanager
 def _server() -> Iterator[str]:
-    """The server without a model, in a process of its own; gives its address."""
-    context = multiprocessing.get_context("spawn")  # gRPC does not survive a fork
+    """Start the server without a model in its own process; yield its address."""
+    context = multiprocessing.get_context("spawn")  # gRPC does not work after a fork
     here, there = context.Pipe()
     server = context.Process(target=serve, args=(there,))
     server.start()
@@ -158,7 +158,7 @@ def _server() -> Iterator[str]:
 
 
 def _features(address: str, model: str) -> int:
-    """The number of features that a model takes."""
+    """Return the number of features of a model."""
     from serving import GrpcClient
 
     with GrpcClient(address, model, timeout=60) as client:
@@ -169,7 +169,7 @@ def _features(address: str, model: str) -> int:
 
 
 def measure(address: str, model: str, rounds: int) -> list[dict[str, float]]:
-    """The median milliseconds of a call of each client, for each number of rows, and ratios."""
+    """Return the median milliseconds of a call by client and number of rows, and ratios."""
     results = []
     features = _features(address, model)
     for rows in ROWS:
@@ -183,7 +183,7 @@ def measure(address: str, model: str, rounds: int) -> list[dict[str, float]]:
                 for name, call in clients.items():
                     start = time.perf_counter()
                     call()
-                    if number >= 3:  # the first calls connect, and the server makes its answer
+                    if number >= 3:  # the first calls connect, and the server computes its answer
                         spent[name].append((time.perf_counter() - start) * 1e3)
         medians = {name: statistics.median(values) for name, values in spent.items()}
         quickest = {
@@ -206,7 +206,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=300, help="calls of each client and size")
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/clients.json"))
-    parser.add_argument("--server", metavar="HOST:PORT", help="a server that is there, by gRPC")
+    parser.add_argument("--server", metavar="HOST:PORT", help="address of a running gRPC server")
     parser.add_argument("--model", default=_MODEL, help="the name of its model")
     arguments = parser.parse_args()
     with nullcontext(arguments.server) if arguments.server else _server() as address:

@@ -1,13 +1,13 @@
-"""The step of the engine ``device`` as a file, and that file run by JAX.
+"""Export the step of the engine ``device`` to a file, and run the file with JAX.
 
     python -m benchmarks.device_step export FOLDER --rows 1048576 --features 128 --clusters 1024
     python benchmarks/device_step.py run FOLDER --blocks 10
 
-``export`` writes the step of a block as StableHLO, the program that XLA is given: a few dozen kB,
-whatever the number of rows is. ``run`` needs the folder, NumPy and JAX, and nothing of the project:
-on a machine that has JAX with CUDA, and no TensorFlow with it, it says how long the program takes
-there. It runs the program over so many blocks of normal rows, compares clusters and sums with what
-NumPy finds for the first, and the bytes of two runs with each other.
+``export`` writes the step of a block as StableHLO, the input of XLA: a few dozen kB for any number
+of rows. ``run`` needs only the folder, NumPy and JAX, not the project: it measures the time of the
+program on a machine with JAX and CUDA but without TensorFlow. It runs the program over ``--blocks``
+blocks of normal rows, compares clusters and sums of the first block with NumPy, and the bytes of
+two runs.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-#: What 1 is worth in the sums: rows are below 2^4, so that 2^25 of them add up below 2^62.
+#: The unit of the sums: rows are below 2^4, so the sum of 2^25 rows is below 2^62.
 _INVERSE_WORTH: Final = 2.0**33
 
 _SAMPLE_ROWS: Final = 1024
@@ -44,7 +44,7 @@ def export(folder: Path, m: int, d: int, k: int, kind: str) -> None:
 
 
 def without_places(program: str) -> str:
-    """The program without the lines of Python that it comes from."""
+    """Return the program without references to lines of Python."""
     lines = (line for line in program.splitlines() if not line.startswith("#loc"))
     return "\n".join(re.sub(r" loc\((?:[^()]|\([^()]*\))*\)", "", line) for line in lines) + "\n"
 
@@ -52,7 +52,7 @@ def without_places(program: str) -> str:
 def arguments(
     rows: NDArray[np.float32], centroids: NDArray[np.float32], sums: Sequence[Any]
 ) -> list[Any]:
-    """What the program takes, in its order, for rows [m, d] of the weight 1."""
+    """Return the arguments of the program, in order, for rows [m, d] with weight 1."""
     m, d = rows.shape
     norms = np.sqrt(np.square(rows, dtype=np.float64).sum(axis=1)).astype(np.float32)
     return [
@@ -76,7 +76,7 @@ def no_sums(d: int, k: int) -> list[NDArray[np.int64]]:
 def reference(
     rows: NDArray[np.float32], centroids: NDArray[np.float32]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """By NumPy in float64: the clusters [m], the sums [k, d], and the weights [k]."""
+    """Compute the clusters [m], the sums [k, d] and the weights [k] with NumPy in float64."""
     k, d = centroids.shape
     wide = centroids.astype(np.float64)
     half = np.square(wide).sum(axis=1) / 2
@@ -104,17 +104,17 @@ class JaxProgram:
         self._run = _compile(self.device, text)
 
     def place(self, values: Sequence[Any]) -> list[Any]:
-        """The values on the device."""
+        """Copy the values to the device."""
         return [self._put(value, self.device) for value in values]
 
     def __call__(self, values: Sequence[Any]) -> list[Any]:
-        """What the program gives for values on the device; they stay there."""
+        """Run the program with values on the device; return results on the device."""
         found: list[Any] = self._run(values)
         return found
 
 
 def _compile(device: Any, text: str) -> Any:
-    """The compiled program as a function; its names differ from release to release of JAX."""
+    """Return the compiled program as a function; the API differs between releases of JAX."""
     from jaxlib import xla_client
 
     client, options = device.client, xla_client.CompileOptions()
@@ -134,7 +134,7 @@ def _compile(device: Any, text: str) -> Any:
 
 
 def run(folder: Path, blocks: int, rounds: int) -> int:
-    """Run the program, and say how long it takes; 1 where its results are not those of NumPy."""
+    """Run the program and print its time; return 1 if the results differ from NumPy."""
     shape = json.loads((folder / _SHAPE).read_text())
     m, d, k = shape["m"], shape["d"], shape["k"]
     began = time.perf_counter()

@@ -3,31 +3,31 @@
     make bench
     make bench BENCH="--rows 'W4 gauss' 'W7 blobs' --tables ten whole --budget 1800"
 
-Each contender runs in a process of its own, with two threads, from the same initial centroids; in
-each round all are asked in turn, so that what else the machine does is shared. The tables:
+Each contender runs in its own process, with two threads, from the same initial centroids; each
+round runs all in turn, so that they share other load of the machine. The tables:
 
 - ten: ten iterations of each row;
-- whole: to convergence, tol 1e-4, at most 300 iterations; faiss, which has no tolerance, is given
-  as many iterations as scikit-learn needed; ratios of the time an iteration stand beside, since
-  contenders may stop after different numbers of them;
-- memory: what a fit of W2 needs above what the process holds with the data loaded, after a fit of
-  2,000 rows, and once more;
+- whole: to convergence, tol 1e-4, at most 300 iterations; faiss, which has no tolerance, does as
+  many iterations as scikit-learn needed; ratios of the time per iteration are added, because
+  contenders may stop after different numbers of iterations;
+- memory: the memory of a fit of W2 above that of the process with loaded data, after a fit of
+  2,000 rows, and of a second fit;
 - growth: time per row and iteration of tfkmeans from 1e4 to 1e7 rows;
-- seeding: greedy k-means++ and k-means||; and where fits from both end;
+- seeding: greedy k-means++ and k-means||; and the final inertia of fits from both;
 - served: the exported ``assign`` and ``score`` against scikit-learn's ``predict``.
 
-Of ten and whole, the first fit of a process has columns of its own: the same fit, tracing and
-compiling included, in ``--starts`` fresh processes of each contender; importing is no part of it.
-The others follow in the same process, warm, with the kernels that a fit has once it takes long.
+In ten and whole, the first fit of a process has separate columns: the same fit with tracing and
+compilation, in ``--starts`` fresh processes of each contender; without imports. The other fits
+follow in the same process, warm, with the kernels of a long fit.
 
-A row whose warm rounds, or whose starts, have spent ``--budget`` seconds takes no more; every table
-says how many rounds it had. What is not asked for stays in the table as it was measured before.
-``--scale`` shortens the data, to try the benchmark itself.
+The warm rounds and the starts of a row each end after ``--budget`` seconds; every table gives the
+number of rounds. Rows that are not selected keep their previous results. ``--scale`` shortens the
+data, to test the benchmark itself.
 
     python -m benchmarks.fit --device gpu --rows 'G1 gauss' --tables ten --budget 600
 
-On a GPU the peers are PyTorch, by a product and a scatter, and cuML, each where it can be imported;
-what cannot is said. The results are in a folder of their own, without a picture.
+On a GPU the peers are PyTorch (a product and a scatter) and cuML, if they can be imported; missing
+ones are reported. The results are in a separate folder, without a picture.
 """
 
 import argparse
@@ -51,7 +51,7 @@ OURS: Final = "tfkmeans"
 PEERS: Final = ("lloyd", "elkan", "intelex", "faiss")
 GPU_PEERS: Final = ("torch", "cuml")
 TABLES: Final = ("ten", "whole", "memory", "growth", "seeding", "served")
-#: What these say of a row that is not asked for stays as it was.
+#: These tables keep the previous results of rows that are not selected.
 _BY_ROW: Final = ("ten", "whole", "seeding")
 ROWS: Final = tuple(
     f"{row} {form}"
@@ -63,11 +63,11 @@ _SEEDS: Final = 10
 
 
 class Process:
-    """A contender that answers commands."""
+    """A process of a contender that answers commands."""
 
     def __init__(self, name: str, python: str, device: str = "cpu") -> None:
         environment = {
-            # These would keep a current OpenBLAS from its best kernel.
+            # These variables would keep a current OpenBLAS from its best kernel.
             key: value
             for key, value in os.environ.items()
             if key not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
@@ -83,7 +83,7 @@ class Process:
         self.name = name
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
-        """Send a command, and wait for its answer."""
+        """Send a command, and wait for the answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps({"do": do, **arguments}), file=self._process.stdin, flush=True)
@@ -94,14 +94,14 @@ class Process:
         return answer
 
     def end(self) -> None:
-        """Let it end."""
+        """End the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()
 
 
 class Bench:
-    """The run: its options, and the data it has written."""
+    """A run: its options and its data files."""
 
     def __init__(self, options: argparse.Namespace, directory: Path) -> None:
         self.options = options
@@ -109,7 +109,7 @@ class Bench:
 
     @contextmanager
     def contenders(self, *names: str) -> Iterator[dict[str, Process]]:
-        """A process for each name."""
+        """Start a process for each name."""
         with ExitStack() as stack:
             processes = {}
             for name in names:
@@ -119,7 +119,7 @@ class Bench:
             yield processes
 
     def data(self, label: str, *, scale: float = 1.0) -> str:
-        """The path of a row's data, written when it is first asked for."""
+        """Return the path of the data of a row, written at its first use."""
         row, form = label.split()
         path = self._directory / f"{row}-{form}-{scale}"
         if not path.with_suffix(f"{path.suffix}.init.npy").exists():
@@ -130,7 +130,7 @@ class Bench:
         return str(path)
 
     def table(self, name: str) -> list[dict[str, Any]]:
-        """A table, measured now."""
+        """Measure a table."""
         if name in ("ten", "whole"):
             most = (10, 0.0) if name == "ten" else (300, 1e-4)
             return [self._row(label, *most) for label in self.options.rows]
@@ -152,7 +152,7 @@ class Bench:
 
     @contextmanager
     def _loaded(self, label: str) -> Iterator[dict[str, Process]]:
-        """Fresh processes of all contenders, with the row's data loaded."""
+        """Start fresh processes of all contenders, with the data of a row loaded."""
         path = self.data(label)
         with self.contenders(OURS, *self.options.contenders) as processes:
             for process in processes.values():
@@ -160,7 +160,7 @@ class Bench:
             yield processes
 
     def _rounds(self, most: int) -> Iterator[int]:
-        """The numbers of rounds, until one more would go beyond the budget."""
+        """Yield the numbers of rounds until another one would exceed the budget."""
         began = time.perf_counter()
         for number in range(most):
             yield number
@@ -169,7 +169,7 @@ class Bench:
                 return
 
     def memory(self) -> list[dict[str, Any]]:
-        """A fit of W2, above what the process holds after a fit of 2,000 rows; and a second one."""
+        """Measure the memory of a fit of W2 after a fit of 2,000 rows, and of a second fit."""
         path = self.data("W2 gauss")
         results = []
         for name in (OURS, *self.options.contenders):
@@ -185,7 +185,7 @@ class Bench:
         return results
 
     def growth(self) -> list[dict[str, Any]]:
-        """Time per row and iteration at d = 16, k = 64."""
+        """Measure the time per row and iteration at d = 16, k = 64."""
         results = []
         for n in (10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000):
             path = self.data("W1 gauss", scale=n / SHAPES["W1"][0])
@@ -205,7 +205,7 @@ class Bench:
         return results
 
     def seeding(self) -> list[dict[str, Any]]:
-        """How long the ways to begin take, and where a fit from each ends."""
+        """Measure the time of each initialization, and the final inertia of a fit from it."""
         results = []
         for label in (label for label in self.options.rows if label[:2] in ("W2", "W3")):
             _say(f"{label}, seeding")
@@ -218,7 +218,8 @@ class Bench:
                 path, small = self.data(label), self.data(label, scale=0.1)
                 for process in processes.values():
                     process.ask("load", path=small)
-                # Warm, and on a tenth of the rows: ten whole fits of each would take hours.
+                # Warm, and on a tenth of the rows, because ten complete fits of each would take
+                # hours.
                 inertia: dict[tuple[str, str], list[float]] = {way: [] for way in ways}
                 for seed in range(_SEEDS):
                     for name, init in ways:
@@ -251,7 +252,7 @@ class Bench:
         return results
 
     def served(self) -> list[dict[str, Any]]:
-        """Milliseconds of a call, for the d and k of W1 to W5."""
+        """Measure the milliseconds of a call, for the d and k of W1 to W5."""
         results = []
         for row in ("W1", "W2", "W3", "W4", "W5"):
             path = self.data(f"{row} gauss", scale=max(0.02, 100_000 / SHAPES[row][0]))
@@ -281,15 +282,15 @@ class Bench:
         return results
 
 
-#: What each contender answers in one round.
+#: The answers of the contenders in one round.
 _Round = dict[str, dict[str, Any]]
 
 
 def _fit_each(processes: Mapping[str, Process], max_iter: int, tol: float) -> _Round:
-    """A fit by each in turn."""
+    """Fit with each contender in turn."""
     answers: _Round = {}
     for name, process in processes.items():
-        # faiss, which has no tolerance, comes after lloyd.
+        # faiss, which has no tolerance, runs after lloyd.
         is_told = name == "faiss" and "lloyd" in answers
         most = answers["lloyd"]["iterations"] if is_told else max_iter
         answers[name] = process.ask("fit", max_iter=most, tol=tol, seed=0)
@@ -298,7 +299,7 @@ def _fit_each(processes: Mapping[str, Process], max_iter: int, tol: float) -> _R
 
 
 def _summary(label: str, found: Sequence[_Round], first: Sequence[_Round]) -> dict[str, Any]:
-    """What the table says of one row, of its warm rounds and of the first fits of processes."""
+    """Return the entries of a row, from its warm rounds and the first fits of processes."""
     inertia = found[0]["lloyd" if "lloyd" in found[0] else OURS]["inertia"]
     contenders = {}
     for name in found[0]:
@@ -325,7 +326,7 @@ def _summary(label: str, found: Sequence[_Round], first: Sequence[_Round]) -> di
 
 
 def _ratio(rounds: Sequence[_Round], measure: Callable[[dict[str, Any]], float]) -> float:
-    """The best peer's over ours, round by round: what else the machine did then, it did to both."""
+    """Return the median over rounds of the best peer's measure over ours; load affects both."""
     return statistics.median(
         min(measure(answers[name]) for name in answers if name != OURS) / measure(answers[OURS])
         for answers in rounds
@@ -350,10 +351,15 @@ def _machine() -> dict[str, str | int | None]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=int, default=5, help="how often each is asked")
-    parser.add_argument("--starts", type=int, default=3, help="processes for first fits, of each")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of each contender")
     parser.add_argument(
-        "--budget", type=float, default=3600, help="seconds a row may take, and its starts"
+        "--starts", type=int, default=3, help="processes for first fits of each contender"
+    )
+    parser.add_argument(
+        "--budget",
+        type=float,
+        default=3600,
+        help="most seconds for the rounds of a row, and for its starts",
     )
     rows, peers = (*ROWS, *GPU_ROWS), (*PEERS, *GPU_PEERS)
     parser.add_argument(
@@ -384,7 +390,7 @@ def _options() -> argparse.Namespace:
 
 
 def _is_there(name: str, python: str) -> bool:
-    """Whether a peer for GPUs can be imported; the others come with the peers' environment."""
+    """Whether a peer for GPUs can be imported; the environment of the peers has the others."""
     if name not in GPU_PEERS:
         return True
     tried = subprocess.run([python, "-c", f"import {name}"], capture_output=True, check=False)
@@ -394,7 +400,7 @@ def _is_there(name: str, python: str) -> bool:
 
 
 def main() -> None:
-    """Measure what is asked for; print and write it, beside what was measured before."""
+    """Measure the selected tables; print and write them with the previous results."""
     options = _options()
     options.out.mkdir(parents=True, exist_ok=True)
     written = options.out / "fit.json"

@@ -1,9 +1,9 @@
-"""One contender of `benchmarks.fit`, in a process and a Python of its own.
+"""A contender of `benchmarks.fit`, in its own process and Python.
 
     python benchmarks/fit_contender.py NAME DEVICE
 
-Reads one command a line as JSON from standard input, and writes one answer a line. It imports
-nothing of the project but for the contender of that name, so that the peers' environment runs it.
+Read one JSON command per line from standard input, and write one answer per line. It imports the
+project only for the contender of that name, so that the environment of the peers can run it.
 """
 
 import json
@@ -25,14 +25,14 @@ SHAPES: Final = {
     "W6": (273_280, 3, 64),
     "W7": (200_000, 768, 100),
 }
-#: What is asked of a GPU.
+#: The contenders on a GPU.
 GPU_SHAPES: Final = {"G1": (10_000_000, 128, 1024)}
 THREADS: Final = 2
 Found = tuple[Any, int, float]  # centroids, iterations, inertia
 
 
 def write_data(path: str, row: str, form: str, scale: float) -> None:
-    """Write points and initial centroids of a row of the table as .npy; ``scale`` shortens it."""
+    """Write points and initial centroids of a row of the table as .npy; ``scale`` shortens them."""
     n, d, k = (SHAPES | GPU_SHAPES)[row]
     n = max(int(n * scale), 2 * k)
     rng = np.random.default_rng(0)
@@ -52,13 +52,13 @@ def write_data(path: str, row: str, form: str, scale: float) -> None:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process held since `forget_peak`."""
+    """Return the peak memory of this process since `forget_peak`."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def forget_peak() -> None:
-    """Set the peak to what is held now."""
+    """Reset the peak to the current memory."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
@@ -101,7 +101,7 @@ class ScikitLearn:
 
 
 class Faiss:
-    """faiss's Clustering, which has no tolerance: it is given its iterations."""
+    """faiss's Clustering, with a given number of iterations, because it has no tolerance."""
 
     def fit(self, points: Any, init: Any, max_iter: int, tol: float, seed: int) -> Found:
         import faiss
@@ -117,14 +117,15 @@ class Faiss:
             faiss.copy_array_to_vector(centroids.ravel(), clustering.centroids)
             clustering.train(points, index)
             centroids = faiss.vector_float_to_array(clustering.centroids).reshape(-1, d)
-            # It ends where its objective, a float32, is the same twice: then it goes on from there.
+            # It stops if its float32 objective repeats: then it continues from there.
             left -= clustering.iteration_stats.size()
-        # Its own objective is that of the iteration before; the assignment is part of the others'.
+        # Its objective is that of the previous iteration; the time of the others includes the
+        # assignment.
         squared, _ = index.search(points, 1)
         return centroids, max_iter, float(squared.sum(dtype=np.float64))
 
     def fit_sample(self, points: Any, k: int, seed: int) -> Any:
-        """Centroids [k, d] as faiss finds them by itself: of at most 256 points a cluster."""
+        """Return centroids [k, d] of faiss's own subsampling: at most 256 points per cluster."""
         import faiss
 
         faiss.omp_set_num_threads(THREADS)
@@ -134,12 +135,12 @@ class Faiss:
 
 
 class Torch:
-    """Lloyd's algorithm as it is written in PyTorch: a product, and a scatter of the sums.
+    """Lloyd's algorithm in PyTorch: a product, and a scatter of the sums.
 
-    In float32, without TensorFloat-32, and with sums in float32 by atomics where it is on a GPU.
+    In float32, without TensorFloat-32; on a GPU the sums use float32 atomics.
     """
 
-    #: Scores of a tile, 256 MiB of them.
+    #: Scores of a tile: 256 MiB.
     _SCORES: Final = 2**26
 
     def __init__(self, device: str) -> None:
@@ -200,7 +201,7 @@ class Ours:
             tf.config.threading.set_inter_op_parallelism_threads(THREADS)
         from kmeans_module import fit
 
-        # Imported now: the import is no part of the first call.
+        # Imported here, so that the first call does not include the import.
         self._fit, self._tf, self._device = fit, tf, device
 
     def fit(self, points: Any, init: Any, max_iter: int, tol: float, seed: int) -> Found:
@@ -212,7 +213,7 @@ class Ours:
         return found.centroids, found.n_iter, found.inertia
 
     def compile(self, points: Any, init: Any) -> None:
-        """Have the kernels that a long fit has after a while: an engine that is named waits."""
+        """Compile the kernels of a long fit now: a named engine waits for them."""
         from kmeans_module.engines.choice import choose_engine
 
         (n, d), k = points.shape, len(init)
@@ -249,12 +250,12 @@ class Ours:
         return {name: asking(name) for name in ("assign", "score")}
 
     def request(self, rows: Any) -> Any:
-        # A server's request is a tensor already.
+        # The request of a server is already a tensor.
         return self._tf.constant(rows)
 
 
 def contender(name: str, device: str) -> Any:
-    """The contender of that name, on the device, "cpu" or "gpu"."""
+    """Return the contender of that name, on the device "cpu" or "gpu"."""
     if name == "tfkmeans":
         return Ours(device)
     if name == "torch":

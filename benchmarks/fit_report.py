@@ -21,7 +21,7 @@ _PEERS: Final = {
 
 
 def report(results: dict[str, Any], picture: str | None) -> str:
-    """The tables as Markdown, below the picture of that name."""
+    """Return the tables as Markdown, below the picture of that name."""
     machine = results["machine"]
     parts = [
         "# Fits beside their peers",
@@ -101,7 +101,7 @@ def _fits(rows: list[dict[str, Any]]) -> str:
 
 
 def _shown(seconds: float | None) -> str:
-    """A number, or nothing where it was not measured."""
+    """Format a number; "" if it was not measured."""
     return "" if seconds is None else f"{seconds:.2f}"
 
 
@@ -149,7 +149,7 @@ def _table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def draw(results: dict[str, Any], picture: Path) -> None:
-    """The ratio to the best peer of each row, as bars."""
+    """Draw the ratio to the best peer of each row as bars."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -164,7 +164,7 @@ def draw(results: dict[str, Any], picture: Path) -> None:
         ratios = [row["ratio"] for row in rows]
         labels = [f"{row['row']} (best: {_PEERS[row['best_peer']]})" for row in rows]
         bars = axis.barh(labels, ratios, color="#4878a8")
-        # The numbers are read where a line passes behind them, too.
+        # The numbers are readable even if a line passes behind them.
         behind = {"facecolor": "white", "edgecolor": "none", "pad": 1}
         axis.bar_label(bars, fmt="%.2f", padding=4, bbox=behind, zorder=3)
         axis.axvline(1.0, color="black", linewidth=1)

@@ -1,11 +1,11 @@
-"""What the measures of a clustering cost, ours and scikit-learn's, on the same rows.
+"""Measure the time of our clustering measures and those of scikit-learn on the same rows.
 
 ::
 
     python -m benchmarks.metrics [--rows N] [--features D] [--clusters K] [--rounds N] [--json FILE]
 
-Both take the same float32 rows and assignments; the calls are interleaved, and the best of the
-rounds counts. It prints seconds, the ratio, and how far the two values are apart.
+Both use the same float32 rows and assignments; the calls are interleaved, and the fastest round
+counts. It prints seconds, the ratio, and the difference of the two values.
 """
 
 import argparse
@@ -29,7 +29,7 @@ Measure = Callable[[], float]
 
 
 def measures(rows: int, features: int, clusters: int) -> dict[str, tuple[Measure, Measure]]:
-    """By name: ours and scikit-learn's, ready to be called."""
+    """Return by name our measure and that of scikit-learn, as functions without arguments."""
     rng = np.random.default_rng(0)
     centres = rng.uniform(-4, 4, (clusters, features))
     points = centres[rng.integers(clusters, size=rows)] + rng.standard_normal((rows, features))

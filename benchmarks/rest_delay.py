@@ -1,12 +1,13 @@
-"""What delayed acknowledgements cost an answer over REST, and what the clients do about it.
+"""Measure the delay of answers over REST by delayed acknowledgements, with and without our fix.
 
 ::
 
     python benchmarks/rest_delay.py [--rounds N]
 
-A server on loopback writes its answers in pieces of 16 KiB with Nagle's algorithm on, as the HTTP
-of TensorFlow Serving does. It prints the median milliseconds of ``transform``, for several numbers
-of rows, of a ``RestClient`` and of one that does not acknowledge at once, asked in turn.
+A server on loopback writes its answers in pieces of 16 KiB with Nagle's algorithm, like the HTTP
+server of TensorFlow Serving. The benchmark prints the median milliseconds of ``transform``, for
+several numbers of rows, of a ``RestClient`` and of one without immediate acknowledgement, called in
+turn.
 """
 
 import argparse
@@ -34,7 +35,7 @@ _PIECE: Final = 16_384
 
 @contextmanager
 def delaying_server() -> Iterator[str]:
-    """A server that answers ``transform`` in pieces; gives its address."""
+    """Start a server that answers ``transform`` in pieces; yield its address."""
 
     def serve(connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as received:
@@ -73,7 +74,7 @@ def delaying_server() -> Iterator[str]:
 
 
 def measure(rounds: int) -> list[dict[str, float]]:
-    """The median milliseconds of a call, for each number of rows."""
+    """Return the median milliseconds of a call, for each number of rows."""
     from serving import RestClient
     from serving.clients import rest_connection
 

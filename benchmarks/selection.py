@@ -1,13 +1,13 @@
-"""How often `select_k` finds the number of planted directions, and is silent on noise.
+"""Measure how often `select_k` finds the number of planted directions, and suggests none for noise.
 
 ::
 
     python -m benchmarks.selection [--seeds N] [--first-seed S] [--only TEXT] [--help]
 
-The rows of a planted set are k unit vectors in d dimensions, each row one of them and noise from
-N(0, noise^2 / d), so that noise 1.0 is as long as the direction; compared by cosine distance. Noise
-sets have no clusters. It prints a line for each set, with the seeds whose suggestion was wrong. All
-of it takes hours on two cores; ``--only "50 directions"`` takes the sets whose names hold that.
+A planted set has k unit vectors in d dimensions; each row is one of them plus noise from N(0,
+noise^2 / d), so that noise 1.0 has the length of a direction; the distance is cosine. Noise sets
+have no clusters. It prints a line for each set, with the seeds of wrong suggestions. All sets take
+hours on two cores; ``--only "50 directions"`` selects the sets whose names contain this text.
 """
 
 import argparse
@@ -36,7 +36,7 @@ NOISES: Final = [
 
 
 def planted_directions(k: int, d: int, noise: float, n: int, seed: int) -> NDArray[np.float32]:
-    """Rows [n, d], as many about each of k directions as about any other, in a random order."""
+    """Return rows [n, d] in random order, with equally many about each of k directions."""
     random = np.random.default_rng([seed, k, d, round(100 * noise)])
     directions = random.standard_normal((k, d))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
@@ -46,7 +46,7 @@ def planted_directions(k: int, d: int, noise: float, n: int, seed: int) -> NDArr
 
 
 def noise_rows(kind: str, d: int, n: int, seed: int) -> NDArray[np.float32]:
-    """Rows [n, d] without clusters: of the normal distribution, or uniform about the origin."""
+    """Return rows [n, d] without clusters: normally distributed, or uniform about the origin."""
     random = np.random.default_rng([seed, d])
     if kind == "normal":
         return random.standard_normal((n, d)).astype(np.float32)
@@ -54,7 +54,7 @@ def noise_rows(kind: str, d: int, n: int, seed: int) -> NDArray[np.float32]:
 
 
 def list_sets(given: argparse.Namespace) -> Iterator[tuple[str, int | None, Select]]:
-    """Of each set the name, the right suggestion, and what gives the selection of a seed."""
+    """Yield for each set its name, the right suggestion, and a function from seed to selection."""
     settings = given.n_init, given.resamples
     for k, d, noise in DIRECTIONS:
         shape, span = (k, d, noise, given.rows), (k - given.below, k + given.above)
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--noise-to", type=int, default=12)
     parser.add_argument("--n-init", type=int, default=4)
     parser.add_argument("--resamples", type=int, default=10)
-    parser.add_argument("--only", default="", help="the sets whose names hold this")
+    parser.add_argument("--only", default="", help="only the sets whose names contain this text")
     given = parser.parse_args()
     print("| set | right | others | seconds each |\n|---|---|---|---|")
     for name, right, select in list_sets(given):

@@ -1,12 +1,12 @@
-"""Measure requests per second and latency of servers, by gRPC and by REST, in one interleaved run.
+"""Measure requests per second and latency of servers, over gRPC and REST, in one interleaved run.
 
     python benchmarks/serving.py --model customers --base models/customers
     python benchmarks/serving.py --model customers --base models/customers \
         --other "TF Serving" 127.0.0.1:8500 127.0.0.1:8501 --json results.json
 
-The embedded server is started on ``--base`` in a process of its own. Another server, given by name,
+The embedded server is started with ``--base`` in its own process. Another server, given by name,
 gRPC and REST address, must serve the same model. Each round measures every server, protocol and
-number of rows for a moment and in another order, so that what else the machine does is shared.
+number of rows briefly and in another order, so that they share other load of the machine.
 """
 
 import argparse
@@ -48,10 +48,10 @@ class Server:
 
 @dataclass
 class Cell:
-    """What was measured of one server, protocol and number of rows.
+    """The measurements of one server, protocol and number of rows.
 
     Attributes:
-        seconds: the time that was measured, all rounds together.
+        seconds: the total time of all rounds.
         latencies: the time of each request, seconds.
     """
 
@@ -101,7 +101,9 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--model", required=True, help="the model's name on every server")
-    parser.add_argument("--base", type=Path, help="its base path; starts the embedded server on it")
+    parser.add_argument(
+        "--base", type=Path, help="its base path; starts the embedded server with it"
+    )
     parser.add_argument(
         "--other",
         nargs=3,
@@ -113,14 +115,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--signature", default="assign", help="takes points [n, d] (default assign)"
     )
-    parser.add_argument("--connections", type=int, default=4, help="clients at once (default 4)")
+    parser.add_argument("--connections", type=int, default=4, help="concurrent clients (default 4)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of the run (default 5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="of a measurement (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="of the points and the order")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     options = parser.parse_args()
     if options.base is None and not options.other:
-        parser.error("there is nothing to measure; give --base or --other")
+        parser.error("nothing to measure; give --base or --other")
     names = [name for name, _, _ in options.other] + ([_EMBEDDED] if options.base else [])
     if len(set(names)) < len(names):
         parser.error(f"two servers have one name: {', '.join(names)}")
@@ -136,7 +138,7 @@ def _embedded(base: Path, model: str) -> Iterator[Server]:
             assert process.stdout is not None
             line = process.stdout.readline()
             if not line:
-                raise SystemExit("the embedded server did not start; it has said why")
+                raise SystemExit("the embedded server did not start; see its message")
             addresses = json.loads(line)
             yield Server(_EMBEDDED, addresses["grpc_address"], addresses["rest_address"])
         finally:
@@ -144,7 +146,7 @@ def _embedded(base: Path, model: str) -> Iterator[Server]:
 
 
 def _width(server: Server, model: str) -> int:
-    """The number of features that the model takes."""
+    """Return the number of features of the model."""
     connection = http.client.HTTPConnection(server.rest, timeout=30)
     connection.request("GET", f"/v1/models/{model}/metadata")
     answer = json.loads(connection.getresponse().read())
@@ -156,7 +158,7 @@ def _width(server: Server, model: str) -> int:
 
 
 def _measure(cell: Cell, server: Server, options: argparse.Namespace, width: int) -> None:
-    """Ask for a moment on all connections, after a warm-up of each."""
+    """Send requests on all connections for a moment, after a warm-up of each."""
     points = np.random.default_rng(options.seed).normal(size=(cell.rows, width))
     points = points.astype(np.float32)
     latencies: list[list[float]] = [[] for _ in range(options.connections)]
@@ -173,7 +175,7 @@ def _measure(cell: Cell, server: Server, options: argparse.Namespace, width: int
                 while (began := time.perf_counter()) < end:
                     ask()
                     mine.append(time.perf_counter() - began)
-        except Exception as error:  # noqa: BLE001 - told by the main thread
+        except Exception as error:  # noqa: BLE001 - reported by the main thread
             failures.append(error)
             ready.abort()
 
@@ -214,7 +216,7 @@ def _grpc_asker(
     for size in points.shape:
         tensor.tensor_shape.dim.add(size=size)
     tensor.tensor_content = points.tobytes()
-    # A pool of its own for each channel: otherwise all would share one connection.
+    # A separate pool for each channel: otherwise all would share one connection.
     own = [*_UNLIMITED, ("grpc.use_local_subchannel_pool", 1)]
     with grpc.insecure_channel(server.grpc, options=own) as channel:
         call = channel.unary_unary(

@@ -1,16 +1,16 @@
-"""What fits of more rows than memory cost: memory, passes, the cache, approximate fits, peers.
+"""Measure fits of more rows than memory: memory, passes, the cache, approximate fits, peers.
 
 ::
 
     python -m benchmarks.stream [--only PART ...] [--folder DIR] [--help]
 
-Each part prints lines of a table. Times are processor time of all threads, so that they say
-something on a machine that others use too; faster ones of several rounds where a part has rounds.
+Each part prints lines of a table. Times are processor time of all threads, which is meaningful on a
+shared machine too; with several rounds, the fastest counts.
 
-- ``memory``: the anonymous memory of a fit of a raw file, in a process of its own.
-- ``pass``: a step over a source beside one in memory, warm; with ``--cold`` out of the disk too.
+- ``memory``: the anonymous memory of a fit of a raw file, in its own process.
+- ``pass``: a step over a source and one in memory, warm; with ``--cold`` also from the disk.
 - ``cache``: from Parquet to the raw cache, with moments and sample.
-- ``approximate``: one pass after the fit of a sample, beside the whole fit and MiniBatchKMeans.
+- ``approximate``: one pass after the fit of a sample, the whole fit, and MiniBatchKMeans.
 - ``peers``: MiniBatchKMeans.partial_fit over batches of Parquet, and faiss with its subsampling, in
   the environment of the peers that ``make bench`` sets up.
 """
@@ -33,10 +33,10 @@ from benchmarks.fit import Process
 
 Float32 = NDArray[np.float32]
 
-#: Rows that are drawn and written at once.
+#: Rows per written block.
 _PART_ROWS: Final = 2**20
 
-#: Steps that are measured of a pass: in memory a step takes the less the fewer rows change.
+#: Measured steps of a pass: in memory a step is faster if fewer rows change.
 _STEPS: Final = 8
 
 
@@ -50,7 +50,7 @@ def _blobs(rng: np.random.Generator, n: int, d: int, k: int) -> Float32:
 
 
 def _unequal(rng: np.random.Generator, n: int, d: int, k: int) -> Float32:
-    """Clouds of sizes as 1, 1/2, 1/3, ... and of different spread."""
+    """Draw clouds with sizes 1, 1/2, 1/3, ... and different spreads."""
     share = 1 / np.arange(1, k + 1)
     centers = np.random.default_rng(2).uniform(-4, 4, (k, d)).astype(np.float32)
     spread = np.random.default_rng(3).uniform(0.2, 1.5, k).astype(np.float32)
@@ -59,7 +59,7 @@ def _unequal(rng: np.random.Generator, n: int, d: int, k: int) -> Float32:
 
 
 def _heavy(rng: np.random.Generator, n: int, d: int, k: int) -> Float32:
-    """Columns of heavy tails that go together: Student's t of 5 degrees, mixed."""
+    """Draw correlated columns with heavy tails: mixed Student's t with 5 degrees of freedom."""
     mix = np.random.default_rng(4).normal(size=(d, d)) / d**0.5
     rows: Float32 = (rng.standard_t(5, (n, d)) @ mix).astype(np.float32)
     return rows
@@ -74,28 +74,28 @@ KINDS: Final[dict[str, Callable[[np.random.Generator, int, int, int], Float32]]]
 
 
 def draw(kind: str, n: int, d: int, k: int) -> Iterator[Float32]:
-    """Rows of a kind, part by part; more of them begin alike."""
+    """Yield rows of a kind in parts; a longer sequence begins with the same rows."""
     for number, first in enumerate(range(0, n, _PART_ROWS)):
         rng = np.random.default_rng([7, number])
         yield KINDS[kind](rng, _PART_ROWS, d, k)[: n - first]
 
 
 def write_rows(path: Path, n: int, d: int, k: int) -> None:
-    """A raw file of float32, row by row."""
+    """Write a raw file of float32 in row-major order."""
     with path.open("wb") as file:
         for part in draw("as many clouds as clusters", n, d, k):
             part.tofile(file)
 
 
 def processor_time(function: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of processor time of all threads, and the result."""
+    """Return the seconds of processor time of all threads, and the result."""
     before = time.process_time()
     result = function()
     return time.process_time() - before, result
 
 
 def anonymous_bytes() -> int:
-    """The anonymous memory of this process."""
+    """Return the anonymous memory of this process."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(status.split("RssAnon:")[1].split()[0])
 
@@ -119,7 +119,7 @@ class AnonymousPeak:
 
 
 def measure_memory(given: argparse.Namespace) -> None:
-    """Fit a raw file of each size in a process of its own, under a limit where cgroups allow it."""
+    """Fit a raw file of each size in its own process, with a limit if cgroups allow it."""
     for n in given.memory_rows:
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
             path = Path(folder, "rows.f32")
@@ -136,13 +136,13 @@ def measure_memory(given: argparse.Namespace) -> None:
 
 
 class _Limit:
-    """A cgroup of so many bytes, where one may be made."""
+    """A cgroup with a limit of bytes, if it can be created."""
 
     def __init__(self, size: int) -> None:
         root = Path("/sys/fs/cgroup")
         is_unified = (root / "cgroup.controllers").exists()
         self._folder = (root if is_unified else root / "memory") / f"tfkmeans-{os.getpid()}"
-        self._is_made, self.said = False, "no cgroup can be made here"
+        self._is_made, self.said = False, "a cgroup cannot be created here"
         if not self._folder.parent.is_dir():
             return
         try:
@@ -158,7 +158,7 @@ class _Limit:
         return self
 
     def enter(self) -> None:
-        """Put this process into it."""
+        """Move this process into the cgroup."""
         if self._is_made:
             (self._folder / "cgroup.procs").write_text(str(os.getpid()))
 
@@ -168,7 +168,7 @@ class _Limit:
 
 
 def fit_file(given: argparse.Namespace) -> None:
-    """What a process of `measure_memory` does; TensorFlow is imported as the command does it."""
+    """The work of a process of `measure_memory`; TensorFlow is imported as in the command."""
     from kmeans_module.quiet_import import program_start
 
     with program_start():
@@ -189,7 +189,7 @@ def fit_file(given: argparse.Namespace) -> None:
 
 
 def measure_pass(given: argparse.Namespace) -> None:
-    """Steps from the same start, in memory and of a source."""
+    """Measure steps from the same start, in memory and with a source."""
     from kmeans_module import RowSource
     from kmeans_module.engines.choice import new_engine
     from kmeans_module.model_space import enter
@@ -213,7 +213,7 @@ def measure_pass(given: argparse.Namespace) -> None:
         }
 
         def run(name: str, *, is_cold: bool = False) -> float:
-            """Nanoseconds of a row and step."""
+            """Return the nanoseconds per row and step."""
             engine, centroids, took = new_engine("matmul", entered[name], k), start, 0.0
             for _ in range(_STEPS):
                 if is_cold:
@@ -240,13 +240,13 @@ def measure_pass(given: argparse.Namespace) -> None:
 
 
 def measure_approximate(given: argparse.Namespace) -> None:
-    """One pass after the sample, beside one start of the whole fit, and MiniBatchKMeans."""
+    """Compare one pass after the sample, one start of the whole fit, and MiniBatchKMeans."""
     from kmeans_module import fit
 
     n, k = given.rows, given.clusters
     for kind in given.kinds:
         points = np.concatenate(list(draw(kind, n, given.features, k)))
-        # What compiles once, for both.
+        # Compilation, once for both.
         fit(points[: n // 20], k, n_init=1, max_iter=2)
         fit(points[: n // 20], k, seeding="sample", passes=1)
         for seed in given.seeds:
@@ -286,7 +286,7 @@ def _inertia(points: Float32, centroids: NDArray[np.floating[Any]]) -> float:
 
 
 def write_parquet(path: Path, n: int, d: int, k: int) -> list[str]:
-    """The rows as a table of d columns; gives their names."""
+    """Write the rows as a table of d columns; return their names."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -300,7 +300,7 @@ def write_parquet(path: Path, n: int, d: int, k: int) -> list[str]:
 
 
 def measure_cache(given: argparse.Namespace) -> None:
-    """From Parquet to the raw cache."""
+    """Measure the conversion of Parquet to the raw cache."""
     from serving.tables import open_table
     from serving.tables.row_cache import CacheRequest, open_cache
 
@@ -322,7 +322,7 @@ def measure_cache(given: argparse.Namespace) -> None:
 
 
 def measure_peers(given: argparse.Namespace) -> None:
-    """What people do today with a file that does not fit."""
+    """Measure the usual methods for a file that does not fit in memory."""
     import pyarrow.parquet as pq
     from sklearn.cluster import MiniBatchKMeans
 
@@ -344,7 +344,7 @@ def measure_peers(given: argparse.Namespace) -> None:
         points = np.concatenate(list(draw("as many clouds as clusters", n, d, k)))
         from kmeans_module import fit
 
-        fit(points[: n // 20], k, seeding="sample", passes=1)  # what compiles once
+        fit(points[: n // 20], k, seeding="sample", passes=1)  # compilation, once
         ours_time, ours = processor_time(lambda: fit(points, k, seeding="sample", passes=1, seed=0))
         print(f"peers | --approximate, in memory | {ours_time:.1f} s | inertia {ours.inertia:.6g}")
 
@@ -360,7 +360,7 @@ def measure_peers(given: argparse.Namespace) -> None:
 
 
 def _fit_by_faiss(points: Float32, k: int, python: str, path: Path) -> tuple[float, Any]:
-    """Seconds of processor time, and the centroids that faiss finds of its own sample."""
+    """Return the seconds of processor time, and the centroids of faiss's own sample."""
     np.save(f"{path}.points.npy", points)
     np.save(f"{path}.init.npy", points[:k])
     faiss = Process("faiss", python, "cpu")
@@ -387,7 +387,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--folder", help="where the rows are written; by default a temporary one")
+    parser.add_argument("--folder", help="folder for the rows; by default a temporary one")
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--features", type=int, default=16)
     parser.add_argument("--clusters", type=int, default=64)

@@ -1,13 +1,14 @@
-"""What a second worker brings, what a reduction costs, and how soon a lost worker is noticed.
+"""Measure the speedup by a second worker, the time of a reduction, and of noticing a lost worker.
 
 ::
 
     python -m benchmarks.workers [--rows N] [--rounds N] [--help]
 
-Each worker is a process of one thread on a core of its own, over loopback. A pass is one iteration
-over all rows of a raw file. Of the rounds the least time counts, since other programs only add to
-it: one worker and two take turns. The model of the cost of a pass is fitted to these two and to the
-reductions: more than two cores could show is its extrapolation, and is printed as such.
+Each worker is a process with one thread on its own core, over loopback. A pass is one iteration
+over all rows of a raw file. One worker and two are measured in turn; the minimum of the rounds
+counts, because other programs only add time. A model of the cost of a pass is fitted to these two
+and to the reductions; its values for more than two workers are extrapolated, and are printed as
+such.
 """
 
 import argparse
@@ -26,14 +27,14 @@ from typing import IO, Any, Final
 
 import numpy as np
 
-#: Numbers of the reductions: the sums of 64 clusters of 16 columns with their weights, and many.
+#: Numbers per reduction: the sums of 64 clusters of 16 columns with their weights, and a large one.
 REDUCTIONS: Final = (1040, 10**6)
 WORKERS: Final = (1, 2, 4, 8, 16, 32, 64)
 MOST_ROWS: Final = 10**10
 
 
 class Process:
-    """A worker, on one core."""
+    """A process of a worker, on one core."""
 
     def __init__(self, job: Sequence[str], number: int, task: dict[str, Any]) -> None:
         cluster = {"worker": list(job)}
@@ -51,10 +52,10 @@ class Process:
         )
 
     def read(self) -> Any:
-        """What it says next."""
+        """Return its next message."""
         line = self._stdout.readline()
         if not line:
-            raise SystemExit("a worker ended without its figures; see what it printed above")
+            raise SystemExit("a worker ended without results; see its output above")
         return json.loads(line)
 
     def send(self, number: signal.Signals) -> None:
@@ -75,7 +76,7 @@ class Process:
 
 
 def run(count: int, task: dict[str, Any]) -> Any:
-    """What the first of so many workers says of a task."""
+    """Run a task on ``count`` workers; return the result of the first."""
     with ExitStack() as stack:
         workers = start(stack, count, task)
         return workers[0].read()
@@ -87,7 +88,7 @@ def start(stack: ExitStack, count: int, task: dict[str, Any]) -> list[Process]:
 
 
 def addresses(count: int) -> list[str]:
-    """Free ports of this machine."""
+    """Return free ports of this machine."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
         for each in sockets:
@@ -96,7 +97,7 @@ def addresses(count: int) -> list[str]:
 
 
 def notice(number: signal.Signals) -> float:
-    """Seconds until a worker that waits for another has ended because of the signal to that."""
+    """Return the seconds from a signal to a worker until a waiting one has ended."""
     with ExitStack() as stack:
         first, second = start(stack, 2, {"kind": "lose"})
         first.read()
@@ -107,7 +108,7 @@ def notice(number: signal.Signals) -> float:
 
 
 def work(task: dict[str, Any]) -> None:
-    """Be one of the workers."""
+    """Run as one of the workers."""
     os.sched_setaffinity(0, {int(os.environ["WORKER_CORE"])})
     import tensorflow as tf
 
@@ -130,7 +131,7 @@ def work(task: dict[str, Any]) -> None:
             on_iteration=lambda _: ends.append((time.perf_counter(), time.process_time())),
             reducer=reducer,
         )
-        # The first one traces and compiles.
+        # The first pass traces and compiles.
         least: list[float] = np.diff(ends, axis=0).min(axis=0).tolist()
         return least
 
@@ -158,19 +159,19 @@ def work(task: dict[str, Any]) -> None:
             print(json.dumps(kinds[task["kind"]](reducer)), flush=True)
     except WorkerLost:
         print(time.time(), flush=True)
-    # What the interpreter does at its end is not measured.
+    # The end of the interpreter is not measured.
     os._exit(0)
 
 
 def main() -> None:
-    """Measure, or be a worker."""
+    """Measure, or run as a worker."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--features", type=int, default=16)
     parser.add_argument("--clusters", type=int, default=64)
-    parser.add_argument("--rounds", type=int, default=5, help="iterations of a fit that is timed")
+    parser.add_argument("--rounds", type=int, default=5, help="iterations of a timed fit")
     parser.add_argument("--turns", type=int, default=2, help="fits of one worker, and of two")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -215,9 +216,9 @@ def main() -> None:
 
 
 def model(row: float, costs: Sequence[float], numbers: int) -> None:
-    """Print what a pass would take, were it the rows of a worker and a reduction alone.
+    """Print the modelled time of a pass: the rows of a worker plus a reduction.
 
-    In a ring each worker passes 2 (w - 1) / w of the numbers on, in 2 (w - 1) messages.
+    In a ring each worker sends 2 (w - 1) / w of the numbers, in 2 (w - 1) messages.
     """
     small, large = costs
     number = (large - small) / (REDUCTIONS[1] - REDUCTIONS[0])
