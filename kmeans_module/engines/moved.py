@@ -77,7 +77,7 @@ class MovedShard(MatmulShard):
         self._lower = self._upper = np.empty(0, np.float32)
         self._fresh = self._lower, self._upper, self._assignments[:0]
         self._lost = 0.0
-        self._searched: _Places = np.empty(0, np.int64)
+        self._searched, self._before = np.empty(0, np.int64), np.empty(0, np.int32)
 
     def kernels(self, centroids: Float32) -> Sequence[Callable[[], object]]:
         return *super().kernels(centroids), lambda: self._compile_moved(centroids)
@@ -90,15 +90,13 @@ class MovedShard(MatmulShard):
         self._search_rows(row, centroids, self._assignments.copy())
 
     def _assign(self, centroids: Float32) -> StepSums:
-        before = self._assignments.copy()
         sums = super()._assign(centroids)
-        if self._reference is not None and self._reference is not centroids:
-            changed = np.flatnonzero(self._assignments != before)
-            self._follow(changed, before[changed], centroids)
+        changed = np.flatnonzero(self._assignments[self._searched] != self._before)
+        self._follow(self._searched[changed], self._before[changed], centroids)
         return sums
 
     def _search(self, centroids: Float32) -> NDArray[np.int32]:
-        self._searched = np.empty(0, np.int64)
+        self._searched, self._before = np.empty(0, np.int64), np.empty(0, np.int32)
         if self._reference is not None:
             found = self._search_some(centroids)
             if found is not None:
@@ -129,13 +127,12 @@ class MovedShard(MatmulShard):
         last_moves = _lengths(centroids, self._centroids, _WIDER)
         self._upper = (self._upper + last_moves[self._assignments]) * _WIDER
         order = np.argsort(-moves, kind="stable")
-        needed = _needed_chunks(self._lower, self._upper, moves[order])
-        rows = np.flatnonzero(needed)
-        chunks = needed[rows]
-        is_whole = chunks * CHUNK > _MOST * k
-        cost = _cost(needed, k)
+        rows, chunks = _needed_chunks(self._lower, self._upper, moves[order])
+        is_whole = chunks > _MOST * k / CHUNK
+        cost = _cost(chunks, k) / self._n
         lower, upper, own = self._fresh
-        fresh = _cost(_needed_chunks(lower, upper + last_moves[own], np.sort(last_moves)[::-1]), k)
+        upper = upper + last_moves[own]
+        fresh = _cost(_needed_chunks(lower, upper, np.sort(last_moves)[::-1])[1], k) / len(own)
         self._lost += cost - fresh
         if cost > _ALL_ROWS * k or self._lost > k - fresh:
             return None
@@ -144,6 +141,7 @@ class MovedShard(MatmulShard):
         by_need = np.argsort(-chunks, kind="stable")
         left = self._leave(rows[by_need], chunks[by_need], order, centroids)
         self._searched = np.concatenate([whole, left])
+        self._before = found[self._searched]
         self._search_rows(self._searched, centroids, found)
         return found
 
@@ -196,11 +194,11 @@ class MovedShard(MatmulShard):
     def _follow(self, rows: _Places, before: NDArray[np.int32], centroids: Float32) -> None:
         """Have the bounds of rows that changed cluster be those of the new ones."""
         reference, d = self._reference, self._shape[0]
-        assert reference is not None
         for first, last in block_ranges(0, len(rows), rows_per_block(d, _BLOCK_NUMBERS)):
             chosen = rows[first:last]
             points = self._points.gather(chosen + self._start)
             self._upper[chosen] = _lengths(points, centroids[self._assignments[chosen]], _WIDER)
+            assert reference is not None
             left = _lengths(points, reference[before[first:last]], _NARROWER)
             self._lower[chosen] = np.minimum(self._lower[chosen], left)
 
@@ -212,22 +210,22 @@ def _lengths(one: Float32, other: Float32, factor: np.float32) -> Float32:
         return (wide * factor).astype(np.float32)
 
 
-def _needed_chunks(lower: Float32, upper: Float32, moves: Float32) -> NDArray[np.int16]:
-    """How many chunks of the centroids each row needs, whose moves [k] fall: int16 [m]."""
+def _needed_chunks(
+    lower: Float32, upper: Float32, moves: Float32
+) -> tuple[_Places, NDArray[np.int16]]:
+    """The rows that need any centroids, whose moves [k] fall, and how many chunks of these."""
     with np.errstate(invalid="ignore"):
         # Less than the difference, by more than rounding can move this and a comparison with it.
         apart = lower - upper * np.float32(1 + 2.0**-18)
         # NaN is apart from nothing.
         near = np.flatnonzero(~(apart > moves[0]))
-    needed = np.zeros(len(lower), np.int16)
-    needed[near] = np.searchsorted(-moves[::CHUNK], -apart[near], side="right")
-    return needed
+    chunks = np.searchsorted(-moves[::CHUNK], -apart[near], side="right")
+    return near, chunks.astype(np.int16)
 
 
-def _cost(needed: NDArray[np.int16], k: int) -> float:
-    """Distances that take as long as a step of rows with these needs, for each of them."""
-    searched = np.bincount(needed, minlength=1)
+def _cost(chunks: NDArray[np.int16], k: int) -> float:
+    """Distances that take as long as rows that need so many chunks."""
+    searched = np.bincount(chunks)
     distances = np.arange(len(searched)) * CHUNK
     distances[distances > _MOST * k] = k
-    distances[1:] += _GATHERED
-    return float((searched * distances).sum()) / len(needed)
+    return float((searched * (distances + _GATHERED)).sum())
