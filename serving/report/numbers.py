@@ -1,4 +1,4 @@
-"""Numbers as people write them."""
+"""Numbers and times as people write them."""
 
 import math
 
@@ -23,3 +23,8 @@ def format_number(value: float | None, digits: int = 4) -> str:
 def format_mean(mean: float, *, is_share: bool) -> str:
     """The mean of a feature as it is read: one that is a share of rows in percent."""
     return f"{mean:.1%}" if is_share else format_number(mean)
+
+
+def format_time(created: str) -> str:
+    """The time of a card, UTC in ISO 8601, to the minute: 2026-11-28 14:05 UTC."""
+    return f"{created[:16].replace('T', ' ')} UTC"

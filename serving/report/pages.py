@@ -23,7 +23,7 @@ from .curves import describe_sample
 from .errors import NoRowsToShow, ReportNotWritten
 from .example_rows import ExampleRows
 from .names import short_name
-from .numbers import format_number
+from .numbers import format_number, format_time
 from .version_profile import MOST_FEATURES, Plane
 
 if TYPE_CHECKING:
@@ -93,7 +93,6 @@ def render_version(
         NoRowsToShow: example rows are asked for, and no training rows travel with the version.
     """
     card = profile.card
-    made = card.created[:16].replace("T", " ")
     has_rows = len(profile.points) > 0
     if example_rows and (profile.is_synthetic or not has_rows):
         raise NoRowsToShow(
@@ -115,7 +114,7 @@ def render_version(
         "version.html.j2",
         title=profile.name,
         subtitle=f"k-means model of {card.data.rows_used:,} rows, created",
-        created=f"{made} UTC",
+        created=format_time(card.created),
         facts=_facts(card),
         notes=_notes(profile),
         columns=_column_rows(card),

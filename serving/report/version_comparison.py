@@ -17,7 +17,7 @@ from kmeans_module.contract import BAD_ROW
 
 from .errors import NotComparable
 from .names import short_name
-from .numbers import format_mean, format_number
+from .numbers import format_mean, format_number, format_time
 from .version_profile import VersionProfile
 
 Array = NDArray[Any]
@@ -140,7 +140,7 @@ class VersionComparison:
                 *(_format_silhouette(rows, each) for each in labels),
             ],
             *([["features of its own", *own]] if any(own) else []),
-            ["made", *(card.created for card in cards)],
+            ["created", *(format_time(card.created) for card in cards)],
         ]
 
     def match_rows(self) -> list[list[str]]:

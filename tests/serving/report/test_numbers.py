@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.report.numbers import format_mean, format_number
+from serving.report.numbers import format_mean, format_number, format_time
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,7 @@ def test_a_number_is_written_as_people_write_it(
 def test_the_mean_of_a_share_is_written_in_percent() -> None:
     assert format_mean(0.1234, is_share=True) == "12.3%"
     assert format_mean(1234.5, is_share=False) == "1,234"
+
+
+def test_a_time_is_written_to_the_minute_with_its_zone() -> None:
+    assert format_time("2026-11-28T14:05:59+00:00") == "2026-11-28 14:05 UTC"
