@@ -13,6 +13,9 @@ from .rows import select_weighted
 #: Numbers of a block, which in float64 nearly fits in the cache of a core.
 _BLOCK_NUMBERS: Final = 2**16
 
+#: The same for comparisons. Threads wait less for each other if each call of NumPy takes longer.
+_EXTENT_NUMBERS: Final = 2**18
+
 #: Numbers of a line. NumPy is slow on narrow rows, so a line has several rows side by side.
 _LINE_NUMBERS: Final = 1024
 
@@ -47,9 +50,10 @@ def column_extent(points: Table, sample_weight: Table, share: RowShare | None = 
 
     def find_extent(start: int, stop: int) -> Extent:
         low, high = np.full(d, np.inf), np.full(d, -np.inf)
-        for lines in _lines(points, sample_weight, start, stop):
-            np.minimum(low, _by_column(np.minimum, lines, d), out=low)
-            np.maximum(high, _by_column(np.maximum, lines, d), out=high)
+        for lines in _lines(points, sample_weight, start, stop, _EXTENT_NUMBERS):
+            least, most = (_fold_twice(function, lines) for function in (np.minimum, np.maximum))
+            np.minimum(low, _by_column(np.minimum, least, d), out=low)
+            np.maximum(high, _by_column(np.maximum, most, d), out=high)
         return Extent(low, high)
 
     nothing = np.full((2, d), -np.inf)
@@ -140,17 +144,31 @@ class _ColumnSum:
         return high + np.ldexp(self._low.astype(np.float64), -_BITS)
 
 
-def _lines(points: Table, sample_weight: Table, start: int, stop: int) -> Iterator[Array]:
+def _lines(
+    points: Table, sample_weight: Table, start: int, stop: int, numbers: int = _BLOCK_NUMBERS
+) -> Iterator[Array]:
     """Yield the rows of positive weight of a range in blocks of lines with several rows each."""
     d = points.shape[1]
     side_by_side = rows_per_block(d, _LINE_NUMBERS)
-    for first, last in block_ranges(start, stop, rows_per_block(d, _BLOCK_NUMBERS)):
+    for first, last in block_ranges(start, stop, rows_per_block(d, numbers)):
         rows = select_weighted(points[first:last], sample_weight[first:last])
         even = len(rows) // side_by_side * side_by_side
         if even:
             yield np.ascontiguousarray(rows[:even]).reshape(-1, side_by_side * d)
         if even < len(rows):
             yield rows[even:]
+
+
+def _fold_twice(function: np.ufunc, lines: Array) -> Array:
+    """Reduce lines to a quarter of them by np.minimum or np.maximum, half with half, twice.
+
+    NumPy takes two thirds of the time that it takes to reduce line by line.
+    """
+    for _ in range(2):
+        half = (len(lines) + 1) // 2
+        # Where the number of lines is odd, the middle one is in both halves.
+        lines = function(lines[:half], lines[-half:])
+    return lines
 
 
 def _by_column(function: np.ufunc, lines: Array, d: int) -> Array:

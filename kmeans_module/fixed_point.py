@@ -35,8 +35,8 @@ _SMALLEST: Final = np.finfo(np.float32).tiny
 #: No limb is above 2^51.
 _LEAST_BITS: Final = 10
 
-#: Twice the largest limb.
-_LARGEST: Final = 2.0**52
+#: The largest limb.
+_LARGEST: Final = 2.0**51
 
 #: The message if rows differ from those that were checked before.
 CHANGED_ROWS: Final = (
@@ -46,6 +46,7 @@ CHANGED_ROWS: Final = (
 
 #: A float64 whose last bit has the value 1, also after adding a number up to 2^51.
 _SHIFTER: Final = 1.5 * 2.0**52
+_SHIFTER_BITS: Final = np.array(_SHIFTER).view(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,23 +63,33 @@ class FixedPoint:
     finer: float
     limbs: int
 
-    def integers(self, values: Float64) -> Int64:
-        """Convert float64 [..., width] to limbs: int64 [limbs, ..., width].
+    def integers(self, values: Float32 | Float64) -> Int64:
+        """Convert float32 or float64 [..., width] to limbs: int64 [limbs, ..., width].
 
         Raises UnreadableRows if a number is not finite, or far above the bound.
         """
-        limbs = np.empty((self.limbs, *values.shape), np.int64)
         rest = values * (1 / self.worth)
         # The bound is that of the checked rows. The comparison is false for NaN.
         if not max(rest.max(initial=0), -rest.min(initial=0)) <= _LARGEST:
             raise UnreadableRows(CHANGED_ROWS)
-        for number in range(self.limbs):
-            whole = np.rint(rest)
-            limbs[number] = whole
-            if number + 1 < self.limbs:
-                rest -= whole
-                rest *= self.finer
-        return limbs
+        limbs = []
+        for _ in range(self.limbs - 1):
+            # As in `limb_tensors`; a cast takes four times as long.
+            shifted = rest + _SHIFTER
+            rest -= shifted - _SHIFTER
+            rest *= self.finer
+            limbs.append(shifted)
+        # In place, because new memory takes longer than the addition.
+        rest += _SHIFTER
+        whole = np.stack([*limbs, rest]) if limbs else rest[None]
+        integers: Int64 = whole.view(np.int64)
+        integers -= _SHIFTER_BITS
+        return integers
+
+    def ignores_subnormal(self) -> bool:
+        """Return whether numbers below float32's normal numbers are 0 in each limb."""
+        least = float(self.worth.min()) / self.finer ** (self.limbs - 1)
+        return least >= 2 * float(_SMALLEST)
 
     def floats(self, limbs: Int64) -> Float64:
         """Convert limbs int64 [limbs, ..., width] to numbers float64 [..., width]."""

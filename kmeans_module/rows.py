@@ -27,6 +27,9 @@ _SAMPLE_NUMBERS: Final = 2**18
 #: Rows with fewer numbers are summed column by column.
 _NARROW: Final = 8
 
+#: Rows with at least this many numbers are read in larger blocks.
+_WIDE: Final = 64
+
 #: Numbers of a wide row that are summed in one step.
 _PIECE: Final = 8192
 
@@ -90,7 +93,8 @@ class Rows:
         """Return the chosen rows, int [m], in the model's space: float32 [m, d]."""
         rows: Float32 = np.take(self.array, chosen, axis=0)
         rows -= self.shift
-        rows /= self.scale
+        if self._is_scaled:
+            rows /= self.scale
         return rows
 
     def placed(self, start: int, stop: int) -> Float32:
@@ -111,12 +115,18 @@ class Rows:
                 out[:, part] /= self.scale[part]
 
     @cached_property
+    def _is_scaled(self) -> bool:
+        return bool((self.scale != 1).any())
+
+    @cached_property
     def _tiles(self) -> tuple[Float32, Float32]:
         """Shift and scale, repeated for each row of a block that fits in the cache of a core.
 
-        NumPy is several times slower on narrow rows.
+        NumPy is several times slower on narrow rows. Blocks of wide rows are larger, because
+        threads wait less for each other if each call of NumPy takes longer.
         """
-        block = rows_per_block(len(self.shift), numbers=2**16)
+        d = len(self.shift)
+        block = rows_per_block(d, numbers=2**16 if d < _WIDE else 2**18)
         return np.tile(self.shift, (block, 1)), np.tile(self.scale, (block, 1))
 
     def squared_norms(self, start: int, stop: int) -> Float64:
@@ -150,12 +160,12 @@ class Rows:
         """
         values = np.empty(stop - start)
         shift, scale = self._tiles
-        block, is_scaled = len(shift), bool((self.scale != 1).any())
+        block = len(shift)
         # The square of a row of weight 0 may exceed float32.
         with np.errstate(over="ignore", invalid="ignore"):
             for first, last in block_ranges(start, stop, block):
                 rows = self.array[first:last] - shift[: last - first]
-                if is_scaled:
+                if self._is_scaled:
                     rows /= scale[: last - first]
                 part = slice(first - start, last - start)
                 values[part] = squared_lengths(function(rows, part))

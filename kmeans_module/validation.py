@@ -181,8 +181,8 @@ def check_distinct(
         start, block = start + block, min(4 * block, largest)
         # -0.0 and 0.0 are the same point.
         places = to_model(rows) + np.float32(0)
-        distinct = np.unique(np.concatenate([distinct, places]), axis=0)
-    distinct = np.unique(share.reducer.gather(distinct), axis=0)
+        distinct = _unique_rows(np.concatenate([distinct, places]))
+    distinct = _unique_rows(share.reducer.gather(distinct))
     if len(distinct) >= n_clusters:
         return
     raise TooFewDistinctPoints(
@@ -190,6 +190,16 @@ def check_distinct(
         f"and have a positive weight; ask for at most {len(distinct)} clusters",
         len(distinct),
     )
+
+
+def _unique_rows(rows: Float32) -> Float32:
+    """The distinct rows of [n, d], without NaN or -0.0, in any order: by their bytes.
+
+    NumPy takes a hundred times as long where it compares column by column.
+    """
+    whole = np.dtype((np.void, rows.shape[1] * rows.itemsize))
+    distinct: Float32 = np.unique(np.ascontiguousarray(rows).view(whole)).view(rows.dtype)
+    return distinct.reshape(-1, rows.shape[1])
 
 
 def check_choice(name: str, value: object, choices: Sequence[Choice], *, more: str = "") -> Choice:

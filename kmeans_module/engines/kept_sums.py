@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..array_types import Float32
 from ..blocks import block_ranges, rows_per_block
-from ..cluster_sums import ClusterSums, sum_rows
+from ..cluster_sums import ClusterSums, order_by_cluster, sum_rows
 from ..rows import as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import StepSums
@@ -36,6 +36,7 @@ class KeptSumsShard(Shard):
         self._n = stop - start
         self._steps, self._changed = 0, self._n
         self._sums: ClusterSums
+        self._has_sums = False
 
     @abstractmethod
     def _search(self, centroids: Float32) -> NDArray[np.int32]:
@@ -59,11 +60,30 @@ class KeptSumsShard(Shard):
             points, mass = self._points.gather(rows[part] + self._start), weight[rows[part]]
             return sum_rows(points, mass, [each[part] for each in clusters], k, self.scale)
 
+        # The rows of a cluster lie together then, and are added up by fewer calls.
+        order = order_by_cluster(clusters[0], k)
+        rows, clusters = rows[order], tuple(each[order] for each in clusters)
         block = max(rows_per_block(d, _SUM_NUMBERS), _SUM_ROWS)
         blocks = block_ranges(0, len(rows), block)
         return reduce(ClusterSums.plus, (sum_block(slice(*block)) for block in blocks))
 
     def _assign(self, centroids: Float32) -> StepSums:
+        moves = self._move_rows(centroids)
+        if not self._has_sums or self._changed > _NEW_SUMS * self._n:
+            self._sums = self._sum_all()
+        elif self._changed:
+            self._sums = self._sums.plus(self._sum_moves(*moves))
+        self._has_sums = True
+        return StepSums(self._sums, self._changed > 0)
+
+    def _reassign(self, centroids: Float32) -> None:
+        self._move_rows(centroids)
+        self._has_sums = False
+
+    def _move_rows(
+        self, centroids: Float32
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+        """Assign the rows anew: which have changed cluster, their new clusters and the old ones."""
         found = self._search(centroids)
         # The undecided are among them: their -1 was no assignment.
         changed = np.flatnonzero(found != self._assignments)
@@ -74,9 +94,5 @@ class KeptSumsShard(Shard):
             changed, new, old = (each[new != old] for each in (changed, new, old))
         self._assignments[changed] = new
         self._changed = len(changed)
-        if self._steps == 0 or self._changed > _NEW_SUMS * self._n:
-            self._sums = self._sum_all()
-        elif self._changed:
-            self._sums = self._sums.plus(self._sum_moves(changed, new, old))
         self._steps += 1
-        return StepSums(self._sums, self._changed > 0)
+        return changed, new, old

@@ -65,6 +65,10 @@ class Shard(Engine, ABC):
     def _assign(self, centroids: Float32) -> StepSums:
         """Take a step, and keep the assignments int32 [stop - start]."""
 
+    def _reassign(self, centroids: Float32) -> None:
+        """Take a step whose sums nobody asks for."""
+        self._assign(centroids)
+
     def step(self, centroids: Float32) -> StepSums:
         sums = self._assign(centroids)
         self._centroids = centroids
@@ -86,7 +90,8 @@ class Shard(Engine, ABC):
 
     def finish(self, centroids: Float32) -> FinalState:
         if not np.array_equal(centroids, self._centroids):
-            self.step(centroids)
+            self._reassign(centroids)
+            self._centroids = centroids
         assignments = self.assignments()
         scale, weight = self._totals.inertia_scale(centroids), as_numpy(self._weight)
         parts = (

@@ -128,6 +128,21 @@ def test_a_step_adds_up_over_any_split_of_the_rows(
     assert not whole.step(seam_problem.steps[-1]).has_changed
 
 
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_step_after_the_assignments_to_other_centroids_has_its_own_sums(
+    name: EngineName, seam_problem: SeamProblem
+) -> None:
+    (anew,), (engine,) = (seam_problem.shards(name, (0, 400)) for _ in range(2))
+    first, second = seam_problem.steps
+    anew.step(second)
+    expected = anew.finish(second)
+    engine.step(first)
+    found = engine.finish(second)
+    np.testing.assert_array_equal(found.assignments, expected.assignments)
+    assert found.inertia.value == expected.inertia.value
+    assert_same_sums(engine.step(first), anew.step(first))
+
+
 @pytest.mark.parametrize("cuts", SPLITS)
 @pytest.mark.parametrize("name", ENGINES)
 def test_the_farthest_rows_of_parts_are_merged_into_those_of_all(
