@@ -13,8 +13,8 @@ device   every distance, on a GPU                                     `choose_pl
 
 All give the same bits. A compiler may pay where there are more than 20,000 rows and n max(k d, 64)
 is at least 3e7. From 1e8 for each core on, the first step waits for the kernel of the search, and
-from 2e9 on for all kernels; else these are compiled once steps without them have taken longer than
-that would (`compiled_later`).
+from 2e9 on for all kernels; else, and where rows are wide (`wide_rows`), these are compiled once
+steps without them have taken longer than that would (`compiled_later`).
 """
 
 import warnings
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from ..array_types import Float32
-from ..cores import core_ranges
+from ..cores import core_ranges, run_in_parallel
 from ..device_names import parse_device
 from ..devices import cut_rows, find_devices, has_gpu
 from ..errors import InvalidParameter
@@ -40,6 +40,7 @@ from .reduced import NoRows, ReducedEngine
 from .sharded import Shard, ShardedEngine
 from .streamed import StreamedShard
 from .unrolled import UnrolledShard
+from .wide_rows import is_wide
 
 EngineName = Literal["plain", "unrolled", "matmul", "bounds", "moved", "device"]
 SHARDS: Final[dict[EngineName, type[Shard]]] = {
@@ -245,6 +246,9 @@ def new_engine(
 
 def _first_shards(name: EngineName, rows: WeightedRows, k: int) -> Sequence[type[Shard]]:
     """What takes the steps one after the other; for the kernels of the first the fit waits."""
+    if is_wide(rows, k):
+        # Without kernels the search is nearly as quick.
+        return _STAGES[name][0], _STAGES[name][-1]
     d, cores = len(rows.points.shift), len(core_ranges(rows.n))
     work = rows.n * max(k * d, 64) / cores
     if work >= _LONGEST_WORK:
@@ -253,7 +257,8 @@ def _first_shards(name: EngineName, rows: WeightedRows, k: int) -> Sequence[type
 
 
 def _on_every_core(shard: type[Shard], rows: WeightedRows, k: int) -> ShardedEngine:
-    return ShardedEngine([shard(rows, k, *part) for part in core_ranges(rows.n)])
+    parts = core_ranges(rows.n)
+    return ShardedEngine(run_in_parallel(lambda *part: shard(rows, k, *part), parts))
 
 
 def _stage(shard: type[Shard], rows: WeightedRows, k: int) -> Stage:

@@ -32,7 +32,7 @@ from .engine import StepSums
 from .kept_sums import KeptSumsShard
 from .nearest_score import DTYPES, nearest_by_scores
 from .score_rounding import SAMPLE_SPEC, has_far_centroid, sample_norms, score_errors
-from .wide_rows import WideRows
+from .wide_rows import WideRows, is_wide
 
 #: Rows of fewer numbers are multiplied as columns: in the other form a row is no whole register.
 _NARROW: Final = 8
@@ -46,8 +46,8 @@ class MatmulSearchShard(KeptSumsShard):
         self._range = tf.constant(start), tf.constant(self._n)
         self._sample = sample_norms(as_numpy(self._norms))
         norms = as_numpy(self._norms)
-        is_wide = _is_wide(rows, n_clusters)
-        self._wide = WideRows(self._points, start, stop, norms) if is_wide else None
+        suits = is_wide(rows, n_clusters)
+        self._wide = WideRows(self._points, start, stop, norms) if suits else None
         self._has_far = False
 
     def kernels(self, centroids: Float32) -> Sequence[Callable[[], object]]:
@@ -56,9 +56,9 @@ class MatmulSearchShard(KeptSumsShard):
 
     @staticmethod
     def variant(rows: WeightedRows, centroids: Float32) -> Hashable:
-        is_wide = _is_wide(rows, len(centroids))
-        is_aligned = not is_wide or WideRows.is_aligned(rows.points)
-        return is_wide, is_aligned, has_far_centroid(centroids, is_wide=is_wide)
+        suits = is_wide(rows, len(centroids))
+        is_aligned = not suits or WideRows.is_aligned(rows.points)
+        return suits, is_aligned, has_far_centroid(centroids, is_wide=suits)
 
     def _assign(self, centroids: Float32) -> StepSums:
         self._has_far = has_far_centroid(centroids, is_wide=self._wide is not None)
@@ -127,10 +127,6 @@ class MatmulShard(MatmulSearchShard):
         whole = np.zeros(self._m, values.dtype)
         whole[: len(values)] = values
         return tf.constant(whole)
-
-
-def _is_wide(rows: WeightedRows, k: int) -> bool:
-    return WideRows.suit(rows.points, as_numpy(rows.norms), k)
 
 
 @synchronized_cache

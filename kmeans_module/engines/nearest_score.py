@@ -1,11 +1,16 @@
 """The least of each row's scores, and whether another is so near that rounding could matter.
 
-What a compiled kernel does with scores once it has them: see `matmul` and `wide_rows`.
+What a compiled kernel does with scores once it has them, see `matmul` and `wide_rows`; and what
+NumPy does.
 """
 
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ..array_types import Float32
 from ..quiet_tensorflow import tf
 from .hamerly_bounds import bounds_of_scores
 
@@ -81,3 +86,45 @@ def single_within(scores: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
     # None is, where a row's square overflows: it is of weight 0.
     is_single = (total >= base) & (total < 2 * base)
     return tf.where(is_single, tf.cast(total, tf.int32) - base, -1)
+
+
+class ScoreChoice:
+    """`nearest_by_scores` without bounds and by NumPy, in memory that it uses again.
+
+    Args:
+        k: how many centroids there are.
+        size: rows at most.
+
+    Attributes:
+        scores: float32 [k, size], room for the scores, which a choice overwrites.
+        may_be: bool [k, size], which of them may be the least.
+    """
+
+    def __init__(self, k: int, size: int) -> None:
+        self.scores = np.empty((k, size), np.float32)
+        self.may_be = np.empty((k, size), np.bool_)
+        self._number = k + np.arange(k, dtype=np.float32)
+
+    def choose(
+        self, scores: Float32, spreads: Float32 | None, errors: Float32
+    ) -> NDArray[np.int32]:
+        """The place of the only score that may be the least, or -1: int32 [m].
+
+        Args:
+            scores: float32 [k, m], with half of each centroid's error if these are given.
+            spreads: float32 [k], errors of the centroids; None where those of the rows do for all.
+            errors: float32 [m], of the rows.
+        """
+        k, m = scores.shape
+        room, may_be = self.scores[:, :m], self.may_be[:, :m]
+        most = scores.min(axis=0)
+        most += errors
+        if spreads is not None:
+            scores = np.subtract(scores, spreads[:, None], out=room)
+        np.less_equal(scores, most, out=may_be)
+        # Where one alone may be, the sum of the numbers of those that may is below twice the first
+        # number: then it is exact, and says which. None may, where a row's square overflows.
+        np.copyto(room, may_be)
+        total = np.einsum("kr,k->r", room, self._number)
+        is_single = (total > 0) & (total < 2 * k)
+        return np.where(is_single, total - k, -1).astype(np.int32)

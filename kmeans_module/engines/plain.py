@@ -17,7 +17,9 @@ from ..rows import Rows, aligned_empty, as_numpy, share_memory
 from ..weighted_rows import WeightedRows
 from .kept_sums import KeptSumsShard
 from .near_ties import SMALL_PRODUCT, decide, undecided_rows
+from .nearest_score import ScoreChoice
 from .score_rounding import has_far_centroid, score_bounds
+from .wide_rows import WideRows, is_wide
 
 #: Scores of a tile, and its numbers: they should stay in a core's own cache.
 _TILE_NUMBERS: Final = 2**17
@@ -35,9 +37,17 @@ class PlainShard(KeptSumsShard):
 
     def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
         super().__init__(rows, n_clusters, start, stop)
-        self._tile = ScoreTile(*self._shape, self._n)
+        self._search_range = self._search_tiles
+        if is_wide(rows, n_clusters):
+            wide = WideRows(self._points, start, stop, as_numpy(self._norms))
+            self._search_range = wide.search_by_numpy
+        else:
+            self._tile = ScoreTile(*self._shape, self._n)
 
     def _search(self, centroids: Float32) -> NDArray[np.int32]:
+        return self._search_range(centroids)
+
+    def _search_tiles(self, centroids: Float32) -> NDArray[np.int32]:
         return search_range(self._tile, self._points, as_numpy(self._norms), centroids, self._start)
 
 
@@ -85,10 +95,9 @@ class ScoreTile:
         self.rows = columns[:, :d]
         self._tensor = tf.reshape(share_memory(numbers), [self.size, d + 1])
         self._columns = columns.reshape(pieces, piece, d + 1).transpose(0, 2, 1)
-        self._scores = np.empty((k, self.size), np.float32)
+        self._choice = ScoreChoice(k, self.size)
+        self._scores, self._may_be = self._choice.scores, self._choice.may_be
         self._pieces = self._scores.reshape(k, pieces, piece).transpose(1, 0, 2)
-        self._may_be = np.empty((k, self.size), np.bool_)
-        self._number = k + np.arange(k, dtype=np.float32)
 
     def search(
         self, weights: Float32, spreads: Float32 | None, errors: Float32
@@ -101,18 +110,7 @@ class ScoreTile:
             spreads: float32 [k], errors of the centroids; None where those of the rows do for all.
             errors: float32 [size], of the rows.
         """
-        scores, k = self._score(weights), len(weights)
-        most = scores.min(axis=0)
-        most += errors
-        if spreads is not None:
-            scores = np.subtract(scores, spreads[:, None], out=self._scores)
-        np.less_equal(scores, most, out=self._may_be)
-        # Where one alone may be, the sum of the numbers of those that may is below twice the first
-        # number: then it is exact, and says which. None may, where a row's square overflows.
-        np.copyto(self._scores, self._may_be)
-        total = np.einsum("kr,k->r", self._scores, self._number)
-        is_single = (total > 0) & (total < 2 * k)
-        return np.where(is_single, total - k, -1).astype(np.int32)
+        return self._choice.choose(self._score(weights), spreads, errors)
 
     def may_be_within(self, weights: Float32, most: Float32) -> NDArray[np.bool_]:
         """Whether a score of the tile is not above what it may be at most: bool [k, size].

@@ -113,9 +113,12 @@ class ScoreBounds(NamedTuple):
         return errors
 
 
-def score_bounds(norms: Float32, centroids: Float32) -> ScoreBounds:
-    """`score_errors` of rows with norms [n] for centroids [k, d], of which it takes a sample."""
-    k, d = centroids.shape
+def score_bounds(norms: Float32, centroids: Float32, *, more: int = 0) -> ScoreBounds:
+    """`score_errors` of rows with norms [n] for centroids [k, d], of which it takes a sample.
+
+    The bounds are those of so many ``more`` columns.
+    """
+    k, d = centroids.shape[0], centroids.shape[1] + more
     square = np.square(centroids).sum(axis=1)
     usual = np.sqrt(np.partition(square, k // 2)[k // 2])
     sample = norms[:: max(len(norms) // SAMPLE_ROWS, 1)]

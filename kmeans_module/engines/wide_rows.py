@@ -25,15 +25,31 @@ by at most ``2^-125 sqrt(d) (|x| + |w|)``, where ``|x| <= scale (|z| + |t|)``.
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..aligned_window import Window
 from ..array_types import Float32
-from ..blocks import Contribution, loop_blocks, loop_padded_blocks, pad_rows, power_of_two_rows
+from ..blocks import (
+    Contribution,
+    block_ranges,
+    loop_blocks,
+    loop_padded_blocks,
+    pad_rows,
+    power_of_two_rows,
+    rows_per_block,
+)
 from ..graphs import FLOATS, INT, TABLE, synchronized_cache, trace
 from ..quiet_tensorflow import tf
-from ..rows import ALIGNED_NUMBERS, Rows, as_numpy
-from .nearest_score import DTYPES, nearest_by_scores
-from .score_rounding import SAMPLE_SPEC, sample_norms, score_errors
+from ..rows import ALIGNED_NUMBERS, Rows, as_numpy, squared_lengths
+from ..weighted_rows import WeightedRows
+from .nearest_score import DTYPES, ScoreChoice, nearest_by_scores
+from .score_rounding import (
+    SAMPLE_SPEC,
+    has_far_centroid,
+    sample_norms,
+    score_bounds,
+    score_errors,
+)
 
 #: Rows of fewer numbers are soon copied; and the scores, which leave a core's own cache, should be
 #: few beside the numbers of a row.
@@ -42,6 +58,9 @@ _NUMBERS_FOR_EACH_CLUSTER: Final = 4
 
 #: Scales lie between this and its inverse.
 _LARGEST_SCALE: Final = 2.0**20
+
+#: So many columns more make the bound of `score_rounding` the one that is needed.
+_MORE_COLUMNS: Final = 6
 
 #: No rounding of a bound goes beyond it.
 _WIDER: Final = 1 + 2.0**-16
@@ -100,6 +119,50 @@ class WideRows:
         table = window.numbers, self._heads[:0], norm, self._reach(norms), zero, window.count
         return self._search(table, centroids, 0, with_bounds=True, has_far=has_far)
 
+    def search_by_numpy(self, centroids: Float32) -> NDArray[np.int32]:
+        """The index of each row of the range, -1 where it is undecided: int32 [n].
+
+        Without a kernel: NumPy takes a tenth more time to choose, and nothing is compiled.
+        """
+        (k, d), (start, n) = centroids.shape, map(int, self._range)
+        weights, head_weights, brackets = _fold(centroids, self._points, self._skip)
+        errors, halves, spreads = self._bounds_by_numpy(centroids, as_numpy(brackets))
+        numbers, heads = self._points.tensors.body, self._heads
+        whole = min(n, int(tf.size(numbers)) // d - start)
+        index = np.full(n, -1, np.int32)
+        choice = ScoreChoice(k, rows_per_block(k, _TILE_NUMBERS))
+        # Where a block begins at an aligned address it is no copy.
+        block = power_of_two_rows(max(k, 16), _BLOCK_NUMBERS, least=1024, most=65_536)
+        for first, last in block_ranges(0, whole, block):
+            rows = tf.reshape(numbers[(start + first) * d : (start + last) * d], [-1, d])
+            products = tf.matmul(rows, weights)
+            if self._skip:
+                products += tf.matmul(heads[first:last], head_weights)
+            by_centroid = as_numpy(products).T
+            for begin, end in block_ranges(0, last - first, choice.scores.shape[1]):
+                room = choice.scores[:, : end - begin]
+                scores = np.add(by_centroid[:, begin:end], halves, out=room)
+                part = slice(first + begin, first + end)
+                index[part] = choice.choose(scores, spreads, errors[part])
+        return index
+
+    def _bounds_by_numpy(
+        self, centroids: Float32, brackets: Float32
+    ) -> tuple[Float32, Float32, Float32 | None]:
+        """The errors of the rows [n], what is added to products [k, 1], the centroids' errors [k].
+
+        The last are None where those of the rows do for all.
+        """
+        lengths, longest = as_numpy(self._lengths), np.sqrt(squared_lengths(centroids).max())
+        with np.errstate(over="ignore"):
+            bounds = score_bounds(lengths, centroids, more=_MORE_COLUMNS)
+            errors = bounds.rows(lengths)
+            errors += np.float32(_lost(centroids.shape[1])) * (lengths + longest)
+        if has_far_centroid(centroids, is_wide=True):
+            halves = brackets + np.float32(0.5) * bounds.centroids
+            return errors, halves[:, None], bounds.centroids
+        return errors + bounds.centroids.max(), brackets[:, None], None
+
     def _search(
         self, table: tuple[tf.Tensor, ...], centroids: Float32, skip: int, **options: bool
     ) -> list[tf.Tensor]:
@@ -113,9 +176,19 @@ class WideRows:
         return tf.constant((norms + np.float32(self._far)) * np.float32(_WIDER))
 
 
+def is_wide(rows: WeightedRows, k: int) -> bool:
+    """Whether these rows are searched so, for k clusters."""
+    return WideRows.suit(rows.points, as_numpy(rows.norms), k)
+
+
 def _shift_length(points: Rows) -> float:
     """At least ``|t|``."""
     return _WIDER * float(np.linalg.norm(points.shift.astype(np.float64) / points.scale))
+
+
+def _lost(d: int) -> float:
+    """What is lost for each unit of length below float32's normal numbers; see above."""
+    return 2.0**-125 * float(d**0.5) * _LARGEST_SCALE
 
 
 def _fold(centroids: Float32, points: Rows, skip: int) -> tuple[tf.Tensor, ...]:
@@ -197,8 +270,6 @@ def _nearest_kernel(m: int, k: int, d: int, *, with_bounds: bool, has_far: bool)
     """The compiled kernel from the products of m rows to what the search gives of them."""
     tile = power_of_two_rows(k, _TILE_NUMBERS, least=64, most=1024)
     nearest = nearest_by_scores(k, with_bounds=with_bounds, has_far=has_far)
-    # Below float32's normal numbers; see above.
-    lost = 2.0**-125 * d**0.5 * _LARGEST_SCALE
 
     def kernel(
         products: tf.Tensor,
@@ -208,10 +279,9 @@ def _nearest_kernel(m: int, k: int, d: int, *, with_bounds: bool, has_far: bool)
         sample: tf.Tensor,
         centroids: tf.Tensor,
     ) -> tuple[tf.Tensor, ...]:
-        # Six columns more make the bound of `score_rounding` the one that is needed.
-        errors, spreads = score_errors(lengths, centroids, d + 6, sample)
+        errors, spreads = score_errors(lengths, centroids, d + _MORE_COLUMNS, sample)
         longest = tf.sqrt(tf.reduce_max(tf.reduce_sum(tf.square(centroids), 1)))
-        errors += lost * (lengths + longest)
+        errors += _lost(d) * (lengths + longest)
         spreads = spreads[:, None]
         halves = brackets[:, None]
         if has_far:
