@@ -32,7 +32,6 @@ from ..blocks import block_ranges, rows_per_block
 from ..quiet_tensorflow import tf
 from ..rows import aligned_empty, as_numpy, share_memory, squared_lengths
 from ..weighted_rows import WeightedRows
-from .engine import StepSums
 from .matmul import MatmulShard, search_by_matmul
 from .nearer_search import nearer_search, tile_rows
 
@@ -89,11 +88,13 @@ class MovedShard(MatmulShard):
         self._leave(row, np.zeros(1, np.int16), order, centroids)
         self._search_rows(row, centroids, self._assignments.copy())
 
-    def _assign(self, centroids: Float32) -> StepSums:
-        sums = super()._assign(centroids)
+    def _move_rows(
+        self, centroids: Float32
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+        moves = super()._move_rows(centroids)
         changed = np.flatnonzero(self._assignments[self._searched] != self._before)
         self._follow(self._searched[changed], self._before[changed], centroids)
-        return sums
+        return moves
 
     def _search(self, centroids: Float32) -> NDArray[np.int32]:
         self._searched, self._before = np.empty(0, np.int64), np.empty(0, np.int32)
