@@ -258,7 +258,7 @@ def _find_rows(
         if card.encoder is not None and card.encoder.maps:
             raise NoRowsToShow(
                 f"{directory}: the model maps its columns by {', '.join(card.encoder.maps)}, and "
-                "only a server can do so: leave out --rows"
+                "a report cannot do so: leave out --rows"
             )
         columns = given if isinstance(given, ColumnRows) else None
         return "given", CommonRows.of(card, card, given).before, columns

@@ -303,6 +303,18 @@ def test_rows_that_get_no_cluster_are_refused_in_one_line(version: Path) -> None
         VersionProfile.measure(version, "customers, version 1", np.full((2, 4), np.nan, "f4"))
 
 
+def test_rows_of_columns_that_the_model_maps_are_refused_in_one_line(tmp_path: Path) -> None:
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA
+    from sklearn.pipeline import make_pipeline
+
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    pipeline = make_pipeline(PCA(2), KMeans(2, n_init=1, random_state=0)).fit(rows)
+    from_sklearn(pipeline).card.write(tmp_path)
+    with pytest.raises(NoRowsToShow, match=r"the model maps its columns by .*leave out --rows$"):
+        VersionProfile.measure(tmp_path, "mapped", rows.astype("f4"))
+
+
 @pytest.mark.parametrize(("k", "d"), [(20, 200), (120, 60)])
 def test_a_page_of_many_clusters_and_features_is_below_three_megabytes(
     tmp_path: Path, k: int, d: int
