@@ -202,7 +202,7 @@ def _read(given: Any, name: str, wanted: str) -> Array:
     except (BufferError, RuntimeError, TypeError, ValueError) as error:
         if not isinstance(given, list | tuple):
             raise NoArray(
-                f"{_introduce(given, name)}, which is not read: {_first_line(error)}"
+                f"{_introduce(given, name)}, which cannot be read: {_first_line(error)}"
             ) from None
         array = _as_objects(given)
     if array.dtype.kind in NUMBERS:
@@ -210,7 +210,7 @@ def _read(given: Any, name: str, wanted: str) -> Array:
     if array.dtype.name == "bfloat16":  # not NumPy's own
         return array.astype(np.float32)
     if not array.ndim:
-        raise NoArray(f"{_introduce(given, name)}, which is no array; give {wanted}")
+        raise NoArray(f"{_introduce(given, name)}, which is not an array; give {wanted}")
     if array.dtype.kind not in "OSTU":
         raise NoArray(
             f"{name} {_have(name)} dtype {array.dtype}, which is not numeric; give {wanted}"
@@ -225,7 +225,7 @@ def _arrow_columns(given: Any, name: str) -> tuple[list[str] | None, list[Any]]:
         return arrow_columns(given)
     except ModuleNotFoundError:
         raise NoArray(
-            f"{_introduce(given, name)}, which pyarrow reads: pip install pyarrow, or give an "
+            f"{_introduce(given, name)}, which needs pyarrow: pip install pyarrow, or give an "
             "array of NumPy"
         ) from None
 
@@ -277,14 +277,14 @@ def _refuse_what_is_no_array(given: Any, name: str) -> None:
     if hasattr(given, "collect") and hasattr(given, "lazy"):
         raise NoArray(f"{said}, which holds no rows yet; give {name}.collect()")
     if hasattr(given, "ngroups"):
-        raise NoArray(f"{said}, which is no array; give the frame or the series that it groups")
+        raise NoArray(f"{said}, which is not an array; give the frame or the series that it groups")
     if isinstance(given, str | bytes | PurePath):
         raise NoArray(
-            f"{said}, which is no array, and no file is read here: give the numbers, by "
+            f"{said}, which is not an array; files are not read here: give the numbers, by "
             "pd.read_csv or np.load for a file of them; the command tfkmeans reads files"
         )
     if isinstance(given, IOBase):
-        raise NoArray(f"{said}, which is no array; give what pd.read_csv or np.load reads from it")
+        raise NoArray(f"{said}, which is not an array; give the result of pd.read_csv or np.load")
     if hasattr(given, "read_all"):
         raise NoArray(f"{said}, which can be read only once; give {name}.read_all()")
     if hasattr(given, "to_table") and hasattr(given, "count_rows"):

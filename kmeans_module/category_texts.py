@@ -186,7 +186,7 @@ def _no_category(name: str, value: Any) -> InvalidColumns:
     elif isinstance(value, bytes | str):
         mend = "which is not UTF-8; give text"
     elif isinstance(value, Collection):
-        mend = "which is no category; give one value a row"
+        mend = "which is not a category; give one value a row"
     else:
-        mend = "which is no category; give its text"
+        mend = "which is not a category; give its text"
     return InvalidColumns(f"column {name!r} holds {shown}, {mend}")

@@ -61,7 +61,7 @@ def find_fill(numbers: Float32, impute: Impute) -> float | None:
         with np.errstate(over="ignore"):
             held = np.float32(impute)
         if not np.isfinite(held):
-            raise InvalidParameter(f"impute is {impute!r}, which float32 does not hold")
+            raise InvalidParameter(f"impute is {impute!r}, which float32 cannot represent")
         return float(held)
     if impute not in STATISTICS:
         raise InvalidParameter(f"impute is {impute!r}; give 'mean', 'median' or a number")
@@ -104,7 +104,7 @@ def weigh_features(
     for name, weight in weights.items():
         if name not in names:
             hint = find_near_name(str(name), names) or f"; there are {', '.join(names)}"
-            raise InvalidParameter(f"feature_weight names {name!r}, which is no column{hint}")
+            raise InvalidParameter(f"feature_weight names {name!r}, which is not a column{hint}")
         is_number = isinstance(weight, int | float | np.number) and not isinstance(weight, bool)
         if not is_number or not 1 / LARGEST_FEATURE_WEIGHT <= weight <= LARGEST_FEATURE_WEIGHT:
             raise InvalidParameter(

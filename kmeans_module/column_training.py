@@ -105,7 +105,7 @@ def fit_encoder(
     chosen = set(categories)
     for name in chosen - set(columns):
         raise InvalidParameter(
-            f"categories name {name!r}, which is no column; there are {', '.join(columns)}"
+            f"categories name {name!r}, which is not a column; there are {', '.join(columns)}"
         )
     kinds: list[Column] = []
     arrays: list[Array] = []

@@ -130,8 +130,7 @@ class NoSuchDevice(KMeansError):
 
     def __init__(self, device: str, there: str) -> None:
         super().__init__(
-            f"device is {device!r}, and TensorFlow sees none of that name, but {there}; give one "
-            "of these, or 'cpu'"
+            f"device is {device!r}, but TensorFlow has only {there}; give one of these, or 'cpu'"
         )
         self.there = there
 
@@ -160,12 +159,12 @@ class DeviceMemoryExhausted(KMeansError):
     ) -> None:
         if bytes_of_block is None:
             fault = f"device {device} has no memory left for {held}"
-            mend = "give device_memory, bytes, less than it has free, so that the rows come to it "
+            mend = "give device_memory (bytes) below its free memory, so that the rows are sent "
             mend += "in blocks"
         else:
             free, needed = bytes_of_block
             fault = f"device {device} has {free:,} bytes left, and {held} needs {needed:,}"
-            mend = "end what else takes memory there"
+            mend = "end other programs that use its memory"
         super().__init__(f"{fault}; {mend}, or give device='cpu'")
         self.device, self.held, self.fault = device, held, fault
         self.bytes_of_block = bytes_of_block

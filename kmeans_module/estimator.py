@@ -394,8 +394,8 @@ class KMeans:
         if (first == BAD_ROW).any():
             row = int(np.argmax(first == BAD_ROW))
             if np.isfinite(points[row]).all():
-                raise ZeroPoint(f"row {row} of X is of zeros, which have no direction")
-            raise NonFinitePoint(f"row {row} of X is beyond float32; leave it out")
+                raise ZeroPoint(f"row {row} of X has only zeros, and so no direction")
+            raise NonFinitePoint(f"row {row} of X is outside float32; leave it out")
         return outputs
 
     def _read_features(self, rows: ArrayLike) -> Float32:

@@ -122,7 +122,7 @@ class FitCheckpoint:
             identity = json.loads(arrays.pop(_IDENTITY).tobytes())
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise UnusableCheckpoint(
-                f"{self._path}: is damaged; remove it, and the fit begins anew"
+                f"{self._path}: is damaged; remove it to restart the fit"
             ) from error
         self._compare(identity)
         return _from_arrays(arrays)
@@ -140,7 +140,7 @@ class FitCheckpoint:
             for name in told
         ]
         if names and not told:
-            differing = ["its rows are others, or in another order"]
+            differing = ["its rows differ, or are in another order"]
         if differing:
             raise CheckpointMismatch(
                 f"{self._path}: is the checkpoint of another fit: {'; '.join(differing)}. Give "

@@ -398,7 +398,7 @@ class RawFile(Table):
                 if read == 0:
                     row = (place - self._offset) // self._row_bytes
                     raise UnreadableRows(
-                        f"{self._name}: ends in row {row} of {len(self)}; it has become shorter "
+                        f"{self._name}: ends in row {row} of {len(self)}; it was truncated "
                         "since it was opened"
                     )
                 rest, place = rest[read:], place + read
@@ -408,7 +408,7 @@ class RawFile(Table):
         # Checked after the read, so that no row was read after a change.
         if self._opened not in (None, now):
             raise UnreadableRows(
-                f"{self._name}: has changed since it was opened; open it again once nothing writes "
+                f"{self._name}: has changed since it was opened; open it when no program writes "
                 "there"
             )
 

@@ -151,9 +151,9 @@ class MeasuredK(OneLine):
             return "there is no stability"
         least = 1 - max(MOST_UNSETTLED / self.k, SLIGHT_DISAGREEMENT)
         if self.stability < least:
-            return f"stability {self.stability:.3f}, where {least:.3f} is asked for"
+            return f"stability {self.stability:.3f}, below the required {least:.3f}"
         if self.recovery is not None and self.recovery < LEAST_RECOVERY:
-            return f"recovery {self.recovery:.3f}, where {LEAST_RECOVERY:.3f} is asked for"
+            return f"recovery {self.recovery:.3f}, below the required {LEAST_RECOVERY:.3f}"
         return None
 
 

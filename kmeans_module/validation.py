@@ -187,7 +187,7 @@ def check_distinct(
         return
     raise TooFewDistinctPoints(
         f"n_clusters is {n_clusters}, but only {len(distinct)} of {n} rows are distinct "
-        f"and have a positive weight; ask for at most {len(distinct)} clusters",
+        f"and have a positive weight; use at most {len(distinct)} clusters",
         len(distinct),
     )
 

@@ -93,10 +93,10 @@ def _unusable(cluster: Cluster, error: Exception) -> InvalidCluster:
 
 def _absent(workers: Sequence[Worker], start_timeout: float) -> WorkerAbsent:
     others = [worker for worker in workers if _listens(worker)]
-    why = "what listens there does not answer as a worker" if others else "nothing listens there"
+    why = "the program at this address is not a worker" if others else "nothing listens there"
     return WorkerAbsent(
-        f"{_names(others or workers)} did not come within {start_timeout:g} s: {why}. "
-        "Start all workers, or mend TF_CONFIG"
+        f"{_names(others or workers)} did not connect within {start_timeout:g} s: {why}. "
+        "Start all workers, or correct TF_CONFIG"
     )
 
 

@@ -294,7 +294,7 @@ class _Collective(Reducer):
             ]
             if differing:
                 raise WorkersDiffer(
-                    f"{worker} was started otherwise: {'; '.join(differing)}. Start the same "
+                    f"{worker} has other settings: {'; '.join(differing)}. Start the same "
                     "command, of one release, on all workers"
                 )
 
@@ -370,7 +370,7 @@ class _Collective(Reducer):
 
 
 def _lost(workers: Sequence[Worker]) -> WorkerLost:
-    names = ", ".join(map(str, workers)) or "a worker, and TensorFlow does not say which"
+    names = ", ".join(map(str, workers)) or "an unknown worker"
     return WorkerLost(
         f"lost {names}: the fit ends on all; start all workers again, and with a checkpoint they "
         "go on"

@@ -125,15 +125,15 @@ REFUSED: Final[dict[str, tuple[Form, str]]] = {
     "dictionary": (lambda points: {"a": points[:, 0]}, "a dict; give a data frame"),
     "text": (
         lambda points: "points.csv",
-        "a str, which is no array, and no file is read here: .*pd.read_csv or np.load",
+        "a str, which is not an array; files are not read here: .*pd.read_csv or np.load",
     ),
     "path": (
         lambda points: PurePath("points.npy"),
-        "a Pure[A-Za-z]*Path, which is no array, and no file is read here: .*np.load",
+        "a Pure[A-Za-z]*Path, which is not an array; files are not read here: .*np.load",
     ),
     "open file": (
         lambda points: BytesIO(),
-        "a BytesIO, which is no array; give what pd.read_csv or np.load reads from it",
+        "a BytesIO, which is not an array; give the result of pd.read_csv or np.load",
     ),
     "list of dictionaries": (
         lambda points: _frame(points).to_dict("records"),
@@ -141,11 +141,11 @@ REFUSED: Final[dict[str, tuple[Form, str]]] = {
     ),
     "groups of a frame": (
         lambda points: _frame(points).groupby("c0"),
-        "a DataFrameGroupBy, which is no array; give the frame or the series that it groups",
+        "a DataFrameGroupBy, which is not an array; give the frame or the series that it groups",
     ),
     "groups of a series": (
         lambda points: _frame(points)["c1"].groupby(points[:, 0]),
-        "a SeriesGroupBy, which is no array; give the frame",
+        "a SeriesGroupBy, which is not an array; give the frame",
     ),
     "reader of Arrow": (
         lambda points: pa.Table.from_pandas(_frame(points)).to_reader(),

@@ -152,7 +152,7 @@ def test_a_signature_over_columns_is_asked_by_its_name(client: Any) -> None:
             ["52"] * N,
             "column 'annual income' has the text '52' in row 0, which is",
         ),
-        ("class", [["free"]] * N, "column 'class' holds ['free'], which is no category"),
+        ("class", [["free"]] * N, "column 'class' holds ['free'], which is not a category"),
         ("1st", [[1.0, 2.0]] * N, "column '1st' has shape (400, 2), and the model takes vectors"),
         ("größe", [1.0], "column 'größe' has 1 rows, and '1st' has 400; give as many"),
     ],

@@ -188,5 +188,5 @@ def test_without_pyarrow_frames_and_series_of_pandas_are_read_and_the_others_nam
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     for form in ("frame", "frame of nullable dtypes", "series of lists"):
         np.testing.assert_array_equal(read_array(WORKING[form](POINTS)), POINTS)
-    with pytest.raises(NoArray, match="points are a DataFrame, which pyarrow reads: pip install"):
+    with pytest.raises(NoArray, match="points are a DataFrame, which needs pyarrow: pip install"):
         read_array(pl.DataFrame({"c0": [1.0]}))

@@ -122,16 +122,19 @@ def test_other_values_have_one_spelling(values: Any, spelled: list[str]) -> None
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["a", ["b"]], "column 'c' holds ['b'], which is no category; give one value a row"),
-        ([("a", "b")], "column 'c' holds ('a', 'b'), which is no category; give one value a row"),
-        ([frozenset("a")], "column 'c' holds frozenset({'a'}), which is no category; give one"),
+        (["a", ["b"]], "column 'c' holds ['b'], which is not a category; give one value a row"),
+        (
+            [("a", "b")],
+            "column 'c' holds ('a', 'b'), which is not a category; give one value a row",
+        ),
+        ([frozenset("a")], "column 'c' holds frozenset({'a'}), which is not a category; give one"),
         (
             pd.cut(pd.Series([0.5]), [0, 1]),
-            "column 'c' holds Interval(0, 1, closed='right'), which is no category; give its text",
+            "column 'c' holds Interval(0, 1, closed='right'), which is not a category; give its",
         ),
-        ([1j], "column 'c' holds 1j, which is no category; give its text"),
-        ([{"a": 1}], "column 'c' holds {'a': 1}, which is no category"),
-        ([Decimal("sNaN")], "column 'c' holds Decimal('sNaN'), which is no category"),
+        ([1j], "column 'c' holds 1j, which is not a category; give its text"),
+        ([{"a": 1}], "column 'c' holds {'a': 1}, which is not a category"),
+        ([Decimal("sNaN")], "column 'c' holds Decimal('sNaN'), which is not a category"),
         (np.ones((2, 1)), "column 'c' has shape (2, 1); give one value a row"),
         (pa.array([["a"]]), "column 'c' has type list<item: string>; give one value a row"),
         (pa.array([{"a": 1}]), "column 'c' has type struct; give one value a row"),

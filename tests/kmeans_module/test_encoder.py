@@ -203,7 +203,7 @@ def test_columns_that_are_none_are_refused_by_name(
 
 
 def test_a_category_that_is_no_column_is_refused() -> None:
-    with pytest.raises(InvalidParameter, match="categories name 'plan', which is no column"):
+    with pytest.raises(InvalidParameter, match="categories name 'plan', which is not a column"):
         fit_encoder({"x": [1.0]}, categories=["plan"])
 
 

@@ -113,8 +113,8 @@ def test_a_weight_that_is_none_is_refused(points: Float32, given: Any, words: st
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"y": 2}, "'y', which is no column; there are x, other"),
-        ({"othr": 2}, "'othr', which is no column; did you mean 'other'?"),
+        ({"y": 2}, "'y', which is not a column; there are x, other"),
+        ({"othr": 2}, "'othr', which is not a column; did you mean 'other'?"),
         ({"x": 0}, "of 'x' is 0; give a number above 0"),
         ({"x": "2"}, "of 'x' is '2'; give"),
         ({"x": float("nan")}, "of 'x' is nan; give"),

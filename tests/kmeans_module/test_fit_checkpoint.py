@@ -115,8 +115,8 @@ def _moved_row() -> Any:
         ({"init": _points()[:6]}, r"init is k-means\+\+ there and [0-9a-f]{40} here"),
         ({"seeding": "sample"}, "sample_rows is None there and 400 here; seeding is all there"),
         ({"points": _points()[:399]}, "rows is 400 there and 399 here"),
-        ({"points": _moved_row()}, "another fit: its rows are others, or in another order. Give"),
-        ({"sample_weight": np.arange(400)}, "another fit: its rows are others"),
+        ({"points": _moved_row()}, "another fit: its rows differ, or are in another order. Give"),
+        ({"sample_weight": np.arange(400)}, "another fit: its rows differ"),
     ],
 )
 def test_the_checkpoint_of_another_fit_is_refused_with_what_differs(
@@ -182,5 +182,5 @@ def test_a_source_of_rows_that_changed_is_refused(tmp_path: Path) -> None:
     _stopped(tmp_path, seeding="sample")
     rows = _points()
     rows[[3, 7]] = rows[[7, 3]]
-    with pytest.raises(CheckpointMismatch, match="another fit: its rows are others"):
+    with pytest.raises(CheckpointMismatch, match="another fit: its rows differ"):
         fit(RowSource.from_array(rows), 6, checkpoint=tmp_path)

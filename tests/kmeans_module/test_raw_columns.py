@@ -84,7 +84,7 @@ def test_labels_that_are_no_texts_are_names_too() -> None:
         ),
         (MAPPING | {"1st": [[1.0]] * 3}, "column '1st' has shape (3, 1), and the model takes vec"),
         (MAPPING | {"annual income": VECTORS}, "has shape (3, 2), and the model takes numbers"),
-        (MAPPING | {"class": VECTORS}, "column 'class' holds [1.0, 2.0], which is no category"),
+        (MAPPING | {"class": VECTORS}, "column 'class' holds [1.0, 2.0], which is not a category"),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_by_the_name_of_the_column(

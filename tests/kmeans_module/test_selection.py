@@ -173,10 +173,10 @@ def test_a_k_of_which_halves_never_find_one_cluster_again_is_not_suggested() -> 
     suggestion, reason = suggest([too_many])
     assert suggestion is None
     assert reason.endswith(
-        "do not agree on its clusters (recovery 0.400, where 0.750 is asked for)"
+        "do not agree on its clusters (recovery 0.400, below the required 0.750)"
     )
     _, reason = suggest([measured(3, 0.2, 0.1, 0.897)])
-    assert reason.endswith("(stability 0.897, where 0.900 is asked for)")
+    assert reason.endswith("(stability 0.897, below the required 0.900)")
 
 
 def test_of_many_clusters_rows_between_them_may_change_hands_and_of_few_less_than_a_third() -> None:

@@ -187,7 +187,7 @@ def test_a_worker_that_never_comes_is_named() -> None:
     with Job(2, start_timeout=1) as job:
         answer = job.start(0, fit_once).hear()
     assert answer.error == "WorkerAbsent"
-    said = f"worker 1 ({job.addresses[1]}) did not come within 1 s: nothing listens there"
+    said = f"worker 1 ({job.addresses[1]}) did not connect within 1 s: nothing listens there"
     assert said in answer.message
 
 
@@ -198,7 +198,7 @@ def test_what_listens_at_the_address_of_a_worker_and_is_none_is_named() -> None:
         other.listen()
         answer = job.start(0, fit_once).hear()
     assert answer.error == "WorkerAbsent"
-    said = f"worker 1 ({job.addresses[1]}) did not come within 1 s: what listens there does not"
+    said = f"worker 1 ({job.addresses[1]}) did not connect within 1 s: what listens there does not"
     assert said in answer.message
 
 

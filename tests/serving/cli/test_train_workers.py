@@ -208,7 +208,7 @@ def test_workers_that_were_given_other_options_or_see_other_files_are_told_apart
         for each in ended:
             assert each.code == 2
             (line,) = [line for line in each.err.splitlines() if line.startswith("error: ")]
-            assert f"worker 1 ({workers.addresses[1]}) was started otherwise: {said}" in line
+            assert f"worker 1 ({workers.addresses[1]}) has other settings: {said}" in line
 
 
 def test_an_error_of_a_worker_names_the_row_of_the_file_and_ends_the_other_with_it(
@@ -232,7 +232,7 @@ def test_a_worker_that_never_comes_is_named_and_is_no_lost_worker(folder: Path) 
     with Commands() as workers:
         ended = workers.start(0, Command(given, folder)).hear()
         assert ended.code == 2
-        absent = f"error: worker 1 ({workers.addresses[1]}) did not come within 0 s"
+        absent = f"error: worker 1 ({workers.addresses[1]}) did not connect within 0 s"
         assert ended.err.splitlines()[-1].startswith(absent)
 
 
