@@ -1,7 +1,7 @@
-"""A fitted module becomes a directory that TensorFlow Serving loads, published whole or not at all.
+"""Export a fitted module to a directory that TensorFlow Serving loads, and publish it atomically.
 
-The public names are those of ``__init__.pyi``; each is imported when it is first asked for, so
-that the parts that need no TensorFlow do not wait for it.
+The public names are those of ``__init__.pyi``; each is imported at its first use, so that code
+without TensorFlow does not import it.
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
-"""Places that only ``tf.io.gfile`` reaches, and what a model is called by its place.
+"""Addresses of ``tf.io.gfile``, and the names of models.
 
-Imports TensorFlow only to read from such a place.
+Imports TensorFlow only to read from such an address.
 """
 
 import os
@@ -12,42 +12,42 @@ _ADDRESS: Final = re.compile(r"[A-Za-z][A-Za-z0-9.]*://")
 
 
 def is_address(place: str | Path) -> bool:
-    """Whether a place is an address, as ``gs://bucket/models``, and no path."""
+    """Whether a place is an address, such as ``gs://bucket/models``, and not a path."""
     return _ADDRESS.match(str(place)) is not None
 
 
 def model_name(base: str | Path) -> str:
-    """The name that a model is served under: that of its folder."""
+    """Return the served name of a model: that of its folder."""
     if is_address(base):
         return str(base).rstrip("/").rpartition("/")[2]
     return os.path.basename(os.path.realpath(base))
 
 
 def is_name(text: str) -> bool:
-    """Whether a client can ask for a model or a label of this name.
+    """Whether a client can request a model or a label with this name.
 
-    It is sent as UTF-8 and as a part of a path; the server parts a path at ``/`` and ``:``.
+    The name is sent as UTF-8 in a path, which the server splits at ``/`` and ``:``.
     """
     return text.strip() not in ("", ".", "..") and text.isprintable() and not {"/", ":"} & {*text}
 
 
 def as_named(folder: Path) -> Path:
-    """The absolute path of a folder, with the links by which the user has named it.
+    """Return the absolute path of a folder, with the symbolic links in the user's path.
 
-    A link such as those of git-sync is moved to a new target, and its path stays right; that of the
-    target does not.
+    If a link is moved to a new target, as by git-sync, the path of the link stays valid, but not
+    that of the target.
     """
-    here = Path(os.environ.get("PWD", ""))  # a shell keeps in it by which links it has come here
+    here = Path(os.environ.get("PWD", ""))  # a shell keeps the path with its links in it
     is_here = here.is_absolute() and here.exists() and here.samefile(Path.cwd())
     named = (here if is_here else Path.cwd()) / folder
     plain = Path(os.path.normpath(named))
-    # Without its `..` a path may lead elsewhere, where a link stands before them.
+    # Removing `..` after a link may change the target of a path.
     target = os.path.realpath(named)
     return plain if os.path.realpath(plain) == target else Path(target)
 
 
 def read_text(place: str | Path) -> str:
-    """The text of a file, in UTF-8. Raises OSError, UnicodeDecodeError."""
+    """Read the text of a file, in UTF-8. Raises OSError, UnicodeDecodeError."""
     if not is_address(place):
         return Path(place).read_text(encoding="utf-8")
     from kmeans_module.quiet_tensorflow import tf

@@ -1,7 +1,7 @@
-"""Arrays in NumPy's files, which anybody may have written, read without believing their headers.
+"""Read arrays in NumPy's files from any source, without trusting their headers.
 
-A header of a hundred bytes can claim terabytes, and NumPy would ask for that memory before it looks
-whether they are there. Imports no TensorFlow.
+A header of a hundred bytes can claim terabytes, and NumPy would allocate this memory before it
+checks the size of the file. Does not import TensorFlow.
 """
 
 import math
@@ -18,7 +18,7 @@ from typing import IO, Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-#: What an archive may hold in all when it is read; far above what any of ours does.
+#: The most bytes in an archive; far above those of our own archives.
 _MOST_BYTES: Final = 2**30
 
 _HEADERS: Final = {
@@ -27,7 +27,8 @@ _HEADERS: Final = {
 }
 
 
-#: How NumPy's files and archives begin; and in how many bytes a header has its length, by version.
+#: The first bytes of NumPy's files and archives; and the size of the length of a header, by
+#: version.
 _NPY_MAGIC: Final = np.lib.format.MAGIC_PREFIX
 _NPZ_MAGIC: Final = b"PK\x03\x04"
 _LENGTH_BYTES: Final = {1: 2, 2: 4}
@@ -44,27 +45,27 @@ _BROKEN_HEADER: Final = (
 
 
 class InvalidArray(ValueError):
-    """A file holds no array, or not the one that its header claims."""
+    """A file does not contain the array that its header claims."""
 
 
 class ArrayCutShort(InvalidArray):
-    """A file ends before its array does."""
+    """A file ends before its array."""
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """The array of an ``.npy`` file. Raises InvalidArray, OSError."""
+    """Read the array of an ``.npy`` file. Raises InvalidArray, OSError."""
     with path.open("rb") as file:
         return _read(file, os.fstat(file.fileno()).st_size)
 
 
 def check_npy(path: Path) -> None:
-    """Hold the header of an ``.npy`` file against its size. Raises InvalidArray, OSError."""
+    """Check the header of an ``.npy`` file against its size. Raises InvalidArray, OSError."""
     with path.open("rb") as file:
         _check_header(file, os.fstat(file.fileno()).st_size)
 
 
 def read_npz(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
-    """The arrays of an ``.npz`` file with their names, in their order.
+    """Yield the arrays of an ``.npz`` file with their names, in their order.
 
     Raises InvalidArray, OSError.
     """
@@ -80,12 +81,12 @@ def read_npz(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
 
 @contextmanager
 def open_npz(path: Path) -> Iterator[zipfile.ZipFile]:
-    """The archive of an ``.npz`` file. Raises InvalidArray, also for reading from it; OSError."""
+    """Open the archive of an ``.npz`` file. Raises OSError; InvalidArray, also in the context."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
-    # What an archive is broken in decides what is raised; NotImplementedError and RuntimeError are
-    # for packings and passwords that no archive of NumPy has.
+    # The fault of an archive decides the exception; NotImplementedError and RuntimeError are for
+    # compressions and passwords that archives of NumPy never have.
     except (
         EOFError,
         NotImplementedError,
@@ -100,7 +101,7 @@ def open_npz(path: Path) -> Iterator[zipfile.ZipFile]:
 
 
 def _check_end(path: Path) -> None:
-    """Raise ArrayCutShort for an archive without its end, which tells what is in it."""
+    """Raise ArrayCutShort for an archive without its end, which has the directory."""
     with path.open("rb") as file:
         start = file.read(len(_NPZ_MAGIC))
     if not start:
@@ -110,7 +111,7 @@ def _check_end(path: Path) -> None:
 
 
 class ArrayHeader(NamedTuple):
-    """What the header of an array says of it."""
+    """The header of an array."""
 
     shape: tuple[int, ...]
     is_fortran: bool
@@ -118,16 +119,16 @@ class ArrayHeader(NamedTuple):
 
 
 def npz_names(archive: zipfile.ZipFile) -> tuple[str, ...]:
-    """The names of the arrays in an ``.npz`` file, in their order."""
+    """Return the names of the arrays in an ``.npz`` file, in their order."""
     names = (entry.filename for entry in archive.infolist())
     return tuple(name.removesuffix(".npy") for name in names if name.endswith(".npy"))
 
 
 @contextmanager
 def open_npz_array(archive: zipfile.ZipFile, name: str) -> Iterator[tuple[ArrayHeader, IO[bytes]]]:
-    """The header of an array, and the file at its first number.
+    """Open an array: return its header, and the file at its first number.
 
-    Of an array of Python's objects, only the header is of use. Raises InvalidArray.
+    For an array of Python objects, only the header is usable. Raises InvalidArray.
     """
     entry = archive.getinfo(f"{name}.npy")
     with archive.open(entry) as file:
@@ -145,13 +146,13 @@ def _read(file: IO[bytes], size: int) -> NDArray[Any]:
 
 
 def _check_header(file: IO[bytes], size: int) -> None:
-    """Raise InvalidArray where the header claims more than is there, or no numbers."""
+    """Raise InvalidArray if the header claims more than the file has, or not numbers."""
     if _read_header(file, size).dtype.hasobject:
         raise InvalidArray("it holds objects of Python, which are not read")
 
 
 def _read_header(file: IO[bytes], size: int) -> ArrayHeader:
-    """The header. Raises InvalidArray where it claims more than is there."""
+    """Read the header. Raises InvalidArray if it claims more than the file has."""
     if not size:
         raise ArrayCutShort("it is empty")
     if _ends_in_header(file.read(12), size):
@@ -159,12 +160,12 @@ def _read_header(file: IO[bytes], size: int) -> ArrayHeader:
     file.seek(0)
     try:
         version = np.lib.format.read_magic(file)
-        # NumPy warns of a header that it can read only as one of Python 2: it has none of ours.
+        # NumPy warns about headers of Python 2, which our files do not have.
         with warnings.catch_warnings(action="error"):
             header = ArrayHeader(*_HEADERS[version](file))
     except KeyError:
         raise InvalidArray("its header is of another version of NumPy's format") from None
-    # The header is a Python literal; a broken one fails as Python's own parser does.
+    # The header is a Python literal; a broken one raises the errors of Python's parser.
     except _BROKEN_HEADER as error:
         raise InvalidArray(f"it has no header of NumPy: {error}") from None
     if header.dtype.hasobject:
@@ -181,7 +182,7 @@ def _read_header(file: IO[bytes], size: int) -> ArrayHeader:
 
 
 def _ends_in_header(start: bytes, size: int) -> bool:
-    """Whether a file of this size, which begins so, ends before its header does."""
+    """Whether a file with this size and beginning ends before its header."""
     if not start.startswith(_NPY_MAGIC):
         return _NPY_MAGIC.startswith(start)
     first = len(_NPY_MAGIC) + 2  # behind the version

@@ -1,4 +1,4 @@
-"""The batching parameters that travel with a version."""
+"""The batching parameters of a version."""
 
 from pathlib import Path
 from typing import Final

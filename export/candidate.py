@@ -1,4 +1,4 @@
-"""Write a candidate: a complete version directory that no server looks at yet."""
+"""Write a candidate: a complete version directory that no server reads yet."""
 
 import os
 import secrets
@@ -37,22 +37,21 @@ def write_candidate(
     *,
     sample_rows: bool = True,
 ) -> None:
-    """Write a fitted model as a version directory, whole or not at all.
+    """Write a fitted model as a version directory, atomically.
 
     Args:
-      directory: must not exist yet; its parent folders are made.
+      directory: a path that does not exist; parent folders are created.
       fitted: the result of a fit, or a module.
-      card: the card of that fit, as ``make_card`` makes it.
-      points: [n, d], n > 0, raw units: the rows the model was fitted to. The warm-up and
-        the golden requests draw from them; of a source, from a uniform sample of them.
-      columns: the same rows as the columns of a model that takes columns by name, of a source those
-        that `travelling_rows` names; without them, it is asked for none of these in the warm-up and
-        the golden requests.
-      sample_rows: whether rows of these may travel with the version. If not, none is in any file of
-        it: what asks the model in their place is drawn around its centroids.
+      card: the card of the fit, from ``make_card``.
+      points: [n, d], n > 0, raw units: the rows of the fit. The warm-up and the golden requests
+        use some of them; for a source, those of a uniform sample.
+      columns: the same rows as columns, for a model that takes columns by name; for a source, the
+        rows of `travelling_rows`. Without them, the warm-up and the golden requests use no columns.
+      sample_rows: whether the version may contain rows of the fit. If not, no file of it contains
+        any: the requests use rows that are drawn around the centroids.
 
     Raises:
-      CandidateNotWritten: ``directory`` exists, or the disk does not take it; nothing is left.
+      CandidateNotWritten: ``directory`` exists, or writing failed; no file is left.
       InvalidCandidate: the points do not fit the model, or the card contradicts it.
 
     Example:
@@ -95,7 +94,7 @@ def write_candidate(
 
 
 def _check_card(card: ModelCard, module: "KMeansModule", result: FitResult | None) -> None:
-    """Raise InvalidCandidate where the card contradicts the model or its fit."""
+    """Raise InvalidCandidate if the card contradicts the model or its fit."""
     shift, scale = (tuple(each.numpy().tolist()) for each in (module.shift, module.scale))
     facts: dict[str, Any] = {
         "n_clusters": module.n_clusters,
@@ -123,7 +122,7 @@ def _check_card(card: ModelCard, module: "KMeansModule", result: FitResult | Non
 
 
 def is_card_of(card: ModelCard, result: FitResult) -> bool:
-    """Whether a card is that of a fit, to the last bit of each of its iterations."""
+    """Whether a card belongs to a fit, with equal bits of each iteration."""
     try:
         _check_card(card, result.module, result)
     except InvalidCandidate:
@@ -141,7 +140,7 @@ def write_version(
     columns: ColumnRows | None = None,
     sample_rows: bool = True,
 ) -> None:
-    """Write every part of a version into a folder that does not exist yet. Raises OSError."""
+    """Write every part of a version to a new folder. Raises OSError."""
     directory.mkdir()
     signatures, over_columns = module.signatures, module.column_signatures()
     seed = card.parameters.seed
@@ -166,14 +165,14 @@ def write_version(
         if sample_rows:
             write_sample(directory, points, seed=seed, columns=columns)
         batching.write(directory)
-        # Last, for it holds the hashes of all that is there.
+        # Last, because it contains the hashes of all other files.
         replace(card, files_sha256=file_hashes.hash_files(directory)).write(directory)
     except tf.errors.OpError as error:
         raise OSError(error.message) from error
 
 
 def travelling_rows(source: RowSource, seed: int) -> NDArray[np.int64]:
-    """The numbers of the rows of a source that travel with a version, in their order."""
+    """Return the numbers of the rows of a source that a version contains, in their order."""
     n, d = source.shape
     return sample_numbers(n, most_rows(d), seed)
 
@@ -183,11 +182,11 @@ def write_saved_model(
 ) -> None:
     """Write the SavedModel of ``module``, with every signature of the served contract.
 
-    With ``feature_names``, in the order of the columns, also those over tf.Examples, and with an
-    encoder those over columns; unless the columns are too many
-    (``kmeans_module.contract.MOST_COLUMNS``).
+    With ``feature_names``, in the order of the columns, it has also the signatures over
+    tf.Examples, and with an encoder those over columns, up to
+    ``kmeans_module.contract.MOST_COLUMNS`` columns.
 
-    Raises OSError or tf.errors.OpError when the disk does not take it.
+    Raises OSError or tf.errors.OpError if writing fails.
     """
     signatures = module.signatures | module.column_signatures()
     if feature_names is not None and not module.signatures_left_out:

@@ -1,7 +1,7 @@
-"""Measure a fit and write down what was found: the model card of a training run.
+"""Measure a fit, and make its model card.
 
-Everything is measured through the module's own signatures, block by block, so that the memory
-needed beyond the points is a few bytes a row.
+All measurements use the signatures of the module, in blocks, so the memory besides the points is a
+few bytes per row.
 """
 
 from collections import Counter
@@ -33,8 +33,8 @@ from .model_card import (
 )
 from .row_measures import RowMeasures, measure_array, measure_source
 
-#: The silhouette is taken of so many rows at most. Beyond so many columns it is of fewer, for each
-#: row is held against all: it costs as much as at that width.
+#: The most rows for the silhouette, and the columns above which there are fewer: each row is
+#: compared with all, so the cost stays that at this width.
 _SILHOUETTE_ROWS: Final = 10_000
 _SILHOUETTE_COLUMNS: Final = 1024
 
@@ -50,28 +50,28 @@ def make_card(
     weight_column: str | None = None,
     silhouette_rows: int | None = None,
 ) -> ModelCard:
-    """The card of a fit, with the parameters that it was fitted with.
+    """Make the card of a fit, with the parameters of the fit.
 
     Args:
-      result: what ``fit`` gave for ``points``.
-      points: [n, d], raw units: the rows the model was fitted to; measured as float32, which is
-        what is served. Those of a source are read once more, and what is held does not grow with
-        them: their distance quantiles are off by 0.2% at most.
+      result: the result of ``fit`` for ``points``.
+      points: [n, d], raw units: the rows of the fit; measured as float32, like the served model. A
+        source is read once more, in bounded memory: its distance quantiles have an error of at
+        most 0.2%.
       feature_names: d names, in the order of the columns.
-      model: the name that the model is to be served under.
-      files: where the rows came from.
-      rows_left_out: rows that were read and not used, for a missing value say.
-      weight_column: the name of the column that the fit's weights were from.
-      silhouette_rows: the silhouette is taken of this many rows, drawn by the fit's seed, at most;
-        by default of 10,000, and beyond 1,024 columns of so few that it costs no more. Those of a
-        source are held against each other, and not against all.
+      model: the served name of the model.
+      files: the files of the rows.
+      rows_left_out: the number of omitted rows, for example rows with missing values.
+      weight_column: the name of the weight column of the fit.
+      silhouette_rows: the most rows for the silhouette, drawn by the seed of the fit; by default
+        10,000, and fewer above 1,024 columns, at the same cost. The sampled rows of a source are
+        compared with each other, not with all rows.
 
     Returns:
-      The card, ready to be written with a candidate.
+      The card, which is then written with a candidate.
 
     Raises:
-      InvalidCandidate: the points are no table of finite numbers, or are not those of the fit, or
-        the names are not one a column.
+      InvalidCandidate: the points are not a table of finite numbers, or not those of the fit, or
+        the names are not one per column.
 
     Example:
         >>> import numpy as np
@@ -139,7 +139,7 @@ def make_card(
 
 
 def check_fit(result: FitResult, points: object) -> None:
-    """Check that it is a fit, and that its rows are given as it took them.
+    """Check that the result is a fit, and that the points have the form of its rows.
 
     Raises InvalidCandidate.
     """
@@ -156,7 +156,7 @@ def check_fit(result: FitResult, points: object) -> None:
 
 
 def describe_encoder(module: KMeansModule) -> dict[str, Any]:
-    """The fields of a card that say what a module makes points of."""
+    """Return the fields of a card that describe the encoder of a module."""
     encoder = module.encoder
     if encoder is None:
         return {}
@@ -171,7 +171,9 @@ def describe_encoder(module: KMeansModule) -> dict[str, Any]:
 
 
 def check_table(points: ArrayLike, features: Sequence[str] | None = None) -> NDArray[Any]:
-    """Points [n, d], or a data frame, as an array of finite numbers. Raises InvalidCandidate."""
+    """Return points [n, d], or a data frame, as an array of finite numbers. Raises
+    InvalidCandidate.
+    """
     try:
         array = check_points(points)
         check_finite(array, features=features)
@@ -181,7 +183,7 @@ def check_table(points: ArrayLike, features: Sequence[str] | None = None) -> NDA
 
 
 def _check_names(names: Sequence[str], n_features: int) -> None:
-    """Raise InvalidCandidate for what is not one name a column."""
+    """Raise InvalidCandidate unless there is one name per column."""
     if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
         raise InvalidCandidate(
             f"feature_names are {str(names)[:60]!r}; give one name a column, a text each"
@@ -199,9 +201,9 @@ def _check_names(names: Sequence[str], n_features: int) -> None:
 
 
 def _check_shape(result: FitResult, shape: tuple[int, ...]) -> None:
-    """Raise InvalidCandidate for rows of another shape than those of the fit."""
+    """Raise InvalidCandidate for rows with another shape than those of the fit."""
     width = result.module.n_features
-    # Of the rows of a source a fit keeps nothing.
+    # A fit keeps nothing of the rows of a source.
     n = shape[0] if result.assignments is None else len(result.assignments)
     if shape != (n, width):
         raise InvalidCandidate(
@@ -211,10 +213,10 @@ def _check_shape(result: FitResult, shape: tuple[int, ...]) -> None:
 
 
 def _check_fitted(result: FitResult, measures: RowMeasures) -> None:
-    """Raise InvalidCandidate where the model says other things of the points than the fit did.
+    """Raise InvalidCandidate if the answers of the model differ from the results of the fit.
 
-    Then they are other points, or float32, which the model takes, cannot tell them apart. What
-    rounding to float32 moves in the model's space is allowed for.
+    Then the points are others, or they cannot be distinguished in float32, the dtype of the model.
+    The check allows for rounding to float32 in the model's space.
     """
     if result.module.distance == "cosine":
         move = 1e-4

@@ -1,4 +1,4 @@
-"""The values of categories that one of two versions knows and the other does not."""
+"""The category values that only one of two versions has."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -7,16 +7,16 @@ from kmeans_module.columns import CategoryColumn
 
 from .model_card import ModelCard
 
-#: Values, and columns, that a line names at most, and the characters of a value.
+#: The most values and columns in a line, and the most characters of a value.
 _MOST_SHOWN: Final = 5
 _LONGEST_VALUE: Final = 40
 
 
 def describe_category_changes(before: ModelCard, after: ModelCard) -> str:
-    """The lost and the new values of each category that both versions take.
+    """Describe the lost and the new values of each category that both versions take.
 
     Returns:
-      As in "plan lost 'free' and has the new 'basic'"; empty where both know the same values.
+      Text such as "plan lost 'free' and has the new 'basic'"; empty if the values are the same.
     """
     changes = list(_changes(before, after))
     more = len(changes) - _MOST_SHOWN
@@ -43,7 +43,7 @@ def _changes(before: ModelCard, after: ModelCard) -> Iterator[str]:
 
 
 def _shorten(values: Sequence[str]) -> str:
-    """The first values, and how many more."""
+    """Return the first values, and the number of others."""
     shown = [
         repr(value if len(value) <= _LONGEST_VALUE else f"{value[: _LONGEST_VALUE - 3]}...")
         for value in values[:_MOST_SHOWN]

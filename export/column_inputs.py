@@ -1,7 +1,7 @@
-"""The inputs of a SavedModel's signatures by the columns' own names.
+"""Rename the inputs of a SavedModel's signatures to the names of columns.
 
-TensorFlow takes as the name of an input what Python takes as the name of an argument, and so
-refuses "annual income" and "class". A server looks a name up in the file and takes any.
+TensorFlow requires that the name of an input is a valid argument name of Python, and so refuses
+"annual income" and "class". A server accepts any name in the file.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from .repository import SAVED_MODEL
 
 
 def name_columns(version_directory: Path, names: Sequence[str]) -> None:
-    """Give the inputs of the signatures over columns these names, in the order of the columns.
+    """Set the names of the inputs of the signatures over columns, in the order of the columns.
 
-    Both places have them: the signatures, which a server reads, and the functions behind them,
-    which TensorFlow calls in Python.
+    The names are set in the signatures, for servers, and in their functions, for TensorFlow in
+    Python.
     """
     path = version_directory / SAVED_MODEL
     model = saved_model_pb2.SavedModel.FromString(path.read_bytes())

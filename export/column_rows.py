@@ -1,6 +1,6 @@
-"""Rows of the columns that a model takes by name, as they travel with a version.
+"""Rows of the columns of a model, stored in a version.
 
-Imports no TensorFlow.
+Does not import TensorFlow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,15 +21,15 @@ class ColumnRows:
     """n rows of columns.
 
     Attributes:
-      tensors: an array for each column by its name, in their order: of numbers float32 [n], of
-        categories texts in UTF-8 [n] (NumPy's ``S``), of vectors float32 [n, w].
+      tensors: an array for each column by name, in order: numbers float32 [n], categories as UTF-8
+          texts [n] (NumPy's ``S``), vectors float32 [n, w].
     """
 
     tensors: Mapping[str, Array]
 
     @classmethod
     def read(cls, columns: Sequence[Column], table: Any) -> Self:
-        """The columns of a model in a table. Raises InvalidColumns."""
+        """Read the columns of a model from a table. Raises InvalidColumns."""
         arrays = read_columns(columns, table)
         return cls(
             {
@@ -44,11 +44,11 @@ class ColumnRows:
         return len(next(iter(self.tensors.values())))
 
     def take(self, rows: NDArray[np.integer[Any]] | slice) -> Self:
-        """These rows."""
+        """Select rows."""
         return type(self)({name: array[rows] for name, array in self.tensors.items()})
 
     def with_missing_values(self) -> Self:
-        """These rows, and one behind them in which every value is missing."""
+        """Append a row in which every value is missing."""
         return type(self)(
             {
                 name: np.concatenate([array, np.full_like(array[:1], _missing(array))])
@@ -57,7 +57,7 @@ class ColumnRows:
         )
 
     def find_missing(self) -> NDArray[np.bool_]:
-        """Of each row, whether every value is missing."""
+        """Return a mask of the rows in which every value is missing."""
         missing = np.stack([_is_missing(array) for array in self.tensors.values()])
         return np.asarray(missing.all(axis=0))
 

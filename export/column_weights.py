@@ -1,11 +1,11 @@
-"""What the columns of a model weigh in the distance, as its card has it."""
+"""The weights of the columns of a model in the distance, from its card."""
 
 from .feature_names import group_vectors, shorten_names
 from .model_card import ModelCard
 
 
 def weights_by_column(card: ModelCard) -> dict[str, float]:
-    """What the columns of a model weigh, without those that weigh 1."""
+    """Return the weights of the columns of a model, except weights of 1."""
     weights = card.parameters.feature_weight
     if weights is None:
         return {}
@@ -18,5 +18,5 @@ def weights_by_column(card: ModelCard) -> dict[str, float]:
 
 
 def describe_weights(card: ModelCard) -> str:
-    """``weights_by_column`` as people read it."""
+    """Format ``weights_by_column`` for people."""
     return shorten_names([f"{name}: {each:g}" for name, each in weights_by_column(card).items()])

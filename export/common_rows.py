@@ -1,9 +1,9 @@
-"""The same rows as the points of two versions, so that the versions can be compared.
+"""The same rows as points of two versions, for comparing the versions.
 
-Two versions that take the same columns by name are comparable: each makes its own points of a row.
-So are two of the same features, in the same order, of which at most one takes columns by name.
-Features are matched by their names: one that a version lacks, of a category's value that it has
-never seen, is 0 in its centroids.
+Two versions that take the same columns by name are comparable: each encodes a row itself. So are
+two versions with the same features in the same order, of which at most one takes columns by name.
+Features are matched by name: a feature that a version lacks, for a category value that was not in
+its fit, is 0 in its centroids.
 """
 
 from dataclasses import dataclass, replace
@@ -27,12 +27,12 @@ from .model_card import ModelCard
 
 Array = NDArray[Any]
 
-#: Rows as a version takes them: its points [n, d] in raw units, or its columns.
+#: Rows for a version: points [n, d] in raw units, or columns.
 Rows = Array | ColumnRows
 
 
 def find_difference(before: ModelCard, after: ModelCard) -> tuple[str, str] | None:
-    """Why two versions cannot be compared: what each is said of; None where they can be."""
+    """Return why two versions are not comparable, as a text for each; None if they are."""
     cards = (before, after)
     if any(card.encoder is not None and card.encoder.maps for card in cards):
         first, second = (
@@ -55,7 +55,7 @@ def find_difference(before: ModelCard, after: ModelCard) -> tuple[str, str] | No
 
 
 def _describe_columns(card: ModelCard, other: ModelCard) -> str:
-    """What a version takes; those of many columns that the other does not take come first."""
+    """Describe the columns of a version; those that the other version lacks come first."""
     if card.encoder is None:
         return f"takes the columns {shorten_names(card.feature_names)}"
     there = {(each.name, each.tensor) for each in other.columns}
@@ -66,13 +66,13 @@ def _describe_columns(card: ModelCard, other: ModelCard) -> str:
 
 
 class NoRowsTravel(InvalidCandidate):
-    """Neither of two versions has rows to compare them on, and none should."""
+    """Neither of two versions contains rows for a comparison, on purpose."""
 
 
 def read_rows(before: Path, its_card: ModelCard, after: Path, card: ModelCard) -> Rows:
-    """The rows that ``after`` travels with; where they were left out of it, those of ``before``.
+    """Read the rows in ``after``; if it has none on purpose, those in ``before``.
 
-    Raises InvalidCandidate; NoRowsTravel where they were left out of both.
+    Raises InvalidCandidate; NoRowsTravel if both have none on purpose.
     """
     if not sample_rows.are_left_out(card):
         return _read_sample(after, card)
@@ -88,10 +88,10 @@ def _read_sample(version_directory: Path, card: ModelCard) -> Rows:
 
 
 def read_holdout(file: Path, card: ModelCard) -> Rows:
-    """The rows of a file, as the version of a card takes them.
+    """Read the rows of a file for the version of a card.
 
-    They are as ``sample_rows.write_columns`` writes them for one that takes columns by name; for
-    another, points in an .npy file. Raises InvalidCandidate.
+    For a version that takes columns by name, the file is one of ``sample_rows.write_columns``;
+    otherwise an .npy file of points. Raises InvalidCandidate.
     """
     if card.encoder is not None:
         return sample_rows.read_columns(file, card.columns)
@@ -108,12 +108,11 @@ def read_holdout(file: Path, card: ModelCard) -> Rows:
 
 @dataclass(frozen=True, eq=False)
 class CommonRows:
-    """n rows of two versions that are comparable.
+    """n rows of two comparable versions.
 
     Attributes:
-      before, after: float32 [n, d], the points of either version, in raw units.
-      places: int [d of before], where each feature of the one is in the other; -1 for one that it
-        lacks.
+      before, after: float32 [n, d], the points of each version, in raw units.
+      places: int [d of before], the index of each feature of ``before`` in ``after``; -1 if absent.
     """
 
     before: Array
@@ -122,18 +121,18 @@ class CommonRows:
 
     @classmethod
     def of(cls, before: ModelCard, after: ModelCard, rows: Rows) -> "CommonRows":
-        """The points that the versions of two cards make of rows, which one of them takes so."""
+        """Encode rows as the points of the versions of two cards; one of them takes these rows."""
         known = {name: place for place, name in enumerate(after.feature_names)}
         places = np.array([known.get(name, -1) for name in before.feature_names])
         if not isinstance(rows, ColumnRows):
             return cls(_fill(rows, before.columns), _fill(rows, after.columns), places)
-        # Who takes points has them as they are in the rows.
+        # For a version that takes points, the rows are the points.
         first = before.columns or tuple(map(_without_fill, after.columns))
         second = after.columns or tuple(map(_without_fill, before.columns))
         return cls(_encode(first, rows), _encode(second, rows), places)
 
     def align(self, centroids: Array) -> Array:
-        """Centroids [k, d] of ``after`` in the features of ``before``."""
+        """Return centroids [k, d] of ``after`` in the features of ``before``."""
         return np.where(self.places >= 0, centroids[:, self.places], 0)
 
 
@@ -146,7 +145,7 @@ def _without_fill(column: Column) -> Column:
 
 
 def _fill(points: Array, columns: tuple[Column, ...]) -> Array:
-    """Points whose missing numbers are as the columns fill them."""
+    """Return points with missing numbers replaced as by the columns."""
     fills = [
         each.fill if isinstance(each, NumberColumn) and each.fill is not None else np.nan
         for each in columns

@@ -1,11 +1,12 @@
-"""Greedy k-means++ (Arthur and Vassilvitskii 2007): the drawing, and the cores' part of it.
+"""Greedy k-means++ (Arthur and Vassilvitskii 2007): the draws, and their part on the CPU.
 
-Each next centroid is drawn in proportion to the squared distance to those drawn before; of several
-draws the one that leaves the smallest inertia is kept (their "greedy" variant, and scikit-learn's).
+Each next centroid is drawn with a probability proportional to the squared distance to the previous
+ones; of several draws, the one with the smallest inertia is kept (their "greedy" variant, as in
+scikit-learn).
 
-A row's mass is its weight times its squared distance, as an integer: the draws are the same for
-any number of cores and any block. The squared distance is a float32 sum from ``x - c``, whose order
-is that of a stock operation, which alone of all this is TensorFlow's: there is nothing to trace.
+The mass of a row is its weight times its squared distance, as an integer: the draws are the same
+for any number of cores and any block. The squared distance is a float32 sum from ``x - c`` in the
+order of a stock operation, the only part that uses TensorFlow: nothing is traced.
 """
 
 import math
@@ -27,12 +28,12 @@ from .weighted_rows import WeightedRows
 
 Int64 = NDArray[np.int64]
 
-#: Pairs of a place and a row whose differences are held at once, at least.
+#: The least number of pairs of a place and a row whose differences are in memory at a time.
 _LEAST_PAIRS: Final = 256
 
 
 class Nearer(NamedTuple):
-    """Rows that are nearer to a candidate than to those drawn before.
+    """Rows that are nearer to a candidate than to the rows drawn before.
 
     Attributes:
         place, row: int64 [p], the numbers of a candidate and a row.
@@ -45,23 +46,23 @@ class Nearer(NamedTuple):
 
 
 class RowRange(ABC):
-    """Rows one after the other, and their squared distances to the nearest row drawn."""
+    """Consecutive rows, and their squared distances to the nearest drawn row."""
 
     @abstractmethod
     def fill(self, value: float) -> None:
-        """Have this squared distance for all rows."""
+        """Set this squared distance for all rows."""
 
     @abstractmethod
     def largest(self) -> Any:
-        """The largest of the weighted squared distances, float64 []."""
+        """Return the largest weighted squared distance, float64 []."""
 
     @abstractmethod
     def mass(self, scale: float) -> Any:
-        """The mass of all rows, int64 []."""
+        """Return the mass of all rows, int64 []."""
 
     @abstractmethod
     def row_at(self, scale: float, mass: int) -> int:
-        """The number of the row at which the running sum of the masses goes beyond this one."""
+        """Return the number of the first row at which the cumulative mass exceeds ``mass``."""
 
 
 R = TypeVar("R", bound=RowRange)
@@ -69,11 +70,11 @@ T = TypeVar("T")
 
 
 class Drawing(ABC, Generic[R]):
-    """Rows to be drawn from greedily.
+    """Rows for greedy draws.
 
     Args:
-        n: how many there are.
-        ranges: all of them, in their order.
+        n: the number of rows.
+        ranges: the ranges of all rows, in order.
     """
 
     def __init__(self, n: int, ranges: Sequence[R]) -> None:
@@ -81,9 +82,9 @@ class Drawing(ABC, Generic[R]):
         self._scale = 1.0
 
     def draw_centroids(self, n_clusters: int, seed: tf.Tensor) -> NDArray[np.int32]:
-        """The rows int32 [k] that become centroids."""
+        """Draw the rows int32 [k] that become centroids."""
         first, uniforms = _first_and_next(n_clusters, _trials_of(n_clusters), seed)
-        # The first draw is by weight alone: as if every row were at the distance 1.
+        # The first draw is by weight only, as if every row had the distance 1.
         self._fill(1.0)
         chosen = self._draw(first)
         self._fill(np.inf)
@@ -98,31 +99,31 @@ class Drawing(ABC, Generic[R]):
 
     @abstractmethod
     def _fill(self, value: float) -> None:
-        """Have this squared distance for all rows."""
+        """Set this squared distance for all rows."""
 
     @abstractmethod
     def _try_rows(self, candidates: Sequence[int]) -> Int64:
-        """By how much each of t rows would lower the sum of the masses: int64 [t]."""
+        """Return the decrease of the sum of masses by each of t rows: int64 [t]."""
 
     @abstractmethod
     def _move_closer(self, chosen: int) -> None:
-        """Have that one of the rows that were tried drawn."""
+        """Draw one of the tried rows."""
 
     def _of_ranges(self, function: Callable[[R], T]) -> list[T]:
-        """What the function gives for each of the ranges."""
+        """Call a function for each of the ranges."""
         return list(map(function, self._ranges))
 
     def _draw(self, uniforms: Float64) -> list[int]:
-        """Rows with a probability in proportion to weight times squared distance."""
+        """Draw rows with a probability proportional to weight times squared distance."""
         largest = max(map(float, self._of_ranges(lambda each: each.largest())))
         self._scale = scale = _mass_scale(largest, self._n)
         masses = list(map(int, self._of_ranges(lambda each: each.mass(scale))))
         until = np.cumsum(masses)
 
         def draw_row(uniform: float) -> int:
-            # Rounding may take it up to the sum.
+            # Rounding may make it equal to the sum.
             mass = min(int(uniform * float(until[-1])), int(until[-1]) - 1)
-            # side="right": a range or a row without mass is never hit.
+            # side="right": a range or a row without mass is never drawn.
             number = min(int(np.searchsorted(until, mass, side="right")), len(masses) - 1)
             rest = mass - (int(until[number]) - masses[number])
             return self._ranges[number].row_at(scale, rest)
@@ -131,18 +132,18 @@ class Drawing(ABC, Generic[R]):
 
 
 def _trials_of(n_clusters: int) -> int:
-    """scikit-learn's number of draws for each next centroid."""
+    """Return scikit-learn's number of draws per centroid."""
     return 2 + int(math.log(n_clusters))
 
 
 def _row_masses(squared: Float32, weight: Float32, scale: float) -> Int64:
-    """The masses of rows [m]; of one that weighs 0 none, however far away it is."""
+    """Return the masses of rows [m]; 0 for the weight 0 at any distance."""
     masses: Int64 = (_weighted(squared, weight) * scale).astype(np.int64)
     return masses
 
 
 class _Pairs:
-    """Pairs of a place and a row, until their distances are taken.
+    """Pairs of a place and a row, until their distances are computed.
 
     Args:
         places: float32 [t, d].
@@ -158,16 +159,16 @@ class _Pairs:
 
     @property
     def is_full(self) -> bool:
-        """Whether there is room for none."""
+        """Whether there is no room for another pair."""
         return self._count == self._most
 
     def add(self, place: Int64, row: Int64, rows: Float32, first: int) -> int:
-        """Add pairs, as many as there is room for; gives how many.
+        """Add as many pairs as there is room for; return their number.
 
         Args:
-            place, row: int64 [p], of each pair. A row is counted from the first.
-            rows: float32 [m, d], from the first on.
-            first: the number of the first.
+            place, row: int64 [p], the numbers of each pair. Rows are counted from ``first``.
+            rows: float32 [m, d], the rows from ``first`` on.
+            first: the number of the first row.
         """
         stop = min(self._count + len(row), self._most)
         part, added = slice(self._count, stop), int(stop - self._count)
@@ -179,9 +180,9 @@ class _Pairs:
         return added
 
     def take_nearer(self, before: Float32) -> Nearer:
-        """Those that are nearer than before, float32 of each row; then there are none."""
+        """Return the pairs that are nearer than ``before``, float32 per row; remove all pairs."""
         count, self._count = self._count, 0
-        # With a row more: a single one would be summed by several threads, in an order of theirs.
+        # With an additional row, because several threads would sum a single one, in another order.
         numbers = share_memory(self._numbers[: (count + 1) * self._differences.shape[1]])
         differences = tf.reshape(numbers, [count + 1, -1])
         squared = as_numpy(tf.reduce_sum(tf.square(differences), 1))[:-1]
@@ -190,23 +191,23 @@ class _Pairs:
 
 
 def _weighted(squared: Float32, weight: Float32) -> Float64:
-    # A row of weight 0 may be infinitely far away.
+    # A row of weight 0 may be infinite.
     with np.errstate(invalid="ignore"):
         wide = np.multiply(squared, weight, dtype=np.float64)
     return wide if weight.all() else np.where(weight > 0, wide, 0)
 
 
 def _mass_scale(largest: float, n: int) -> float:
-    """A power of two by which n numbers up to the largest may be multiplied and added up.
+    """Return a power of two with which n numbers up to the largest can be scaled and summed.
 
-    The exponent is read off the bits: a logarithm may be rounded.
+    The exponent comes from the bits, because a logarithm may be rounded.
     """
     exponent, bits = ((np.float64(each).view(np.int64) >> 52) - 1022 for each in (largest, n))
     return float(np.ldexp(1.0, int(np.clip(62 - exponent - bits, -1000, 1000))))
 
 
 def _first_and_next(n_clusters: int, trials: int, seed: tf.Tensor) -> tuple[Float64, Float64]:
-    """The uniform numbers of the draws, float64 [1] of the first and [k, t] of the next."""
+    """Return the uniform numbers of the draws: float64 [1] for the first, [k, t] for the others."""
     seeds = tf.random.experimental.stateless_split(seed, 2)
     first = tf.random.stateless_uniform([1], seeds[0], dtype=tf.float64)
     following = tf.random.stateless_uniform([n_clusters, trials], seeds[1], dtype=tf.float64)
@@ -214,10 +215,10 @@ def _first_and_next(n_clusters: int, trials: int, seed: tf.Tensor) -> tuple[Floa
 
 
 class DrawingOnCores(Drawing["_CoreRange"]):
-    """Rows in memory: each core has a range of them.
+    """Rows in memory, with one range per core.
 
-    O(n d k t) time for t trials, the points read once for each centroid; memory O(block), and
-    t + 2 numbers a row at first.
+    O(n d k t) time for t trials, with one pass over the points per centroid; O(block) memory, and t
+    + 2 numbers per row at first.
     """
 
     def __init__(self, rows: WeightedRows, n_clusters: int) -> None:
@@ -245,9 +246,9 @@ class _CoreRange(RowRange):
     """The rows of a core.
 
     Args:
-        rows: all.
-        trials: how many places are tried at once, at most.
-        start, stop: those of the core.
+        rows: all rows.
+        trials: the most places that are tried at once.
+        start, stop: the range of the core.
     """
 
     def __init__(self, rows: WeightedRows, trials: int, start: int, stop: int) -> None:
@@ -274,13 +275,13 @@ class _CoreRange(RowRange):
         return self._start + min(row, len(until) - 1)
 
     def try_places(self, places: Float32, scale: float) -> Int64:
-        """By how much each of t places [t, d] would lower the sum of the masses: int64 [t]."""
+        """Return the decrease of the sum of masses by each of t places [t, d]: int64 [t]."""
         known = self._points, self._norms, self._squared
         self._nearer = find_nearer(self._tile, *known, places, self._start)
         return gains_of(self._nearer, self._squared, self._weight, scale, len(places))
 
     def move_closer(self, chosen: int) -> None:
-        """Have this one of the places drawn."""
+        """Draw one of the places."""
         for place, row, squared in self._nearer:
             is_chosen = place == chosen
             self._squared[row[is_chosen]] = squared[is_chosen]
@@ -295,18 +296,18 @@ def find_nearer(
     places: Float32,
     start: int = 0,
 ) -> list[Nearer]:
-    """The rows that are nearer to a place than before, in parts.
+    """Yield the rows that are nearer to a place than before, in parts.
 
-    The distance is taken from ``x - c`` where the expanded form, with its rounding, says that it
-    may be less: so what is found is what ``x - c`` alone says.
+    The distance is computed from ``x - c`` if it may be less by the expanded form and its rounding
+    error: so the result is that of ``x - c`` alone.
 
     Args:
-        tile: what the scores are taken in.
-        points: in the model's space.
-        norms: float32 [m], of the rows from ``start`` on.
-        before: float32 [m], squared distances of these.
+        tile: the memory of the scores.
+        points: the points in the model's space.
+        norms: float32 [m], the norms of the rows from ``start`` on.
+        before: float32 [m], the squared distances of these rows.
         places: float32 [t, d].
-        start: the first row. The numbers of those found count from it.
+        start: the first row. The numbers of found rows count from it.
     """
     bounds, pairs = score_bounds(norms, places), _Pairs(places)
     half_norm = np.float32(0.5) * np.square(places).sum(axis=1) - bounds.centroids
@@ -315,7 +316,7 @@ def find_nearer(
     found: list[Nearer] = []
     for first, last in block_ranges(0, len(norms), tile.size):
         m = last - first
-        # The square of a row of weight 0 may be beyond float32.
+        # The square of a row of weight 0 may exceed float32.
         with np.errstate(over="ignore", invalid="ignore"):
             points.read(start + first, start + last, tile.rows[:m])
             # Twice the bound, for the rounding of the norms.
@@ -334,16 +335,16 @@ def find_nearer(
 def gains_of(
     nearer: Sequence[Nearer], squared: Float32, weight: Float32, scale: float, t: int
 ) -> Int64:
-    """By how much each of t places would lower the sum of the masses: int64 [t].
+    """Return the decrease of the sum of masses by each of t places: int64 [t].
 
     Args:
-        nearer: what `find_nearer` gives.
-        squared, weight: float32 [m], of the rows among which it has found these.
-        scale: of the masses.
-        t: how many places there are.
+        nearer: the result of `find_nearer`.
+        squared, weight: float32 [m], of the searched rows.
+        scale: the scale of the masses.
+        t: the number of places.
     """
     gains = np.zeros(t, np.int64)
-    # With no row drawn yet a mass is infinite, and there is one candidate.
+    # Without a drawn row the masses are infinite, and there is one candidate.
     with np.errstate(invalid="ignore"):
         for place, row, found in nearer:
             gain = _row_masses(squared[row], weight[row], scale)

@@ -1,11 +1,10 @@
-"""Where a fit begins: greedy k-means++, k-means||, or random rows.
+"""Initial centroids: greedy k-means++, k-means||, or random rows.
 
-All draw rows with a probability in proportion to their weight, and every draw comes from one seed.
-A row of weight 0 has no mass, however far away it is: hence the products that take 0 for 0 times
-infinity.
+All draw rows with a probability proportional to their weight, from one seed. A row of weight 0 has
+no mass at any distance: hence the products in which 0 times infinity is 0.
 
-The draws are the same bits for any number of cores and any block: distances are summed from
-``x - c`` where they count, and masses are integers.
+The draws have the same bits for any number of cores and any block: decisive distances are summed
+from ``x - c``, and masses are integers.
 """
 
 from collections.abc import Callable
@@ -26,22 +25,23 @@ from .weighted_rows import WeightedRows, weigh
 Initialization = Literal["k-means++", "k-means||", "random"]
 INITIALIZATIONS: Final[tuple[Initialization, ...]] = get_args(Initialization)
 
-#: Rounds of k-means||, and candidates that each draws for each cluster: Bahmani et al. find five
-#: rounds enough, and two a cluster as good as more.
+#: Rounds of k-means||, and candidates per round and cluster: by Bahmani et al. five rounds suffice,
+#: and two per cluster are as good as more.
 _ROUNDS: Final = 5
 _OVERSAMPLING: Final = 2
 
-#: Of a candidate, relative to the largest; float32 holds it.
+#: The mass of a candidate, relative to the largest, that float32 can represent.
 _LEAST_MASS: Final = 2.0**-100
 
 
 class Searches(NamedTuple):
-    """What of the choice is a search over all rows.
+    """The searches over all rows in an initialization.
 
     Attributes:
-        greedily: from rows, the number of clusters and the seed to the rows that
-            `greedy_k_means_plus_plus` draws.
-        nearest: from rows and places float32 [p, d] to the nearest place of each, int32 [n].
+        greedily: takes rows, the number of clusters and the seed; returns the rows drawn by
+            `greedy_k_means_plus_plus`.
+        nearest: takes rows and places float32 [p, d]; returns the nearest place of each row,
+            int32 [n].
     """
 
     greedily: Callable[[WeightedRows, int, tf.Tensor], NDArray[np.int32]]
@@ -59,10 +59,10 @@ def initial_centroids(
 
     Args:
         init: one of `INITIALIZATIONS`.
-        rows: n of them.
+        rows: n rows.
         n_clusters: k, at most the number of distinct rows of positive weight.
         seed: int32 [2].
-        searches: what searches all rows; by default the cores. The draws are the same.
+        searches: the searches over all rows; by default on the CPU. The draws are the same.
 
     Returns:
         float32 [k, d].
@@ -78,9 +78,9 @@ def initial_centroids(
 
 
 def _random_rows(mass: Float64, count: int, seed: tf.Tensor) -> NDArray[np.int32]:
-    """Rows without replacement, by the largest keys of ``log(mass) + Gumbel noise``.
+    """Draw rows without replacement, by the largest keys of ``log(mass) + Gumbel noise``.
 
-    Efraimidis and Spirakis 2006. Returns int32 [count]. O(n log n) time, O(n) memory.
+    See Efraimidis and Spirakis 2006. Returns int32 [count]. O(n log n) time, O(n) memory.
     """
     uniform = tf.random.stateless_uniform([len(mass)], seed, minval=1e-300, dtype=tf.float64)
     with np.errstate(divide="ignore"):
@@ -92,24 +92,25 @@ def _random_rows(mass: Float64, count: int, seed: tf.Tensor) -> NDArray[np.int32
 def greedy_k_means_plus_plus(
     rows: WeightedRows, n_clusters: int, seed: tf.Tensor
 ) -> NDArray[np.int32]:
-    """The rows int32 [k] that the cores draw."""
+    """Draw rows int32 [k] on the CPU."""
     return DrawingOnCores(rows, n_clusters).draw_centroids(n_clusters, seed)
 
 
 def _k_means_parallel(
     rows: WeightedRows, n_clusters: int, seed: tf.Tensor, searches: Searches
 ) -> NDArray[np.int32]:
-    """k-means|| (Bahmani et al. 2012): a few rounds of many draws, then k-means++ among those.
+    """Draw by k-means|| (Bahmani et al. 2012): a few rounds of many draws, then k-means++ among
+    those.
 
-    Each round draws 2 k rows at once, in proportion to their weighted squared distance to all that
-    were drawn before: exactly so many, without replacement, where the paper has so many in
-    expectation. Every candidate then stands for the rows that are nearest to it. The arguments are
-    those of `initial_centroids`.
+    Each round draws 2 k rows, with a probability proportional to their weighted squared distance to
+    the previously drawn rows: exactly 2 k, without replacement; in the paper this is the expected
+    number. Every candidate then represents the rows that are nearest to it. The arguments are those
+    of `initial_centroids`.
 
     Returns:
-        int32 [k]. O(10 n d k) time, the points read five times; memory O(block) and a few numbers
-        a row. Data of so few distinct rows that too few candidates have a mass are left to
-        k-means++.
+        int32 [k]. O(10 n d k) time, with five passes over the points; O(block) memory and a few
+        numbers per row. If too few candidates have a mass, because the data have few distinct rows,
+        k-means++ is used.
     """
     weight = as_numpy(rows.weight)
     seeds = tf.random.experimental.stateless_split(seed, _ROUNDS + 2)
@@ -117,7 +118,7 @@ def _k_means_parallel(
     nearest = np.zeros(rows.n, np.int32)
     squared = _squared_distances(rows, candidates, nearest)
     for number in range(1, _ROUNDS + 1):
-        # A row of weight 0 may be infinitely far away.
+        # A row of weight 0 may be infinite.
         mass = np.multiply(squared, weight, out=np.zeros_like(squared), where=weight > 0)
         drawn = _random_rows(mass, min(_OVERSAMPLING * n_clusters, rows.n), seeds[number])
         among_drawn = searches.nearest(rows, rows.points.gather(drawn))
@@ -133,7 +134,7 @@ def _k_means_parallel(
         return greedy_k_means_plus_plus(rows, n_clusters, seeds[-1])
     places = rows.points.gather(weighted)
     largest = np.abs(places).max(axis=0).astype(np.float64)
-    # By a power of two, so that float32 holds the largest.
+    # Scaled by a power of two, so that float32 holds the largest.
     masses = np.ldexp(masses[masses > 0], -np.frexp(masses.max())[1])
     among = weigh(place_rows(places), np.maximum(masses, _LEAST_MASS).astype(np.float32), largest)
     chosen: NDArray[np.int32] = weighted[greedy_k_means_plus_plus(among, n_clusters, seeds[-1])]
@@ -141,14 +142,14 @@ def _k_means_parallel(
 
 
 def most_places(init: str, n_clusters: int) -> int:
-    """For how many places at once `Searches.nearest` is asked, at most; 0 where it is not."""
+    """Return the most places in a call of `Searches.nearest`; 0 if it is not called."""
     return _OVERSAMPLING * n_clusters if init == "k-means||" else 0
 
 
 def _squared_distances(
     rows: WeightedRows, drawn: NDArray[np.int32], nearest: NDArray[np.int32]
 ) -> Float64:
-    """The squared distance of each row to the one of the drawn rows that it is nearest to."""
+    """Return the squared distance of each row to the nearest drawn row."""
     places = rows.points.gather(drawn)
 
     def measure(start: int, stop: int) -> Float64:

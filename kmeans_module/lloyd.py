@@ -1,8 +1,8 @@
 """Lloyd's algorithm (Lloyd 1982, written 1957): exact k-means on data in memory.
 
-Stops as scikit-learn does: when no assignment changes (strict convergence), or when the squared
-Frobenius norm of the centroids' move is at most the tolerance; then the assignments are taken
-once more, so that they match the returned centroids.
+It stops like scikit-learn: when no assignment changes (strict convergence), or when the squared
+Frobenius norm of the change of the centroids is at most the tolerance; then the assignments are
+computed again, so that they match the returned centroids.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,7 +19,7 @@ from .graphs import TABLE, synchronized_cache, trace
 from .model_space import unit_rows
 from .quiet_tensorflow import tf
 
-#: Below this share of the norms, what is left of them has fewer than six right digits.
+#: If the difference is below this share of the norms, it has fewer than six correct digits.
 _CANCELLED: Final = 1e-6
 
 
@@ -28,8 +28,8 @@ class Iteration:
     """One step of a fit, in the model's space.
 
     Attributes:
-        inertia: weighted sum of squared distances to the centroids that the step began with.
-        shift: squared Frobenius norm of the centroids' move in this step.
+        inertia: weighted sum of squared distances to the centroids before the step.
+        shift: squared Frobenius norm of the change of the centroids in this step.
         cluster_sizes: float64 [k], the weight of each cluster's points in this step.
 
     Example:
@@ -49,11 +49,11 @@ class LloydState:
     """A start between two iterations.
 
     Attributes:
-        initial: float32 [k, d], in the model's space: where it began.
-        before: float32 [k, d], the centroids that the last iteration began with.
-        centroids: float32 [k, d], where they are now.
+        initial: float32 [k, d], the initial centroids, in the model's space.
+        before: float32 [k, d], the centroids before the last iteration.
+        centroids: float32 [k, d], the current centroids.
         history: the iterations so far.
-        converged: whether nothing changed any more, or the move was within the tolerance.
+        converged: whether no assignment changed, or the shift was within the tolerance.
     """
 
     initial: Float32
@@ -65,7 +65,7 @@ class LloydState:
 
 @dataclass(frozen=True)
 class LloydResult:
-    """Where one start began and ended.
+    """The initial centroids and the result of one start.
 
     Attributes:
         initial_centroids: float32 [k, d], in the model's space.
@@ -73,7 +73,7 @@ class LloydResult:
         assignments: int32 [n], the nearest of ``centroids``; None where the engine keeps none.
         inertia: weighted sum of squared distances to the assigned centroids.
         history: the iterations.
-        converged: whether nothing changed any more, or the move was within the tolerance.
+        converged: whether no assignment changed, or the shift was within the tolerance.
     """
 
     initial_centroids: Float32
@@ -87,14 +87,14 @@ class LloydResult:
 def move_centroids(
     centroids: tf.Tensor, sums: tf.Tensor, counts: tf.Tensor, on_sphere: bool = False
 ) -> tf.Tensor:
-    """The centroids at the means of their clusters; an empty cluster keeps its own.
+    """Return the means of the clusters; an empty cluster keeps its centroid.
 
     Args:
         centroids: float32 [k, d].
-        sums: float64 [k, d], of the weighted points.
-        counts: float64 [k], of the weights.
-        on_sphere: for points of length 1, take the direction of the mean, which has the highest
-            sum of cosines (Dhillon and Modha 2001); where the points cancel out, it stays.
+        sums: float64 [k, d], the sums of the weighted points.
+        counts: float64 [k], the sums of the weights.
+        on_sphere: for points of length 1, return the direction of the mean, which has the highest
+            sum of cosines (Dhillon and Modha 2001); if the points cancel out, the centroid is kept.
 
     Returns:
         float32 [k, d].
@@ -116,21 +116,21 @@ def run(
     on_sphere: bool = False,
     on_iteration: Callable[[LloydState], None] | None = None,
 ) -> LloydResult:
-    """Iterate from the given centroids until nothing changes.
+    """Iterate from the given centroids until convergence.
 
     Args:
-        engine: a new one.
-        begin: centroids float32 [k, d], in the model's space; or the state to go on from.
-        max_iter: iterations at most.
-        tolerance: stop when the squared move of the centroids is at most this.
-        on_sphere: whether points and centroids have the length 1; see `move_centroids`.
+        engine: a new engine.
+        begin: centroids float32 [k, d], in the model's space; or the state to continue from.
+        max_iter: the most iterations.
+        tolerance: stop when the squared shift of the centroids is at most this.
+        on_sphere: whether points and centroids have length 1; see `move_centroids`.
         on_iteration: called after each iteration.
     """
     state = begin
     if not isinstance(state, LloydState):
         state = LloydState(state, state, state, (), converged=False)
     elif len(state.history) < max_iter and not state.converged:
-        # So that the engine knows the assignments of the step before.
+        # Repeated so that the engine has the assignments of the previous step.
         engine.step(state.before)
     while len(state.history) < max_iter and not state.converged:
         centroids = state.centroids
@@ -164,13 +164,13 @@ def run(
 
 
 def _expanded_inertia(squares: float, clusters: ClusterSums, centroids: Float32) -> float | None:
-    """The weighted sum of squared distances to the centroids [k, d] of the step.
+    """Return the weighted sum of squared distances to the centroids [k, d] of the step.
 
-    ``sum w |x - c|^2 = sum w |x|^2 - 2 c.S + W |c|^2``, in float64. None where so little is left of
-    the norms that rounding could show.
+    ``sum w |x - c|^2 = sum w |x|^2 - 2 c.S + W |c|^2``, in float64. None if the result is so small
+    relative to the norms that rounding matters.
     """
     wide = centroids.astype(np.float64)
-    # Sums, no dot products: a BLAS library may share those out among its threads.
+    # Sums instead of dot products, because a BLAS library may use several threads for these.
     norms = squares + float((clusters.weight.value * np.square(wide)).sum())
     inertia = norms - 2.0 * float((wide * clusters.points.value).sum())
     return inertia if inertia > _CANCELLED * norms else None
@@ -179,10 +179,10 @@ def _expanded_inertia(squares: float, clusters: ClusterSums, centroids: Float32)
 def best_of_starts(
     starts: Iterable[Float32], run_start: Callable[[int, Float32], LloydResult]
 ) -> LloydResult:
-    """The result of the lowest inertia, of equally low ones the first.
+    """Return the result with the lowest inertia; on ties the first.
 
     Args:
-        starts: initial centroids; each is asked for when the start before has ended.
+        starts: initial centroids; each is requested after the end of the previous start.
         run_start: runs a start, given its number, from 1, and its centroids.
     """
     results = (run_start(number, centroids) for number, centroids in enumerate(starts, 1))
@@ -190,10 +190,10 @@ def best_of_starts(
 
 
 def _relocate_empty(clusters: ClusterSums, engine: Engine) -> ClusterSums:
-    """Give each empty cluster one of the points farthest from their centroids.
+    """Assign to each empty cluster one of the points farthest from their centroids.
 
-    As scikit-learn does it, but a point of weight 0 is never taken, and a cluster that loses its
-    last point becomes empty in its turn. The sums change, not the assignments.
+    This is like scikit-learn, but a point of weight 0 is never used, and a cluster that loses its
+    last point becomes empty. The sums change, but not the assignments.
     """
     weight = clusters.weight.value[:, 0]
     (empty,) = np.nonzero(weight <= 0)

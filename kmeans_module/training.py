@@ -33,15 +33,15 @@ _Best = LloydResult | None
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a fit is; given to ``on_iteration`` after each iteration over all rows.
+    """The progress of a fit; passed to ``on_iteration`` after each iteration over all rows.
 
     Attributes:
-        start: the start that runs, from 1.
-        n_init: how many starts there will be.
-        iteration: the iteration that ended, from 1.
-        max_iter: how many there may be.
-        inertia: at the iteration's beginning, in the model's space.
-        shift: squared Frobenius norm of the centroids' move, in the model's space.
+        start: the number of the current start, from 1.
+        n_init: the number of starts.
+        iteration: the number of the last iteration, from 1.
+        max_iter: the most iterations.
+        inertia: the inertia at the beginning of the iteration, in the model's space.
+        shift: squared Frobenius norm of the change of the centroids, in the model's space.
         cluster_sizes: float64 [k], the weight of each cluster's points.
 
     Example:
@@ -69,20 +69,20 @@ class FitResult(OneLine):
 
     Attributes:
         centroids: float32 [k, d], in raw units.
-        assignments: int32 [n], the nearest of ``centroids`` for each point; None for the rows of a
-            `RowSource`, of which nothing is kept.
+        assignments: int32 [n], the nearest of ``centroids`` for each point; None for a `RowSource`,
+            whose assignments are not kept.
         inertia: weighted sum of squared distances to the assigned centroids, in the model's space.
         n_iter: iterations of the best start, over all rows.
-        history: those iterations.
-        initial_centroids: float32 [k, d], in raw units: where the best start began.
+        history: these iterations.
+        initial_centroids: float32 [k, d], in raw units, of the best start.
         converged: whether it stopped before ``max_iter``.
-        engine: what took its steps; the first may have been "plain", see
+        engine: the engine of its steps; the first steps may have used "plain", see
             `kmeans_module.engines.choice`.
-        device: where: "cpu", or the names of devices with commas between them.
+        device: "cpu", or the names of devices, separated by commas.
         is_copied_anew: whether a device could not hold the rows of the array, so that they were
             copied to it in blocks in each step.
-        parameters: what the fit was asked for.
-        sample_weight: float32 [n], or None where every row weighs 1, and for a `RowSource`.
+        parameters: the parameters of the fit.
+        sample_weight: float32 [n]; None if all weights are 1, and for a `RowSource`.
         module: the model, ready to be exported.
 
     Example:
@@ -142,62 +142,63 @@ def fit(
     on_iteration: Callable[[Progress], None] | None = None,
     reducer: Reducer = ALONE,
 ) -> FitResult:
-    """Cluster points by k-means (Lloyd 1982); the names are scikit-learn's.
+    """Cluster points by k-means (Lloyd 1982), with the parameter names of scikit-learn.
 
     Args:
-        points: real numbers [n, d]: NumPy, a tensor, a frame of pandas or polars, an Arrow table; a
-            column of vectors, as of embeddings, is w features; or a `RowSource`, whose rows need
-            not fit memory: they are read anew in each iteration. float32 is used as it is; float64
-            and integers are centred in float64 before they are rounded. The module takes float32:
-            rows that differ only in digits that float32 lacks are one to it.
+        points: real numbers [n, d]: NumPy, a tensor, a frame of pandas or polars, an Arrow table (a
+            column of vectors, such as embeddings, gives w features); or a `RowSource`, whose rows
+            need not fit in memory: they are read again in each iteration. float32 is used
+            unchanged; float64 and integers are centred in float64 before they are rounded. The
+            module takes float32: it cannot distinguish rows that are equal in float32.
         n_clusters: k, at most the number of distinct rows of positive weight.
         init: "k-means++" (greedy; Arthur and Vassilvitskii 2007), "k-means||" (Bahmani et al.
             2012: a few passes over the points, for many rows and clusters), "random" (rows drawn
             by weight), or the initial centroids [k, d] in raw units.
-        n_init: starts from different initial centroids; that of the lowest inertia is kept.
-            "auto" is 10 up to 100,000 rows, and 1 above; of a sample 10, and 5 above. Given
-            centroids are started from once.
-        max_iter: iterations of one start at most.
-        tol: stop when the squared Frobenius norm of the centroids' move is at most ``tol`` times
-            the mean variance of the columns, in the model's space.
-        sample_weight: one number a row [n], not negative; 1 each when not given. A source has
-            weights of its own.
+        n_init: the number of starts from different initial centroids; the one with the lowest
+            inertia is kept. "auto" is 10 up to 100,000 rows, and 1 above; for a sample 10, and 5
+            above. With given centroids there is one start.
+        max_iter: the most iterations of one start.
+        tol: stop when the squared Frobenius norm of the change of the centroids is at most ``tol``
+            times the mean variance of the columns, in the model's space.
+        sample_weight: one number per row [n], not negative; by default 1. A source has its own
+            weights.
         standardize: divide each column by its standard deviation, in the exported graph too.
         distance: "euclidean", or "cosine": spherical k-means (Dhillon and Modha 2001). Rows are
-            brought to length 1 in the exported graph too, after they are standardised if they are;
-            the squared distances that the inertia sums are then 2 - 2 cos. Of an array it holds one
-            copy of the points in float32.
-        feature_weight: one positive number a column [d], 1 each when not given: the distance takes
-            the column times its weight, after it is standardised if it is, in the exported graph
-            too. A weight of 2 counts as much as four such columns.
-        seed: every random choice comes from it; the same seed gives the same bits. None is 0.
+            normalised to length 1, in the exported graph too, after optional standardisation; the
+            squared distances in the inertia are then 2 - 2 cos. For an array, memory has a copy of
+            the points in float32.
+        feature_weight: one positive number per column [d], by default 1: columns are multiplied by
+            their weights, after optional standardisation, in the exported graph too. A weight of 2
+            has the effect of four such columns.
+        seed: the seed of every random choice; the same seed gives the same bits. None is 0.
         random_state: scikit-learn's name for ``seed``; give one of the two.
         engine: "auto" chooses by the size of the problem (`engines.choice`); or one of
-            "plain", "unrolled", "matmul", "bounds" and "moved", which the cores run, and "device":
-            one that is named takes each step. All give the same bits.
-        device: where the steps are taken: "cpu"; "gpu", all GPUs that TensorFlow sees; or the name
-            of one, as "/GPU:1", or several with commas between them. "auto" is "gpu" where there is
-            one and the work is worth it (`engines.choice`), else "cpu". docs/gpu.md says more.
-        device_memory: bytes of each device that may be used; by default nine tenths of what it has
-            free. Rows that do not fit are copied to it in blocks, anew in each step.
-        seeding: where the iterations over all rows begin. "all": at rows that ``init`` draws from
-            all. "sample": at the centroids of a fit of a uniform sample of the rows, in memory; its
-            ``n_init`` starts compete there, and one goes on over all rows. "auto" is "sample" for a
-            source, which has no other, and "all" else. An array and a source of the same rows give
-            the same bits.
-        sample_rows: how many rows the sample has; by default 4,000 for each cluster, or as many as
-            256 MiB hold. Only with "sample".
-        passes: approximate: after the fit of the sample, stop after so many iterations over all
-            rows. Only with "sample"; by default ``max_iter``.
-        checkpoint: a folder. After each iteration over all rows the fit leaves there how far it is;
-            the same call goes on from there after it was stopped in any way, and ends in the same
-            bits. It is emptied when the fit ends. Each fit needs a folder of its own. Of several
-            workers the first alone uses it, and it is emptied when `connect_workers` ends.
+            "plain", "unrolled", "matmul", "bounds" and "moved" on the CPU, and "device". A named
+            engine computes every step. All give the same bits.
+        device: the device of the steps: "cpu"; "gpu" for all visible GPUs; or names such as
+            "/GPU:1", separated by commas. "auto" is "gpu" if there is a GPU and enough work for it
+            (`engines.choice`), else "cpu". See docs/gpu.md.
+        device_memory: the most bytes to use on each device; by default nine tenths of its free
+            memory. Rows that do not fit are copied to it in blocks in each step.
+        seeding: the initial centroids of the iterations over all rows. "all": rows that ``init``
+            draws from all rows. "sample": the centroids of a fit of a uniform sample of the rows in
+            memory, the best of ``n_init`` starts. "auto" is "sample" for a source, which does not
+            support "all", and "all" otherwise. An array and a source with the same rows give the
+            same bits.
+        sample_rows: the number of rows of the sample; by default 4,000 per cluster, at most 256
+            MiB. Only with "sample".
+        passes: for an approximate fit: the most iterations over all rows after the fit of the
+            sample. Only with "sample"; by default ``max_iter``.
+        checkpoint: a folder. After each iteration over all rows the fit saves its state there;
+            after any interruption, the same call continues from this state, and gives the same
+            bits. The state is removed when the fit ends. Each fit needs its own folder. With
+            several workers only the first uses it, and the state is removed when `connect_workers`
+            ends.
         on_iteration: called after each iteration over all rows.
-        reducer: what `connect_workers` gives, where several workers fit their rows together: the
-            source of each has rows of its own, which follow those of the worker before; it may
-            have none. All give the same other arguments, and all get the same result, in the bits
-            that one would have with all rows.
+        reducer: the reducer of `connect_workers`, for a fit with several workers: the source of
+            each worker has its own rows, which follow those of the previous worker, or none. All
+            pass the same other arguments, and get the same result, with the same bits as one
+            process with all rows.
 
     Returns:
         The best start, with its centroids, assignments, inertia, history, and the module to export.
@@ -207,19 +208,19 @@ def fit(
         UnreadableRows: the rows of a source cannot be read.
         NonFinitePoint: a row with NaN or infinity.
         ZeroPoint: for cosine distance, a row of zeros.
-        InvalidWeights: weights negative, not finite, all zero or of another length; or given beside
-            a source.
+        InvalidWeights: weights negative, not finite, all zero or of another length; or given with a
+            source.
         InvalidCentroids: ``init`` is an array of another shape, or not finite.
-        InvalidParameter: another parameter is out of its range.
-        NoSuchDevice: TensorFlow sees no device of that name.
-        DeviceMemoryExhausted: the device has no memory left.
-        TooFewDistinctPoints: more clusters than distinct rows, of all or of the sample.
-        CheckpointMismatch: the checkpoint is of other rows or other parameters.
+        InvalidParameter: another parameter is out of range.
+        NoSuchDevice: TensorFlow has no device of that name.
+        DeviceMemoryExhausted: the device does not have enough memory.
+        TooFewDistinctPoints: more clusters than distinct rows, in all rows or in the sample.
+        CheckpointMismatch: the checkpoint belongs to other rows or parameters.
         UnusableCheckpoint: the checkpoint cannot be read or written.
-        WorkersDiffer: workers of one fit were given different arguments.
-        WorkerLost: another worker is gone; all are to be started again.
-        WorkerFailed: another worker has ended by an error.
-        ForkedProcess: TensorFlow ran in the process that this one was forked from.
+        WorkersDiffer: workers of one fit have different arguments.
+        WorkerLost: another worker is lost; restart all workers.
+        WorkerFailed: another worker ended with an error.
+        ForkedProcess: this process was forked from one in which TensorFlow ran.
 
     Example:
         >>> from tfkmeans import fit
@@ -290,7 +291,7 @@ def fit(
     with on_cpu():
         best = _best_start(rows, given, None if kept is None else kept.state, report)
     if kept is not None:
-        # Of several workers one may still be lost, and all begin where this fit has ended.
+        # Another worker may still be lost, and all then continue from the end of this fit.
         reducer.when_all_have_ended(kept.remove)
     space = rows.space
     module = KMeansModule(best.centroids, space.shift, space.scale, space.distance)
@@ -318,12 +319,12 @@ def _best_start(
     state: FitState | None,
     on_iteration: Callable[[FitState], None],
 ) -> LloydResult:
-    """The start of the lowest inertia over all rows, of equally low ones the first.
+    """Return the start with the lowest inertia over all rows; on ties the first.
 
     Args:
-        rows: of the fit.
-        given: float64 [k, d], raw, where the caller gives the initial centroids.
-        state: where the fit goes on.
+        rows: the rows of the fit.
+        given: raw initial centroids float64 [k, d] of the caller, or None.
+        state: the state to continue from.
         on_iteration: called after each iteration.
     """
     best = None if state is None else state.best
