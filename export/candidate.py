@@ -65,13 +65,13 @@ def write_candidate(
     module = fitted.module if isinstance(fitted, FitResult) else fitted
     if len(points.shape) != 2 or not len(points) or points.shape[1] != card.n_features:
         raise InvalidCandidate(
-            f"points have shape {points.shape}, and the model needs one row or more of "
-            f"{card.n_features} features"
+            f"points have shape {points.shape}, and the model needs [n, {card.n_features}] with at "
+            "least one row"
         )
     _check_card(card, module, fitted if isinstance(fitted, FitResult) else None)
     directory = Path(directory)
     if os.path.lexists(directory):
-        raise CandidateNotWritten(f"{directory}: exists already; name a folder that does not")
+        raise CandidateNotWritten(f"{directory}: already exists; give a new folder")
     partial = directory.with_name(f".{directory.name}.partial-{secrets.token_hex(4)}")
     if isinstance(points, RowSource):
         points = take_rows(points, travelling_rows(points, card.parameters.seed))
@@ -117,7 +117,7 @@ def _check_card(card: ModelCard, module: "KMeansModule", result: FitResult | Non
         if stated != value:
             raise InvalidCandidate(
                 f"the model card says {name} {str(stated)[:60]}, and the model has "
-                f"{str(value)[:60]}; make the card of this very fit by make_card"
+                f"{str(value)[:60]}; make the card with make_card from this fit"
             )
 
 

@@ -145,13 +145,13 @@ def check_fit(result: FitResult, points: object) -> None:
     """
     if not isinstance(result, FitResult):
         raise InvalidCandidate(
-            f"result is a {type(result).__name__}; give what fit has returned, or a fitted "
-            "tfkmeans.KMeans. An estimator of scikit-learn becomes a version by from_sklearn, or "
-            "by the command tfkmeans import-sklearn"
+            f"result is a {type(result).__name__}; give the result of fit, or a fitted "
+            "tfkmeans.KMeans. For an estimator of scikit-learn use from_sklearn, or the command "
+            "tfkmeans import-sklearn"
         )
     if result.assignments is None and not isinstance(points, RowSource):
         raise InvalidCandidate(
-            f"points are a {type(points).__name__}, and the fit is of a RowSource: give that source"
+            f"points are a {type(points).__name__}, and the fit used a RowSource; give that source"
         )
 
 
@@ -186,17 +186,17 @@ def _check_names(names: Sequence[str], n_features: int) -> None:
     """Raise InvalidCandidate unless there is one name per column."""
     if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
         raise InvalidCandidate(
-            f"feature_names are {str(names)[:60]!r}; give one name a column, a text each"
+            f"feature_names are {str(names)[:60]!r}; give one text for each column"
         )
     if len(names) != n_features:
         raise InvalidCandidate(
-            f"feature_names has {len(names)} names, and the points have {n_features} "
-            "columns: give one name a column"
+            f"feature_names has {len(names)} names, and the points have {n_features} columns; give "
+            "one name for each column"
         )
     name, count = Counter(names).most_common(1)[0]
     if count > 1:
         raise InvalidCandidate(
-            f"feature_names has {name!r} {count} times: give each column its own"
+            f"feature_names has {name!r} {count} times; give each column a different name"
         )
 
 
@@ -229,12 +229,11 @@ def _check_fitted(result: FitResult, measures: RowMeasures) -> None:
     if measures.assignments is not None and result.assignments is not None:
         others = float(np.mean(measures.assignments != result.assignments))
     if abs(inertia - result.inertia) > allowed or (others > 0.01 and moved < 0.01 * inertia):
-        found = f"assigns {others:.1%} of the points otherwise than the fit did, with"
+        found = f"assigns {others:.1%} of the points to other clusters than the fit, with"
         raise InvalidCandidate(
-            f"the model {found if others else 'finds'} an inertia of {inertia:.6g} and not "
-            f"{result.inertia:.6g}: give the points that were fitted, their rows and their columns "
-            "in the same order; where they are, subtract a constant from columns that float32 "
-            "cannot hold"
+            f"the model {found if others else 'finds'} an inertia of {inertia:.6g} instead of "
+            f"{result.inertia:.6g}; give the points of the fit, with rows and columns in the same "
+            "order; if they are, subtract a constant from columns that lose digits as float32"
         )
 
 

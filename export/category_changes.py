@@ -38,7 +38,7 @@ def _changes(before: ModelCard, after: ModelCard) -> Iterator[str]:
         ]
         if said:
             name = column.name if column.name.isprintable() else repr(column.name)
-            none = " (no value is in both)" if lost and new and not there & here else ""
+            none = " (no common value)" if lost and new and not there & here else ""
             yield f"{name} {' and '.join(said)}{none}"
 
 

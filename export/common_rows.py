@@ -36,8 +36,8 @@ def find_difference(before: ModelCard, after: ModelCard) -> tuple[str, str] | No
     cards = (before, after)
     if any(card.encoder is not None and card.encoder.maps for card in cards):
         first, second = (
-            f"maps its features ({', '.join(card.encoder.maps)}) to a space of its own, whose "
-            "distances are comparable with those of no other version"
+            f"maps its features ({', '.join(card.encoder.maps)}) to a space of its own, so its "
+            "distances cannot be compared with those of any other version"
             if card.encoder is not None and card.encoder.maps
             else f"has the features {shorten_names(card.feature_names)}"
             for card in cards
@@ -78,7 +78,9 @@ def read_rows(before: Path, its_card: ModelCard, after: Path, card: ModelCard) -
         return _read_sample(after, card)
     if not sample_rows.are_left_out(its_card):
         return _read_sample(before, its_card)
-    raise NoRowsTravel(f"{after}: no rows travel with it, nor with {before}; give some by --rows")
+    raise NoRowsTravel(
+        f"{after}: neither it nor {before} contains sample rows; give rows with --rows"
+    )
 
 
 def _read_sample(version_directory: Path, card: ModelCard) -> Rows:
@@ -98,7 +100,7 @@ def read_holdout(file: Path, card: ModelCard) -> Rows:
     try:
         rows = read_npy(file)
     except (OSError, InvalidArray) as error:
-        raise InvalidCandidate(f"{file}: no rows can be read: {error}") from None
+        raise InvalidCandidate(f"{file}: the rows are unreadable: {error}") from None
     if rows.ndim != 2 or rows.shape[1] != card.n_features or rows.dtype.kind not in "fiu":
         raise InvalidCandidate(
             f"{file}: holds {rows.dtype} {rows.shape}, not rows of {card.n_features} features"

@@ -60,7 +60,7 @@ class Comparison(OneLine):
         ...     inertia_rise=0.2, rows_kept=0.97, share_change=0.02,
         ... )
         >>> comparison.beyond(Thresholds(max_inertia_rise=0.1))
-        ['inertia on 300 rows is 1.8 a row, +20.0% against 1.5 of version 1 ...']
+        ['inertia on 300 rows is 1.8 a row, +20.0% compared with 1.5 of ver...']
     """
 
     live_version: int
@@ -84,7 +84,7 @@ class Comparison(OneLine):
         if self.inertia_rise > thresholds.max_inertia_rise:
             found.append(
                 f"inertia on {self.rows:,} rows is {self.candidate_inertia:.6g} a row, "
-                f"{self.inertia_rise:+.1%} against {self.live_inertia:.6g} of version "
+                f"{self.inertia_rise:+.1%} compared with {self.live_inertia:.6g} of version "
                 f"{self.live_version} (--max-inertia-rise {thresholds.max_inertia_rise:g})"
             )
         if self.rows_kept < thresholds.min_rows_kept:
@@ -94,7 +94,7 @@ class Comparison(OneLine):
             )
         if self.share_change > thresholds.max_share_change:
             found.append(
-                f"a cluster's share changes by {self.share_change:.1%} against version "
+                f"a cluster's share changes by {self.share_change:.1%} compared with version "
                 f"{self.live_version} (--max-share-change {thresholds.max_share_change:g})"
             )
         return found

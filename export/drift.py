@@ -116,9 +116,9 @@ class Drift:
         elif self.psi > max(thresholds.max_psi, self.psi_by_chance):
             most = max(self.clusters, key=lambda each: each.psi)
             found.append(
-                f"the clusters' shares have moved: index {self.psi:.3f} (--max-psi "
-                f"{thresholds.max_psi:g}), most of all cluster {most.index}, "
-                f"{most.baseline:.1%} -> {most.recent:.1%}"
+                f"the cluster shares have changed: index {self.psi:.3f} (--max-psi "
+                f"{thresholds.max_psi:g}), most of all cluster {most.index}, {most.baseline:.1%} "
+                f"-> {most.recent:.1%}"
             )
         found += [
             f"the {float(each.quantile):.0%} quantile of the distances has changed by "

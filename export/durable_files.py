@@ -183,10 +183,10 @@ def explain(error: OSError) -> str:
     """What an OSError means, where it happened, and the mend."""
     mends = {
         "free some space": (errno.ENOSPC, errno.EDQUOT),
-        "name a folder that can be written to": (errno.EROFS, errno.EACCES, errno.EPERM),
-        "a file is in the way: name another folder": (errno.EEXIST, errno.ENOTDIR),
-        "it is mounted by itself: mount the folder that it is in": (errno.EBUSY,),
-        "something else has taken the number meanwhile: do it again": (errno.ENOTEMPTY,),
+        "give a writable folder": (errno.EROFS, errno.EACCES, errno.EPERM),
+        "a file has that name; give another folder": (errno.EEXIST, errno.ENOTDIR),
+        "the file is mounted alone; mount its folder": (errno.EBUSY,),
+        "another program has taken the number; repeat the command": (errno.ENOTEMPTY,),
     }
     file = error.filename2 or error.filename  # of a copy, the one that is written
     where = f" ({file})" if file else ""

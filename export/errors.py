@@ -25,7 +25,7 @@ class NotAModel(ExportError):
         >>> load("models/none")
         Traceback (most recent call last):
             ...
-        export.errors.NotAModel: models/none: there is no such folder; name the folder of a model
+        export.errors.NotAModel: models/none: no such folder; give the folder of a model
     """
 
 
@@ -49,7 +49,7 @@ class InvalidCandidate(ExportError):
         >>> publish("no-folder", "models/customers")
         Traceback (most recent call last):
             ...
-        export.errors.InvalidCandidate: no-folder: there is no such folder; name a version directory
+        export.errors.InvalidCandidate: no-folder: no such folder; give a version directory
     """
 
 
@@ -65,7 +65,7 @@ class CandidateNotWritten(ExportError):
         >>> write_candidate("models", result, card, points)
         Traceback (most recent call last):
             ...
-        export.errors.CandidateNotWritten: models: exists already; name a folder that does not
+        export.errors.CandidateNotWritten: models: already exists; give a new folder
     """
 
 

@@ -28,7 +28,7 @@ def find_changes(version_directory: Path) -> list[str]:
         if not card.files_sha256:
             return [f"{CARD_FILE} holds no hashes: it was exported before there were any"]
         if not is_unchanged((version_directory / CARD_FILE).read_bytes()):
-            return [f"{CARD_FILE} is not what was exported: its own hash differs"]
+            return [f"{CARD_FILE} has changed since the export: its own hash differs"]
         now = hash_files(version_directory)
     except InvalidCandidate as error:
         return [str(error)]
@@ -36,10 +36,10 @@ def find_changes(version_directory: Path) -> list[str]:
         return [f"{error.filename or version_directory}: cannot be read: {error.strerror}"]
     return [
         *(f"{name} is missing" for name in card.files_sha256 if name not in now),
-        *(f"{name} was not exported with it" for name in now if name not in card.files_sha256),
+        *(f"{name} was added after the export" for name in now if name not in card.files_sha256),
         *(
-            f"{name} is not what was exported: its SHA-256 begins with {now[name][:8]}, "
-            f"the card's with {recorded[:8]}"
+            f"{name} has changed since the export: its SHA-256 begins with {now[name][:8]}, the "
+            f"recorded one with {recorded[:8]}"
             for name, recorded in card.files_sha256.items()
             if now.get(name, recorded) != recorded
         ),

@@ -111,7 +111,7 @@ def read(place: Path) -> list[GoldenRequest]:
     except FileNotFoundError:
         raise InvalidCandidate(f"{place}: {trouble}") from None
     except (OSError, ValueError, KeyError) as error:
-        raise InvalidCandidate(f"{path}: no golden requests can be read: {error}") from None
+        raise InvalidCandidate(f"{path}: the golden requests are unreadable: {error}") from None
     if not requests:
         raise InvalidCandidate(f"{path}: holds no golden request")
     return [requests[index] for index in sorted(requests)]

@@ -60,8 +60,8 @@ def read(base: Path) -> History:
         return History(path)
     except OSError as error:
         raise UnreadableHistory(
-            f"{path}: cannot be read: {error.strerror}; make it readable, or name the version to "
-            "go back to: tfkmeans rollback BASE --to N"
+            f"{path}: cannot be read: {error.strerror}; make it readable, or give the target "
+            "version: tfkmeans rollback BASE --to N"
         ) from error
     moves, damaged = [], []
     for number, line in enumerate(lines, 1):
@@ -103,8 +103,8 @@ def append(base: Path, move: Move) -> None:
             f"{error.strerror}; make it readable and writable" if is_kept_out else explain(error)
         )
         raise HistoryNotWritten(
-            f"{path}: cannot be written to: {reason}; the move is made "
-            f"all the same: label {move.label} is {place}"
+            f"{path}: cannot be written to: {reason}; the move itself is done: label {move.label} "
+            f"is {place}"
         ) from error
 
 

@@ -82,7 +82,7 @@ class Plan:
 
     @property
     def effect(self) -> str:
-        """What a server does when it follows."""
+        """The effect on a server that applies the plan."""
         loads = sorted({*self.after.versions} - {*self.before.versions})
         unloads = sorted({*self.before.versions} - {*self.after.versions})
         told = [
@@ -94,7 +94,7 @@ class Plan:
                 for move in self.moves
             ),
             *([f"unloads {_version_list(unloads)}"] if unloads else []),
-        ] or ["has nothing to change"]
+        ] or ["changes nothing"]
         highest = max(self.after.versions)
         canary = ", the canary" if highest == self.after.labels.get(CANARY) else ""
         return (
@@ -112,15 +112,16 @@ def promote(base: Path, entry: Entry, version: int, label: str = STABLE) -> Plan
     version_directory(base, version)
     if not is_name(label):
         raise MoveRefused(
-            f"label {label!r}: no client can ask for it; use printable characters without / and :"
+            f"label {label!r}: not a valid name; use printable characters without / and :"
         )
     if label == CANARY:
         return canary(base, entry, version)
     stable = version if label == STABLE or entry.stable is None else entry.stable
     if version > stable:
         raise MoveRefused(
-            f"{base}: version {version} is above {stable}, which is stable, and would answer all "
-            f"who ask for no version; promote it first, or: tfkmeans canary {base} {version}"
+            f"{base}: version {version} is above the stable version {stable}, and would answer all "
+            f"requests without version or label; promote it first, or: tfkmeans canary {base} "
+            f"{version}"
         )
     labels = {**entry.labels, STABLE: stable, label: version}
     return _plan_labels(base, entry, labels, stable, "promote")
@@ -137,7 +138,9 @@ def canary(base: Path, entry: Entry, version: int | None) -> Plan:
     if version is not None:
         version_directory(base, version)
         if version == entry.stable:
-            raise MoveRefused(f"{base}: version {version} is stable; a canary is another one")
+            raise MoveRefused(
+                f"{base}: version {version} is stable; give another version for the canary"
+            )
         labels = {STABLE: entry.stable, **labels, CANARY: version}
     return _plan_labels(base, entry, labels, entry.stable, "canary")
 
@@ -156,21 +159,21 @@ def rollback(
     VersionNotFound, NotAModel.
     """
     if entry.stable is None:
-        raise MoveRefused(f"{base}: no version is stable, so there is none to roll back from")
+        raise MoveRefused(f"{base}: no version is stable, so there is nothing to roll back")
     if to is None:
         to = rollback_target(base, entry)
         damage = label_history.read(base).damage
         if damage and to is not None:
-            tell(f"warning: {damage}; by the other lines, version {to} was stable before")
+            tell(f"warning: {damage}; according to the other lines, version {to} was stable before")
         if damage and to is None:
             raise UnreadableHistory(
-                f"{damage}, so it is not known which version was stable before {entry.stable}; "
-                f"name it: tfkmeans rollback {base} --to N"
+                f"{damage}, so the version before {entry.stable} is unknown; give it: tfkmeans "
+                f"rollback {base} --to N"
             )
         if to is None:
             raise MoveRefused(
-                f"{base}: there is no version before {entry.stable} to roll back to; "
-                "name one: --to V"
+                f"{base}: there is no version before {entry.stable} to roll back to; give one with "
+                "--to V"
             )
     version_directory(base, to)
     return _plan_labels(base, entry, {**entry.labels, STABLE: to}, to, ROLLBACK)
@@ -278,7 +281,7 @@ def _write_apart(
     except BaseException:
         if now != plan.before:
             _write_step(base, name, now, plan.before, tell)
-            tell(f"broken off: {models_config.path_of(base)} has the entry that it had before")
+            tell(f"interrupted: {models_config.path_of(base)} has its previous entry again")
         raise
 
 
@@ -293,8 +296,8 @@ def _write_step(
         there = config.entry or Entry(now.base_path)
         if {*there.versions} != {*now.versions} or there.labels != now.labels:
             raise MoveRefused(
-                f"{config.path}: somebody has edited the entry of {config.model} meanwhile, and it "
-                f"stays so; look at: tfkmeans versions {base}"
+                f"{config.path}: the entry of {config.model} was edited during the move, and is "
+                f"kept as edited; check it: tfkmeans versions {base}"
             )
         config.with_entry(entry).write(tell)
 
@@ -316,12 +319,12 @@ def _write_followed(
         undone, lost = f"{config.path} is as before", config.find_lost_model()
         if plan.before.versions and (is_refused or is_interrupted):
             if is_interrupted:
-                tell(f"broken off: {undone}, and the server is sent back to it")
+                tell(f"interrupted: {undone}, and the server is reset to it")
             try:
                 _send_back(config, plan, server)
             except MoveFailed as second:
                 first = error if is_refused else "interrupted"
-                undone += f", but the server did not go back to it: {second}"
+                undone += f", but the server did not return to it: {second}"
                 raise MoveFailed(_join(first, undone, lost)) from second
         if is_refused:
             raise MoveFailed(_join(error, undone, lost)) from error
@@ -334,7 +337,7 @@ def _send_back(config: ModelsConfig, plan: Plan, server: Server) -> None:
     if not entry.versions:
         gone = _version_list(plan.before.versions)
         verb = "are" if len(plan.before.versions) > 1 else "is"
-        raise MoveFailed(f"{gone} {verb} not there any more")
+        raise MoveFailed(f"{gone} {verb} no longer there")
     server.follow(config.with_entry(entry).message(), config.model, entry)
 
 
@@ -351,8 +354,8 @@ def find_prunable(base: Path, config: ModelsConfig, keep: int) -> tuple[int, ...
     there = versions(base)
     if damage := label_history.read(base).damage:
         raise UnreadableHistory(
-            f"{damage}, and may name the version to go back to, so that nothing is removed; mend "
-            "it, or remove it from the file"
+            f"{damage}, and may name the target of a rollback, so nothing is removed; correct the "
+            "line, or remove it from the file"
         )
     entry = config.entry
     kept: set[int | None] = {*there[max(0, len(there) - keep) :], *config.versions_in_use}

@@ -46,7 +46,7 @@ _COSINE_SPACE: Final = (
 _NO_SHA256: Final = "0" * 64
 _CARD_SHA256: Final = re.compile(r'("card_sha256": ")([0-9a-f]{64})(")')
 
-_MEND: Final = "take the card as it was exported, or export the model again"
+_MEND: Final = "restore the exported card, or export the model again"
 
 #: Of more clusters than these a card has the sizes alone, as ``cluster_sizes``.
 MOST_PROFILES: Final = 4096
@@ -173,7 +173,7 @@ class CardColumn:
                 return CategoryColumn(self.name, self.values, self.has_unknown)
             case "vector":
                 return VectorColumn(self.name, self.width)
-        raise _Mismatch(f"kind is {self.kind!r}, and is number, category or vector")
+        raise _Mismatch(f"kind is {self.kind!r}; it must be number, category or vector")
 
     def describe(self) -> str:
         """What it holds and what becomes of a missing value, for a line; some of many values."""
@@ -353,8 +353,8 @@ class ModelCard(OneLine):
             return json.dumps({"format": values.pop("format"), **values}, indent=2, allow_nan=False)
         except ValueError as error:
             raise InvalidCandidate(
-                f"the model card holds a number that is not finite ({error}): scale the features "
-                "so that their squared distances fit float32"
+                f"the model card contains a number that is not finite ({error}); scale the "
+                "features so that their squared distances fit float32"
             ) from None
 
     @classmethod
@@ -384,14 +384,14 @@ class ModelCard(OneLine):
         written_in = values.get("format") if isinstance(values, dict) else None
         if isinstance(written_in, int) and written_in > FORMAT_WITH_ENCODER:
             raise InvalidCandidate(
-                f"{origin}: written in format {written_in}, and this package reads up to "
-                f"{FORMAT_WITH_ENCODER}: update tfkmeans"
+                f"{origin}: has format {written_in}, and this release reads up to "
+                f"{FORMAT_WITH_ENCODER}; update tfkmeans"
             )
         try:
             card: Self = _decode(cls, values, "the card")
             for size in ("n_clusters", "n_features"):
                 if getattr(card, size) < 1:
-                    raise _Mismatch(f"{size} is {getattr(card, size)}, and is at least 1")
+                    raise _Mismatch(f"{size} is {getattr(card, size)}; it must be at least 1")
             _ = card.columns
             for quantiles in (card.distance_quantiles, *_quantiles_of_clusters(card)):
                 if quantiles and not quantiles.keys() >= QUANTILES.keys():
@@ -492,7 +492,7 @@ class _Mismatch(ValueError):
 
 
 def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _decode(kind: Any, value: Any, place: str) -> Any:

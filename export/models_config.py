@@ -211,7 +211,7 @@ class ModelsConfig:
         if len(names) > 1 and self.name not in names:
             raise InvalidModelsConfig(
                 f"{self.path}: the entries {' and '.join(names)} are all of {self.base}; choose "
-                "one by --name NAME, or leave one"
+                "one with --name NAME, or keep only one"
             )
 
     def find_lost_model(self) -> str | None:
@@ -233,8 +233,9 @@ class ModelsConfig:
                 continue
             if not place.exists():
                 return (
-                    f"{self.path} also names the model {model.name}, and its folder {place} is not "
-                    "there: until it is, or its entry goes, a server changes nothing of any model"
+                    f"{self.path} also lists the model {model.name}, whose folder {place} does not "
+                    "exist: until the folder is restored or the entry removed, a server changes "
+                    "no model at all"
                 )
         return None
 
@@ -246,13 +247,13 @@ class ModelsConfig:
         """
         if served_at is not None and not is_servable(served_at):
             raise InvalidModelsConfig(
-                f"{served_at}: a server takes an absolute path or an address only; name the folder "
-                "of the model as the server sees it"
+                f"{served_at}: not an absolute path or an address; give the folder of the model as "
+                "the server sees it"
             )
         if self.name not in (None, self.model):
             raise InvalidModelsConfig(
-                f"{self.path}: {self.base} is served as {self.model} there, and not as "
-                f"{self.name}; give that name, or change it there"
+                f"{self.path}: {self.base} is served as {self.model}, not as {self.name}; give "
+                "that name, or change the file"
             )
         entry = self.entry
         if entry is None:
@@ -305,8 +306,8 @@ class ModelsConfig:
             text_format.Parse(self.text, config)
         except text_format.ParseError as error:
             raise InvalidModelsConfig(
-                f"{self.path}: holds what tfkmeans cannot send to a server: {error}; leave out "
-                "--server, and let the server read the file"
+                f"{self.path}: contains fields that tfkmeans cannot send to a server: {error}; "
+                "leave out --server, so that the server reads the file"
             ) from None
         return config
 
@@ -321,8 +322,8 @@ class ModelsConfig:
         unreadable = find_unreadable([Path(os.path.realpath(path)), path.parent])
         if unreadable and _reading_rights(path) != before:
             tell(
-                f"warning: a server that runs as another user cannot read {unreadable}; mend it: "
-                f"chmod a+rX {path.parent} {path}"
+                f"warning: a server that runs as another user cannot read {unreadable}; correct it "
+                f"with: chmod a+rX {path.parent} {path}"
             )
 
 
@@ -436,8 +437,8 @@ def _find_mistake(model: serving_pb2.ModelConfig) -> str | None:
     for label, version in model.version_labels.items():
         if version < 0 or (version == 0 and 0 not in listed):
             return (
-                f"the entry of {model.name} has label {label!r} on version {version}, and there is "
-                "none; write value: and a version there, or remove the label"
+                f"the entry of {model.name} has label {label!r} on version {version}, which is not "
+                "valid; write value: and a version there, or remove the label"
             )
     return None
 
@@ -445,7 +446,7 @@ def _find_mistake(model: serving_pb2.ModelConfig) -> str | None:
 def _read(path: Path) -> str | None:
     """The text of a config; None when there is no file. Raises InvalidModelsConfig."""
     if path.exists() and not path.is_file():  # a pipe would be waited for
-        raise InvalidModelsConfig(f"{path}: is no file; write one in its place")
+        raise InvalidModelsConfig(f"{path}: is not a file; replace it by one")
     try:
         with path.open(encoding="utf-8", newline="") as file:  # line ends stay as they are
             text = file.read()
@@ -467,19 +468,19 @@ def _check(path: Path, text: str) -> None:
         for other in _fields(text):
             if other.name != _LIST:
                 raise InvalidModelsConfig(
-                    f"{path}: holds {other.name}; only a config with nothing but a {_LIST} is "
+                    f"{path}: contains {other.name}; only a config with just a {_LIST} can be "
                     "edited"
                 )
         text_format.Parse(_without_server_fields(text), serving_pb2.ModelServerConfig())
     except text_format.ParseError as error:
-        raise InvalidModelsConfig(f"{path}:{error}; mend the file there") from None
+        raise InvalidModelsConfig(f"{path}:{error}; correct the file there") from None
     except RecursionError:
-        raise InvalidModelsConfig(f"{path}: is nested too deeply; mend the file") from None
+        raise InvalidModelsConfig(f"{path}: is nested too deeply; correct the file") from None
     models = config.model_config_list.config
     names = Counter(model.name for model in models)
     for twice in (each for each, times in names.items() if times > 1):
         raise InvalidModelsConfig(
-            f"{path}: lists the model {twice} more than once, which no server takes; leave one"
+            f"{path}: lists the model {twice} more than once, which every server refuses; keep one"
         )
     for mistake in filter(None, map(_find_mistake, models)):
         raise InvalidModelsConfig(f"{path}: {mistake}")

@@ -249,9 +249,11 @@ def load(
         ('age', 'income')
     """
     if version is not None and (isinstance(version, bool) or not isinstance(version, int)):
-        raise VersionNotFound(f"{version!r} is no version of {base}; give its number")
+        raise VersionNotFound(f"{version!r} is not a version of {base}; give a number")
     if version is not None and label is not None:
-        raise VersionNotFound(f"version {version} and label {label!r} of {base}: give one of them")
+        raise VersionNotFound(
+            f"version {version} and label {label!r} of {base}: conflict; give one of them"
+        )
     found = PublishedVersion(open_storage(base).version_directory(version, label))
     _ = found.card
     return found

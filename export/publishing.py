@@ -113,11 +113,9 @@ def publish(
     candidate, name = Path(candidate), name or str(candidate)
     with _open(base, options) as storage:
         if not candidate.is_dir():
-            raise InvalidCandidate(
-                f"{candidate}: there is no such folder; name a version directory"
-            )
+            raise InvalidCandidate(f"{candidate}: no such folder; give a version directory")
         if not (candidate / SAVED_MODEL).is_file():
-            raise InvalidCandidate(f"{candidate}: has no {SAVED_MODEL}; name a version directory")
+            raise InvalidCandidate(f"{candidate}: has no {SAVED_MODEL}; give a version directory")
         ModelCard.read(candidate)
         storage.check(candidate)
         if dry_run:
@@ -242,7 +240,8 @@ def _names_of_source(
         return encoder.feature_names
     if feature_names is None:
         raise InvalidCandidate(
-            f"a source has no names: give feature_names, a list of {source.shape[1]}, one a column"
+            f"a source has no names; give feature_names, a list of {source.shape[1]}, one for each "
+            "column"
         )
     return feature_names
 
@@ -255,8 +254,8 @@ def _take_columns(
     """The columns of the rows with these numbers. Raises InvalidCandidate."""
     if take_columns is None:
         raise InvalidCandidate(
-            "the model takes columns by name, and a source has points alone: give take_columns, "
-            "which gives the table of some rows, or sample_rows=False"
+            "the model takes columns by name, and a source has only points; give take_columns, a "
+            "function that returns the table of some rows, or sample_rows=False"
         )
     try:
         return ColumnRows.read(encoder.columns, take_columns(numbers))
@@ -267,8 +266,8 @@ def _take_columns(
 def _refuse_names(feature_names: Sequence[str] | None) -> None:
     if feature_names is not None:
         raise InvalidCandidate(
-            "feature_names are given, and the features of a fit of columns have names of their "
-            "own: give none"
+            "feature_names are given, but a fit of columns has feature names already; leave them "
+            "out"
         )
 
 
@@ -308,7 +307,7 @@ def _rows_and_names(
     if feature_names is not None and columns is not None and list(feature_names) != columns:
         raise InvalidCandidate(
             f"feature_names are {shorten_names(feature_names)}, and the columns of the points are "
-            f"{shorten_names(columns)}: give the names of the frame, or none"
+            f"{shorten_names(columns)}; give the names of the frame, or none"
         )
     return array.astype(np.float32, copy=False), feature_names or columns or ()
 
@@ -318,13 +317,13 @@ def _ask_for_names(points: ArrayLike, n_features: int) -> str:
     is_series = hasattr(points, "rename") and len(getattr(points, "shape", ())) == 1
     if not is_series and not is_arrow(points):
         return (
-            f"points have no names: give feature_names, a list of {n_features}, one a column, or "
-            "a data frame that has them"
+            f"points have no names; give feature_names, a list of {n_features}, one for each "
+            "column, or a data frame"
         )
     mend = "points.rename('embedding')" if is_series else "pa.table({'embedding': points})"
     return (
-        f"points are vectors without a name: give {mend}, or "
-        f"feature_names=[f'embedding[{{i}}]' for i in range({n_features})]"
+        f"points are vectors without a name; give {mend}, or feature_names=[f'embedding[{{i}}]' "
+        f"for i in range({n_features})]"
     )
 
 
@@ -398,10 +397,10 @@ def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOpti
         found = comparison.beyond(options.get("thresholds", Thresholds()))
     before = _read_live(live)
     if not options.get("force", False):
-        mend = f"{_describe_changes(before, card, live)}; --force publishes it all the same"
+        mend = f"{_describe_changes(before, card, live)}; --force publishes it anyway"
         refuse_for(found, name, mend=mend)
     if before is not None and (values := describe_category_changes(before, card)):
-        tell(f"values of categories, against version {int(live.name)}: {values}")
+        tell(f"category values, compared with version {int(live.name)}: {values}")
     return found
 
 
@@ -430,7 +429,7 @@ def _describe_changes(before: ModelCard | None, card: ModelCard, live: Path) -> 
     changes = [f"{mine} (version {int(live.name)}: {its})" for mine, its in pairs if mine != its]
     parameters = f"; other parameters: {', '.join(changes)}" if changes else ""
     values = describe_category_changes(before, card)
-    return parameters + (f"; other values of categories: {values}" if values else "")
+    return parameters + (f"; other category values: {values}" if values else "")
 
 
 def _describe_weights(card: ModelCard) -> str:

@@ -68,7 +68,8 @@ def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[st
     except NoRowsTravel:
         return {
             "not_compared": "inertia, kept rows and shares were not compared with version "
-            f"{int(live.name)}: no rows travel with either; give some by --holdout"
+            f"{int(live.name)}: neither contains sample rows; give rows with "
+            "--holdout"
         }
     except InvalidCandidate as error:
         return {"incomparable": str(error)}
@@ -77,7 +78,7 @@ def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[st
         reason = " ".join(str(error).split())[:300]
         return {"incomparable": f"version {live.name}: {type(error).__name__}: {reason}"}
     if compared is None:
-        return {"incomparable": "there is no row that both versions answer"}
+        return {"incomparable": "both versions answer no common row"}
     return {"comparison": asdict(compared)}
 
 
@@ -87,8 +88,8 @@ def _compare(directory: Path, live: Path, holdout: Path | None) -> comparison.Co
         raise InvalidCandidate(f"it {difference[1]}, and version {int(live.name)} {difference[0]}")
     if theirs.encoder is not None and mine.encoder is None:
         raise InvalidCandidate(
-            f"it takes no columns by name, and version {int(live.name)} does: who sends it a table "
-            "would be refused"
+            f"it takes no columns by name, and version {int(live.name)} does: clients that send "
+            "tables would be refused"
         )
     if holdout is None:
         given = common_rows.read_rows(live, theirs, directory, mine)
@@ -195,7 +196,7 @@ def _replay_golden_request(
             unequal = before.view(np.uint32) != now.view(np.uint32)
             largest = np.abs(before.astype(np.float64) - now.astype(np.float64)).max()
             yield (
-                f"{name} differs from what was recorded in {np.count_nonzero(unequal)} of "
+                f"{name} differs from the recorded one in {np.count_nonzero(unequal)} of "
                 f"{now.size} values, by up to {largest:.3g}"
             )
 
@@ -228,7 +229,7 @@ def _contract_findings(signatures: Mapping[str, Any], card: ModelCard) -> Iterat
         for side, wanted in (("inputs", contract.inputs), ("outputs", contract.outputs)):
             tensors = getattr(signatures[name], side)
             if tensors.keys() != {tensor.name for tensor in wanted}:
-                yield f"{name}: {side} are {sorted(tensors)}, not those of the contract"
+                yield f"{name}: {side} are {sorted(tensors)}, which differ from the contract"
                 continue
             for tensor in wanted:
                 yield from (

@@ -104,8 +104,9 @@ def version_directory(
         version = version_by_config(base, label, name=name)
         if version is not None and version not in directories:
             raise VersionNotFound(
-                f"{base}: version {version} is {label or 'live'} by {CONFIG_FILE}, and is not "
-                f"there; there is {_list_numbers(directories)}: name one by --version N"
+                f"{base}: version {version} is {label or 'live'} in {CONFIG_FILE}, but its folder "
+                f"does not exist; there is {_list_numbers(directories)}; give one with --version "
+                "N"
             )
     return choose_version(base, directories, version)
 
@@ -155,13 +156,12 @@ def version_by_config(
         labels = config.labels
     except InvalidModelsConfig as error:
         raise InvalidModelsConfig(
-            f"{error}; so it is not known which version is {label or 'live'}: name one by "
-            "--version N"
+            f"{error}; so the {label or 'live'} version is unknown; give one with --version N"
         ) from error
     if label not in labels:
         known = ", ".join(f"{each} ({on})" for each, on in sorted(labels.items())) or "none"
         raise VersionNotFound(
-            f"{config.path}: {config.model} has no label {label}; it has {known}: give one of "
+            f"{config.path}: {config.model} has no label {label}; it has {known}; give one of "
             "them, or --version N"
         )
     return labels[label]
@@ -177,9 +177,9 @@ def entries(base: Path) -> list[tuple[int, Path]]:
     try:
         names = [entry.name for entry in base.iterdir()]
     except FileNotFoundError:
-        raise NotAModel(f"{base}: there is no such folder; name the folder of a model") from None
+        raise NotAModel(f"{base}: no such folder; give the folder of a model") from None
     except NotADirectoryError:
-        raise NotAModel(f"{base}: is a file; name the folder of a model") from None
+        raise NotAModel(f"{base}: is a file; give the folder of a model") from None
     except OSError as error:
         raise NotAModel(f"{base}: cannot be read: {explain(error)}") from None
     return [(number, base / name) for number, name in parse_names(names)]
@@ -189,16 +189,14 @@ def _existing_directories(base: Path) -> dict[int, Path]:
     """The directories of the versions by their numbers, at least one. Raises NotAModel."""
     directories = _directories(base)
     if not directories and (base / SAVED_MODEL).exists():
-        raise NotAModel(
-            f"{base}: is one version; name the folder above it, {base.absolute().parent}"
-        )
+        raise NotAModel(f"{base}: is a version; give the folder above it, {base.absolute().parent}")
     if not directories:
         raise _no_version(base)
     return directories
 
 
 def _no_version(base: str | Path) -> NotAModel:
-    return NotAModel(f"{base}: holds no version folder (1, 2, ...); name the folder of a model")
+    return NotAModel(f"{base}: contains no version folder (1, 2, ...); give the folder of a model")
 
 
 def _list_numbers(numbers: Iterable[int]) -> str:

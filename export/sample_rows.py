@@ -88,10 +88,10 @@ def read(version_directory: Path) -> NDArray[np.float32]:
         rows = read_npy(path)
     except FileNotFoundError:
         raise InvalidCandidate(
-            f"{version_directory}: no rows to compare on at {SAMPLE_FILE}; give some by --holdout"
+            f"{version_directory}: no rows to compare on in {SAMPLE_FILE}; give rows with --holdout"
         ) from None
     except (OSError, InvalidArray) as error:
-        raise InvalidCandidate(f"{path}: no rows can be read: {error}") from None
+        raise InvalidCandidate(f"{path}: the rows are unreadable: {error}") from None
     if rows.ndim != 2 or rows.dtype != np.float32:
         raise InvalidCandidate(f"{path}: holds {rows.dtype} {rows.shape}, not rows of float32")
     return np.asarray(rows, np.float32)
@@ -107,10 +107,10 @@ def read_columns(place: Path, columns: Sequence[Column]) -> ColumnRows:
         found = {key.removeprefix(_PREFIX): array for key, array in read_npz(path)}
     except FileNotFoundError:
         raise InvalidCandidate(
-            f"{place}: no rows to compare on at {COLUMNS_FILE}; give some by --holdout"
+            f"{place}: no rows to compare on in {COLUMNS_FILE}; give rows with --holdout"
         ) from None
     except (OSError, InvalidArray) as error:
-        raise InvalidCandidate(f"{path}: no rows can be read: {error}") from None
+        raise InvalidCandidate(f"{path}: the rows are unreadable: {error}") from None
     try:
         return ColumnRows.read(columns, found)
     except InvalidColumns as error:

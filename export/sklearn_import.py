@@ -115,8 +115,8 @@ def _make_module(centers: NDArray[np.float64], steps: PipelineSteps, origin: str
     if not steps.is_plain:
         if len(steps.columns) > MOST_COLUMNS:
             raise UnsupportedEstimator(
-                f"{origin}: takes {len(steps.columns)} columns, and a model that encodes them "
-                f"takes at most {MOST_COLUMNS}"
+                f"{origin}: takes {len(steps.columns)} columns, and a model that encodes columns "
+                f"takes at most {MOST_COLUMNS}; give fewer"
             )
         module.take_columns(Encoder(steps.columns, steps.maps))
     return module
@@ -144,8 +144,9 @@ def _sizes_and_inertia(kmeans: Any, origin: str) -> tuple[NDArray[np.integer[Any
     passes = getattr(kmeans, "n_iter_", None)
     if not hasattr(kmeans, "inertia_"):
         raise UnsupportedEstimator(
-            f"{origin}: {type(kmeans).__name__} has no inertia_, for partial_fit does not compute "
-            "it with compute_labels=False; give it one more batch with compute_labels=True"
+            f"{origin}: {type(kmeans).__name__} has no inertia_, because partial_fit with "
+            "compute_labels=False does not compute it; call partial_fit once more with "
+            "compute_labels=True"
         )
     if labels is not None and passes is not None:
         return np.bincount(labels, minlength=kmeans.n_clusters), float(kmeans.inertia_)
@@ -161,7 +162,7 @@ def _names(estimator: Any, width: int, given: Sequence[str] | None, origin: str)
     if len(names) != width:
         raise UnsupportedEstimator(
             f"{origin}: takes {width} features, and {len(names)} names are given: "
-            f"{shorten_names(names)}; give one name a feature"
+            f"{shorten_names(names)}; give one name for each feature"
         )
     if own is not None and names != tuple(default):
         raise UnsupportedEstimator(

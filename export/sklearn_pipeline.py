@@ -120,7 +120,7 @@ def _read_scaler(scaler: Any, width: int, origin: str) -> _Scaling:
     kind = type(scaler).__name__
     if getattr(scaler, "clip", False):
         raise UnsupportedEstimator(
-            f"{origin}: {kind} clips, which no linear map does; fit it without clip"
+            f"{origin}: {kind} clips, which is not linear; fit it without clip"
         )
     match kind:
         case "MinMaxScaler":
@@ -141,7 +141,8 @@ def _read_imputer(reading: _Reading, imputer: Any, origin: str) -> None:
     """Fill in numbers that nothing has changed yet."""
     if reading.maps or not all(isinstance(each, NumberColumn) for each in reading.columns):
         raise UnsupportedEstimator(
-            f"{origin}: SimpleImputer is not the first step of its columns, or not of numbers"
+            f"{origin}: SimpleImputer must be the first step of its columns, and these must be "
+            "numbers"
         )
     values = imputer.statistics_
     is_nan = isinstance(imputer.missing_values, float) and np.isnan(imputer.missing_values)
@@ -149,24 +150,24 @@ def _read_imputer(reading: _Reading, imputer: Any, origin: str) -> None:
         if not isinstance(value, Real):
             raise UnsupportedEstimator(
                 f"{origin}: SimpleImputer fills column {column.name!r} with {value!r}, and a model "
-                "fills numbers alone; leave its missing values to OneHotEncoder"
+                "fills only numbers; leave its missing values to OneHotEncoder"
             )
         if is_missing(value):
             raise UnsupportedEstimator(
-                f"{origin}: SimpleImputer has no value for column {column.name!r}, which had none "
-                "in the fit; leave the column out"
+                f"{origin}: SimpleImputer has no value for column {column.name!r}, which had no "
+                "value in the fit; leave the column out"
             )
     if not is_nan:
         raise UnsupportedEstimator(
             f"{origin}: SimpleImputer fills {imputer.missing_values!r} in the columns "
-            f"{shorten_names([each.name for each in reading.columns])}, and a model fills NaN; fit "
-            "it to NaN in its place"
+            f"{shorten_names([each.name for each in reading.columns])}, and a model fills NaN; "
+            "replace these values by NaN before the fit"
         )
     if imputer.add_indicator:
         raise UnsupportedEstimator(
-            f"{origin}: SimpleImputer marks what it fills in the columns "
-            f"{shorten_names([each.name for each in reading.columns])}, and a model has no such "
-            "features; fit it without add_indicator"
+            f"{origin}: SimpleImputer adds indicators of filled values for the columns "
+            f"{shorten_names([each.name for each in reading.columns])}, which a model does not "
+            "support; fit it without add_indicator"
         )
     reading.columns = [
         NumberColumn(column.name, float(value))
@@ -200,8 +201,8 @@ def _read_column_transformer(transformer: Any, names: Sequence[str], origin: str
                 _read_step(reading, step, origin)
         if not all(isinstance(each, _Scaling) for each in reading.maps):
             raise UnsupportedEstimator(
-                f"{origin}: {name!r} of the ColumnTransformer maps some columns alone by PCA or "
-                "Normalizer; give these a place after it"
+                f"{origin}: {name!r} of the ColumnTransformer applies PCA or Normalizer to some "
+                "columns only; put these steps after the ColumnTransformer"
             )
         columns += reading.columns
         reading.maps.append(_Scaling(np.full(reading.width, weights.get(name, 1.0)), np.zeros(1)))
@@ -209,7 +210,8 @@ def _read_column_transformer(transformer: Any, names: Sequence[str], origin: str
     repeated = {each.name for each in columns if sum(each.name == o.name for o in columns) > 1}
     if repeated:
         raise UnsupportedEstimator(
-            f"{origin}: column {min(repeated)!r} goes into two parts of the ColumnTransformer"
+            f"{origin}: column {min(repeated)!r} is in two parts of the ColumnTransformer; keep it "
+            "in one"
         )
     whole = _Scaling(
         np.concatenate([each.factor for each in scalings]),
@@ -249,14 +251,14 @@ def _read_one_hot(reading: _Reading, encoder: Any, origin: str) -> None:
         not isinstance(each, NumberColumn) or each.fill is not None for each in reading.columns
     ):
         raise UnsupportedEstimator(
-            f"{origin}: OneHotEncoder is not the first step of its columns; a category that is "
-            "missing has no feature, or one of its own"
+            f"{origin}: OneHotEncoder must be the first step of its columns; a missing category "
+            "has no feature, or one of its own"
         )
     if getattr(encoder, "infrequent_categories_", None) and any(
         each is not None for each in encoder.infrequent_categories_
     ):
         raise UnsupportedEstimator(
-            f"{origin}: OneHotEncoder joins infrequent categories; fit it without min_frequency "
+            f"{origin}: OneHotEncoder merges infrequent categories; fit it without min_frequency "
             "and max_categories"
         )
     dropped = encoder.drop_idx_
@@ -285,8 +287,9 @@ def _category(
     missing = [place for place, value in enumerate(values) if is_missing(value) or value == ""]
     if missing and (missing != [len(values) - 1] or not refuses_unknown or dropped is not None):
         raise UnsupportedEstimator(
-            f"{origin}: in {name!r} a missing value is a category, and unseen ones are let pass: "
-            "fit the OneHotEncoder with handle_unknown='error', or without missing values"
+            f"{origin}: in {name!r} a missing value is a category, and unseen values are accepted, "
+            "which a model cannot do together; fit the OneHotEncoder with handle_unknown='error', "
+            "or without missing values"
         )
     kept = [place for place in range(len(values)) if place not in (dropped, *missing)]
     texts = tuple(read_texts(name, values[kept]).tolist())

@@ -58,7 +58,7 @@ class Storage(Protocol):
         """The number that the next version gets when nobody else publishes meanwhile."""
         highest = self._highest_number()
         if highest >= HIGHEST_VERSION:
-            raise PublishFailed(f"{self.base}: version {highest} is the highest that there can be")
+            raise PublishFailed(f"{self.base}: version {highest} is the highest possible number")
         return highest + 1
 
     def _highest_number(self) -> int:
@@ -98,11 +98,13 @@ def open_storage(
     Raises NotAModel for an address that was a Path.
     """
     if not str(base):
-        raise NotAModel("the folder of the model is empty text; name a folder")
+        raise NotAModel("the folder of the model is an empty text; give a folder")
     if is_address(base):
         return GFileStorage(str(base), served_at, served_as)
     if _PATH_OF_ADDRESS.match(str(base)):
-        raise NotAModel(f"{base}: lacks a slash of an address; give it as a string, gs://...")
+        raise NotAModel(
+            f"{base}: is an address as a Path, which loses a slash; give it as a string, gs://..."
+        )
     return LocalStorage(Path(base), served_at, tell, served_as)
 
 
@@ -138,14 +140,14 @@ class LocalStorage(Storage):
     def check(self, candidate: Path | None) -> None:
         base = self.base
         if base.exists() and not base.is_dir():
-            raise PublishFailed(f"{base}: is a file; name a folder")
+            raise PublishFailed(f"{base}: is a file; give a folder")
         if (base / SAVED_MODEL).exists():
-            raise PublishFailed(f"{base}: is a version; name the folder of a model")
+            raise PublishFailed(f"{base}: is a version; give the folder of a model")
         _check_name(base, self.served_as)
         if candidate is not None and Path(os.path.realpath(base)).is_relative_to(
             os.path.realpath(candidate)
         ):
-            raise PublishFailed(f"{base}: lies inside of the candidate {candidate}; name another")
+            raise PublishFailed(f"{base}: is inside the candidate {candidate}; give another folder")
         if (self.served_at, self.served_as) != (None, None):
             ModelsConfig.read(base, self.served_as).entry_at(self.served_at)
 
@@ -154,7 +156,7 @@ class LocalStorage(Storage):
         there = next(folder for folder in (base, *base.absolute().parents) if folder.exists())
         if not os.access(there, os.W_OK | os.X_OK):
             raise PublishFailed(
-                f"{base}: cannot publish: {there} cannot be written to; name a folder that can be"
+                f"{base}: cannot publish: {there} is not writable; give a writable folder"
             )
 
     def version_directory(self, version: int | None, label: str | None = None) -> Path:
@@ -202,7 +204,7 @@ class LocalStorage(Storage):
             if unreadable := find_unreadable([self.base, version, *sorted(version.rglob("*"))]):
                 self.tell(
                     f"warning: a server that runs as another user cannot read {unreadable}, nor "
-                    f"load version {version.name}; mend it: chmod -R a+rX {self.base}"
+                    f"load version {version.name}; correct it with: chmod -R a+rX {self.base}"
                 )
 
     def _enter(self, number: int) -> None:
@@ -221,7 +223,7 @@ class LocalStorage(Storage):
         except (ExportError, OSError) as error:
             raise PublishFailed(
                 f"{base}: version {number} is published, but not entered in {CONFIG_FILE}: "
-                f"{explain_failure(error)}; mend that, then: tfkmeans promote {base} {number}"
+                f"{explain_failure(error)}; correct that, then: tfkmeans promote {base} {number}"
             ) from error
 
     def remove(self, version: int) -> None:
@@ -275,8 +277,7 @@ def _check_name(base: str | Path, served_as: str | None = None) -> None:
     name = served_as or model_name(base)
     if not is_name(name):
         raise PublishFailed(
-            f"{str(base)!r}: no client can ask for a model called {name!r}; give a name in "
-            "printable characters without :"
+            f"{str(base)!r}: {name!r} is not a valid model name; use printable characters without :"
         )
 
 
@@ -316,8 +317,7 @@ class GFileStorage(Storage):
         for option, given in self._for_config.items():
             if given is not None:
                 raise PublishFailed(
-                    f"{option} {given}: no {CONFIG_FILE} is written beside {self.base}; leave it "
-                    "out"
+                    f"{option} {given}: {self.base} gets no {CONFIG_FILE}; leave it out"
                 )
 
     def _highest_number(self) -> int:
@@ -327,7 +327,7 @@ class GFileStorage(Storage):
     def version_directory(self, version: int | None, label: str | None = None) -> str:
         if label is not None:
             raise VersionNotFound(
-                f"{self.base}: has no label {label}, for an object store has no {CONFIG_FILE}; "
+                f"{self.base}: has no label {label}, because an object store has no {CONFIG_FILE}; "
                 "give the number of a version"
             )
         return repository.choose_version(self.base, self._versions(), version)

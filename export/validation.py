@@ -76,8 +76,8 @@ def validate(
         )
     except subprocess.TimeoutExpired:
         raise ValidationTimedOut(
-            f"{name}: refused: validation did not end within {timeout:g} s; allow it more, or find "
-            f"out with: python -m export.validation {directory}"
+            f"{name}: refused: validation did not end within {timeout:g} s; raise the limit, or "
+            f"find the cause with: python -m export.validation {directory}"
         ) from None
     # What is validated may lie in a folder that goes again: the caller knows it by its name.
     said = _read_result(process)
@@ -110,7 +110,7 @@ def _read_result(process: subprocess.CompletedProcess[str]) -> dict[str, Any]:
             return {"findings": ["validation gave no result"]}
         return said
     last = [line for line in process.stderr.splitlines() if line.strip()][-1:]
-    broke = f"validation broke down with exit code {process.returncode}: {''.join(last)[:300]}"
+    broke = f"validation failed with exit code {process.returncode}: {''.join(last)[:300]}"
     return {"findings": [broke]}
 
 

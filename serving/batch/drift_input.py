@@ -52,11 +52,11 @@ def open_output(path: Path) -> ScoredOutput:
         rejected, version = int(said["rejected"]), int(said["model"]["version"])
     except FileNotFoundError:
         raise UnreadableFile(
-            f"{path}: has no {_SUMMARY}; name the folder of a finished batch-score, or its files"
+            f"{path}: has no {_SUMMARY}; give the folder of a finished batch-score, or its files"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnreadableFile(
-            f"{summary}: is no summary of batch-score: {type(error).__name__}: {error}"
+            f"{summary}: is not a summary of batch-score: {type(error).__name__}: {error}"
         ) from None
     files = tuple(sorted(each for each in (path / _SCORED).glob("*") if each.is_file()))
     return ScoredOutput(files, rejected, version)
@@ -127,8 +127,8 @@ def _read_assignments(table: Table, n_clusters: int) -> Iterator[Assignment]:
             first = int(np.argmin(valid))
             raise BadCell(
                 f"{table.name}: {table.place(row + first + 1)}: cluster_index {index[first]:g} at "
-                f"distance {distance[first]:g} is no answer of a version with {n_clusters} "
-                "clusters; name the version that answered with --version"
+                f"distance {distance[first]:g} is not an answer of a version with {n_clusters} "
+                "clusters; give the version of the answers with --version"
             )
         row += len(block)
         with np.errstate(over="ignore"):  # a bad row may be at any distance
@@ -143,5 +143,7 @@ def find_version(outputs: Iterable[ScoredOutput]) -> int | None:
     found = {output.version for output in outputs if output.version is not None}
     if len(found) > 1:
         names = ", ".join(map(str, sorted(found)))
-        raise UnreadableFile(f"the outputs are of the versions {names}; give those of one")
+        raise UnreadableFile(
+            f"the outputs come from the versions {names}; give outputs of one version"
+        )
     return next(iter(found), None)

@@ -65,7 +65,7 @@ def describe_differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> It
         yield f"its manifest has format {begun['format']}, and this package writes {now['format']}"
         return
     if begun["model"] != now["model"]:
-        yield f"it was begun with {_model(begun['model'])}, and this is {_model(now['model'])}"
+        yield f"it was started with {_model(begun['model'])}, and this is {_model(now['model'])}"
     for flag, value in now["flags"].items():
         # A release that had no such flag read as if it were not given.
         was = begun["flags"].get(flag)
@@ -73,7 +73,7 @@ def describe_differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> It
             yield f"{flag} was {was or 'not given'}, and is {value or 'not given'}"
     before, after = begun["inputs"], now["inputs"]
     if len(before) != len(after):
-        yield f"it was begun with {len(before)} input files, and there are {len(after)}"
+        yield f"it was started with {len(before)} input files, and now there are {len(after)}"
     for number, (old, new) in enumerate(zip(before, after, strict=False), start=1):
         if old["name"] != new["name"]:
             yield f"input {number} was {old['name']}, and is {new['name']}"

@@ -59,7 +59,9 @@ def plan_job(
         columns = ModelRows(table, takes).used
         copy = copies.get(table.name)
         if copy is None and output.resolve() in Path(table.name).resolve().parents:
-            raise OutputNotWritten(f"{output}: the input {table.name} lies in it; name another")
+            raise OutputNotWritten(
+                f"{output}: contains the input {table.name}; give another folder"
+            )
         inputs.append(JobInput(copy or Path(table.name), table.name, columns, copy is not None))
     job = Job(
         inputs=tuple(inputs),
@@ -94,7 +96,9 @@ def _all_columns(job: Job, tables: Sequence[Table]) -> tuple[str, ...]:
         try:
             require_columns(table, wanted)
         except ColumnMismatch as error:
-            raise ColumnMismatch(f"--keep {KEEP_ALL}: {error}; name what all files have") from None
+            raise ColumnMismatch(
+                f"--keep {KEEP_ALL}: {error}; name columns that all files have"
+            ) from None
     return wanted
 
 

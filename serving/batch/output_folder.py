@@ -121,7 +121,8 @@ class OutputFolder:
             lock = try_lock(self.path / ".lock")
         if lock is None:
             raise OutputInUse(
-                f"{self.path}: another run is writing there; wait for it, or name another folder"
+                f"{self.path}: another run is writing to it; wait for that run, or give another "
+                "folder"
             )
         try:
             if overwrite:
@@ -192,15 +193,15 @@ class OutputFolder:
 
     def _check_folder(self) -> None:
         if self.path.exists() and not self.path.is_dir():
-            raise OutputNotWritten(f"{self.path}: is a file; name a folder")
+            raise OutputNotWritten(f"{self.path}: is a file; give a folder")
         if (self._manifest / "job.json").exists() or not self.path.is_dir():
             return
         ours = {"manifest", ".lock"}  # of a run that died before it had begun
         others = sorted(each.name for each in self.path.iterdir() if each.name not in ours)
         if others:
             raise OutputNotWritten(
-                f"{self.path}: is not empty, and holds no job of ours ({others[0]}); "
-                "name a new folder"
+                f"{self.path}: is not empty, and is not a batch-score job ({others[0]}); give a "
+                "new folder"
             )
 
     def _clear(self) -> None:
@@ -221,8 +222,8 @@ class OutputFolder:
             return False
         if begun is None:
             raise DamagedJob(
-                f"{path}: is damaged, and nobody can tell which job was begun there; "
-                "begin it anew with --overwrite, or name another folder"
+                f"{path}: is damaged, so the job in the folder is unknown; start again with "
+                "--overwrite, or give another folder"
             )
         self.began = begun.pop("began")
         differences = list(describe_differences(begun, identify_job(self._job)))
@@ -232,8 +233,8 @@ class OutputFolder:
             differences.append(f"--on-bad-row was reject, with {rejected:,} rejected, and is fail")
         if differences:
             raise OtherJob(
-                f"{self.path}: holds another job: {'; '.join(differences)}; "
-                "name another folder, or begin it anew with --overwrite"
+                f"{self.path}: contains another job: {'; '.join(differences)}; give another "
+                "folder, or start again with --overwrite"
             )
         return True
 

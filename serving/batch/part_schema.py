@@ -40,8 +40,8 @@ def kept_schema(tables: Sequence[Table], keep: Sequence[str]) -> pa.Schema:
                 wider = pa.unify_schemas(both, promote_options="permissive")
             except pa.ArrowException:
                 raise ColumnMismatch(
-                    f"{table.name}: column {name!r} holds {kind}, and in the files before it "
-                    f"{field.type}; write both alike, or leave it out of --keep"
+                    f"{table.name}: column {name!r} holds {kind}, and in earlier files "
+                    f"{field.type}; use one type, or leave it out of --keep"
                 ) from None
             schema = schema.set(index, wider.field(0))
     return schema
@@ -57,11 +57,14 @@ def output_schema(job: Job) -> pa.Schema:
     answers = _answer_types(job)
     for name, kind in kept.items():
         if name in answers:
-            raise ColumnMismatch(f"--keep {name}: the output has a column {name!r} of its own")
+            raise ColumnMismatch(
+                f"--keep {name}: the output already has a column {name!r}; rename "
+                "it, or leave it out"
+            )
         if not _is_supported(job.format, kind):
             raise ColumnMismatch(
                 f"--keep {name}: holds {kind} in {job.inputs[0].name}, which {job.format} does not "
-                "take; write --format parquet, or leave it out"
+                "support; use --format parquet, or leave it out"
             )
     return pa.schema(
         [*kept.items(), *answers.items()],
@@ -113,7 +116,7 @@ def output_batch(
         except pa.ArrowInvalid as error:
             raise ColumnMismatch(
                 f"--keep {field.name}: is {cells.type} in one file and {field.type} in another, "
-                f"which does not hold all of its values ({error}); write both alike"
+                f"which cannot represent all of its values ({error}); use one type"
             ) from None
     for name, values in answers.items():
         if name != _LIST:

@@ -229,8 +229,8 @@ def _reject_rows(
     numbers = rows + batch.rows_before + 1
     if job.on_bad_row is OnBadRow.FAIL:
         raise BadRow(
-            f"{given.table.describe(int(numbers[0]), faults[0])}; mend it, which makes it another "
-            "job (--overwrite), or go on with --on-bad-row reject"
+            f"{given.table.describe(int(numbers[0]), faults[0])}; correct it and start a new job "
+            "(--overwrite), or resume with --on-bad-row reject"
         )
     said: list[Any] = [
         [source] * len(rows),

@@ -101,8 +101,8 @@ class ServerScorer:
             raise OtherModel(str(error)) from None
         except (ServerUnavailable, DeadlineExceeded) as error:
             raise NoAnswer(
-                f"{self._server}: no server answers: {one_line(error)}; "
-                "start it, or name another with --server HOST:PORT"
+                f"{self._server}: server unreachable: {one_line(error)}; start it, or give another "
+                "with --server HOST:PORT"
             ) from None
 
     def _check_sizes(self, card: ModelCard, declared: Signature) -> None:
@@ -110,7 +110,7 @@ class ServerScorer:
         for tensor, size in ((points, card.n_features), (distances, card.n_clusters)):
             if tensor.shape is not None and tensor.shape[-1] not in (None, size):
                 raise self._other_model(
-                    f"transform takes {points} and gives {distances}, and the card has "
+                    f"transform takes {points} and returns {distances}, and the card has "
                     f"{card.n_features} features and {card.n_clusters} clusters"
                 )
 
@@ -192,8 +192,8 @@ class ServerScorer:
                 return  # it answers, if only that it has too much to do
             return
         raise NoAnswer(
-            f"{self._server}: has not answered for {self._patience:g} s: {one_line(error)}; "
-            "the same command goes on when it does, and --patience lets it wait longer"
+            f"{self._server}: has not answered for {self._patience:g} s: {one_line(error)}; the "
+            "same command resumes later, and --patience extends the wait"
         )
 
     def _require_version(self, states: Sequence[VersionStatus]) -> None:
@@ -203,13 +203,13 @@ class ServerScorer:
         if live and self.version not in {*live, *coming}:
             there = ", ".join(map(str, live))
             raise self._other_model(
-                f"it has version {there}; have it load {self.version}, or score by one that it "
-                "has: --version N"
+                f"it has version {there}; load version {self.version} there, or score with a "
+                "loaded one: --version N"
             )
 
     def _other_model(self, found: str) -> OtherModel:
         return OtherModel(
-            f"{self._server}: does not serve version {self.version} as its card says: {found}"
+            f"{self._server}: does not serve version {self.version} as in its card: {found}"
         )
 
 

@@ -1,4 +1,4 @@
-"""The application: its commands, and what becomes of an error."""
+"""The application: its commands and its error handling."""
 
 import inspect
 import os
@@ -56,7 +56,7 @@ def _show_version(asked: bool) -> None:
 
 app: Final = typer.Typer(
     name=_NAME,
-    help="Train k-means in TensorFlow, publish it for TensorFlow Serving, and ask it.",
+    help="Train k-means in TensorFlow, publish it for TensorFlow Serving, and query it.",
     epilog="Exit codes: 0 done, 1 internal error, 2 usage error or server unreachable, "
     "3 check failed, 130 interrupted, 143 a worker was lost: restart all workers.",
     rich_markup_mode="rich",
@@ -87,12 +87,12 @@ def _add(panel: str, name: str, module: Any, function: str, **options: Any) -> N
     add(command)
 
 
-_add("Train and look", "train", train, "train")
-_add("Train and look", "select-k", select_k, "select_k")
-_add("Train and look", "report", report, "report")
-_add("Train and look", "compare", compare, "compare")
-_add("Train and look", "inspect", inspect_model, "inspect_model")
-_add("Train and look", "import-sklearn", import_sklearn, "import_sklearn")
+_add("Train and inspect", "train", train, "train")
+_add("Train and inspect", "select-k", select_k, "select_k")
+_add("Train and inspect", "report", report, "report")
+_add("Train and inspect", "compare", compare, "compare")
+_add("Train and inspect", "inspect", inspect_model, "inspect_model")
+_add("Train and inspect", "import-sklearn", import_sklearn, "import_sklearn")
 _add("Versions", "publish", publish, "publish_candidate")
 _add("Versions", "versions", versions, "list_versions")
 _add("Versions", "promote", promote, "promote")
@@ -100,12 +100,12 @@ _add("Versions", "canary", canary, "canary")
 _add("Versions", "rollback", rollback, "rollback")
 _add("Versions", "prune", prune, "prune")
 _add("Versions", "verify", verify, "verify")
-_add("Serve and ask", "serve", serve, "serve", cls=ServeCommand)
-_add("Serve and ask", "assign", assign, "assign")
-_add("Serve and ask", "batch-score", batch_score, "batch_score")
-_add("Serve and ask", "probe", probe, "probe")
-_add("Serve and ask", "monitor", monitor, "monitor")
-_add("Serve and ask", "metadata", metadata, "metadata")
+_add("Serve and query", "serve", serve, "serve", cls=ServeCommand)
+_add("Serve and query", "assign", assign, "assign")
+_add("Serve and query", "batch-score", batch_score, "batch_score")
+_add("Serve and query", "probe", probe, "probe")
+_add("Serve and query", "monitor", monitor, "monitor")
+_add("Serve and query", "metadata", metadata, "metadata")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -142,7 +142,7 @@ def _report_error(error: Exception) -> int:
     code = exit_code(error)
     if code is None:
         traceback.print_exception(error)
-        note(f"error: a fault of {_NAME} itself: {_format_error(error)}; please report it")
+        note(f"error: internal error of {_NAME}: {_format_error(error)}; please report it")
         return FAULT
     note(f"error: {_format_error(error)}")
     return code
@@ -174,9 +174,9 @@ def _leave_broken_pipe() -> int:
 
 @contextmanager
 def _catch_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that what was begun is cleaned up.
+    """SIGTERM and SIGHUP unwind the stack as Ctrl-C does, so that incomplete work is cleaned up.
 
-    A signal that is ignored stays so: under nohup, SIGHUP is.
+    An ignored signal stays ignored, such as SIGHUP under nohup.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Arguments that several commands take, and what they stand for."""
+"""Arguments that several commands share, and their parsers."""
 
 import math
 import re
@@ -22,7 +22,7 @@ _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*((?:[KMGT]I?)?B?)", re.IGNORECASE)
 
 
 def integer(least: int, most: int | None = None) -> Callable[[object], int]:
-    """A parser of whole numbers; unlike typer's own, its complaint names the value."""
+    """A parser of whole numbers; unlike typer's own, its error names the value."""
     allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def parse(text: object) -> int:
@@ -41,7 +41,7 @@ def parse_share(text: object) -> float:
     """A parser of numbers from 0 to 1."""
     value = parse_amount(text)
     if value > 1:
-        raise typer.BadParameter(f"{text} is no share: it is to be from 0 to 1")
+        raise typer.BadParameter(f"{text} is not a share; give a number from 0 to 1")
     return value
 
 
@@ -73,7 +73,7 @@ def parse_size(text: object) -> int:
     found = _SIZE.fullmatch(str(text).strip())
     size = float(found[1]) * _UNITS[found[2].upper()] if found else 0
     if size < 1:
-        raise typer.BadParameter(f"{text} is no size; give one as in 2GB or 500MB")
+        raise typer.BadParameter(f"{text} is not a size; give a size such as 2GB or 500MB")
     return int(size)
 
 
@@ -81,7 +81,7 @@ def parse_name(text: object) -> str:
     """A parser of names of models and labels."""
     if not is_name(str(text)):
         raise typer.BadParameter(
-            f"{text!r}: no client can ask for it; use printable characters without / and :"
+            f"{text!r}: not a valid name; use printable characters without / and :"
         )
     return str(text)
 
@@ -90,20 +90,20 @@ def local_folder(text: object) -> Path:
     """A folder that can be renamed. Raises UserMistake for the address of an object store."""
     if is_address(str(text)):
         raise UserMistake(
-            f"{text}: is in an object store, which has no rename, so that only publish and serve "
-            "work there; name a local folder"
+            f"{text}: object stores have no rename, so only publish and serve support them; give "
+            "a local folder"
         )
     return Path(str(text))
 
 
 _MODEL: Final = typer.Option(
-    "--model", metavar="BASE", help="Folder of the model, which holds its version folders."
+    "--model", metavar="BASE", help="Folder of the model, with its version folders."
 )
 _LOCAL_MODEL: Final = typer.Option(
     "--model",
     parser=local_folder,
     metavar="BASE",
-    help="Folder of the model, which holds its version folders.",
+    help="Folder of the model, with its version folders.",
 )
 ModelOption = Annotated[Path, _LOCAL_MODEL]
 #: For commands that take BASE by its place as well.
@@ -115,6 +115,6 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as JS
 
 
 def examples(*lines: tuple[str, str]) -> str:
-    """The epilog of a command's help: what each example is for, and the example."""
+    """The epilog of a command's help: the purpose of each example, and the example."""
     shown = [f"[dim]{purpose}[/dim]\n\n  [bold]{command}[/bold]" for purpose, command in lines]
     return "\n\n".join(["[bold]Examples[/bold]", *shown])

@@ -42,10 +42,10 @@ if TYPE_CHECKING:
 EXAMPLES: Final = examples(
     ("The cluster and the distance of each row", "tfkmeans assign rows.csv --model models/c"),
     (
-        "Of one point, asked of a running server",
+        "One point, sent to a running server",
         "tfkmeans assign --point 39.1,18.7 --server localhost:8500 --model models/c",
     ),
-    ("Of CSV on standard input", "cat rows.csv | tfkmeans assign - --model models/c"),
+    ("CSV on standard input", "cat rows.csv | tfkmeans assign - --model models/c"),
 )
 
 
@@ -62,7 +62,7 @@ def assign(
         typer.Option(
             "--point",
             metavar="X,Y,...",
-            help="A row, in place of a file: its values in the order of the model's columns.",
+            help="A row instead of a file: its values in the order of the model's columns.",
         ),
     ] = None,
     file_options: FileOptions = FileOptions(),
@@ -71,13 +71,13 @@ def assign(
     connection: ConnectionOptions = ConnectionOptions(),
     json: JsonOption = False,
 ) -> None:
-    """Print cluster_index,distance of each row as CSV, or as one JSON object a line.
+    """Print cluster_index,distance of each row as CSV, or as one JSON object per line.
 
-    A row with a missing value that the model does not fill has -1 in both. The version that answers
-    is named on stderr.
+    A row with a missing value that the model does not fill gets -1 in both. The number of the
+    version is printed on stderr.
     """
     if bool(files) == bool(points):
-        raise UserMistake("give the rows either as FILE... or as --point X,Y,...")
+        raise UserMistake("give the rows as FILE... or as --point X,Y,..., not both")
     reading = file_options.reading(files, "FILE")
     connection.check_server(server)
     directory, number, card = version.read(model, name=connection.name)
@@ -184,10 +184,10 @@ def _parse_point(point: str, takes: "ModelColumns") -> list[Any]:
         try:
             values.append(cell if is_text else float("nan") if is_missing(cell) else float(cell))
         except ValueError:
-            mend = "; give values as in 1.5,2"
+            mend = "; give values such as 1.5,2"
             if any(kinds):
                 mend = f", and the model takes {takes.shorten()}"
-            raise UserMistake(f"--point {point}: {cell!r} is no number{mend}") from None
+            raise UserMistake(f"--point {point}: {cell!r} is not a number{mend}") from None
     return values
 
 
@@ -229,4 +229,4 @@ def _print(answers: Iterable["Assignment"], answered_by: str, *, as_json: bool) 
     note(answered_by)
     if not_scored:
         rows = format_count(not_scored, "row")
-        note(f"{rows} not scored (missing, infinite or too far to measure)")
+        note(f"{rows} not scored (missing, infinite or out of range)")

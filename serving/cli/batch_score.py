@@ -54,24 +54,27 @@ EXAMPLES: Final = examples(
         "tfkmeans batch-score rows.csv out --model models/customers --keep id",
     ),
     (
-        "Of a folder, as CSV; the same command goes on where it was stopped",
+        "A folder, as CSV; the same command resumes an interrupted job",
         "tfkmeans batch-score in/ out --model models/customers --format csv",
     ),
     (
-        "By a running server, without TensorFlow here",
+        "With a running server, without local TensorFlow",
         "tfkmeans batch-score in/ out --model models/customers --server models:8500",
     ),
     (
-        "By Apache Beam, on any of its runners",
+        "With Apache Beam, on any of its runners",
         "tfkmeans batch-score in/ out --model models/customers --runner beam"
         " --beam-option runner=FlinkRunner",
     ),
-    ("What would be done", "tfkmeans batch-score in/ out --model models/customers --dry-run"),
+    (
+        "Show the inputs and outputs without running",
+        "tfkmeans batch-score in/ out --model models/customers --dry-run",
+    ),
 )
 
 
 class Runner(StrEnum):
-    """Who does the work."""
+    """The program that does the work."""
 
     LOCAL = "local"
     BEAM = "beam"
@@ -106,13 +109,11 @@ def batch_score(
     version: VersionOptions = VersionOptions(),
     keep: Annotated[
         str | None,
-        typer.Option(
-            metavar="A,B,...", help="Columns of the inputs to carry along; '*' is all of them."
-        ),
+        typer.Option(metavar="A,B,...", help="Input columns to copy to the output; '*' means all."),
     ] = None,
     file_options: FileOptions = FileOptions(),
     form: Annotated[
-        Format, typer.Option("--format", help="What the output is written as.")
+        Format, typer.Option("--format", help="The file format of the output.")
     ] = Format.PARQUET,
     score: Annotated[
         bool, typer.Option("--score", help="Add squared_distance and the simplified silhouette.")
@@ -122,38 +123,42 @@ def batch_score(
     ] = False,
     on_bad_row: Annotated[
         OnBadRow,
-        typer.Option(help="A row that cannot be scored goes to OUT/rejected, or ends the job."),
+        typer.Option(help="Write a row that cannot be scored to OUT/rejected, or end the job."),
     ] = OnBadRow.REJECT,
     strict: Annotated[
-        bool, typer.Option("--strict", help="End with exit code 3 when rows were rejected.")
+        bool, typer.Option("--strict", help="End with exit code 3 if rows were rejected.")
     ] = False,
     limit: Annotated[
         int | None,
-        typer.Option(parser=integer(1), metavar="N", help="Read so many rows of all inputs."),
+        typer.Option(
+            parser=integer(1), metavar="N", help="Read only the first N rows of all inputs."
+        ),
     ] = None,
     part_rows: Annotated[
         int,
         typer.Option(
             parser=integer(1),
             metavar="N",
-            help="Rows of a part: a file of the output, and what is lost at most when stopped.",
+            help="Rows in each part, which is one output file; an interruption loses at most one "
+            "part.",
         ),
     ] = Job.part_rows,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be read and written, and end.")
+        bool, typer.Option("--dry-run", help="Show the inputs and outputs without running.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Remove the job that is in OUT, and begin anew.")
+        bool,
+        typer.Option("--overwrite", help="Remove the existing job in OUT, and start a new one."),
     ] = False,
     runner: Annotated[
-        Runner, typer.Option(help="Who does the work: this process, or Apache Beam.")
+        Runner, typer.Option(help="Where to run: in this process, or on Apache Beam.")
     ] = Runner.LOCAL,
     beam_option: Annotated[
         list[str] | None,
         typer.Option(
             "--beam-option",
             metavar="NAME=VALUE",
-            help="An option of Beam's pipeline, as in runner=FlinkRunner; may be repeated.",
+            help="An option of Beam's pipeline, such as runner=FlinkRunner; repeatable.",
         ),
     ] = None,
     server: ScoringServerOption = None,
@@ -161,18 +166,19 @@ def batch_score(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="With --server, in place of --model: the card of the version that answers.",
+            help="With --server, instead of --model: the card of the served version.",
         ),
     ] = None,
     in_flight: Annotated[
-        int, typer.Option(parser=integer(1), metavar="N", help="Requests under way at a time.")
+        int,
+        typer.Option(parser=integer(1), metavar="N", help="Maximum number of concurrent requests."),
     ] = 4,
     patience: Annotated[
         float,
         typer.Option(
             parser=parse_amount,
             metavar="X",
-            help="Seconds that rows wait for a server that restarts.",
+            help="Seconds to wait for a server that restarts.",
         ),
     ] = 120.0,
     timeout: TimeoutOption = 30.0,
@@ -181,9 +187,8 @@ def batch_score(
 ) -> None:
     """Write the cluster and the distance of each row of the inputs to the folder OUT.
 
-    OUT/scored has the rows in the order of the inputs, OUT/rejected those that cannot be scored,
-    with the reason, and OUT/summary.json what was counted. A job that was stopped, however it was,
-    goes on with the same command.
+    OUT/scored has the rows in input order, OUT/rejected the rows that cannot be scored, with the
+    reason, and OUT/summary.json the counts. The same command resumes an interrupted job.
     """
     _check_flags(server, card, runner, beam_option, limit)
     connection.check_server(server)
@@ -237,15 +242,19 @@ def _check_flags(
     beam_options: Sequence[str] | None,
     limit: int | None,
 ) -> None:
-    """Find out what does not go together."""
+    """Check for options that conflict."""
     if card is not None and server is None:
-        raise UserMistake("--card: is for --server; give --model BASE to score here")
+        raise UserMistake(
+            "--card: requires --server; add it, or give --model BASE to score in this process"
+        )
     if beam_options and runner is not Runner.BEAM:
-        raise UserMistake("--beam-option: is for --runner beam; add it")
+        raise UserMistake("--beam-option: requires --runner beam; add it")
     if runner is Runner.BEAM and server is not None:
-        raise UserMistake("--server: Beam's workers load the model; leave out one of the two")
+        raise UserMistake(
+            "--server: conflicts with --runner beam, whose workers load the model; leave out one"
+        )
     if runner is Runner.BEAM and limit is not None:
-        raise UserMistake("--limit: is for a try in this process; leave out --runner beam")
+        raise UserMistake("--limit: conflicts with --runner beam; leave out one")
 
 
 def _find_target(
@@ -256,24 +265,24 @@ def _find_target(
 ) -> _Target:
     """The version that is to answer. Raises UserMistake, ExportError."""
     if (base is None) == (card_file is None):
-        raise UserMistake("give --model BASE; or, with --server, --card FILE in place of it")
+        raise UserMistake("specify --model BASE; or, with --server, --card FILE")
     if base is not None:
         directory, number, card = version.read(base, name=connection.name)
         called = connection.name or model_name(base)
         return _Target(directory, card, ScoredModel(called, number, _sha256(directory / CARD_FILE)))
     assert card_file is not None
     if version.label is not None:
-        raise UserMistake(f"--label {version.label}: is for --model; give --version N")
+        raise UserMistake(f"--label {version.label}: requires --model; give --version N instead")
     try:
         card = ModelCard.from_json(card_file.read_text(encoding="utf-8"), origin=str(card_file))
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidCandidate(f"--card {card_file}: cannot be read: {error}") from None
+        raise InvalidCandidate(f"--card {card_file}: unreadable: {error}") from None
     number_of_folder = card_file.absolute().parent.parent.name
     if version.version is None and not number_of_folder.isdecimal():
-        raise UserMistake(f"--card {card_file}: does not tell its version; add --version N")
+        raise UserMistake(f"--card {card_file}: has no version number; add --version N")
     served_name = connection.name or card.model
     if served_name is None:
-        raise UserMistake(f"--card {card_file}: does not tell the model's name; add --name NAME")
+        raise UserMistake(f"--card {card_file}: has no model name; add --name NAME")
     number = int(number_of_folder) if version.version is None else version.version
     return _Target(None, card, ScoredModel(served_name, number, _sha256(card_file)))
 
@@ -295,7 +304,7 @@ def _score_locally(
     from serving.batch.local_runner import score_files
 
     with progress("scoring") as tell:
-        tell("loading the model" if target_server is None else "asking the server")
+        tell("loading the model" if target_server is None else "contacting the server")
         rows = _estimate_rows(job, given)
         with _open_scorer(target, target_server, rows) as scorer, _note_resumption(job):
             watch = ScoringProgress(tell, rows)
@@ -347,18 +356,18 @@ def _open_scorer(target: _Target, server: _Server | None, rows: int | None) -> I
 
 @contextmanager
 def _note_resumption(job: Job) -> Iterator[None]:
-    """Say, when the work is cut short, what is done and how to go on."""
+    """Report, when the work is interrupted, the finished parts and how to resume."""
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
         from serving.batch.output_folder import OutputFolder
 
         done = format_count(len(OutputFolder(job).records()), "part")
-        mend = "" if job.inputs[0].is_copy else "; the same command goes on there"
+        mend = "" if job.inputs[0].is_copy else "; the same command resumes"
         note(f"{done} done in {job.output}{mend}")
         raise
     except UnreadableFile:
-        note("a file that was mended makes it another job, which --overwrite begins anew")
+        note("a corrected file makes a new job, which needs --overwrite")
         raise
 
 
@@ -368,11 +377,13 @@ def _score_by_beam(
     """The work done by Beam's workers. Gives the summary."""
     assert target.directory is not None
     if given.copies:
-        raise UserMistake("-: Beam's workers cannot read standard input; give files")
+        raise UserMistake("-: Beam workers cannot read standard input; give files")
     for option in options:
         if "=" not in option or option.startswith("-"):
-            raise UserMistake(f"--beam-option {option}: give NAME=VALUE, as in runner=FlinkRunner")
-    with progress("scoring by Beam") as tell, short_beam_log():
+            raise UserMistake(
+                f"--beam-option {option}: give NAME=VALUE, such as runner=FlinkRunner"
+            )
+    with progress("scoring with Beam") as tell, short_beam_log():
         tell("starting")
         load_tensorflow("beam")
         with needs_extra("beam"):
@@ -390,11 +401,11 @@ def _score_by_beam(
 
 def _note_done(done: "Sequence[PartRecord]") -> None:
     if done:
-        note(f"going on: {format_count(len(done), 'part')} done before")
+        note(f"resuming: {format_count(len(done), 'part')} already done")
 
 
 def _estimate_rows(job: Job, given: InputTables) -> int | None:
-    """How many rows there are to score, or about so many; None when nobody knows."""
+    """The exact or estimated number of rows to score; None if unknown."""
     known = [table.estimated_rows for table in given.tables]
     counts = [rows for rows in known if rows is not None]
     total = sum(counts) if len(counts) == len(known) else None
@@ -425,7 +436,7 @@ def _show_plan(
     if as_json:
         print_json(plan)
         return
-    about = "not known before they are read" if rows is None else f"{rows:,}"
+    about = "unknown until they are read" if rows is None else f"{rows:,}"
     kinds = [(field.name, str(field.type)) for field in schema]
     print_fields(
         f"would write {job.output}/scored",
@@ -457,7 +468,7 @@ def _show(summary: dict[str, Any], *, as_json: bool) -> None:
     output, seconds = summary["output"], summary["seconds"]
     rejected = f"{summary['rejected']:,}"
     if summary["rejected"]:
-        rejected += f" (why: {output}/rejected)"
+        rejected += f" (reasons: {output}/rejected)"
     model = summary["model"]
     gaps = describe_gaps(summary.get("columns", {}), summary["scored"])
     print_fields(

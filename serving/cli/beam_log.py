@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def short_beam_log() -> Iterator[None]:
-    """Leave out of the log, while the block runs, some words of Beam.
+    """Suppress some log messages of Beam while the block runs.
 
-    That is the traceback of an error of a worker, which is raised as well and told in one line; and
-    what Beam says without the name of a logger, which is of modules that it does without.
+    These are the traceback of a worker's error, which is also raised and reported in one line, and
+    messages without a logger name, about optional modules that are missing.
     """
     left_out = {
         logging.getLogger("apache_beam.runners.common"): _is_no_error,

@@ -1,4 +1,4 @@
-"""``tfkmeans canary``: let a version answer beside the stable one."""
+"""``tfkmeans canary``: load a version next to the stable one."""
 
 from typing import Annotated, Final
 
@@ -12,10 +12,10 @@ from .option_groups import flat_options
 
 EXAMPLES: Final = examples(
     (
-        "Version 3 answers who asks for the label canary",
+        "Version 3 answers requests for the label canary",
         "tfkmeans canary models/customers 3 --server localhost:8500",
     ),
-    ("No version does any more", "tfkmeans canary models/customers --off"),
+    ("End the canary", "tfkmeans canary models/customers --off"),
 )
 
 
@@ -26,19 +26,19 @@ def canary(
         int | None,
         typer.Argument(parser=integer(0), metavar="VERSION", help="A version of the model."),
     ] = None,
-    off: Annotated[bool, typer.Option("--off", help="Take the label canary away.")] = False,
+    off: Annotated[bool, typer.Option("--off", help="Remove the label canary.")] = False,
     steps: StepOptions = StepOptions(),
     connection: ConnectionOptions = ConnectionOptions(),
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Load a version beside the stable one, under the label canary.
+    """Load a version next to the stable one, under the label canary.
 
-    A canary above the stable version also answers who asks for neither a version nor a label: such
-    requests go to the highest version that is loaded.
+    A canary above the stable version also answers requests without version or label, because these
+    go to the highest loaded version.
     """
     if off == (version is not None):
-        raise UserMistake("which version is the canary? give VERSION, or --off for none")
+        raise UserMistake("specify VERSION for the canary, or --off to end it; not both")
     from export import label_moves
 
     plan = steps.move(

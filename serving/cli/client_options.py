@@ -25,11 +25,12 @@ RequiredServerOption = Annotated[
     typer.Option(
         "--server",
         metavar="HOST:PORT",
-        help="The server, by gRPC; several with commas between them take turns.",
+        help="The server, over gRPC; several, separated by commas, are used in turn.",
     ),
 ]
 ServerOption = Annotated[
-    str | None, typer.Option("--server", metavar="HOST:PORT", help="Ask this server by gRPC too.")
+    str | None,
+    typer.Option("--server", metavar="HOST:PORT", help="Also query this server over gRPC."),
 ]
 #: For commands that score rows here otherwise.
 ScoringServerOption = Annotated[
@@ -37,13 +38,13 @@ ScoringServerOption = Annotated[
     typer.Option(
         "--server",
         metavar="HOST:PORT",
-        help="Ask this server by gRPC, without TensorFlow here.",
+        help="Query this server over gRPC, without local TensorFlow.",
     ),
 ]
 TimeoutOption = Annotated[
     float,
     typer.Option(
-        "--timeout", parser=parse_amount, metavar="X", help="Seconds that a call may take."
+        "--timeout", parser=parse_amount, metavar="X", help="Time limit of a call in seconds."
     ),
 ]
 ServedLabelOption = Annotated[
@@ -52,7 +53,7 @@ ServedLabelOption = Annotated[
         "--label",
         parser=parse_name,
         metavar="LABEL",
-        help="Ask the version with this label on the server.",
+        help="Query the version with this label on the server.",
     ),
 ]
 
@@ -68,8 +69,8 @@ class ConnectionOptions:
         typer.Option(
             parser=parse_name,
             metavar="NAME",
-            help="Name of the model on the server and in models.config; by default that of its "
-            "entry there, or else BASE's.",
+            help="Name of the model on the server and in models.config; by default the name of "
+            "its entry there, or else of BASE.",
         ),
     ] = None
     headers: Annotated[
@@ -77,31 +78,31 @@ class ConnectionOptions:
         typer.Option(
             "--header",
             metavar="NAME:VALUE",
-            help="A header of every request, for a proxy that asks who is there.",
+            help="A header of every request, for example for authentication at a proxy.",
         ),
     ] = None
     tls: Annotated[
         bool,
-        typer.Option("--tls", help="Encrypt; the server is trusted by the system's authorities."),
+        typer.Option("--tls", help="Use TLS, with the system's certificate authorities."),
     ] = False
     tls_ca: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Encrypt; authorities that may vouch for the server, PEM."
+            metavar="FILE", help="Use TLS, with the certificate authorities in FILE, PEM."
         ),
     ] = None
     tls_certificate: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Encrypt; the certificate that we show the server, PEM."),
+        typer.Option(metavar="FILE", help="Use TLS, with this client certificate, PEM."),
     ] = None
     tls_key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The private key to --tls-certificate, PEM.")
+        Path | None, typer.Option(metavar="FILE", help="The private key of --tls-certificate, PEM.")
     ] = None
     tls_server_name: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Encrypt; the name on the server's certificate, where it is not HOST.",
+            help="Use TLS; the name on the server's certificate, if it is not HOST.",
         ),
     ] = None
 
@@ -110,7 +111,7 @@ class ConnectionOptions:
         for field in fields(self):
             if server is None and field.name != "name" and getattr(self, field.name):
                 option = "header" if field.name == "headers" else field.name.replace("_", "-")
-                raise UserMistake(f"--{option}: is for --server; add --server HOST:PORT")
+                raise UserMistake(f"--{option}: requires --server; add --server HOST:PORT")
 
     def client(self, server: str, name: str, timeout: float, *, in_flight: int = 1) -> "GrpcClient":
         """A client of the model of that name, for so many calls at a time at least.
@@ -135,7 +136,7 @@ class ConnectionOptions:
 
         if "," in server:
             raise UserMistake(
-                f"--server {server}: a move waits for one server; without --server all servers "
+                f"--server {server}: a move accepts only one server; without --server all servers "
                 "that read models.config follow it"
             )
         return ReloadClient(server, timeout=timeout, tls=self._tls(), headers=self._headers())
@@ -154,14 +155,14 @@ class ConnectionOptions:
             raise UserMistake(f"--tls-key {self.tls_key}: add --tls-certificate FILE")
         for option, file in files.items():
             if file is not None and not file.exists():
-                raise UserMistake(f"{option} {file}: there is no such file; name a PEM file")
+                raise UserMistake(f"{option} {file}: no such file; give the path of a PEM file")
         given = self.tls_ca, self.tls_certificate, self.tls_key, self.tls_server_name
         return Tls(*given) if self.tls or any(each is not None for each in given) else None
 
     def _headers(self) -> Mapping[str, str]:
         pairs = [line.partition(":") for line in self.headers or ()]
         if not all(colon for _, colon, _ in pairs):
-            raise UserMistake("--header: give NAME:VALUE, as in authorization:'Bearer ...'")
+            raise UserMistake("--header: give NAME:VALUE, such as authorization:'Bearer ...'")
         return {name.strip(): value.strip() for name, _, value in pairs}
 
     def served_name(self, model: Path | None) -> str:
@@ -172,12 +173,12 @@ class ConnectionOptions:
         if self.name is not None:
             return self.name
         if model is None:
-            raise UserMistake("give --model BASE or --name NAME")
+            raise UserMistake("specify --model BASE or --name NAME")
         try:
             config = ModelsConfig.read(model)
         except InvalidModelsConfig as error:
             # Who names a version can do without the file; that the name may be another is said.
             own = model_name(model)
-            note(f"warning: {error}; the server is asked for {own}, unless you give --name NAME")
+            note(f"warning: {error}; requests use the name {own}; change it with --name NAME")
             return own
         return config.model

@@ -25,7 +25,7 @@ _SHOWN_COLUMNS: Final = 20
 
 
 class UnknownValue(StrEnum):
-    """What becomes of a category's value that is missing, or was not there at the fit."""
+    """Encoding of a category value that is missing, or that the fit did not see."""
 
     ZEROS = "zeros"
     CATEGORY = "category"
@@ -34,7 +34,7 @@ class UnknownValue(StrEnum):
 def _parse_impute(text: object) -> str:
     """A statistic or a number, as text. Raises BadParameter."""
     if text not in STATISTICS and not _is_finite(str(text)):
-        raise typer.BadParameter(f"{text} is neither mean nor median nor a finite number")
+        raise typer.BadParameter(f"{text} is not valid; give mean, median or a finite number")
     return str(text)
 
 
@@ -47,7 +47,7 @@ def _is_finite(text: str) -> bool:
 
 @dataclass(frozen=True)
 class ColumnOptions:
-    """What takes the place of missing numbers, which columns are categories, what columns weigh."""
+    """Replacement of missing numbers, categories, and weights of columns."""
 
     panel: ClassVar[str] = "Columns as features"
 
@@ -56,20 +56,20 @@ class ColumnOptions:
         typer.Option(
             parser=_parse_impute,
             metavar="mean|median|X",
-            help="What takes the place of a missing number, in the model too.",
+            help="Replacement of missing numbers, also in the model.",
         ),
     ] = None
     categories: Annotated[
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Columns that are categories: each value is a feature, 1 or 0.",
+            help="Category columns: each value becomes a feature, 1 or 0.",
         ),
     ] = None
     unknown: Annotated[
         UnknownValue | None,
         typer.Option(
-            help="What a missing or new value of a category is: zeros, or a category of its own.",
+            help="Encoding of a missing or new category value: zeros, or a feature of its own.",
             show_default="zeros",
         ),
     ] = None
@@ -77,14 +77,14 @@ class ColumnOptions:
         list[str] | None,
         typer.Option(
             metavar="A=X,...",
-            help="What columns weigh in the distance, above 0; others weigh 1.",
+            help="Weights of columns in the distance, above 0; the default is 1.",
         ),
     ] = None
     by_name: Annotated[
         bool,
         typer.Option(
             "--by-name",
-            help="The model takes its columns by name, also where all are numbers.",
+            help="Make the model take its columns by name, even if all are numbers.",
         ),
     ] = False
 
@@ -95,7 +95,7 @@ class ColumnOptions:
         """
         if self.unknown is not None and self.categories is None:
             raise UserMistake(
-                f"--unknown {self.unknown}: is for --categories; name some, or leave it out"
+                f"--unknown {self.unknown}: requires --categories; add it, or leave out --unknown"
             )
         if self.impute is None and self.categories is None and not self.by_name:
             return None
@@ -121,7 +121,7 @@ class ColumnOptions:
                 name = name.strip()
                 if not is_pair or not name:
                     raise UserMistake(
-                        f"--feature-weight {each}: give a column and what it weighs, as in income=2"
+                        f"--feature-weight {each}: give a column and its weight, such as income=2"
                     )
                 if name in found:
                     raise UserMistake(f"--feature-weight {each}: {name!r} is given twice")
@@ -152,9 +152,9 @@ def _parse_weight(given: str, value: str) -> float:
     weight = float(value) if _is_finite(value) else math.nan
     if not 1 / LARGEST_FEATURE_WEIGHT <= weight <= LARGEST_FEATURE_WEIGHT:
         raise UserMistake(
-            f"--feature-weight {given}: {value.strip()!r} is no number above 0, from "
-            f"{1 / LARGEST_FEATURE_WEIGHT:g} to {LARGEST_FEATURE_WEIGHT:g}; to give a column no "
-            "weight, leave it out with --exclude"
+            f"--feature-weight {given}: {value.strip()!r} is not a number from "
+            f"{1 / LARGEST_FEATURE_WEIGHT:g} to {LARGEST_FEATURE_WEIGHT:g}; to ignore a column, "
+            "use --exclude"
         )
     return weight
 
@@ -163,13 +163,13 @@ def _require_columns(weights: Mapping[str, float], names: Sequence[str]) -> None
     for name in weights:
         if name not in names:
             raise UserMistake(
-                f"--feature-weight {name}={weights[name]:g}: {name!r} is no column that is used"
-                f"{find_near_name(name, names)} (used are {shorten_names(names)})"
+                f"--feature-weight {name}={weights[name]:g}: {name!r} is not a used "
+                f"column{find_near_name(name, names)} (used columns: {shorten_names(names)})"
             )
 
 
 def describe_columns(columns: "Sequence[Column]") -> str:
-    """The columns that a model takes by name, and what becomes of them, as people read it."""
+    """The columns that a model takes by name, and their encoding, as text."""
     from kmeans_module.columns import CategoryColumn, NumberColumn
 
     def describe(column: "Column") -> str:

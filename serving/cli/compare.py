@@ -25,7 +25,7 @@ EXAMPLES: Final = examples(
     ("Two versions of a model", "tfkmeans compare models/customers/1 models/customers/2"),
     ("The live version and the canary", "tfkmeans compare models/customers --label canary"),
     (
-        "Two models on rows of your own, as a page too",
+        "Two models on your own rows, with an HTML report",
         "tfkmeans compare models/a models/b --rows new.parquet --report both.html",
     ),
 )
@@ -34,11 +34,13 @@ EXAMPLES: Final = examples(
 @flat_options
 def compare(
     before: Annotated[
-        Path, typer.Argument(metavar="A", help="A version, or a model: its live one.")
+        Path, typer.Argument(metavar="A", help="A version, or a model for its live version.")
     ],
     after: Annotated[
         Path | None,
-        typer.Argument(metavar="B", help="The other one; another version of A when not given."),
+        typer.Argument(
+            metavar="B", help="The second version or model; by default another version of A."
+        ),
     ] = None,
     version: VersionOptions = VersionOptions(),
     rows: Annotated[
@@ -46,23 +48,23 @@ def compare(
         typer.Option(
             "--rows",
             metavar="FILE",
-            help="Compare on the rows of FILE; on those that B travels with when not given.",
+            help="Compare on the rows of FILE; by default on the sample rows stored in B.",
         ),
     ] = None,
     file_options: FileOptions = FileOptions(),
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write a page with pictures too, .html."),
+        typer.Option(metavar="FILE", help="Also write a report with charts, .html."),
     ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show two versions side by side: matched clusters, who moved where, and measures.
+    """Show two versions side by side: matched clusters, moved rows, and measures.
 
     Clusters are matched one to one by their centroids, in the space of A. --version and --label
-    are of B, where that is a model.
+    select the version of B, if that is a model.
     """
     if after is None and not version.is_given:
-        raise UserMistake("with what? name a version or a model, B, or give --version or --label")
+        raise UserMistake("specify the second version or model B, or --version or --label")
     if after is None:
         after = before.absolute().parent if _is_version(before) else before
     reading = file_options.reading(rows, "--rows")
@@ -101,7 +103,7 @@ def _version(place: Path, version: VersionOptions = VersionOptions()) -> tuple[P
     if not _is_version(place):
         directory, base = version.directory(place), place
     elif version.is_given:
-        raise UserMistake(f"{place}: is a version itself; leave out --version and --label")
+        raise UserMistake(f"{place}: is already a version; leave out --version and --label")
     else:
         directory, base = place, place.absolute().parent
     return directory, f"{model_name(base)} {int(directory.name)}"
@@ -125,7 +127,7 @@ def _show(found: "VersionComparison", report: Path | None) -> None:
     print_table(["", before, after], found.measure_rows())
     typer.echo("\nmatched clusters")
     print_table(found.match_columns, found.match_rows())
-    typer.echo(f"\nrows by their cluster of {before} (down) and of {after}")
+    typer.echo(f"\nrows by cluster of {before} (down) and of {after} (across)")
     columns = [str(number) for number in range(found.contingency.shape[1])]
     print_table(
         ["", *columns],

@@ -1,4 +1,4 @@
-"""Where the steps of a fit are taken: on the cores, or on devices such as GPUs."""
+"""Where the steps of a fit run: on the CPU, or on devices such as GPUs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ def _parse_device(text: object) -> str:
 
 @dataclass(frozen=True)
 class DeviceOptions:
-    """The devices, and how much of their memory may be taken."""
+    """The devices, and the limit on their memory."""
 
     panel: ClassVar[str] = "Fit"
 
@@ -35,8 +35,8 @@ class DeviceOptions:
         typer.Option(
             parser=_parse_device,
             metavar="DEVICE",
-            help="Where the steps are taken: cpu; gpu, all that TensorFlow sees; or names, as "
-            "/GPU:1. auto is gpu where there is one and the work is worth it, else cpu.",
+            help="Where the steps run: cpu; gpu, all GPUs that TensorFlow sees; or names, such "
+            "as /GPU:1. auto is gpu if there is one and the fit is large enough, else cpu.",
         ),
     ] = "auto"
     device_memory: Annotated[
@@ -44,21 +44,21 @@ class DeviceOptions:
         typer.Option(
             parser=parse_size,
             metavar="SIZE",
-            help="Memory of each device that may be used, as in 8GB; nine tenths of what it has "
-            "free when not given. Rows that do not fit go there in blocks, in each iteration.",
+            help="Memory to use on each device, such as 8GB; by default nine tenths of its free "
+            "memory. Rows that do not fit are copied in blocks, in each iteration.",
         ),
     ] = None
 
     @contextmanager
     def explain_errors(self) -> Iterator[None]:
-        """Check that the devices are there, and say in the words of the options what they refuse.
+        """Check that the devices exist, and report refusals in terms of the options.
 
         Raises UserMistake.
         """
         if self.device == "cpu" and self.device_memory is not None:
             raise UserMistake(
-                f"--device-memory {format_bytes(self.device_memory)}: is for devices, and --device "
-                "is cpu; leave --device-memory out"
+                f"--device-memory {format_bytes(self.device_memory)}: conflicts with --device "
+                "cpu; leave it out"
             )
         if self.device not in ("auto", "cpu"):
             load_tensorflow("train")
@@ -73,15 +73,17 @@ class DeviceOptions:
             yield
         except NoSuchDevice as error:
             raise UserMistake(
-                f"--device {self.device}: TensorFlow sees none of that name, but {error.there}; "
-                "give one of these, or cpu"
+                f"--device {self.device}: not found; TensorFlow sees {error.there}; give one of "
+                "these, or cpu"
             ) from None
         except DeviceMemoryExhausted as error:
-            mend = "end what else takes memory there"
+            mend = "end other programs that use memory there"
             if error.bytes_of_block is None:
                 given = self.device_memory
-                size = "less than it has free" if given is None else f"not {format_bytes(given)}"
-                mend = f"give --device-memory, {size}, so that the rows go there in blocks"
+                size = (
+                    "less than its free memory" if given is None else f"not {format_bytes(given)}"
+                )
+                mend = f"give --device-memory, {size}, to copy the rows in blocks"
             raise UserMistake(
                 f"--device {self.device}: {error.fault.removeprefix('device ')}; {mend}, or give "
                 "--device cpu"

@@ -1,9 +1,9 @@
-"""What is wrong with how a command was called."""
+"""Errors in the call of a command."""
 
 
 class UserMistake(Exception):
-    """The arguments of a command do not make sense together, or name what is not there."""
+    """The arguments of a command conflict, or name something that does not exist."""
 
 
 class MissingExtra(UserMistake):
-    """The command needs a part of the package that is not installed."""
+    """The command needs an extra of the package that is not installed."""

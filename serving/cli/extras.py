@@ -1,4 +1,4 @@
-"""The parts that are installed only when asked for."""
+"""Optional parts of the installation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

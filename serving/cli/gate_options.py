@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GateOptions:
-    """How far a version may be from the live one, measured on which rows."""
+    """Limits on the difference from the live version, and the rows to measure it on."""
 
     panel: ClassVar[str] = "Gate"
 
@@ -35,8 +35,8 @@ class GateOptions:
         typer.Option(
             parser=parse_amount,
             metavar="X",
-            help="Refuse when the inertia is higher than the live version's by more than this "
-            "share.",
+            help="Refuse if the inertia is higher than that of the live version by more than "
+            "this share.",
         ),
     ] = Thresholds.max_inertia_rise
     min_rows_kept: Annotated[
@@ -44,7 +44,7 @@ class GateOptions:
         typer.Option(
             parser=parse_share,
             metavar="X",
-            help="Refuse when a smaller share of the rows keeps its cluster of the live version.",
+            help="Refuse if a smaller share of the rows keeps its cluster of the live version.",
         ),
     ] = Thresholds.min_rows_kept
     max_share_change: Annotated[
@@ -52,21 +52,23 @@ class GateOptions:
         typer.Option(
             parser=parse_amount,
             metavar="X",
-            help="Refuse when a cluster's share of the rows changes by more than this.",
+            help="Refuse if the share of a cluster changes by more than this.",
         ),
     ] = Thresholds.max_share_change
     holdout: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
-            help="Rows to compare with the live version on; by default a sample of the training "
-            "rows.",
+            help="Rows for the comparison with the live version; by default a sample of the "
+            "training rows.",
         ),
     ] = None
     force: Annotated[
         bool,
         typer.Option(
-            "--force", help="Publish however far it is from the live version; the card says so."
+            "--force",
+            help="Publish regardless of the difference from the live version; the "
+            "card records this.",
         ),
     ] = False
     served_at: ServedAtOption = None
@@ -146,6 +148,6 @@ def format_comparison(comparison: "Comparison") -> str:
 
 
 def note_force(forced: Sequence[str]) -> None:
-    """Warn of each finding that --force passed over."""
+    """Warn of each finding that --force ignored."""
     for line in forced:
-        note(f"warning: published by force: {line}")
+        note(f"warning: published with --force: {line}")

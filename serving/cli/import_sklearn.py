@@ -1,4 +1,4 @@
-"""``tfkmeans import-sklearn``: a fitted scikit-learn k-means becomes a published version."""
+"""``tfkmeans import-sklearn``: publish a fitted scikit-learn k-means."""
 
 import tempfile
 import warnings
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EXAMPLES: Final = examples(
     (
-        "A model that scikit-learn fitted",
+        "Publish a scikit-learn model",
         "tfkmeans import-sklearn model.joblib --model models/customers",
     ),
 )
@@ -46,7 +46,7 @@ def import_sklearn(
     ],
     columns: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Names of the features, in their order."),
+        typer.Option(metavar="A,B,...", help="Names of the features, in order."),
     ] = None,
     gate: GateOptions = GateOptions(),
     file_options: FileOptions = FileOptions(),
@@ -55,7 +55,7 @@ def import_sklearn(
 ) -> None:
     """Publish a fitted KMeans or MiniBatchKMeans, alone or last in a Pipeline.
 
-    Loading a joblib file runs what is in it: never load one that you do not trust.
+    Loading a joblib file runs code from it: load only files from trusted sources.
     """
     estimator, pickled_by = _load(file)
     comparisons: list[Comparison] = []
@@ -76,7 +76,7 @@ def import_sklearn(
         )
         candidate = Path(scratch) / "candidate"
         write_candidate(candidate, imported.module, imported.card, imported.rows, imported.columns)
-        tell("loading it back and replaying its golden requests")
+        tell("loading it and replaying its golden requests")
         from serving.tables.model_rows import ModelColumns
 
         takes = ModelColumns.of(imported.card)
@@ -126,7 +126,7 @@ def _load(file: Path) -> tuple[Any, str]:
             f"this command needs {error.name}, which is not installed: pip install scikit-learn"
         ) from error
     if not file.is_file():
-        raise UserMistake(f"{file}: file not found; give the path of a joblib file")
+        raise UserMistake(f"{file}: no such file; give the path of a joblib file")
     installed = sklearn.__version__
 
     with warnings.catch_warnings(record=True) as caught:
@@ -153,6 +153,6 @@ def _load(file: Path) -> tuple[Any, str]:
 
 
 def _other_version(caught: "Sequence[warnings.WarningMessage]") -> str | None:
-    """The version of scikit-learn that pickled what was loaded, where it warned of another one."""
+    """The version of scikit-learn that pickled the file, if a warning names another one."""
     told = (getattr(each.message, "original_sklearn_version", None) for each in caught)
     return next((str(version) for version in told if version is not None), None)

@@ -1,4 +1,4 @@
-"""The files of rows that a command is given, as tables; what all commands share."""
+"""The input files of a command as tables; shared by all commands."""
 
 import csv
 import shutil
@@ -36,49 +36,49 @@ _MARKS: Final = {"tab": "\t", "\\t": "\t", "space": " "}
 
 
 def _parse_mark(text: object) -> str:
-    """A character, or the name of one that a shell is in the way of."""
+    """A character, or the name of one that is hard to type in a shell."""
     return _MARKS.get(str(text), str(text))
 
 
 @dataclass(frozen=True)
 class FileOptions:
-    """How files of text are written: what commands that read rows are told of them."""
+    """The format of text files, for all commands that read rows."""
 
-    panel: ClassVar[str] = "Reading files of text"
+    panel: ClassVar[str] = "Reading text files"
 
     delimiter: Annotated[
         str | None,
         typer.Option(
             parser=_parse_mark,
             metavar="X",
-            help="What separates cells, also tab and space; by default a comma, in .tsv a tab, in "
-            ".txt what the header has of , ; tab and |.",
+            help="The separator of cells: a character, tab or space; by default a comma, in .tsv "
+            "a tab, in .txt the one of , ; tab and | in the header.",
         ),
     ] = None
     decimal: Annotated[
         str,
-        typer.Option(metavar="X", help="What stands before the decimals."),
+        typer.Option(metavar="X", help="The decimal mark."),
     ] = "."
     thousands: Annotated[
         str | None,
         typer.Option(
             parser=_parse_mark,
             metavar="X",
-            help="What stands between thousands, as in 1,000.",
+            help="The thousands separator, such as , in 1,000.",
         ),
     ] = None
     no_header: Annotated[
         bool,
         typer.Option(
             "--no-header",
-            help="The first line is a row; columns are feature_0, feature_1, ...",
+            help="The first line is a row; the columns are feature_0, feature_1, ...",
         ),
     ] = False
     comment: Annotated[
         str | None,
         typer.Option(
             metavar="X",
-            help="What begins a comment, to the end of its line, as #.",
+            help="The character that starts a comment, which ends with the line, such as #.",
         ),
     ] = None
     skip_rows: Annotated[
@@ -86,14 +86,14 @@ class FileOptions:
         typer.Option(
             parser=integer(0),
             metavar="N",
-            help="Lines above the header to pass over.",
+            help="Number of lines to skip above the header.",
         ),
     ] = 0
     na_values: Annotated[
         str | None,
         typer.Option(
             metavar="A,B,...",
-            help="Cells that are missing values too, besides NA, N/A, null, None, ?, - and others.",
+            help="More cell values that are missing, besides NA, N/A, null, None, ?, - and others.",
         ),
     ] = None
 
@@ -115,7 +115,7 @@ class FileOptions:
         flags = _given_flags(options)
         if flags and not files:
             raise UserMistake(
-                f"{flags[0]}: is for the rows of {source}; give some, or leave it out"
+                f"{flags[0]}: requires the rows of {source}; give some, or leave it out"
             )
         return options
 
@@ -133,7 +133,7 @@ def parse_list(flag: str, given: str) -> tuple[str, ...]:
     """The texts of one line of CSV, without blanks round them. Raises UserMistake."""
     texts = [text.strip() for text in next(csv.reader([given], skipinitialspace=True), [])]
     if not texts or "" in texts:
-        raise UserMistake(f"{flag} {given!r}: a name is empty; give names as in a,b")
+        raise UserMistake(f"{flag} {given!r}: a name is empty; give names such as a,b")
     return tuple(texts)
 
 
@@ -192,11 +192,13 @@ def check_use(reading: ReadingOptions, paths: Sequence[Path]) -> None:
     if any((kind_of(path) or "").startswith((".jsonl", ".ndjson")) for path in paths):
         given = [flag for flag in given if flag != "--na-values"]
     if given and not any(path == STANDARD_INPUT or kind_of(path) in TEXT_KINDS for path in paths):
-        raise UserMistake(f"{given[0]}: is for CSV, and {paths[0]} is none; leave it out")
+        raise UserMistake(
+            f"{given[0]}: applies to CSV only, and {paths[0]} is not CSV; leave it out"
+        )
 
 
 def note_unused_columns(tables: "Sequence[Table]", used: Iterable[str]) -> None:
-    """Say which columns of the tables are not used, where there are some."""
+    """Report the columns of the tables that are not used."""
     from serving.tables.columns import unused_columns_note
 
     if line := unused_columns_note(tables, used):
@@ -208,12 +210,12 @@ def check_served_columns(server: str | None, card: "ModelCard") -> None:
     if server is not None and card.encoder is not None and not card.column_signatures:
         raise UserMistake(
             f"--server: the model takes {len(card.columns)} columns, and a server takes up to "
-            f"{MOST_COLUMNS} by name; leave it out to ask the model here"
+            f"{MOST_COLUMNS} by name; leave it out to use the model in this process"
         )
 
 
 def count_rows(tell: ProgressCallback) -> Callable[[int], None]:
-    """A function that is told of rows that were read, and shows how many they are by now."""
+    """A function that receives the number of rows read, and shows the total."""
     read = 0
 
     def on_rows(count: int) -> None:
@@ -226,7 +228,7 @@ def count_rows(tell: ProgressCallback) -> Callable[[int], None]:
 
 @contextmanager
 def _copy_standard_input() -> Iterator[Path]:
-    """Standard input as a file: a reader may have to look at a row twice to say what is wrong."""
+    """Standard input as a file: a reader may need a row twice to report an error."""
     with tempfile.NamedTemporaryFile(prefix="tfkmeans-", suffix=".csv") as file:
         shutil.copyfileobj(sys.stdin.buffer, file)
         file.flush()

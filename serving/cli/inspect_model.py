@@ -1,4 +1,4 @@
-"""``tfkmeans inspect``: what the folder of a model holds, read without TensorFlow."""
+"""``tfkmeans inspect``: the content of a model folder, read without TensorFlow."""
 
 import json as json_text
 from pathlib import Path
@@ -25,8 +25,8 @@ _SHOWN_CLUSTERS: Final = 100
 _SHOWN_COLUMNS: Final = 40
 
 EXAMPLES: Final = examples(
-    ("The versions of a model, and what the live one is", "tfkmeans inspect models/customers"),
-    ("Another version, for a program", "tfkmeans inspect models/customers 2 --json"),
+    ("The versions of a model, and the card of the live one", "tfkmeans inspect models/customers"),
+    ("Another version, as JSON", "tfkmeans inspect models/customers 2 --json"),
 )
 
 
@@ -37,7 +37,7 @@ def inspect_model(
     ] = None,
     second: Annotated[
         str | None,
-        typer.Argument(metavar="VERSION", help="A version; the live one when not given."),
+        typer.Argument(metavar="VERSION", help="A version; by default the live one."),
     ] = None,
     version: VersionOptions = VersionOptions(),
     model: LocalModelOrPlace = None,
@@ -73,14 +73,14 @@ def _base_and_version(
     """With ``--model BASE``, the first place is the version's."""
     if model is not None:
         if version is not None:
-            raise UserMistake(f"the model is given twice, {place} and {model}; give it once")
+            raise UserMistake(f"the model is given twice, as {place} and {model}; give it once")
         version = place
     elif place is None:
-        raise UserMistake("which model? name its folder: tfkmeans inspect BASE")
+        raise UserMistake("specify the model folder: tfkmeans inspect BASE")
     else:
         model = local_folder(place)
     if version is not None and not (version.isascii() and version.isdigit()):
-        raise UserMistake(f"{version!r} is no version; give a whole number")
+        raise UserMistake(f"{version!r} is not a version; give a whole number")
     return model, None if version is None else int(version)
 
 
@@ -137,7 +137,7 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
         shown = "" if median is None else f"{median:.4g}"
         typer.echo(f"  {cluster.index:>7}  {cluster.size:>4}  {cluster.share:>5.1%}  {shown:>15}")
     if (more := len(card.clusters) - _SHOWN_CLUSTERS) > 0:
-        typer.echo(f"  and {more:,} more; --json has them all")
+        typer.echo(f"  and {more:,} more; see --json")
     typer.echo("\n  signatures")
     for name, signature in SIGNATURES.items():
         taken = ", ".join(_describe(tensor, card) for tensor in signature.inputs)
@@ -160,9 +160,9 @@ def _show_columns(card: "ModelCard") -> None:
     for name, column in zip(names, columns, strict=False):
         typer.echo(f"    {name:<{width}}  {column.describe()}")
     if (more := len(columns) - _SHOWN_COLUMNS) > 0:
-        typer.echo(f"    and {more:,} more; --json has them all")
+        typer.echo(f"    and {more:,} more; see --json")
     for each in card.encoder.maps:
-        typer.echo(f"    then {each}: features, points and centroids are what comes of it")
+        typer.echo(f"    then {each}: features, points and centroids are its output")
 
 
 def _describe(tensor: TensorContract, card: "ModelCard") -> str:

@@ -1,4 +1,4 @@
-"""What the commands that move labels share: their options, and what they show."""
+"""Options and output of the commands that move labels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def _parse_served_folder(text: object) -> str:
     if not is_servable(str(text)):
         raise typer.BadParameter(
-            f"{text} is neither an absolute path nor an address, and a server takes no other"
+            f"{text} is neither an absolute path nor an address; give one of these, as a server "
+            "requires"
         )
     return str(text)
 
@@ -33,22 +34,22 @@ VersionArgument = Annotated[
     int, typer.Argument(parser=integer(0), metavar="VERSION", help="A version of the model.")
 ]
 DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")
+    bool, typer.Option("--dry-run", help="Show the effect, and change nothing.")
 ]
 ServedAtOption = Annotated[
     str | None,
     typer.Option(
         parser=_parse_served_folder,
         metavar="DIR",
-        help="The folder of the model as the server sees it, for the entry that models.config does "
-        "not have yet; its absolute path when not given.",
+        help="The folder of the model as the server sees it, for a new entry in models.config; "
+        "by default its absolute path.",
     ),
 ]
 
 
 @dataclass(frozen=True)
 class StepOptions:
-    """How the servers are made to follow each step of a move."""
+    """How the servers apply each step of a move."""
 
     panel: ClassVar[str] = "Labels on servers"
 
@@ -56,21 +57,19 @@ class StepOptions:
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="A running server, by gRPC: it follows each step before the next.",
+            help="A running server, over gRPC: it applies each step before the next.",
         ),
     ] = None
     timeout: Annotated[
         float,
-        typer.Option(
-            parser=parse_amount, metavar="X", help="Seconds that the server may take for a step."
-        ),
+        typer.Option(parser=parse_amount, metavar="X", help="Time limit of a step in seconds."),
     ] = 60.0
     poll_interval: Annotated[
         float,
         typer.Option(
             parser=parse_amount,
             metavar="X",
-            help="Without --server: seconds between the two steps, long enough for the servers to "
+            help="Without --server: seconds between the two steps, enough for the servers to "
             "read models.config and load the version.",
         ),
     ] = 30.0
@@ -84,7 +83,7 @@ class StepOptions:
         served_at: str | None = None,
         dry_run: bool = False,
     ) -> "Plan":
-        """Carry out a move, saying what is being waited for."""
+        """Carry out a move, and report each wait."""
         from export.label_moves import carry_out
 
         connection.check_server(self.server)
@@ -114,14 +113,14 @@ class StepOptions:
 def show_move(
     base: Path, plan: "Plan", *, server: str | None, dry_run: bool, as_json: bool
 ) -> None:
-    """Show what has moved, and what a server does about it."""
+    """Show the moved labels, and the effect on a server."""
     if as_json:
         print_json(_move_as_json(base, plan, server=server, dry_run=dry_run))
         return
     for each in plan.moves:
         typer.echo(f"{each.label}: {_place(each.source)} -> {_place(each.target)}")
     if not plan.moves:
-        typer.echo("nothing to move: all is as asked")
+        typer.echo("nothing to move: the labels are already as requested")
     typer.echo(describe_effect(base, plan, server=server, dry_run=dry_run))
 
 
@@ -140,13 +139,13 @@ def _move_as_json(base: Path, plan: "Plan", *, server: str | None, dry_run: bool
 
 
 def describe_effect(base: Path, plan: "Plan", *, server: str | None, dry_run: bool) -> str:
-    """One line: what the server will now do."""
+    """One line: the effect on the server."""
     from export.models_config import path_of
 
     if dry_run:
         return f"Dry run. This would happen: {plan.effect}"
     if server is not None:
-        return f"{server} has followed: {plan.effect}"
+        return f"{server} has applied the change: {plan.effect}"
     return f"{plan.effect}, as soon as it reads {path_of(base)}"
 
 

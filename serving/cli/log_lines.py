@@ -1,4 +1,4 @@
-"""The server's log on stderr: one line an event, for people or, as JSON, for machines."""
+"""The server's log on stderr: one line per event, as text or as JSON."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""``tfkmeans metadata``: the versions that a server has of a model, and what they take and give."""
+"""``tfkmeans metadata``: the versions of a model on a server, and their inputs and outputs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -25,7 +25,7 @@ EXAMPLES: Final = examples(
         "tfkmeans metadata --server localhost:8500 --name customers",
     ),
     (
-        "Of the version that has a label, for a program",
+        "The version with a label, as JSON",
         "tfkmeans metadata --server localhost:8500 --model models/customers --label stable --json",
     ),
 )
@@ -41,7 +41,7 @@ def metadata(
     connection: ConnectionOptions = ConnectionOptions(),
     json: JsonOption = False,
 ) -> None:
-    """Print the state of every version that the server knows, and a version's signatures."""
+    """Print the state of every version on the server, and the signatures of one."""
     asked = connection.served_name(model)
     client = connection.client(server, asked, timeout)
     with client:
@@ -58,8 +58,8 @@ def metadata(
     typer.echo(f"signatures of version {found.version}")
     for signature, tensors in found.signatures.items():
         typer.echo(f"  {signature}")
-        typer.echo(f"    takes  {_format_tensors(tensors.inputs)}")
-        typer.echo(f"    gives  {_format_tensors(tensors.outputs)}")
+        typer.echo(f"    inputs   {_format_tensors(tensors.inputs)}")
+        typer.echo(f"    outputs  {_format_tensors(tensors.outputs)}")
 
 
 def _format_tensors(tensors: Mapping[str, Tensor]) -> str:

@@ -1,4 +1,4 @@
-"""``tfkmeans monitor``: are recent answers still what the model's card leads one to expect?"""
+"""``tfkmeans monitor``: compare recent answers with the model's card."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 EXAMPLES: Final = examples(
     (
-        "Yesterday's output of batch-score. Exit code 3 on drift",
+        "Yesterday's output of batch-score; exit code 3 on drift",
         "tfkmeans monitor scored/2025-06-01 --model models/customers",
     ),
     (
-        "A sample of rows, which the live server is asked",
+        "A sample of rows, sent to the live version on a server",
         "tfkmeans monitor sample.csv --server localhost:8500 --model models/customers",
     ),
 )
@@ -46,7 +46,7 @@ def monitor(
         list[Path],
         typer.Argument(
             metavar="FILE",
-            help="Outputs of batch-score, files or folders; with --server, rows to ask it.",
+            help="Outputs of batch-score, files or folders; with --server, rows to send.",
         ),
     ],
     model: ModelOption,
@@ -54,7 +54,7 @@ def monitor(
     file_options: FileOptions = FileOptions(),
     server: Annotated[
         str | None,
-        typer.Option(metavar="HOST:PORT", help="Ask this server by gRPC about the rows of FILE."),
+        typer.Option(metavar="HOST:PORT", help="Send the rows of FILE to this server over gRPC."),
     ] = None,
     max_psi: Annotated[
         float,
@@ -62,7 +62,7 @@ def monitor(
             "--max-psi",
             parser=parse_amount,
             metavar="X",
-            help="Drift above this population stability index of the clusters' shares.",
+            help="Report drift above this population stability index of the cluster shares.",
         ),
     ] = DriftThresholds.max_psi,
     max_distance_change: Annotated[
@@ -71,7 +71,7 @@ def monitor(
             "--max-distance-change",
             parser=parse_amount,
             metavar="X",
-            help="Drift when a quantile of the distances changes by more than this share.",
+            help="Report drift if a quantile of the distances changes by more than this share.",
         ),
     ] = DriftThresholds.max_distance_change,
     max_rejected_rise: Annotated[
@@ -80,7 +80,7 @@ def monitor(
             "--max-rejected-rise",
             parser=parse_amount,
             metavar="X",
-            help="Drift when the share of rows without an answer is higher by more than this.",
+            help="Report drift if the share of rows without an answer rises by more than this.",
         ),
     ] = DriftThresholds.max_rejected_rise,
     timeout: TimeoutOption = 30.0,
@@ -89,8 +89,9 @@ def monitor(
 ) -> None:
     """Compare recent answers with the card of the version that gave them; exit code 3 on drift.
 
-    The version is --version or --label, or else the one that FILE says, or the live one. A figure
-    is drift only when it is beyond its threshold and beyond what chance does to so few rows.
+    The version is that of --version or --label, or else the version in FILE, or the live one. A
+    figure counts as drift only if it exceeds both its threshold and the random variation for this
+    number of rows.
     """
     connection.check_server(server)
     reading = file_options.reading(files, "FILE")
@@ -136,7 +137,9 @@ def _read(
         asked = f"--version {number}"
         if version.label is not None:
             asked = f"--label {version.label} (version {number})"
-        raise UserMistake(f"{asked}: the output is of version {said}")
+        raise UserMistake(
+            f"{asked}: the output comes from version {said}; give that version, or leave it out"
+        )
     with progress("reading") as tell, needs_extra("batch"):
         recent = read_outputs(outputs, card.n_clusters, on_rows=count_rows(tell), reading=reading)
     return number, card, recent
@@ -149,7 +152,7 @@ def _ask(
     card: ModelCard,
     reading: ReadingOptions,
 ) -> "RecentAnswers":
-    """One version gives all answers, and its card is the baseline."""
+    """All answers come from one version, whose card is the baseline."""
     with open_tables(files, "batch", reading=reading) as given:
         from serving.batch.drift_input import ask_server
         from serving.tables.model_rows import ModelColumns, select_rows
@@ -195,11 +198,11 @@ def _show(model: Path, version: int, found: Drift) -> None:
     rows.append(["rejected rows", f"{found.rejected_baseline:.1%}", f"{found.rejected_recent:.1%}"])
     print_table(["", "training", "recent"], rows)
     if len(shown) < len(found.clusters):
-        typer.echo(f"the {len(shown)} clusters of {len(found.clusters)} that have moved most")
+        typer.echo(f"the {len(shown)} clusters of {len(found.clusters)} with the largest changes")
     if found.psi is not None:
         typer.echo(
-            f"population stability index of the clusters {found.psi:.3f}; "
-            f"chance alone gives up to {found.psi_by_chance:.3f}"
+            f"population stability index of the clusters {found.psi:.3f}; random variation "
+            f"reaches up to {found.psi_by_chance:.3f}"
         )
     if not found.distances and found.psi is not None:
-        note("the card has no distances, as of an imported model: shares alone are compared")
+        note("the card has no distances, because the model was imported: only shares are compared")

@@ -1,4 +1,4 @@
-"""Options that go together as one parameter of a command: a dataclass, one field an option."""
+"""Groups of options as one parameter of a command: a dataclass with one field per option."""
 
 import copy
 import inspect
@@ -10,7 +10,7 @@ from typer.models import OptionInfo
 
 
 def flat_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The command as typer takes it: with each field of its dataclasses as an option of its own.
+    """The command for typer, with each field of its dataclasses as a separate option.
 
     A parameter ``connection: ConnectionOptions = ConnectionOptions(timeout=1.0)`` stands for the
     options ``--timeout``, ``--header`` and so on, with the defaults of that instance. The fields

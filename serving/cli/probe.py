@@ -1,4 +1,4 @@
-"""``tfkmeans probe``: does a server have the model, and does it answer as it should?"""
+"""``tfkmeans probe``: check the health of a server and a model."""
 
 from pathlib import Path
 from typing import Annotated, Final
@@ -23,7 +23,7 @@ EXAMPLES: Final = examples(
         "tfkmeans probe --server localhost:8500 --model models/customers",
     ),
     (
-        "Where the model's folder is not at hand",
+        "Without the model's folder",
         "tfkmeans probe --server models:8500 --name customers --golden golden_requests.npz",
     ),
 )
@@ -37,7 +37,7 @@ def probe(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Golden requests, in place of BASE: a version's assets.extra/golden_requests.npz.",
+            help="Golden requests instead of BASE: assets.extra/golden_requests.npz of a version.",
         ),
     ] = None,
     version: Annotated[
@@ -45,8 +45,8 @@ def probe(
         typer.Option(
             parser=integer(0),
             metavar="N",
-            help="Version of the model; the live one when not given, or where the server has not "
-            "loaded that, the highest that it has and BASE holds.",
+            help="Version of the model; by default the live one, or if the server has not loaded "
+            "it, the highest that is loaded and in BASE.",
         ),
     ] = None,
     label: ServedLabelOption = None,
@@ -56,12 +56,12 @@ def probe(
 ) -> None:
     """Check that a version of the model is AVAILABLE and answers a golden request as recorded.
 
-    It asks the live version, or where the server has not loaded that, the highest that it has and
-    BASE holds; or the one that is given. A server that does not answer in --timeout (1 second
-    unless given) is exit code 2.
+    It checks the given version. The default is the live version, or if the server has not loaded
+    it, the highest version that is loaded and in BASE. If the server does not answer within
+    --timeout (by default 1 second), the exit code is 2.
     """
     if (model is None) == (golden is None):
-        raise UserMistake("give either --model BASE, or --name NAME and --golden FILE")
+        raise UserMistake("specify --model BASE, or --name NAME and --golden FILE")
     from export import golden_requests
     from export.repository import existing_versions, version_by_config, version_directory
     from serving import golden_check

@@ -18,11 +18,11 @@ from .option_groups import flat_options
 
 EXAMPLES: Final = examples(
     (
-        "Version 2 goes live, and the running server follows",
+        "Make version 2 live, on a running server too",
         "tfkmeans promote models/customers 2 --server localhost:8500",
     ),
     (
-        "What that would do",
+        "Show the effect without changes",
         "tfkmeans promote models/customers 2 --dry-run",
     ),
 )
@@ -33,7 +33,7 @@ def promote(
     base: BaseArgument,
     version: VersionArgument,
     label: Annotated[
-        str, typer.Option(parser=parse_name, metavar="LABEL", help="The label to put on it.")
+        str, typer.Option(parser=parse_name, metavar="LABEL", help="The label to move.")
     ] = "stable",
     steps: StepOptions = StepOptions(),
     connection: ConnectionOptions = ConnectionOptions(),
@@ -41,7 +41,7 @@ def promote(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Put the label stable, or another, on a version: with stable it is live."""
+    """Move the label stable, or another, to a version; stable makes it live."""
     from export import label_moves
 
     plan = steps.move(

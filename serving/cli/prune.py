@@ -1,4 +1,4 @@
-"""``tfkmeans prune``: remove versions that nobody needs."""
+"""``tfkmeans prune``: remove versions that are not needed."""
 
 from typing import Annotated, Final
 
@@ -9,23 +9,26 @@ from .label_options import BaseArgument, DryRunOption
 from .terminal import print_json
 
 EXAMPLES: Final = examples(
-    ("Which versions would go", "tfkmeans prune models/customers --keep 5 --dry-run"),
-    ("All but the five highest and what is needed", "tfkmeans prune models/customers --keep 5"),
+    (
+        "Show the versions that would be removed",
+        "tfkmeans prune models/customers --keep 5 --dry-run",
+    ),
+    ("Keep the five highest versions and those in use", "tfkmeans prune models/customers --keep 5"),
 )
 
 
 def prune(
     base: BaseArgument,
     keep: Annotated[
-        int, typer.Option(parser=integer(0), metavar="N", help="How many of the highest to keep.")
+        int,
+        typer.Option(parser=integer(0), metavar="N", help="Number of highest versions to keep."),
     ],
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Remove all versions but the N highest and those that are loaded or carry a label.
+    """Remove all versions except the N highest and those that are loaded or have a label.
 
-    The version that rollback would go to stays as well. Numbers are
-    never reused.
+    The target of a rollback is also kept. Numbers are never reused.
     """
     from export import label_moves
     from export.repository import config_entry, versions
@@ -33,7 +36,7 @@ def prune(
     removed = label_moves.prune(base, keep, dry_run=dry_run)
     kept = [version for version in versions(base) if version not in removed]
     back = label_moves.rollback_target(base, config_entry(base))
-    effect = "the server has nothing to change: what it loads is still there"
+    effect = "no effect on the server: the loaded versions are still there"
     if json:
         print_json(
             {

@@ -1,4 +1,4 @@
-"""``tfkmeans publish``: a candidate becomes the next version of a model."""
+"""``tfkmeans publish``: publish a candidate as the next version of a model."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,14 +28,17 @@ if TYPE_CHECKING:
 
 EXAMPLES: Final = examples(
     (
-        "A candidate that train wrote, after a look at its figures",
+        "Publish a candidate of train",
         "tfkmeans publish candidates/today models/customers",
     ),
     (
-        "Would it be refused?",
+        "Check whether it would be refused",
         "tfkmeans publish candidates/today models/customers --dry-run",
     ),
-    ("To an object store", "tfkmeans publish candidates/today gs://bucket/models/customers"),
+    (
+        "Publish to an object store",
+        "tfkmeans publish candidates/today gs://bucket/models/customers",
+    ),
 )
 
 
@@ -44,7 +47,7 @@ def publish_candidate(
     candidate: Annotated[
         Path,
         typer.Argument(
-            parser=local_folder, metavar="CANDIDATE", help="What train --candidate wrote."
+            parser=local_folder, metavar="CANDIDATE", help="A folder from train --candidate."
         ),
     ],
     base: Annotated[str, typer.Argument(metavar="BASE", help="Folder of the model.")],
@@ -53,10 +56,10 @@ def publish_candidate(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Publish a candidate as the next version, after the gate has let it through.
+    """Check a candidate by the gate, and publish it as the next version.
 
-    It is loaded in a fresh process, replays its golden requests and is compared with the live
-    version. The first version of a model is live; a later one when it is promoted.
+    A fresh process loads it and replays its golden requests; then it is compared with the live
+    version. The first version of a model is live at once, a later one after promote.
     """
     comparisons: list[Comparison] = []
     reading = file_options.reading(gate.holdout, "--holdout")
@@ -82,7 +85,7 @@ def publish_candidate(
 def describe_publish(
     base: str | Path, version: int, *, served_as: str | None = None, dry_run: bool
 ) -> str:
-    """One line: what the server does about a version that was published."""
+    """One line: the effect of a published version on the server."""
     if is_address(base):
         would = "would load" if dry_run else "loads"
         return f"a server that serves the latest version of {base} {would} it"
@@ -93,13 +96,13 @@ def describe_publish(
     if entry is None or version in entry.versions:
         return f"the server loads version {version} as soon as it reads {path_of(base)}"
     return (
-        f"the server goes on with version {entry.stable}; version {version} goes live by: "
-        f"tfkmeans promote {base} {version}"
+        f"the server keeps version {entry.stable}; to make version {version} live: tfkmeans "
+        f"promote {base} {version}"
     )
 
 
 def describe_left_out(card: ModelCard) -> list[tuple[str, str]]:
-    """A field that names the signatures which the model has not; none where it has all."""
+    """A field that names the missing signatures of the model; none if it has all."""
     if not card.signatures_left_out:
         return []
     names = join_names(card.signatures_left_out)
@@ -132,9 +135,12 @@ def _show(
         )
         return
     against = (
-        ("against the live version", "there is none to compare with")
+        ("compared with the live version", "there is none")
         if not comparisons
-        else (f"against version {comparisons[0].live_version}", format_comparison(comparisons[0]))
+        else (
+            f"compared with version {comparisons[0].live_version}",
+            format_comparison(comparisons[0]),
+        )
     )
     verb = "would publish" if dry_run else "published"
     print_fields(f"{verb} {path}", [against, *describe_left_out(card), ("server", effect)])

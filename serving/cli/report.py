@@ -1,4 +1,4 @@
-"""``tfkmeans report``: a page that shows a version, in one file."""
+"""``tfkmeans report``: an HTML report of a version, in one file."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from export.common_rows import Rows
 
 EXAMPLES: Final = examples(
-    ("A page about the live version", "tfkmeans report models/customers"),
+    ("Report of the live version", "tfkmeans report models/customers"),
     (
-        "About another one, with the curves of select-k",
+        "Report of another version, with the curves of select-k",
         "tfkmeans report models/customers 2 --out two.html --select-k curves.json",
     ),
     (
@@ -43,7 +43,7 @@ CurvesOption = Annotated[
     typer.Option(
         "--select-k",
         metavar="FILE",
-        help="Show these curves in the report: the .json file of select-k --out.",
+        help="Add these curves to the report: the .json file of select-k --out.",
     ),
 ]
 
@@ -54,7 +54,7 @@ def report(
     place: Annotated[
         int | None,
         typer.Argument(
-            parser=integer(0), metavar="VERSION", help="A version; the live one when not given."
+            parser=integer(0), metavar="VERSION", help="A version; by default the live one."
         ),
     ] = None,
     version: VersionOptions = VersionOptions(),
@@ -62,7 +62,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="The HTML file to write; MODEL-VERSION.html in this folder by default. "
+            help="The file to write, .html; by default MODEL-VERSION.html in the current folder. "
             "An existing file is replaced.",
         ),
     ] = None,
@@ -89,7 +89,7 @@ def report(
 ) -> None:
     """Write one HTML file about a version: clusters, centroids, distributions and charts.
 
-    It needs no network, and follows the reader's light or dark scheme.
+    It needs no network, and supports light and dark colour schemes.
     """
     reading = file_options.reading(rows, "--rows")
     directory, number, _ = version.or_place(place).read(base)
@@ -110,13 +110,15 @@ def report(
 
 
 def check_page(path: Path, option: str) -> None:
-    """Find out before the work whether a page can be written there. Raises UserMistake."""
+    """Check before the work that a page can be written there. Raises UserMistake."""
     if path.suffix.lower() not in (".html", ".htm"):
-        raise UserMistake(f"{option} {path}: a report is HTML; name a file that ends with .html")
+        raise UserMistake(f"{option} {path}: the file name must end with .html")
     if path.is_dir():
-        raise UserMistake(f"{option} {path}: is a folder; name a file in it")
+        raise UserMistake(f"{option} {path}: is a folder; give the name of a file in it")
     if not path.absolute().parent.is_dir():
-        raise UserMistake(f"{option} {path}: there is no folder {path.parent}; make it first")
+        raise UserMistake(
+            f"{option} {path}: the folder {path.parent} does not exist; create it first"
+        )
     with needs_extra("report"):
         require("jinja2")
         require("matplotlib")

@@ -1,4 +1,4 @@
-"""``tfkmeans rollback``: the version that was live before is live again."""
+"""``tfkmeans rollback``: make the previous live version live again."""
 
 from typing import Annotated, Final
 
@@ -12,10 +12,10 @@ from .terminal import note
 
 EXAMPLES: Final = examples(
     (
-        "The new version turns out bad",
+        "Return to the previous version",
         "tfkmeans rollback models/customers --server localhost:8500",
     ),
-    ("To a version that is known to be good", "tfkmeans rollback models/customers --to 4"),
+    ("Return to a given version", "tfkmeans rollback models/customers --to 4"),
 )
 
 
@@ -25,7 +25,7 @@ def rollback(
     to: Annotated[
         int | None,
         typer.Option(
-            parser=integer(0), metavar="V", help="The version to go to; the one before, by default."
+            parser=integer(0), metavar="V", help="The target version; by default the previous one."
         ),
     ] = None,
     steps: StepOptions = StepOptions(),
@@ -33,7 +33,7 @@ def rollback(
     dry_run: DryRunOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Move the label stable one step back in history.jsonl, then unload the version it was on."""
+    """Move the label stable one step back in history.jsonl, then unload its old version."""
     from export import label_moves
 
     plan = steps.move(

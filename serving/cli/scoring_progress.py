@@ -1,4 +1,4 @@
-"""How far a job of batch scoring is: a bar on a terminal, and a line of JSON now and then else."""
+"""Progress of batch scoring: a bar on a terminal, otherwise regular lines of JSON."""
 
 import json
 import sys
@@ -14,9 +14,9 @@ _INTERVAL: Final = 10.0
 
 
 class ScoringProgress:
-    """Told of rows that were written, it says how many, how fast, and how long it will go on.
+    """Receives the numbers of written rows, and shows the total, the speed and the time left.
 
-    ``total`` is how many rows there are to score, or about so many; None is unknown.
+    ``total`` is the exact or estimated number of rows to score; None if unknown.
     """
 
     def __init__(self, tell: ProgressCallback, total: int | None) -> None:
@@ -27,12 +27,12 @@ class ScoringProgress:
         self._is_terminal = sys.stderr.isatty()
 
     def add_earlier_rows(self, count: int) -> None:
-        """So many of the rows are done already, by a run before this one."""
+        """Count rows that an earlier run has finished."""
         if self._total is not None:
             self._total = max(0, self._total - count)
 
     def on_rows(self, count: int) -> None:
-        """So many more rows were written."""
+        """Count rows that were written."""
         self._rows += count
         if not self._rows:  # an input may begin with none, and there is no speed yet
             return

@@ -1,4 +1,4 @@
-"""``tfkmeans select-k``: the measures of every number of clusters, and which stands out."""
+"""``tfkmeans select-k``: measure every number of clusters, and suggest one."""
 
 import json as json_text
 import sys
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
     SelectedRows = TrainingRows | StreamedRows
 
 EXAMPLES: Final = examples(
-    ("Which number of clusters from 2 to 20", "tfkmeans select-k rows.csv"),
+    ("Measure 2 to 20 clusters", "tfkmeans select-k rows.csv"),
     (
-        "Columns of different units; keep the curves for a report",
+        "Columns of different units, with the curves for a report",
         "tfkmeans select-k rows.parquet --from 2 --to 12 --standardize --out curves.json",
     ),
     (
-        "Of more rows than memory: a sample is clustered, and all rows are measured",
+        "Data larger than memory: cluster a sample, and measure all rows",
         "tfkmeans select-k rows.parquet --to 12 --out-of-core --cache caches",
     ),
-    ("Go on after Ctrl-C", "tfkmeans select-k rows.parquet --from 2 --to 12 --resume"),
+    ("Resume after Ctrl-C", "tfkmeans select-k rows.parquet --from 2 --to 12 --resume"),
 )
 
 _KINDS: Final = (".json", ".csv")
@@ -49,10 +49,11 @@ _KINDS: Final = (".json", ".csv")
 def select_k(
     files: FilesArgument,
     k_min: Annotated[
-        int, typer.Option("--from", parser=integer(1), metavar="K", help="The least k, 2 or more.")
+        int,
+        typer.Option("--from", parser=integer(1), metavar="K", help="The smallest k, at least 2."),
     ] = 2,
     k_max: Annotated[
-        int, typer.Option("--to", parser=integer(1), metavar="K", help="The greatest k.")
+        int, typer.Option("--to", parser=integer(1), metavar="K", help="The largest k.")
     ] = 20,
     row_options: RowOptions = RowOptions(),
     column_options: ColumnOptions = ColumnOptions(),
@@ -60,7 +61,7 @@ def select_k(
     n_init: Annotated[
         int,
         typer.Option(
-            parser=integer(1), metavar="N", help="Starts of each k, also on halves of the rows."
+            parser=integer(1), metavar="N", help="Starts for each k, also on halves of the rows."
         ),
     ] = 4,
     resamples: Annotated[
@@ -68,7 +69,7 @@ def select_k(
         typer.Option(
             parser=integer(2),
             metavar="N",
-            help="Halves of the rows to cluster for the stability.",
+            help="Number of halves of the rows to cluster for the stability.",
         ),
     ] = 10,
     iterations: IterationOptions = IterationOptions(),
@@ -78,30 +79,29 @@ def select_k(
         typer.Option(
             parser=integer(1),
             metavar="N",
-            help="Of rows that do not fit memory: how many are sampled, and clustered for each k; "
-            "4,000 for each cluster of the greatest when not given.",
+            help="For rows that do not fit in memory: the sample size to cluster for each k; by "
+            "default 4,000 for each cluster of the largest k.",
             rich_help_panel=STREAM_PANEL,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write the measures to FILE, .json or .csv; a report shows .json."
+            metavar="FILE", help="Write the measures to FILE, .json or .csv; reports need .json."
         ),
     ] = None,
     resume: Annotated[
         bool,
-        typer.Option(
-            "--resume", help="Go on where the same command was stopped, with the same result."
-        ),
+        typer.Option("--resume", help="Resume the interrupted command, with the same result."),
     ] = False,
     json: JsonOption = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print the measures as CSV.")] = False,
 ) -> None:
-    """Measure every number of clusters from --from to --to, and say which stands out, if any.
+    """Measure every number of clusters from --from to --to, and suggest one if it stands out.
 
-    A k stands out when its clusters are more compact than those of noise in the same box and are
-    found again on halves of the rows. docs/choosing-k.md says what each measure cannot tell.
+    A k stands out if its clusters are more compact than clusters of noise in the same box, and if
+    halves of the rows give the same clusters. docs/choosing-k.md explains the limits of each
+    measure.
     """
     began = time.monotonic()
     _check(k_min, k_max, sample_rows, out, json=json, csv=csv)
@@ -179,8 +179,8 @@ def _sample_settings(
         return {"sample_rows": sample_rows}
     if sample_rows is not None:
         notes.append(
-            f"--sample-rows {sample_rows}: the rows fit memory, and all are clustered; "
-            "--out-of-core clusters a sample"
+            f"--sample-rows {sample_rows}: the rows fit in memory, and all are clustered; add "
+            "--out-of-core to cluster a sample"
         )
     return {}
 
@@ -195,25 +195,24 @@ def _check(
     csv: bool,
 ) -> None:
     if k_min < 2:
-        raise UserMistake(f"--from {k_min}: one cluster has no silhouette; begin at 2")
+        raise UserMistake(f"--from {k_min}: one cluster has no silhouette; give 2 or more")
     if k_min > k_max:
         raise UserMistake(f"--from {k_min} is above --to {k_max}; give them in order")
     if sample_rows is not None and sample_rows < k_max:
         raise UserMistake(
-            f"--sample-rows {sample_rows}: is less than --to {k_max}; give at least as many rows "
-            "as clusters"
+            f"--sample-rows {sample_rows}: is less than --to {k_max}; give at least {k_max}"
         )
     if json and csv:
-        raise UserMistake("--json and --csv: give one of them")
+        raise UserMistake("--json and --csv: conflict; give one of them")
     if out is None:
         return
     if out.suffix.lower() not in _KINDS:
         raise UserMistake(
-            f"--out {out}: the kind {out.suffix!r} is not written; name a file that ends with "
+            f"--out {out}: unknown file type {out.suffix!r}; the name must end with "
             f"{' or '.join(_KINDS)}"
         )
     if out.is_dir() or not out.absolute().parent.is_dir():
-        raise UserMistake(f"--out {out}: is no file in a folder that exists; name one")
+        raise UserMistake(f"--out {out}: not a file in an existing folder; give one")
 
 
 def _select(
@@ -239,7 +238,7 @@ def _select(
         checkpoint = SelectionCheckpoint.of(fingerprint(points, names), settings)
         done = checkpoint.read() if resume else ()
         if resume:
-            last = f"going on after k = {done[-1].k}" if done else "there is nothing to go on with"
+            last = f"resuming after k = {done[-1].k}" if done else "there is no interrupted run"
             notes.append(f"--resume: {last}")
         kept = list(done)
         k_max = settings["k_max"]
@@ -275,7 +274,7 @@ def _select(
                 )
         except KeyboardInterrupt:
             if kept:
-                note(f"stopped after k = {kept[-1].k}; the same command with --resume goes on")
+                note(f"stopped after k = {kept[-1].k}; the same command with --resume continues")
             raise
     while notes:
         note(notes.pop(0))
@@ -293,7 +292,7 @@ def _write(out: Path, described: Mapping[str, Any], measured: Sequence[Mapping[s
         write_atomically(out, text)
     except OSError as error:
         raise UserMistake(
-            f"--out {out}: cannot be written: {error.strerror}; name another place"
+            f"--out {out}: cannot be written: {error.strerror}; give another path"
         ) from error
     print(f"wrote {out}", file=sys.stderr)  # noqa: T201
 

@@ -1,4 +1,4 @@
-"""What a selection of k had measured when it was stopped, so that it can go on.
+"""The completed measures of an interrupted selection of k, so that it can resume.
 
 It lies in the user's cache, under a name made of the rows and the settings, and goes when the
 selection ends.
@@ -45,7 +45,7 @@ class SelectionCheckpoint:
         except FileNotFoundError:
             return ()
         except (OSError, ValueError, KeyError, TypeError) as error:
-            note(f"warning: {self.path}: cannot be read ({error}); beginning anew")
+            note(f"warning: {self.path}: unreadable ({error}); starting again")
             return ()
 
     def add(self, kept: list["MeasuredK"], measured: "MeasuredK") -> None:
@@ -58,7 +58,8 @@ class SelectionCheckpoint:
             write_atomically(self.path, json.dumps(_as_json(kept)))
         except OSError as error:
             note(
-                f"warning: {self.path}: cannot be written ({error.strerror}): --resume will not do"
+                f"warning: {self.path}: cannot be written ({error.strerror}); --resume will not "
+                "work"
             )
 
     def remove(self) -> None:

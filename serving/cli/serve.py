@@ -38,21 +38,21 @@ def _port(option: str, text: str) -> Port:
         return "auto"
     if text.isascii() and text.isdigit() and int(text) <= 65535:
         return int(text)
-    raise UserMistake(f"{option} {text!r}: is no port; give 1 to 65535, 0 for off, or auto")
+    raise UserMistake(f"{option} {text!r}: is not a port; give 1 to 65535, 0 for off, or auto")
 
 
 @dataclass(frozen=True)
 class ServerFlags:
-    """The flags of TensorFlow Serving, by the names that ``EmbeddedServer`` has for them.
+    """The flags of TensorFlow Serving, with the names of ``EmbeddedServer``'s arguments.
 
-    The table of options would cut the longer ones: `describe_flags` lists them below it.
+    The table of options would cut long names: `describe_flags` lists them below it.
     """
 
     allow_version_labels_for_unavailable_models: Annotated[
         bool,
         typer.Option(
             hidden=True,
-            help="Let a new label name a version that is not loaded.",
+            help="Allow a new label on a version that is not loaded.",
             show_default="off",
         ),
     ] = False
@@ -62,7 +62,7 @@ class ServerFlags:
             hidden=True,
             parser=amount(MAX_COUNT),
             metavar="X",
-            help="Seconds between looks for new versions; 0 looks once.",
+            help="Seconds between checks for new versions; 0 checks once.",
         ),
     ] = 1.0
     model_config_file_poll_wait_seconds: Annotated[
@@ -71,7 +71,7 @@ class ServerFlags:
             hidden=True,
             parser=amount(MAX_COUNT),
             metavar="X",
-            help="Seconds between looks for a new config file; 0 looks once.",
+            help="Seconds between checks for a new config file; 0 checks once.",
         ),
     ] = 0.0
     max_num_load_retries: Annotated[
@@ -80,7 +80,7 @@ class ServerFlags:
             hidden=True,
             parser=integer(0, MAX_COUNT),
             metavar="N",
-            help="How often a version that does not load is tried again.",
+            help="Number of retries of a version that does not load.",
         ),
     ] = 5
     load_retry_interval_micros: Annotated[
@@ -89,14 +89,14 @@ class ServerFlags:
             hidden=True,
             parser=integer(0, MAX_LARGE),
             metavar="N",
-            help="Microseconds between two tries.",
+            help="Microseconds between retries.",
         ),
     ] = 60_000_000
     enable_model_warmup: Annotated[
         bool,
         typer.Option(
             hidden=True,
-            help="Replay a version's warm-up requests before it serves.",
+            help="Replay the warm-up requests of a version before it serves.",
             show_default="on",
         ),
     ] = True
@@ -106,15 +106,15 @@ class ServerFlags:
             hidden=True,
             parser=integer(0, MAX_COUNT),
             metavar="N",
-            help="Milliseconds after which a REST request is stopped; 0 is never.",
+            help="Time limit of a REST request in milliseconds; 0 is none.",
         ),
     ] = 30_000
     ssl_config_file: Annotated[
-        Path | None, typer.Option(hidden=True, help="SSLConfig as text: gRPC is then TLS.")
+        Path | None, typer.Option(hidden=True, help="SSLConfig as text: TLS for gRPC.")
     ] = None
     monitoring_config_file: Annotated[
         Path | None,
-        typer.Option(hidden=True, help="MonitoringConfig as text: turns on the metrics."),
+        typer.Option(hidden=True, help="MonitoringConfig as text: enables the metrics."),
     ] = None
     enable_grpc_healthcheck_service: Annotated[
         bool,
@@ -135,7 +135,7 @@ class LimitFlags:
         typer.Option(
             parser=integer(0, MAX_COUNT),
             metavar="N",
-            help="REST connections at once; 0 is a third of the descriptors.",
+            help="Maximum of REST connections; 0 is a third of the file descriptors.",
         ),
     ] = 0
     grpc_max_connections: Annotated[
@@ -143,19 +143,21 @@ class LimitFlags:
         typer.Option(
             parser=integer(0, MAX_COUNT),
             metavar="N",
-            help="gRPC connections at once; 0 is a third of the descriptors.",
+            help="Maximum of gRPC connections; 0 is a third of the file descriptors.",
         ),
     ] = 0
     rest_api_max_body_bytes: Annotated[
         int,
         typer.Option(
-            parser=integer(1, MAX_LARGE), metavar="N", help="Bytes of a REST body as sent."
+            parser=integer(1, MAX_LARGE), metavar="N", help="Maximum bytes of a REST body as sent."
         ),
     ] = 256 * 2**20
     rest_api_max_inflated_bytes: Annotated[
         int,
         typer.Option(
-            parser=integer(1, MAX_LARGE), metavar="N", help="Bytes of a gzip body, inflated."
+            parser=integer(1, MAX_LARGE),
+            metavar="N",
+            help="Maximum bytes of an inflated gzip body.",
         ),
     ] = 16 * 2**20
     rest_api_max_nested_bytes: Annotated[
@@ -163,7 +165,7 @@ class LimitFlags:
         typer.Option(
             parser=integer(1, MAX_LARGE),
             metavar="N",
-            help="Bytes of JSON that is nested more than 16 levels deep.",
+            help="Maximum bytes of JSON nested more than 16 levels deep.",
         ),
     ] = 2**20
     max_unknown_models_in_metrics: Annotated[
@@ -171,7 +173,7 @@ class LimitFlags:
         typer.Option(
             parser=integer(0, MAX_COUNT),
             metavar="N",
-            help="Models that are not served and have metrics of their own.",
+            help="Maximum of models that are not served but have their own metrics.",
         ),
     ] = 100
     max_log_text_characters: Annotated[
@@ -179,7 +181,7 @@ class LimitFlags:
         typer.Option(
             parser=integer(1, MAX_COUNT),
             metavar="N",
-            help="Characters of a reason or a name in the log.",
+            help="Maximum characters of a reason or a name in the log.",
         ),
     ] = 1000
 
@@ -187,7 +189,10 @@ class LimitFlags:
 EXAMPLES: Final = "\n\n".join(
     [
         examples(
-            ("One model, by gRPC and REST", "tfkmeans serve models/customers --rest-api-port 8501"),
+            (
+                "One model, over gRPC and REST",
+                "tfkmeans serve models/customers --rest-api-port 8501",
+            ),
             (
                 "The models and versions of a config file, on free ports",
                 "tfkmeans serve --model-config-file models/models.config --port auto"
@@ -205,43 +210,43 @@ def serve(
         str | None,
         typer.Argument(
             metavar="BASE",
-            help="Folder of one model, served as models.config beside it says, labels included; or "
-            "the address (gs://…) of one, whose highest version is served.",
+            help="Folder of one model, served with its versions and labels in the models.config "
+            "next to it; or an address (gs://…), to serve the highest version.",
         ),
     ] = None,
     model: AddressOrPlace = None,
     port: Annotated[
-        str, typer.Option(metavar="PORT", help="gRPC; 0 is off, auto takes a free port.")
+        str, typer.Option(metavar="PORT", help="gRPC port; 0 is off, auto selects a free port.")
     ] = "8500",
     rest_api_port: Annotated[
-        str, typer.Option(metavar="PORT", help="REST; 0 is off, auto takes a free port.")
+        str, typer.Option(metavar="PORT", help="REST port; 0 is off, auto selects a free port.")
     ] = "0",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     name: Annotated[
-        str | None, typer.Option("--model-name", "--name", help="Name to serve the model under.")
+        str | None, typer.Option("--model-name", "--name", help="Served name of the model.")
     ] = None,
     base_path: Annotated[
         str | None,
         typer.Option(
             "--model-base-path",
             metavar="BASE",
-            help="Folder of the model, as of TensorFlow Serving: its highest version is served.",
+            help="Folder of the model, as in TensorFlow Serving: serves its highest version.",
         ),
     ] = None,
     config_file: Annotated[
         Path | None,
-        typer.Option("--model-config-file", help="ModelServerConfig as text: many models."),
+        typer.Option("--model-config-file", help="ModelServerConfig as text: several models."),
     ] = None,
     flags: ServerFlags = ServerFlags(),
     limits: LimitFlags = LimitFlags(),
     json: JsonOption = False,
 ) -> None:
-    """Serve a model by TensorFlow Serving's protocol until Ctrl-C or SIGTERM.
+    """Serve a model with TensorFlow Serving's protocol until Ctrl-C or SIGTERM.
 
-    BASE is served as its entry in models.config says, and without one its highest version; the
-    file is looked at as often as the folder, and a move of labels is followed. The addresses are
-    printed when all models are loaded. Loads, unloads and requests that fail are logged on
-    stderr, a line each; as JSON with --json.
+    The server loads the versions of BASE's entry in models.config, or without an entry the highest
+    version. It checks the file as often as the folder, and follows label moves. It prints its
+    addresses when all models are loaded. Each load, unload and failed request is one log line on
+    stderr; as JSON with --json.
     """
     base, served_as = _one_model(place, model, base_path, name, config_file)
     options = asdict(flags)
@@ -273,13 +278,13 @@ def serve(
             stack.enter_context(server)
         what = f"{served_as} from {base}" if config_file is None else f"the models of {config_file}"
         if not json:
-            note(f"serving {what}; Ctrl-C ends it")
+            note(f"serving {what}; stop with Ctrl-C")
         _show(server.grpc_address, server.rest_address, as_json=json)
         _wait_for_a_signal()
 
 
 def _spare_what_stays() -> None:
-    """Keep the garbage collector from what is imported, which stays as long as the process.
+    """Exclude imported objects, which live as long as the process, from garbage collection.
 
     TensorFlow has hundreds of thousands of objects. To look through them takes half a second, and
     the lists of a few hundred requests are enough to make it happen.
@@ -301,14 +306,14 @@ def _one_model(
     if config_file is not None:
         if given or name is not None:
             raise UserMistake(
-                f"--model-config-file {config_file} names its models itself; "
-                "give either it or one model"
+                f"--model-config-file {config_file}: already names its models; give either it or "
+                "one model"
             )
         return None, None
     if not given:
-        raise UserMistake("which model? name its folder, BASE, or give --model-config-file")
+        raise UserMistake("specify the model folder BASE, or --model-config-file")
     if len(given) > 1:
-        raise UserMistake(f"the model is given twice, {given[0]} and {given[1]}; give it once")
+        raise UserMistake(f"the model is given twice, as {given[0]} and {given[1]}; give it once")
     # A base path without a name is called so by TensorFlow Serving.
     default = "default" if base_path is not None else model_name(given[0])
     return given[0], name or default
@@ -319,7 +324,7 @@ def _name_of_entry(base: Path, name: str | None) -> str:
 
     Raises UserMistake, InvalidModelsConfig.
     """
-    otherwise = f"--model-base-path {base} serves its highest version whatever is there"
+    otherwise = f"--model-base-path {base} serves its highest version in any case"
     try:
         served_as = ModelsConfig.read(base, name).model
     except InvalidModelsConfig as error:

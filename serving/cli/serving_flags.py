@@ -1,6 +1,6 @@
-"""The flags of TensorFlow Serving that ``serve`` does not have, and how its switches are written.
+"""The unsupported flags of TensorFlow Serving, and the form of its switches.
 
-A command line of TensorFlow Serving is refused for each flag that would be ignored.
+A flag of TensorFlow Serving that would be ignored is refused.
 """
 
 from dataclasses import fields
@@ -79,8 +79,8 @@ def _check_flag(argument: str) -> str:
     name = flag.lstrip("-").replace("_", "-")
     if name in _NOT_SERVED:
         raise UserMistake(
-            f"{flag} is a flag of TensorFlow Serving that this server does not have; leave it "
-            "out, or use TensorFlow Serving itself"
+            f"{flag}: a flag of TensorFlow Serving that this server does not support; leave it "
+            "out, or use TensorFlow Serving"
         )
     if name in _SWITCHES and equals and flag.startswith("--") and "_" not in flag:
         return _switch(argument, name, value)
@@ -94,7 +94,7 @@ def _switch(argument: str, name: str, value: str) -> str:
             return f"--{name}"
         case "false" | "0":
             return f"--no-{name}"
-    raise UserMistake(f"{argument} is neither true nor false")
+    raise UserMistake(f"{argument} is not valid; give true or false")
 
 
 def describe_flags(flags: type[Any]) -> str:

@@ -1,4 +1,4 @@
-"""Where the iterations over all rows begin, how many there are, and where they go on."""
+"""Initial centroids, number of iterations, and checkpoints of a fit."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +27,7 @@ _DRAWN: Final = ("k-means++", "k-means||", "random")
 
 
 class SeedingName(StrEnum):
-    """Of which rows the first centroids are found."""
+    """The rows that the initial centroids come from."""
 
     SAMPLE = "sample"
     ALL = "all"
@@ -37,14 +37,15 @@ def _parse_init(text: object) -> str:
     given = str(text)
     if given not in _DRAWN and not is_address(given) and not Path(given).is_dir():
         raise typer.BadParameter(
-            f"{given!r} is none of {', '.join(_DRAWN)}, and no folder of a model"
+            f"{given!r} is neither a method nor a model folder; give {', '.join(_DRAWN)}, or a "
+            "folder"
         )
     return given
 
 
 @dataclass(frozen=True)
 class StartOptions:
-    """How a fit begins and ends."""
+    """The start and the end of a fit."""
 
     panel: ClassVar[str] = "Fit"
 
@@ -53,8 +54,8 @@ class StartOptions:
         typer.Option(
             parser=_parse_init,
             metavar="NAME|BASE",
-            help=f"How the first centroids are found: {', '.join(_DRAWN)}; or a published model, "
-            "whose centroids they are.",
+            help=f"Method for the initial centroids: {', '.join(_DRAWN)}; or a published model, "
+            "to use its centroids.",
         ),
     ] = _DRAWN[0]
     version: Annotated[
@@ -62,7 +63,7 @@ class StartOptions:
         typer.Option(
             parser=integer(0),
             metavar="N",
-            help="With --init BASE: its version; the live one when not given.",
+            help="With --init BASE: its version; by default the live one.",
         ),
     ] = None
     label: Annotated[
@@ -70,7 +71,7 @@ class StartOptions:
         typer.Option(
             parser=parse_name,
             metavar="LABEL",
-            help="With --init BASE: the version that has this label.",
+            help="With --init BASE: the version with this label.",
         ),
     ] = None
     n_init: Annotated[
@@ -78,15 +79,15 @@ class StartOptions:
         typer.Option(
             parser=integer(1),
             metavar="N",
-            help="Starts, of which the best is kept; 10 up to 100,000 rows, 1 above; of a sample "
-            "10, and 5 above.",
+            help="Number of starts, of which the best is kept; by default 10 up to 100,000 rows, "
+            "1 above; for a sample 10, and 5 above.",
         ),
     ] = None
     seeding: Annotated[
         SeedingName | None,
         typer.Option(
-            help="Begin at the clusters of a sample of the rows, or draw from all; all when not "
-            "given, and sample for rows that do not fit memory.",
+            help="Take the initial centroids from a fit of a sample, or draw them from all rows; "
+            "by default all, and sample for rows that do not fit in memory.",
             rich_help_panel=STREAM_PANEL,
         ),
     ] = None
@@ -94,7 +95,7 @@ class StartOptions:
         bool,
         typer.Option(
             "--approximate",
-            help="Cluster a sample, and end after --passes iterations over all rows.",
+            help="Fit a sample, and stop after --passes iterations over all rows.",
             rich_help_panel=STREAM_PANEL,
         ),
     ] = False
@@ -103,7 +104,7 @@ class StartOptions:
         typer.Option(
             parser=integer(1),
             metavar="N",
-            help="With --approximate: iterations over all rows; 1 when not given.",
+            help="With --approximate: iterations over all rows; by default 1.",
             rich_help_panel=STREAM_PANEL,
         ),
     ] = None
@@ -111,8 +112,7 @@ class StartOptions:
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Keep in DIR how far the fit is, after each iteration: the same command goes on "
-            "from there.",
+            help="Save the state of the fit in DIR after each iteration: the same command resumes.",
             rich_help_panel=STREAM_PANEL,
         ),
     ] = None
@@ -120,17 +120,20 @@ class StartOptions:
     def check(self) -> None:
         """Check that the options make sense together. Raises UserMistake."""
         if self.passes is not None and not self.approximate:
-            raise UserMistake(f"--passes {self.passes}: is for --approximate; add it")
+            raise UserMistake(f"--passes {self.passes}: requires --approximate; add it")
         if self.approximate and self.seeding is SeedingName.ALL:
-            raise UserMistake("--seeding all: --approximate begins at a sample; leave one out")
+            raise UserMistake(
+                "--seeding all: conflicts with --approximate, which begins with a "
+                "sample; leave one out"
+            )
         if self.version is not None and self.label is not None:
             raise UserMistake(
-                f"--version {self.version} and --label {self.label}: give either of them"
+                f"--version {self.version} and --label {self.label}: conflict; give one of them"
             )
         if not self._is_version:
             for flag, value in (("--version", self.version), ("--label", self.label)):
                 if value is not None:
-                    raise UserMistake(f"{flag} {value}: is for --init BASE; name a model there")
+                    raise UserMistake(f"{flag} {value}: requires --init BASE; give a model there")
             return
         for flag, is_given in (
             ("--n-init", self.n_init is not None),
@@ -139,12 +142,12 @@ class StartOptions:
         ):
             if is_given:
                 raise UserMistake(
-                    f"{flag}: with --init {self.init} the fit begins at its centroids; leave "
+                    f"{flag}: conflicts with --init {self.init}, which gives the centroids; leave "
                     "it out" + ("; --max-iter ends it earlier" if flag == "--approximate" else "")
                 )
 
     def announce_stream(self, reason: str, *, asked_by: str | None) -> None:
-        """Say that the rows are streamed, and what that means. Raises UserMistake.
+        """Report that the rows are streamed, and the consequences. Raises UserMistake.
 
         Args:
             reason: why.
@@ -153,10 +156,10 @@ class StartOptions:
         if self.seeding is SeedingName.ALL:
             mend = f"leave out {asked_by}" if asked_by else "give more memory by --memory"
             raise UserMistake(
-                f"--seeding all: {reason}, so that the rows are read anew for each centroid that "
-                f"is drawn; give --seeding sample, or {mend}"
+                f"--seeding all: {reason}, so each drawn centroid would need one more reading of "
+                f"the rows; give --seeding sample, or {mend}"
             )
-        begin = "" if self._is_version else ", and the clusters of a sample are where it begins"
+        begin = "" if self._is_version else ", and the initial centroids come from a sample"
         note(f"{reason}: each iteration reads the rows from a cache{begin}")
 
     def parameters(self, names: Sequence[str], clusters: int) -> dict[str, Any]:
@@ -180,17 +183,17 @@ class StartOptions:
 
     @contextmanager
     def explain_interruption(self) -> Iterator[None]:
-        """Say how an interrupted fit goes on."""
+        """Report how to resume an interrupted fit."""
         try:
             yield
         except (KeyboardInterrupt, SystemExit):
             if self.has_checkpoint:
-                note(f"stopped; the same command goes on from --checkpoint {self.checkpoint}")
+                note(f"stopped; the same command resumes from --checkpoint {self.checkpoint}")
             raise
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether a fit that was stopped has left there how far it was."""
+        """Whether an interrupted fit has left a checkpoint there."""
         return self.checkpoint is not None and any(self.checkpoint.glob("*"))
 
     @property
@@ -207,14 +210,14 @@ class StartOptions:
         if card.n_clusters != clusters:
             raise UserMistake(
                 f"{where} has {card.n_clusters} clusters, and --clusters is {clusters}; give the "
-                "same number"
+                "same number for both"
             )
         if sorted(card.feature_names) != sorted(names):
             raise UserMistake(
                 f"{where} has the features {shorten_names(card.feature_names)}, and the rows have "
                 f"{shorten_names(names)}; choose the same with --columns"
             )
-        note(f"beginning at the centroids of version {found.version} of {self.init}")
+        note(f"starting from the centroids of version {found.version} of {self.init}")
         return _in_order(found, names)
 
 

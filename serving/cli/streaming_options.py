@@ -1,4 +1,4 @@
-"""Whether rows are held in memory or read again and again, and the options of that."""
+"""Options that decide whether rows are held in memory or streamed from a cache."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from serving.tables.table import Table
 
 #: For the help of the options that are about more rows than memory.
-STREAM_PANEL: Final = "More rows than memory"
+STREAM_PANEL: Final = "Data larger than memory"
 
 #: The features that a category has at least, for an estimate: the first rows may be few.
 _LEAST_FEATURES: Final = 10
@@ -43,7 +43,7 @@ _SHARE_OF_ROWS: Final = 0.1
 
 @dataclass(frozen=True)
 class StreamingOptions:
-    """How much memory may be taken, and where the rows lie if that is too little."""
+    """The memory limit, and the cache for rows that exceed it."""
 
     panel: ClassVar[str] = STREAM_PANEL
 
@@ -52,24 +52,24 @@ class StreamingOptions:
         typer.Option(
             parser=parse_size,
             metavar="SIZE",
-            help="Memory that may be used, as in 2GB, 700MB of it for TensorFlow; three quarters "
-            "of what is left when not given. Rows that do not fit are read into a cache on the "
-            "disk, and from there each time that they are needed.",
+            help="Memory limit, such as 2GB, including 700MB for TensorFlow; by default three "
+            "quarters of the free memory. Rows that do not fit are streamed from a cache on "
+            "the disk.",
         ),
     ] = None
     out_of_core: Annotated[
         bool,
         typer.Option(
             "--out-of-core",
-            help="Read the rows from a cache though they fit.",
+            help="Stream the rows from a cache even if they fit.",
         ),
     ] = False
     cache: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Keep the cache in DIR, for the next time that the same columns of these files "
-            "are read; by default it goes when the command ends.",
+            help="Keep the cache in DIR for the next command with the same columns of these "
+            "files; by default it is removed when the command ends.",
         ),
     ] = None
 
@@ -81,7 +81,7 @@ class StreamingOptions:
         *,
         is_cosine: bool,
     ) -> str | None:
-        """Why the rows of these columns are to be streamed; None where memory holds them.
+        """The reason to stream the rows of these columns; None if they fit in memory.
 
         Reads the first rows of the first file.
         """
@@ -105,13 +105,13 @@ class StreamingOptions:
         if needed <= may_use:
             if self.cache is not None:
                 note(
-                    f"--cache {self.cache}: the rows fit memory, and no cache is used; "
-                    "--out-of-core makes use of it"
+                    f"--cache {self.cache}: the rows fit in memory, and no cache is used; add "
+                    "--out-of-core to use it"
                 )
             return None
         return (
-            f"{'' if is_counted else 'about '}{format_count(count, 'row')} and TensorFlow take "
-            f"about {format_bytes(needed)} of memory, and {format_bytes(may_use)} may be used "
+            f"{'' if is_counted else 'about '}{format_count(count, 'row')} and TensorFlow need "
+            f"about {format_bytes(needed)} of memory, and the limit is {format_bytes(may_use)} "
             "(--memory)"
         )
 
@@ -143,7 +143,7 @@ class StreamingOptions:
                 cache = self._read_share(given, request, reducer, tell)
             else:
                 cache = self._open(request, tell)
-            tell("which rows are complete")
+            tell("finding complete rows")
             return stream_rows(
                 cache, columns, encoding, skip_zero_rows=skip_zero_rows, reducer=reducer
             )
@@ -160,7 +160,7 @@ class StreamingOptions:
         from serving.tables.table_part import cut_tables, split_tables
 
         widths, tables = request.lay_out()
-        tell("where the rows of each worker begin")
+        tell("finding the rows of each worker")
         tables = cut_tables(tables, partial(_estimate_rows, given), reducer)
         sizes = [_estimate_rows(given, table) for table in tables]
         shares = split_tables(tables, sizes, reducer.workers)
@@ -168,9 +168,9 @@ class StreamingOptions:
         if idle and reducer.worker == 0:
             note(
                 f"warning: {idle} of {reducer.workers} workers read no rows: a Parquet file is "
-                "cut at its row groups, .npy anywhere, a CSV file that is not compressed every "
-                "256 KiB, and other files are read by one worker each; give more files, or Parquet "
-                "of more row groups"
+                "split at its row groups, .npy anywhere, an uncompressed CSV file every 256 KiB, "
+                "and any other file is read by one worker; give more files, or Parquet with more "
+                "row groups"
             )
         own = shares[reducer.worker]
         cache = None
@@ -220,7 +220,7 @@ def _paths(given: InputTables, tables: "Sequence[Table]") -> list[Path]:
 
 
 def _usable_memory() -> int:
-    """The memory that may be used where the user does not say: small rows fit always."""
+    """The default memory limit: small inputs always fit."""
     left = memory_left()
     return int(max(_SHARE_LEFT * left, BASE_BYTES + _SHARE_OF_ROWS * left))
 
@@ -228,7 +228,7 @@ def _usable_memory() -> int:
 def _estimate_features(table: "Table", categories: Sequence[str]) -> int:
     """The features of these categories, by their values in the first rows.
 
-    How many there are, only all rows say. Raises ColumnMismatch.
+    Only all rows give the exact number. Raises ColumnMismatch.
     """
     if not categories:
         return 0
@@ -242,7 +242,7 @@ def _estimate_features(table: "Table", categories: Sequence[str]) -> int:
 
 
 def _estimate_rows(given: InputTables, table: "Table") -> int:
-    """How many rows a table has, or about so many."""
+    """The exact or estimated number of rows of a table."""
     if table.estimated_rows is not None:
         return table.estimated_rows
     path = given.copies.get(table.name, Path(table.name))

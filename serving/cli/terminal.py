@@ -1,4 +1,4 @@
-"""What a command shows: results on stdout, all else on stderr."""
+"""Output of a command: results on stdout, everything else on stderr."""
 
 import json
 import os
@@ -21,13 +21,13 @@ _bars: "Final[list[Progress]]" = []
 
 
 class ProgressCallback(Protocol):
-    """Says how far a command is: in words, and as a share of the whole where it is known."""
+    """Shows the progress of a command: as text, and as a share if it is known."""
 
     def __call__(self, detail: str, share: float | None = None) -> None: ...
 
 
 def note(text: str) -> None:
-    """A line beside the result; above the bar while there is one."""
+    """A line in addition to the result; above the progress bar if there is one."""
     if _bars:
         _bars[-1].console.print(text, markup=False, highlight=False, soft_wrap=True)
     else:
@@ -35,12 +35,12 @@ def note(text: str) -> None:
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """A result for machines: one line."""
+    """A result as one line of JSON."""
     typer.echo(json.dumps(value))
 
 
 def print_fields(title: str, fields: Sequence[tuple[str, str]]) -> None:
-    """A result for people: a title and a line for each field."""
+    """A result as text: a title and one line per field."""
     width = max(len(name) for name, _ in fields)
     typer.echo(title)
     for name, value in fields:
@@ -48,7 +48,7 @@ def print_fields(title: str, fields: Sequence[tuple[str, str]]) -> None:
 
 
 def print_table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A result for people: a line of names, and a line a row."""
+    """A result as text: a line of names, and one line per row."""
     widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
     for row in [names, *rows]:
         typer.echo(

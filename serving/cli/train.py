@@ -56,26 +56,26 @@ EXAMPLES: Final = examples(
         "tfkmeans train rows.csv --clusters 3 --model models/customers",
     ),
     (
-        "Of two columns of different units, from several files",
+        "Two columns of different units, from several files",
         "tfkmeans train 2024.parquet 2025.parquet --columns age,income --standardize"
         " --clusters 8 --model models/customers",
     ),
     (
-        "Without an id, and by what each row counts for",
+        "Without an id column, with row weights",
         "tfkmeans train shops.csv --exclude shop_id --weight-column revenue --clusters 5"
         " --model models/shops",
     ),
     (
-        "With missing numbers and columns of text, which the model takes by name",
+        "With missing numbers and text columns, which the model takes by name",
         "tfkmeans train rows.csv --impute median --categories region,plan --standardize"
         " --clusters 5 --model models/customers",
     ),
     (
-        "With a page to look at",
+        "With an HTML report",
         "tfkmeans train rows.csv --clusters 3 --model models/customers --report customers.html",
     ),
     (
-        "Only a candidate, to be published after a look at it",
+        "Only a candidate, to publish later",
         "tfkmeans train rows.csv --clusters 3 --candidate candidates/today",
     ),
 )
@@ -87,13 +87,13 @@ _SHOWN_SIZES: Final = 100
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What became of a candidate, and what the server does about it."""
+    """The published version or candidate, and the effect on the server."""
 
     path: Path
     card: ModelCard
     version: int | None = None
     comparisons: Sequence["Comparison"] = ()
-    effect: str = "the server has nothing to change: nothing was published"
+    effect: str = "no effect on the server: nothing was published"
 
 
 @flat_options
@@ -106,7 +106,7 @@ def train(
     candidate: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write the model to DIR and publish nothing; in place of --model."
+            metavar="DIR", help="Write the model to DIR without publishing, instead of --model."
         ),
     ] = None,
     row_options: RowOptions = RowOptions(),
@@ -114,7 +114,7 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The column of what each row weighs, at least 0. It is no feature.",
+            help="The column of row weights, at least 0. It is not a feature.",
         ),
     ] = None,
     column_options: ColumnOptions = ColumnOptions(),
@@ -128,12 +128,15 @@ def train(
         bool,
         typer.Option(
             "--no-sample-rows",
-            help="Have no row of the data in the version, as where they are personal; the gate "
-            "then compares on the live version's rows or on --holdout.",
+            help="Store no rows of the data in the version, for example because they are "
+            "personal; the gate then uses the live version's rows or --holdout.",
         ),
     ] = False,
     promote: Annotated[
-        bool, typer.Option("--promote", help="Make the new version stable: it goes live.")
+        bool,
+        typer.Option(
+            "--promote", help="Move the label stable to the new version, which makes it live."
+        ),
     ] = False,
     steps: StepOptions = StepOptions(),
     connection: ConnectionOptions = ConnectionOptions(),
@@ -141,7 +144,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write a page that shows the model, .html, as tfkmeans report does.",
+            help="Also write a report of the model, .html, like tfkmeans report.",
         ),
     ] = None,
     select_k: CurvesOption = None,
@@ -149,7 +152,7 @@ def train(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write each iteration, and the centroids for the projector, for TensorBoard.",
+            help="Write the iterations, and the centroids for the projector, for TensorBoard.",
         ),
     ] = None,
     workers: WorkerOptions = WorkerOptions(),
@@ -157,8 +160,8 @@ def train(
 ) -> None:
     """Cluster the rows of files, and publish the model as the next version of BASE.
 
-    The first version is live at once, a later one when it is promoted. A version that is too far
-    from the live one is refused.
+    The first version is live at once, a later one after promote. A version that differs too much
+    from the live version is refused.
 
     Rows with a missing value (an empty cell, NA, N/A, NaN, null, None, ? or -; null in Parquet) are
     left out and counted, unless --impute fills it.
@@ -171,7 +174,7 @@ def train(
     connection.check_server(steps.server)
     if base is None and connection.name is not None:
         raise UserMistake(
-            f"--name {connection.name}: a candidate is served under no name yet; leave it out"
+            f"--name {connection.name}: a candidate has no served name yet; leave it out"
         )
     start.check()
     if not workers.is_first:
@@ -227,7 +230,7 @@ def train(
         if may_be_written and had_ended:
             before = _find_written(base or candidate, connection.name, result, rows, names, files)
         if before is not None:
-            note(f"{before.path}: was written before a worker was lost, and is not written again")
+            note(f"{before.path}: already written before a worker was lost; not written again")
             outcome = before
         elif base is None:
             assert candidate is not None
@@ -257,7 +260,7 @@ def train(
 def _check_views(
     report: Path | None, select_k: Path | None, tensorboard: Path | None, *, goes_on: bool
 ) -> "Mapping[str, Any] | None":
-    """Check before the work that report and log can be written; gives the curves.
+    """Check before the work that report and log can be written; returns the curves.
 
     The log of a fit that goes on goes on, too.
     """
@@ -265,14 +268,14 @@ def _check_views(
         check_page(report, "--report")
     elif select_k is not None:
         raise UserMistake(
-            f"--select-k {select_k}: is for --report; add it, or leave out --select-k"
+            f"--select-k {select_k}: requires --report; add it, or leave out --select-k"
         )
     if tensorboard is not None:
         if tensorboard.exists() and not tensorboard.is_dir():
-            raise UserMistake(f"--tensorboard {tensorboard}: is a file; name a folder")
+            raise UserMistake(f"--tensorboard {tensorboard}: is a file; give a folder")
         if tensorboard.exists() and any(tensorboard.iterdir()) and not goes_on:
             raise UserMistake(
-                f"--tensorboard {tensorboard}: is not empty, and runs would mix; name a new folder"
+                f"--tensorboard {tensorboard}: is not empty, and runs would mix; give a new folder"
             )
         with needs_extra("report"):
             require("tensorboard")
@@ -313,7 +316,7 @@ def _check_target(
             "see tfkmeans train --help"
         )
     if server is not None and not promote:
-        raise UserMistake(f"--server {server}: is for --promote; add it, or leave out --server")
+        raise UserMistake(f"--server {server}: requires --promote; add it, or leave out --server")
     if candidate is not None:
         if promote:
             raise UserMistake("--promote: a candidate has no version yet; publish it first")
@@ -335,27 +338,27 @@ def _check_place(base: Path | None, candidate: Path | None, *, may_be_written: b
     if base is not None:
         _check_base(base)
     elif candidate is not None and candidate.exists() and not may_be_written:
-        raise UserMistake(f"--candidate {candidate}: exists already; name a new folder")
+        raise UserMistake(f"--candidate {candidate}: already exists; give a new folder")
 
 
 def _check_base(base: Path) -> None:
     """Find out before the work whether ``base`` can be the folder of a model."""
     there = next(folder for folder in (base, *base.absolute().parents) if folder.exists())
     if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
-        raise UserMistake(f"--model {base}: {there} cannot be written to; name another folder")
+        raise UserMistake(f"--model {base}: {there} is not writable; give another folder")
     if not base.exists():
         if os.path.lexists(base) or not there.is_dir():
-            raise UserMistake(f"--model {base}: {there} is in the way; name another folder")
+            raise UserMistake(f"--model {base}: {there} is not a folder; give another folder")
         return
     if not base.is_dir():
-        raise UserMistake(f"--model {base}: is a file; name the folder of a model")
+        raise UserMistake(f"--model {base}: is a file; give the folder of a model")
     if (base / "saved_model.pb").exists():
-        raise UserMistake(f"--model {base}: is one version; name the folder above it")
+        raise UserMistake(f"--model {base}: is a version; give the folder above it")
     others = sorted(entry.name for entry in base.iterdir() if not entry.name.startswith("."))
     if others and not versions(base):
         raise UserMistake(
-            f"--model {base}: is not the folder of a model, it holds {others[0]} and no version; "
-            f"name a folder of its own, as in {base}/NAME"
+            f"--model {base}: is not a model folder, it contains {others[0]} and no version; give "
+            f"a separate folder, such as {base}/NAME"
         )
 
 
@@ -369,9 +372,9 @@ def _fit(
     tensorboard: Path | None,
     reducer: "Reducer | None",
 ) -> "tuple[FitResult, bool]":
-    """Fit the rows as the served model will be given them, in float32.
+    """Fit the rows in float32, as the served model gets them.
 
-    The notes are shown once the fit has begun: until then a mistake is the only line.
+    The notes are shown after the start of the fit: until then an error is the only line.
 
     Returns:
         The fit, and whether it had ended before: it went on behind its last iteration.
@@ -403,7 +406,7 @@ def _fit(
             tell(f"{which}iteration {now.iteration}, inertia {now.inertia:.6g}", share)
 
         begin = start.parameters(names, clusters)
-        tell("finding where to begin")
+        tell("choosing the initial centroids")
         with explain_fit_errors(f"--clusters {clusters}", rows, names):
             result = fit(
                 rows.fit_points,
@@ -418,10 +421,10 @@ def _fit(
         while notes:
             note(notes.pop(0))
         if result.device != "cpu":
-            note(f"the steps were taken on {result.device}")
+            note(f"the steps ran on {result.device}")
         if result.is_copied_anew:
             note(
-                "the rows did not fit its memory, and were copied there in blocks in each step; "
+                "the rows did not fit in its memory, and were copied in blocks in each step; "
                 "with more --device-memory they are copied once"
             )
         if isinstance(rows, EncodedRows | StreamedRows) and rows.takes:
@@ -530,7 +533,7 @@ def _publish(
         progress("publishing") as tell,
         for_publishing(str(base), _takes(rows), comparisons, as_json=as_json) as options,
     ):
-        tell("measuring the clusters, writing and validating")
+        tell("measuring clusters, writing and validating")
         published = publish_fit(
             result,
             rows.fit_points if table is None else table,
@@ -664,7 +667,7 @@ def _show(
             ("cluster sizes", _format_sizes([cluster.size for cluster in card.clusters])),
             *describe_left_out(card),
             *(
-                (f"against version {each.live_version}", format_comparison(each))
+                (f"compared with version {each.live_version}", format_comparison(each))
                 for each in outcome.comparisons
             ),
             ("server", outcome.effect),
@@ -674,7 +677,7 @@ def _show(
 
 
 def _describe_start(card: ModelCard) -> str:
-    """Where the iterations over all rows began."""
+    """The origin of the initial centroids."""
     parameters = card.parameters
     if parameters.seeding is None:
         return "from given centroids"

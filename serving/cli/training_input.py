@@ -1,4 +1,4 @@
-"""Reading the rows that a command clusters, and saying what there is to say of them."""
+"""Reading the rows that a command clusters, and the notes about them."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class DistanceName(StrEnum):
-    """How far rows are from each other."""
+    """The distance between rows."""
 
     EUCLIDEAN = "euclidean"
     COSINE = "cosine"
@@ -45,17 +45,17 @@ FilesArgument = Annotated[list[Path], typer.Argument(metavar="FILE", help=FILES_
 
 @dataclass(frozen=True)
 class RowOptions:
-    """Which columns are clustered, and in what space."""
+    """The columns to cluster, and the space."""
 
     panel: ClassVar[str] = "Rows"
 
     columns: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Columns to use; all numeric ones when not given."),
+        typer.Option(metavar="A,B,...", help="Columns to use; by default all numeric ones."),
     ] = None
     exclude: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Columns to leave out of those that are used."),
+        typer.Option(metavar="A,B,...", help="Columns to leave out."),
     ] = None
     standardize: Annotated[
         bool,
@@ -67,7 +67,7 @@ class RowOptions:
     distance: Annotated[
         DistanceName,
         typer.Option(
-            help="cosine compares directions: spherical k-means. Rows of zeros are left out."
+            help="cosine compares directions (spherical k-means); rows of zeros are left out."
         ),
     ] = DistanceName.EUCLIDEAN
 
@@ -198,18 +198,19 @@ class RowOptions:
         )
         if chosen and excluded:
             raise UserMistake(
-                f"--exclude {self.exclude}: --columns names what is used already; give one of them"
+                f"--exclude {self.exclude}: conflicts with --columns, which already selects "
+                "columns; give one of them"
             )
         for name in categories:
             if name in excluded or name == weight_column:
                 flag = "--exclude" if name in excluded else "--weight-column"
                 raise UserMistake(
-                    f"--categories {name}: is named with {flag} too; name it with one of them"
+                    f"--categories {name}: is also named in {flag}; name it in one of them"
                 )
         if weight_column in chosen:
             raise UserMistake(
-                f"--weight-column {weight_column}: is named with --columns too, and a weight is no "
-                "feature; leave it out there"
+                f"--weight-column {weight_column}: is also named in --columns, and a weight is "
+                "not a feature; leave it out there"
             )
         return chosen, excluded
 
@@ -236,7 +237,7 @@ def _select(
         require_weight_column(given.tables, weight_column)
         excluded = [*excluded, weight_column]
     with progress("reading") as tell:
-        tell("which columns are features")
+        tell("selecting features")
         selection = select_features(given.tables, excluded, categories)
     notes += selection.notes()
     return selection.names
@@ -244,7 +245,7 @@ def _select(
 
 @contextmanager
 def _offer_mends(weight_column: str | None) -> Iterator[None]:
-    """Say what else mends a column: it may not be needed, or be a category."""
+    """Add other corrections for a column: leave it out, or make it a category."""
     from serving.tables.errors import BadCell, NoNumbers
 
     try:
@@ -265,22 +266,22 @@ def _offer_mends(weight_column: str | None) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class IterationOptions:
-    """Where the iterations of a start begin and end."""
+    """The seed and the end of the iterations of a start."""
 
     panel: ClassVar[str] = "Fit"
 
     seed: Annotated[
-        int, typer.Option(parser=integer(0), metavar="N", help="Every random choice comes from it.")
+        int, typer.Option(parser=integer(0), metavar="N", help="Seed of all random choices.")
     ] = 0
     max_iter: Annotated[
-        int, typer.Option(parser=integer(1), metavar="N", help="Iterations of a start at most.")
+        int, typer.Option(parser=integer(1), metavar="N", help="Maximum iterations of a start.")
     ] = 300
     tol: Annotated[
         float,
         typer.Option(
             parser=parse_amount,
             metavar="X",
-            help="Stop when the centroids move less, relative to the variance.",
+            help="Stop when the centroids move less than this, relative to the variance.",
         ),
     ] = 1e-4
 
@@ -311,7 +312,8 @@ def read_model_rows(
 def explain_fit_errors(
     clusters: str, rows: "ClusteredRows", names: Sequence[str]
 ) -> Iterator[None]:
-    """Say what a fit refuses in the user's words: ``clusters`` is the option, a column has a name.
+    """Report a refusal of a fit in terms of the options: ``clusters`` is the option, a column has a
+    name.
 
     Raises UserMistake.
     """
@@ -325,7 +327,7 @@ def explain_fit_errors(
             f"{clusters}: only {error.distinct} of {_name_rows(rows, error)} are "
             f"distinct in the columns {shorten_names(names)}"
             f"{' and have a weight above 0' if rows.weight_column is not None else ''}"
-            f"{' as float32, which the model takes' if lost else ''}; "
+            f"{' as float32, the dtype of the model' if lost else ''}; "
             f"ask for at most {error.distinct}"
             + (f", or subtract a constant from {shorten_names(lost)}" if lost else "")
         ) from None
@@ -335,5 +337,5 @@ def explain_fit_errors(
 
 
 def _name_rows(rows: "ClusteredRows", error: "TooFewDistinctPoints") -> str:
-    """The rows that too few are distinct of."""
+    """The rows among which too few are distinct."""
     return "the sample's rows" if error.of_sample else format_count(rows.n_rows, "row")

@@ -1,4 +1,4 @@
-"""``tfkmeans verify``: are the versions what was exported, and do they answer as they did?"""
+"""``tfkmeans verify``: check that versions are unchanged and answer as at export."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EXAMPLES: Final = examples(
     ("Every version of a model", "tfkmeans verify models/customers"),
     (
-        "What a running server answers, against what was exported",
+        "Also compare the answers of a running server",
         "tfkmeans verify models/customers 3 --server localhost:8500",
     ),
 )
@@ -35,9 +35,7 @@ def verify(
     base: BaseArgument,
     version: Annotated[
         int | None,
-        typer.Argument(
-            parser=integer(0), metavar="VERSION", help="A version; all of them when not given."
-        ),
+        typer.Argument(parser=integer(0), metavar="VERSION", help="A version; by default all."),
     ] = None,
     server: ServerOption = None,
     timeout: TimeoutOption = 30.0,
@@ -45,9 +43,10 @@ def verify(
     dry_run: DryRunOption = False,  # it never changes anything
     json: JsonOption = False,
 ) -> None:
-    """Check the hashes of a version's files, and replay its golden requests; exit code 3 if not so.
+    """Check the hashes of a version's files, and replay its golden requests; exit code 3 on a
+    difference.
 
-    With --server, the server is asked the golden requests of the versions that it has loaded.
+    With --server, the golden requests of loaded versions are also sent to the server.
     """
     connection.check_server(server)
     chosen = existing_versions(base)
@@ -74,18 +73,18 @@ def verify(
                 found = _server_findings(client, str(server), version_directory(base, number))
             results.append({"version": number, "ok": not found, "findings": found})
     if not results:
-        note(f"error: {server} has none of the versions {', '.join(map(str, chosen))} loaded")
+        note(f"error: {server} has loaded none of the versions {', '.join(map(str, chosen))}")
         raise typer.Exit(REFUSED)
     _show(base, results, not_loaded, server, as_json=json)
     if not all(each["ok"] for each in results):
         raise typer.Exit(REFUSED)
 
 
-_EFFECT: Final = "the server has nothing to change: nothing was changed"
+_EFFECT: Final = "no effect on the server: nothing was changed"
 
 
 def _findings(directory: Path) -> list[str]:
-    """What is wrong on the disk: bytes first, which costs no TensorFlow."""
+    """Faults on the disk: bytes first, which needs no TensorFlow."""
     from export import file_hashes
     from export.validation import validate
 

@@ -1,4 +1,4 @@
-"""Which version of a model a command takes: the live one, unless another is named."""
+"""The version that a command uses: by default the live one."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ ServedVersionOption = Annotated[
         "--version",
         parser=integer(0),
         metavar="N",
-        help="Version of the model; the latest that the server has loaded when not given.",
+        help="Version of the model; by default the latest loaded one.",
     ),
 ]
 
@@ -35,7 +35,7 @@ class VersionOptions:
         typer.Option(
             parser=integer(0),
             metavar="N",
-            help="Version of the model; the live one (stable in models.config) when not given.",
+            help="Version of the model; by default the live one (stable in models.config).",
         ),
     ] = None
     label: Annotated[
@@ -43,13 +43,13 @@ class VersionOptions:
         typer.Option(
             parser=parse_name,
             metavar="LABEL",
-            help="The version that has this label in models.config, in place of --version.",
+            help="The version with this label in models.config, instead of --version.",
         ),
     ] = None
 
     @property
     def is_given(self) -> bool:
-        """Whether a version is named in one way or the other."""
+        """Whether a version is given by number or label."""
         return self.version is not None or self.label is not None
 
     def directory(self, base: Path, *, name: str | None = None) -> Path:
@@ -59,7 +59,7 @@ class VersionOptions:
         """
         if self.version is not None and self.label is not None:
             raise UserMistake(
-                f"--version {self.version} and --label {self.label}: give either of them"
+                f"--version {self.version} and --label {self.label}: conflict; give one of them"
             )
         return version_directory(base, self.version, label=self.label, name=name)
 

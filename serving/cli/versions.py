@@ -1,4 +1,4 @@
-"""``tfkmeans versions``: what versions a model has, and what becomes of each."""
+"""``tfkmeans versions``: the versions of a model, and their state."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES: Final = examples(
     ("The versions of a model, and their labels", "tfkmeans versions models/customers"),
     (
-        "And what a running server makes of them",
+        "Also the state on a running server",
         "tfkmeans versions models/customers --server localhost:8500",
     ),
 )
@@ -37,7 +37,7 @@ def list_versions(
     dry_run: DryRunOption = False,  # it never changes anything
     json: JsonOption = False,
 ) -> None:
-    """Show the versions of a model: labels, when, clusters, inertia, and state on a server."""
+    """Show the versions of a model: labels, time, clusters, inertia, and state on a server."""
     connection.check_server(server)
     there = existing_versions(base)
     entry = config_entry(base, connection.name)
@@ -89,13 +89,13 @@ def _format_cell(value: Any) -> str:
 
 
 def _describe_effect(entry: "Entry | None") -> str:
-    """One line: what a server does with this model."""
+    """One line: the versions of this model that a server loads."""
     if entry is None:
-        return "no entry in models.config: a server that is given the folder serves the highest"
+        return "no entry in models.config: a server of the folder serves the highest version"
     if not entry.versions:
-        return "by models.config a server loads no version of it"
+        return "models.config lists no version of the model"
     loaded = ", ".join(map(str, entry.versions))
     return (
-        f"by models.config a server loads {loaded}; requests without version or label go to "
-        f"version {max(entry.versions)}"
+        f"according to models.config a server loads {loaded}; requests without version or label "
+        f"go to version {max(entry.versions)}"
     )

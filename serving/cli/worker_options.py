@@ -1,4 +1,4 @@
-"""Several processes of one command that fit together, each with rows of its own."""
+"""Options of a fit by several processes, each with its own rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -25,7 +25,7 @@ _START_TIMEOUT: Final = 600.0
 
 
 class WorkersFrom(StrEnum):
-    """What says who the workers are."""
+    """The source of the list of workers."""
 
     TF_CONFIG = "tf-config"
 
@@ -52,16 +52,16 @@ def refusal_after(block: AbstractContextManager[Value]) -> Iterator[Value]:
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """Whether several workers fit together."""
+    """Whether several workers run one fit."""
 
-    panel: ClassVar[str] = "More machines than one"
+    panel: ClassVar[str] = "Several machines"
 
     workers: Annotated[
         WorkersFrom | None,
         typer.Option(
-            help="The same command runs on several machines, which the variable TF_CONFIG names: "
-            "each reads a part of the rows, and the first (the chief, or worker 0) writes what "
-            "there is to write. All must see the files.",
+            help="Run the same command on several machines, listed in the variable TF_CONFIG: "
+            "each reads a part of the rows, and the first (the chief, or worker 0) writes "
+            "all output. All must see the files.",
         ),
     ] = None
     start_timeout: Annotated[
@@ -69,36 +69,35 @@ class WorkerOptions:
         typer.Option(
             parser=parse_amount,
             metavar="S",
-            help=f"With --workers: seconds to wait for the others; {_START_TIMEOUT:g} when not "
-            "given.",
+            help=f"With --workers: seconds to wait for the others; by default {_START_TIMEOUT:g}.",
         ),
     ] = None
 
     def check(self, files: Sequence[Path]) -> None:
-        """Check what goes with several workers. Raises UserMistake, InvalidCluster."""
+        """Check the options for several workers. Raises UserMistake, InvalidCluster."""
         if self.workers is None:
             if self.start_timeout is not None:
                 raise UserMistake(
-                    f"--start-timeout {self.start_timeout:g}: is for --workers; add it"
+                    f"--start-timeout {self.start_timeout:g}: requires --workers; add it"
                 )
             return
         if Path("-") in files:
             raise UserMistake(
-                "-: only one worker has this standard input; name a file that all workers see"
+                "-: standard input exists on one worker only; give a file that all workers see"
             )
         self._cluster()
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes what there is to write. Raises InvalidCluster."""
+        """Whether this process writes the output. Raises InvalidCluster."""
         return self.workers is None or self._cluster().own == 0
 
     @contextmanager
     def connect(self, told: Mapping[str, Any]) -> "Iterator[Reducer | None]":
-        """How this worker comes together with the others; None without ``--workers``.
+        """The connection of this worker to the others; None without ``--workers``.
 
         Args:
-            told: what all workers are to have been told alike, by the names of options.
+            told: the values that all workers must share, by the names of options.
 
         Raises:
             WorkerAbsent, WorkerLost, WorkerFailed, WorkersDiffer: as ``connect_workers`` says.

@@ -91,8 +91,8 @@ def _standardized_note(numbers: Mapping[str, int]) -> str | None:
         return None
     return (
         f"warning: --standardize gives each number the same, so that {widest!r} decides the "
-        f"clusters, with {numbers[widest]:,} of {total:,} numbers; choose with --columns what is "
-        "to decide, or leave it out with --exclude"
+        f"clusters, with {numbers[widest]:,} of {total:,} numbers; choose other columns with "
+        "--columns, or leave it out with --exclude"
     )
 
 

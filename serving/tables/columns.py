@@ -87,9 +87,9 @@ def column_widths(tables: Sequence["Table"], columns: Sequence[str]) -> dict[str
     for column, width in ordered.items():
         if width > 1 and (len(set(names)) < len(names) or (column, width) not in groups):
             raise ColumnMismatch(
-                f"{tables[0].name}: the numbers of the vectors in {column!r} are called "
-                f"{column}[0] to {column}[{width - 1}], and a column beside it has such a name; "
-                "rename one of the two columns"
+                f"{tables[0].name}: the features of the vectors in {column!r} are named "
+                f"{column}[0] to {column}[{width - 1}], and another column has such a name; rename "
+                "one of the two columns"
             )
     return ordered
 

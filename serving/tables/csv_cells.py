@@ -122,7 +122,7 @@ class CellReader:
         # The smallest value, which does not depend on the order of the rows.
         least: bytes = pc.min(texts).as_py()
         if look_like_vectors(present):
-            hint = "it looks like vectors: write them to Parquet or JSON lines, which keep them"
+            hint = "it looks like vectors; use Parquet or JSON lines for these"
         else:
             hint = describe_other_marks(present, self._options)
         shown = show_cell(least, 40)

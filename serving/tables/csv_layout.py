@@ -171,8 +171,7 @@ def _read_start(
     if best is None:
         if options.skip_rows:
             raise UnreadableFile(
-                f"{name}: has no line behind the {options.skip_rows} of --skip-rows; "
-                "pass over fewer"
+                f"{name}: has no line after the {options.skip_rows} of --skip-rows; skip fewer"
             )
         raise UnreadableFile(f"{name}: is empty; the first line should name the columns")
     return best
@@ -327,7 +326,7 @@ def _describe_misfit(start: _Start) -> str:
         "name each column in the header, or give "
         f"--skip-rows {start.records[0].lines_after} --no-header to read the rows without names"
         if len(row) > len(header)
-        else "write a cell for each name, or separate the cells as the header does"
+        else "write one cell for each name, with the separator of the header"
     )
     return (
         f"the header has {format_count(len(header), 'name')} ({_show(header)}), and row 1 has "
@@ -352,8 +351,9 @@ def _describe_texts(start: _Start, texts: Sequence[str]) -> str:
     marks = shlex.quote(",".join(dict.fromkeys(text.strip(BLANKS) for text in texts)))
     return (
         f"row 1 holds {_show(row)} above numbers, and the header is {_show(header)}; if row 1 "
-        f"names the columns, give --skip-rows {start.records[0].lines_after}"
-        f"{_comment_hint(header)}; if it holds no values, as units, give --na-values {marks}"
+        "names the columns, give --skip-rows "
+        f"{start.records[0].lines_after}{_comment_hint(header)}; if it holds no values, such as "
+        f"units, give --na-values {marks}"
     )
 
 

@@ -323,12 +323,12 @@ class CsvTable(Table):
     def _describe_bad(self, cells: "pa.Array[Any]", cell: bytes, kind: ColumnKind) -> str:
         shown = show_cell(cell, 60)
         if kind != BOOLEANS and self._cells.is_number(cell.decode(errors="replace")):
-            return f"{shown} is more than float64 can hold; mend it, or write it as missing (NA)"
+            return f"{shown} exceeds float64; correct it, or write it as missing (NA)"
         if shown.startswith("b"):
             return f"{shown}; save the file as CSV in UTF-8"
-        what = "true or false, as most of its column are" if kind == BOOLEANS else "a number"
+        what = "true or false, unlike most of its column" if kind == BOOLEANS else "a number"
         hint = "" if kind == BOOLEANS else self._cells.other_marks(cells, cell)
-        mend = hint or "if it stands for a missing value, give --na-values"
+        mend = hint or "if it means a missing value, give --na-values"
         return f"{shown} is not {what}; {mend}"
 
     @property
@@ -420,7 +420,7 @@ class CsvTable(Table):
                 reason = self._ragged_fault(int(row[3])).reason
                 raise UnreadableFile(
                     f"{self.name}: row {begin.row + int(row[1])} {reason}, and save the file as "
-                    "CSV in UTF-8: what is in the row is none"
+                    "CSV in UTF-8: the row is not UTF-8"
                 ) from None
             raise self._unreadable_error(error) from None
 

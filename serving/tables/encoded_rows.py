@@ -110,8 +110,8 @@ def describe_encoding(
         if isinstance(column, CategoryColumn) and _is_id(column, rows_read):
             lines.append(
                 f"warning: the category {column.name!r} has {len(column.values):,} values in "
-                f"{format_count(rows_read, 'row')}: if it is an id, leave it out of "
-                "--categories, for it puts nearly all rows equally far apart"
+                f"{format_count(rows_read, 'row')}: if it is an id, leave it out of --categories, "
+                "because it makes nearly all rows equally far apart"
             )
     return lines
 
@@ -134,8 +134,8 @@ def require_few_values(name: str, values: int, rows_read: int) -> None:
     if values > MOST_CATEGORY_VALUES:
         raise ColumnMismatch(
             f"--categories {name}: has more than {MOST_CATEGORY_VALUES:,} values in its first "
-            f"{format_count(rows_read, 'row')}, and each is a feature; leave it out, or "
-            "join values"
+            f"{format_count(rows_read, 'row')}, and each is a feature; leave it out, or merge "
+            "values"
         )
 
 

@@ -108,8 +108,8 @@ class FeatureSelection:
         ids = [name for name, width in self.widths.items() if width == 1 and is_id_name(name)]
         if ids:
             lines.append(
-                f"warning: by their names these columns are ids: {shorten_names(ids)}; leave out "
-                "with --exclude those that are"
+                f"warning: these columns have names of ids: {shorten_names(ids)}; leave out ids "
+                "with --exclude"
             )
         if self.is_headerless:
             lines.append("warning: the names of the columns are numbers; has the file no header?")
@@ -243,8 +243,8 @@ def _kinds(tables: Sequence["Table"], excluded: Sequence[str]) -> dict[str, Colu
             elif found[name].is_numeric:
                 raise ColumnMismatch(
                     f"{table.name}: column {name!r} holds {found[name].holds}, and in "
-                    f"{origins[name].name} {kinds[name].holds}; write both alike, or leave the "
-                    "column out with --exclude or --columns"
+                    f"{origins[name].name} {kinds[name].holds}; use one type, or leave the column "
+                    "out with --exclude or --columns"
                 )
     return kinds
 
@@ -263,7 +263,7 @@ def _require_everywhere(tables: Sequence["Table"], names: Sequence[str]) -> None
             raise ColumnMismatch(
                 f"{table.name}: no column {shorten_names(list(map(repr, lacking)))}"
                 f"{find_near_name(lacking[0], table.columns)}, which {other.name} has (it has "
-                f"{shorten_names(table.columns)}); choose with --columns what all files have, or "
+                f"{shorten_names(table.columns)}); choose columns of all files with --columns, or "
                 "leave it out with --exclude"
             )
 

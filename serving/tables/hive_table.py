@@ -139,8 +139,8 @@ class HiveTable(Table):
         of_file = self._of_file(columns)
         if columns and not of_file and not self._of_file(keep):
             raise ColumnMismatch(
-                f"{self.name}: {', '.join(columns)} is in the names of its folders alone; "
-                "choose a column of the file too"
+                f"{self.name}: {', '.join(columns)} is only in the names of its folders; also "
+                "choose a column of the file"
             )
         return of_file
 

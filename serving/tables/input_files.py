@@ -90,15 +90,15 @@ def _expand(given: Path) -> Iterator[Path]:
         )
         if not files:
             endings = ", ".join(kind for kind in _ENDINGS if not kind.startswith(".txt"))
-            texts = f"; name texts, as in {given}/*.txt" if list(given.rglob("*.txt*")) else ""
+            texts = f"; for text files give {given}/*.txt" if list(given.rglob("*.txt*")) else ""
             raise UnreadableFile(
-                f"{given}: is a folder without a file that is read ({endings}){texts}"
+                f"{given}: is a folder without a supported file ({endings}){texts}"
             )
         yield from files
     elif not given.exists() and has_magic(str(given)):
         matches = sorted(Path(match) for match in glob(str(given), recursive=True))
         if not matches:
-            raise UnreadableFile(f"{given}: no file matches; look with ls {given.parent}")
+            raise UnreadableFile(f"{given}: no file matches; check with ls {given.parent}")
         for match in matches:
             yield from _expand(match)
     else:
@@ -125,13 +125,12 @@ def open_table(path: Path, options: ReadingOptions = ReadingOptions()) -> Table:
 def _open_file(path: Path, options: ReadingOptions) -> Table:
     kind = kind_of(path)
     if path.is_dir():
-        raise UnreadableFile(f"{path}: is a folder; name the files in it, as in {path}/*.csv")
+        raise UnreadableFile(f"{path}: is a folder; give its files, such as {path}/*.csv")
     if not path.exists():
         raise UnreadableFile(f"{path}: no such file")
     if kind is None:
         raise UnreadableFile(
-            f"{path}: a file of the kind {path.suffix!r} is not read; give one of "
-            f"{', '.join(_ENDINGS)}"
+            f"{path}: file type {path.suffix!r} is not supported; give one of {', '.join(_ENDINGS)}"
         )
     if not path.stat().st_size:
         raise UnreadableFile(f"{path}: is empty")

@@ -66,7 +66,7 @@ class JsonTable(Table):
         if not objects or not any(objects):
             raise UnreadableFile(
                 f"{self.name}: none of its first lines is a JSON object with a value; write one "
-                'object a line, as in {"x": 1.5}'
+                'object per line, such as {"x": 1.5}'
             )
         self._line_bytes = max(1, sum(map(len, lines)) // len(lines))
         self._found: dict[str, ColumnKind] = {}
@@ -249,7 +249,7 @@ def _parse_each(
         found = _parse_line(line)
         if not isinstance(found, dict):
             text = line.strip()[:60].decode(errors="replace")
-            faults[row] = Fault("", f"{text!r} is no JSON object; write one object a line")
+            faults[row] = Fault("", f"{text!r} is not a JSON object; write one object per line")
             continue
         for name, kind in types.items():
             try:
@@ -277,14 +277,16 @@ def _convert(value: Any, kind: pa.DataType) -> Any:
     is_whole = isinstance(value, int) and abs(value) < _INT64_END
     if not is_whole or isinstance(value, bool) != pt.is_boolean(kind):
         holds = "a boolean" if pt.is_boolean(kind) else "a whole number"
-        raise _NotSo(f"{_shorten(value)} is not {holds}, as the first values of the column are")
+        raise _NotSo(f"{_shorten(value)} is not {holds}, unlike the first values of the column")
     return value
 
 
 def _require_one_value(value: Any) -> Any:
     """Check the value of a category, None if missing. Raises _NotSo."""
     if isinstance(value, list | dict) and value != []:
-        raise _NotSo(f"{_shorten(value)} is no category; write one text, number or boolean")
+        raise _NotSo(
+            f"{_shorten(value)} is not a category value; write one text, number or boolean"
+        )
     return value if isinstance(value, str) or not _is_missing(value) else None
 
 

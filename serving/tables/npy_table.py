@@ -110,7 +110,7 @@ class NpyTable(Table):
         except (ValueError, EOFError):
             # NumPy's message suggests loading data that may run code.
             raise UnreadableFile(
-                f"{self.name}: is no .npy file of numbers; write one with numpy.save"
+                f"{self.name}: is not a .npy file of numbers; write one with numpy.save"
             ) from None
         return array
 
@@ -120,7 +120,7 @@ def _mend(dtype: "np.dtype[Any]") -> str:
     if dtype.names:
         return "write its fields as the arrays of a .npz, with numpy.savez"
     if dtype.kind == "c":
-        return "write the real and the imaginary parts side by side"
+        return "write the real and imaginary parts as separate columns"
     if dtype.kind in "SU":
-        return "write it with array.astype(float) where the texts are numbers"
+        return "write it with array.astype(float) if the texts are numbers"
     return "write it as numbers with array.astype"

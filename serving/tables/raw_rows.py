@@ -101,7 +101,7 @@ class RawRows:
             raise ColumnMismatch(
                 f"{table.name}: its columns have no names, and the model takes the "
                 f"{'categories' if len(self._categories) > 1 else 'category'} "
-                f"{shorten_names(self._categories)} by name; give a file that names its columns"
+                f"{shorten_names(self._categories)} by name; give a file with column names"
             )
         require_columns(table, [*self._categories, *keep])
         widths = select_model_columns(table, features) if features else {}

@@ -46,11 +46,12 @@ class ReadingOptions:
                 raise RefusedReadingOption(f"{flag} {mark}: is part of a number; give another mark")
         if self.thousands == self.decimal:
             raise RefusedReadingOption(
-                f"--thousands {self.thousands}: is the mark of the decimals too; "
-                "give another --decimal"
+                f"--thousands {self.thousands}: is also the decimal mark; give another --decimal"
             )
         if self.comment is not None and self.comment == self.delimiter:
-            raise RefusedReadingOption(f"--comment {self.comment}: is the delimiter too")
+            raise RefusedReadingOption(
+                f"--comment {self.comment}: is also the delimiter; give another character"
+            )
         if self.skip_rows < 0:
             raise RefusedReadingOption(f"--skip-rows {self.skip_rows}: give 0 or more")
 
@@ -72,4 +73,4 @@ def _require_mark(flag: str, mark: str | None, *, must_be_ascii: bool = False) -
         return
     if len(mark) != 1 or mark in _NEVER or (must_be_ascii and not mark.isascii()):
         kind = "one ASCII character" if must_be_ascii else "one character"
-        raise RefusedReadingOption(f"{flag} {mark!r}: give {kind}, no quote and no end of a line")
+        raise RefusedReadingOption(f"{flag} {mark!r}: give {kind}, not a quote or a line end")

@@ -228,7 +228,7 @@ def open_cache(
     except OSError as error:
         raise UnusableCache(
             f"{folder}: cannot hold a cache of the rows: {error.strerror or error}; give another "
-            "folder by --cache"
+            "folder with --cache"
         ) from error
 
 
@@ -256,7 +256,7 @@ def _announce(request: CacheRequest, folder: Path, place: str, tell: Callable[[s
     if needed is not None and needed > free:
         raise UnusableCache(
             f"{folder}: a cache of the rows takes about {format_bytes(needed)}, and "
-            f"{format_bytes(free)} are free; give a folder with more room by --cache"
+            f"{format_bytes(free)} are free; give a folder with more space with --cache"
         )
     size = "" if needed is None else f"about {format_bytes(needed)}, "
     tell(f"writing a cache of the rows, {size}to {place}, where {format_bytes(free)} are free")
@@ -292,7 +292,7 @@ def _write(
     if request.fingerprints() != inputs:
         raise ChangedInput(
             f"{shorten_names([str(path) for path in request.paths])}: changed while the rows were "
-            "read; run the command again once nothing writes there"
+            "read; run the command again when the files no longer change"
         )
     header = reader.header(inputs)
     source = TableRows(rows, _FLOAT32, weights)

@@ -83,7 +83,7 @@ def read_sections(
     sections = {key: _open_section(file, name, each) for key, each in described["sections"].items()}
     for key, section in sections.items() if check else ():
         if _crc_of(section) != described["sections"][key]["crc"]:
-            raise DamagedCache(f"{name}: is damaged: {key} are not as they were written")
+            raise DamagedCache(f"{name}: is damaged: {key} have changed")
     header: dict[str, Any] = described["header"]
     return header, sections
 
@@ -99,14 +99,14 @@ def _read_header(file: IO[bytes], name: str) -> dict[str, Any]:
     file.seek(size - _TAIL.size - length)
     text = file.read(length)
     if zlib.crc32(text) != crc:
-        raise DamagedCache(f"{name}: is damaged: its header is not as it was written")
+        raise DamagedCache(f"{name}: is damaged: its header has changed")
     described: dict[str, Any] = json.loads(text)
     ends = [
         each["start"] + int(np.prod(each["shape"])) * np.dtype(each["dtype"]).itemsize
         for each in described["sections"].values()
     ]
     if max(ends) != size - _TAIL.size - length:
-        raise DamagedCache(f"{name}: is damaged: it is not as long as it was written")
+        raise DamagedCache(f"{name}: is damaged: its length has changed")
     return described
 
 

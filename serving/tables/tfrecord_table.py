@@ -60,7 +60,7 @@ class TfRecordTable(Table):
         self._learn_columns(first)
         if not self._lists:
             raise UnreadableFile(
-                f"{self.name}: no tf.train.Example with a feature is among its first records"
+                f"{self.name}: its first records contain no tf.train.Example with a feature"
             )
         # A feature, or its first value, may be in any record of a file without a header.
         for later in self._records(_FIRST_RECORDS, _ROWS):
@@ -106,8 +106,8 @@ class TfRecordTable(Table):
             holds = self._found[column].holds
             if holds.startswith("a list"):
                 raise ColumnMismatch(
-                    f"{self.name}: column {column!r} holds {holds}, and a column "
-                    "that is kept has one value; leave it out"
+                    f"{self.name}: column {column!r} holds {holds}, and a kept column must have "
+                    "one value; leave it out"
                 )
 
     def column_types(self, keep: Sequence[str]) -> Mapping[str, pa.DataType]:
@@ -178,7 +178,7 @@ class TfRecordTable(Table):
         for row, record in enumerate(records.tolist()):
             features = _features(record)
             if features is None:
-                faults[row] = Fault("", "is no tf.train.Example")
+                faults[row] = Fault("", "is not a tf.train.Example")
                 continue
             for name, kind, values in features:
                 if name not in cells or not values:

@@ -76,8 +76,8 @@ class ClusteredRows(ABC):
                 f"with a missing value ({lacking})"
             )
         costly = [
-            f"warning: column {name!r} costs {count:,} of {format_count(self.rows_read, 'row')}, "
-            "which lack a value there; --exclude leaves out the column instead"
+            f"warning: column {name!r} removes {count:,} of {format_count(self.rows_read, 'row')}, "
+            "which have no value there; --exclude removes the column instead"
             for name, count in self.missing.items()
             if 2 * count > self.rows_read and name != self.weight_column
         ]
@@ -88,8 +88,8 @@ class ClusteredRows(ABC):
                 "for cosine distance"
             )
         lossy = [
-            f"warning: column {name!r} loses digits as float32, which the model takes: its values "
-            "are large and lie close together; subtract a constant from it"
+            f"warning: column {name!r} loses digits as float32, the dtype of the model: its values "
+            "are large and close together; subtract a constant from it"
             for name in self.features_beyond_float32()
         ]
         return lines + _first_of(lossy)
@@ -214,8 +214,8 @@ def _require_width(table: Table, widths: Mapping[str, int], tables: Sequence[Tab
         column = error.column
         first = next(each for each in tables if each.kinds()[column] != NO_VALUES)
         raise OtherWidth(
-            f"{error}, as {first.name} has them; write both alike, or leave the column out with "
-            "--exclude or --columns",
+            f"{error}, as in {first.name}; use one length, or leave the column out with --exclude "
+            "or --columns",
             column,
         ) from None
 
@@ -321,7 +321,7 @@ def check_weights(
         row = int(np.argmax(bad))
         value = weights[row]
         if value < 0:
-            reason = "is negative, and a weight is at least 0"
+            reason = "is negative; a weight must be at least 0"
         elif is_lost[row]:
             reason = "is less than float32 can hold; multiply all weights by a constant"
         else:
@@ -360,8 +360,8 @@ def check_finite(table: Table, columns: Sequence[str], block: Block, rows_before
     if np.isinf(value):
         reason = f"{value:g} {reason}"
     raise BadCell(
-        f"{table.name}: {table.place(rows_before + row + 1)}, column {columns[index]!r}: "
-        f"{reason}; mend it, or write it as missing (NA)",
+        f"{table.name}: {table.place(rows_before + row + 1)}, column {columns[index]!r}: {reason}; "
+        "correct it, or write it as missing (NA)",
         columns[index],
     )
 

@@ -65,7 +65,7 @@ def test_the_base_path_of_tensorflow_serving_keeps_its_meaning(base: Path) -> No
     [
         ("nonsense", [], "--model-base-path {base} serves its highest version"),
         (None, ["--model-name", "x"], "is people; leave the name out"),
-        ("twice", [], "choose one by --name"),
+        ("twice", [], "choose one with --name"),
     ],
 )
 def test_a_config_that_does_not_tell_is_one_line(

@@ -284,7 +284,7 @@ def test_where_nothing_answers_it_ends_with_2(published: Path, tmp_path: Path) -
         (["127.0.0.1", "8500", "8501", "models/toy", "1"], "5 arguments where"),
         (["127.0.0.1", "http", "8501", "models/toy"], "GRPC_PORT 'http' is no port"),
         (["127.0.0.1", "8500", "0", "models/toy"], "REST_PORT '0' is no port"),
-        (["127.0.0.1", "8500", "8501", "models/toy"], "models/toy: there is no such folder"),
+        (["127.0.0.1", "8500", "8501", "models/toy"], "models/toy: no such folder"),
     ],
 )
 def test_a_mistake_in_the_call_is_one_line_and_2(

@@ -79,7 +79,7 @@ def test_a_place_that_is_taken_is_refused_and_left_alone(
 ) -> None:
     directory = tmp_path / "taken"
     make(directory)
-    with pytest.raises(CandidateNotWritten, match="exists already"):
+    with pytest.raises(CandidateNotWritten, match="already exists"):
         write(directory)
     assert list(tmp_path.iterdir()) == [directory]
 

@@ -175,7 +175,7 @@ def test_lost_and_new_values_of_a_category_are_told_where_the_gate_lets_them_thr
     later = publish_fit(fit_customers(table), table, base, tell=told.append)
     assert later.card.forced == ()
     assert told == [
-        "values of categories, against version 1: class lost 'free' and has the new 'basic'"
+        "category values, compared with version 1: class lost 'free' and has the new 'basic'"
     ]
     assert describe_category_changes(later.card, later.card) == ""
 
@@ -186,15 +186,13 @@ def test_a_refusal_names_the_lost_and_the_new_values_and_force_tells_them(
     table = customers(0, ("0", "1", "2"))
     fitted = fit_customers(table)
     never = Thresholds(max_inertia_rise=-2.0)
-    changes = (
-        "class lost 'free', 'größer', 'paid' and has the new '0', '1', '2' (no value is in both)"
-    )
+    changes = "class lost 'free', 'größer', 'paid' and has the new '0', '1', '2' (no common value)"
     with pytest.raises(PublishRefused) as refusal:
         publish_fit(fitted, table, base, thresholds=never)
-    assert f"; other values of categories: {changes}; --force" in str(refusal.value)
+    assert f"; other category values: {changes}; --force" in str(refusal.value)
     told: list[str] = []
     publish_fit(fitted, table, base, thresholds=never, force=True, tell=told.append)
-    assert told == [f"values of categories, against version 1: {changes}"]
+    assert told == [f"category values, compared with version 1: {changes}"]
 
 
 def test_of_many_lost_values_the_first_are_named_and_long_ones_cut(

@@ -115,8 +115,8 @@ def test_a_plain_version_does_not_take_the_place_of_one_that_takes_columns_by_na
     versions: Versions,
 ) -> None:
     assert measure(versions.plain, versions.imputed) == {
-        "incomparable": "it takes no columns by name, and version 4 does: who sends it a table "
-        "would be refused"
+        "incomparable": "it takes no columns by name, and version 4 does: clients that send "
+        "tables would be refused"
     }
     # They are alike all the same, as `compare` shows.
     cards = ModelCard.read(versions.imputed), ModelCard.read(versions.plain)

@@ -128,7 +128,7 @@ def test_a_model_of_other_columns_or_without_rows_cannot_be_compared(
     )
     card.write(spoilable)
     (spoilable / "assets.extra" / "sample_rows.npy").unlink()
-    assert "give some by --holdout" in measure(spoilable, base / "1")["incomparable"]
+    assert "give rows with --holdout" in measure(spoilable, base / "1")["incomparable"]
 
 
 def test_a_comparison_of_values_has_its_old_name_for_one_release() -> None:

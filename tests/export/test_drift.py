@@ -78,7 +78,7 @@ def test_a_cluster_that_is_empty_is_no_division_by_zero() -> None:
     assert np.isfinite(gone.psi)
     assert [each.recent for each in gone.clusters] == [1.0, 0.0]
     (line,) = found(gone)
-    assert "the clusters' shares have moved" in line
+    assert "the cluster shares have changed" in line
     assert "cluster 1, 50.0% -> 0.0%" in line
 
 

@@ -33,7 +33,7 @@ def test_a_file_that_is_missing_or_was_added_is_found(spoilable: Path) -> None:
     (spoilable / "batching_params.pbtxt").rename(spoilable / "new.txt")
     assert file_hashes.find_changes(spoilable) == [
         "batching_params.pbtxt is missing",
-        "new.txt was not exported with it",
+        "new.txt was added after the export",
     ]
 
 

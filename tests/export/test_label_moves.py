@@ -149,7 +149,7 @@ def test_an_interrupt_of_the_wait_puts_the_old_entry_back_and_says_so(
     told: list[str] = []
     with pytest.raises(type(error)):
         move(base, label_moves.promote, 2, tell=told.append)
-    assert told[-1].startswith("broken off: ")
+    assert told[-1].startswith("interrupted: ")
     assert (base.parent / "models.config").read_bytes() == before
     assert (base / "history.jsonl").read_bytes() == history
 
@@ -178,7 +178,7 @@ def test_a_server_that_does_not_go_back_either_is_told_with_both_reasons(base: P
         move(base, label_moves.promote, 2, server=Gone())
     path = base.parent / "models.config"
     assert str(failed.value) == (
-        f"reason 1; {path} is as before, but the server did not go back to it: reason 2"
+        f"reason 1; {path} is as before, but the server did not return to it: reason 2"
     )
 
 
@@ -205,7 +205,7 @@ def test_an_entry_that_somebody_edits_during_the_wait_stays_as_they_left_it(
     path = base.parent / "models.config"
     theirs = path.read_text().replace("versions: 1", "versions: 4").replace("value: 1", "value: 4")
     monkeypatch.setattr("time.sleep", lambda _seconds: path.write_text(theirs))
-    with pytest.raises(MoveRefused, match="somebody has edited the entry of customers meanwhile"):
+    with pytest.raises(MoveRefused, match="the entry of customers was edited during the move"):
         move(base, label_moves.promote, 2)
     assert path.read_text() == theirs
 
@@ -284,7 +284,7 @@ def test_another_label_is_loaded_below_stable_and_refused_above(base: Path) -> N
     move(base, label_moves.promote, 3)
     move(base, label_moves.promote, 1, "old")
     assert state(base) == ((1, 3), {"old": 1, "stable": 3})
-    with pytest.raises(MoveRefused, match="version 4 is above 3, which is stable"):
+    with pytest.raises(MoveRefused, match="version 4 is above the stable version 3"):
         move(base, label_moves.promote, 4, "next")
 
 
@@ -357,7 +357,8 @@ def test_a_history_that_a_crash_cut_short_still_leads_back(base: Path) -> None:
     told: list[str] = []
     move(base, label_moves.rollback, None, told.append)
     assert told == [
-        f"warning: {path}: line 3 cannot be read; by the other lines, version 2 was stable before"
+        f"warning: {path}: line 3 cannot be read; according to the other lines, version 2 was "
+        "stable before"
     ]
     assert state(base) == ((2,), {"stable": 2})
     assert json.loads(path.read_text().splitlines()[-1])["to"] == 2
@@ -380,7 +381,7 @@ def test_a_line_of_the_history_that_cannot_be_read_is_named_with_the_mend(
     path.write_text(f"\n{line}\n")
     with pytest.raises(UnreadableHistory, match=r"tfkmeans rollback .* --to N$") as rollback:
         move(base, label_moves.rollback)
-    with pytest.raises(UnreadableHistory, match="nothing is removed; mend it") as prune:
+    with pytest.raises(UnreadableHistory, match="nothing is removed; correct the line") as prune:
         label_moves.prune(base, 1)
     for refused in (rollback, prune):
         assert str(refused.value).startswith(f"{path}: line 2 cannot be read, ")
@@ -476,7 +477,7 @@ def test_the_way_back_is_to_what_still_has_a_folder(base: Path) -> None:
     assert [each.versions for each in server.told] == [(1, 3), (1,)]
     assert (base.parent / "models.config").read_text() == both
     (base / "1").rename(base.parent / "moved away too")
-    with pytest.raises(MoveFailed, match=r"go back to it: versions 1, 2 are not there any more$"):
+    with pytest.raises(MoveFailed, match=r"return to it: versions 1, 2 are no longer there$"):
         move(base, label_moves.promote, 3, server=server)
 
 
@@ -585,17 +586,17 @@ def _entry(**fields: str) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('custom_model_config { type_url: "x" }', "holds custom_model_config; only a config with"),
+        ('custom_model_config { type_url: "x" }', "contains custom_model_config; only a config"),
         (
             "model_config_list { config { name: 'a' } config { name: 'b' } config { name: 'a' } }",
             "lists the model a more than once",
         ),
-        (_entry(basepath="'/a'"), r'no field named "basepath".*mend the file there'),
+        (_entry(basepath="'/a'"), r'no field named "basepath".*correct the file there'),
         (_entry(logging_config="{},", base_pth="'/a'"), 'no field named "base_pth"'),
         (_entry(name="''"), "entry with base_path '/a' has no name; write name: there"),
         (_entry(base_path="''"), "entry of a has no base_path; write base_path: there"),
-        (_entry(version_labels="{ key: 'l' }"), "entry of a has label 'l' on version 0, and"),
-        (_entry(version_labels="{ key: 'l' value: -1 }"), "'l' on version -1, and there is none"),
+        (_entry(version_labels="{ key: 'l' }"), "entry of a has label 'l' on version 0, which"),
+        (_entry(version_labels="{ key: 'l' value: -1 }"), "'l' on version -1, which is not valid"),
         ("\ufeffmodel_config_list { }", "begins with a byte order mark; save it as UTF-8 without"),
     ],
 )
@@ -611,7 +612,7 @@ def test_a_config_that_is_a_pipe_is_not_waited_for(base: Path) -> None:
     path = base.parent / "models.config"
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(InvalidModelsConfig, match=r"models\.config: is no file; write one in its"):
+    with pytest.raises(InvalidModelsConfig, match=r"models\.config: is not a file; replace it"):
         move(base, label_moves.promote, 2)
 
 
@@ -621,7 +622,7 @@ def test_the_folder_that_a_server_sees_is_said_once_and_held_to(
     path = base.parent / "models.config"
     before = path.read_text()
     for served_at, message in (
-        ("models/customers", "models/customers: a server takes an absolute path or an address"),
+        ("models/customers", "models/customers: not an absolute path or an address"),
         ("/elsewhere", f"has base_path {base}, not /elsewhere.*edit base_path there"),
     ):
         with pytest.raises(InvalidModelsConfig, match=message):
@@ -661,7 +662,7 @@ def test_an_entry_that_loads_no_specific_versions_is_refused(base: Path, policy:
 
 @pytest.mark.parametrize("label", ["", ".", "..", "a/b", "a:b", "two\nlines", "half\ud800", "\x7f"])
 def test_a_label_that_no_client_can_ask_for_is_refused(base: Path, label: str) -> None:
-    with pytest.raises(MoveRefused, match="no client can ask for it; use printable characters"):
+    with pytest.raises(MoveRefused, match="not a valid name; use printable characters"):
         move(base, label_moves.promote, 1, label)
 
 
@@ -678,4 +679,4 @@ def test_a_config_that_is_nested_too_deeply_is_one_line(base: Path) -> None:
     config.write_text("model_config_list { config " + "{ a " * 10**5)
     with pytest.raises(InvalidModelsConfig) as refused:
         move(base, label_moves.promote, 2)
-    assert str(refused.value) == f"{config}: is nested too deeply; mend the file"
+    assert str(refused.value) == f"{config}: is nested too deeply; correct the file"

@@ -117,13 +117,13 @@ def test_a_config_that_cannot_be_read_is_an_error_that_names_version(
     base: Path, label: str | None
 ) -> None:
     (base.parent / "models.config").write_text("model_config_list { config { nonsense")
-    with pytest.raises(InvalidModelsConfig, match=r"models\.config:.*name one by --version N"):
+    with pytest.raises(InvalidModelsConfig, match=r"models\.config:.*give one with --version N"):
         version_directory(base, label=label)
     assert version_directory(base, 2) == base / "2"
 
 
 def test_a_live_version_that_is_not_there_is_an_error_that_names_version(base: Path) -> None:
     write_config(base, listed(9), STABLE % 9)
-    with pytest.raises(VersionNotFound, match=r"version 9 is live by models\.config, and is not"):
+    with pytest.raises(VersionNotFound, match=r"version 9 is live in models\.config, but its"):
         version_directory(base)
     assert version_directory(base, 3) == base / "3"

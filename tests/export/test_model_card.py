@@ -103,7 +103,10 @@ def _without(name: str) -> Any:
         (_with(n_clusters="two"), 'n_clusters should be a whole number, and is "two"'),
         (_with(n_clusters=True), "n_clusters should be a whole number, and is true"),
         (_with(n_clusters=None), "n_clusters should be a whole number, and is null"),
-        (_with(n_clusters=-1), "n_clusters is -1, and is at least 1; take the card as it was"),
+        (
+            _with(n_clusters=-1),
+            "n_clusters is -1; it must be at least 1; restore the exported card",
+        ),
         (_with(clusters=None), "clusters should be a list, and is null"),
         (_with(feature_names=["a", 1]), r"feature_names\[1\] should be a text, and is 1"),
         (_with(data={"files": []}), "data lacks 'fingerprint'"),
@@ -112,9 +115,9 @@ def _without(name: str) -> Any:
             r"distance_quantiles\['0.5'\] should be a number",
         ),
         (_with(distance_quantiles={"0.5": 1.0}), "distance_quantiles lack one of 0, 0.25, 0.5,"),
-        (_with(inertia=float("nan")), "NaN is no JSON number"),
+        (_with(inertia=float("nan")), "NaN is not a JSON number"),
         (_with(cluster_sizes=[1, "2"]), r"cluster_sizes\[1\] should be a whole number"),
-        (_with(cluster_sizes={}), "cluster_sizes should be a list, and is {}; take the card as"),
+        (_with(cluster_sizes={}), "cluster_sizes should be a list, and is {}; restore the"),
         (_with(format=FORMAT_WITH_ENCODER + 1), "update tfkmeans"),
         (lambda _values: [], r"the card should be an object, and is \[\]"),
     ],
@@ -142,7 +145,7 @@ def test_a_card_that_is_no_json_is_one_line(tmp_path: Path, content: bytes) -> N
 
 
 def test_a_number_of_too_many_digits_is_told_without_pythons_settings() -> None:
-    with pytest.raises(InvalidCandidate, match=r"it holds a number of 5,000 digits; take the"):
+    with pytest.raises(InvalidCandidate, match=r"it holds a number of 5,000 digits; restore the"):
         ModelCard.from_json('{"n_clusters": ' + "1" * 5000 + "}")
 
 

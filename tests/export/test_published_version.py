@@ -200,7 +200,7 @@ def test_a_version_of_a_store_is_loaded_from_there(
     assert load(store, 1).version == 1
     with pytest.raises(VersionNotFound, match="has no version 9; there is 1, 2"):
         load(store, 9)
-    with pytest.raises(NotAModel, match="ram://nothing: holds no version folder"):
+    with pytest.raises(NotAModel, match="ram://nothing: contains no version folder"):
         load("ram://nothing")
     tf.io.gfile.remove(f"{store}/1/assets.extra/model_card.json")
     with pytest.raises(InvalidCandidate, match=f"{store}/1: no model card"):
@@ -208,7 +208,7 @@ def test_a_version_of_a_store_is_loaded_from_there(
 
 
 def test_what_is_no_model_and_what_does_not_load_is_one_line(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(NotAModel, match="there is no such folder"):
+    with pytest.raises(NotAModel, match="no such folder"):
         load(tmp_path / "gone")
     (base / "2" / "saved_model.pb").write_bytes(b"broken")
     broken = load(base, 2)  # the card is there
@@ -226,10 +226,10 @@ def test_a_number_beyond_float32_is_a_bad_row_without_a_warning(version: Publish
 
 @pytest.mark.parametrize("number", ["1", True, 1.0])
 def test_what_is_no_number_of_a_version_is_one_line(base: Path, number: Any) -> None:
-    with pytest.raises(VersionNotFound, match=r"is no version of .*; give its number"):
+    with pytest.raises(VersionNotFound, match=r"is not a version of .*; give a number"):
         load(base, number)
 
 
 def test_a_base_that_is_empty_text_is_one_line() -> None:
-    with pytest.raises(NotAModel, match="empty text; name a folder"):
+    with pytest.raises(NotAModel, match="empty text; give a folder"):
         load("")

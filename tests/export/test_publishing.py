@@ -108,7 +108,11 @@ def test_a_data_frame_gives_the_names_of_its_columns(
 @pytest.mark.parametrize(
     ("rows", "names", "message"),
     [
-        (slice(None), None, "points have no names: give feature_names, a list of 3, one a column"),
+        (
+            slice(None),
+            None,
+            "points have no names; give feature_names, a list of 3, one for each column",
+        ),
         (slice(None), ("a", "b"), "2 names, and the points have 3 columns"),
         (slice(1, None), FEATURE_NAMES, r"shape \(599, 3\), and the fit is of \(600, 3\)"),
         (0, FEATURE_NAMES, r"shape \(3,\); give two dimensions, \[rows, features\]"),
@@ -149,7 +153,7 @@ def test_other_points_of_the_same_shape_are_refused(
     change: Callable[[NDArray[np.float32]], NDArray[np.float32]],
 ) -> None:
     with pytest.raises(
-        InvalidCandidate, match=r"give the points that were fitted, .*columns in the same order"
+        InvalidCandidate, match=r"give the points of the fit, .*columns in the same order"
     ):
         publish_fit(fitted, change(points), tmp_path / "new", feature_names=FEATURE_NAMES)
     assert not any(tmp_path.iterdir())
@@ -159,9 +163,9 @@ def test_other_points_of_the_same_shape_are_refused(
     ("names", "message"),
     [
         (["a", "a", "b"], "feature_names has 'a' 2 times"),
-        ([1, 2, 3], "give one name a column, a text each"),
-        ("abc", "give one name a column, a text each"),
-        (["", "b", "c"], "give one name a column, a text each"),
+        ([1, 2, 3], "give one text for each column"),
+        ("abc", "give one text for each column"),
+        (["", "b", "c"], "give one text for each column"),
     ],
 )
 def test_names_that_are_not_one_text_a_column_are_refused(
@@ -241,10 +245,10 @@ def test_an_option_that_there_is_not_is_refused_as_a_parameter_is(
 
 def test_what_is_no_fit_is_refused(points: NDArray[np.float32], tmp_path: Path) -> None:
     nothing: Any = None
-    with pytest.raises(InvalidCandidate, match="result is a NoneType; give what fit has returned"):
+    with pytest.raises(InvalidCandidate, match="result is a NoneType; give the result of fit"):
         publish_fit(nothing, points, tmp_path / "new", feature_names=FEATURE_NAMES)
     pipeline: Any = make_pipeline(KMeans(3))
-    with pytest.raises(InvalidCandidate, match=r"tfkmeans\.KMeans\. .* by from_sklearn, or by the"):
+    with pytest.raises(InvalidCandidate, match=r"tfkmeans\.KMeans\. .* use from_sklearn, or the"):
         publish_fit(pipeline, points, tmp_path / "new", feature_names=FEATURE_NAMES)
 
 
@@ -332,9 +336,9 @@ def test_what_keeps_a_fit_from_being_published_is_found_before_the_work(
     fitted: FitResult, points: NDArray[np.float32], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(PublishFailed, match="file: is a file; name a folder"):
+    with pytest.raises(PublishFailed, match="file: is a file; give a folder"):
         publish_fit(fitted, points, tmp_path / "file", feature_names=FEATURE_NAMES)
-    with pytest.raises(PublishFailed, match=r"served_at /m: no models.config .* leave it out"):
+    with pytest.raises(PublishFailed, match=r"served_at /m: ram://m gets no models.config; leave"):
         publish_fit(fitted, points, "ram://m", feature_names=FEATURE_NAMES, served_at="/m")
-    with pytest.raises(NotAModel, match="gs:/bucket/m: lacks a slash of an address"):
+    with pytest.raises(NotAModel, match="gs:/bucket/m: is an address as a Path"):
         publish_fit(fitted, points, Path("gs://bucket/m"), feature_names=FEATURE_NAMES)

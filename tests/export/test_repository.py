@@ -86,19 +86,19 @@ def test_of_two_spellings_of_a_number_the_plain_one_is_meant(tmp_path: Path) -> 
 
 def test_a_folder_without_versions_has_none_and_is_no_model(tmp_path: Path) -> None:
     assert versions(tmp_path) == ()
-    with pytest.raises(NotAModel, match=f"{tmp_path}: holds no version folder"):
+    with pytest.raises(NotAModel, match=f"{tmp_path}: contains no version folder"):
         version_directory(tmp_path)
 
 
 def test_a_version_taken_for_the_model_names_the_folder_above(tmp_path: Path) -> None:
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "saved_model.pb").touch()
-    with pytest.raises(NotAModel, match=f"name the folder above it, {tmp_path}$"):
+    with pytest.raises(NotAModel, match=f"give the folder above it, {tmp_path}$"):
         version_directory(tmp_path / "1")
 
 
 def test_a_folder_that_is_not_there_and_a_file_are_no_models(tmp_path: Path) -> None:
-    with pytest.raises(NotAModel, match="there is no such folder"):
+    with pytest.raises(NotAModel, match="no such folder"):
         versions(tmp_path / "gone")
     (tmp_path / "file").touch()
     with pytest.raises(NotAModel, match="is a file"):
@@ -179,7 +179,7 @@ def test_the_next_number_is_above_every_number_and_what_is_there_stays(
 def test_the_highest_number_of_all_has_no_next(make_stand_in: MakeStandIn, tmp_path: Path) -> None:
     base = tmp_path / "base"
     (base / str(2**63 - 1)).mkdir(parents=True)
-    with pytest.raises(PublishFailed, match="is the highest that there can be"):
+    with pytest.raises(PublishFailed, match="is the highest possible number"):
         publish(make_stand_in("new"), base)
     assert _entries(base) == [str(2**63 - 1)]
 
@@ -190,7 +190,7 @@ def test_the_highest_number_of_all_has_no_next(make_stand_in: MakeStandIn, tmp_p
     [
         ("saved_model.pb", "has no saved_model.pb"),
         ("assets.extra/model_card.json", "no model card"),
-        ("", "there is no such folder"),
+        ("", "no such folder"),
     ],
 )
 def test_an_incomplete_candidate_is_refused_and_no_folder_is_made(
@@ -214,10 +214,10 @@ def test_a_target_that_cannot_be_is_refused_in_one_line(
     before = _digest(candidate)
     (tmp_path / "file").touch()
     for base, message in (
-        (tmp_path / "file", "file: is a file; name a folder"),
-        (tmp_path / "file" / "base", "a file is in the way"),
-        (make_stand_in("other"), "is a version; name the folder of a model"),
-        (candidate / "base", "lies inside of the candidate"),
+        (tmp_path / "file", "file: is a file; give a folder"),
+        (tmp_path / "file" / "base", "a file has that name"),
+        (make_stand_in("other"), "is a version; give the folder of a model"),
+        (candidate / "base", "is inside the candidate"),
         (tmp_path / ("x" * 300), "File name too long"),
     ):
         with pytest.raises(PublishFailed, match=message) as failed:
@@ -231,7 +231,7 @@ def test_a_target_that_cannot_be_is_refused_in_one_line(
     "failure",
     [
         (errno.ENOSPC, "No space left on device .*; free some space"),
-        (errno.EROFS, "Read-only file system .*; name a folder that can be written to"),
+        (errno.EROFS, "Read-only file system .*; give a writable folder"),
         (errno.EIO, "Input/output error"),
     ],
 )
@@ -505,9 +505,9 @@ def test_a_disk_that_takes_no_more_files_keeps_nothing_of_a_publish(
 def test_a_read_only_file_system_is_one_error(make_stand_in: MakeStandIn, tmp_path: Path) -> None:
     first = make_stand_in("first")
     with _mounted(tmp_path / "fixed", "size=512k,ro"):
-        with pytest.raises(PublishFailed, match=r"Read-only file system.*; name a folder that can"):
+        with pytest.raises(PublishFailed, match=r"Read-only file system.*; give a writable folder"):
             publish(first, tmp_path / "fixed" / "base")
-        with pytest.raises(PublishFailed, match=r"fixed cannot be written to; name a folder that"):
+        with pytest.raises(PublishFailed, match=r"fixed is not writable; give a writable folder"):
             publish(first, tmp_path / "fixed" / "base", dry_run=True)
 
 
@@ -525,7 +525,7 @@ def test_a_number_that_somebody_else_takes_meanwhile_is_a_clear_error(
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, "rename", taken_before)
-        with pytest.raises(PublishFailed, match="has taken the number meanwhile: do it again"):
+        with pytest.raises(PublishFailed, match="has taken the number; repeat the command"):
             publish(make_stand_in("first"), base)
     assert _entries(base) == ["1"]
     assert publish(make_stand_in("second"), base) == 2
@@ -583,7 +583,6 @@ def test_a_folder_by_whose_name_no_client_can_ask_takes_no_version(
     with pytest.raises(PublishFailed) as refused:
         publish(make_stand_in("first"), base)
     assert str(refused.value) == (
-        f"{str(base)!r}: no client can ask for a model called {name!r}; give a name in "
-        "printable characters without :"
+        f"{str(base)!r}: {name!r} is not a valid model name; use printable characters without :"
     )
     assert not base.parent.exists()

@@ -66,7 +66,7 @@ def test_two_entries_of_the_folder_ask_for_a_name(base: Path) -> None:
 
 
 def test_another_name_than_that_of_the_entry_is_refused(base: Path) -> None:
-    with pytest.raises(InvalidModelsConfig, match="served as clients there, and not as people"):
+    with pytest.raises(InvalidModelsConfig, match="served as clients, not as people"):
         promote(base, 2, "people")
     assert stable_versions(base) == {"clients": 1}
 
@@ -99,7 +99,7 @@ def test_the_first_version_is_entered_under_the_name_that_it_is_served_as(
     assert stable_versions(base) == {"clients": 1, "guests": 1}
     publish(make_stand_in("fourth"), other, served_as="guests")
     assert stable_versions(base) == {"clients": 1, "guests": 1}
-    with pytest.raises(InvalidModelsConfig, match="served as clients there, and not as guests"):
+    with pytest.raises(InvalidModelsConfig, match="served as clients, not as guests"):
         publish(make_stand_in("fifth"), base, served_as="guests")
 
 

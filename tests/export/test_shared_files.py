@@ -104,10 +104,10 @@ def test_the_umask_that_hides_a_first_version_and_its_config_is_told_with_the_me
         publish(candidate, base, tell=told.append)
     config = base.parent / "models.config"
     assert told == [
-        f"warning: a server that runs as another user cannot read {config}; mend it: "
-        f"chmod a+rX {base.parent} {config}",
+        f"warning: a server that runs as another user cannot read {config}; correct it "
+        f"with: chmod a+rX {base.parent} {config}",
         f"warning: a server that runs as another user cannot read {base}, nor load version 1; "
-        f"mend it: chmod -R a+rX {base}",
+        f"correct it with: chmod -R a+rX {base}",
     ]
     subprocess.run(["chmod", "a+rX", base.parent, config], check=True)
     subprocess.run(["chmod", "-R", "a+rX", base], check=True)
@@ -145,7 +145,7 @@ def test_a_config_that_is_mounted_alone_is_told_to_mount_the_folder(base: Path) 
         subprocess.run(["umount", config], check=True)
     said = str(refused.value)
     assert said.startswith(f"{config}: ")
-    assert said.endswith("it is mounted by itself: mount the folder that it is in")
+    assert said.endswith("the file is mounted alone; mount its folder")
     assert config.read_bytes() == before
     assert sorted(path.name for path in base.parent.iterdir() if path.suffix != ".lock") == [
         "customers",
@@ -336,8 +336,8 @@ def test_another_model_whose_folder_is_not_there_is_named(base: Path, own: str |
     _add_model(base, "afar", "gs://bucket/afar")
     _add_model(base, "lost", str(Path(own or base).with_name("lost")))
     named = (
-        f"{config} also names the model lost, and its folder {base.parent / 'lost'} is not there: "
-        "until it is, or its entry goes, a server changes nothing of any model"
+        f"{config} also lists the model lost, whose folder {base.parent / 'lost'} does not exist: "
+        "until the folder is restored or the entry removed, a server changes no model at all"
     )
     with pytest.raises(MoveFailed) as failed:
         _promote(base, 2, server=_Stuck())

@@ -221,13 +221,13 @@ def test_names_that_contradict_the_fit_are_refused() -> None:
     ("steps", "message"),
     [
         ([PolynomialFeatures()], "cannot import PolynomialFeatures; the steps before the k-means"),
-        ([MinMaxScaler(clip=True)], "MinMaxScaler clips, which no linear map does"),
-        ([MaxAbsScaler(clip=True)], "MaxAbsScaler clips, which no linear map does"),
+        ([MinMaxScaler(clip=True)], "MinMaxScaler clips, which is not linear"),
+        ([MaxAbsScaler(clip=True)], "MaxAbsScaler clips, which is not linear"),
         ([FunctionTransformer(np.log1p)], "cannot import FunctionTransformer"),
-        ([StandardScaler(), SimpleImputer()], "SimpleImputer is not the first step"),
+        ([StandardScaler(), SimpleImputer()], "SimpleImputer must be the first step"),
         (
             [SimpleImputer(add_indicator=True)],
-            "SimpleImputer marks what it fills in the columns x0, x1,",
+            "SimpleImputer adds indicators of filled values for the columns x0, x1,",
         ),
     ],
 )
@@ -251,7 +251,7 @@ def test_steps_that_an_encoder_cannot_say_are_refused_by_name(
         ),
         (
             SimpleImputer(keep_empty_features=False),
-            "SimpleImputer has no value for column 'height', which had none in the fit",
+            "SimpleImputer has no value for column 'height', which had no value in the fit",
         ),
     ],
 )
@@ -272,7 +272,7 @@ def test_two_versions_with_a_map_of_their_own_say_once_why_they_are_not_compared
     before, after = find_difference(card, card) or ("", "")
     assert after == (
         f"maps its features (a linear map of {train.shape[1]} features to 3) to a space of its "
-        "own, whose distances are comparable with those of no other version"
+        "own, so its distances cannot be compared with those of any other version"
     )
     assert before == "does so too"
 
@@ -280,8 +280,8 @@ def test_two_versions_with_a_map_of_their_own_say_once_why_they_are_not_compared
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        (OneHotEncoder(min_frequency=40), "OneHotEncoder joins infrequent categories"),
-        (OneHotEncoder(max_categories=2), "OneHotEncoder joins infrequent categories"),
+        (OneHotEncoder(min_frequency=40), "OneHotEncoder merges infrequent categories"),
+        (OneHotEncoder(max_categories=2), "OneHotEncoder merges infrequent categories"),
         (
             make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder()),
             "SimpleImputer fills column 'plan' with ",

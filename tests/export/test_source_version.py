@@ -106,14 +106,14 @@ def test_a_source_of_other_rows_is_refused(
     streamed: FitResult, rows: NDArray[np.float32], source: RowSource
 ) -> None:
     unweighted = RowSource.from_array(rows)
-    with pytest.raises(InvalidCandidate, match=r"the model finds an inertia of .* and not"):
+    with pytest.raises(InvalidCandidate, match=r"the model finds an inertia of .* instead of"):
         make_card(streamed, unweighted, feature_names=FEATURE_NAMES)
     narrow = RowSource.from_array(rows[:, :2])
     with pytest.raises(InvalidCandidate, match=r"shape \(9000, 2\), and the fit is of \(9000, 3\)"):
         make_card(streamed, narrow, feature_names=FEATURE_NAMES)
-    with pytest.raises(InvalidCandidate, match="points are a ndarray, and the fit is of a RowSou"):
+    with pytest.raises(InvalidCandidate, match="points are a ndarray, and the fit used a RowSou"):
         make_card(streamed, rows, feature_names=FEATURE_NAMES)
-    with pytest.raises(InvalidCandidate, match=r"a source has no names: .* a list of 3"):
+    with pytest.raises(InvalidCandidate, match=r"a source has no names; .* a list of 3"):
         publish_fit(streamed, source, "models/none")
 
 
@@ -212,7 +212,9 @@ def test_publishing_without_rows_tells_what_was_not_compared(
     publish_fit(streamed, source, tmp_path / "blobs", **given)
     second = publish_fit(streamed, source, tmp_path / "blobs", **given, tell=told.append)
     assert second.version == 2
-    not_compared = "inertia, kept rows and shares were not compared with version 1: no rows travel"
+    not_compared = (
+        "inertia, kept rows and shares were not compared with version 1: neither contains"
+    )
     assert any(line.startswith(not_compared) for line in told)
     live = tmp_path / "blobs" / "1"
     assert isinstance(validate(second.directory, live=live), NotCompared)

@@ -214,5 +214,5 @@ def test_a_loader_that_crashes_is_a_refusal_with_its_last_words(
     crashing.write_text("#!/bin/sh\necho 'the last words' >&2\nkill -9 $$\n")
     crashing.chmod(crashing.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setattr(sys, "executable", str(crashing))
-    with pytest.raises(PublishRefused, match="broke down with exit code -9: the last words"):
+    with pytest.raises(PublishRefused, match="failed with exit code -9: the last words"):
         validate(candidate)

@@ -59,7 +59,7 @@ def test_a_selection_of_k_goes_on_after_the_last_k_that_was_measured(
     assert main(command) == 0
 
     said, told = capsys.readouterr()
-    assert "--resume: going on after k = 3" in told.splitlines()
+    assert "--resume: resuming after k = 3" in told.splitlines()
     found = json.loads(said)
     # Measures that 0.1.0 did not take are None where they were not taken.
     taken = [

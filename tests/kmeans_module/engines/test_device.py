@@ -88,7 +88,7 @@ def test_a_device_without_room_for_a_block_is_refused_with_what_it_has_and_needs
     monkeypatch.setattr(device, "memory_of", lambda _: 1000)
     with pytest.raises(
         DeviceMemoryExhausted,
-        match=r"^device /CPU:0 has 1,000 bytes left, and a block .* needs [\d,]+; end what else",
+        match=r"^device /CPU:0 has 1,000 bytes left, and a block .* needs [\d,]+; end other",
     ):
         fit(blobs(300, 3, 4), 4, engine="device")
 

@@ -78,9 +78,9 @@ def test_outputs_of_two_versions_are_refused(tmp_path: Path) -> None:
     ("text", "said"),
     [
         (None, "has no summary.json"),
-        ("{", "is no summary of batch-score: JSONDecodeError"),
-        ('{"model": {}}', "is no summary of batch-score: KeyError: 'rejected'"),
-        ("[]", "is no summary of batch-score: TypeError"),
+        ("{", "is not a summary of batch-score: JSONDecodeError"),
+        ('{"model": {}}', "is not a summary of batch-score: KeyError: 'rejected'"),
+        ("[]", "is not a summary of batch-score: TypeError"),
     ],
 )
 def test_a_folder_without_a_summary_is_one_clear_line(
@@ -167,6 +167,6 @@ def test_a_server_is_asked_for_one_version_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("distance", [float("inf"), 1e39])
 def test_a_distance_that_no_version_answers_is_told(tmp_path: Path, distance: float) -> None:
     path = output(tmp_path / "a.csv", [0, 1], [1.0, distance])
-    with pytest.raises(BadCell, match="is no answer of a version with 3 clusters"):
+    with pytest.raises(BadCell, match="is not an answer of a version with 3 clusters"):
         read(path)
     assert read(output(tmp_path / "b.csv", [0, -1], [1.0, 1e39])).rejected == 1

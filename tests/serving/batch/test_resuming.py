@@ -290,7 +290,7 @@ def test_a_damaged_summary_is_made_anew_and_no_row_is_scored_again(
         ({"limit": 7}, ["--limit was not given, and is 7"]),
         ({"part_rows": 7}, ["--part-rows was 1048576, and is 7"]),
         ({"file": "touched"}, ["a.csv has changed (size was"]),
-        ({"file": "more"}, ["begun with 3 input files, and there are 4"]),
+        ({"file": "more"}, ["started with 3 input files, and now there are 4"]),
         ({"file": "renamed"}, ["input 1 was", "a.csv, and is"]),
         ({"file": "same size"}, ["(its time was 2026-01-31T12:00:00.000000005 UTC, is 2026", "06"]),
         (
@@ -314,7 +314,7 @@ def test_another_model_other_inputs_or_other_flags_are_refused_with_what_differs
     job = plan_job(tables, output, change.pop("model", MODEL), CARD, **change)
     with pytest.raises(OtherJob) as caught:
         score_files(job, tables, NumpyScorer())
-    assert str(caught.value).startswith(f"{output}: holds another job: ")
+    assert str(caught.value).startswith(f"{output}: contains another job: ")
     for word in [*words, "--overwrite"]:
         assert word in str(caught.value)
     assert contents(output) == whole
@@ -382,7 +382,7 @@ def test_a_folder_in_use_is_refused_and_free_again_when_its_run_is_dead(
     inputs: Path, tmp_path: Path, held: "subprocess.Popen[str]"
 ) -> None:
     job, tables = job_of([inputs], tmp_path / "out")
-    with pytest.raises(OutputInUse, match="another run is writing there"):
+    with pytest.raises(OutputInUse, match="another run is writing to it"):
         score_files(job, tables, NumpyScorer())
     held.kill()
     held.wait()

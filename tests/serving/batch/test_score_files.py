@@ -217,7 +217,7 @@ def test_the_first_bad_row_ends_a_job_that_is_to_fail_and_finished_parts_stay(
     with pytest.raises(BadRow) as caught:
         score_files(job, tables, NumpyScorer())
     assert str(caught.value).startswith(f"{rows}: {where}, column 'x': 'x' is not a number; ")
-    for flag in ("--on-bad-row reject", "another job (--overwrite)"):
+    for flag in ("--on-bad-row reject", "new job (--overwrite)"):
         assert flag in str(caught.value)
     assert len(list((tmp_path / "out" / "scored").iterdir())) == (0 if bad == "first" else 2)
     # With the other flag it goes on where it stopped.
@@ -356,7 +356,7 @@ def test_text_to_keep_that_is_not_utf8_rejects_its_row_alone(tmp_path: Path, nam
 def test_a_column_that_would_be_there_twice_or_has_two_types_is_named(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [1.0], "y": [1.0], "distance": [1]}), tmp_path / "1.parquet")
     pq.write_table(pa.table({"x": [1.0], "y": [1.0], "distance": ["1"]}), tmp_path / "2.parquet")
-    with pytest.raises(ColumnMismatch, match="--keep distance: the output has a column"):
+    with pytest.raises(ColumnMismatch, match="--keep distance: the output already has a column"):
         job_of([tmp_path / "1.parquet"], tmp_path / "out", keep=["distance"])
     with pytest.raises(ColumnMismatch, match=r"2\.parquet: column 'distance' holds string, and in"):
         job_of([tmp_path / "1.parquet", tmp_path / "2.parquet"], tmp_path / "o", keep=["distance"])
@@ -439,15 +439,17 @@ def test_a_missing_column_or_another_type_is_found_before_any_row_is_scored(
 def test_an_output_that_cannot_be_is_named(tmp_path: Path) -> None:
     rows = write_csv(tmp_path / "rows.csv", ["x", "y"], [[1, 2]])
     for output, words in (
-        (rows, "is a file; name a folder"),
+        (rows, "is a file; give a folder"),
         (rows / "below", "cannot be written: Not a directory"),
-        (tmp_path, "lies in it"),
+        (tmp_path, "contains the input"),
     ):
         with pytest.raises(OutputNotWritten, match=words):
             score_files(*job_of([rows], output), NumpyScorer())
     full = tmp_path / "full"
     full.mkdir()
     (full / "letter.txt").touch()
-    with pytest.raises(OutputNotWritten, match=r"is not empty, and holds no job of ours \(letter"):
+    with pytest.raises(
+        OutputNotWritten, match=r"is not empty, and is not a batch-score job \(letter"
+    ):
         score_files(*job_of([rows], full), NumpyScorer(), overwrite=True)
     assert os.listdir(full) == ["letter.txt"]

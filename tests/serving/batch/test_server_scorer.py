@@ -89,7 +89,7 @@ def test_patience_has_an_end_and_then_the_servers_own_words_are_said(
     with pytest.raises(NoAnswer) as caught:
         scorer.assign(POINTS)
     assert str(caught.value).startswith(
-        f"{server.address}: has not answered for 0.6 s: gone for good; the same command goes on"
+        f"{server.address}: has not answered for 0.6 s: gone for good; the same command resumes"
     )
 
 
@@ -111,15 +111,15 @@ def test_where_nothing_answers_one_line_says_so_and_what_to_do(address: str) -> 
         with pytest.raises(NoAnswer) as caught:
             scorer.check(CARD, ())
     assert str(caught.value) == (
-        f"{address}: no server answers: no connection to 127.0.0.1:1: connection refused; nothing "
-        "listens there; start it, or name another with --server HOST:PORT"
+        f"{address}: server unreachable: no connection to 127.0.0.1:1: connection refused; nothing "
+        "listens there; start it, or give another with --server HOST:PORT"
     )
 
 
 def test_another_version_another_model_or_another_size_stops_before_any_row(
     server: FakeGrpcServer,
 ) -> None:
-    with pytest.raises(OtherModel, match=r"not serve version 7 as its card says: it has version 2"):
+    with pytest.raises(OtherModel, match=r"not serve version 7 as in its card: it has version 2"):
         scorer_of(server, version=7).check(CARD, ())
     server.model.states = {2: "LOADING", 3: "AVAILABLE"}
     del server.model.states[2]
@@ -168,7 +168,7 @@ def test_after_trouble_another_model_of_the_same_name_and_version_is_sent_no_row
     server.model.centroids = server.model.centroids[::-1]
     server.failures.extend(failures)
     server.rows.clear()
-    with pytest.raises(OtherModel, match="does not serve version 2 as its card says: expected"):
+    with pytest.raises(OtherModel, match="does not serve version 2 as in its card: expected"):
         scorer.assign(POINTS)
     assert server.rows == [20]
 
@@ -339,7 +339,7 @@ def test_ctrl_c_ends_a_job_that_waits_for_a_server_at_once(
         process.send_signal(signal.SIGINT)
         *_, said, last = process.communicate(timeout=30)[1].splitlines()
     assert process.returncode == 130
-    assert said.endswith("the same command goes on there")
+    assert said.endswith("the same command resumes")
     assert last == "interrupted"
 
 

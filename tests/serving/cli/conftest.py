@@ -64,6 +64,6 @@ def assigned(trained: Trained) -> str:
     assert process.stderr.splitlines() == [
         "ignored 1 column: name",
         f"answered by version 1 of {trained.base}",
-        "2 rows not scored (missing, infinite or too far to measure)",
+        "2 rows not scored (missing, infinite or out of range)",
     ]
     return process.stdout

@@ -101,7 +101,7 @@ def test_an_output_in_the_input_folder_is_not_read_by_the_next_run(
     assert json.loads(capsys.readouterr().out) == first
     assert first["rows"] == 2
     assert score(output / "scored", *words[1:]) == 2
-    assert "lies in it; name another" in capsys.readouterr().err
+    assert "give another folder" in capsys.readouterr().err
 
 
 def test_csv_on_standard_input_is_scored_and_gone_on_with(
@@ -154,13 +154,13 @@ def test_ctrl_c_says_what_is_done_and_the_same_command_goes_on(
     *_, last_but_one, last = complaint.splitlines()
     done = len(list((output / "manifest").glob("part-*.json")))
     assert last_but_one.startswith(f"{done} part")
-    assert last_but_one.endswith(f"done in {output}; the same command goes on there")
+    assert last_but_one.endswith(f"done in {output}; the same command resumes")
     assert last == "interrupted"
     assert "Traceback" not in complaint
     assert not list((output / "scored").glob(".*"))
     assert score(*words, "--json") == 0
     captured = capsys.readouterr()
-    assert f"going on: {done} part" in captured.err
+    assert f"resuming: {done} part" in captured.err
     assert json.loads(captured.out)["rows"] == len(points)
     assert pq.read_table(output / "scored").num_rows == len(points)
 
@@ -175,7 +175,7 @@ def test_of_a_damaged_file_it_is_said_that_a_mended_one_makes_another_job(
     words = [path, tmp_path / "out", "--model", trained.base]
     assert score(*words) == 2
     *_, said, last = capsys.readouterr().err.splitlines()
-    assert said == "a file that was mended makes it another job, which --overwrite begins anew"
+    assert said == "a corrected file makes a new job, which needs --overwrite"
     assert last.startswith(f"error: {path}: cannot be read as Parquet: ")
     path.write_bytes(whole)
     assert score(*words) == 2

@@ -109,7 +109,7 @@ def test_of_many_values_and_columns_some_are_shown(
     said = said_by(capsys, "inspect", place.parent)
     assert "category of 900 values ('value\\n0', " in said
     assert "and 892 more); another" in said
-    assert "    and 21 more; --json has them all\n" in said
+    assert "    and 21 more; see --json\n" in said
 
 
 def test_metadata_has_the_signatures_over_columns(
@@ -270,7 +270,7 @@ def test_assign_reads_the_columns_of_any_file(
     assert said.err.splitlines() == [
         "ignored 1 column: id",
         f"answered by version 2 of {base}",
-        "2 rows not scored (missing, infinite or too far to measure)",
+        "2 rows not scored (missing, infinite or out of range)",
         "class: 1 of 298 values unknown, 24 of 298 values missing; "
         "annual income: 18 of 298 values filled",
     ]
@@ -296,7 +296,7 @@ def test_a_point_has_the_columns_in_their_order(
     ("point", "said"),
     [
         ("20,paid,9", "has 3 values, and the model takes 4: annual income, class, 1st[2]"),
-        ("x,paid,9,9", "'x' is no number, and the model takes annual income, class, 1st[2]"),
+        ("x,paid,9,9", "'x' is not a number, and the model takes annual income, class, 1st[2]"),
     ],
 )
 def test_a_point_that_is_not_as_the_columns_is_a_mistake(
@@ -394,7 +394,7 @@ def test_rows_without_names_cannot_have_categories(
         assert main(given) == 2
         assert capsys.readouterr().err == (
             f"error: {tmp_path}/rows.npy: its columns have no names, and the model takes the "
-            "category class by name; give a file that names its columns\n"
+            "category class by name; give a file with column names\n"
         )
 
 

@@ -157,14 +157,17 @@ def test_a_header_and_another_name_reach_the_server(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["versions", "{base}", "--tls"], "--tls: is for --server"),
-        (["promote", "{base}", "1", "--tls-ca", "ca.pem"], "--tls-ca: is for --server"),
-        (["assign", "{rows}", "--model", "{base}", "--header", "a:b"], "--header: is for --server"),
-        (["promote", "{base}", "1", "--server", "a:1,b:2"], "a move waits for one server"),
-        (["promote", "{base}", "1", "--name", "others"], "is served as clients there"),
+        (["versions", "{base}", "--tls"], "--tls: requires --server"),
+        (["promote", "{base}", "1", "--tls-ca", "ca.pem"], "--tls-ca: requires --server"),
+        (
+            ["assign", "{rows}", "--model", "{base}", "--header", "a:b"],
+            "--header: requires --server",
+        ),
+        (["promote", "{base}", "1", "--server", "a:1,b:2"], "a move accepts only one server"),
+        (["promote", "{base}", "1", "--name", "others"], "is served as clients, not as"),
         (
             ["train", "{rows}", "--clusters", "2", "--candidate", "c", "--name", "people"],
-            "--name people: a candidate is served under no name yet",
+            "--name people: a candidate has no served name yet",
         ),
         (
             ["verify", "{base}", "--server", "a:1", "--tls-key", "k"],

@@ -45,10 +45,10 @@ def test_a_paragraph_is_broken_by_the_width_alone(name: str) -> None:
 
 
 def test_options_that_go_together_have_a_group() -> None:
-    assert {"Rows", "Fit", "Gate", "Reading files of text", "Connection"} <= {
+    assert {"Rows", "Fit", "Gate", "Reading text files", "Connection"} <= {
         *panels(show_help("train"))
     }
-    assert panels(show_help())[1:] == ["Train and look", "Versions", "Serve and ask"]
+    assert panels(show_help())[1:] == ["Train and inspect", "Versions", "Serve and query"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

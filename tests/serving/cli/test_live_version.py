@@ -135,9 +135,9 @@ def test_probe_takes_the_live_version_and_else_the_highest_that_is_available(
     )
     config.write_text("nonsense")
     assert main(asked) == 2
-    assert "name one by --version N" in capsys.readouterr().err
+    assert "give one with --version N" in capsys.readouterr().err
     assert main([*asked, "--version", "2"]) == 0
-    assert "the server is asked for people, unless you give --name" in capsys.readouterr().err
+    assert "requests use the name people; change it with --name" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", [*COMMANDS, "assign", "monitor"])
@@ -159,7 +159,7 @@ def test_a_config_that_cannot_be_read_names_version_and_a_version_goes_without_i
     assert main(arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "models.config:" in line
-    assert "name one by --version N" in line
+    assert "give one with --version N" in line
     main([*arguments, "--version", "1"])
     assert "models.config" not in capsys.readouterr().err
 

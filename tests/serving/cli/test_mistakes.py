@@ -61,11 +61,11 @@ AUTO_PORTS = "--port auto --rest-api-port auto"
 MISTAKES = [
     # What the files are.
     (TRAIN.format("nothing.csv"), ["nothing.csv", "no such file"]),
-    (TRAIN.format("folder.csv"), ["folder.csv", "a folder without a file that is read"]),
+    (TRAIN.format("folder.csv"), ["folder.csv", "a folder without a supported file"]),
     (TRAIN.format("cut.npy"), ["cut.npy", "is cut short", "after 50 bytes"]),
     (
         "probe --server localhost:1 --name people --golden cut.npz",
-        ["cut.npz", "no golden requests can be read", "cut short"],
+        ["cut.npz", "the golden requests are unreadable", "cut short"],
     ),
     (TRAIN.format("empty.csv"), ["empty.csv", "is empty"]),
     (TRAIN.format("header.csv"), ["header.csv", "no row with a value", "give at least one row"]),
@@ -101,7 +101,10 @@ MISTAKES = [
     (TRAIN.format("rows.csv --columns height --exclude weight"), ["--exclude weight", "--columns"]),
     (TRAIN.format("rows.csv --weight-column wieght"), ["'wieght'", "'weight'", "it has name"]),
     (TRAIN.format("rows.csv --weight-column name"), ["'name' holds text", "not numbers"]),
-    (TRAIN.format("rows.csv --weight-column height --columns height"), ["no feature", "leave it"]),
+    (
+        TRAIN.format("rows.csv --weight-column height --columns height"),
+        ["not a feature", "leave it"],
+    ),
     ("select-k rows.csv --exclude wieght", ["--exclude wieght", "did you mean 'weight'"]),
     (TRAIN.format("rows.csv --columns hight"), ["'hight'", "'height'", "name, height, weight"]),
     (TRAIN.format("rows.csv --columns height,"), ["--columns 'height,'", "a,b"]),
@@ -110,11 +113,14 @@ MISTAKES = [
     (TRAIN.format("late.csv"), ["1 of 3 rows", "as float32", "subtract a constant from t"]),
     # How they are read.
     (TRAIN.format("rows.csv --delimiter ::"), ["--delimiter '::'", "one ASCII character"]),
-    (TRAIN.format("rows.csv --decimal , --thousands ,"), ["--thousands ,", "decimals too"]),
+    (
+        TRAIN.format("rows.csv --decimal , --thousands ,"),
+        ["--thousands ,", "also the decimal mark"],
+    ),
     (TRAIN.format("rows.csv --skip-rows 9"), ["rows.csv", "the 9 of --skip-rows"]),
     (TRAIN.format("rows.csv --skip-rows x"), ["--skip-rows", "x is not a whole number"]),
     (TRAIN.format("rows.csv --na-values a,"), ["--na-values 'a,'", "is empty"]),
-    (TRAIN.format("wide.npy --delimiter ;"), ["--delimiter", "is for CSV", "wide.npy"]),
+    (TRAIN.format("wide.npy --delimiter ;"), ["--delimiter", "applies to CSV only", "wide.npy"]),
     ("assign --point 1,2 --model good --no-header", ["--no-header", "the rows of FILE"]),
     ("compare good good --delimiter ;", ["--delimiter", "the rows of --rows"]),
     (SCORE.format("title.csv out"), ["title.csv", "--skip-rows 1"]),
@@ -130,7 +136,7 @@ MISTAKES = [
     ("tain rows.csv", ["'tain'", "'train'"]),
     # Which k.
     ("select-k rows.csv --from 5 --to 3", ["--from 5", "above --to 3", "in order"]),
-    ("select-k rows.csv --from 1", ["--from 1", "one cluster has no silhouette", "begin at 2"]),
+    ("select-k rows.csv --from 1", ["--from 1", "one cluster has no silhouette", "give 2 or more"]),
     ("select-k rows.csv --to 3", ["--to 3", "only 2 of 2 rows", "at most 2"]),
     ("select-k rows.csv --out k.png", ["--out k.png", "'.png'", ".json or .csv"]),
     ("select-k rows.csv --out no/k.csv", ["--out no/k.csv", "folder"]),
@@ -144,7 +150,7 @@ MISTAKES = [
     (TRAIN.format("rows.csv --select-k k.json"), ["--select-k k.json", "--report"]),
     (TRAIN.format("rows.csv --tensorboard rows.csv"), ["--tensorboard rows.csv", "is a file"]),
     (TRAIN.format("rows.csv --tensorboard home"), ["--tensorboard home", "not empty", "new"]),
-    ("report home", ["home", "holds no version"]),
+    ("report home", ["home", "contains no version"]),
     ("report good 7", ["good", "no version 7"]),
     ("report good --out home", ["--out home", ".html"]),
     ("report good --select-k rows.csv", ["rows.csv", "no curves", "select-k"]),
@@ -159,15 +165,15 @@ MISTAKES = [
     # Which model.
     ("train rows.csv --model rows.csv --clusters 2", ["--model rows.csv", "is a file"]),
     ("train rows.csv --model home --clusters 2", ["--model home", "photos", "home/NAME"]),
-    ("train rows.csv --model good/1 --clusters 2", ["--model good/1", "is one version"]),
+    ("train rows.csv --model good/1 --clusters 2", ["--model good/1", "is a version"]),
     ("inspect", ["BASE"]),
     ("inspect nowhere", ["nowhere", "no such folder"]),
     ("inspect rows.csv", ["rows.csv", "is a file"]),
-    ("inspect home", ["home", "holds no version"]),
+    ("inspect home", ["home", "contains no version"]),
     ("inspect good 9", ["good", "no version 9", "there is 1"]),
     ("inspect good one", ["'one'", "whole number"]),
     ("inspect good 1 --model good", ["given twice"]),
-    ("assign rows.csv --model home", ["home", "holds no version"]),
+    ("assign rows.csv --model home", ["home", "contains no version"]),
     # Asking it.
     ("assign --model good", ["FILE", "--point"]),
     ("assign rows.csv --point 1,2 --model good", ["FILE", "--point"]),
@@ -179,9 +185,9 @@ MISTAKES = [
     ("assign narrow.csv --model good", ["narrow.csv", "'weight'", "it has height"]),
     ("assign wide.npy --model good", ["wide.npy", "3 columns", "takes 2: height, weight"]),
     # Scoring files.
-    (SCORE.format("rows.csv rows.csv"), ["rows.csv", "is a file", "name a folder"]),
-    (SCORE.format("rows.csv home"), ["home", "is not empty", "photos", "name a new folder"]),
-    (SCORE.format("rows.csv ."), ["rows.csv lies in it"]),
+    (SCORE.format("rows.csv rows.csv"), ["rows.csv", "is a file", "give a folder"]),
+    (SCORE.format("rows.csv home"), ["home", "is not empty", "photos", "give a new folder"]),
+    (SCORE.format("rows.csv ."), ["contains the input rows.csv"]),
     (SCORE.format("narrow.csv out"), ["narrow.csv", "no column 'weight'"]),
     (SCORE.format("rows.csv out --keep nam"), ["rows.csv", "no column 'nam'", "'name'"]),
     (SCORE.format("rows.csv out --keep name,name"), ["--keep", "'name' is named twice"]),
@@ -197,13 +203,13 @@ MISTAKES = [
     (SCORE.format("out.csv"), ["IN"]),
     ("batch-score rows.csv out", ["--model BASE", "--card FILE"]),
     # Values that are named with their options.
-    ("promote good 1 --dry-run --label ''", ["'--label'", "no client can ask for it"]),
-    ("promote good 1 --dry-run --label ' '", ["'--label'", "no client can ask for it"]),
-    ("inspect good --label ''", ["'--label'", "no client can ask for it"]),
-    ("probe --server a:1 --name ''", ["'--name'", "no client can ask for it"]),
+    ("promote good 1 --dry-run --label ''", ["'--label'", "not a valid name"]),
+    ("promote good 1 --dry-run --label ' '", ["'--label'", "not a valid name"]),
+    ("inspect good --label ''", ["'--label'", "not a valid name"]),
+    ("probe --server a:1 --name ''", ["'--name'", "not a valid name"]),
     ("metadata --server a:1 --name a --tls-certificate rows.csv", ["--tls-certificate rows.csv"]),
     ("metadata --server a:1 --name a --tls-ca nope.pem", ["--tls-ca nope.pem", "no such file"]),
-    ("prune home --keep 1", ["home", "holds no version"]),
+    ("prune home --keep 1", ["home", "contains no version"]),
     (
         SCORE.format("claims.npy out"),
         ["claims.npy", "claims 8,000,000,000,000 bytes", "numpy.save"],
@@ -280,4 +286,4 @@ def test_a_fault_of_ours_shows_where_and_asks_to_be_reported(
     assert main(TRAIN.format("rows.csv").split()) == 1
     err = capfd.readouterr().err
     assert "Traceback" in err
-    assert err.splitlines()[-1].startswith("error: a fault of tfkmeans itself: division by zero")
+    assert err.splitlines()[-1].startswith("error: internal error of tfkmeans: division by zero")

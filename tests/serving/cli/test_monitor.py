@@ -71,7 +71,7 @@ def test_drift_is_exit_code_3_and_a_line_for_each_figure(
     assert (result["drift"], result["version"]) == (True, 1)
     assert [f"drift: {line}" for line in result["findings"]] == complaint.splitlines()
     assert len(result["findings"]) == 2
-    assert "the clusters' shares have moved" in complaint
+    assert "the cluster shares have changed" in complaint
     assert "50.0% of the rows could not be answered" in complaint
     assert result["psi"] > result["thresholds"]["max_psi"] == 0.2
     assert sorted(each["recent"] for each in result["clusters"]) == [0.0, 0.0, 1.0]
@@ -109,7 +109,7 @@ def test_the_baseline_is_the_version_of_the_folder_or_else_the_one_that_is_live(
     assert version(file, "--version", 3) == 3
     assert version(folder) == 2
     assert main(["monitor", str(folder), "--model", str(base), "--version", "3"]) == 2
-    assert "--version 3: the output is of version 2" in capsys.readouterr().err
+    assert "--version 3: the output comes from version 2" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -118,9 +118,9 @@ def test_the_baseline_is_the_version_of_the_folder_or_else_the_one_that_is_live(
         (["{csv}"], "no column 'cluster_index', 'distance'"),
         (["nope.csv"], "nope.csv: no such file"),
         (["{base}"], "has no summary.json"),
-        (["{csv}", "--tls"], "--tls: is for --server; add --server HOST:PORT"),
+        (["{csv}", "--tls"], "--tls: requires --server; add --server HOST:PORT"),
         (["{csv}", "--label", "best"], "has no label best; it has stable (1)"),
-        (["{csv}", "--server", "{served}", "--label", "x", "--version", "1"], "give either"),
+        (["{csv}", "--server", "{served}", "--label", "x", "--version", "1"], "give one of them"),
         (["{csv}", "--server", "{served}", "--label", "nope"], "nope"),
         (["{csv}", "--server", "{served}", "--version", "9"], "no version 9"),
         (["{csv}", "--server", "127.0.0.1:1", "--timeout", "1"], "127.0.0.1:1"),

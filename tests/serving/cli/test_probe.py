@@ -108,10 +108,10 @@ def test_where_nothing_answers_it_is_exit_code_2(trained: Trained) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "give either --model BASE, or --name NAME and --golden FILE"),
-        (["--golden", "{golden}"], "give --model BASE or --name NAME"),
+        ([], "specify --model BASE, or --name NAME and --golden FILE"),
+        (["--golden", "{golden}"], "specify --model BASE or --name NAME"),
         (["--name", "people", "--golden", "nope.npz"], "nope.npz: no such file"),
-        (["--name", "people", "--golden", "{csv}"], "no golden requests can be read"),
+        (["--name", "people", "--golden", "{csv}"], "the golden requests are unreadable"),
         (["--model", "nope"], "nope"),
         (["--model", "{base}", "--header", "x"], "give NAME:VALUE"),
         (["--model", "{base}", "--tls-ca", "{csv}"], "cannot be used"),

@@ -69,7 +69,7 @@ def test_the_address_of_an_object_store_is_refused_in_one_line(
     rest = {"promote": ["1"], "canary": ["1"], "prune": ["--keep", "1"]}.get(command, [])
     assert main([command, "gs://bucket/models/people", *rest]) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert line.startswith("error: gs://bucket/models/people: is in an object store")
+    assert line.startswith("error: gs://bucket/models/people: object stores have no rename")
 
 
 def test_the_reason_why_a_server_has_not_loaded_a_version_stays_in_its_row(
@@ -104,7 +104,7 @@ def test_the_address_of_a_store_is_named_as_it_was_given(
 def test_a_share_above_1_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["publish", "candidate", "base", "--min-rows-kept", "1.5"]) == 2
     (line,) = capfd.readouterr().err.splitlines()
-    assert "1.5 is no share: it is to be from 0 to 1" in line
+    assert "1.5 is not a share; give a number from 0 to 1" in line
 
 
 @pytest.mark.parametrize("command", ["train", "publish", "promote", "import-sklearn"])
@@ -163,7 +163,7 @@ def test_a_candidate_too_far_is_exit_code_3_with_the_figures_unless_forced(
     assert main(["publish", str(base / "1"), str(base), "--force", "--json"]) == 0
     out, err = capfd.readouterr()
     assert len(json.loads(out)["forced"]) == 2
-    assert "warning: published by force" in err
+    assert "warning: published with --force" in err
     assert "--max-inertia-rise" in ModelCard.read(base / "2").forced[0]
 
 
@@ -178,7 +178,7 @@ def test_train_writes_a_candidate_that_publish_takes_and_promotes_by_itself(
     assert main(["publish", str(candidate), str(base), "--json"]) == 0
     said = json.loads(capfd.readouterr().out)
     assert said["version"] == 2
-    assert said["server"].endswith(f"version 2 goes live by: tfkmeans promote {base} 2")
+    assert said["server"].endswith(f"to make version 2 live: tfkmeans promote {base} 2")
     assert main([*rows, "--model", str(base), "--promote", "--poll-interval", "0"]) == 0
     said = json.loads(capfd.readouterr().out)
     assert said["version"] == 3
@@ -221,7 +221,7 @@ def test_verify_passes_what_was_exported_and_finds_a_flipped_byte(base: Path) ->
     spoilt = run("verify", base, 1, "--json")
     assert spoilt.returncode == 3
     (found,) = json.loads(spoilt.stdout)["versions"]
-    assert "variables.data-00000-of-00001 is not what was exported" in found["findings"][0]
+    assert "variables.data-00000-of-00001 has changed since the export" in found["findings"][0]
 
 
 def test_a_model_of_scikit_learn_is_imported_and_answers_as_predict(

@@ -89,7 +89,7 @@ def test_a_stopped_selection_goes_on_with_what_it_had(
         assert main(command) == 130
     said, noted = capsys.readouterr()
     assert said == ""
-    assert "stopped after k = 3; the same command with --resume goes on" in noted
+    assert "stopped after k = 3; the same command with --resume continues" in noted
     assert len(list(cache.glob("*.json"))) == 1
 
     seen: list[int] = []
@@ -102,7 +102,7 @@ def test_a_stopped_selection_goes_on_with_what_it_had(
     assert main([*command, "--resume"]) == 0
     said, noted = capsys.readouterr()
     assert seen == [2, 3]
-    assert "--resume: going on after k = 3" in noted
+    assert "--resume: resuming after k = 3" in noted
     resumed = json.loads(said)
     assert resumed["measured"] == whole["measured"]
     assert not list(cache.glob("*.json"))

@@ -113,8 +113,8 @@ def test_rows_that_do_not_fit_are_streamed_and_it_is_said_what_is_of_the_sample(
     assert main([*command, "--out", str(out)]) == 0
     said, notes = capsys.readouterr()
     assert re.match(
-        r"2,000 rows and TensorFlow take about 700 MB of memory, "
-        r"and 600 MB may be used \(--memory\): the rows "
+        r"2,000 rows and TensorFlow need about 700 MB of memory, "
+        r"and the limit is 600 MB \(--memory\): the rows "
         rf"are read from a cache, .*\nwriting a cache of the rows, about 40 kB, to {user_cache}/",
         notes,
     )
@@ -137,8 +137,8 @@ def test_rows_that_fit_are_all_clustered_and_options_of_a_stream_are_not_passed_
     cache = tmp_path / "cache"
     found, notes = select(capsys, clouds, *_SAMPLED, "--memory", "2GB", "--cache", str(cache))
     assert found["sample_rows"] is None
-    assert "the rows fit memory, and no cache is used" in notes
-    assert "--sample-rows 400: the rows fit memory, and all are clustered" in notes
+    assert "the rows fit in memory, and no cache is used" in notes
+    assert "--sample-rows 400: the rows fit in memory, and all are clustered" in notes
     assert not cache.exists()
 
 
@@ -184,16 +184,16 @@ def test_a_stopped_stream_goes_on_to_the_same_result_also_from_its_last_reading(
     # What is measured of a sample of another size is another result.
     other, notes = select(capsys, *command, "--sample-rows", "300", "--resume")
     assert other["sample_rows"] == 300
-    assert "--resume: there is nothing to go on with" in notes
+    assert "--resume: there is no interrupted run" in notes
     resumed, notes = select(capsys, *command, "--resume")
-    assert f"--resume: going on after k = {last}" in notes
+    assert f"--resume: resuming after k = {last}" in notes
     assert "rows are in the cache" in notes
     assert resumed["measured"] == whole["measured"]
     assert not list((user_cache / "select-k").glob("*.json"))
 
 
 MISTAKES: Final[dict[str, list[str]]] = {
-    "--sample-rows 2: is less than --to 3; give at least as many": ["--sample-rows", "2"],
+    "--sample-rows 2: is less than --to 3; give at least 3": ["--sample-rows", "2"],
     "No such option: --weight-column": ["--weight-column", "w"],
     "cannot hold a cache of the rows": ["--out-of-core", "--cache", __file__],
     "--to 3: only 1 of the sample's rows are distinct": [

@@ -238,7 +238,7 @@ def test_another_flag_of_tf_serving_is_refused_by_its_name(
     tmp_path: Path, flag: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = _refusal(capsys, str(tmp_path), flag)
-    assert f"{flag.partition('=')[0]} is a flag of TensorFlow Serving" in line
+    assert f"{flag.partition('=')[0]}: a flag of TensorFlow Serving" in line
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,10 @@ def test_another_flag_of_tf_serving_is_refused_by_its_name(
         (["--max-num-load-retries", "-1"], "--max-num-load-retries"),
         (["--load-retry-interval-micros", "1.5"], "--load-retry-interval-micros"),
         (["--rest-api-timeout-in-ms", "x"], "--rest-api-timeout-in-ms"),
-        (["--enable-model-warmup=maybe"], "--enable-model-warmup=maybe is neither true nor false"),
+        (
+            ["--enable-model-warmup=maybe"],
+            "--enable-model-warmup=maybe is not valid; give true or false",
+        ),
         (["--model-config-file-poll-wait-seconds", "1"], "needs a model_config_file"),
     ],
 )

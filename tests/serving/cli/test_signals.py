@@ -35,7 +35,7 @@ def test_a_move_that_is_ended_while_it_waits_is_taken_back(
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + number
-    assert said.startswith(f"broken off: {config} has the entry that it had before")
+    assert said.startswith(f"interrupted: {config} has its previous entry again")
     assert config.read_bytes() == before
 
 

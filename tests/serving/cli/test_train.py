@@ -105,8 +105,8 @@ def test_what_is_suspicious_is_warned_of(
         "took 2 numeric columns: 1, 1700000000",
         "left out 1 column ((unnamed): a column without a name)",
         "warning: the names of the columns are numbers; has the file no header?",
-        "warning: column '1700000000' loses digits as float32, which the model takes: its values "
-        "are large and lie close together; subtract a constant from it",
+        "warning: column '1700000000' loses digits as float32, the dtype of the model: its values "
+        "are large and close together; subtract a constant from it",
     ]
 
 

@@ -28,12 +28,12 @@ def test_a_version_has_the_same_centroids_from_a_device(
     rows: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert train(rows, tmp_path / "cores", "--device", "CPU") == 0
-    assert "steps were taken" not in capsys.readouterr().err
+    assert "steps ran" not in capsys.readouterr().err
     options = ("--device", " /device:CPU:0", "--device-memory", "40KB")
     assert train(rows, tmp_path / "device", *options) == 0
     said = capsys.readouterr().err
-    assert "the steps were taken on /CPU:0\n" in said
-    assert "the rows did not fit its memory, and were copied there in blocks in each step" in said
+    assert "the steps ran on /CPU:0\n" in said
+    assert "the rows did not fit in its memory, and were copied in blocks in each step" in said
     ours, theirs = (load(str(tmp_path / name)).decode().centroid for name in ("device", "cores"))
     assert ours.tobytes() == theirs.tobytes()
 
@@ -56,14 +56,14 @@ def test_json_says_what_took_the_steps_and_where(
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (("gpu",), "--device gpu: TensorFlow sees none of that name, but /CPU:0; give one of"),
-        (("/GPU:1",), "--device /GPU:1: TensorFlow sees none of that name, but /CPU:0; give"),
+        (("gpu",), "--device gpu: not found; TensorFlow sees /CPU:0; give one of"),
+        (("/GPU:1",), "--device /GPU:1: not found; TensorFlow sees /CPU:0; give"),
         (
             ("tpu",),
             "'tpu', an unknown device; give 'auto', 'cpu', 'gpu', or a name such as '/GPU:1'",
         ),
-        (("/CPU:0, /CPU:7",), "--device /CPU:0,/CPU:7: TensorFlow sees none of that name, but"),
-        (("cpu", "--device-memory", "1MB"), "--device-memory 1.0 MB: is for devices, and --device"),
+        (("/CPU:0, /CPU:7",), "--device /CPU:0,/CPU:7: not found; TensorFlow sees"),
+        (("cpu", "--device-memory", "1MB"), "--device-memory 1.0 MB: conflicts with --device cpu"),
         (("/CPU:0,/CPU:0",), "names a device twice; name each once"),
         (
             ("/CPU:0", "--device-memory", "1KB"),

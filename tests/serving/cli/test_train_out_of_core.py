@@ -157,9 +157,9 @@ def test_rows_that_do_not_fit_are_streamed_and_it_is_said_before_they_are_read(
     rows = [str(tmp_path / "rows.npy")]
     small = train(capsys, rows, tmp_path / "one", "--memory", "600MB")
     assert re.match(
-        r"2,000 rows and TensorFlow take about 700 MB of memory, "
-        r"and 600 MB may be used \(--memory\): each "
-        r"iteration reads the rows from a cache, and the clusters of a sample are where it begins\n"
+        r"2,000 rows and TensorFlow need about 700 MB of memory, "
+        r"and the limit is 600 MB \(--memory\): each "
+        r"iteration reads the rows from a cache, and the initial centroids come from a sample\n"
         rf"writing a cache of the rows, about 40 kB, to {tmp_path}/xdg/tfkmeans/rows, where",
         small.notes,
     )
@@ -169,7 +169,7 @@ def test_rows_that_do_not_fit_are_streamed_and_it_is_said_before_they_are_read(
         capsys, rows, tmp_path / "two", "--memory", "701MB", "--cache", str(tmp_path / "c")
     )
     assert large.said["seeding"] == "all"
-    assert "the rows fit memory, and no cache is used" in large.notes
+    assert "the rows fit in memory, and no cache is used" in large.notes
     assert not (tmp_path / "c").exists()
 
 
@@ -184,7 +184,7 @@ def test_the_values_of_categories_count_as_the_features_that_they_become(tmp_pat
         )
         assert reason is not None
         assert re.match(
-            r"about 1,000 rows and TensorFlow take about 7[67]\d MB of memory, and 30 MB may be",
+            r"about 1,000 rows and TensorFlow need about 7[67]\d MB of memory, and the limit is 30",
             reason,
         )
         enough = StreamingOptions(memory=2 * 10**9)
@@ -228,12 +228,12 @@ MISTAKES: Final[dict[str, list[str]]] = {
     "--seeding all: [0-9,]+ rows .* sample, or give more memory by --memory": [
         *("--seeding", "all", "--memory", "1kB"),
     ],
-    "--passes 2: is for --approximate": ["--passes", "2"],
-    "--seeding all: --approximate begins": ["--approximate", "--seeding", "all"],
-    "--version 1: is for --init BASE": ["--version", "1"],
-    "--label stable: is for --init BASE": ["--label", "stable"],
-    "'nowhere' is none of k-means\\+\\+, ": ["--init", "nowhere"],
-    "much is no size; give one as in 2GB": ["--memory", "much"],
+    "--passes 2: requires --approximate": ["--passes", "2"],
+    "--seeding all: conflicts with --approximate": ["--approximate", "--seeding", "all"],
+    "--version 1: requires --init BASE": ["--version", "1"],
+    "--label stable: requires --init BASE": ["--label", "stable"],
+    "'nowhere' is neither a method nor a model folder; give k-means\\+\\+, ": ["--init", "nowhere"],
+    "much is not a size; give a size such as 2GB": ["--memory", "much"],
     "cannot hold a cache of the rows": ["--out-of-core", "--cache", __file__],
 }
 
@@ -277,7 +277,7 @@ def test_a_published_version_is_where_the_next_begins(
         found = train(
             capsys, files, tmp_path / "next", "--columns", "z,x,y", "--init", base, *options
         )
-        assert f"beginning at the centroids of version 1 of {base}" in found.notes
+        assert f"starting from the centroids of version 1 of {base}" in found.notes
         assert (found.said["init"], found.said["seeding"]) == ("array", None)
         np.testing.assert_array_equal(
             found.result.initial_centroids, centroids[:, [2, 0, 1]].astype(np.float32)
@@ -286,8 +286,11 @@ def test_a_published_version_is_where_the_next_begins(
     for options, words in (
         (["--clusters", "5"], "version 1 has 3 clusters, and --clusters is 5"),
         (["--columns", "x,y"], "version 1 has the features x, y, z, and the rows have x, y"),
-        (["--n-init", "3"], "--n-init: with --init"),
-        (["--approximate"], "--approximate: with --init .* leave it out; --max-iter ends"),
+        (["--n-init", "3"], "--n-init: conflicts with --init"),
+        (
+            ["--approximate"],
+            "--approximate: conflicts with --init .* leave it out; --max-iter ends",
+        ),
         (["--version", "9"], "9"),
     ):
         given = [*command, "--columns", "x,y,z", "--init", base, *options]
@@ -343,14 +346,14 @@ def test_ctrl_c_leaves_the_checkpoint_and_the_same_command_ends_in_the_same_byte
     command = ["train", *files, *_CLUSTERS, *options, "--checkpoint", str(kept)]
     assert main([*command, "--candidate", str(tmp_path / "again")]) == 130
     assert capsys.readouterr().err.splitlines()[-2:] == [
-        f"stopped; the same command goes on from --checkpoint {kept}",
+        f"stopped; the same command resumes from --checkpoint {kept}",
         "interrupted",
     ]
     # Where it is stopped while the rows are read, it says so, too.
     with monkeypatch.context() as patch:
         patch.setattr(RowOptions, "read", _interrupt)
         assert main([*command, "--candidate", str(tmp_path / "again")]) == 130
-    assert f"goes on from --checkpoint {kept}" in capsys.readouterr().err
+    assert f"resumes from --checkpoint {kept}" in capsys.readouterr().err
     # Of other rows it is refused.
     other = [*command, "--candidate", str(tmp_path / "other"), "--exclude", "id,v"]
     other.remove("--columns")

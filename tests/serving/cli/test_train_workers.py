@@ -243,7 +243,7 @@ def test_a_mistake_that_the_first_worker_alone_sees_is_told_to_the_other(
     given = [str(folder / "2.csv"), *_FIT, *_WORKERS, "--candidate", "full"]
     with Commands() as workers:
         first, second = workers.run(*[Command(given, tmp_path)] * 2)
-    said = "--candidate full: exists already; name a new folder"
+    said = "--candidate full: already exists; give a new folder"
     assert (first.code, first.err.splitlines()[-1]) == (2, f"error: {said}")
     told = f"error: worker 0 ({workers.addresses[0]}) ended by UserMistake: {said}"
     assert (second.code, second.err.splitlines()[-1]) == (2, told)
@@ -298,7 +298,7 @@ def test_a_job_that_goes_on_behind_the_fit_says_what_it_says_of_the_rows(
     ]
     assert (begun.code, gone_on.code) == (0, 0), begun.err + gone_on.err
     assert gone_on.iterations == []
-    assert "was written before a worker was lost" in gone_on.err
+    assert "already written before a worker was lost" in gone_on.err
     assert {"took", "left"} <= {line.split()[0] for line in begun.err.splitlines()}, begun.err
     for line in begun.err.splitlines():
         assert line in gone_on.err or "cache" in line
@@ -307,7 +307,7 @@ def test_a_job_that_goes_on_behind_the_fit_says_what_it_says_of_the_rows(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["-"], "-: only one worker has this standard input"),
+        (["-"], "-: standard input exists on one worker only"),
         (["--seeding", "all"], "--seeding all: --workers is given"),
     ],
 )
@@ -341,7 +341,7 @@ def test_workers_are_named_by_the_variable_alone(
     assert main([*given, *_WORKERS]) == 2
     assert "error: TF_CONFIG is not set; give" in capsys.readouterr().err
     assert main([*given, "--start-timeout", "5"]) == 2
-    assert "error: --start-timeout 5: is for --workers; add it" in capsys.readouterr().err
+    assert "error: --start-timeout 5: requires --workers; add it" in capsys.readouterr().err
 
 
 def test_a_lost_worker_has_an_exit_code_of_its_own() -> None:

@@ -102,7 +102,7 @@ def test_a_job_that_lost_a_worker_ends_in_the_same_bytes_when_it_is_started_agai
     with Commands() as workers:
         first, second = workers.run(*[_command(rows, tmp_path)] * 2)
     _require_done(first, second)
-    assert ("was written before a worker was lost" in first.err) == is_written
+    assert ("already written before a worker was lost" in first.err) == is_written
     said = json.loads(first.out)
     assert (said["version"], second.out) == (1, "")
     assert _found(tmp_path) == expected

@@ -88,7 +88,7 @@ def test_standardised_a_vector_has_as_much_as_it_has_numbers_and_it_is_said() ->
     for is_cosine in (False, True):
         assert spread_note(points, names, None, is_cosine=is_cosine, is_standardized=True) == (
             "warning: --standardize gives each number the same, so that 'e' decides the clusters, "
-            "with 20 of 21 numbers; choose with --columns what is to decide, or leave it out with "
+            "with 20 of 21 numbers; choose other columns with --columns, or leave it out with "
             "--exclude"
         )
     points[:, 4:20] = 7  # of a constant, nothing is left

@@ -116,7 +116,7 @@ def test_lines_that_are_passed_over_are_counted(tmp_path: Path) -> None:
     text = "My title\n# by me\n\na,b\n1,2\n\n3,x\n4,5\n5,\n"
     table = open_text(tmp_path, "rows.csv", text, skip_rows=1, comment="#")
     assert table.place(2) == "row 2 (line 7)"
-    with pytest.raises(UnreadableFile, match=r"no line behind the 10 of --skip-rows"):
+    with pytest.raises(UnreadableFile, match=r"no line after the 10 of --skip-rows"):
         open_text(tmp_path, "rows.csv", text, skip_rows=10)
 
 
@@ -251,7 +251,7 @@ def test_a_cell_under_other_marks_is_told_where_they_are_those_of_its_column(
     with pytest.raises(BadCell, match=r"row 50 .* '1,5' is not a number; .* give --decimal ','"):
         read_all(whole, ["a"])
     broken = open_text(tmp_path, "rows.tsv", f"a\n{rows.replace('7', '.7')}1,5\n")
-    with pytest.raises(BadCell, match=r"'1,5' is not a number; if it stands for a missing value"):
+    with pytest.raises(BadCell, match=r"'1,5' is not a number; if it means a missing value"):
         read_all(broken, ["a"])
 
 
@@ -299,4 +299,4 @@ def test_vectors_that_are_written_as_text_are_told_with_the_files_that_keep_them
 ) -> None:
     rows = "".join(f'"{cell}",{place}.5\n' for place, cell in enumerate(cells))
     note = select_features([open_text(tmp_path, "rows.csv", f"v,x\n{rows}")]).notes()[1]
-    assert ("it looks like vectors: write them to Parquet or JSON lines" in note) == is_vector
+    assert ("it looks like vectors; use Parquet or JSON lines" in note) == is_vector

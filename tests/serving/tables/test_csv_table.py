@@ -383,7 +383,7 @@ def test_a_ragged_row_that_is_not_utf8_is_one_line_and_prints_nothing_else(
         deque(CsvTable(file).chunks(["a"]), maxlen=0)
     assert str(refused.value) == (
         f"{file}: row 2 has 3 cells, and the header has 2; quote cells that hold a comma, and save "
-        "the file as CSV in UTF-8: what is in the row is none"
+        "the file as CSV in UTF-8: the row is not UTF-8"
     )
     assert capfd.readouterr().err == ""
 

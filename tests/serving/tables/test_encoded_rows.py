@@ -122,7 +122,8 @@ def test_a_category_of_too_many_values_is_refused_and_one_like_an_id_is_named(
         path = write_csv(tmp_path / f"{count}.csv", ["id"], [[f"u{n}"] for n in range(count)])
         if outcome == "refused":
             with pytest.raises(
-                ColumnMismatch, match=r"--categories id: has more than 1,000.*leave it out, or join"
+                ColumnMismatch,
+                match=r"--categories id: has more than 1,000.*leave it out, or merge",
             ):
                 read_encoded_rows([open_table(path)], ["id"], Encoding(("id",)))
             continue

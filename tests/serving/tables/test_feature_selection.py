@@ -259,8 +259,7 @@ def test_ids_are_taken_and_named(tmp_path: Path) -> None:
     selection = select_features([open_table(path)])
     assert selection.names == ("zip", "userId", "x")
     assert selection.notes()[1:] == [
-        "warning: by their names these columns are ids: zip, userId; leave out with --exclude "
-        "those that are"
+        "warning: these columns have names of ids: zip, userId; leave out ids with --exclude"
     ]
 
 

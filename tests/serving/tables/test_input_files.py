@@ -31,13 +31,13 @@ def test_folders_and_globs_stand_for_their_files_in_a_fixed_order(tmp_path: Path
     with pytest.raises(UnreadableFile, match="no file matches"):
         found("*.json")
     (tmp_path / "empty").mkdir()
-    listed = r"is a folder without a file that is read \(.*\.arrow, .*\.arrows\)"
+    listed = r"is a folder without a supported file \(.*\.arrow, .*\.arrows\)"
     with pytest.raises(UnreadableFile, match=listed):
         input_files([tmp_path / "empty"])
     # A text is read where it is named.
     assert found("*.txt") == ["f.txt"]
     (tmp_path / "empty" / "README.txt").touch()
-    with pytest.raises(UnreadableFile, match=r"\.arrows\); name texts, as in .*/empty/\*\.txt"):
+    with pytest.raises(UnreadableFile, match=r"\.arrows\); for text files give .*/empty/\*\.txt"):
         input_files([tmp_path / "empty"])
     # A file whose name looks like a glob is that file.
     (tmp_path / "in" / "[x].csv").touch()
@@ -72,8 +72,8 @@ def test_the_kind_of_a_file_is_told_by_its_extension_in_any_case(tmp_path: Path)
         ("folder.csv", "is a folder"),
         ("empty.csv", "is empty"),
         ("empty.parquet", "is empty"),
-        ("rows.xlsx", "'.xlsx' is not read; give one of .csv, .csv.gz, .tsv,"),
-        ("rows", "'' is not read"),
+        ("rows.xlsx", "'.xlsx' is not supported; give one of .csv, .csv.gz, .tsv,"),
+        ("rows", "'' is not supported"),
     ],
 )
 def test_what_cannot_be_opened_is_named_with_the_mend(

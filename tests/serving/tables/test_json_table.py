@@ -109,8 +109,8 @@ def test_a_line_that_is_no_row_is_a_fault_of_its_row_alone(tmp_path: Path) -> No
         32: ("v", "holds a vector of 3 numbers, and 2 are needed"),
         33: ("v", '"a" is not a number; write a missing value as null'),
         34: ("x", "[1] is not a number; write a missing value as null"),
-        35: ("", "'[1, 2]' is no JSON object; write one object a line"),
-        36: ("", '\'{"x": 1} {"x": 2}\' is no JSON object; write one object a line'),
+        35: ("", "'[1, 2]' is not a JSON object; write one object per line"),
+        36: ("", '\'{"x": 1} {"x": 2}\' is not a JSON object; write one object per line'),
     }
     nan = np.nan
     np.testing.assert_array_equal(
@@ -138,7 +138,7 @@ def test_what_is_kept_loses_no_digits(tmp_path: Path, monkeypatch: pytest.Monkey
     rows = [{"id": 1, "x": True}, {"id": 1.5, "x": 3}]
     first, second = open_table(write(tmp_path / "rows.jsonl", rows)).chunks(["x"], ["id"])
     assert (first.points.tolist(), second.points.tolist(), first.faults) == ([[1]], [[3]], {})
-    reason = "1.5 is not a whole number, as the first values of the column are"
+    reason = "1.5 is not a whole number, unlike the first values of the column"
     assert [(each.column, each.reason) for each in second.faults.values()] == [("id", reason)]
 
 

@@ -62,10 +62,10 @@ def test_npy_comes_in_blocks_of_bounded_size(
     [
         (np.zeros(3), "array of shape (3,)"),
         (np.zeros((2, 0)), "array of shape (2, 0)"),
-        (np.array([[1j]]), "holds complex128, and numbers are needed; write the real and the ima"),
+        (np.array([[1j]]), "holds complex128, and numbers are needed; write the real and imag"),
         (np.array([["a"]]), "holds <U1, and numbers are needed; write it with array.astype(float)"),
         (np.zeros((2, 1), "i4,f8"), "numbers are needed; write its fields as the arrays of a .npz"),
-        (np.array([[{}]], object), "is no .npy file of numbers"),
+        (np.array([[{}]], object), "is not a .npy file of numbers"),
     ],
     ids=["one dimension", "no columns", "complex", "text", "fields", "objects"],
 )

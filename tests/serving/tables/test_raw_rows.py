@@ -249,8 +249,8 @@ def test_lists_and_objects_are_no_categories_in_json_lines_and_are_carried_along
     table = open_table(path)
     chunk = concat_chunks([*RawRows(table, [REGION, NumberColumn("x")]).chunks()])
     assert {row: (fault.column, fault.reason) for row, fault in chunk.faults.items()} == {
-        1: ("region", '["a"] is no category; write one text, number or boolean'),
-        2: ("region", '{"b": 1} is no category; write one text, number or boolean'),
+        1: ("region", '["a"] is not a category value; write one text, number or boolean'),
+        2: ("region", '{"b": 1} is not a category value; write one text, number or boolean'),
     }
     (carried,) = RawRows(table, [NumberColumn("x")], keep=["region"]).chunks()
     assert not carried.faults

@@ -13,13 +13,13 @@ from serving.tables.reading_options import ReadingOptions
     [
         ({"delimiter": ""}, "--delimiter '': give one ASCII character"),
         ({"delimiter": "::"}, "--delimiter '::': give one ASCII character"),
-        ({"delimiter": '"'}, "--delimiter '\"': give one ASCII character, no quote"),
+        ({"delimiter": '"'}, "--delimiter '\"': give one ASCII character, not a quote"),
         ({"delimiter": "§"}, "--delimiter '§': give one ASCII character"),
         ({"decimal": "0"}, "--decimal 0: is part of a number"),
-        ({"thousands": "."}, "--thousands .: is the mark of the decimals too"),
+        ({"thousands": "."}, "--thousands .: is also the decimal mark"),
         ({"thousands": "e"}, "--thousands e: is part of a number"),
         ({"comment": "\n"}, "--comment '\\n': give one ASCII character"),
-        ({"comment": ";", "delimiter": ";"}, "--comment ;: is the delimiter too"),
+        ({"comment": ";", "delimiter": ";"}, "--comment ;: is also the delimiter"),
         ({"skip_rows": -1}, "--skip-rows -1: give 0 or more"),
     ],
 )

@@ -25,14 +25,14 @@ def test_a_record_that_holds_no_number_is_a_fault_of_its_row_alone(tmp_path: Pat
     table = open_table(write_tfrecord(tmp_path / "rows.tfrecord", rows))
     (chunk,) = table.chunks(["x", "y"], ["id"])
     assert [(row, each.column, each.reason) for row, each in chunk.faults.items()] == [
-        (1, "", "is no tf.train.Example"),
+        (1, "", "is not a tf.train.Example"),
         (2, "x", "holds text ('red')"),
         (3, "y", "holds a list of 2 values"),
     ]
     np.testing.assert_array_equal(chunk.points[[0, 4, 5]], [[1.5, 2], [2, 2], [np.nan, 7]])
     assert chunk.kept is not None
     assert chunk.kept["id"].to_pylist() == ["a", None, "a", "a", "a", None]
-    with pytest.raises(BadCell, match=r"rows\.tfrecord: record 2 .* is no tf\.train\.Example"):
+    with pytest.raises(BadCell, match=r"rows\.tfrecord: record 2 .* is not a tf\.train\.Example"):
         read_all(table, ["x"])
 
 

@@ -149,7 +149,7 @@ def test_rows_have_their_weight_and_those_without_one_are_left_out_and_counted(
 @pytest.mark.parametrize(
     ("cell", "words"),
     [
-        ("-0.5", "-0.5 is negative, and a weight is at least 0"),
+        ("-0.5", "-0.5 is negative; a weight must be at least 0"),
         ("inf", "inf is infinite"),
         ("1e39", "1e+39 is more than float32 can hold"),
         ("1e-40", "1e-40 is less than float32 can hold; multiply all weights by a constant"),
@@ -178,6 +178,6 @@ def test_a_column_that_costs_more_than_half_of_the_rows_is_said(tmp_path: Path) 
     lines[0][1] = ""
     table = open_table(write_csv(tmp_path / "rows.csv", ["a", "half", "w"], lines))
     assert read_training_rows([table], ["a", "half"]).notes()[1:] == [
-        "warning: column 'half' costs 3 of 4 rows, which lack a value there; --exclude leaves out "
+        "warning: column 'half' removes 3 of 4 rows, which have no value there; --exclude removes "
         "the column instead"
     ]

@@ -227,7 +227,7 @@ def test_a_file_without_a_vector_has_as_many_missing_numbers_as_the_other_files_
         read_training_rows([full, wider], ["v"])
     assert str(caught.value) == (
         f"{wider.name}: column 'v' holds vectors of 3 numbers, and vectors of 2 numbers are "
-        f"needed, as {full.name} has them; write both alike, or leave the column out with "
+        f"needed, as in {full.name}; use one length, or leave the column out with "
         "--exclude or --columns"
     )
 
@@ -281,7 +281,7 @@ def test_a_column_that_is_called_as_a_number_of_a_vector_is_refused_beside_it(
 ) -> None:
     for name in ("v[0]", "v[2]"):
         table = parquet(tmp_path / "rows.parquet", v=[[1.0, 2.0]], **{name: [1.0]})
-        with pytest.raises(ColumnMismatch, match=r"are called v\[0\] to v\[1\], and a column besi"):
+        with pytest.raises(ColumnMismatch, match=r"are named v\[0\] to v\[1\], and another colum"):
             column_widths([table], ["v", name])
 
 
@@ -322,7 +322,7 @@ def test_float_lists_of_examples_are_vectors(tmp_path: Path) -> None:
     assert [(row, each.column, each.reason) for row, each in sorted(chunk.faults.items())] == [
         (3, "v", "holds a vector of 3 numbers, and 2 are needed"),
         (5, "v", "holds text ('red')"),
-        (6, "", "is no tf.train.Example"),
+        (6, "", "is not a tf.train.Example"),
     ]
     assert chunk.kept is not None
     assert chunk.kept["whole"].to_pylist()[0] == [1, 2**53 + 1]
