@@ -1,11 +1,11 @@
-"""What can go wrong between a fitted module and a published version.
+"""Errors between a fitted module and a published version.
 
-Each message is one line that names the place, the value and the mend.
+Each message is one line with the place, the value and the correction.
 """
 
 
 class ExportError(Exception):
-    """Base of every error that this package raises for what comes from outside.
+    """Base of the errors of this package about external input.
 
     Example:
         >>> from tfkmeans import ExportError, load
@@ -18,7 +18,7 @@ class ExportError(Exception):
 
 
 class NotAModel(ExportError):
-    """A folder is not the folder of a model: it does not exist, or holds no version.
+    """A folder is not the folder of a model: it does not exist, or has no version.
 
     Example:
         >>> from tfkmeans import load
@@ -30,7 +30,7 @@ class NotAModel(ExportError):
 
 
 class VersionNotFound(ExportError):
-    """A model has no version of that number.
+    """A model has no version with this number or label.
 
     Example:
         >>> from tfkmeans import load
@@ -54,7 +54,7 @@ class InvalidCandidate(ExportError):
 
 
 class CandidateNotWritten(ExportError):
-    """A candidate could not be written where it was asked for.
+    """A candidate could not be written to the given folder.
 
     Example:
         >>> from tfkmeans import fit, make_card, write_candidate
@@ -70,7 +70,7 @@ class CandidateNotWritten(ExportError):
 
 
 class PublishRefused(ExportError):
-    """The validation of a candidate did not pass.
+    """The validation of a candidate failed.
 
     Example:
         >>> from tfkmeans import PublishRefused, Thresholds, publish
@@ -84,7 +84,7 @@ class PublishRefused(ExportError):
 
 
 class ValidationTimedOut(PublishRefused):
-    """The validation of a candidate did not end in its time.
+    """The validation of a candidate exceeded its time.
 
     Example:
         >>> from tfkmeans import validate
@@ -96,7 +96,7 @@ class ValidationTimedOut(PublishRefused):
 
 
 class PublishFailed(ExportError):
-    """The folder of the model does not take a new version.
+    """A new version could not be written to the folder of the model.
 
     Example:
         >>> from pathlib import Path
@@ -110,7 +110,7 @@ class PublishFailed(ExportError):
 
 
 class InvalidModelsConfig(ExportError):
-    """The ``models.config`` beside the models cannot be read, or is not one this can edit.
+    """The ``models.config`` of the models cannot be read or edited.
 
     Example:
         >>> from pathlib import Path
@@ -127,15 +127,15 @@ class InvalidModelsConfig(ExportError):
 
 
 class HistoryNotWritten(ExportError):
-    """A label has moved in ``models.config``, and ``history.jsonl`` does not take the line."""
+    """A label has moved in ``models.config``, but ``history.jsonl`` could not be written."""
 
 
 class UnreadableHistory(ExportError):
-    """``history.jsonl``, or a line of it, cannot be read, so that the way back is not known."""
+    """``history.jsonl``, or a line of it, cannot be read, so the previous version is unknown."""
 
 
 class MoveRefused(ExportError):
-    """A label cannot be moved as was asked.
+    """A label cannot be moved as requested.
 
     Example:
         >>> from pathlib import Path
@@ -150,9 +150,9 @@ class MoveRefused(ExportError):
 
 
 class MoveFailed(ExportError):
-    """A server did not follow a move; ``models.config`` is what it was before.
+    """A server did not apply a move; ``models.config`` was restored.
 
-    The commands ``promote``, ``canary`` and ``rollback`` end with exit code 3 then.
+    The commands ``promote``, ``canary`` and ``rollback`` then end with exit code 3.
 
     Example:
         >>> from tfkmeans import ExportError, MoveFailed
@@ -162,7 +162,7 @@ class MoveFailed(ExportError):
 
 
 class UnsupportedEstimator(ExportError):
-    """A scikit-learn estimator is not fitted, or no k-means that can be imported.
+    """A scikit-learn estimator is not fitted, or not a supported k-means.
 
     Example:
         >>> from sklearn.cluster import KMeans

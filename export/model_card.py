@@ -1,6 +1,6 @@
-"""The model card: what a version was trained on, how, and how well it fits.
+"""The model card: training data, parameters and measures of a version.
 
-It lies in the version as ``assets.extra/model_card.json``, and is read without TensorFlow.
+It is the file ``assets.extra/model_card.json`` of a version, and is read without TensorFlow.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from .addresses import read_text
 from .errors import InvalidCandidate
 from .json_text import parse_json
 
-#: Where the card lies, relative to its version directory.
+#: The path of the card in its version directory.
 CARD_FILE: Final = Path("assets.extra", "model_card.json")
 
 #: The format of the cards that every release reads, and that of cards with an encoder: who ignored
@@ -48,14 +48,14 @@ _CARD_SHA256: Final = re.compile(r'("card_sha256": ")([0-9a-f]{64})(")')
 
 _MEND: Final = "restore the exported card, or export the model again"
 
-#: Of more clusters than these a card has the sizes alone, as ``cluster_sizes``.
+#: With more clusters, a card has only the sizes, as ``cluster_sizes``.
 MOST_PROFILES: Final = 4096
 
-#: Of a category, so many values are shown in a line, and so much of each.
+#: The most values of a category in a line, and the most characters of each.
 _SHOWN_VALUES: Final = 8
 _SHOWN_LENGTH: Final = 40
 
-#: The quantiles of distances that a card holds, by the name they have in it.
+#: The quantiles of distances in a card, by their names.
 QUANTILES: Final[Mapping[str, float]] = {
     name: float(name) for name in ("0", "0.25", "0.5", "0.75", "0.95", "1")
 }
@@ -63,11 +63,11 @@ QUANTILES: Final[Mapping[str, float]] = {
 
 @dataclass(frozen=True)
 class TrainingData:
-    """The rows a model was fitted to.
+    """The rows of the fit.
 
-    ``fingerprint`` is a SHA-256 in hexadecimal over the feature names and the rows used: see
-    ``export.row_measures.fingerprint``. ``weight_column`` is where what each row weighed was from;
-    None where that is not known, or each weighed 1.
+    ``fingerprint`` is a SHA-256 in hexadecimal over the feature names and the used rows: see
+    ``export.row_measures.fingerprint``. ``weight_column`` is the weight column; None if unknown, or
+    if all weights are 1.
     """
 
     fingerprint: str
@@ -80,11 +80,11 @@ class TrainingData:
 
 @dataclass(frozen=True)
 class Parameters:
-    """The parameters of the fit; ``init`` is "array" when the first centroids were given.
+    """The parameters of the fit; ``init`` is "array" for given initial centroids.
 
-    ``seeding`` is "sample" where a fit of ``sample_rows`` of the rows was the start, None for given
-    centroids; ``passes`` is the most iterations over all rows after it, where that was limited.
-    ``feature_weight`` is what each feature weighed, None where that was 1; ``scale`` has it too.
+    ``seeding`` is "sample" if a fit of ``sample_rows`` rows gave the initial centroids, None for
+    given centroids; ``passes`` is the limit of iterations over all rows after it, if set.
+    ``feature_weight`` has the weights of features, None if all are 1; ``scale`` includes them.
     """
 
     init: str
@@ -100,7 +100,9 @@ class Parameters:
 
 @dataclass(frozen=True)
 class CardIteration:
-    """One Lloyd iteration: its inertia and squared move of the centroids, in the model's space."""
+    """One Lloyd iteration: its inertia and the squared shift of the centroids, in the model's
+    space.
+    """
 
     inertia: float
     shift: float
@@ -108,10 +110,10 @@ class CardIteration:
 
 @dataclass(frozen=True)
 class Silhouette:
-    """The mean silhouette of ``rows`` rows; ``value`` is None where it is not defined.
+    """The mean silhouette of ``rows`` rows; ``value`` is None if undefined.
 
-    ``standard_error`` is that of the mean, for having measured a sample of the rows; 0 when all
-    were measured, None in an older card.
+    ``standard_error`` is the standard error of the mean from sampling; 0 if all rows were measured,
+    None in older cards.
     """
 
     value: float | None
@@ -124,7 +126,7 @@ class Silhouette:
 class ClusterProfile:
     """One cluster: its rows, their share of all, and quantiles of their distances to the centroid.
 
-    ``distance_quantiles`` is empty when the cluster is, and in a card of more than 4,096 clusters.
+    ``distance_quantiles`` is empty for an empty cluster, and in a card of more than 4,096 clusters.
     """
 
     index: int
@@ -135,15 +137,15 @@ class ClusterProfile:
 
 @dataclass(frozen=True)
 class CardColumn:
-    """A column that the model takes, and what becomes of it.
+    """A column of the model, and its encoding.
 
     Attributes:
-      name: of the column.
+      name: the name of the column.
       kind: "number", "category" or "vector".
-      fill: what takes the place of a missing number; None leaves it missing.
-      values: those of a category, in the order of its features.
-      has_unknown: whether a category has a feature more, for other values and missing ones.
-      width: the numbers of a vector.
+      fill: the replacement of missing numbers; None keeps them missing.
+      values: the values of a category, in the order of its features.
+      has_unknown: whether a category has an additional feature for other and missing values.
+      width: the length of a vector.
     """
 
     name: str
@@ -155,7 +157,7 @@ class CardColumn:
 
     @classmethod
     def of(cls, column: Column) -> Self:
-        """The card's word for a column."""
+        """Return the entry of a column."""
         match column:
             case NumberColumn(name, fill):
                 return cls(name, "number", fill=fill)
@@ -165,7 +167,7 @@ class CardColumn:
                 return cls(name, "vector", width=width)
 
     def column(self) -> Column:
-        """The column. Raises _Mismatch for a kind that there is not."""
+        """Return the column. Raises _Mismatch for an unknown kind."""
         match self.kind:
             case "number":
                 return NumberColumn(self.name, self.fill)
@@ -176,7 +178,9 @@ class CardColumn:
         raise _Mismatch(f"kind is {self.kind!r}; it must be number, category or vector")
 
     def describe(self) -> str:
-        """What it holds and what becomes of a missing value, for a line; some of many values."""
+        """Describe the kind and the treatment of missing values in a line, with at most some
+        values.
+        """
         match self.kind:
             case "category":
                 shown = [value if value.isprintable() else repr(value) for value in self.values]
@@ -197,7 +201,7 @@ class CardColumn:
 
 @dataclass(frozen=True)
 class CardEncoder:
-    """What the model makes points of: its columns, and the maps that follow, in words."""
+    """The encoder of the model: its columns, and a description of the following maps."""
 
     columns: tuple[CardColumn, ...]
     maps: tuple[str, ...] = ()
@@ -205,41 +209,41 @@ class CardEncoder:
 
 @dataclass(frozen=True, repr=False)
 class ModelCard(OneLine):
-    """What a version was trained on, how, and how well it fits.
+    """The training data, parameters and measures of a version.
 
     Distances, inertia and silhouette are in the model's space, ``(points - shift) / scale``; for
-    cosine distance rows are then brought to length 1, and a distance is the chord.
+    cosine distance rows are then normalised to length 1, and a distance is the chord.
 
     Attributes:
-        model: the name that the model is served under, where it is known.
-        created: when, UTC in ISO 8601.
-        package_version: of tfkmeans.
-        tensorflow_version: of TensorFlow.
-        n_clusters: how many clusters there are, k.
-        n_features: d; with an encoder, of what the encoder gives.
+        model: the served name of the model, if known.
+        created: the time of creation, UTC in ISO 8601.
+        package_version: the version of tfkmeans.
+        tensorflow_version: the version of TensorFlow.
+        n_clusters: the number of clusters, k.
+        n_features: d; with an encoder, the number of encoded features.
         feature_names: d names, in the order of the columns.
         standardize: whether each column is divided by its standard deviation.
         shift: d numbers, in raw units.
         scale: d numbers, in raw units; 1 unless columns are standardised or weighted.
-        data: the rows that were fitted.
-        parameters: those of the fit.
+        data: the rows of the fit.
+        parameters: the parameters of the fit.
         n_iter: iterations of the best start.
         converged: whether it stopped before ``max_iter``.
         inertia: weighted sum of squared distances to the nearest centroid.
-        silhouette: the mean silhouette, its standard error, and of how many rows.
-        distance_quantiles: of the distances of all rows to their centroids.
+        silhouette: the mean silhouette, its standard error, and the number of measured rows.
+        distance_quantiles: the quantiles of the distances of all rows to their centroids.
         clusters: size, share and distances of each cluster.
         history: the iterations.
-        input_dtype: of points.
+        input_dtype: the dtype of points.
         distance: "euclidean" or "cosine".
         distance_space: the model's space, in words.
-        encoder: the columns that the model takes by name, and what becomes of them; or None.
-        signatures_left_out: what a model of so many columns is exported without.
-        forced: what the publish gate found and was told to pass over.
-        files_sha256: the SHA-256 of every other file of the version. Two cards that differ in this
-            alone are equal.
-        card_sha256: the SHA-256 of the card's own text with 64 zeros in this place; likewise.
-        format: of the card: 1, or 2 with an encoder.
+        encoder: the columns that the model takes by name, and their encoding; or None.
+        signatures_left_out: the signatures that are omitted because of the number of columns.
+        forced: the findings of the publish gate that were overridden by force.
+        files_sha256: the SHA-256 of every other file of the version. Equality ignores it.
+        card_sha256: the SHA-256 of the card's own text with 64 zeros in this place. Equality
+            ignores it.
+        format: the format of the card: 1, or 2 with an encoder.
 
     Example:
         >>> from tfkmeans import load
@@ -284,12 +288,12 @@ class ModelCard(OneLine):
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns that the model takes by name; none without an encoder."""
+        """The columns that the model takes by name; empty without an encoder."""
         return tuple(each.column() for each in self.encoder.columns) if self.encoder else ()
 
     @property
     def are_shares(self) -> tuple[bool, ...]:
-        """Of each feature, whether its mean is a share of rows: those with a category's value."""
+        """For each feature, whether its mean is the share of rows with a category value."""
         if self.encoder is None or self.encoder.maps:
             return (False,) * self.n_features
         return tuple(
@@ -300,13 +304,13 @@ class ModelCard(OneLine):
 
     @property
     def column_signatures(self) -> dict[str, SignatureContract]:
-        """The signatures that take the model's columns, by name; none of too many columns."""
+        """The signatures over the model's columns, by name; empty with too many columns."""
         if not 0 < len(self.columns) <= MOST_COLUMNS:
             return {}
         return {name: column_signature(name, self.columns) for name in COLUMN_SIGNATURES}
 
     def to_model_space(self, points: NDArray[Any]) -> NDArray[np.float64]:
-        """Raw points in the model's space; a row without a direction stays zeros.
+        """Map raw points to the model's space; a row without a direction stays zero.
 
         Args:
             points: numbers [n, d] in raw units, in the order of ``feature_names``.
@@ -329,9 +333,9 @@ class ModelCard(OneLine):
         return scaled
 
     def to_json(self) -> str:
-        """The card as strict JSON: ``format`` first, then in the order of the fields.
+        """Return the card as strict JSON: ``format`` first, then the fields in order.
 
-        Of more than 4,096 clusters it has the sizes alone.
+        With more than 4,096 clusters it has only their sizes.
 
         Returns:
             The text.
@@ -359,17 +363,17 @@ class ModelCard(OneLine):
 
     @classmethod
     def from_json(cls, text: str, *, origin: str = "model card") -> Self:
-        """The card that a text holds.
+        """Parse a card.
 
         Args:
-            text: what `to_json` gave.
-            origin: what the text is called in an error.
+            text: the result of `to_json`.
+            origin: the name of the text in errors.
 
         Returns:
             The card.
 
         Raises:
-            InvalidCandidate: the text is no card, or one of a newer release.
+            InvalidCandidate: the text is not a card, or one of a newer release.
 
         Example:
             >>> from tfkmeans import ModelCard, load
@@ -405,7 +409,7 @@ class ModelCard(OneLine):
 
     @classmethod
     def read(cls, version_directory: str | Path) -> Self:
-        """The card of a version.
+        """Read the card of a version.
 
         Args:
             version_directory: the directory of the version, or its address.
@@ -414,7 +418,7 @@ class ModelCard(OneLine):
             The card.
 
         Raises:
-            InvalidCandidate: there is none, or it is corrupt.
+            InvalidCandidate: the card is missing or corrupt.
 
         Example:
             >>> from tfkmeans import ModelCard
@@ -431,7 +435,7 @@ class ModelCard(OneLine):
         return cls.from_json(text, origin=path)
 
     def write(self, version_directory: str | Path) -> None:
-        """Write the card into the directory of a candidate.
+        """Write the card to the directory of a candidate.
 
         Args:
             version_directory: an existing directory.
@@ -455,18 +459,18 @@ class ModelCard(OneLine):
 
 
 def distance_space(distance: str) -> str:
-    """What a card says of the space in which distances are taken, by the name of the distance."""
+    """Return the description of the model's space in a card, by the name of the distance."""
     return _COSINE_SPACE if distance == "cosine" else _EUCLIDEAN_SPACE
 
 
 def is_unchanged(card_text: bytes) -> bool:
-    """Whether the text of a card is what was written: it holds its own hash, and that fits."""
+    """Whether the text of a card is unchanged, by the hash that it contains."""
     text = card_text.decode("utf-8", "replace")
     return [found[1] for found in _CARD_SHA256.findall(text)] == [_sha256_of(text)]
 
 
 def _sha256_of(text: str) -> str:
-    """Of the text of a card, with zeros in the place of its hash."""
+    """Return the SHA-256 of the text of a card, with zeros in the place of its hash."""
     return hashlib.sha256(_add_sha256(text, _NO_SHA256).encode("utf-8", "replace")).hexdigest()
 
 
@@ -483,12 +487,12 @@ def _profiles(sizes: tuple[int, ...]) -> tuple[ClusterProfile, ...]:
     return tuple(ClusterProfile(index, size, size / rows, {}) for index, size in enumerate(sizes))
 
 
-#: What a value of a card should be, in words.
+#: The expected types of values of a card, in words.
 _WORDS: Final = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 class _Mismatch(ValueError):
-    """A value of a card is missing or of another type."""
+    """A value of a card is missing or has another type."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -496,7 +500,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _decode(kind: Any, value: Any, place: str) -> Any:
-    """``value``, as JSON gave it, as an instance of ``kind``; raises _Mismatch naming ``place``."""
+    """Convert a JSON value to an instance of ``kind``; raises _Mismatch, which names ``place``."""
     arguments = get_args(kind)
     if NoneType in arguments:
         return None if value is None else _decode(arguments[0], value, place)

@@ -1,4 +1,4 @@
-"""A published version as an object of this process: NumPy in, NumPy out."""
+"""A published version in this process, with NumPy arrays as inputs and outputs."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -23,19 +23,19 @@ _R = TypeVar("_R", Assignment, Score, Distances, Centroids)
 
 
 class PublishedVersion:
-    """A version of a model, to be asked in this process; threads may share it.
+    """A version of a model, in this process; threads may share it.
 
-    The methods answer as a server does. ``points`` are real numbers [n, d] in raw units, of
-    whatever kind `kmeans_module.fit` takes; the columns of a data frame or an Arrow table are taken
-    by the names of the card. A row with NaN, infinity or a missing value is answered with -1. Each
-    raises InvalidPoints for rows of another width, InvalidCandidate when the version cannot be
-    loaded, and ForkedProcess as `kmeans_module.fit` does.
+    The methods give the answers of a server. ``points`` are real numbers [n, d] in raw units, of
+    any type that `kmeans_module.fit` accepts; the columns of a data frame or an Arrow table are
+    matched by the names in the card. The answer to a row with NaN, infinity or a missing value is
+    -1. Each method raises InvalidPoints for rows of another width, InvalidCandidate if the version
+    cannot be loaded, and ForkedProcess like `kmeans_module.fit`.
 
     Attributes:
-        directory: the place of the version, a folder or an address.
-        version: its number.
-        card: what it was trained on, how, and how well it fits.
-        model: the SavedModel, loaded when it is first needed.
+        directory: the folder or address of the version.
+        version: the number of the version.
+        card: the model card: training data, parameters and measures.
+        model: the SavedModel, loaded at its first use.
 
     Example:
         >>> from tfkmeans import load
@@ -61,18 +61,18 @@ class PublishedVersion:
         return ModelCard.read(self.directory)
 
     def assign(self, points: ArrayLike | Mapping[str, Any], /) -> Assignment:
-        """The nearest cluster of each row, and the distance to it.
+        """Return the nearest cluster of each row, and the distance to its centroid.
 
         Args:
-            points: [n, d] in raw units, or a table of the columns that the model takes.
+            points: [n, d] in raw units, or a table with the columns that the model takes.
 
         Returns:
             ``cluster_index`` int32 [n], ``distance`` float32 [n], and the version.
 
         Raises:
-            InvalidPoints: rows have another width than the model, or are no numbers.
+            InvalidPoints: rows have another width than the model, or are not numbers.
             InvalidCandidate: the version cannot be loaded.
-            ForkedProcess: TensorFlow ran in the process that this one was forked from.
+            ForkedProcess: this process was forked from one in which TensorFlow ran.
 
         Example:
             >>> from tfkmeans import load
@@ -83,18 +83,18 @@ class PublishedVersion:
         return self._ask(Assignment, points)
 
     def score(self, points: ArrayLike | Mapping[str, Any], /) -> Score:
-        """How well each row fits its cluster.
+        """Return measures of how well each row fits its cluster.
 
         Args:
-            points: [n, d] in raw units, or a table of the columns that the model takes.
+            points: [n, d] in raw units, or a table with the columns that the model takes.
 
         Returns:
             ``squared_distance`` and simplified ``silhouette``, float32 [n].
 
         Raises:
-            InvalidPoints: rows have another width than the model, or are no numbers.
+            InvalidPoints: rows have another width than the model, or are not numbers.
             InvalidCandidate: the version cannot be loaded.
-            ForkedProcess: TensorFlow ran in the process that this one was forked from.
+            ForkedProcess: this process was forked from one in which TensorFlow ran.
 
         Example:
             >>> from tfkmeans import load
@@ -105,18 +105,18 @@ class PublishedVersion:
         return self._ask(Score, points)
 
     def transform(self, points: ArrayLike | Mapping[str, Any], /) -> Distances:
-        """The distances of each row to every centroid.
+        """Return the distances of each row to every centroid.
 
         Args:
-            points: [n, d] in raw units, or a table of the columns that the model takes.
+            points: [n, d] in raw units, or a table with the columns that the model takes.
 
         Returns:
             ``all_distances`` float32 [n, k].
 
         Raises:
-            InvalidPoints: rows have another width than the model, or are no numbers.
+            InvalidPoints: rows have another width than the model, or are not numbers.
             InvalidCandidate: the version cannot be loaded.
-            ForkedProcess: TensorFlow ran in the process that this one was forked from.
+            ForkedProcess: this process was forked from one in which TensorFlow ran.
 
         Example:
             >>> from tfkmeans import load
@@ -127,18 +127,18 @@ class PublishedVersion:
         return self._ask(Distances, points)
 
     def decode(self, cluster_index: ArrayLike | None = None, /) -> Centroids:
-        """The centroids of clusters, in raw units.
+        """Return the centroids of clusters, in raw units.
 
         Args:
-            cluster_index: whole numbers [n] from 0 to k - 1; by default all, in their order.
+            cluster_index: integers [n] from 0 to k - 1; by default all, in order.
 
         Returns:
             ``centroid`` float32 [n, d].
 
         Raises:
-            InvalidPoints: an index is no cluster.
+            InvalidPoints: an index is not a cluster.
             InvalidCandidate: the version cannot be loaded.
-            ForkedProcess: TensorFlow ran in the process that this one was forked from.
+            ForkedProcess: this process was forked from one in which TensorFlow ran.
 
         Example:
             >>> from tfkmeans import load
@@ -159,12 +159,13 @@ class PublishedVersion:
 
     @cached_property
     def model(self) -> Any:
-        """What TensorFlow loads."""
+        """The SavedModel, loaded by TensorFlow."""
         from kmeans_module.quiet_tensorflow import tf
 
         check_not_forked()
         try:
-            # A signature holds the variables only weakly: the model has to stay referenced.
+            # A signature has only weak references to the variables, so the model must stay
+            # referenced.
             model = tf.saved_model.load(str(self.directory))
         except (OSError, tf.errors.OpError, ValueError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -175,7 +176,7 @@ class PublishedVersion:
         return model
 
     def _ask(self, result: type[_R], points: Any) -> _R:
-        """The answer to points, or to a table where the model takes columns by name."""
+        """Answer points, or a table if the model takes columns by name."""
         if not is_table(points) or self.card.encoder is None:
             return self._answer(result, result.signature, points=self._rows(points))
         columns = self.card.columns
@@ -185,7 +186,7 @@ class PublishedVersion:
         if self.card.column_signatures:
             inputs = {column_input(place): array for place, array in enumerate(arrays)}
             return self._answer(result, f"{result.signature}_columns", **inputs)
-        # Of so many columns there are no signatures.
+        # A model with so many columns has no signatures over columns.
         from kmeans_module.column_training import encode_arrays
         from kmeans_module.encoder import Encoder
 
@@ -198,7 +199,7 @@ class PublishedVersion:
             array = read_features(points, lambda: self.card.feature_names)
         except NoArray as error:
             raise InvalidPoints(str(error)) from None
-        with np.errstate(over="ignore"):  # a number beyond float32 is as infinity
+        with np.errstate(over="ignore"):  # a number outside float32 becomes infinity
             rows = np.asarray(array, np.float32, order="C")
         inputs = self.model.signatures[Assignment.signature].structured_input_signature[1]
         width = inputs["points"].shape[1]
@@ -222,25 +223,25 @@ class PublishedVersion:
 def load(
     base: str | Path, version: int | None = None, *, label: str | None = None
 ) -> PublishedVersion:
-    """A version of a model, by default the live one.
+    """Load a version of a model, by default the live version.
 
-    The live version is what ``models.config`` has as ``stable``, and without that label the highest
-    version listed there; of a model without an entry there or with one whose policy lists no
-    versions, and in an object store, the highest. The model itself is loaded by the first call,
-    which needs TensorFlow.
+    The live version is the one with the label ``stable`` in ``models.config``, or without that
+    label the highest version listed there. If the model has no entry, if the policy of its entry
+    lists no versions, or in an object store, it is the highest version. The first call loads the
+    SavedModel, and needs TensorFlow.
 
     Args:
       base: the folder of the model, or its address as a string, ``gs://bucket/models/customers``.
-      version: its number.
-      label: its label in ``models.config``, in place of the number.
+      version: the number of the version.
+      label: a label in ``models.config``, instead of the number.
 
     Returns:
-      The version; its model is not loaded yet.
+      The version; its SavedModel is not loaded yet.
 
     Raises:
-      NotAModel: ``base`` holds no version.
-      VersionNotFound: it does not hold that one, or has no such label.
-      InvalidCandidate: the version has no card that can be read.
+      NotAModel: ``base`` has no version.
+      VersionNotFound: the version or the label does not exist.
+      InvalidCandidate: the version has no readable card.
       InvalidModelsConfig: ``models.config`` cannot be read, and no number was given.
 
     Example:

@@ -1,6 +1,6 @@
-"""A candidate or a fit becomes the next version of a model, whole or not at all.
+"""Publish a candidate or a fit as the next version of a model, atomically.
 
-Imports no TensorFlow for a candidate and a folder.
+Does not import TensorFlow for a candidate and a folder.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,24 +36,23 @@ if TYPE_CHECKING:
 
 
 class PublishOptions(TypedDict, total=False):
-    """How a version is published; each may be left out.
+    """The optional settings of publishing.
 
     Keys:
-      timeout: seconds that the validation may take; 600.
-      thresholds: how far the new version may be from the version that is live.
-      holdout: an .npy file of rows [n, d], raw units, to compare the two on, or of a version that
-        takes columns by name an .npz file with ``column/NAME``, an array for each; by default the
-        rows that travel with the new version.
-      force: publish it however far it is; its card says so. What does not load or does not answer
-        as recorded is refused all the same.
-      served_at: the folder of the model as the server sees it, when the entry in ``models.config``
-        is first written; by default the absolute path of the folder.
-      served_as: the name that the model is served under, in that entry; by default the folder's.
-      on_comparison: is told the figures, before they are held against the thresholds.
-      tell: is told that somebody else is being waited for, what could not be compared because no
-        rows travel with the versions, which values of categories the new version does not know any
-        more and which only it knows, and what is published and cannot be read by a server that runs
-        as another user.
+      timeout: the most seconds of the validation; by default 600.
+      thresholds: the allowed differences of the new version from the live version.
+      holdout: an .npy file of rows [n, d], raw units, for comparing the two; for a version that
+        takes columns by name, an .npz file with an array ``column/NAME`` for each column; by
+        default the rows in the new version.
+      force: publish despite the thresholds; the card records this. A version that does not load or
+        does not give the recorded answers is refused anyway.
+      served_at: the folder of the model as the server sees it, for a new entry in
+        ``models.config``; by default the absolute path of the folder.
+      served_as: the served name of the model in that entry; by default that of the folder.
+      on_comparison: called with the figures, before the thresholds are checked.
+      tell: called with messages: about waiting for another process, comparisons that are
+        impossible because the versions contain no rows, lost and new category values, and
+        published files that a server of another user cannot read.
 
     Example:
         >>> from tfkmeans import PublishOptions, Thresholds
@@ -80,26 +79,26 @@ def publish(
     name: str | None = None,
     **options: Unpack[PublishOptions],
 ) -> int:
-    """Publish a copy of a candidate as the next version of a model, whole or not at all.
+    """Publish a copy of a candidate as the next version of a model, atomically.
 
-    Safe to call from many processes at once where ``base`` is a folder: each takes a number of its
-    own, and none changes a version that is there. ``base`` and its parents are made when they do
-    not exist. The first version is entered in ``models.config`` as ``stable``; a later one is
-    served once promoted. What an object store promises less: ``export.storage.GFileStorage``.
+    Several processes may publish to a folder at the same time: each gets its own number, and none
+    changes an existing version. ``base`` and its parents are created if absent. The first version
+    gets the label ``stable`` in ``models.config``; a later one is served after its promotion. For
+    the weaker guarantees of object stores see ``export.storage.GFileStorage``.
 
     Args:
-      candidate: a version directory, as ``write_candidate`` makes it. It stays where it is.
+      candidate: a version directory of ``write_candidate``. It is not changed.
       base: the folder of the model, or its address as a string, ``gs://bucket/models/customers``.
-      dry_run: do all but publish.
-      name: what a refusal calls the candidate; its folder by default.
+      dry_run: do everything except publishing.
+      name: the name of the candidate in refusals; by default its folder.
       options: see ``export.publishing.PublishOptions``.
 
     Returns:
-      The number of the new version, which is one above the highest there ever was, or 1.
+      The number of the new version: 1, or one above the highest number ever used.
 
     Raises:
       InvalidCandidate: the candidate is incomplete.
-      PublishRefused: the validation did not pass, or it is too far from the live version.
+      PublishRefused: the validation failed, or the version differs too much from the live version.
       PublishFailed: the disk is full, ``base`` is read-only, is a file, ...
       InvalidModelsConfig: ``models.config`` cannot be read or edited, or has the model at another
         place than ``served_at``; nothing was published.
@@ -139,28 +138,28 @@ def publish_fit(
     take_columns: Callable[[NDArray[np.int64]], Any] | None = None,
     **options: Unpack[PublishOptions],
 ) -> PublishedVersion:
-    """Publish a fit as the next version of a model: what ``tfkmeans train`` does after the fit.
+    """Publish a fit as the next version of a model, like ``tfkmeans train`` after its fit.
 
-    The card is measured, the version is written beside the versions that are there, loaded in a
-    fresh process, compared with the live version and renamed.
+    The function measures the card, writes the version to a temporary folder next to the versions,
+    loads it in a fresh process, compares it with the live version, and renames the folder.
 
     Args:
-      result: what ``fit`` gave for ``points``, or a ``KMeans`` that was fitted to them, in whose
-        order the columns of a frame are taken.
-      points: [n, d], raw units, of any kind that ``fit`` takes: the rows that were fitted; written
-        and measured as float32. Of a fit of columns, the table. The rows of a source are read once
-        more, and a uniform sample of them takes their place in what travels with the version.
-      base: the folder of the model, whose name the model is served by, or its address as a string.
+      result: the result of ``fit`` for ``points``, or a fitted ``KMeans``, whose column order is used
+        for a frame.
+      points: [n, d], raw units, of any type that ``fit`` accepts: the rows of the fit; written and
+        measured as float32. For a fit of columns, the table. A source is read once more, and the
+        version contains a uniform sample of it.
+      base: the folder of the model, whose name is the served name, or its address as a string.
       feature_names: d names, in the order of the columns; by default those of a data frame, an
         Arrow table or a named series of vectors, ``embedding[0]``, ``embedding[1]``, ...
-      files: where the rows came from.
-      rows_left_out: rows that were read and not used, for a missing value say.
-      weight_column: the name of the column that the fit's weights were from.
-      sample_rows: whether up to 4,096 of the rows may travel with the version, for the publish gate
-        and the reports. If not, as where they are personal data, none is in any file of it, and
-        ``options["tell"]`` is told what could not be compared for it.
-      take_columns: of the fit of columns over a source: gives the table of the rows with these
-        numbers, int64 [m], which rise.
+      files: the files of the rows.
+      rows_left_out: the number of omitted rows, for example rows with missing values.
+      weight_column: the name of the weight column of the fit.
+      sample_rows: whether the version may contain up to 4,096 of the rows, for the publish gate and
+        the reports. If not, for example because they are personal data, no file of it contains any,
+        and ``options["tell"]`` is called if a comparison is impossible for this reason.
+      take_columns: for a fit of columns over a source: returns the table of the rows with ascending
+        numbers int64 [m].
       options: see ``export.publishing.PublishOptions``.
 
     Returns:
@@ -168,8 +167,8 @@ def publish_fit(
 
     Raises:
       InvalidCandidate: the points or the names are not those of the fit.
-      NotFitted: a ``KMeans`` that there was no fit of.
-      PublishRefused, PublishFailed, InvalidModelsConfig: as by ``publish``.
+      NotFitted: the ``KMeans`` has no fit.
+      PublishRefused, PublishFailed, InvalidModelsConfig: see ``publish``.
 
     Example:
         >>> from tfkmeans import fit, publish_fit
@@ -234,7 +233,7 @@ def publish_fit(
 def _names_of_source(
     source: "RowSource", feature_names: Sequence[str] | None, encoder: "Encoder | None"
 ) -> Sequence[str]:
-    """The names of a source's features. Raises InvalidCandidate."""
+    """Return the names of the features of a source. Raises InvalidCandidate."""
     if encoder is not None:
         _refuse_names(feature_names)
         return encoder.feature_names
@@ -251,7 +250,7 @@ def _take_columns(
     take_columns: Callable[[NDArray[np.int64]], Any] | None,
     numbers: NDArray[np.int64],
 ) -> ColumnRows:
-    """The columns of the rows with these numbers. Raises InvalidCandidate."""
+    """Return the columns of the rows with these numbers. Raises InvalidCandidate."""
     if take_columns is None:
         raise InvalidCandidate(
             "the model takes columns by name, and a source has only points; give take_columns, a "
@@ -274,7 +273,7 @@ def _refuse_names(feature_names: Sequence[str] | None) -> None:
 def _encode(
     encoder: "Encoder", table: Any, feature_names: Sequence[str] | None
 ) -> tuple[ColumnRows, NDArray[np.float32]]:
-    """The rows of a table as the columns that a model takes, and the points that it makes of them.
+    """Return the rows of a table as the columns of a model, and as encoded points.
 
     Raises InvalidCandidate.
     """
@@ -291,7 +290,7 @@ def _encode(
 def _rows_and_names(
     points: Any, feature_names: Sequence[str] | None, fitted_names: list[str] | None
 ) -> tuple[NDArray[np.float32], Sequence[str]]:
-    """The rows in the order of the fit, and the names of their columns. Raises InvalidCandidate."""
+    """Return the rows in the column order of the fit, and the names. Raises InvalidCandidate."""
     from .card_from_fit import check_table
 
     try:
@@ -313,7 +312,7 @@ def _rows_and_names(
 
 
 def _ask_for_names(points: ArrayLike, n_features: int) -> str:
-    """The line for points without names, with the call that names them."""
+    """Return the message for points without names, with a call that gives names."""
     is_series = hasattr(points, "rename") and len(getattr(points, "shape", ())) == 1
     if not is_series and not is_arrow(points):
         return (
@@ -328,7 +327,7 @@ def _ask_for_names(points: ArrayLike, n_features: int) -> str:
 
 
 def _check_options(function: str, options: PublishOptions) -> None:
-    """Raise TypeError for an option that there is not, as for a parameter."""
+    """Raise TypeError for an unknown option, as for a parameter."""
     for name in options:
         if name not in PublishOptions.__annotations__:
             raise TypeError(
@@ -339,7 +338,7 @@ def _check_options(function: str, options: PublishOptions) -> None:
 
 @contextmanager
 def _open(base: str | Path, options: PublishOptions) -> Iterator[Storage]:
-    """The storage that ``base`` is in. Its errors in the block become PublishFailed."""
+    """Open the storage of ``base``. Its errors in the context become PublishFailed."""
     tell = options.get("tell", lambda _said: None)
     storage = open_storage(
         base,
@@ -367,7 +366,7 @@ def _publish(
 
 
 def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOptions) -> list[str]:
-    """Validate a version; gives what was found against it and overridden by force.
+    """Validate a version; return the findings that ``force`` overrides.
 
     Raises PublishRefused.
     """
@@ -379,7 +378,7 @@ def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOpti
         live=live,
         holdout=options.get("holdout"),
     )
-    # Only a new version must have every kind: `validate` takes older ones too.
+    # Only a new version must have every kind: `validate` accepts older versions too.
     card = ModelCard.read(version)
     asked = golden_requests.read(version)
     refuse_for(golden_requests.find_missing(asked, card.n_clusters, card.column_signatures), name)
@@ -405,7 +404,7 @@ def _pass_gate(version: Path, live: Path | None, name: str, options: PublishOpti
 
 
 def _read_live(live: Path) -> ModelCard | None:
-    """The card of the live version; None where it cannot be read, which the comparison has said."""
+    """Return the card of the live version; None if unreadable, which the comparison reports."""
     try:
         return ModelCard.read(live)
     except InvalidCandidate:
@@ -413,9 +412,9 @@ def _read_live(live: Path) -> ModelCard | None:
 
 
 def _describe_changes(before: ModelCard | None, card: ModelCard, live: Path) -> str:
-    """What differs from the live version, which may be why a version is so far from it.
+    """Describe differences from the live version that may explain the figures.
 
-    Of the columns the comparison has said it already.
+    The comparison has already reported differences of columns.
     """
     if before is None:
         return ""

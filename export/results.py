@@ -1,9 +1,9 @@
-"""What a model answers: named arrays, with the names, dtypes and shapes of the served contract.
+"""The answers of a model: named arrays, with the names, dtypes and shapes of the served contract.
 
 In a shape, ``n`` is rows, ``d`` features, ``k`` clusters. Distances are in the model's space,
 centroids in raw units. A row with NaN or infinity has ``cluster_index`` and distances -1 and
-``silhouette`` 0. ``version`` is the version that answered; over REST, which does not tell, it is
-the version that was asked for, or None.
+``silhouette`` 0. ``version`` is the version that answered; over REST, whose answers lack it, it is
+the requested version, or None.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from kmeans_module import contract
 from kmeans_module.one_line import OneLine
 
 
-# Arrays have no single truth value, so that results are compared by field, not with ==.
+# Arrays have no single truth value, so results are compared by field, not with ==.
 @dataclass(frozen=True, eq=False, repr=False)
 class Assignment(OneLine):
     """The nearest cluster of each row.
@@ -83,7 +83,7 @@ class Distances(OneLine):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Centroids(OneLine):
-    """The centroids of the clusters that were named.
+    """The centroids of the requested clusters.
 
     Attributes:
         centroid: float32 [n, d], in raw units.
