@@ -1,8 +1,8 @@
-"""How far a candidate is from the version that is live: what the publish gate measures.
+"""Compare a candidate with the live version: the figures of the publish gate.
 
-Both versions answer the same rows. Distances are taken in the live version's space, so that a
-candidate of another scale is measured in the same unit. Imports no TensorFlow; matching clusters
-needs SciPy.
+Both versions answer the same rows. Distances are in the live version's space, so a candidate with
+another scale is measured in the same unit. Does not import TensorFlow; matching clusters needs
+SciPy.
 """
 
 import warnings
@@ -19,10 +19,10 @@ from kmeans_module.one_line import OneLine
 
 @dataclass(frozen=True)
 class Thresholds:
-    """How far a candidate may be from the live version; see ``Comparison``.
+    """The allowed differences of a candidate from the live version; see ``Comparison``.
 
     Attributes:
-        max_inertia_rise: as a share of the inertia of the live version.
+        max_inertia_rise: the largest rise, as a share of the inertia of the live version.
         min_rows_kept: the least share of rows that keep their cluster.
         max_share_change: the largest change of a cluster's share of the rows.
 
@@ -39,19 +39,18 @@ class Thresholds:
 
 @dataclass(frozen=True, repr=False)
 class Comparison(OneLine):
-    """The figures of a candidate beside those of the live version.
+    """The figures of a candidate and of the live version.
 
     Attributes:
-        live_version: what the candidate was compared with.
-        rows: how many rows both answered.
-        live_inertia: mean squared distance of those rows to their centroid, in the live version's
-            space.
-        candidate_inertia: likewise for the candidate, in the live version's space too.
+        live_version: the number of the live version.
+        rows: the number of rows that both answered.
+        live_inertia: mean squared distance of these rows to their centroid, in the live space.
+        candidate_inertia: the same for the candidate, also in the live version's space.
         inertia_rise: candidate_inertia / live_inertia - 1.
-        rows_kept: share of the rows whose cluster matches the one they were in. Clusters are
-            matched one to one, by the least sum of distances between centroids.
-        share_change: the largest change of a cluster's share of the rows; a cluster without a match
-            changes by all of its share.
+        rows_kept: share of the rows whose new cluster matches the previous one. Clusters are
+            matched one to one, with the least sum of distances between centroids.
+        share_change: the largest change of a cluster's share of the rows; for a cluster without a
+            match this is its whole share.
 
     Example:
         >>> from tfkmeans import Comparison, Thresholds
@@ -72,13 +71,13 @@ class Comparison(OneLine):
     share_change: float
 
     def beyond(self, thresholds: Thresholds) -> list[str]:
-        """The figures beyond the thresholds, one line each.
+        """Return the figures beyond the thresholds, one line each.
 
         Args:
-            thresholds: how far each figure may go.
+            thresholds: the limits of the figures.
 
         Returns:
-            The lines; none where no figure is beyond.
+            The lines; empty if no figure is beyond its limit.
         """
         found = []
         if self.inertia_rise > thresholds.max_inertia_rise:
@@ -101,7 +100,7 @@ class Comparison(OneLine):
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """``Comparison(**values)``, by the name of the release before.
+        """Return ``Comparison(**values)``; the name of the previous release.
 
         Args:
             values: the fields by name.
@@ -110,7 +109,7 @@ class Comparison(OneLine):
             The comparison.
 
         Raises:
-            TypeError: a field is missing, or there is no such field.
+            TypeError: a field is missing or unknown.
         """
         warnings.warn(
             "Comparison.from_values(values) is Comparison(**values) now; the old name is "
@@ -123,14 +122,14 @@ class Comparison(OneLine):
 
 @dataclass(frozen=True)
 class NotCompared:
-    """No figure was taken, for the rows that it takes were left out on purpose; why, in words."""
+    """Nothing was compared, because the versions contain no rows on purpose; with the reason."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a version says of the rows: cluster_index [n]; and its centroids [k, d].
+    """The answers of a version to rows: cluster_index [n]; and its centroids [k, d].
 
     The centroids are in the live version's space.
     """
@@ -145,7 +144,7 @@ def compare(
     candidate: Answers,
     live_version: int,
 ) -> Comparison | None:
-    """Compare two versions on ``rows`` [n, d]; None when no row is answered by both.
+    """Compare two versions on ``rows`` [n, d]; None if no row is answered by both.
 
     The rows are in the live version's space: see ``ModelCard.to_model_space``.
     """
@@ -174,7 +173,7 @@ def _mean_squared_distance(rows: NDArray[Any], centroids: NDArray[Any]) -> float
 
 
 def relative_change(before: float, after: float) -> float:
-    """after / before - 1; what float32 rounds to 0 counts as 0."""
+    """Return after / before - 1; numbers that float32 rounds to 0 count as 0."""
     tiny = float(np.finfo(np.float32).tiny)
     if before > tiny:
         return after / before - 1
@@ -182,11 +181,12 @@ def relative_change(before: float, after: float) -> float:
 
 
 def match_clusters(live: NDArray[Any], candidate: NDArray[Any]) -> NDArray[np.int64]:
-    """For each cluster of the candidate, that of the live version; -2 for one without.
+    """Return the matching live cluster of each cluster of the candidate; -2 without a match.
 
-    One to one, by the least sum of distances between the centroids [k, d], which are in one space.
+    The matching is one to one, with the least sum of distances between the centroids [k, d], which
+    are in one space.
     """
-    # Imported here: SciPy takes hundreds of megabytes, and only this needs it.
+    # Imported here, because SciPy needs hundreds of megabytes, and only this function uses it.
     from scipy.optimize import linear_sum_assignment
     from scipy.spatial.distance import cdist
 
@@ -199,7 +199,9 @@ def match_clusters(live: NDArray[Any], candidate: NDArray[Any]) -> NDArray[np.in
 def _largest_share_change(
     before: NDArray[Any], after: NDArray[Any], n_live: int, own: NDArray[Any]
 ) -> float:
-    """``after`` holds the matched clusters, ``own`` the candidate's own numbers of them."""
+    """Return the largest change of a share; ``after`` are matched clusters, ``own`` those of the
+    candidate.
+    """
     shares_before = np.bincount(before, minlength=n_live) / len(before)
     shares_after = np.bincount(after[after >= 0], minlength=n_live) / len(after)
     unmatched = np.bincount(own[after < 0], minlength=1) / len(after)

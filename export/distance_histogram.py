@@ -1,9 +1,9 @@
-"""Quantiles of the distances of many rows, of which only counts are kept.
+"""Quantiles of the distances of many rows, from counts only.
 
-A distance is counted by its exponent and the first eight bits of its mantissa, and stands for the
-middle of those that begin with the same bits: off by 2^-9 of itself at most. Such logarithmic bins
-are DDSketch's (Masson, Rim and Lee 2019). What is held grows with the octaves that distances are
-in, 2 KiB each for each cluster, and not with the rows.
+A distance is counted by its exponent and the first eight bits of its mantissa, and is represented
+by the middle of its bin: the relative error is at most 2^-9. These are the logarithmic bins of
+DDSketch (Masson, Rim and Lee 2019). The memory grows with the octaves of the distances, 2 KiB per
+octave and cluster, not with the rows.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .model_card import QUANTILES
 
-#: Bins of an octave, by so many bits of the mantissa; and exponents of float32.
+#: Bits of the mantissa that give the bins of an octave; and exponents of float32.
 _BITS: Final = 8
 _BINS: Final = 2**_BITS
 _EXPONENTS: Final = 256
@@ -32,7 +32,7 @@ class DistanceHistogram:
         self.sizes = np.zeros(n_clusters, np.int64)
         self._least = np.full(n_clusters, np.inf, np.float32)
         self._greatest = np.zeros(n_clusters, np.float32)
-        # Where the bins of an octave of a cluster are counted, -1 where there are none.
+        # The index of the counts of an octave of a cluster, -1 if it has none.
         self._places = np.full(n_clusters * _EXPONENTS, -1, np.int64)
         self._counts = np.zeros((0, _BINS), np.int64)
 
@@ -52,15 +52,15 @@ class DistanceHistogram:
         np.add.at(self._counts.reshape(-1), self._places[octave] * _BINS + mantissa, 1)
 
     def quantiles(self) -> dict[str, float]:
-        """Those of a card, of all rows; the least and the greatest are exact."""
+        """Return the quantiles of a card over all rows; minimum and maximum are exact."""
         return self._quantiles(0, len(self.sizes))
 
     def cluster_quantiles(self) -> list[dict[str, float]]:
-        """Those of a card for each cluster; none for one without a row."""
+        """Return the quantiles of a card for each cluster; empty for an empty cluster."""
         return [self._quantiles(index, index + 1) for index in range(len(self.sizes))]
 
     def _quantiles(self, first: int, last: int) -> dict[str, float]:
-        """Those of the clusters ``first`` to before ``last``, together."""
+        """Return the quantiles over the clusters ``first`` to ``last`` (exclusive)."""
         if not self.sizes[first:last].any():
             return {}
         places = self._places[first * _EXPONENTS : last * _EXPONENTS].reshape(-1, _EXPONENTS)
@@ -77,7 +77,7 @@ class DistanceHistogram:
 
 
 def _middles(exponent: int) -> NDArray[np.float64]:
-    """The middle of each bin of an octave; of the lowest, below float32's normal numbers, 0."""
+    """Return the middle of each bin of an octave; 0 for the lowest, of subnormal numbers."""
     first = np.arange(_BINS, dtype=np.uint32) << (_MANTISSA_BITS - _BITS)
     low = (first | np.uint32(exponent << _MANTISSA_BITS)).view(np.float32).astype(np.float64)
     if exponent == 0:
@@ -89,7 +89,7 @@ def _middles(exponent: int) -> NDArray[np.float64]:
 def _weighted_quantiles(
     values: NDArray[np.float64], counts: NDArray[np.int64], levels: Mapping[str, float]
 ) -> dict[str, float]:
-    """Quantiles of rising values, each so often, between ranks as ``np.quantile`` takes them."""
+    """Return quantiles of ascending values with counts, interpolated like ``np.quantile``."""
     ends = np.cumsum(counts)
     ranks = np.array(list(levels.values())) * (ends[-1] - 1)
     below, above = (

@@ -1,7 +1,6 @@
-"""Rows that are nobody's, drawn around the centroids of a model.
+"""Synthetic rows, drawn around the centroids of a model.
 
-The warm-up and the golden requests need rows, and those of the training data are not always there,
-or not for others to see.
+The warm-up and the golden requests need rows, but the training data may be unavailable or private.
 """
 
 import numpy as np
@@ -17,15 +16,14 @@ from .column_rows import ColumnRows
 def draw_around_centroids(
     module: KMeansModule, spread: float
 ) -> tuple[NDArray[np.float32], ColumnRows | None]:
-    """Rows around the centroids, always the same: float32 [n, d], raw units.
+    """Draw reproducible rows around the centroids: float32 [n, d], raw units.
 
     Args:
       module: the model.
-      spread: the standard deviation of each feature from its centroid's, in the model's space.
+      spread: the standard deviation of each feature around its centroid, in the model's space.
 
     Returns:
-      The rows; and as columns, where the model takes columns by name, and the rows are then what it
-      makes of them.
+      The rows; if the model takes columns by name, also the columns, which encode to the rows.
     """
     rng = np.random.default_rng(0)
     centroids, shift, scale = (
@@ -40,7 +38,7 @@ def draw_around_centroids(
 
 
 def _decode(points: NDArray[np.float64], encoder: Encoder) -> ColumnRows:
-    """Columns of which the encoder makes about these points: of a category, the value of most."""
+    """Return columns that encode nearly to these points; for a category, its largest feature."""
     features = points
     for each in reversed(encoder.maps):
         if isinstance(each, LinearMap):

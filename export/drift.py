@@ -1,8 +1,8 @@
-"""How far recent answers of a version are from what its card says of the training rows.
+"""Compare recent answers of a version with the training rows in its card.
 
-Three figures are held against the card: the clusters' shares of the rows, quantiles of the
-distances, and the share of the rows that cannot be answered. Each is called drift only where it is
-beyond its threshold and beyond what chance alone does to so few rows. Imports no TensorFlow.
+Three figures are compared with the card: the clusters' shares of the rows, quantiles of the
+distances, and the share of rejected rows. A figure counts as drift only if it is beyond its
+threshold and beyond random variation for this number of rows. Does not import TensorFlow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 from .comparison import relative_change
 from .model_card import QUANTILES, ModelCard
 
-#: What a standard normal variable exceeds once in a thousand times.
+#: The value that a standard normal variable exceeds with a probability of 0.001.
 _ONE_IN_A_THOUSAND: Final = 3.0902
 
-#: The quantiles that are judged; the least and the greatest distance are single rows.
+#: The compared quantiles; minimum and maximum are single rows.
 JUDGED: Final = ("0.25", "0.5", "0.75", "0.95")
 
 
 @dataclass(frozen=True)
 class DriftThresholds:
-    """How far recent answers may be from the card; see ``Drift``.
+    """The allowed differences of recent answers from the card; see ``Drift``.
 
     The population stability index of 0.2 is between the usual 0.1 and 0.25 (Siddiqi, 2006).
     """
@@ -36,11 +36,11 @@ class DriftThresholds:
 
 @dataclass(frozen=True)
 class RecentAnswers:
-    """What a version said of recent rows.
+    """The answers of a version to recent rows.
 
     Attributes:
         cluster_counts: int64 [k], the rows of each cluster.
-        rejected: rows that could not be answered.
+        rejected: the number of rejected rows.
         distance_quantiles: of the answered rows, by the names in ``QUANTILES``; empty without any.
     """
 
@@ -71,7 +71,7 @@ class ClusterShare:
 class QuantileChange:
     """A quantile of the distances, in the model's space: recent / baseline - 1 is ``change``.
 
-    ``by_chance`` says that so few rows may well give such a quantile without any drift.
+    ``by_chance`` is true if random variation can explain the change for this number of rows.
     """
 
     quantile: str
@@ -83,20 +83,20 @@ class QuantileChange:
 
 @dataclass(frozen=True)
 class Drift:
-    """Recent answers beside the card.
+    """Recent answers compared with the card.
 
     Attributes:
-        rows: recent rows, the rejected ones included.
+        rows: the number of recent rows, including rejected ones.
         clusters: one for each cluster.
         psi: the population stability index of the shares: the sum of (recent - baseline) *
             ln(recent / baseline), which is Jeffreys' divergence (1946). None when no recent row was
             answered.
-        psi_by_chance: what the index exceeds once in a thousand times when nothing has changed: it
-            is then distributed as (1/n + 1/m) chi-squared with k - 1 degrees of freedom (Yurdakul
-            and Naranjo, 2020).
-        distances: the quantiles that are judged; empty when the card has none, as of an import.
-        rejected_baseline, rejected_recent: shares of the rows that were not answered.
-        rejected_by_chance: whether so few rows may well give such a share without any drift.
+        psi_by_chance: the value that the index exceeds with a probability of 0.001 without change: it
+            is then distributed as (1/n + 1/m) chi-squared with k - 1 degrees of freedom
+            (Yurdakul and Naranjo, 2020).
+        distances: the compared quantiles; empty if the card has none, for example after an import.
+        rejected_baseline, rejected_recent: shares of rejected rows.
+        rejected_by_chance: whether random variation can explain the change of this share.
     """
 
     rows: int
@@ -109,7 +109,7 @@ class Drift:
     rejected_by_chance: bool
 
     def beyond(self, thresholds: DriftThresholds) -> list[str]:
-        """The figures beyond the thresholds, and beyond chance, one line each."""
+        """Return the figures beyond the thresholds and beyond random variation, one line each."""
         found = []
         if self.psi is None:
             found.append("no recent row was answered")
@@ -138,7 +138,7 @@ class Drift:
 
 
 def measure_drift(card: ModelCard, recent: RecentAnswers) -> Drift:
-    """Hold ``recent``, of at least one row, against ``card``."""
+    """Compare ``recent``, with at least one row, with ``card``."""
     sizes = np.array([each.size for each in card.clusters], np.int64)
     clusters = _cluster_shares(sizes, recent.cluster_counts)
     answered = recent.answer_count
@@ -159,7 +159,7 @@ def _cluster_shares(
     baseline: NDArray[np.int64], recent: NDArray[np.int64]
 ) -> tuple[ClusterShare, ...]:
     shares = [_shares(counts) for counts in (baseline, recent)]
-    # Half a row more in each cluster, so that an empty one has a logarithm too.
+    # Half a row is added to each cluster, so that an empty one has a logarithm too.
     smooth = [_shares(counts + 0.5) for counts in (baseline, recent)]
     terms = (smooth[1] - smooth[0]) * np.log(smooth[1] / smooth[0])
     values = zip(shares[0].tolist(), shares[1].tolist(), terms.tolist(), strict=True)
@@ -171,7 +171,7 @@ def _shares(counts: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def _psi_by_chance(clusters: int, baseline_rows: int, recent_rows: int) -> float:
-    """By the approximation of chi-squared of Wilson and Hilferty (1931)."""
+    """Compute the value by the approximation of Wilson and Hilferty (1931) of chi-squared."""
     if clusters == 1:
         return 0.0
     freedom = clusters - 1
@@ -188,7 +188,7 @@ def _distance_changes(card: ModelCard, recent: RecentAnswers) -> tuple[QuantileC
     for name in JUDGED:
         level, before = QUANTILES[name], card.distance_quantiles[name]
         after = recent.distance_quantiles[name]
-        # The share of the recent rows that are nearer than the card's quantile.
+        # The share of the recent rows that are nearer than the quantile in the card.
         nearer = float(np.interp(before, values, list(QUANTILES.values())))
         chance = _is_chance(level, nearer, card.data.rows_used, recent.answer_count)
         change = relative_change(before, after)
@@ -197,9 +197,10 @@ def _distance_changes(card: ModelCard, recent: RecentAnswers) -> tuple[QuantileC
 
 
 def _is_chance(before: float, after: float, rows_before: int, rows_after: int) -> bool:
-    """Whether two shares may be of one kind of rows, by the interval of Agresti and Caffo (2000).
+    """Whether two shares can come from equal populations, by the interval of Agresti and Caffo
+    (2000).
 
-    It counts one row more on either side, so that it is right for a handful of rows too.
+    It adds one row on either side, so it is valid for few rows too.
     """
     first = (before * rows_before + 1) / (rows_before + 2)
     second = (after * rows_after + 1) / (rows_after + 2)
@@ -208,6 +209,6 @@ def _is_chance(before: float, after: float, rows_before: int, rows_after: int) -
 
 
 def largest_changes(clusters: Sequence[ClusterShare], number: int) -> list[ClusterShare]:
-    """Those that move the index most, in the order of their numbers."""
+    """Return the clusters with the largest part in the index, in the order of their numbers."""
     most = sorted(clusters, key=lambda each: -each.psi)[:number]
     return sorted(most, key=lambda each: each.index)

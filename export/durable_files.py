@@ -1,4 +1,4 @@
-"""Files that are on the disk when a function returns, and locks between processes."""
+"""Durable file operations, and locks between processes."""
 
 import errno
 import fcntl
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def sync_file(path: Path) -> None:
-    """Have the disk confirm a file. Raises OSError."""
+    """Synchronise a file to disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -21,31 +21,30 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the disk confirm the entries of a folder, where its file system can.
+    """Synchronise the entries of a folder to disk, if its file system supports this.
 
-    Some, as FUSE and CIFS, refuse it. The entry that has just been made is there all the same, and
-    an error would say that it is not.
+    Some, such as FUSE and CIFS, do not. The new entry exists anyway, so this is not an error.
     """
     with suppress(OSError):
         sync_file(folder)
 
 
 def sync_tree(folder: Path) -> None:
-    """Have the disk confirm all that is in a folder, and the folder. Raises OSError."""
+    """Synchronise a folder and all its content to disk. Raises OSError."""
     for entry in folder.iterdir():
         (sync_tree if entry.is_dir() else sync_file)(entry)
     sync_folder(folder)
 
 
 def copy_tree(source: Path, target: Path) -> None:
-    """Copy a tree of files; links are followed. Raises OSError at the first that fails."""
+    """Copy a tree of files; links are followed. Raises OSError at the first failure."""
     target.mkdir()
     for entry in sorted(source.iterdir()):
         (copy_tree if entry.is_dir() else shutil.copyfile)(entry, target / entry.name)
 
 
 def make_folders(folder: Path) -> None:
-    """Make a folder and what is missing above it, each of them durably. Raises OSError."""
+    """Create a folder and missing parents durably. Raises OSError."""
     if not folder.is_dir():
         make_folders(folder.absolute().parent)
         folder.mkdir(exist_ok=True)
@@ -53,7 +52,7 @@ def make_folders(folder: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove a folder with all that is in it; of a link, the link alone. Raises OSError."""
+    """Remove a folder with its content; for a link, only the link. Raises OSError."""
     if path.is_symlink():
         path.unlink()
     else:
@@ -61,10 +60,10 @@ def remove_tree(path: Path) -> None:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a file: whoever reads it finds the old text or the new one.
+    """Replace a file atomically: readers find the old text or the new text.
 
-    A link stays, and the file that it leads to is replaced. Mode and owner stay, as far as the file
-    system lets this user give them. Raises OSError.
+    A link stays, and its target is replaced. Mode and owner stay if this user has the permission.
+    Raises OSError.
     """
     path = Path(os.path.realpath(path))
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
@@ -82,9 +81,9 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def _copy_access(source: Path, target: Path) -> None:
-    """Give a file the owner, the group, the mode and the attributes of another one."""
+    """Copy the owner, the group, the mode and the attributes of a file to another one."""
     there = source.stat()
-    for owner in (there.st_uid, -1):  # a user may give a file to a group, and rarely to an owner
+    for owner in (there.st_uid, -1):  # a user may change the group of a file, but rarely the owner
         try:
             os.chown(target, owner, there.st_gid)
         except OSError:
@@ -95,9 +94,9 @@ def _copy_access(source: Path, target: Path) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add a line to a file, after one that a crash left without an end.
+    """Append a line to a file, also after a line that a crash left without an end.
 
-    Raises OSError; the file is then what it was.
+    Raises OSError; the file is then unchanged.
     """
     descriptor = _open_shared(path)
     try:
@@ -105,7 +104,7 @@ def append_line(path: Path, line: str) -> None:
         is_torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
         start = "\n" if is_torn else ""
         rest = f"{start}{line}\n".encode()
-        while rest:  # a disk that gets full takes a part, and says so the next time
+        while rest:  # a full disk accepts a part, and reports the error at the next write
             rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
     except OSError:
@@ -120,16 +119,16 @@ def append_line(path: Path, line: str) -> None:
 
 
 def _open_shared(path: Path) -> int:
-    """A descriptor of a file, which is made, to be written by all who may write to its folder.
+    """Open or create a file that is writable for all who can write to its folder.
 
-    The umask of the first user would keep a second one of the same group out. Raises OSError.
+    The umask of the first user would exclude other users of the same group. Raises OSError.
     """
     with suppress(FileNotFoundError):
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     folder = path.absolute().parent.stat()
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except FileExistsError:  # somebody else has just made it
+    except FileExistsError:  # another process has just created it
         return os.open(path, os.O_RDWR | os.O_CLOEXEC)
     with suppress(OSError):
         os.fchown(descriptor, -1, folder.st_gid)
@@ -141,9 +140,9 @@ def _open_shared(path: Path) -> int:
 
 @contextmanager
 def lock_file(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[int]:
-    """Hold the lock of a file, which is made; gives its descriptor.
+    """Hold the lock of a file, created if absent; yield its descriptor.
 
-    ``on_wait`` is called when somebody else holds it. Raises OSError.
+    ``on_wait`` is called if another process holds it. Raises OSError.
     """
     descriptor = _open_lock(path)
     try:
@@ -161,12 +160,12 @@ def _open_lock(path: Path) -> int:
     try:
         return _open_shared(path)
     except PermissionError:
-        # Made by another user before locks were shared: a lock needs no more than to be read.
+        # Created by another user before locks were shared: a lock only needs read permission.
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock, or None when somebody else does."""
+    """Return a descriptor that holds the lock, or None if another process holds it."""
     try:
         descriptor = _open_lock(path)
     except FileNotFoundError:  # its publisher has just removed the folder
@@ -180,7 +179,7 @@ def try_lock(path: Path) -> int | None:
 
 
 def explain(error: OSError) -> str:
-    """What an OSError means, where it happened, and the mend."""
+    """Describe an OSError: its meaning, the place and the correction."""
     mends = {
         "free some space": (errno.ENOSPC, errno.EDQUOT),
         "give a writable folder": (errno.EROFS, errno.EACCES, errno.EPERM),
@@ -188,7 +187,7 @@ def explain(error: OSError) -> str:
         "the file is mounted alone; mount its folder": (errno.EBUSY,),
         "another program has taken the number; repeat the command": (errno.ENOTEMPTY,),
     }
-    file = error.filename2 or error.filename  # of a copy, the one that is written
+    file = error.filename2 or error.filename  # for a copy, the written file
     where = f" ({file})" if file else ""
     mend = [f"; {mend}" for mend, codes in mends.items() if error.errno in codes]
     return f"{error.strerror or error}{where}{''.join(mend)}"

@@ -1,16 +1,16 @@
-"""Names of a model's features: those of a column of vectors, and how many are shown short.
+"""Names of a model's features: those of columns of vectors, and short lists for messages.
 
-A column ``embedding`` of w numbers, w > 1, is the features ``embedding[0]`` to ``embedding[w-1]``.
+A column ``embedding`` of w numbers, w > 1, has the features ``embedding[0]`` to ``embedding[w-1]``.
 """
 
 import re
 from collections.abc import Sequence
 from typing import Final
 
-#: Columns that a line names at most.
+#: The most columns that a line names in full.
 _SHOWN: Final = 20
 
-#: Those that it names where there are more.
+#: The columns that it names if there are more.
 _SHOWN_OF_MORE: Final = 12
 
 #: The longest name that is shown whole, with what is said of it, and what is shown of the end of
@@ -22,16 +22,16 @@ _FIRST_OF_VECTOR: Final = re.compile(r"(.+)\[0\]", re.DOTALL)
 
 
 def vector_features(column: str, width: int) -> tuple[str, ...]:
-    """The features of a column of ``width`` numbers; of one number, it is the column's own name."""
+    """Return the features of a column of ``width`` numbers; for width 1, its name."""
     if width == 1:
         return (column,)
     return tuple(f"{column}[{index}]" for index in range(width))
 
 
 def group_vectors(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """Columns and their widths, for which ``vector_features`` gives these names in this order.
+    """Return columns and widths for which ``vector_features`` gives these names in this order.
 
-    No two columns have one name: where a name is also that of a vector, there is no vector.
+    Column names are unique: if a name is also that of a vector, it is not treated as a vector.
     """
     there = set(names)
     groups: list[tuple[str, int]] = []
@@ -50,7 +50,7 @@ def group_vectors(names: Sequence[str]) -> tuple[tuple[str, int], ...]:
 
 
 def show_name(name: str) -> str:
-    """A name for people: what a terminal would obey is escaped, and of a long one both ends."""
+    """Return a name for messages: control characters are escaped, long names are shortened."""
     shown = name if name.isprintable() else repr(name)
     if len(shown) <= _LONGEST:
         return shown
@@ -58,9 +58,9 @@ def show_name(name: str) -> str:
 
 
 def shorten_names(names: Sequence[str]) -> str:
-    """Names for a line that is read: vectors as in ``embedding[768]``, and not too many.
+    """Return a short list of names for a message, with vectors such as ``embedding[768]``.
 
-    Each is shown as `show_name` does.
+    Each name is shown by `show_name`.
     """
     shown = [
         show_name(f"{column}[{width}]" if width > 1 else column)
@@ -72,6 +72,6 @@ def shorten_names(names: Sequence[str]) -> str:
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Names in a sentence: "a", "a and b", "a, b and c"."""
+    """Join names in a sentence: "a", "a and b", "a, b and c"."""
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last

@@ -1,6 +1,6 @@
-"""Whether a version is, byte for byte, what was exported. Imports no TensorFlow.
+"""Check that a version is unchanged since its export. Does not import TensorFlow.
 
-The card holds the SHA-256 of every other file, and of its own text.
+The card has the SHA-256 of every other file, and of its own text.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from .model_card import CARD_FILE, ModelCard, is_unchanged
 
 
 def hash_files(version_directory: Path) -> dict[str, str]:
-    """The SHA-256 in hexadecimal of every file but the card, by its path. Raises OSError."""
+    """Return the SHA-256 in hexadecimal of every file except the card, by path. Raises OSError."""
     found = {}
     for path in sorted(version_directory.rglob("*")):
         name = path.relative_to(version_directory)
@@ -22,7 +22,7 @@ def hash_files(version_directory: Path) -> dict[str, str]:
 
 
 def find_changes(version_directory: Path) -> list[str]:
-    """What is not as it was exported, one line each; empty when all is."""
+    """Return the changes since the export, one line each; empty if there are none."""
     try:
         card = ModelCard.read(version_directory)
         if not card.files_sha256:

@@ -1,12 +1,12 @@
-"""Golden requests: what a version was asked when it was exported, and what it answered.
+"""Golden requests: requests and answers that are recorded at the export of a version.
 
-They lie in the version as ``assets.extra/golden_requests.npz``: NumPy without pickle, one array per
-tensor under the key ``<i>/<signature>/in/<tensor>`` or ``<i>/<signature>/out/<tensor>``. Whoever
-loads the version replays them: the publish gate compares bits on the same machine, a check of a
-server compares integers exactly and floats to 1e-5. Imports no TensorFlow.
+They are the file ``assets.extra/golden_requests.npz`` of the version: NumPy without pickle, one
+array per tensor under the key ``<i>/<signature>/in/<tensor>`` or ``<i>/<signature>/out/<tensor>``.
+They are replayed after loading: the publish gate compares bits on the same machine, a check of a
+server compares integers exactly and floats to 1e-5. Does not import TensorFlow.
 
-The rows are such that their two nearest distances differ by 1e-4 relative or more, so that no
-rounding of another machine moves a row to another cluster.
+The two smallest distances of each row differ by at least 1e-4 relative, so rounding on another
+machine cannot move a row to another cluster.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -34,24 +34,23 @@ from .column_rows import ColumnRows
 from .errors import InvalidCandidate
 from .sample_rows import draw, draw_rows
 
-#: Where the requests lie, relative to their version directory.
+#: The path of the requests in their version directory.
 GOLDEN_FILE: Final = Path("assets.extra", "golden_requests.npz")
 
 Array = NDArray[Any]
-#: Answers one request: a signature's name and its input tensors give its output tensors.
+#: A function that answers a request: from signature name and input tensors to output tensors.
 Answer = Callable[[str, Mapping[str, Array]], Mapping[str, Array]]
 
 _ROW_SIGNATURES: Final = (SERVING_DEFAULT, ASSIGN, SCORE, TRANSFORM)
 _SMALLEST_MARGIN: Final = 1e-4
 _MOST_ROWS: Final = 256
-#: Numbers of one request: 1 MiB. Of more than 1,024 columns there are fewer rows.
+#: Numbers of one request: 1 MiB. With more than 1,024 columns there are fewer rows.
 _MOST_NUMBERS: Final = 2**18
-# Rows are chosen by their distances to every centroid, [rows, k]: at most 8 MiB at once.
+# Rows are chosen by their distances to every centroid, [rows, k]: at most 8 MiB at a time.
 _MOST_DISTANCES: Final = 2**20
-# The answer of transform is as wide as there are clusters: 256 KiB of it in a file that travels
-# with the version, or one row.
+# The answer of transform has k columns: at most 256 KiB of it in the file, or one row.
 _MOST_RECORDED_DISTANCES: Final = 2**16
-#: Up to here all clusters are decoded and moved by the fit step; of more, some.
+#: Up to this number, all clusters are decoded and moved by the fit step; otherwise some.
 _MOST_CLUSTERS: Final = 1024
 _DECODED_CLUSTERS: Final = 256
 _MOVED_CLUSTERS: Final = 16
@@ -64,9 +63,9 @@ class GoldenRequest(OneLine):
     """One request and its answer: arrays by tensor name.
 
     Attributes:
-        signature: the name of the signature that is asked.
+        signature: the name of the signature.
         inputs: arrays by the names of its inputs.
-        outputs: what the version answered when it was exported.
+        outputs: the answer of the version at its export.
 
     Example:
         >>> import numpy as np
@@ -94,9 +93,9 @@ def write(version_directory: Path, requests: Sequence[GoldenRequest]) -> None:
 
 
 def read(place: Path) -> list[GoldenRequest]:
-    """The golden requests of a version directory or of a file, in their order.
+    """Read the golden requests of a version directory or of a file, in their order.
 
-    Raises InvalidCandidate when there are none or the file is corrupt.
+    Raises InvalidCandidate if there are none or the file is corrupt.
     """
     path, trouble = place, "no such file of golden requests"
     if place.is_dir():
@@ -104,7 +103,7 @@ def read(place: Path) -> list[GoldenRequest]:
     requests: dict[int, GoldenRequest] = {}
     try:
         for key, array in read_npz(path):
-            # The name of a column may have a slash too.
+            # The name of a column may contain a slash too.
             index, signature, side, name = key.split("/", 3)
             request = requests.setdefault(int(index), GoldenRequest(signature))
             {"in": request.inputs, "out": request.outputs}[side][name] = array
@@ -125,17 +124,17 @@ def choose(
     seed: int = 0,
     columns: ColumnRows | None = None,
 ) -> list[GoldenRequest]:
-    """Golden requests for a model, with the answers that ``answer`` gives.
+    """Choose golden requests for a model, with the answers of ``answer``.
 
-    No row, one row, many rows of ``points`` ([n, d], raw units), rows with NaN and
-    infinity among others, and rows a thousand ranges away, to every signature that takes rows;
-    then all centroids, and one fit step from them. Of more than 1,024 clusters, 256 are decoded
-    and 16 moved, and ``transform`` is asked fewer rows. The same arguments choose the same
-    requests. Of more than 1,024 columns fewer rows are asked. A request whose rows all fall between
-    two centroids is left out.
+    Every signature over rows gets no row, one row, many rows of ``points`` ([n, d], raw units),
+    rows with NaN and infinity among others, and rows a thousand ranges away; then follow all
+    centroids, and one fit step from them. With more than 1,024 clusters, 256 are decoded and 16
+    moved, and ``transform`` gets fewer rows. With more than 1,024 columns there are fewer rows. The
+    same arguments give the same requests. A request whose rows are all between two centroids is
+    omitted.
 
-    With ``columns``, rows of the columns that the model takes by name: no row, one, many, and one
-    in which every value is missing, to every signature over columns.
+    With ``columns``, every signature over columns gets no row, one row, many rows, and one row in
+    which every value is missing.
     """
     rng = np.random.default_rng(seed)
     by_width = _MOST_NUMBERS // points.shape[1]
@@ -183,13 +182,13 @@ def _requests_of_columns(
 
 
 def _batches(points: Array, rows: Array, outliers: Array) -> list[Array]:
-    """No row, one, many, bad ones among others, and outliers; those that there are."""
+    """Return batches with no row, one, many, bad rows among others, and outliers, if available."""
     batches = [rows[:1], rows, _add_bad_rows(rows, points), outliers]
     return [rows[:0], *filter(len, batches)]
 
 
 def _spread(n_clusters: int, most: int) -> NDArray[np.int32]:
-    """All clusters where there are few; of many, ``most`` from the first to the last."""
+    """Return all clusters, or ``most`` of them from the first to the last."""
     if n_clusters <= _MOST_CLUSTERS:
         return np.arange(n_clusters, dtype=np.int32)
     return np.linspace(0, n_clusters - 1, most).astype(np.int32)
@@ -198,12 +197,11 @@ def _spread(n_clusters: int, most: int) -> NDArray[np.int32]:
 def find_missing(
     requests: Sequence[GoldenRequest], n_clusters: int, over_columns: Collection[str] = ()
 ) -> list[str]:
-    """The kinds of golden requests that a new version lacks, in one line; empty when none.
+    """Return the kinds of golden requests that a new version lacks, in one line; "" if none.
 
-    ``over_columns`` are its signatures that take columns by name.
-
-    A model whose centroids are all alike has only rows between two centroids, which are never
-    asked: it needs no row. Outliers are never needed, as float32 does not always hold them.
+    ``over_columns`` are its signatures over columns. A model with equal centroids has only rows
+    between two centroids, which are never used: it needs no row. Outliers are optional, because
+    float32 cannot always hold them.
     """
     decoded = [r for r in requests if r.signature == DECODE]
     wanted = _spread(n_clusters, _DECODED_CLUSTERS)
@@ -233,16 +231,16 @@ def find_missing(
 
 
 def _unambiguous_rows(rows: Array, answer: Answer) -> Array:
-    """The rows whose two nearest distances differ by the smallest margin or more.
+    """Return the rows whose two smallest distances differ by at least the margin.
 
-    Not those whose distances float32 cannot hold: they are answered like bad rows.
+    Rows whose distances exceed float32 are excluded, because they are answered like bad rows.
     """
     clear: Array = rows[_is_clear(answer(TRANSFORM, {"points": rows})["all_distances"])]
     return clear
 
 
 def _is_clear(distances: Array) -> NDArray[np.bool_]:
-    """Whether the two nearest of a row's distances [n, k] differ by the smallest margin or more."""
+    """Return for each row whether its two smallest distances differ by at least the margin."""
     clear: NDArray[np.bool_] = np.all(np.isfinite(distances) & (distances >= 0), axis=1)
     if distances.shape[1] > 1:
         first, second = np.partition(distances, 1, axis=1)[:, :2].astype(np.float64).T
@@ -251,7 +249,9 @@ def _is_clear(distances: Array) -> NDArray[np.bool_]:
 
 
 def _outliers(points: Array, rng: np.random.Generator) -> Array:
-    """Rows a thousand ranges from the middle: along each of at most 16 axes, and anywhere."""
+    """Return rows a thousand ranges from the middle: along at most 16 axes, and in random
+    directions.
+    """
     low = points.min(axis=0).astype(np.float64)
     high = points.max(axis=0).astype(np.float64)
     reach = _OUTLIER_RANGES * np.where(high > low, high - low, 1.0)
@@ -262,14 +262,18 @@ def _outliers(points: Array, rng: np.random.Generator) -> Array:
 
 
 def _add_bad_rows(rows: Array, points: Array) -> Array:
-    """A few good rows with NaN, infinity and -infinity before, between and behind them."""
+    """Return a few good rows with rows of NaN, infinity and -infinity before, between and after
+    them.
+    """
     nan, plus, minus, every = np.repeat(points[:1].astype(np.float32), 4, axis=0)
     nan[0], plus[-1], minus[0], every[:] = np.nan, np.inf, -np.inf, np.nan
     return np.concatenate([[nan], rows[:2], [plus, minus], rows[2:4], [every]])
 
 
 def _fit_step(rows: Array, centroids: Array) -> dict[str, Array]:
-    """Two problems in one call: all rows alike; and the same rows backwards, some weighing 0."""
+    """Return two problems in one call: equal weights; and the rows in reverse order, some with
+    weight 0.
+    """
     weight = np.ones(len(rows), np.float32)
     weight[::3] = 0.0
     weight[1::3] = 0.5

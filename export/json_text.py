@@ -1,4 +1,4 @@
-"""JSON that comes from a file, which anybody may have written. Imports no TensorFlow."""
+"""Parse JSON from untrusted files. Does not import TensorFlow."""
 
 import json
 from collections.abc import Callable
@@ -6,9 +6,9 @@ from typing import Any
 
 
 def parse_json(text: str | bytes, *, parse_constant: Callable[[str], Any] | None = None) -> Any:
-    """The value that a text holds; ``parse_constant`` makes one of NaN and infinities.
+    """Parse a JSON text; ``parse_constant`` converts NaN and infinities.
 
-    Raises ValueError for what is no JSON, and for what is nested deeper than can be read.
+    Raises ValueError for invalid JSON, and for too deep nesting.
     """
     try:
         return json.loads(text, parse_int=_parse_int, parse_constant=parse_constant)
@@ -19,5 +19,5 @@ def parse_json(text: str | bytes, *, parse_constant: Callable[[str], Any] | None
 def _parse_int(digits: str) -> int:
     try:
         return int(digits)
-    except ValueError:  # Python's words are of its own settings
+    except ValueError:  # Python's message names its own settings
         raise ValueError(f"it holds a number of {len(digits):,} digits") from None

@@ -1,7 +1,7 @@
 """``history.jsonl`` in the folder of a model: every move of a label, one JSON object a line.
 
 ``{"when": "2026-01-31T12:00:00+00:00", "label": "stable", "from": 1, "to": 2, "by": "promote"}``;
-``from`` or ``to`` is null where a label came to be or went. Imports no TensorFlow.
+``from`` or ``to`` is null for a created or removed label. Does not import TensorFlow.
 """
 
 import json
@@ -36,7 +36,7 @@ class Move:
 
 @dataclass(frozen=True)
 class History:
-    """The moves that can be read, the oldest first, and the numbers of the lines that cannot."""
+    """The readable moves, oldest first, and the numbers of unreadable lines."""
 
     path: Path
     moves: tuple[Move, ...] = ()
@@ -44,7 +44,7 @@ class History:
 
     @property
     def damage(self) -> str | None:
-        """What to say of the lines that cannot be read; None when there are none."""
+        """A message about unreadable lines; None if there are none."""
         if not self.damaged:
             return None
         more = f" and {len(self.damaged) - 1} more cannot" if len(self.damaged) > 1 else " cannot"
@@ -52,7 +52,7 @@ class History:
 
 
 def read(base: Path) -> History:
-    """What the file holds; nothing when there is none. Raises UnreadableHistory."""
+    """Read the history; empty without a file. Raises UnreadableHistory."""
     path = base / HISTORY_FILE
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
@@ -75,7 +75,7 @@ def read(base: Path) -> History:
 
 
 def _parse_move(line: str) -> Move:
-    """Raises ValueError, KeyError, TypeError."""
+    """Parse a line. Raises ValueError, KeyError, TypeError."""
     move = Move(*_VALUES(parse_json(line)))
     for version in (move.source, move.target):
         if version is not None and type(version) is not int:
@@ -84,7 +84,7 @@ def _parse_move(line: str) -> Move:
 
 
 def append(base: Path, move: Move) -> None:
-    """Write down a move that has just been made. Raises HistoryNotWritten."""
+    """Append a completed move. Raises HistoryNotWritten."""
     line = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "label": move.label,
@@ -97,7 +97,7 @@ def append(base: Path, move: Move) -> None:
     except OSError as error:
         place = "gone" if move.target is None else f"on version {move.target}"
         path = base / HISTORY_FILE
-        # Of a file that is there, it is the file that has to change, and not the folder.
+        # For an existing file, the file must become writable, not the folder.
         is_kept_out = isinstance(error, PermissionError) and path.exists()
         reason = (
             f"{error.strerror}; make it readable and writable" if is_kept_out else explain(error)
@@ -109,10 +109,10 @@ def append(base: Path, move: Move) -> None:
 
 
 def previous_versions(moves: Sequence[Move], label: str, now: int) -> list[int]:
-    """Where a label was before it came to version ``now``, the latest first.
+    """Return the previous versions of a label that is on version ``now``, latest first.
 
-    A rollback takes its steps back with it: after 1, 2, 3 and a rollback to 2, before it is 1. A
-    move that a crash kept out of the history is known from where the next one came.
+    A rollback removes its steps: after 1, 2, 3 and a rollback to 2, the previous version is 1. A
+    move that is missing after a crash is inferred from the source of the next move.
     """
     places: list[int] = []
     for move in moves:
@@ -124,13 +124,13 @@ def previous_versions(moves: Sequence[Move], label: str, now: int) -> list[int]:
             _add_place(places, move.target)
         elif places[-1:] != [move.target]:
             places.append(move.target)
-    # The config decides; a history that a crash cut short lacks the last move.
+    # The config decides, because a crash may have lost the last move of the history.
     _add_place(places, now)
     return places[-2::-1]
 
 
 def _add_place(places: list[int], version: int) -> None:
-    """Go back to where the label was on this version before; add the version if it never was."""
+    """Go back to an earlier place of the label on this version, or append the version."""
     if version in places:
         del places[len(places) - places[::-1].index(version) :]
     else:

@@ -144,8 +144,8 @@ def publish_fit(
     loads it in a fresh process, compares it with the live version, and renames the folder.
 
     Args:
-      result: the result of ``fit`` for ``points``, or a fitted ``KMeans``, whose column order is used
-        for a frame.
+      result: the result of ``fit`` for ``points``, or a fitted ``KMeans``, which sets the order
+        of the columns of a frame.
       points: [n, d], raw units, of any type that ``fit`` accepts: the rows of the fit; written and
         measured as float32. For a fit of columns, the table. A source is read once more, and the
         version contains a uniform sample of it.
