@@ -91,7 +91,7 @@ class Drift:
         psi: the population stability index of the shares: the sum of (recent - baseline) *
             ln(recent / baseline), which is Jeffreys' divergence (1946). None when no recent row was
             answered.
-        psi_by_chance: the value that the index exceeds with a probability of 0.001 without change: it
+        psi_by_chance: the value that the index exceeds with probability 0.001 without change: it
             is then distributed as (1/n + 1/m) chi-squared with k - 1 degrees of freedom
             (Yurdakul and Naranjo, 2020).
         distances: the compared quantiles; empty if the card has none, for example after an import.

@@ -1,8 +1,8 @@
-"""Where labels go: promote, canary and rollback, as steps of ``models.config``.
+"""Label moves: promote, canary and rollback, as steps of ``models.config``.
 
-A label can only move to a version that is loaded, so that a move has two steps: load both, then
-move, which also unloads what carries no label any more. Nothing above ``stable`` stays loaded but a
-canary: requests without version or label go to the highest loaded version. Imports no TensorFlow.
+A label can only move to a loaded version, so a move has two steps: load both versions, then move
+the label and unload versions without a label. Above ``stable`` only a canary stays loaded, because
+requests without version or label go to the highest loaded version. Does not import TensorFlow.
 """
 
 import time
@@ -23,17 +23,17 @@ from .models_config import CANARY, STABLE, Entry, ModelsConfig
 from .repository import existing_versions, version_directory, versions
 from .storage import LocalStorage
 
-#: Seconds between the two steps where no server says that it has made the first.
+#: Seconds between the two steps if no server confirms the first.
 POLL_INTERVAL: Final = 30.0
 
 
 class Server(Protocol):
-    """A running server that takes its config by HandleReloadConfigRequest."""
+    """A running server that accepts a config by HandleReloadConfigRequest."""
 
     def follow(self, config: serving_pb2.ModelServerConfig, model: str, entry: Entry) -> None:
-        """Send the config; return when the server has the model as ``entry`` says.
+        """Send the config, and return when the server has the versions and labels of ``entry``.
 
-        Raises MoveFailed when it has not in time, or says that it will not.
+        Raises MoveFailed if the server refuses the config, or does not apply it in time.
         """
 
 
@@ -41,7 +41,7 @@ class Server(Protocol):
 class Plan:
     """An entry before and after a move, with the steps between them and their effect.
 
-    ``there`` are the versions that have a folder: no server loads another one.
+    ``there`` are the versions with a folder: a server cannot load others.
     """
 
     before: Entry
@@ -51,7 +51,7 @@ class Plan:
 
     @property
     def moves(self) -> tuple[Move, ...]:
-        """The labels that come to be on another version, go or come."""
+        """The moved, created and removed labels."""
         old, new = self.before.labels, self.after.labels
         return tuple(
             Move(label, self._source(label), new.get(label), self.by)
@@ -60,20 +60,22 @@ class Plan:
         )
 
     def _source(self, label: str) -> int | None:
-        """Where a label was; ``stable`` of a hand-made entry without it, on the highest version."""
+        """Return the version of a label; for ``stable`` in a hand-written entry without it, the
+        highest.
+        """
         was = self.before.stable if label == STABLE else self.before.labels.get(label)
         return None if was == self.after.labels.get(label) else was
 
     @property
     def steps(self) -> tuple[Entry, ...]:
-        """The entries to write, one after the other; none when all is as it should be."""
+        """The entries to write, in order; empty if nothing changes."""
         both = tuple(sorted({*self.before.versions, *self.after.versions}))
         first = self.loadable(replace(self.before, versions=both))
         entries = [self.before, first, self.after]
         return tuple(new for old, new in pairwise(entries) if new != old)
 
     def loadable(self, entry: Entry) -> Entry:
-        """The entry without versions whose folder is gone, and without the labels on them."""
+        """Return the entry without versions whose folder is missing, and without labels on them."""
         return replace(
             entry,
             versions=tuple(version for version in entry.versions if version in self.there),
@@ -128,7 +130,7 @@ def promote(base: Path, entry: Entry, version: int, label: str = STABLE) -> Plan
 
 
 def canary(base: Path, entry: Entry, version: int | None) -> Plan:
-    """Put the label ``canary`` on a version; None takes it away.
+    """Put the label ``canary`` on a version; None removes it.
 
     Raises VersionNotFound, NotAModel, MoveRefused.
     """
@@ -151,11 +153,11 @@ def rollback(
     to: int | None = None,
     tell: Callable[[str], None] = lambda _said: None,
 ) -> Plan:
-    """Put ``stable`` back on the version that had it before, or on ``to``.
+    """Move ``stable`` back to its previous version, or to ``to``.
 
-    ``tell`` is told of lines of the history that cannot be read, where the others name a version.
+    ``tell`` is called about unreadable lines of the history, if the others determine a version.
 
-    Raises MoveRefused when there is none before; UnreadableHistory where that is not known;
+    Raises MoveRefused if there is no previous version; UnreadableHistory if it is unknown;
     VersionNotFound, NotAModel.
     """
     if entry.stable is None:
@@ -180,9 +182,9 @@ def rollback(
 
 
 def rollback_target(base: Path, entry: Entry | None) -> int | None:
-    """Where a rollback would go: the version that was stable before, of those that are there.
+    """Return the target of a rollback: the previous stable version that still exists.
 
-    None when there is none. Raises NotAModel, UnreadableHistory.
+    None without one. Raises NotAModel, UnreadableHistory.
     """
     if entry is None or entry.stable is None:
         return None
@@ -192,10 +194,10 @@ def rollback_target(base: Path, entry: Entry | None) -> int | None:
 
 
 def _plan_labels(base: Path, entry: Entry, labels: Mapping[str, int], stable: int, by: str) -> Plan:
-    """What is loaded is what carries a label, and no label but the canary's is above stable.
+    """Plan labels: versions with a label are loaded, and only the canary may be above stable.
 
-    A label other than stable goes with the folder of its version: a server takes none on a version
-    that it cannot load.
+    A label other than stable is removed if the folder of its version is missing, because a server
+    refuses labels on versions that it cannot load.
     """
     there = frozenset(versions(base))
     settled = {
@@ -220,31 +222,31 @@ def carry_out(
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda _said: None,
 ) -> Plan:
-    """Decide on the entry as it stands, and write the steps; nobody else moves it meanwhile.
+    """Plan a move for the current entry, and write its steps, with the moves of the model locked.
 
-    What is interrupted is taken back. While it waits for no server, others may edit the entries of
-    other models; a server is given the whole file, so that they wait while one follows.
+    An interrupted move is undone. Without a server, other processes may edit the entries of other
+    models meanwhile; a server gets the whole file, so they wait until it has applied the step.
 
     Args:
       base: the folder of the model.
       decide: ``promote``, ``canary`` or ``rollback`` of an entry.
-      name: the name that the model is served under, where its entry does not tell it.
-      server: follows each step before the next; without it, they are ``poll_interval`` apart.
-      served_at: the folder of the model as the server sees it, when the entry is first written.
+      name: the served name of the model, if its entry does not determine it.
+      server: applies each step before the next; without it, steps are ``poll_interval`` apart.
+      served_at: the folder of the model as the server sees it, for a new entry.
       poll_interval: seconds.
-      dry_run: only decide.
-      tell: is told what is being waited for.
+      dry_run: only plan.
+      tell: called with messages about waiting.
 
     Raises:
-      MoveFailed: the server did not follow; the config is what it was.
-      MoveRefused, VersionNotFound, NotAModel: the move cannot be, or somebody has edited the entry
-        meanwhile.
+      MoveFailed: the server did not apply a step; the config was restored.
+      MoveRefused, VersionNotFound, NotAModel: the move is impossible, or another process has edited
+        the entry meanwhile.
       InvalidModelsConfig: the config cannot be read or edited.
-      HistoryNotWritten: all is done but the line in ``history.jsonl``.
+      HistoryNotWritten: the move is complete except for the line in ``history.jsonl``.
     """
     if dry_run:
         return decide(_entry_to_move(ModelsConfig.read(base, name), served_at))
-    versions(base)  # before a lock is made beside a folder that is not there
+    versions(base)  # before a lock is created next to a missing folder
     with models_config.move_lock(base, tell):
         with models_config.edit_lock(base, tell, name=name) as config:
             plan = decide(_entry_to_move(config, served_at))
@@ -260,7 +262,7 @@ def carry_out(
 
 
 def _entry_to_move(config: ModelsConfig, served_at: str | None) -> Entry:
-    # Of two entries of one folder, no move may go to the one that is not served.
+    # With two entries for a folder, a move must not change the entry that is not served.
     config.check_one_entry()
     return config.entry_at(served_at)
 
@@ -268,7 +270,7 @@ def _entry_to_move(config: ModelsConfig, served_at: str | None) -> Entry:
 def _write_apart(
     base: Path, name: str, plan: Plan, seconds: float, tell: Callable[[str], None]
 ) -> None:
-    # Of a model that no server has yet, nothing has to be loaded first.
+    # For a model that no server has yet, nothing must be loaded first.
     steps = plan.steps if plan.before.versions else plan.steps[-1:]
     now = plan.before
     try:
@@ -288,9 +290,9 @@ def _write_apart(
 def _write_step(
     base: Path, name: str, now: Entry, entry: Entry, tell: Callable[[str], None]
 ) -> None:
-    """Write an entry in the place of the one that is ``now`` there, with other entries as they are.
+    """Replace the entry ``now`` by a new one, without changing other entries.
 
-    Raises MoveRefused when it is another one.
+    Raises MoveRefused if the current entry differs from ``now``.
     """
     with models_config.edit_lock(base, name=name) as config:
         there = config.entry or Entry(now.base_path)
@@ -305,7 +307,7 @@ def _write_step(
 def _write_followed(
     config: ModelsConfig, plan: Plan, server: Server, tell: Callable[[str], None]
 ) -> None:
-    """Write the steps, each followed by the server; without steps, send it the file as it is."""
+    """Write the steps, each applied by the server; without steps, send the current file."""
     try:
         for entry in plan.steps or (plan.after,):
             step = config.with_entry(entry)
@@ -332,7 +334,7 @@ def _write_followed(
 
 
 def _send_back(config: ModelsConfig, plan: Plan, server: Server) -> None:
-    """Send the server back to what it had: to as much of that as still has a folder."""
+    """Restore the previous config of the server, as far as its folders still exist."""
     entry = plan.loadable(plan.before)
     if not entry.versions:
         gone = _version_list(plan.before.versions)
@@ -346,10 +348,10 @@ def _join(*parts: object) -> str:
 
 
 def find_prunable(base: Path, config: ModelsConfig, keep: int) -> tuple[int, ...]:
-    """The versions that may be removed, but not the highest ``keep``, ascending.
+    """Return the removable versions except the highest ``keep``, ascending.
 
-    Needed is what carries a label or is loaded, by any entry of the folder, or is where a rollback
-    would go. Raises NotAModel, InvalidModelsConfig, UnreadableHistory.
+    Versions with a label, loaded versions (by any entry of the folder) and the target of a rollback
+    are not removable. Raises NotAModel, InvalidModelsConfig, UnreadableHistory.
     """
     there = versions(base)
     if damage := label_history.read(base).damage:
@@ -364,7 +366,7 @@ def find_prunable(base: Path, config: ModelsConfig, keep: int) -> tuple[int, ...
 
 
 def prune(base: Path, keep: int, *, dry_run: bool = False) -> tuple[int, ...]:
-    """Remove the versions that ``find_prunable`` gives, and return them.
+    """Remove the versions of ``find_prunable``, and return them.
 
     Raises NotAModel, InvalidModelsConfig, UnreadableHistory, PublishFailed.
     """
@@ -374,6 +376,6 @@ def prune(base: Path, keep: int, *, dry_run: bool = False) -> tuple[int, ...]:
     with models_config.move_lock(base), models_config.edit_lock(base) as config:
         removed = find_prunable(base, config, keep)
         for version in removed:
-            with suppress(VersionNotFound):  # somebody else has removed it
+            with suppress(VersionNotFound):  # another process has removed it
                 LocalStorage(base).remove(version)
     return removed

@@ -1,7 +1,4 @@
-"""Whether a server that runs as another user can read what this one has written.
-
-Imports no TensorFlow.
-"""
+"""Check that a server of another user can read written files. Does not import TensorFlow."""
 
 import stat
 from collections.abc import Iterable
@@ -9,10 +6,9 @@ from pathlib import Path
 
 
 def find_unreadable(places: Iterable[Path]) -> Path | None:
-    """The first of these files and folders that others cannot read; None when they can read all.
+    """Return the first of these files and folders that others cannot read, or None.
 
-    Others are all users; in a folder that hands its group on (setgid), those of the group. Raises
-    OSError.
+    Others are all users; in a folder with setgid, the users of its group. Raises OSError.
     """
     return next((place for place in places if not _is_readable(place)), None)
 

@@ -1,8 +1,8 @@
-"""Load a version as a server would, and ask it everything that lies beside it.
+"""Load a version like a server, and replay its recorded requests.
 
-What does not hold is found, not raised: a finding is one line with its figures. Beside the live
-version, it is also measured how far the two are apart. Run in a process
-of its own by ``export.validation``.
+Faults are returned as findings, not raised: a finding is one line with its figures. With a live
+version, the differences of the two are measured too. ``export.validation`` runs this in a separate
+process.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -45,7 +45,7 @@ _BLOCK_ROWS: Final = 16384
 
 
 def collect_findings(directory: Path) -> list[str]:
-    """What is wrong with the version in ``directory``; empty when nothing is."""
+    """Return the faults of the version in ``directory``; empty if there are none."""
     try:
         card = ModelCard.read(directory)
         requests = golden_requests.read(directory)
@@ -58,10 +58,10 @@ def collect_findings(directory: Path) -> list[str]:
 
 
 def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[str, Any]:
-    """How far a version is from the live one.
+    """Compare a version with the live version.
 
-    ``{"comparison": {...}}``, the fields of a ``Comparison``; ``{"incomparable": why}``; or
-    ``{"not_compared": why}`` where rows were left out of both on purpose.
+    Returns ``{"comparison": {...}}``, the fields of a ``Comparison``; ``{"incomparable": why}``; or
+    ``{"not_compared": why}`` if both contain no rows on purpose.
     """
     try:
         compared = _compare(directory, live, holdout)
@@ -73,7 +73,7 @@ def measure(directory: Path, live: Path, holdout: Path | None = None) -> dict[st
         }
     except InvalidCandidate as error:
         return {"incomparable": str(error)}
-    # As with the findings: a live version that is broken makes the loader raise anything.
+    # As with the findings: with a broken live version, the loader may raise any exception.
     except Exception as error:  # noqa: BLE001
         reason = " ".join(str(error).split())[:300]
         return {"incomparable": f"version {live.name}: {type(error).__name__}: {reason}"}
@@ -110,17 +110,17 @@ def answer_rows(
     measure: ModelCard,
     align: Callable[[Array], Array] = np.asarray,
 ) -> comparison.Answers:
-    """What a version says of its points [n, d], in raw units.
+    """Return the answers of a version to points [n, d], in raw units.
 
-    Its centroids are given in the space of ``measure``, a card of the features that ``align`` gives
-    of them. Raises what TensorFlow's loader raises for a version that is broken.
+    Its centroids are in the space of the card ``measure``, with the features of ``align``. Raises
+    the exceptions of TensorFlow's loader for a broken version.
     """
     cluster_index, centroids = ask_graph(directory, rows)
     return comparison.Answers(cluster_index, measure.to_model_space(align(centroids)))
 
 
 def ask_graph(directory: Path, rows: Array) -> tuple[NDArray[np.int32], Array]:
-    """The clusters [n] of points [n, d] in raw units, and the centroids [k, d] that decode gives.
+    """Return the clusters [n] of points [n, d] in raw units, and the centroids [k, d] of decode.
 
     Raises as ``answer_rows``.
     """
@@ -135,9 +135,9 @@ def ask_graph(directory: Path, rows: Array) -> tuple[NDArray[np.int32], Array]:
 
 
 def _column_arguments(columns: Sequence[Column], tensors: Mapping[str, Array]) -> dict[str, Any]:
-    """The columns of rows by what the graph calls them.
+    """Return the columns of rows by their names in the graph.
 
-    In Python, TensorFlow takes no two names that differ only in characters beyond ASCII.
+    In Python, TensorFlow refuses names that differ only in non-ASCII characters.
     """
     return {
         column_input(place): tf.constant(tensors[column.name])
@@ -146,11 +146,11 @@ def _column_arguments(columns: Sequence[Column], tensors: Mapping[str, Array]) -
 
 
 def _run_check(what: str, check: Callable[[], Iterator[str]]) -> list[str]:
-    """The findings of a check, the last of them what it was broken off by."""
+    """Return the findings of a check; an exception that ends it is the last finding."""
     found: list[str] = []
     try:
         found.extend(f"{what}: {line}" for line in check())
-    # A corrupt file makes the loader raise whatever its broken part leads to: all are findings.
+    # With a corrupt file, the loader may raise any exception: all are findings.
     except Exception as error:  # noqa: BLE001
         reason = str(error).strip().splitlines() or [""]
         found.append(f"{what}: {type(error).__name__}: {reason[0][:300]}")
@@ -192,7 +192,7 @@ def _replay_golden_request(
         elif not np.isfinite(now).all():
             yield f"{name} holds NaN or infinity"
         elif before.tobytes() != now.tobytes():
-            # Compared as bits, so that 0.0 and -0.0 differ, and counted the same way.
+            # Compared and counted as bits, so that 0.0 and -0.0 differ.
             unequal = before.view(np.uint32) != now.view(np.uint32)
             largest = np.abs(before.astype(np.float64) - now.astype(np.float64)).max()
             yield (
@@ -204,7 +204,7 @@ def _replay_golden_request(
 def _replay_as_server(
     directory: Path, card: ModelCard, requests: Sequence[GoldenRequest]
 ) -> Iterator[str]:
-    """What TensorFlow Serving does: a session on the graph, with the names of the SignatureDefs."""
+    """Replay like TensorFlow Serving: by a session, with the names of the SignatureDefs."""
     records = list(islice(warmup.read(directory), warmup.MOST_RECORDS + 1))
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         graph = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], str(directory))
@@ -224,7 +224,7 @@ def _contract_findings(signatures: Mapping[str, Any], card: ModelCard) -> Iterat
     contracts = {**wanted_signatures, **EXAMPLE_SIGNATURES}
     for name in sorted(served & contracts.keys()):
         contract = contracts[name]
-        # The k of fit_step is its caller's.
+        # The caller chooses the k of fit_step.
         sizes = {"d": card.n_features} | ({} if name == FIT_STEP else {"k": card.n_clusters})
         for side, wanted in (("inputs", contract.inputs), ("outputs", contract.outputs)):
             tensors = getattr(signatures[name], side)
@@ -252,7 +252,7 @@ def _tensor_findings(given: Any, wanted: TensorContract, sizes: Mapping[str, int
 def _replay_examples(
     session: Any, signatures: Mapping[str, Any], requests: Sequence[GoldenRequest], card: ModelCard
 ) -> Iterator[str]:
-    """The golden rows as tf.Examples are answered as the rows were."""
+    """Check that the golden rows as tf.Examples get the same answers as the rows."""
     if not signatures.keys() >= EXAMPLE_SIGNATURES.keys():
         return
     over = ASSIGN_COLUMNS if card.columns else ASSIGN
@@ -278,7 +278,7 @@ def _replay_examples(
 
 
 def _example(columns: Mapping[str, Array], row: int) -> bytes:
-    """One row of columns."""
+    """Serialize one row of columns as a tf.Example."""
     features = {}
     for name, array in columns.items():
         if array.dtype.kind == "S":

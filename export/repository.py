@@ -1,6 +1,6 @@
-"""The versions in the folder of a model: which are there, and which of them is live.
+"""The versions in the folder of a model, and the live version.
 
-Imports no TensorFlow.
+Does not import TensorFlow.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,30 +19,28 @@ _Place = TypeVar("_Place")
 
 
 def version_number(name: str) -> int | None:
-    """The version that TensorFlow Serving takes the name of a folder for; None for other names.
+    """Return the version of a folder name in TensorFlow Serving; None for other names.
 
-    A server reads ``0001`` as version 1, and so does this.
+    ``0001`` is version 1, as in TensorFlow Serving.
     """
-    # 100 digits are far above any number, and far below what int() refuses.
+    # 100 digits are far above any version, and far below the limit of int().
     if not (name.isascii() and name.isdigit() and len(name) < 100):
         return None
     return number if (number := int(name)) <= HIGHEST_VERSION else None
 
 
 def parse_names(names: Iterable[str]) -> list[tuple[int, str]]:
-    """The names that are versions, with their numbers; of two spellings, ``1`` is after ``0001``.
+    """Return the names of versions with their numbers; of two spellings, ``1`` is after ``0001``.
 
-    The embedded server has the same rule in ``serving.embedded.version_discovery``: it speaks for
-    TensorFlow Serving, and knows nothing of this package.
+    The embedded server has the same rule in ``serving.embedded.version_discovery``, because it does
+    not import this package.
     """
     pairs = ((version_number(name), name) for name in sorted(names))
     return [(number, name) for number, name in pairs if number is not None]
 
 
 def versions(base: str | Path) -> tuple[int, ...]:
-    """The versions in the folder of a model, ascending; empty when it holds none yet.
-
-    Raises NotAModel when ``base`` is no folder.
+    """Return the versions in the folder of a model, ascending; empty if it has none yet.
 
     Args:
       base: the folder of the model.
@@ -51,7 +49,7 @@ def versions(base: str | Path) -> tuple[int, ...]:
       The numbers.
 
     Raises:
-      NotAModel: ``base`` is no folder.
+      NotAModel: ``base`` is not a folder.
 
     Example:
         >>> from tfkmeans import versions
@@ -62,7 +60,7 @@ def versions(base: str | Path) -> tuple[int, ...]:
 
 
 def existing_versions(base: str | Path) -> tuple[int, ...]:
-    """The versions in the folder of a model, ascending; at least one. Raises NotAModel."""
+    """Return the versions in the folder of a model, ascending; at least one. Raises NotAModel."""
     return tuple(sorted(_existing_directories(Path(base))))
 
 
@@ -73,24 +71,24 @@ def version_directory(
     label: str | None = None,
     name: str | None = None,
 ) -> Path:
-    """The directory of a version: by its number, by its label, or the live one.
+    """Return the directory of a version: by number, by label, or the live version.
 
-    The live version is what ``models.config`` has as ``stable``, and without that label the highest
-    version listed there. Of a model without an entry there, or with one whose policy lists no
-    versions, it is the highest version in the folder.
+    The live version is the one with the label ``stable`` in ``models.config``, or without that
+    label the highest version listed there. If the model has no entry, or the policy of its entry
+    lists no versions, it is the highest version in the folder.
 
     Args:
       base: the folder of the model.
-      version: the number.
-      label: a label in ``models.config``, in place of the number.
-      name: the name that the model has in ``models.config``, where that is not its folder's.
+      version: the number of the version.
+      label: a label in ``models.config``, instead of the number.
+      name: the name of the model in ``models.config``, if it is not that of the folder.
 
     Returns:
       The directory, in ``base``.
 
     Raises:
-      NotAModel: ``base`` is no folder, or holds no version.
-      VersionNotFound: it does not hold that one, or has no such label.
+      NotAModel: ``base`` is not a folder, or has no version.
+      VersionNotFound: the version or the label does not exist.
       InvalidModelsConfig: ``models.config`` cannot be read, and no number was given.
 
     Example:
@@ -114,7 +112,7 @@ def version_directory(
 def choose_version(
     base: str | Path, directories: Mapping[int, _Place], version: int | None
 ) -> _Place:
-    """The place of a version, of those that are there by their numbers; by default the highest.
+    """Return the place of a version among the existing ones; by default of the highest.
 
     Raises NotAModel, VersionNotFound.
     """
@@ -130,7 +128,7 @@ def choose_version(
 
 
 def live_version(base: str | Path, *, name: str | None = None) -> int | None:
-    """The version that answers by default, as ``version_directory`` says; None when there is none.
+    """Return the live version, see ``version_directory``; None without versions.
 
     Raises NotAModel, InvalidModelsConfig.
     """
@@ -143,10 +141,10 @@ def live_version(base: str | Path, *, name: str | None = None) -> int | None:
 def version_by_config(
     base: str | Path, label: str | None = None, *, name: str | None = None
 ) -> int | None:
-    """The number of the version that has a label in ``models.config``, or of the live one.
+    """Return the number of the version with a label in ``models.config``, or of the live version.
 
-    None when there is no version. Raises NotAModel, VersionNotFound; InvalidModelsConfig, which
-    says that a version can be named.
+    None without versions. Raises NotAModel, VersionNotFound; InvalidModelsConfig, with the advice
+    to give a version.
     """
     base = Path(base)
     try:
@@ -168,12 +166,12 @@ def version_by_config(
 
 
 def config_entry(base: Path, name: str | None = None) -> Entry | None:
-    """The entry of a model in ``models.config``; None when it has none yet."""
+    """Return the entry of a model in ``models.config``; None if it has none yet."""
     return ModelsConfig.read(base, name).entry
 
 
 def entries(base: Path) -> list[tuple[int, Path]]:
-    """What has the number of a version in ``base``, folder or not. Raises NotAModel."""
+    """Return the entries of ``base`` whose names are versions, folders or not. Raises NotAModel."""
     try:
         names = [entry.name for entry in base.iterdir()]
     except FileNotFoundError:
@@ -186,7 +184,7 @@ def entries(base: Path) -> list[tuple[int, Path]]:
 
 
 def _existing_directories(base: Path) -> dict[int, Path]:
-    """The directories of the versions by their numbers, at least one. Raises NotAModel."""
+    """Return the directories of the versions by number, at least one. Raises NotAModel."""
     directories = _directories(base)
     if not directories and (base / SAVED_MODEL).exists():
         raise NotAModel(f"{base}: is a version; give the folder above it, {base.absolute().parent}")

@@ -1,7 +1,8 @@
-"""A fitted scikit-learn k-means becomes a module of this package.
+"""Import a fitted scikit-learn k-means as a module of this package.
 
-``KMeans`` or ``MiniBatchKMeans``, alone or in a ``Pipeline`` after what ``export.sklearn_pipeline``
-reads. The steps go into the model's graph, so that what is served takes raw rows.
+Supported are ``KMeans`` and ``MiniBatchKMeans``, alone or in a ``Pipeline`` after the steps that
+``export.sklearn_pipeline`` supports. The steps become part of the model's graph, so the served
+model takes raw rows.
 """
 
 from collections.abc import Sequence
@@ -33,9 +34,9 @@ _SUPPORTED = f"KMeans or MiniBatchKMeans, alone or in a Pipeline after {SUPPORTE
 class SklearnImport:
     """A module, its card, and rows around its centroids.
 
-    scikit-learn keeps no rows, so that ``rows`` float32 [n, d], raw units, are drawn by a fixed
-    seed as far from the centroids as the training rows were on average. The warm-up and the golden
-    requests need some; ``columns`` are the same rows where the model takes columns by name.
+    scikit-learn keeps no rows, so ``rows`` float32 [n, d], raw units, are drawn by a fixed seed, at
+    the mean distance of the training rows from the centroids. The warm-up and the golden requests
+    need them; ``columns`` are the same rows if the model takes columns by name.
     """
 
     module: KMeansModule
@@ -52,21 +53,22 @@ def from_sklearn(
     origin: str = "scikit-learn",
     pickled_by: str | None = None,
 ) -> SklearnImport:
-    """Import a fitted estimator; ``write_candidate`` takes the parts of the result.
+    """Import a fitted estimator; pass the parts of the result to ``write_candidate``.
 
     Args:
-      estimator: see the module's text.
-      feature_names: in the order of the columns; by default the estimator's own, or x0, x1, ...
-      model: the name that the model is to be served under.
-      origin: where the estimator came from: the card names it in the place of its files.
-      pickled_by: the version of scikit-learn that pickled the estimator, which the card names too;
-        the estimator does not know it. By default the one that is installed.
+      estimator: ``KMeans`` or ``MiniBatchKMeans``, alone or in a ``Pipeline``.
+      feature_names: names in the order of the columns; by default those of the estimator, or x0,
+        x1, ...
+      model: the served name of the model.
+      origin: the source of the estimator, which the card gives instead of files.
+      pickled_by: the version of scikit-learn that pickled the estimator, for the card; the
+        estimator does not contain it. By default the installed version.
 
     Returns:
       The module, its card, and rows that are drawn around its centroids, for ``write_candidate``.
 
     Raises:
-      UnsupportedEstimator: it is no such estimator, is not fitted, or takes another number of
+      UnsupportedEstimator: the estimator is not supported, not fitted, or has another number of
         features than there are names.
 
     Example:
@@ -103,13 +105,14 @@ def from_sklearn(
 
 
 def _make_module(centers: NDArray[np.float64], steps: PipelineSteps, origin: str) -> KMeansModule:
-    """The module of centers [k, d] as scikit-learn has them, behind the steps."""
+    """Make the module of centers [k, d] of scikit-learn, after the steps."""
     scale = 1 / steps.factor
     mean = -steps.offset * scale
-    # float32 is exact around 0: what the centroids have in common goes into the shift.
+    # float32 is most precise around 0, so the common part of the centroids becomes the shift.
     common = np.zeros_like(mean) if mean.any() else centers.mean(axis=0)
     shift, scale32 = (mean + common * scale).astype(np.float32), scale.astype(np.float32)
-    # From the shift and the scale as rounded, or far from 0 every row is off by their rounding.
+    # Computed from the rounded shift and scale; otherwise rows far from 0 would have their rounding
+    # error.
     centroids = (centers * scale + (mean - shift.astype(np.float64))) / scale32.astype(np.float64)
     module = KMeansModule(centroids.astype(np.float32), shift, scale32)
     if not steps.is_plain:
@@ -123,7 +126,7 @@ def _make_module(centers: NDArray[np.float64], steps: PipelineSteps, origin: str
 
 
 def _split_pipeline(estimator: Any) -> tuple[list[Any], Any]:
-    """The steps before the k-means, and the k-means."""
+    """Return the steps before the k-means, and the k-means."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
     steps = flatten_steps(estimator)
@@ -135,10 +138,10 @@ def _split_pipeline(estimator: Any) -> tuple[list[Any], Any]:
 
 
 def _sizes_and_inertia(kmeans: Any, origin: str) -> tuple[NDArray[np.integer[Any]], float]:
-    """The rows of each cluster, [k], and the inertia over all of them.
+    """Return the rows of each cluster, [k], and the inertia over all.
 
     A ``MiniBatchKMeans`` has no ``labels_`` with ``compute_labels=False``, and after
-    ``partial_fit`` those of its last batch; then the sizes are what it counted over its passes.
+    ``partial_fit`` only those of its last batch; then the sizes are its counts over all passes.
     """
     labels = getattr(kmeans, "labels_", None)
     passes = getattr(kmeans, "n_iter_", None)
@@ -214,7 +217,7 @@ def _card(
             rows_left_out=0,
         ),
         parameters=Parameters(init, starts, int(kmeans.max_iter), float(kmeans.tol), seed),
-        # partial_fit counts its batches, and never says that there is no more to come.
+        # partial_fit counts its batches, and never marks the last one.
         n_iter=int(kmeans.n_iter_ if is_fit else kmeans.n_steps_),
         converged=is_fit and int(kmeans.n_iter_) < int(kmeans.max_iter),
         inertia=inertia,
