@@ -164,7 +164,7 @@ def compile_assignment(n_clusters: int, n_features: int, scale: ArrayLike, dista
 
 
 def _kernel_for(k: int, d: int, scale: Float32, distance: str) -> tuple[Callable[..., Any], int]:
-    """The kernel, and how many rows it takes."""
+    """Return the kernel, and its number of rows."""
     # The scores of a tile should be 128 KiB or so.
     tile = power_of_two_rows(max(k, d), 2**15, least=64, most=512)
     rows = min(rows_per_block(d, _BLOCK_NUMBERS), _BLOCK_ROWS)
@@ -273,9 +273,9 @@ def _clear_least(
 
 
 def _two_least(scores: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
-    """Of scores float32 [tile]: which is the least, int32 [tile]; that score; and the next.
+    """Return the index of the minimum of scores, int32 [tile], the minimum, and the second minimum.
 
-    The next is the least again where that is there twice.
+    Each score is float32 [tile]. On ties the second minimum equals the minimum.
     """
     least, *others = scores
     index, second = tf.zeros_like(least, tf.int32), tf.fill(least.shape, float("inf"))

@@ -1,1 +1,1 @@
-"""What takes the steps of a fit: one engine a file, with its kernels beside it."""
+"""The engines of the steps of a fit: one engine per file, with its kernels next to it."""

@@ -1,7 +1,7 @@
-"""The step of a block of rows that comes and goes, of which nothing is known before and kept after.
+"""The step of a block of rows without any state before or after it.
 
-The kernels are those of the engines in memory. The norms, which these keep, are taken anew, in the
-same graph; and so are the sums, of all rows.
+The kernels are those of the engines in memory. The norms, which these engines keep, and the sums of
+all rows are computed again in the same graph.
 """
 
 from collections.abc import Callable
@@ -31,10 +31,10 @@ _SMALLEST: Final = 2.0**-126
 
 
 class BlockShard(Shard):
-    """Takes the step of a block, from its first row to its last, and then of another.
+    """Compute the step of one block after another.
 
     Args:
-        rows: all of them.
+        rows: all rows.
         n_clusters: k.
     """
 
@@ -46,7 +46,7 @@ class BlockShard(Shard):
         self._is_weighted, self._ones = rows.source.is_weighted, tf.ones(0)
 
     def hold(self, points: Rows, weight: Float32) -> None:
-        """Take a block in the place of the one before: points [m, d], and weight float32 [m]."""
+        """Replace the block: points [m, d], and weight float32 [m]."""
         self._points, self._weight = points, self._as_tensor(weight)
         self._centroids = np.empty((0, 0), np.float32)
 
@@ -73,7 +73,7 @@ class BlockShard(Shard):
 
 
 class MatmulBlock(BlockShard):
-    """By a matrix product, as `MatmulShard`."""
+    """Compute by a matrix product, like `MatmulShard`."""
 
     def _step_graph(self, centroids: Float32) -> Callable[..., Any]:
         return _matmul_graph(
@@ -85,13 +85,13 @@ class MatmulBlock(BlockShard):
 
 
 class UnrolledBlock(BlockShard):
-    """Written out, as `UnrolledShard`."""
+    """Compute by unrolled code, like `UnrolledShard`."""
 
     def _step_graph(self, centroids: Float32) -> Callable[..., Any]:
         return _unrolled_graph(*self._shape, self.scale.limbs)
 
 
-#: What takes the step of a block where an engine takes those of rows in memory.
+#: The class for blocks of each engine for rows in memory.
 BLOCK_SHARDS: Final[dict[object, type[BlockShard]]] = {
     MatmulShard: MatmulBlock,
     UnrolledShard: UnrolledBlock,
@@ -158,10 +158,11 @@ def _trace_step(kernel: _Kernel, m: int, d: int, k: int, limbs: int) -> Callable
 
 @synchronized_cache
 def row_norms(m: int, d: int) -> Callable[..., Any]:
-    """The compiled kernel of the norms of m rows, at least: float32 [m]; and a sample of them.
+    """Make the compiled kernel of upper bounds of the norms of m rows: float32 [m]; and a sample of
+    them.
 
-    A sum of d squares in float32 is off by (d + 1) 2^-24 of itself at most, and by 2^-126 for each
-    square that is too small.
+    A sum of d squares in float32 has a relative error of at most (d + 1) 2^-24, plus 2^-126 for
+    each square that is too small.
     """
 
     def kernel(window: Window) -> tuple[tf.Tensor, tf.Tensor]:

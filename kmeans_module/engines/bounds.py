@@ -1,6 +1,6 @@
-"""Lloyd steps by matrix products for the rows that bounds leave: the engine ``bounds``.
+"""Lloyd steps by matrix products for the rows that bounds do not exclude: the engine ``bounds``.
 
-These rows are compacted into full blocks, so that a skipped row costs no time.
+These rows are compacted into full blocks, so that an excluded row takes no time.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,19 +19,19 @@ from ..weighted_rows import WeightedRows
 from .hamerly_bounds import centroid_moves, tighten
 from .matmul import MatmulShard, search_by_matmul
 
-#: Above this share of the rows all are searched: reading in order costs less than gathering.
+#: Above this share of rows all are searched, because sequential reading is faster than gathering.
 _ALL_ROWS: Final = 0.7
 
-#: The bounds are kept from the step on in which less than this share of the rows changes cluster:
-#: before it they leave nearly every row to be searched.
+#: Bounds are used after a step in which less than this share of rows changes cluster: before that
+#: they exclude hardly any row.
 _BOUNDS_FROM: Final = 0.02
 
-#: Where the bounds leave too many rows after all they pause for 2, 4 and then 8 steps.
+#: If the bounds exclude too few rows, they are not used for 2, 4 and then 8 steps.
 _LONGEST_PAUSE: Final = 8
 
 
 class BoundsShard(MatmulShard):
-    """The distances of rows that may have moved; 8 bytes a row, once few rows change cluster."""
+    """Computes distances of rows that may change cluster; 8 bytes per row while bounds are used."""
 
     def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
         super().__init__(rows, n_clusters, start, stop)
@@ -56,7 +56,7 @@ class BoundsShard(MatmulShard):
         return as_numpy(index)
 
     def _search_some(self, centroids: Float32) -> list[tf.Tensor]:
-        """The index of each row and its bounds, of which most are carried over."""
+        """Return the index of each row and its bounds; most are carried over."""
         after = tf.constant(centroids)
         moves = centroid_moves()(tf.constant(self._centroids), after)
         upper, lower, is_needed = _tighten_graph(*self._shape)(
@@ -84,7 +84,7 @@ class BoundsShard(MatmulShard):
     def _search_window(
         self, window: Window, norms: Float32, centroids: Float32
     ) -> Sequence[tf.Tensor]:
-        """The index of each row of a window, whose norms are given, and its bounds."""
+        """Return the index of each row of a window, whose norms are given, and its bounds."""
         if self._wide is not None:
             return self._wide.search_window(window, norms, centroids, has_far=self._has_far)
         search = search_by_matmul(self._m, *self._shape, with_bounds=True, has_far=self._has_far)
@@ -94,7 +94,7 @@ class BoundsShard(MatmulShard):
         return found
 
     def _search_all(self, centroids: Float32) -> list[tf.Tensor]:
-        """The index of each row, and its bounds where they are worth it."""
+        """Return the index of each row, and its bounds if they are useful."""
         few_changed = self._changed < _BOUNDS_FROM * self._n
         with_bounds = few_changed and self._steps >= self._bounds_from
         return self._search_in_order(centroids, with_bounds=with_bounds)
@@ -102,8 +102,8 @@ class BoundsShard(MatmulShard):
 
 @synchronized_cache
 def _tighten_graph(d: int, k: int) -> Any:
-    """`tighten` of a range of the rows."""
-    # The kernel holds a few numbers a row, whatever d is.
+    """Make the graph of `tighten` for a range of the rows."""
+    # The kernel has a few numbers per row, for any d.
     m = 65_536
     kernel = tighten(m, d, k)
 

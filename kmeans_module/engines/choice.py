@@ -1,4 +1,4 @@
-"""The rule that chooses what takes the steps of a fit.
+"""The rule that chooses the engine of the steps of a fit.
 
 ======== ============================================================ =======================
 engine   what it computes                                             chosen where
@@ -11,10 +11,10 @@ moved    of such rows to centroids that moved far enough (`moved`)    otherwise
 device   every distance, on a GPU                                     `choose_placement` says
 ======== ============================================================ =======================
 
-All give the same bits. A compiler may pay where there are more than 20,000 rows and n max(k d, 64)
-is at least 3e7. From 1e8 for each core on, the first step waits for the kernel of the search, and
-from 2e9 on for all kernels; else, and where rows are wide (`wide_rows`), these are compiled once
-steps without them have taken longer than that would (`compiled_later`).
+All give the same bits. Compilation may pay off if there are more than 20,000 rows and n max(k d,
+64) is at least 3e7. From 1e8 for each core on, the first step waits for the kernel of the search,
+and from 2e9 on for all kernels; else, and where rows are wide (`wide_rows`), these are compiled
+once steps without them have taken longer than that would (`compiled_later`).
 """
 
 import warnings
@@ -87,7 +87,7 @@ _TRIAL_ROWS: Final = 512
 
 
 def choose_engine(n: int, d: int, k: int) -> EngineName:
-    """The engine for n rows of d features and k clusters."""
+    """Return the engine for n rows of d features and k clusters."""
     if n <= _SMALL_ROWS or n * max(k * d, 64) < _SMALL_WORK:
         return "plain"
     if k * d <= _UNROLLED_MOST:
@@ -140,11 +140,11 @@ def resolve_streamed_engine(engine: object, n: int, d: int, k: int) -> EngineNam
 
 
 class Placement(NamedTuple):
-    """What takes the steps of a fit, and where.
+    """The engine of the steps of a fit, and its devices.
 
     Attributes:
-        engine: what.
-        devices: those of the engine ``device``.
+        engine: the name of the engine.
+        devices: the devices of the engine ``device``.
         at_once: whether the first steps may be taken without all kernels.
     """
 
@@ -154,7 +154,7 @@ class Placement(NamedTuple):
 
     @property
     def where(self) -> str:
-        """The names of the devices that have rows with commas between them, or "cpu"."""
+        """The names of the devices that have rows, separated by commas, or "cpu"."""
         return ",".join(self.devices.names) or "cpu"
 
 

@@ -1,4 +1,4 @@
-"""Steps with few kernels or none, until those of a quicker engine are compiled.
+"""Steps with few kernels or none, until those of a faster engine are compiled.
 
 A compiler takes half a second for a search, and two for all kernels of an engine, which a short fit
 never gets back. So it is asked once steps without them have taken as long, in one fit or in
@@ -17,7 +17,7 @@ from ..cluster_sums import SumScale
 from ..devices import on_cpu
 from .engine import Engine, FarRows, FinalState, StepSums
 
-#: Seconds of steps after which a compiler pays.
+#: Seconds of steps after which compilation pays off.
 _PATIENCE: Final = 3.0
 
 #: Each compiles a kernel.
@@ -72,7 +72,7 @@ _kernels: Final[dict[Hashable, Kernels]] = {}
 
 
 def kernels_of(key: Hashable) -> Kernels:
-    """Those of this engine and shape."""
+    """Return the kernels of this engine and shape."""
     return _kernels.setdefault(key, Kernels())
 
 

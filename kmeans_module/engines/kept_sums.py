@@ -1,7 +1,7 @@
 """Lloyd steps that keep the sums of the clusters, and change them by the rows that changed cluster.
 
-Of a step the search for the nearest centroids is left to each engine. Rows are summed by NumPy,
-unless the engine has kernels for it.
+Each engine implements the search for the nearest centroids. NumPy sums rows, unless the engine has
+kernels for it.
 """
 
 from abc import abstractmethod
@@ -20,7 +20,7 @@ from .engine import StepSums
 from .near_ties import decide
 from .sharded import Shard
 
-#: Above this share of changed rows the sums are taken anew, by one reading in order.
+#: Above this share of changed rows the sums are computed again in a sequential pass.
 _NEW_SUMS: Final = 0.5
 
 #: Numbers of a block whose sums are taken, and its rows at least.
@@ -40,20 +40,20 @@ class KeptSumsShard(Shard):
 
     @abstractmethod
     def _search(self, centroids: Float32) -> NDArray[np.int32]:
-        """The nearest centroid of each row, -1 where it is undecided: int32 [rows]."""
+        """Return the nearest centroid of each row, -1 if undecided: int32 [rows]."""
 
     def _sum_all(self) -> ClusterSums:
-        """The sums of all rows by the assignments."""
+        """Return the sums of all rows by the assignments."""
         return self._sum(np.arange(self._n), self._assignments)
 
     def _sum_moves(
         self, changed: NDArray[np.int64], new: NDArray[np.int32], old: NDArray[np.int32]
     ) -> ClusterSums:
-        """What some rows add to their new clusters, less what they added to the old ones."""
+        """Return the sums of some rows by their new clusters, minus those by the old ones."""
         return self._sum(changed, new, old)
 
     def _sum(self, rows: NDArray[np.int64], *clusters: NDArray[np.int32]) -> ClusterSums:
-        """The sums of the rows by the first clusters, less those by the second."""
+        """Return the sums of the rows by the first clusters, minus those by the second."""
         weight, (d, k) = as_numpy(self._weight), self._shape
 
         def sum_block(part: slice) -> ClusterSums:

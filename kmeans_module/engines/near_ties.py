@@ -1,4 +1,4 @@
-"""Rows that rounding could take from one centroid to another: float64 decides, the same everywhere.
+"""Rows whose nearest centroid depends on rounding: float64 decides, equally on every machine.
 
 The kernels compare float32 scores whose rounding depends on the order of a dot product, and so on
 the kernel, the block and the processor. Where the two best scores of a row are farther apart than
@@ -34,7 +34,7 @@ SMALL_PRODUCT: Final = 2**18
 
 
 def undecided_rows(index: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The places int64 [r] of the rows that a kernel left undecided, of int32 [n]."""
+    """Return the indices int64 [r] of the undecided rows (-1) of int32 [n]."""
     # Where few are, a least number is found in half of the time that a comparison of each takes.
     even = len(index) // _STRETCH * _STRETCH
     stretches = np.flatnonzero(index[:even].reshape(-1, _STRETCH).min(axis=1) < 0)
@@ -47,7 +47,7 @@ def undecided_rows(index: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def decide(points: Rows, numbers: NDArray[np.int64], centroids: Float32) -> NDArray[np.int32]:
-    """The nearest centroid of the rows int64 [r]: int32 [r].
+    """Return the nearest centroid of the rows int64 [r]: int32 [r].
 
     O(r k d) time in float64, O(block) memory.
     """
@@ -76,7 +76,7 @@ def _decide_block(rows: Float32, centroids: Float32) -> NDArray[np.int32]:
     starts = np.flatnonzero(np.diff(row, prepend=-1))
     least = np.repeat(np.minimum.reduceat(squared, starts), np.diff(starts, append=len(row)))
     is_nearest = np.flatnonzero(squared == least)
-    # From the last on, so that of equally near ones the first is written last.
+    # In reverse order, so that on ties the first is written last.
     nearest = np.empty(len(rows), np.int32)
     nearest[row[is_nearest[::-1]]] = cluster[is_nearest[::-1]]
     return nearest

@@ -14,13 +14,13 @@ from ..array_types import Float32
 from ..quiet_tensorflow import tf
 from .hamerly_bounds import bounds_of_scores
 
-#: What is found of a row: its index, and the bounds.
+#: The results of a row: its index and the bounds.
 DTYPES: Final = (tf.int32, tf.float32, tf.float32)
 
-#: Up to so many centroids the pass over the scores is written out; it compiles in 0.2 s more.
+#: Up to this number of centroids the loop over scores is unrolled; compilation takes 0.2 s more.
 _WRITTEN_OUT: Final = 64
 
-#: Up to how many bits a sum of whole numbers is exact.
+#: The bits up to which a sum of integers is exact.
 _EXACT: Final = {tf.float32: 24, tf.float64: 53}
 
 

@@ -21,7 +21,7 @@ from .nearest_score import ScoreChoice
 from .score_rounding import has_far_centroid, score_bounds
 from .wide_rows import WideRows, is_wide
 
-#: Scores of a tile, and its numbers: they should stay in a core's own cache.
+#: Scores of a tile, and its numbers, which should fit in the cache of a core.
 _TILE_NUMBERS: Final = 2**17
 
 #: Of fewer rows at a time TensorFlow's product is quicker than NumPy's, which one thread can take
@@ -52,7 +52,7 @@ class PlainShard(KeptSumsShard):
 
 
 def nearest_rows(rows: WeightedRows, centroids: Float32) -> NDArray[np.int32]:
-    """The nearest of the centroids [k, d] for each row: int32 [n]."""
+    """Return the nearest of the centroids [k, d] for each row: int32 [n]."""
     k, d = centroids.shape
 
     def find(start: int, stop: int) -> NDArray[np.int32]:
@@ -102,7 +102,8 @@ class ScoreTile:
     def search(
         self, weights: Float32, spreads: Float32 | None, errors: Float32
     ) -> NDArray[np.int32]:
-        """The nearest centroid of each row of the tile, -1 where rounding could show: int32 [size].
+        """Return the nearest centroid of each row of the tile, -1 if rounding matters: int32
+        [size].
 
         Args:
             weights: float32 [k, d + 1], the centroids times -1, and half of their squared norms and
@@ -153,7 +154,7 @@ def search_range(
     spreads, spread = (bounds.centroids, 0) if has_far else (None, bounds.centroids.max())
     weights = np.concatenate([-centroids, half_norm], axis=1)
     index, errors = np.empty(len(norms), np.int32), np.zeros(tile.size, np.float32)
-    # The square of a row of weight 0 may be beyond float32.
+    # The square of a row of weight 0 may exceed float32.
     with np.errstate(over="ignore", invalid="ignore"):
         for first, last in block_ranges(0, len(norms), tile.size):
             m = last - first

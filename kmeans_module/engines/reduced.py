@@ -1,4 +1,4 @@
-"""Lloyd steps over the rows of many workers: each takes those of its own, and sums are reduced."""
+"""Lloyd steps over the rows of many workers: each computes its own rows, and sums are reduced."""
 
 from hashlib import blake2b
 
@@ -41,11 +41,11 @@ class NoRows(Engine):
 
 
 class ReducedEngine(Engine):
-    """The engine that those of all workers make together.
+    """The combined engine of all workers.
 
     Args:
-        own: that of the rows of this worker.
-        reducer: how the workers come together.
+        own: the engine of the rows of this worker.
+        reducer: the reducer of the workers.
     """
 
     def __init__(self, own: Engine, reducer: Reducer) -> None:
@@ -89,6 +89,6 @@ class ReducedEngine(Engine):
 
 
 def _mark(centroids: Float32) -> int:
-    """A number that is another for other centroids; so small that many can be summed."""
+    """Return a checksum of centroids, small enough for sums over workers."""
     digest = blake2b(np.ascontiguousarray(centroids).data, digest_size=5)
     return int.from_bytes(digest.digest(), "big")

@@ -1,6 +1,6 @@
-"""Lloyd steps on every core: each takes the steps of a range of the rows, its shard.
+"""Lloyd steps on every core: each core computes the steps of a range of rows, its shard.
 
-So the part of a step that NumPy does, too, runs on every core, not only the kernels.
+So the NumPy part of a step also runs on every core, not only the kernels.
 """
 
 from abc import ABC, abstractmethod
@@ -23,19 +23,19 @@ from ..weighted_rows import RowTotals, WeightedRows
 from .engine import Engine, FarRows, FinalState, StepSums
 from .near_ties import decide, undecided_rows
 
-#: What a row is assigned to before the first step; a row that is undecided has -1.
+#: The assignment of a row before the first step; an undecided row has -1.
 NO_CLUSTER: Final = -2
 
 _BLOCK_ROWS: Final = 16_384
 
 
 class Shard(Engine, ABC):
-    """An engine of one range of the rows.
+    """An engine for one range of rows.
 
     Args:
-        rows: all of them.
+        rows: all rows.
         n_clusters: k.
-        start, stop: its rows, ``start`` a multiple of 16.
+        start, stop: the range, with ``start`` a multiple of 16.
     """
 
     def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
@@ -50,20 +50,22 @@ class Shard(Engine, ABC):
         self._centroids: Float32 = np.empty((0, 0), np.float32)
 
     def kernels(self, centroids: Float32) -> Sequence[Callable[[], object]]:
-        """Calls that compile a kernel each, all that steps from such centroids [k, d] need.
+        """Return calls that compile one kernel each, for steps from such centroids [k, d].
 
-        For an engine of a few rows that takes no steps.
+        For an engine of a few rows that computes no steps.
         """
         return ()
 
     @staticmethod
     def variant(rows: WeightedRows, centroids: Float32) -> Hashable:
-        """What tells the kernels for such rows and centroids from others of the same d and k."""
+        """Return the key that distinguishes the kernels for such rows and centroids, besides d and
+        k.
+        """
         return ()
 
     @abstractmethod
     def _assign(self, centroids: Float32) -> StepSums:
-        """Take a step, and keep the assignments int32 [stop - start]."""
+        """Compute a step, and store the assignments int32 [stop - start]."""
 
     def _reassign(self, centroids: Float32) -> None:
         """Take a step whose sums nobody asks for."""
@@ -77,7 +79,7 @@ class Shard(Engine, ABC):
     def farthest(self, count: int) -> FarRows:
         self._settle()
         weight, squared = as_numpy(self._weight), self._distances(0, len(self._weight))
-        # A stable order makes the choice among equally far rows the same on every machine.
+        # A stable order makes the choice on ties the same on every machine.
         far = np.argsort(-squared, kind="stable")[:count]
         far = far[squared[far] > 0]
         return FarRows(
@@ -101,12 +103,12 @@ class Shard(Engine, ABC):
         return FinalState(reduce(add, parts), assignments)
 
     def assignments(self) -> NDArray[np.int32]:
-        """Those of the last step, int32 [stop - start]."""
+        """The assignments of the last step, int32 [stop - start]."""
         self._settle()
         return self._assignments
 
     def _distances(self, first: int, last: int) -> Float64:
-        """The squared distances, and 0 for a row of weight 0: it may be infinitely far away."""
+        """Return the squared distances, and 0 for a row of weight 0, which may be infinite."""
         squared = self._points.squared_distances(
             self._start + first, self._start + last, self._assignments[first:last], self._centroids
         )
@@ -136,7 +138,7 @@ class Shard(Engine, ABC):
 
 
 class ShardedEngine(Engine):
-    """The engine that engines of successive ranges of the rows make together."""
+    """The combined engine of engines for consecutive ranges of rows."""
 
     def __init__(self, shards: Sequence[Engine]) -> None:
         self.scale, self.squares = shards[0].scale, shards[0].squares

@@ -1,8 +1,7 @@
-"""Lloyd steps over rows that are read anew in every step: the engine of a source.
+"""Lloyd steps over rows that are read again in every step: the engine of a source.
 
-Nothing is kept of a row from one step to the next. Each block is a shard of its own to the kernels
-of the engines in memory, whose sums add up; and whether an assignment has changed is told by a hash
-of all of them.
+Nothing is stored per row between steps. Each block is a separate shard for the kernels of the
+engines in memory, and the sums are added; a hash of all assignments shows whether one has changed.
 """
 
 import hashlib
@@ -103,7 +102,7 @@ class StreamedShard(Engine):
 
 def _norms(points: Rows, m: int) -> Float32:
     norms = aligned_empty(m)
-    # A row of weight 0 may be beyond float32.
+    # A row of weight 0 may exceed float32.
     with np.errstate(over="ignore"):
         norms[:] = np.sqrt(points.squared_norms(0, m))
     return norms

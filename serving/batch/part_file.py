@@ -1,6 +1,6 @@
-"""One file of the output, which appears whole or not at all.
+"""One file of the output, written atomically.
 
-The rows go into a file beside it, which takes its name when all is on the disk.
+The rows are written to a temporary file, which is renamed when all data are on the disk.
 """
 
 import csv
@@ -32,10 +32,11 @@ _ROW_GROUP_BYTES: Final = 8 * 2**20
 
 @contextmanager
 def part_file(path: Path, form: Format, schema: pa.Schema) -> Iterator[Write]:
-    """Give a function that appends batches to what will be ``path`` when the block ends.
+    """Yield a function that appends batches to the file; the file appears at ``path`` when the
+    context ends.
 
-    When the block raises, nothing is left, and a file that was there stays as it was.
-    Raises OutputNotWritten when the disk does not take it.
+    If the context raises, no file is left, and an existing file is unchanged. Raises
+    OutputNotWritten if writing fails.
     """
     partial = path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
     try:

@@ -12,7 +12,7 @@ from ..tables.errors import ColumnMismatch
 from ..tables.table import Table
 from .job import Format, Job
 
-#: What is said of a row that could not be scored.
+#: The columns for a row that could not be scored.
 _REJECTED: Final[Mapping[str, pa.DataType]] = {
     "file": pa.string(),
     "row": pa.int64(),

@@ -12,9 +12,9 @@ _END: Final = object()
 
 
 def prefetch(items: Generator[_A], count: int) -> Generator[_A]:
-    """The same items, made by a thread of its own that is up to ``count`` of them ahead.
+    """Yield the same items, made by a separate thread that is up to ``count`` items ahead.
 
-    What the thread raises is raised here. When this generator is closed, so is ``items``.
+    Exceptions of the thread are raised here. Closing this generator closes ``items``.
     """
     pool = ThreadPoolExecutor(1, "tfkmeans-reader")
     waiting: deque[Future[Any]] = deque()

@@ -1,4 +1,4 @@
-"""What scores rows: the interface, and the model in this process."""
+"""Scorers of rows: the interface, and the model in this process."""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -36,13 +36,13 @@ class Scorer(Protocol):
     """
 
     def assign(self, rows: Rows, /) -> Assignment:
-        """The nearest cluster of each row, and the distance to it."""
+        """Return the nearest cluster of each row, and the distance to its centroid."""
 
     def score(self, rows: Rows, /) -> Score:
-        """How well each row fits its cluster."""
+        """Return measures of how well each row fits its cluster."""
 
     def transform(self, rows: Rows, /) -> Distances:
-        """The distances of each row to every centroid."""
+        """Return the distances of each row to every centroid."""
 
     def confirm(self) -> None:
         """Check that the same model still answers, before its answers are recorded."""

@@ -1,4 +1,4 @@
-"""Score parts of a file: read, ask, write, each while the others go on with the next rows."""
+"""Score parts of a file: reading, scoring and writing run concurrently."""
 
 import math
 import time
@@ -41,7 +41,7 @@ class _Batch:
         rows_before: the rows of the file before them.
         chunk: the rows.
         is_last: whether the file has no rows after them.
-        answers: what the model says of the rows, by name; empty until it was asked.
+        answers: the answers of the model by name; empty before scoring.
         is_scored: for each row, whether the model gave it a cluster and nothing is wrong with it;
             likewise.
         gaps: the values of scored rows that the model has no value for, by column; likewise.

@@ -1,4 +1,4 @@
-"""A running server as the scorer of a job: waits for it, and takes only the right version."""
+"""A running server as the scorer of a job: it waits for the server, and checks the version."""
 
 import threading
 import time
@@ -44,7 +44,7 @@ _POLL_SECONDS: Final = 1.0
 
 
 class ServerScorer:
-    """Asks one version of a model on a server; threads may share it.
+    """Calls one version of a model on a server; threads may share it.
 
     Args:
         client: a client of the model, of no version or label; who made it closes it.
@@ -72,11 +72,11 @@ class ServerScorer:
         self.version = version
 
     def give_up(self) -> None:
-        """End the waiting of all threads for the server: the answers are no longer needed."""
+        """End the waits of all threads for the server, because answers are no longer needed."""
         self._is_over.set()
 
     def check(self, card: ModelCard, golden: Sequence[GoldenRequest]) -> None:
-        """Find out before any row is sent whether the right model answers.
+        """Check that the right model answers, before any row is sent.
 
         Args:
             card: that of the version.
@@ -214,5 +214,5 @@ class ServerScorer:
 
 
 def one_line(error: ServingError) -> str:
-    """What an error says, on a line, without the model and the address."""
+    """Return the message of an error in one line, without the model and the address."""
     return " ".join(error.message.split())

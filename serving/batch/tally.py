@@ -1,4 +1,4 @@
-"""Counts of scored rows, which add up over parts in any order."""
+"""Counts of scored rows, which can be added over parts in any order."""
 
 import math
 from collections import Counter
@@ -73,7 +73,7 @@ class Tally:
         self.most = max(self.most, float(most))
 
     def add(self, other: "Tally") -> None:
-        """Add what was counted elsewhere."""
+        """Add other counts."""
         self.rows += other.rows
         self.rejected += other.rejected
         self.cluster_counts += other.cluster_counts
@@ -83,7 +83,7 @@ class Tally:
         self.gaps = add_gaps(self.gaps, other.gaps)
 
     def quantiles(self) -> dict[str, float]:
-        """The quantiles of the distances that a model card has too; empty when there is no row."""
+        """Return the same quantiles of distances as a model card; empty without rows."""
         if not self.bins:
             return {}
         bins = np.array(sorted(self.bins), np.uint32)
