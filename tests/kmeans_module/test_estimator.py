@@ -207,7 +207,7 @@ def test_what_cannot_be_answered_is_named(fitted: KMeans) -> None:
         fitted.predict(np.where(np.arange(1200).reshape(300, 4) == 4, np.nan, POINTS))
     with pytest.raises(NonFinitePoint, match="row 0 of X is outside float32"):
         fitted.predict(POINTS.astype(np.float64) * 1e200)
-    with pytest.raises(ZeroPoint, match="row 2 of X is of zeros"):
+    with pytest.raises(ZeroPoint, match="row 2 of X has only zeros"):
         KMeans(2, distance="cosine").fit(POINTS).predict(np.vstack([POINTS[:2], np.zeros(4)]))
     with pytest.raises(InvalidParameter, match="no parameter 'k'; it has n_clusters, init"):
         fitted.set_params(k=3)
