@@ -92,7 +92,7 @@ def test_a_whole_memmap_is_read_as_a_file_and_a_part_of_one_as_an_array(tmp_path
     np.save(tmp_path / "points.npy", POINTS)
     whole = np.load(tmp_path / "points.npy", "r")
     os.truncate(tmp_path / "points.npy", 128 + 12 * 100)
-    with pytest.raises(UnreadableRows, match=r"points\.npy: ends in row 100 of 500; it was truncated"):
+    with pytest.raises(UnreadableRows, match=r"points\.npy: ends in row 100 .* was truncated"):
         RowSource.from_array(whole)[90:110]
     np.save(tmp_path / "points.npy", POINTS)
     part = np.load(tmp_path / "points.npy", "r")[100:300]

@@ -198,7 +198,7 @@ def test_what_listens_at_the_address_of_a_worker_and_is_none_is_named() -> None:
         other.listen()
         answer = job.start(0, fit_once).hear()
     assert answer.error == "WorkerAbsent"
-    said = f"worker 1 ({job.addresses[1]}) did not connect within 1 s: the program at this address is not"
+    said = f"worker 1 ({job.addresses[1]}) did not connect within 1 s: the program"
     assert said in answer.message
 
 
