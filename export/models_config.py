@@ -169,12 +169,12 @@ class ModelsConfig:
 
     @cached_property
     def _configs(self) -> list[serving_pb2.ModelConfig]:
-        """What the file says of each model."""
+        """Return the configs of all models in the file."""
         return list(_parse(self.text, serving_pb2.ModelServerConfig()).model_config_list.config)
 
     @property
     def _config(self) -> serving_pb2.ModelConfig | None:
-        """What the file says of this model. Raises InvalidModelsConfig as ``check_one_entry``."""
+        """Return the config of this model. Raises InvalidModelsConfig as ``check_one_entry``."""
         by_name = {each.name: each for each in self._own_configs}
         for name in (self.name, model_name(self.base)):
             if name in by_name:
@@ -215,7 +215,7 @@ class ModelsConfig:
             )
 
     def find_lost_model(self) -> str | None:
-        """What to tell of another model whose folder is not there; None when all are there.
+        """Return a message about another model with a missing folder; None if all exist.
 
         A server that misses one folder loads and unloads nothing, of no model. Folders are looked
         for where this model's own ``base_path`` leads to ``base``; others are the server's alone.
@@ -428,7 +428,7 @@ def _without_server_fields(text: str) -> str:
 
 
 def _find_mistake(model: serving_pb2.ModelConfig) -> str | None:
-    """What keeps servers from taking an entry, and the mend; None where nothing does."""
+    """Return why servers refuse an entry, and the correction; None if it is valid."""
     if not model.name:
         return f"the entry with base_path {model.base_path!r} has no name; write name: there"
     if not model.base_path:
@@ -497,7 +497,7 @@ def _policy(entry: Entry) -> dict[str, Any]:
 
 
 def _edits(text: str, start: int, end: int, new: Entry) -> list[tuple[int, int, str]]:
-    """What to put where in the inside of an entry: from, to and by what, in their order.
+    """Return the edits inside an entry, in order: start, end and new text.
 
     What says the same as before stays as it is written.
     """
@@ -535,7 +535,7 @@ def _full_span(text: str, field: _Field) -> tuple[int, int]:
 
 
 def _entry_spans(text: str, models: _Field) -> dict[str, tuple[int, int]]:
-    """Where in the text the inside of each model's entry begins and ends, by the model's name."""
+    """Return the span of the inside of each model's entry in the text, by the model's name."""
     return {
         _parse(text[start:end], serving_pb2.ModelConfig()).name: (start, end)
         for start, end in _message_spans(text, models)
@@ -543,7 +543,7 @@ def _entry_spans(text: str, models: _Field) -> dict[str, tuple[int, int]]:
 
 
 def _message_spans(text: str, models: _Field) -> Iterator[tuple[int, int]]:
-    """Where in the text the inside of each entry begins and ends."""
+    """Yield the span of the inside of each entry in the text."""
     for each in _fields(text, *models.inside):
         if each.name == "config":
             is_list = text[each.inside[0] - 1] == "["

@@ -1,4 +1,4 @@
-"""What a card says of the rows of a fit: in memory exactly, of a source by one pass over them.
+"""The measures of the rows of a fit in a card: exact in memory, in one pass for a source.
 
 All is measured through the module's own signatures, block by block.
 """
@@ -37,7 +37,7 @@ _OF_SAMPLE: Final = "silhouette within a uniform sample"
 
 @dataclass(frozen=True, eq=False)
 class RowMeasures:
-    """What a card says of rows.
+    """The measures of rows in a card.
 
     Attributes:
         fingerprint: see `fingerprint`.
@@ -233,7 +233,7 @@ def _silhouette(
 def _silhouette_of_sample(
     source: RowSource, module: KMeansModule, most_rows: int, seed: int
 ) -> Silhouette:
-    """That of each row of a uniform sample beside the others; of all rows where they are few."""
+    """Return the silhouette of each row of a uniform sample against the others; all rows if few."""
     numbers = sample_numbers(len(source), most_rows, seed)
     rows, n = take_rows(source, numbers), len(source)
     cluster_index, _ = _assign(module, rows, 0)

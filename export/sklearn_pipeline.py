@@ -38,7 +38,7 @@ class _Scaling:
 
 @dataclass(frozen=True)
 class PipelineSteps:
-    """What comes before the k-means.
+    """The steps before the k-means.
 
     Attributes:
         columns: what goes in, in the order of the features.
@@ -62,7 +62,7 @@ class PipelineSteps:
 
 @dataclass
 class _Reading:
-    """What was read of the steps so far."""
+    """The state of reading the steps."""
 
     columns: list[Column]
     maps: list[_Scaling | LinearMap | UnitRows] = field(default_factory=list)
@@ -77,7 +77,7 @@ class _Reading:
 
 
 def read_steps(steps: Sequence[Any], names: Sequence[str], origin: str) -> PipelineSteps:
-    """What fitted transformers do to columns of numbers that have these names.
+    """Read the effect of fitted transformers on columns of numbers with these names.
 
     Raises:
         UnsupportedEstimator: a step is of another kind, is not fitted, or does what an encoder

@@ -1,4 +1,4 @@
-"""Where the versions of a model lie: in a folder, or at an address that ``tf.io.gfile`` reaches.
+"""The storage of the versions of a model: a folder, or an address of ``tf.io.gfile``.
 
 Imports no TensorFlow for a folder.
 """
@@ -74,7 +74,7 @@ class Storage(Protocol):
         """The live version, where a process of its own can load it; None when there is none."""
 
     def staging(self) -> AbstractContextManager[Path]:
-        """Where the next version is to be written; it goes when the block ends."""
+        """Yield a temporary path for the next version; it is removed when the context ends."""
 
     def commit(self, version: Path) -> int:
         """Make the staged version one of the model, live if it is the first; gives its number."""

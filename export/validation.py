@@ -100,7 +100,7 @@ def refuse_for(findings: list[str], name: str, *, mend: str = "") -> None:
 
 
 def _read_result(process: subprocess.CompletedProcess[str]) -> dict[str, Any]:
-    """What the process found, or how it broke down before it could say."""
+    """Return the findings of the process, or the reason why it gave none."""
     if process.returncode in (0, EXIT_REFUSED):
         lines = process.stdout.splitlines()
         try:

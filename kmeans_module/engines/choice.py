@@ -245,7 +245,9 @@ def new_engine(
 
 
 def _first_shards(name: EngineName, rows: WeightedRows, k: int) -> Sequence[type[Shard]]:
-    """What takes the steps one after the other; for the kernels of the first the fit waits."""
+    """Return the shard classes in the order of their use; the fit waits for the kernels of the
+    first.
+    """
     if is_wide(rows, k):
         # Without kernels the search is nearly as quick.
         return _STAGES[name][0], _STAGES[name][-1]

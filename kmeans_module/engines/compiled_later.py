@@ -127,7 +127,7 @@ class CompiledLater(Engine):
         return self._engine
 
     def _engine_for(self, centroids: Float32) -> Engine:
-        """That of the last stage that is ready."""
+        """Return the engine of the last stage that is ready."""
         later = range(len(self._stages) - 1, 0, -1)
         ready = (number for number in later if self._is_ready(number, centroids))
         number = next(ready, 0)

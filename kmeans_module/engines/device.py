@@ -302,7 +302,7 @@ class Devices:
     def part(
         self, number: int, rows: WeightedRows, n_clusters: int, start: int, stop: int
     ) -> DevicePart:
-        """What a device, by its number, holds of a range of the rows; nothing is copied yet.
+        """Return the part of a range of rows on a device, by its number; nothing is copied yet.
 
         Raises:
             DeviceMemoryExhausted: the device has no memory left for a block.
@@ -321,7 +321,7 @@ class Devices:
         return all(part.room.stays for part in self._parts.get(rows, {}).values())
 
     def shards_of_blocks(self) -> list[Callable[[WeightedRows, int, int, int], DeviceShard]]:
-        """What takes the steps of blocks of a source, on each device; the first is the largest."""
+        """Return the shards for blocks of a source, one per device; the first is the largest."""
         return [self._shard_of_blocks(number) for number in range(len(self.names))]
 
     def _shard_of_blocks(self, number: int) -> Callable[[WeightedRows, int, int, int], DeviceShard]:
@@ -400,11 +400,11 @@ class DeviceEngine(Engine):
         return self._on_cores().finish(centroids)
 
     def assignments(self) -> NDArray[np.int32]:
-        """Those of the last step, int32 [n]."""
+        """The assignments of the last step, int32 [n]."""
         return np.concatenate([part.assignments() for part in self.parts])
 
     def _on_cores(self) -> ShardedEngine:
-        """What the cores know after the last step."""
+        """Return the CPU engine with the state after the last step."""
         known = self.assignments()
         return ShardedEngine(
             [

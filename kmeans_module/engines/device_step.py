@@ -54,7 +54,7 @@ class DeviceRows(NamedTuple):
 
 
 class BlockShape(NamedTuple):
-    """What a kernel is compiled for.
+    """The shape that a kernel is compiled for.
 
     Attributes:
         m: rows of a block, a power of two.

@@ -21,7 +21,7 @@ from ..fixed_point import FixedSum
 
 @dataclass(frozen=True)
 class StepSums:
-    """What one step sums over the rows; the sum of two is that of the rows of both.
+    """The sums of a step over rows; sums of parts of the rows can be added.
 
     Attributes:
         clusters: the sums of the clusters.
@@ -75,7 +75,7 @@ class FarRows(NamedTuple):
 
 
 class FinalState(NamedTuple):
-    """Where a start ends.
+    """The final state of a start.
 
     Attributes:
         inertia: the weighted sum of the squared distances, from x - c: its value is float64 [].
@@ -88,7 +88,7 @@ class FinalState(NamedTuple):
 
 
 class Engine(Protocol):
-    """What takes the steps of one start; it may keep what it knows from one to the next.
+    """The engine of the steps of one start; it may keep state between steps.
 
     Attributes:
         scale: that of the sums of clusters, the same for all ranges of the rows.

@@ -149,7 +149,7 @@ class MovedShard(MatmulShard):
     def _leave(
         self, rows: _Places, chunks: NDArray[np.int16], order: _Places, centroids: Float32
     ) -> _Places:
-        """Those of the rows, whose need falls, that may have another nearest centroid.
+        """Return the rows, in descending order of need, that may have another nearest centroid.
 
         The upper bounds of the others become those of the distances.
         """

@@ -27,7 +27,7 @@ _EXACT: Final = {tf.float32: 24, tf.float64: 53}
 def nearest_by_scores(
     k: int, *, with_bounds: bool, has_far: bool
 ) -> Callable[[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor], list[tf.Tensor]]:
-    """What `search_by_matmul` gives of a tile of rows, by their scores.
+    """Make the part of `search_by_matmul` after the scores, for a tile of rows.
 
     Returns:
         A function for the inside of a kernel, from scores float32 [k, m], with half of each

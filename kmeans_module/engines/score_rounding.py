@@ -96,7 +96,7 @@ def score_errors(
 
 
 class ScoreBounds(NamedTuple):
-    """What `score_errors` says, without a graph.
+    """The results of `score_errors`, without a graph.
 
     Attributes:
         factor, least: float32, the error of a row is the factor times its squared norm, and this.

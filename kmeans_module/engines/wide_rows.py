@@ -106,7 +106,7 @@ class WideRows:
     def search(
         self, norms: tf.Tensor, centroids: Float32, *, with_bounds: bool, has_far: bool
     ) -> list[tf.Tensor]:
-        """What `search_by_matmul` gives of each row of the range, whose norms these are."""
+        """Return the results of `search_by_matmul` for each row of the range with these norms."""
         table = self._points.tensors.body, self._heads, norms, self._lengths, *self._range
         options = {"with_bounds": with_bounds, "has_far": has_far}
         return self._search(table, centroids, self._skip, **options)
@@ -187,12 +187,12 @@ def _shift_length(points: Rows) -> float:
 
 
 def _lost(d: int) -> float:
-    """What is lost for each unit of length below float32's normal numbers; see above."""
+    """Return the error per unit of length from subnormal numbers; see above."""
     return 2.0**-125 * float(d**0.5) * _LARGEST_SCALE
 
 
 def _fold(centroids: Float32, points: Rows, skip: int) -> tuple[tf.Tensor, ...]:
-    """Of centroids [k, d] what the graph takes for a table that skips so many numbers.
+    """Return the centroids [k, d] as inputs of the graph, for a table that skips ``skip`` numbers.
 
     Returns:
         -w for the table's columns, float32 [d, k], and for the numbers before, float32 [16, k]; the

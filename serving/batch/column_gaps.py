@@ -78,7 +78,7 @@ def describe_gaps(gaps: Gaps, rows: int) -> str:
 
 
 def _number_texts(values: Any) -> tuple[NDArray[np.integer[Any]], Sequence[str]]:
-    """Of each row, the place of its text among the different ones, -1 for null; and these."""
+    """Return the index of each row's text among the distinct texts, -1 for null; and these."""
     if isinstance(values, np.ndarray):
         texts, codes = np.unique(values.astype(str), return_inverse=True)
         return codes, texts.tolist()

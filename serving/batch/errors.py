@@ -1,4 +1,4 @@
-"""What can keep a job of batch scoring from its end, beside the files that it reads.
+"""Errors of jobs of batch scoring, besides those of input files.
 
 Each message is one line that names the place, the value and the mend. Who catches ``TableError``
 has all that can be wrong with the inputs, the server and the output of a job.

@@ -1,4 +1,4 @@
-"""What a job of batch scoring is: which rows, which model, what is written. It can be pickled.
+"""A job of batch scoring: rows, model and output. It can be pickled.
 
 The rows of a file are cut into parts of ``part_rows``, each of which becomes one file of the
 output; a part is scored in batches that are counted from its own first row. So the answers are the
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Format(StrEnum):
-    """What the output is written as."""
+    """The format of the output."""
 
     PARQUET = "parquet"
     CSV = "csv"
@@ -30,7 +30,7 @@ class Format(StrEnum):
 
 
 class OnBadRow(StrEnum):
-    """What becomes of a row that cannot be scored: it goes to ``rejected``, or it ends the job."""
+    """The treatment of a row that cannot be scored: write it to ``rejected``, or end the job."""
 
     REJECT = "reject"
     FAIL = "fail"
@@ -120,5 +120,7 @@ class PartRange:
 
 
 def part_name(input_number: int, part: int) -> str:
-    """As in ``part-00000-00002``: the input and the part of it, from 0."""
+    """The name of a part, such as ``part-00000-00002``: the numbers of the input and the part, from
+    0.
+    """
     return f"part-{input_number:05d}-{part:05d}"

@@ -1,4 +1,4 @@
-"""What tells one job from another: its model, its flags and the files that it reads."""
+"""The identity of a job: its model, its flags and its input files."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -41,7 +41,7 @@ def identify_job(job: Job) -> dict[str, Any]:
 
 
 def _fingerprint(source: JobInput) -> dict[str, Any]:
-    """What tells a file from another: its size, its time and its ends; of a copy, all of it.
+    """The identity of a file: its size, time and ends; for a copy, its whole content.
 
     Raises UnreadableFile.
     """
@@ -60,7 +60,7 @@ def _fingerprint(source: JobInput) -> dict[str, Any]:
 
 
 def describe_differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """What is not as it was when the job was begun, in words."""
+    """Describe the changes since the start of the job."""
     if begun["format"] != now["format"]:
         yield f"its manifest has format {begun['format']}, and this package writes {now['format']}"
         return

@@ -275,7 +275,7 @@ def find_missing_parts(
     *,
     one_by_one: bool = False,
 ) -> list[PartRange]:
-    """What is still to be scored of an input, of which ``limit`` rows are to be read at most.
+    """Return the parts of an input that are not scored yet, within ``limit`` rows.
 
     The parts of a file whose rows are counted may be done in any order, each for itself where
     ``one_by_one``; those of another one are done one after the other, as nobody knows where the
@@ -308,7 +308,7 @@ def _sha256(path: Path, size: int, mtime_ns: int) -> str:
 
 
 def _seal(value: Mapping[str, Any]) -> dict[str, Any]:
-    """What is written of a value: with the hash that tells later whether it was damaged."""
+    """Add to a value the hash that later shows damage."""
     return {**value, "sha256": _digest(value)}
 
 

@@ -108,7 +108,7 @@ class LocalScorer(PublishedVersion):
         return ColumnAssignment(centroids, shift, scale, card.distance)
 
     def _assign_by_kernel(self, kernel: "ColumnAssignment", rows: Rows) -> Assignment | None:
-        """What the kernel and the served graph say together; None for rows of another form."""
+        """Combine the answers of the kernel and the served graph; None for rows of another form."""
         points = encode_points(self.card.columns, rows)
         if points is None or points.shape[1:] != (self.card.n_features,):
             return None

@@ -223,7 +223,7 @@ def _write_part(
 def _reject_rows(
     job: Job, given: ModelRows, source: str, batch: _Batch, rows: NDArray[np.intp]
 ) -> pa.RecordBatch:
-    """What is said of the rows that were not scored. Raises BadRow when the job is to stop."""
+    """Return the entries of rejected rows. Raises BadRow if the job must stop."""
     chunk = batch.chunk
     faults = [given.find_fault(chunk, row) for row in rows.tolist()]
     numbers = rows + batch.rows_before + 1
