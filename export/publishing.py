@@ -94,7 +94,7 @@ def publish(
       options: see ``export.publishing.PublishOptions``.
 
     Returns:
-      The number of the new version: 1, or one above the highest number ever used.
+      The number of the new version, which is 1 or one above the highest number ever used.
 
     Raises:
       InvalidCandidate: the candidate is incomplete.
