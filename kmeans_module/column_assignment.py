@@ -77,6 +77,13 @@ _LARGEST: Final = 1e30
 #: No squared distance below this is decided, but 0.
 _LEAST_SQUARE: Final = 1e-28
 
+#: The distance of a row that has a cluster, which is left to the served graph.
+UNDECIDED: Final = -1.0
+
+#: The distance of a row that may have no cluster, because a number of it is missing or too large,
+#: or all are 0 and the model compares directions.
+OUT_OF_RANGE: Final = -2.0
+
 _UNIT: Final = 2.0**-24
 _SMALLEST: Final = 2.0**-126
 
@@ -119,11 +126,11 @@ class ColumnAssignment:
                 one piece.
 
         Returns:
-            cluster_index int32 [n], and distance float32 [n]. Where the distance is -1, the served
-            graph has to be asked; the index is undefined there.
+            cluster_index int32 [n], and distance float32 [n]. Where the distance is `UNDECIDED` or
+            `OUT_OF_RANGE`, the served graph has to be asked; the index is undefined there.
         """
         n = len(points)
-        index, distance = np.empty(n, np.int32), np.full(n, -1, np.float32)
+        index, distance = np.empty(n, np.int32), np.full(n, OUT_OF_RANGE, np.float32)
         if self._has_bound:
             for start, stop in block_ranges(0, n, self._m):
                 rows = slice(start, stop)
@@ -191,8 +198,8 @@ def _kernel(
         A function from columns float32 [d m]; how many rows there are, int32 []; for each place of
         the grid the centroid, float32 [g, d], and half of its squared norm, float32 [g]; the
         longest norm float32 []; shift and scale float32 [d]. It gives the index int32 [m], and the
-        distance float32 [m], which is -1 where the row is not decided. Beyond the rows they are
-        undefined.
+        distance float32 [m], which is `UNDECIDED` or `OUT_OF_RANGE` where the row is not decided.
+        Beyond the rows they are undefined.
         O(m k d) time, a temporary of [g, tile].
     """
     grid = _grid(k)
@@ -224,7 +231,8 @@ def _kernel(
             squared = tf.cast(tf.reduce_sum(tf.square(apart), 0), tf.float32)
             is_exact = (squared > _LEAST_SQUARE) | (squared == 0)
             decided = in_range & is_exact & (index >= 0)
-            return [index, tf.where(decided, tf.sqrt(squared), -1.0)], []
+            otherwise = tf.where(in_range, UNDECIDED, OUT_OF_RANGE)
+            return [index, tf.where(decided, tf.sqrt(squared), otherwise)], []
 
         parts = [
             tf.TensorArray(dtype, m // tile, element_shape=[tile])

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Semaphore
 from typing import Any, Final, TypeVar
 
 _A = TypeVar("_A")
@@ -29,20 +30,36 @@ def prefetch(items: Generator[_A], count: int) -> Generator[_A]:
 
 
 def map_in_order(
-    function: Callable[[_A], _B], items: Iterable[_A], at_a_time: int, ahead: int = 1
+    function: Callable[[_A], _B],
+    items: Iterable[_A],
+    at_a_time: int,
+    ahead: int = 1,
+    unanswered: int | None = None,
 ) -> Generator[_B]:
     """``function`` of each item, in order, up to ``at_a_time`` of them in threads at once.
 
     Another thread takes the items and hands them to these, so that all go on while the consumer is
-    busy. ``ahead`` more are taken, at most, than are answered at a time. What ``items`` raises is
-    raised after what it made.
+    busy. ``ahead`` more are taken, at most, than are answered at a time, and of these at most
+    ``unanswered`` before they are answered; None is all. What ``items`` raises is raised after
+    what it made.
     """
     pool = ThreadPoolExecutor(at_a_time, "tfkmeans-scorer")
-    handed = prefetch((pool.submit(function, item) for item in items), at_a_time + ahead)
+    room = Semaphore(at_a_time + (ahead if unanswered is None else unanswered))
+
+    def hand() -> Generator[Future[_B]]:
+        room.acquire()
+        for item in items:
+            answer = pool.submit(function, item)
+            answer.add_done_callback(lambda _: room.release())
+            yield answer
+            room.acquire()
+
+    handed = prefetch(hand(), at_a_time + ahead)
     try:
         for answer in handed:
             yield answer.result()
     finally:
+        room.release()  # for the thread that takes the items, which may wait for it
         handed.close()
         # A call that is under way may be one that waits for a server.
         pool.shutdown(wait=False, cancel_futures=True)

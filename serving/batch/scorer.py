@@ -1,17 +1,19 @@
 """Scorers of rows: the interface, and the model in this process."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from export.published_version import PublishedVersion
 from serving.clients.results import Assignment, Distances, Score
 
-from ..tables.encoded_points import encode_points, take_rows
+from ..tables.columns import to_float32
+from ..tables.encoded_points import encode_points
 
 if TYPE_CHECKING:
     from kmeans_module.column_assignment import ColumnAssignment
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
 #: to compile.
 MANY_ROWS: Final = 3_000_000
 
-#: Batches that the kernel is asked about at once: the served graph takes a millisecond for the few
-#: rows of them that are left to it, however few these are.
+#: Batches that the kernel is asked about at once, so that threads take turns less often.
 _KERNEL_BATCHES: Final = 2
 
 #: Points float32 [n, d] in raw units; or columns by their names, where the model takes these.
@@ -46,6 +47,21 @@ class Scorer(Protocol):
 
     def confirm(self) -> None:
         """Check that the same model still answers, before its answers are recorded."""
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """Rows of an assignment that have a cluster, which only the served graph can tell.
+
+    Attributes:
+        assignment: that of all rows, which holds cluster 0 in these until it is finished.
+        places: intp [m], which rows they are.
+        points: float32 [m, d], in raw units.
+    """
+
+    assignment: Assignment
+    places: NDArray[np.intp]
+    points: NDArray[np.float32]
 
 
 class LocalScorer(PublishedVersion):
@@ -77,8 +93,49 @@ class LocalScorer(PublishedVersion):
         _ = self.model
 
     def assign(self, points: Rows, /) -> Assignment:
-        found = None if self._kernel is None else self._assign_by_kernel(self._kernel, points)
-        return super().assign(points) if found is None else found
+        found, undecided = self.begin_assign(points)
+        if undecided is not None:
+            self.finish_assign([undecided])
+        return found
+
+    def begin_assign(self, rows: Rows, /) -> tuple[Assignment, Undecided | None]:
+        """`assign`, but for rows whose clusters `finish_assign` finds.
+
+        The served graph takes a fifth of a millisecond for a few rows, however few these are: it
+        is worth asking about the rows of many batches at once.
+
+        Returns:
+            The assignment, and the rows of it that are not finished; None for none.
+        """
+        kernel = self._kernel
+        points = None if kernel is None else encode_points(self.card.columns, rows)
+        # Rows of another form have their own errors.
+        if kernel is None or points is None or points.shape[1:] != (self.card.n_features,):
+            return super().assign(rows), None
+        from kmeans_module.column_assignment import OUT_OF_RANGE
+
+        index, distance = kernel.assign(points)
+        left = np.flatnonzero(distance < 0)
+        found = Assignment(index, distance, self.version)
+        if not len(left):
+            return found, None
+        undecided = Undecided(found, left, to_float32(points[left]))
+        # Who rejects a row needs to know it now.
+        if (distance[left] == OUT_OF_RANGE).any():
+            self.finish_assign([undecided])
+            return found, None
+        index[left] = 0
+        return found, undecided
+
+    def finish_assign(self, undecided: Sequence[Undecided]) -> None:
+        """Write the clusters and distances of these rows into their assignments; at least one."""
+        said = super().assign(np.concatenate([each.points for each in undecided]))
+        start = 0
+        for each in undecided:
+            stop = start + len(each.places)
+            each.assignment.cluster_index[each.places] = said.cluster_index[start:stop]
+            each.assignment.distance[each.places] = said.distance[start:stop]
+            start = stop
 
     def confirm(self) -> None:
         """Do nothing: a loaded model does not change."""
@@ -106,15 +163,3 @@ class LocalScorer(PublishedVersion):
         variables = (model.centroids, model.shift, model.scale)
         centroids, shift, scale = (each.numpy() for each in variables)
         return ColumnAssignment(centroids, shift, scale, card.distance)
-
-    def _assign_by_kernel(self, kernel: "ColumnAssignment", rows: Rows) -> Assignment | None:
-        """Combine the answers of the kernel and the served graph; None for rows of another form."""
-        points = encode_points(self.card.columns, rows)
-        if points is None or points.shape[1:] != (self.card.n_features,):
-            return None
-        index, distance = kernel.assign(points)
-        undecided = np.flatnonzero(distance < 0)
-        if len(undecided):
-            said = super().assign(take_rows(rows, undecided))
-            index[undecided], distance[undecided] = said.cluster_index, said.distance
-        return Assignment(index, distance, self.version)

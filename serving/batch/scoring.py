@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from kmeans_module.contract import BAD_ROW, SIGNATURES
+from kmeans_module.contract import ASSIGN, BAD_ROW, SIGNATURES
 
 from ..tables.model_rows import ModelRows
 from ..tables.table import Chunk, Table, concat_chunks
@@ -25,11 +25,19 @@ from .output_folder import OutputFolder, PartRecord
 from .part_file import Write, part_file
 from .part_schema import REJECTED, output_batch, output_schema
 from .prefetch import map_in_order
-from .scorer import Scorer
+from .scorer import LocalScorer, Scorer, Undecided
 from .tally import Tally
 
-#: Batches that are read, and scored, while a part is finished.
+#: Batches that are read, and scored, while a part is finished. Where the answer to a row is two
+#: numbers, more of them take no more memory than the points of those that are not scored.
 _AHEAD: Final = 12
+_AHEAD_IF_SMALL: Final = 24
+
+#: Batches of these that are not scored.
+_UNSCORED_AHEAD: Final = 4
+
+#: Bytes of answers and kept columns that wait for what the served graph says of some of their rows.
+_WAITING_BYTES: Final = 4 * 2**20
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,7 @@ class _Batch:
         is_scored: for each row, whether the model gave it a cluster and nothing is wrong with it;
             likewise.
         gaps: the values of scored rows that the model has no value for, by column; likewise.
+        undecided: rows of the answers that are not final.
     """
 
     part: int
@@ -54,6 +63,12 @@ class _Batch:
     answers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     is_scored: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     gaps: Gaps = field(default_factory=dict)
+    undecided: Undecided | None = None
+
+    def count_bytes(self) -> int:
+        """The bytes of the answers and the kept columns."""
+        kept = 0 if self.chunk.kept is None else self.chunk.kept.nbytes
+        return kept + sum(values.nbytes for values in self.answers.values())
 
     def split(self, size: int) -> "Iterator[_Batch]":
         """The rows of a batch that was scored, ``size`` at a time, without what was counted."""
@@ -97,31 +112,71 @@ def score_parts(
 
     def score(batch: _Batch) -> _Batch:
         inputs = given.inputs(batch.chunk)
-        answers = {
-            tensor.name: getattr(answer, tensor.name)
-            for name in job.signatures
-            for answer in [getattr(scorer, name)(inputs)]
-            for tensor in SIGNATURES[name].outputs
-        }
+        undecided: Undecided | None = None
+        answers: dict[str, NDArray[Any]] = {}
+        for name in job.signatures:
+            if name == ASSIGN and isinstance(scorer, LocalScorer):
+                answer, undecided = scorer.begin_assign(inputs)
+            else:
+                answer = getattr(scorer, name)(inputs)
+            answers |= {each.name: getattr(answer, each.name) for each in SIGNATURES[name].outputs}
         is_scored = answers["cluster_index"] != BAD_ROW
         is_scored[list(batch.chunk.faults)] = False
         gaps = count_gaps(given.columns, inputs, is_scored)
         chunk = _without_points(batch.chunk) if is_scored.all() else batch.chunk
-        return replace(batch, chunk=chunk, answers=answers, is_scored=is_scored, gaps=gaps)
+        return replace(
+            batch,
+            chunk=chunk,
+            answers=answers,
+            is_scored=is_scored,
+            gaps=gaps,
+            undecided=undecided,
+        )
 
     source = job.inputs[parts.input_number].name
     began = time.monotonic()
     at_once = getattr(scorer, "batches", 1)
     rows = _read_batches(job, given, parts, limit, at_once)
-    ahead = max(1, _AHEAD // at_once)
-    with closing(rows), closing(map_in_order(score, rows, at_a_time, ahead)) as scored:
+    ahead, unscored = (
+        max(1, batches // at_once)
+        for batches in (
+            _AHEAD_IF_SMALL if job.signatures == (ASSIGN,) else _AHEAD,
+            _UNSCORED_AHEAD,
+        )
+    )
+    scoring = map_in_order(score, rows, at_a_time, ahead, unscored)
+    with closing(rows), closing(scoring) as scored:
         for part, batches in groupby(scored, key=lambda batch: batch.part):
             name = part_name(parts.input_number, part)
-            tally, is_last = _write_part(job, given, source, name, batches, folder, on_rows)
+            final = _decide_all(scorer, batches)
+            tally, is_last = _write_part(job, given, source, name, final, folder, on_rows)
             scorer.confirm()
             seconds = time.monotonic() - began
             yield folder.add_record(name, tally, is_last=is_last, seconds=seconds)
             began = time.monotonic()
+
+
+def _decide_all(scorer: Scorer, batches: Iterable[_Batch]) -> Iterator[_Batch]:
+    """The batches of a part with final answers; the served graph is asked about several at once."""
+    if not isinstance(scorer, LocalScorer):
+        yield from batches
+        return
+    waiting: list[_Batch] = []
+    waiting_bytes = 0
+    for batch in batches:
+        waiting.append(batch)
+        waiting_bytes += batch.count_bytes()
+        if waiting_bytes >= _WAITING_BYTES:
+            yield from _decide(scorer, waiting)
+            waiting, waiting_bytes = [], 0
+    yield from _decide(scorer, waiting)
+
+
+def _decide(scorer: LocalScorer, batches: Sequence[_Batch]) -> Sequence[_Batch]:
+    """The same batches, whose answers are final now."""
+    if undecided := [batch.undecided for batch in batches if batch.undecided is not None]:
+        scorer.finish_assign(undecided)
+    return batches
 
 
 def _without_points(chunk: Chunk) -> Chunk:

@@ -18,6 +18,9 @@ from .column_gaps import Gaps, add_gaps
 #: so that a bin is at most 1/256 of its distances wide.
 _LOW_BITS: Final = 15
 
+#: The bins of numbers that are not negative.
+_BINS: Final = 2 ** (31 - _LOW_BITS)
+
 
 @dataclass
 class Tally:
@@ -30,7 +33,6 @@ class Tally:
         rows: those that were read.
         rejected: those that could not be scored.
         cluster_counts: int64 [k].
-        bins: the number of distances in each bin, by the bin.
         least, most: the extreme distances; those of infinity when no row was scored.
         gaps: the values of scored rows that the model has no value for, by column.
     """
@@ -38,10 +40,21 @@ class Tally:
     cluster_counts: NDArray[np.int64]
     rows: int = 0
     rejected: int = 0
-    bins: Counter[int] = field(default_factory=Counter)
     least: float = math.inf
     most: float = -math.inf
     gaps: Gaps = field(default_factory=dict)
+    _bins: Counter[int] = field(default_factory=Counter)
+    # Of what was counted since the bins were asked for, by all bins: int64 [bins].
+    _recent: NDArray[np.int64] | None = None
+
+    @property
+    def bins(self) -> Counter[int]:
+        """The number of distances in each bin, by the bin."""
+        if self._recent is not None:
+            bins = np.flatnonzero(self._recent)
+            self._bins.update(dict(zip(bins.tolist(), self._recent[bins].tolist(), strict=True)))
+            self._recent = None
+        return self._bins
 
     @classmethod
     def empty(cls, n_clusters: int) -> Self:
@@ -67,8 +80,9 @@ class Tally:
         # Of numbers that are not negative, the bits rise with the value.
         first = int(least.view(np.uint32)) >> _LOW_BITS
         counts = np.bincount((distance.view(np.uint32) >> _LOW_BITS) - first)
-        bins = np.flatnonzero(counts)
-        self.bins.update(dict(zip((bins + first).tolist(), counts[bins].tolist(), strict=True)))
+        if self._recent is None:
+            self._recent = np.zeros(_BINS, np.int64)
+        self._recent[first : first + len(counts)] += counts
         self.least = min(self.least, float(least))
         self.most = max(self.most, float(most))
 
@@ -84,10 +98,11 @@ class Tally:
 
     def quantiles(self) -> dict[str, float]:
         """Return the same quantiles of distances as a model card; empty without rows."""
-        if not self.bins:
+        counts = self.bins
+        if not counts:
             return {}
-        bins = np.array(sorted(self.bins), np.uint32)
-        upto = np.cumsum([self.bins[int(each)] for each in bins])
+        bins = np.array(sorted(counts), np.uint32)
+        upto = np.cumsum([counts[int(each)] for each in bins])
         # The middle of each bin; the extremes are known.
         middle = ((bins << _LOW_BITS) | (1 << (_LOW_BITS - 1))).view(np.float32).astype(float)
         ranks = np.array(list(QUANTILES.values())) * (upto[-1] - 1)
@@ -96,13 +111,14 @@ class Tally:
         return dict(zip(QUANTILES, values.tolist(), strict=True))
 
     def to_json(self) -> dict[str, Any]:
+        bins = self.bins
         return {
             "rows": self.rows,
             "rejected": self.rejected,
             "cluster_counts": self.cluster_counts.tolist(),
-            "bins": {str(each): self.bins[each] for each in sorted(self.bins)},
-            "least": self.least if self.bins else None,
-            "most": self.most if self.bins else None,
+            "bins": {str(each): bins[each] for each in sorted(bins)},
+            "least": self.least if bins else None,
+            "most": self.most if bins else None,
             "gaps": self.gaps,
         }
 
@@ -113,8 +129,8 @@ class Tally:
             np.array(value["cluster_counts"], np.int64),
             value["rows"],
             value["rejected"],
-            Counter({int(each): count for each, count in value["bins"].items()}),
             least,
             most,
             value.get("gaps", {}),  # 0.1 had none
+            Counter({int(each): count for each, count in value["bins"].items()}),
         )

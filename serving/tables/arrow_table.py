@@ -6,6 +6,7 @@ not numbers. A null, a NaN and an empty list are missing values.
 """
 
 import itertools
+import os
 from abc import abstractmethod
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,9 @@ _BLOCK_NUMBERS: Final = 2**20
 #: Bytes of a Parquet column per read. Without a limit, and with pyarrow's default read-ahead, the
 #: whole file would be in memory.
 _READ_BYTES: Final = 2**20
+
+#: On so many cores, one that reads columns keeps the others busy, which score what it reads.
+_FEW_CORES: Final = 4
 
 #: Rows with a vector that determine the width of the column.
 _FIRST_ROWS: Final = 100
@@ -171,7 +175,11 @@ class ParquetTable(ArrowTable):
                 else:
                     start -= size
             if groups:
-                batches = file.iter_batches(rows, row_groups=groups, columns=list(columns))
+                # Where few cores compute while one reads, threads would only take turns.
+                use_threads = not self._is_by_columns or (os.cpu_count() or 1) > _FEW_CORES
+                batches = file.iter_batches(
+                    rows, row_groups=groups, columns=list(columns), use_threads=use_threads
+                )
                 yield from _skip_rows(start, batches)
 
 

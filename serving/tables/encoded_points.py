@@ -35,16 +35,6 @@ def encode_points(columns: Sequence[Column], rows: Any) -> NDArray[np.floating[A
     return encode_values(columns, values)
 
 
-def take_rows(rows: Any, places: NDArray[np.intp]) -> Any:
-    """Select rows by index from rows that ``encode_points`` accepts."""
-    if isinstance(rows, np.ndarray):
-        return rows[places]
-    return {
-        name: values[places] if isinstance(values, np.ndarray) else values.take(places)
-        for name, values in rows.items()
-    }
-
-
 def _read_codes(given: Any) -> CategoryCells | None:
     import pyarrow as pa
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from kmeans_module import KMeansModule
 from kmeans_module.array_types import Array, Float32
-from kmeans_module.column_assignment import ColumnAssignment
+from kmeans_module.column_assignment import OUT_OF_RANGE, UNDECIDED, ColumnAssignment
 from kmeans_module.model_space import Distance
 
 RNG = np.random.default_rng(23)
@@ -40,7 +40,9 @@ def compare(
     decided = found >= 0
     np.testing.assert_array_equal(index[decided], said["cluster_index"][decided])
     np.testing.assert_allclose(found[decided], said["distance"][decided], rtol=5e-7, atol=0)
-    assert (found[~decided] == -1).all()
+    # A row without a cluster is out of range.
+    assert np.isin(found[~decided], [UNDECIDED, OUT_OF_RANGE]).all()
+    assert (said["cluster_index"][found == UNDECIDED] >= 0).all()
     return float(decided.mean())
 
 
@@ -101,6 +103,8 @@ def test_near_ties_are_left_to_the_served_graph_or_as_it_says(
 
 
 def test_no_row_is_decided_between_centroids_that_are_the_same() -> None:
+    found = unscaled(np.ones((2, 3), np.float32)).assign(np.ones((9, 3), np.float32))[1]
+    np.testing.assert_array_equal(found, UNDECIDED)
     assert compare(np.ones((2, 3)), spread(1_000, 3)) == 0
     assert compare(np.ones((70, 3)), spread(1_000, 3)) == 0
 

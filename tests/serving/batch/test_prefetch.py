@@ -1,6 +1,7 @@
 """Work ahead in threads: in order, bounded, and over when nobody wants it any more."""
 
 import threading
+import time
 from collections.abc import Generator
 from contextlib import closing
 
@@ -115,3 +116,45 @@ def test_items_are_taken_and_answered_while_the_consumer_is_busy_and_no_more_tha
         # The consumer asks for nothing; five more are wanted all the same.
         assert all(answered.acquire(timeout=30) for _ in range(1 + 5))
         assert len(made) <= 1 + 5 + 1
+
+
+def test_fewer_items_may_wait_for_an_answer_than_answers_for_the_consumer() -> None:
+    made: list[int] = []
+    ended = threading.Event()
+    may_answer = threading.Event()
+    answered = threading.Semaphore(0)
+
+    def answer(number: int) -> int:
+        assert may_answer.wait(timeout=30)
+        answered.release()
+        return number
+
+    answers = map_in_order(answer, counting(10**9, made, ended), 2, 8, 1)
+    first = threading.Thread(target=lambda: next(answers))
+    with closing(answers):
+        first.start()
+        # While none is answered, two are under way and one waits; another is not taken.
+        reached = threading.Event()
+        deadline = time.monotonic() + 30
+        while len(made) < 3 and time.monotonic() < deadline:
+            reached.wait(0.01)
+        assert len(made) == 3
+        may_answer.set()
+        # Then as many answers wait for the consumer as may.
+        assert all(answered.acquire(timeout=30) for _ in range(2 + 8))
+        first.join(30)
+    assert ended.is_set()
+
+
+def test_who_stops_while_an_answer_is_under_way_need_not_wait_for_it() -> None:
+    may_answer = threading.Event()
+    answers = map_in_order(
+        lambda number: number if number == 0 else may_answer.wait(30), range(10**9), 1, 4, 0
+    )
+    assert next(answers) == 0
+    ended = threading.Thread(target=answers.close)
+    ended.start()
+    ended.join(20)
+    is_over = not ended.is_alive()
+    may_answer.set()
+    assert is_over

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from export import make_card, write_candidate
@@ -15,7 +16,9 @@ from kmeans_module import KMeansModule, fit, fit_columns
 from kmeans_module.column_training import encode_arrays
 from kmeans_module.errors import InvalidPoints
 from kmeans_module.raw_columns import read_columns
+from serving.batch import ScoredModel, plan_job, score_files
 from serving.batch.scorer import MANY_ROWS, LocalScorer
+from serving.tables import open_table
 
 #: The folder of a version, and rows for it as a job reads them.
 Many = tuple[Path, Any]
@@ -105,6 +108,19 @@ def test_rows_that_rounding_could_move_are_asked_of_the_served_graph(
     if not isinstance(rows, np.ndarray):
         pytest.skip("of columns, no row between two centroids is known")
     scorer = LocalScorer(directory, MANY_ROWS)
+    asked = note_questions(monkeypatch)
+    centroids, middle = find_middle(scorer)
+    given = np.vstack([centroids + 1e-3, middle, rows[:1]]).astype(np.float32)
+    found = scorer.assign(given)
+    (left,) = asked
+    assert len(left) < len(given)
+    np.testing.assert_array_equal(left[-2:], given[-2:])
+    np.testing.assert_array_equal(found.cluster_index[:5], range(5))
+    assert found.cluster_index[-1] == -1
+
+
+def note_questions(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The rows of each question to a served graph, from now on."""
     asked: list[Any] = []
     answer = PublishedVersion.assign
 
@@ -113,17 +129,68 @@ def test_rows_that_rounding_could_move_are_asked_of_the_served_graph(
         return answer(version, given)
 
     monkeypatch.setattr(PublishedVersion, "assign", noted)
+    return asked
+
+
+def find_middle(scorer: LocalScorer) -> tuple[Any, Any]:
+    """The centroids, and the point between the two that are nearest to each other."""
     centroids = scorer.decode().centroid
     apart = scorer.transform(centroids).all_distances + 9 * np.eye(len(centroids))
-    # Between the two that are nearest to each other there is no third.
-    middle = centroids[list(np.unravel_index(apart.argmin(), apart.shape))].mean(axis=0)
-    given = np.vstack([centroids + 1e-3, middle, rows[:1]]).astype(np.float32)
-    found = scorer.assign(given)
+    # There is no third.
+    return centroids, centroids[list(np.unravel_index(apart.argmin(), apart.shape))].mean(axis=0)
+
+
+def test_the_served_graph_is_asked_once_for_many_batches_and_at_once_for_rows_that_may_be_bad(
+    many: Many, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, rows = many
+    if not isinstance(rows, np.ndarray):
+        pytest.skip("of columns, no row between two centroids is known")
+    scorer = LocalScorer(directory, MANY_ROWS)
+    centroids, middle = find_middle(scorer)
+    batches = [np.vstack([centroids, middle]), np.vstack([middle, centroids])]
+    batches = [batch.astype(np.float32) for batch in batches]
+    wanted = [PublishedVersion.assign(scorer, batch) for batch in batches]
+    asked = note_questions(monkeypatch)
+    begun = [scorer.begin_assign(batch) for batch in batches]
+    assert asked == []
+    scorer.finish_assign([undecided for _, undecided in begun if undecided is not None])
     (left,) = asked
-    assert len(left) < len(given)
-    np.testing.assert_array_equal(left[-2:], given[-2:])
-    np.testing.assert_array_equal(found.cluster_index[:5], range(5))
+    np.testing.assert_array_equal(left, np.vstack([batches[0][-1], batches[1][0]]))
+    for (found, _), said in zip(begun, wanted, strict=True):
+        np.testing.assert_array_equal(found.cluster_index, said.cluster_index)
+        np.testing.assert_allclose(found.distance, said.distance, rtol=5e-7, atol=1e-6)
+    found, undecided = scorer.begin_assign(np.vstack([batches[0], rows[:1]]))
+    assert undecided is None
     assert found.cluster_index[-1] == -1
+    assert len(asked) == 2
+
+
+def test_a_job_asks_the_served_graph_once_for_the_batches_of_a_part(
+    many: Many, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, rows = many
+    if not isinstance(rows, np.ndarray):
+        pytest.skip("of columns, no row between two centroids is known")
+    scorer = LocalScorer(directory, MANY_ROWS)
+    _, middle = find_middle(scorer)
+    given = np.tile(rows[1:5_001], (40, 1))
+    given[::10_000] = middle
+    np.save(tmp_path / "rows.npy", given)
+    written = []
+    asked = note_questions(monkeypatch)
+    for name, by in (("kernel", scorer), ("graph", LocalScorer(directory))):
+        tables = [open_table(tmp_path / "rows.npy")]
+        model = ScoredModel("many", 1, "ab" * 32)
+        job = plan_job(tables, tmp_path / name, model, scorer.card, part_rows=100_000)
+        score_files(job, tables, by)
+        written.append(pq.read_table(tmp_path / name / "scored"))
+        # Two parts, of two batches of 65,536 rows or fewer; and of four, without a kernel.
+        assert len(asked) == {"kernel": 2, "graph": 2 + 8}[name]
+    found, said = written
+    assert found["cluster_index"].equals(said["cluster_index"])
+    one, other = (table["distance"].to_numpy() for table in written)
+    np.testing.assert_allclose(one, other, rtol=5e-7)
 
 
 def test_rows_of_another_form_or_width_are_answered_as_ever(many: Many) -> None:
