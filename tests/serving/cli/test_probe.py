@@ -140,7 +140,7 @@ def test_metadata_tells_versions_and_signatures_without_tensorflow(
         "  version 1  AVAILABLE",
         "signatures of version 1",
     ]
-    assert "    takes  points float32 [*, 2]\n" in process.stdout
+    assert "    inputs   points float32 [*, 2]\n" in process.stdout
     assert "    gives  all_distances float32 [*, 3]\n" in process.stdout
 
 
