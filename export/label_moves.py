@@ -87,22 +87,22 @@ class Plan:
         """The effect on a server that applies the plan."""
         loads = sorted({*self.after.versions} - {*self.before.versions})
         unloads = sorted({*self.before.versions} - {*self.after.versions})
-        told = [
-            *([f"loads {_version_list(loads)}"] if loads else []),
+        changes = [
+            *([f"load {_version_list(loads)}"] if loads else []),
             *(
-                f"answers label {move.label} with version {move.target}"
+                f"move label {move.label} to version {move.target}"
                 if move.target is not None
-                else f"removes label {move.label}"
+                else f"remove label {move.label}"
                 for move in self.moves
             ),
-            *([f"unloads {_version_list(unloads)}"] if unloads else []),
-        ] or ["changes nothing"]
+            *([f"unload {_version_list(unloads)}"] if unloads else []),
+        ] or ["change nothing"]
+        # No comma before "and" between two changes.
+        comma = "," if len(changes) > 2 else ""
+        text = f"{comma} and ".join([", ".join(changes[:-1]), changes[-1]][len(changes) == 1 :])
         highest = max(self.after.versions)
         canary = ", the canary" if highest == self.after.labels.get(CANARY) else ""
-        return (
-            f"the server {', '.join(told)}; requests without version or label go to "
-            f"version {highest}{canary}"
-        )
+        return f"{text}; requests without version or label go to version {highest}{canary}"
 
 
 def _version_list(numbers: Sequence[int]) -> str:

@@ -133,6 +133,16 @@ class ModelsConfig:
         return _entry_of(config)
 
     @property
+    def has_entry(self) -> bool:
+        """Whether the model has an entry, with any policy."""
+        return self._config is not None
+
+    @property
+    def lists_versions(self) -> bool:
+        """Whether the model has an entry with the policy ``specific``."""
+        return self._config is not None and _lists_versions(self._config)
+
+    @property
     def labels(self) -> Mapping[str, int]:
         """The labels of the entry, whatever its policy is; none without an entry."""
         return {} if self._config is None else dict(self._config.version_labels)

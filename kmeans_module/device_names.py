@@ -34,11 +34,10 @@ def parse_device(device: object) -> tuple[str, ...]:
     names = tuple(f"/{match[1].upper()}:{int(match[2])}" for match in matches if match)
     if len(names) < len(matches):
         raise InvalidParameter(
-            f"device is {device!r}, an unknown device; give 'auto', 'cpu', 'gpu', or a name such "
-            "as '/GPU:1'"
+            f"unknown device {device!r}; give 'auto', 'cpu', 'gpu', or a name such as '/GPU:1'"
         )
     if len(set(names)) < len(names):
-        raise InvalidParameter(f"device is {device!r}, which names a device twice; name each once")
+        raise InvalidParameter(f"device {device!r} names a device twice; name each once")
     return names
 
 

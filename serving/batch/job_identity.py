@@ -70,7 +70,7 @@ def describe_differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> It
         # A release that had no such flag read as if it were not given.
         was = begun["flags"].get(flag)
         if (was or None) != (value or None):
-            yield f"{flag} was {was or 'not given'}, and is {value or 'not given'}"
+            yield f"{flag}: {_describe_flag(was)} before, {_describe_flag(value)} now"
     before, after = begun["inputs"], now["inputs"]
     if len(before) != len(after):
         yield f"it was started with {len(before)} input files, and now there are {len(after)}"
@@ -85,6 +85,12 @@ def describe_differences(begun: Mapping[str, Any], now: Mapping[str, Any]) -> It
                 changed, was, now_is = "its time", *_format_times(was, now_is)
             yield f"{new['name']} has changed ({changed} was {was}, is {now_is})"
             return
+
+
+def _describe_flag(value: object) -> str:
+    if value is True:
+        return "given"
+    return str(value or "not given")
 
 
 def _format_times(one: int, other: int) -> tuple[str, str]:

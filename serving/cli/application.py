@@ -162,7 +162,9 @@ def _format_error(error: Exception) -> str:
 
 def _format_usage_error(error: Any) -> str:
     command = error.ctx.command_path if error.ctx is not None else _NAME
-    return f"{error.format_message().rstrip('.')}; see {command} --help"
+    # The words before the message of a parser come from the library.
+    message = error.format_message().rstrip(".").replace(": Value error, ", ": ", 1)
+    return f"{message}; see {command} --help"
 
 
 def _leave_broken_pipe() -> int:

@@ -18,6 +18,9 @@ _UNITS: Final = {"": 1, "B": 1} | {
     for unit, base in (("", 1000), ("B", 1000), ("I", 1024), ("IB", 1024))
 }
 
+#: A smaller size is probably one without its unit.
+_LEAST_MEMORY: Final = 10**6
+
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*((?:[KMGT]I?)?B?)", re.IGNORECASE)
 
 
@@ -69,12 +72,22 @@ def amount(most: float) -> Callable[[object], float]:
 
 
 def parse_size(text: object) -> int:
-    """A parser of sizes in bytes, as in 2GB, 500MB and 1.5GiB."""
+    """A parser of sizes in bytes, such as 2GB, 500MB and 1.5GiB."""
     found = _SIZE.fullmatch(str(text).strip())
     size = float(found[1]) * _UNITS[found[2].upper()] if found else 0
     if size < 1:
         raise typer.BadParameter(f"{text} is not a size; give a size such as 2GB or 500MB")
     return int(size)
+
+
+def parse_memory(text: object) -> int:
+    """A parser of sizes of memory in bytes, at least 1 MB."""
+    size = parse_size(text)
+    if size < _LEAST_MEMORY:
+        unit = str(text).strip()
+        hint = f"; did you mean {unit}GB?" if unit[-1].isdigit() else ""
+        raise typer.BadParameter(f"{text} is less than 1 MB{hint}")
+    return size
 
 
 def parse_name(text: object) -> str:

@@ -38,7 +38,7 @@ def canary(
     go to the highest loaded version.
     """
     if off == (version is not None):
-        raise UserMistake("specify VERSION for the canary, or --off to end it; not both")
+        raise UserMistake("give VERSION or --off, not both" if off else "specify VERSION, or --off")
     from export import label_moves
 
     plan = steps.move(

@@ -64,7 +64,7 @@ def compare(
     select the version of B, if that is a model.
     """
     if after is None and not version.is_given:
-        raise UserMistake("specify the second version or model B, or --version or --label")
+        raise UserMistake("specify B, or --version or --label")
     if after is None:
         after = before.absolute().parent if _is_version(before) else before
     reading = file_options.reading(rows, "--rows")

@@ -21,7 +21,7 @@ def _parse_device(text: object) -> str:
     try:
         return ",".join(parse_device(str(text)))
     except InvalidParameter as error:
-        raise typer.BadParameter(str(error).removeprefix("device is ")) from None
+        raise typer.BadParameter(str(error)) from None
 
 
 @dataclass(frozen=True)

@@ -104,14 +104,14 @@ def import_sklearn(
         )
         return
     print_fields(
-        f"{'would publish' if dry_run else 'published'} {model / str(version)}",
+        f"{'Dry run. This would publish' if dry_run else 'published'} {model / str(version)}",
         [
             ("from", card.data.files[0]),
             ("clusters", format_count(card.n_clusters, "cluster")),
             ("columns", takes.shorten()),
             *([("features", shorten_names(card.feature_names))] if card.encoder else []),
             *describe_left_out(card),
-            ("server", effect),
+            *([] if dry_run else [("server", effect)]),
         ],
     )
 

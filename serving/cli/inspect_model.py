@@ -76,7 +76,7 @@ def _base_and_version(
             raise UserMistake(f"the model is given twice, as {place} and {model}; give it once")
         version = place
     elif place is None:
-        raise UserMistake("specify the model folder: tfkmeans inspect BASE")
+        raise UserMistake("specify BASE, the folder of the model")
     else:
         model = local_folder(place)
     if version is not None and not (version.isascii() and version.isdigit()):

@@ -36,6 +36,10 @@ VersionArgument = Annotated[
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show the effect, and change nothing.")
 ]
+#: Of commands that only read.
+NoEffectOption = Annotated[
+    bool, typer.Option("--dry-run", help="No effect: this command changes nothing.")
+]
 ServedAtOption = Annotated[
     str | None,
     typer.Option(
@@ -119,8 +123,6 @@ def show_move(
         return
     for each in plan.moves:
         typer.echo(f"{each.label}: {_place(each.source)} -> {_place(each.target)}")
-    if not plan.moves:
-        typer.echo("nothing to move: the labels are already as requested")
     typer.echo(describe_effect(base, plan, server=server, dry_run=dry_run))
 
 
@@ -142,11 +144,14 @@ def describe_effect(base: Path, plan: "Plan", *, server: str | None, dry_run: bo
     """One line: the effect on the server."""
     from export.models_config import path_of
 
+    if plan.before == plan.after:
+        dry = "Dry run. " if dry_run else ""
+        return f"{dry}No change: the labels are already as requested."
     if dry_run:
-        return f"Dry run. This would happen: {plan.effect}"
+        return f"Dry run. This would: {plan.effect}."
     if server is not None:
-        return f"{server} has applied the change: {plan.effect}"
-    return f"{plan.effect}, as soon as it reads {path_of(base)}"
+        return f"{server} has applied the change: {plan.effect}."
+    return f"When the server next reads {path_of(base)}, it will {plan.effect}."
 
 
 def _place(version: int | None) -> str:

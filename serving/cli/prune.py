@@ -36,7 +36,7 @@ def prune(
     removed = label_moves.prune(base, keep, dry_run=dry_run)
     kept = [version for version in versions(base) if version not in removed]
     back = label_moves.rollback_target(base, config_entry(base))
-    effect = "no effect on the server: the loaded versions are still there"
+    effect = "Loaded versions were not removed."
     if json:
         print_json(
             {

@@ -142,5 +142,6 @@ def _show(
             format_comparison(comparisons[0]),
         )
     )
-    verb = "would publish" if dry_run else "published"
-    print_fields(f"{verb} {path}", [against, *describe_left_out(card), ("server", effect)])
+    verb = "Dry run. This would publish" if dry_run else "published"
+    shown = [] if dry_run else [("server", effect)]
+    print_fields(f"{verb} {path}", [against, *describe_left_out(card), *shown])

@@ -18,7 +18,7 @@ from export.errors import InvalidModelsConfig
 from export.models_config import ModelsConfig, path_of
 from serving.embedded.option_ranges import MAX_COUNT, MAX_LARGE
 
-from .arguments import AddressOrPlace, JsonOption, amount, examples, integer
+from .arguments import AddressOrPlace, amount, examples, integer
 from .errors import UserMistake
 from .exit_codes import DONE
 from .extras import needs_extra
@@ -239,7 +239,9 @@ def serve(
     ] = None,
     flags: ServerFlags = ServerFlags(),
     limits: LimitFlags = LimitFlags(),
-    json: JsonOption = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Write the log and the addresses as JSON.")
+    ] = False,
 ) -> None:
     """Serve a model with TensorFlow Serving's protocol until Ctrl-C or SIGTERM.
 
@@ -311,7 +313,7 @@ def _one_model(
             )
         return None, None
     if not given:
-        raise UserMistake("specify the model folder BASE, or --model-config-file")
+        raise UserMistake("specify BASE, the folder of the model, or --model-config-file")
     if len(given) > 1:
         raise UserMistake(f"the model is given twice, as {given[0]} and {given[1]}; give it once")
     # A base path without a name is called so by TensorFlow Serving.

@@ -12,7 +12,7 @@ import typer
 from serving.tables.messages import format_bytes, format_count
 from serving.tables.reading_options import ReadingOptions
 
-from .arguments import parse_size
+from .arguments import parse_memory
 from .input_tables import InputTables, count_rows
 from .memory import BASE_BYTES, memory_left, rows_in_memory
 from .tensorflow_import import load_tensorflow
@@ -50,7 +50,7 @@ class StreamingOptions:
     memory: Annotated[
         int | None,
         typer.Option(
-            parser=parse_size,
+            parser=parse_memory,
             metavar="SIZE",
             help="Memory limit, such as 2GB, including 700MB for TensorFlow; by default three "
             "quarters of the free memory. Rows that do not fit are streamed from a cache on "

@@ -87,13 +87,13 @@ _SHOWN_SIZES: Final = 100
 
 @dataclass(frozen=True)
 class _Outcome:
-    """The published version or candidate, and the effect on the server."""
+    """The published version or candidate, and the effect on the server, if published."""
 
     path: Path
     card: ModelCard
     version: int | None = None
     comparisons: Sequence["Comparison"] = ()
-    effect: str = "no effect on the server: nothing was published"
+    effect: str | None = None
 
 
 @flat_options
@@ -670,7 +670,7 @@ def _show(
                 (f"compared with version {each.live_version}", format_comparison(each))
                 for each in outcome.comparisons
             ),
-            ("server", outcome.effect),
+            *([("server", outcome.effect)] if outcome.effect else []),
             *((name, commands[name].format(place)) for name, place in views.items()),
         ],
     )

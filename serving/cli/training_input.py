@@ -257,10 +257,11 @@ def _offer_mends(weight_column: str | None) -> Iterator[None]:
     except BadCell as error:
         if not error.column:
             raise
+        category = "" if error.is_number else ", or name it in --categories"
         raise BadCell(
-            f"{error}; or leave the column out with --exclude or --columns, or name it in "
-            "--categories",
+            f"{error}; or leave the column out with --exclude or --columns{category}",
             error.column,
+            is_number=error.is_number,
         ) from None
 
 

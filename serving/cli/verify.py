@@ -13,7 +13,7 @@ from export.repository import existing_versions, version_directory
 from .arguments import JsonOption, examples, integer
 from .client_options import ConnectionOptions, ServerOption, TimeoutOption
 from .exit_codes import REFUSED
-from .label_options import BaseArgument, DryRunOption
+from .label_options import BaseArgument, NoEffectOption
 from .option_groups import flat_options
 from .tensorflow_import import require_tensorflow
 from .terminal import note, print_json, progress
@@ -40,7 +40,7 @@ def verify(
     server: ServerOption = None,
     timeout: TimeoutOption = 30.0,
     connection: ConnectionOptions = ConnectionOptions(),
-    dry_run: DryRunOption = False,  # it never changes anything
+    dry_run: NoEffectOption = False,
     json: JsonOption = False,
 ) -> None:
     """Check the hashes of a version's files, and replay its golden requests; exit code 3 on a
@@ -80,9 +80,6 @@ def verify(
         raise typer.Exit(REFUSED)
 
 
-_EFFECT: Final = "no effect on the server: nothing was changed"
-
-
 def _findings(directory: Path) -> list[str]:
     """Faults on the disk: bytes first, which needs no TensorFlow."""
     from export import file_hashes
@@ -120,7 +117,6 @@ def _show(
                 "ok": all(each["ok"] for each in results),
                 "versions": results,
                 "not_loaded": not_loaded,
-                "server": _EFFECT,
             }
         )
         return
@@ -128,4 +124,3 @@ def _show(
         typer.echo(f"version {each['version']}: {'; '.join(each['findings']) or 'ok'}")
     for number in not_loaded:
         typer.echo(f"version {number}: not verified, {server} has not loaded it")
-    typer.echo(_EFFECT)

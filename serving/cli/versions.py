@@ -1,5 +1,6 @@
 """``tfkmeans versions``: the versions of a model, and their state."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -7,16 +8,16 @@ import typer
 
 from export.errors import InvalidCandidate
 from export.model_card import ModelCard
-from export.repository import config_entry, existing_versions, version_directory
+from export.models_config import ModelsConfig
+from export.repository import existing_versions, version_directory
 
 from .arguments import JsonOption, examples
 from .client_options import ConnectionOptions, ServerOption, TimeoutOption
-from .label_options import BaseArgument, DryRunOption
+from .label_options import BaseArgument, NoEffectOption
 from .option_groups import flat_options
 from .terminal import print_json, print_table
 
 if TYPE_CHECKING:
-    from export.models_config import Entry
     from serving.clients.results import VersionStatus
 
 EXAMPLES: Final = examples(
@@ -34,27 +35,27 @@ def list_versions(
     server: ServerOption = None,
     timeout: TimeoutOption = 5.0,
     connection: ConnectionOptions = ConnectionOptions(),
-    dry_run: DryRunOption = False,  # it never changes anything
+    dry_run: NoEffectOption = False,
     json: JsonOption = False,
 ) -> None:
     """Show the versions of a model: labels, time, clusters, inertia, and state on a server."""
     connection.check_server(server)
     there = existing_versions(base)
-    entry = config_entry(base, connection.name)
+    config = ModelsConfig.read(base, connection.name)
     states: dict[int, str] = {}
     if server is not None:
         with connection.client(server, connection.served_name(base), timeout) as client:
             states = {each.version: _describe_state(each) for each in client.status()}
-    rows = [_row(base, version, entry, states) for version in there]
+    rows = [_row(base, version, config.labels, states) for version in there]
     if json:
         if server is None:
             for row in rows:
                 del row["state"]
-        print_json({"model": str(base), "versions": rows, "server": _describe_effect(entry)})
+        print_json({"model": str(base), "versions": rows, "server": _describe_effect(config)})
         return
     names = ["version", "labels", "created", "k", "inertia", *(["state"] if server else [])]
     print_table(names, [[_format_cell(row[name]) for name in names] for row in rows])
-    typer.echo(_describe_effect(entry))
+    typer.echo(_describe_effect(config))
 
 
 def _describe_state(status: "VersionStatus") -> str:
@@ -63,8 +64,9 @@ def _describe_state(status: "VersionStatus") -> str:
     return f"{status.state} ({' '.join(status.error_message.split())})"
 
 
-def _row(base: Path, version: int, entry: "Entry | None", states: dict[int, str]) -> dict[str, Any]:
-    labels = {} if entry is None else entry.labels
+def _row(
+    base: Path, version: int, labels: Mapping[str, int], states: Mapping[int, str]
+) -> dict[str, Any]:
     row: dict[str, Any] = {
         "version": version,
         "labels": sorted(label for label, on in labels.items() if on == version),
@@ -88,11 +90,14 @@ def _format_cell(value: Any) -> str:
     return "-" if value is None else str(value)
 
 
-def _describe_effect(entry: "Entry | None") -> str:
+def _describe_effect(config: ModelsConfig) -> str:
     """One line: the versions of this model that a server loads."""
-    if entry is None:
+    if not config.has_entry:
         return "no entry in models.config: a server of the folder serves the highest version"
-    if not entry.versions:
+    if not config.lists_versions:
+        return "the entry in models.config does not list versions: its policy selects them"
+    entry = config.entry
+    if entry is None or not entry.versions:
         return "models.config lists no version of the model"
     loaded = ", ".join(map(str, entry.versions))
     return (

@@ -13,7 +13,7 @@ from kmeans_module.columns import (
     VectorColumn,
     column_signature,
 )
-from kmeans_module.contract import BAD_ROW, MOST_COLUMNS, SignatureContract
+from kmeans_module.contract import ASSIGN, BAD_ROW, MOST_COLUMNS, SignatureContract
 from kmeans_module.errors import InvalidColumns
 from kmeans_module.raw_columns import read_columns
 
@@ -39,11 +39,24 @@ def declared_columns(
         raise target.error(
             InvalidInput,
             f"version {metadata.version} takes no columns by name; give its features in their "
-            "order, such as points.to_numpy(); a model that encodes more than "
-            f"{MOST_COLUMNS} columns takes a table only through export.load",
+            f"order, such as points.to_numpy(){_hint_of_many_columns(metadata)}",
         )
     columns = [_column(name, tensor) for name, tensor in declared.inputs.items()]
     return column_signature(signature, columns), columns
+
+
+def _hint_of_many_columns(metadata: ModelMetadata) -> str:
+    """The end of the message for a model that may have too many columns for these signatures."""
+    assign = metadata.signatures.get(ASSIGN)
+    points = assign.inputs.get("points") if assign is not None else None
+    # Each column gives at least one feature.
+    width = points.shape[-1] if points is not None and points.shape else None
+    if width is None or width <= MOST_COLUMNS:
+        return ""
+    return (
+        f"; a model that encodes more than {MOST_COLUMNS} columns accepts a table only through "
+        "tfkmeans.load"
+    )
 
 
 def _column(name: str, tensor: Tensor) -> Column:

@@ -29,6 +29,11 @@ _MEANINGS: Final = (
         r"certificate_verify_failed\W*(?:certificate verify failed: )?(?P<reason>[^:(]*)",
         "TLS: the server's certificate is not trusted; give its authority as Tls(ca=...)",
     ),
+    (r"settings frame|http1\.x", "the server does not answer with gRPC; is this the gRPC port?"),
+    (
+        r"illegal (?:request|status) line",
+        "the server does not answer with HTTP/1.1; is this the REST port?",
+    ),
     (r"wrong_version_number", "TLS: the server does not support it; omit tls"),
 )
 _CLOSED: Final = re.compile(r"socket closed|disconnected|broken pipe|reset by peer|certificate req")

@@ -148,8 +148,8 @@ def require_columns(table: "Table", wanted: Sequence[str]) -> None:
         if table.looks_headerless:
             hint = "; has the file no header? give --no-header"
         raise ColumnMismatch(
-            f"{table.name}: no column {shorten_names(list(map(repr, lacking)))}{hint} "
-            f"(it has {shorten_names(table.columns)})"
+            f"{table.name}: no column {shorten_names(list(map(repr, lacking)))} "
+            f"(columns: {shorten_names(table.columns)}){hint}"
         )
     if len(there) < len(table.columns):
         counts = Counter(table.columns)

@@ -42,12 +42,14 @@ class OtherWidth(ColumnMismatch):
 class BadCell(TableError):
     """A cell is not a number, or a row has more or fewer cells than the header.
 
-    ``column`` is the column of the cell; empty for an error of the whole row.
+    ``column`` is the column of the cell; empty for an error of the whole row. ``is_number`` is
+    whether the cell is a number, which is out of range.
     """
 
-    def __init__(self, message: str, column: str = "") -> None:
+    def __init__(self, message: str, column: str = "", *, is_number: bool = False) -> None:
         super().__init__(message)
         self.column = column
+        self.is_number = is_number
 
 
 class RepeatedInput(TableError):

@@ -163,8 +163,8 @@ def require_categories(tables: Sequence["Table"], names: Sequence[str]) -> None:
             if name not in table.columns:
                 raise ColumnMismatch(
                     f"--categories {name}: not in {table.name}"
-                    f"{find_near_name(name, table.columns)} (it has "
-                    f"{shorten_names(table.columns)})"
+                    f" (columns: {shorten_names(table.columns)})"
+                    f"{find_near_name(name, table.columns)}"
                 )
 
 
@@ -201,7 +201,7 @@ def require_excluded(tables: Sequence["Table"], excluded: Sequence[str]) -> None
         if name not in there:
             raise ColumnMismatch(
                 f"--exclude {name}: not in {_file_names(tables)}"
-                f"{find_near_name(name, given)} (it has {shorten_names(given)})"
+                f" (columns: {shorten_names(given)}){find_near_name(name, given)}"
             )
 
 
@@ -261,10 +261,10 @@ def _require_everywhere(tables: Sequence["Table"], names: Sequence[str]) -> None
         if lacking:
             other = next(each for each in tables if lacking[0] in each.columns)
             raise ColumnMismatch(
-                f"{table.name}: no column {shorten_names(list(map(repr, lacking)))}"
-                f"{find_near_name(lacking[0], table.columns)}, which {other.name} has (it has "
-                f"{shorten_names(table.columns)}); choose columns of all files with --columns, or "
-                "leave it out with --exclude"
+                f"{table.name}: no column {shorten_names(list(map(repr, lacking)))} (columns: "
+                f"{shorten_names(table.columns)}); {other.name} has it; choose columns of all "
+                "files with --columns, or leave it out with --exclude"
+                f"{find_near_name(lacking[0], table.columns)}"
             )
 
 

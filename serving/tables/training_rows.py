@@ -363,6 +363,7 @@ def check_finite(table: Table, columns: Sequence[str], block: Block, rows_before
         f"{table.name}: {table.place(rows_before + row + 1)}, column {columns[index]!r}: {reason}; "
         "correct it, or write it as missing (NA)",
         columns[index],
+        is_number=True,
     )
 
 

@@ -92,7 +92,7 @@ def test_a_label_moves_in_two_steps_and_the_old_version_goes(base: Path) -> None
     ]
     assert state(base) == ((2,), {"stable": 2})
     assert plan.effect == (
-        "the server loads version 2, answers label stable with version 2, unloads version 1; "
+        "load version 2, move label stable to version 2, and unload version 1; "
         "requests without version or label go to version 2"
     )
 
@@ -486,7 +486,7 @@ def test_another_label_goes_with_the_folder_of_its_version(base: Path) -> None:
     move(base, label_moves.promote, 1, "old")
     (base / "1").rename(base.parent / "moved away")
     plan = move(base, label_moves.promote, 4, server=RecordedServer(broken=1))
-    assert "removes label old" in plan.effect
+    assert "remove label old" in plan.effect
     assert state(base) == ((4,), {"stable": 4})
 
 

@@ -284,11 +284,11 @@ def test_a_damaged_summary_is_made_anew_and_no_row_is_scored_again(
     ("change", "words"),
     [
         ({"model": ScoredModel("customers", 3, "cd" * 32)}, ["version 2 of customers (abab", "3"]),
-        ({"keep": ["id"]}, ["--keep was not given, and is id"]),
-        ({"score": True}, ["--score was not given, and is True"]),
-        ({"form": Format.CSV}, ["--format was parquet, and is csv"]),
-        ({"limit": 7}, ["--limit was not given, and is 7"]),
-        ({"part_rows": 7}, ["--part-rows was 1048576, and is 7"]),
+        ({"keep": ["id"]}, ["--keep: not given before, id now"]),
+        ({"score": True}, ["--score: not given before, given now"]),
+        ({"form": Format.CSV}, ["--format: parquet before, csv now"]),
+        ({"limit": 7}, ["--limit: not given before, 7 now"]),
+        ({"part_rows": 7}, ["--part-rows: 1048576 before, 7 now"]),
         ({"file": "touched"}, ["a.csv has changed (size was"]),
         ({"file": "more"}, ["started with 3 input files, and now there are 4"]),
         ({"file": "renamed"}, ["input 1 was", "a.csv, and is"]),
@@ -441,6 +441,6 @@ def test_a_job_of_a_release_without_the_options_of_reading_goes_on_where_none_is
     assert list(describe_differences(older, now)) == []
     commented = identify_job(replace(job, reading=ReadingOptions(comment="#", has_header=False)))
     assert list(describe_differences(older, commented)) == [
-        "--no-header was not given, and is True",
-        "--comment was not given, and is #",
+        "--no-header: not given before, given now",
+        "--comment: not given before, # now",
     ]

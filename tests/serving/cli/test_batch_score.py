@@ -48,7 +48,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(
     assert score(*words, "--json") == 0
     assert json.loads(capsys.readouterr().out)["parts_done"] == 1
     assert score(*words, "--score") == 2
-    assert "--score was not given, and is True" in capsys.readouterr().err
+    assert "--score: not given before, given now" in capsys.readouterr().err
 
 
 def test_rejected_rows_are_counted_and_an_error_only_when_that_was_asked(

@@ -125,7 +125,7 @@ def test_train_promotes_on_a_server_by_tls(
     trained = ["train", str(encrypted.rows), "--clusters", "3", "--model", str(encrypted.base)]
     assert main([*trained, "--promote", *encrypted.options, "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert f"answers label stable with version {said['version']}" in said["server"]
+    assert f"move label stable to version {said['version']}" in said["server"]
 
 
 @pytest.mark.parametrize(

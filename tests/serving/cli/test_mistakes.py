@@ -79,7 +79,10 @@ MISTAKES = [
     (TRAIN.format("twice.csv"), ["twice.csv", "columns 1 and 3", "'a'", "rename"]),
     (TRAIN.format("names.csv"), ["names.csv", "no column holds numbers", "text ('ann')"]),
     (TRAIN.format("missing.csv"), ["missing.csv", "each of the 2 rows", "--columns"]),
-    (TRAIN.format("rows.csv narrow.csv"), ["narrow.csv", "'weight'", "it has height", "--exclude"]),
+    (
+        TRAIN.format("rows.csv narrow.csv"),
+        ["narrow.csv", "'weight'", "columns: height", "--exclude"],
+    ),
     (
         TRAIN.format("narrow.csv other.csv"),
         ["narrow.csv: no column 'width'", "other.csv"],
@@ -96,10 +99,10 @@ MISTAKES = [
         TRAIN.format("text.csv --columns height,weight"),
         ["leave the column out with --exclude or --columns"],
     ),
-    (TRAIN.format("rows.csv --exclude wieght"), ["--exclude wieght", "'weight'", "it has name"]),
+    (TRAIN.format("rows.csv --exclude wieght"), ["--exclude wieght", "'weight'", "columns: name"]),
     (TRAIN.format("rows.csv --exclude height,weight"), ["no column holds numbers", "'name'"]),
     (TRAIN.format("rows.csv --columns height --exclude weight"), ["--exclude weight", "--columns"]),
-    (TRAIN.format("rows.csv --weight-column wieght"), ["'wieght'", "'weight'", "it has name"]),
+    (TRAIN.format("rows.csv --weight-column wieght"), ["'wieght'", "'weight'", "columns: name"]),
     (TRAIN.format("rows.csv --weight-column name"), ["'name' holds text", "not numbers"]),
     (
         TRAIN.format("rows.csv --weight-column height --columns height"),
@@ -126,6 +129,12 @@ MISTAKES = [
     (SCORE.format("title.csv out"), ["title.csv", "--skip-rows 1"]),
     # What the options are.
     ("train rows.csv --clusters 2", ["--model", "tfkmeans train --help"]),
+    (TRAIN.format("rows.csv --memory 5"), ["5 is less than 1 MB", "did you mean 5GB?"]),
+    (TRAIN.format("rows.csv --memory 5kB"), ["5kB is less than 1 MB; see"]),
+    (
+        TRAIN.format("rows.csv --distance manhattan"),
+        ["Invalid value for '--distance': 'manhattan' is not one of 'euclidean', 'cosine'"],
+    ),
     ("train rows.csv --model new", ["--clusters", "tfkmeans train --help"]),
     ("train rows.csv --model new --clusters 0", ["'--clusters'", "0 is not", "at least 1"]),
     ("train rows.csv --model new --clusters 1.5", ["'--clusters'", "1.5 is not"]),
@@ -182,7 +191,7 @@ MISTAKES = [
     ("assign --point 1,2 --model good --version 4", ["no version 4"]),
     ("assign --point 1,2 --model good --version latest", ["'--version'", "latest is not"]),
     ("assign --point 1,2 --model good --server nonsense", ["nonsense", "host:port"]),
-    ("assign narrow.csv --model good", ["narrow.csv", "'weight'", "it has height"]),
+    ("assign narrow.csv --model good", ["narrow.csv", "'weight'", "columns: height"]),
     ("assign wide.npy --model good", ["wide.npy", "3 columns", "takes 2: height, weight"]),
     # Scoring files.
     (SCORE.format("rows.csv rows.csv"), ["rows.csv", "is a file", "give a folder"]),

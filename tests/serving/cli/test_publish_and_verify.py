@@ -83,6 +83,19 @@ def test_the_reason_why_a_server_has_not_loaded_a_version_stays_in_its_row(
     assert row.endswith("END (Op type not registered in node a of version 1)")
 
 
+def test_versions_lists_a_model_whose_entry_has_another_policy(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(base, tmp_path / base.name)
+    (tmp_path / "models.config").write_text(
+        f"model_config_list {{ config {{ name: '{base.name}' base_path: '{copy}' }} }}"
+    )
+    assert main(["versions", str(copy), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert 1 in [each["version"] for each in said["versions"]]
+    assert "its policy selects them" in said["server"]
+
+
 @pytest.mark.parametrize(
     "command",
     [
@@ -182,7 +195,7 @@ def test_train_writes_a_candidate_that_publish_takes_and_promotes_by_itself(
     assert main([*rows, "--model", str(base), "--promote", "--poll-interval", "0"]) == 0
     said = json.loads(capfd.readouterr().out)
     assert said["version"] == 3
-    assert "answers label stable with version 3" in said["server"]
+    assert "move label stable to version 3" in said["server"]
     assert main(["versions", str(base)]) == 0
     table = capfd.readouterr().out.splitlines()
     assert [line.split()[:2] for line in table[1:4]][2] == ["3", "stable"]

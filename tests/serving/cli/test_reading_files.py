@@ -82,7 +82,7 @@ def test_a_job_reads_its_files_as_it_was_begun(
     assert tables[0]["name"][0].as_py() == "id0"
 
     assert score(german, tmp_path / "german", *OPTIONS[:-2], "--na-values", "none") == 2
-    assert "--na-values was none,-999, and is none" in capsys.readouterr().err
+    assert "--na-values: none,-999 before, none now" in capsys.readouterr().err
     assert score(german, tmp_path / "german", *OPTIONS) == 0
     # A job of the release before has no such flags in its manifest, and goes on.
     manifest = json.loads((tmp_path / "plain/manifest/job.json").read_text())

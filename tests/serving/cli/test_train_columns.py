@@ -215,7 +215,7 @@ def test_select_k_takes_the_same_options(rows: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--categories", "regoin"], "--categories regoin: not in ROWS; did you mean 'region'?"),
+        (["--categories", "regoin"], "--categories regoin: not in ROWS (columns: "),
         (["--columns", "region,seats"], "row 1 (line 2), column 'region': 'DE' is not a number"),
         (
             ["--columns", "seats", "--weight-column", "region"],

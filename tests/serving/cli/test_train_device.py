@@ -60,7 +60,7 @@ def test_json_says_what_took_the_steps_and_where(
         (("/GPU:1",), "--device /GPU:1: not found; TensorFlow sees /CPU:0; give"),
         (
             ("tpu",),
-            "'tpu', an unknown device; give 'auto', 'cpu', 'gpu', or a name such as '/GPU:1'",
+            "unknown device 'tpu'; give 'auto', 'cpu', 'gpu', or a name such as '/GPU:1'",
         ),
         (("/CPU:0, /CPU:7",), "--device /CPU:0,/CPU:7: not found; TensorFlow sees"),
         (("cpu", "--device-memory", "1MB"), "--device-memory 1.0 MB: conflicts with --device cpu"),

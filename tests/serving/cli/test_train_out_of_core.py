@@ -226,7 +226,7 @@ MISTAKES: Final[dict[str, list[str]]] = {
         "--out-of-core",
     ],
     "--seeding all: [0-9,]+ rows .* sample, or give more memory by --memory": [
-        *("--seeding", "all", "--memory", "1kB"),
+        *("--seeding", "all", "--memory", "1MB"),
     ],
     "--passes 2: requires --approximate": ["--passes", "2"],
     "--seeding all: conflicts with --approximate": ["--approximate", "--seeding", "all"],

@@ -24,6 +24,7 @@ from serving import (
     ServerUnavailable,
     Tls,
 )
+from serving.clients.connection_failures import describe_failure
 
 from ..fake_servers import Failure, FakeGrpcServer, FakeRestServer, FakeServer
 from .conftest import Wire
@@ -357,6 +358,20 @@ def test_where_nothing_listens_the_server_is_unavailable_whatever_the_deadline(
         pytest.raises(ServerUnavailable, match=f"{address}: connection refused; nothing listens"),
     ):
         client.assign(POINTS, timeout=timeout)
+
+
+@pytest.mark.parametrize(
+    ("cause", "question"),
+    [
+        (
+            "UNKNOWN: connection attempt timed out before receiving SETTINGS frame",
+            "is this the gRPC port?",
+        ),
+        ("illegal request line", "is this the REST port?"),
+    ],
+)
+def test_the_port_of_the_other_protocol_is_suspected(cause: str, question: str) -> None:
+    assert describe_failure("localhost:8500", None, cause).endswith(question)
 
 
 @pytest.mark.parametrize("is_list", [False, True], ids=["one name", "a list"])

@@ -325,7 +325,7 @@ def test_text_that_is_cut_for_a_message_is_cut_between_characters(tmp_path: Path
 
 def test_a_column_that_is_not_there_is_named_beside_the_nearest(tmp_path: Path) -> None:
     table = CsvTable(write_csv(tmp_path / "rows.csv", ["height", "weight"], [[1, 2]]))
-    with pytest.raises(ColumnMismatch, match=r"no column 'hight'; did you mean 'height'\?"):
+    with pytest.raises(ColumnMismatch, match=r"no column 'hight' .*; did you mean 'height'\?"):
         read_all(table, ["hight"])
 
 

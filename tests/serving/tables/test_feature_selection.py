@@ -225,7 +225,7 @@ def test_a_column_to_exclude_that_is_not_there_is_named_with_the_nearest(tmp_pat
     with pytest.raises(ColumnMismatch) as caught:
         select_features([table], ["wieght"])
     assert str(caught.value) == (
-        f"--exclude wieght: not in {table.name}; did you mean 'weight'? (it has height, weight)"
+        f"--exclude wieght: not in {table.name} (columns: height, weight); did you mean 'weight'?"
     )
 
 

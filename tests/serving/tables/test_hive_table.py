@@ -84,7 +84,7 @@ def test_a_row_of_a_file_in_a_folder_is_named_as_ever(tmp_path: Path) -> None:
         open_table(write_csv(place / "texts.csv", ["a"], [["x"]])).check(["a", "day"])
     with pytest.raises(ColumnMismatch, match="day is only in the names of its folders"):
         table.check(["day"])
-    with pytest.raises(ColumnMismatch, match=r"no column 'week' \(it has a, b, day\)"):
+    with pytest.raises(ColumnMismatch, match=r"no column 'week' \(columns: a, b, day\)"):
         table.check(["week"])
 
 

@@ -261,7 +261,7 @@ def test_a_file_that_has_not_the_vectors_of_a_model_is_named_in_a_short_line(
     with pytest.raises(ColumnMismatch, match="holds vectors of 2 numbers, and numbers are needed"):
         read_model_rows([narrow], ["v"])
     other = parquet(tmp_path / "c.parquet", vec=[[1.0, 2.0]])
-    with pytest.raises(ColumnMismatch, match=r"no column 'v' \(it has vec\)$"):
+    with pytest.raises(ColumnMismatch, match=r"no column 'v' \(columns: vec\)$"):
         read_model_rows([other], features)
     words = parquet(tmp_path / "f.parquet", v=["a"])
     with pytest.raises(ColumnMismatch, match="string, not numbers; vectors of 768 numbers are nee"):
