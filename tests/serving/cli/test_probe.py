@@ -141,7 +141,7 @@ def test_metadata_tells_versions_and_signatures_without_tensorflow(
         "signatures of version 1",
     ]
     assert "    inputs   points float32 [*, 2]\n" in process.stdout
-    assert "    gives  all_distances float32 [*, 3]\n" in process.stdout
+    assert "    outputs  all_distances float32 [*, 3]\n" in process.stdout
 
 
 def test_metadata_as_json_has_all_of_it(trained: Trained, served: str) -> None:
