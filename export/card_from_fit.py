@@ -145,13 +145,14 @@ def check_fit(result: FitResult, points: object) -> None:
     """
     if not isinstance(result, FitResult):
         raise InvalidCandidate(
-            f"result is a {type(result).__name__}; give the result of fit, or a fitted "
+            f"result has type {type(result).__name__}; give the result of fit, or a fitted "
             "tfkmeans.KMeans. For an estimator of scikit-learn use from_sklearn, or the command "
             "tfkmeans import-sklearn"
         )
     if result.assignments is None and not isinstance(points, RowSource):
         raise InvalidCandidate(
-            f"points are a {type(points).__name__}, and the fit used a RowSource; give that source"
+            f"points have type {type(points).__name__}, and the fit used a RowSource; give that "
+            "source"
         )
 
 

@@ -95,9 +95,9 @@ class ModelsConfig:
 
     @classmethod
     def read(cls, base: Path, name: str | None = None) -> "ModelsConfig":
-        """The config as it is in its file; one without models when there is no file.
+        """Read the config file; without a file, the config has no models.
 
-        Raises InvalidModelsConfig when it cannot be read or is none.
+        Raises InvalidModelsConfig if the file is unreadable or invalid.
         """
         path = path_of(base)
         text = _read(path)
@@ -112,7 +112,7 @@ class ModelsConfig:
 
     @property
     def model(self) -> str:
-        """The name of the entry of the model, or that which its entry will have."""
+        """The name of the entry of the model, also of a future entry."""
         config = self._config
         return config.name if config is not None else self.name or model_name(self.base)
 
@@ -120,7 +120,7 @@ class ModelsConfig:
     def entry(self) -> Entry | None:
         """The entry of the model, or None.
 
-        Raises InvalidModelsConfig for one that is not ours to edit.
+        Raises InvalidModelsConfig for an entry without the policy ``specific``.
         """
         config = self._config
         if config is None:
@@ -144,12 +144,12 @@ class ModelsConfig:
 
     @property
     def labels(self) -> Mapping[str, int]:
-        """The labels of the entry, whatever its policy is; none without an entry."""
+        """The labels of the entry, with any policy; none without an entry."""
         return {} if self._config is None else dict(self._config.version_labels)
 
     @property
     def versions_in_use(self) -> set[int]:
-        """The versions that any entry of the folder lists or has a label on."""
+        """The versions that any entry of the folder lists or labels."""
         return {
             version
             for each in self._own_configs
@@ -160,10 +160,10 @@ class ModelsConfig:
         }
 
     def live_version(self, there: Collection[int]) -> int | None:
-        """The version that the entry makes the live one, of a model that has those ``there``.
+        """The live version according to the entry, for a model with the versions ``there``.
 
-        None without an entry, and for an entry that lists no versions, unless it loads the version
-        that has the label ``stable``: then the highest is.
+        None without an entry, and for an entry with another policy than ``specific`` that does not
+        load the version with the label ``stable``; the highest version is live then.
         """
         config = self._config
         if config is None:
@@ -454,7 +454,7 @@ def _find_mistake(model: serving_pb2.ModelConfig) -> str | None:
 
 
 def _read(path: Path) -> str | None:
-    """The text of a config; None when there is no file. Raises InvalidModelsConfig."""
+    """The text of a config; None without a file. Raises InvalidModelsConfig."""
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise InvalidModelsConfig(f"{path}: is not a file; replace it by one")
     try:

@@ -418,7 +418,7 @@ def _describe_changes(before: ModelCard | None, card: ModelCard, live: Path) -> 
     """
     if before is None:
         return ""
-    scaling = {True: "standardized", False: "not standardized"}
+    scaling = {True: "standardised", False: "not standardised"}
     pairs = [
         (f"k = {card.n_clusters}", f"k = {before.n_clusters}"),
         (scaling[card.standardize], scaling[before.standardize]),

@@ -41,7 +41,7 @@ class Assignment(OneLine):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Score(OneLine):
-    """How well each row fits its cluster.
+    """The quality of the cluster of each row.
 
     Attributes:
         squared_distance: float32 [n], to the nearest centroid; the sum is the inertia.

@@ -33,7 +33,7 @@ _MOST_NUMBERS: Final = 2**20  # 4 MiB of float32
 
 
 def most_rows(n_features: int) -> int:
-    """How many rows of so many features travel with a version at most."""
+    """The most rows that a version contains, for its number of features."""
     return max(1, min(_MOST_ROWS, _MOST_NUMBERS // n_features))
 
 

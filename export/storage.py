@@ -115,10 +115,10 @@ def explain_failure(error: Exception) -> str:
 
 @dataclass(frozen=True)
 class LocalStorage(Storage):
-    """A folder: a version appears whole or not at all, and many may publish at once.
+    """A folder: a version appears complete or not at all, and several processes may publish.
 
-    A version is made beside the versions, in a folder whose name is no number and which servers
-    therefore pass over, and renamed when all is validated and the disk has confirmed it::
+    A version is written next to the versions, in a folder that servers ignore because its name is
+    not a number. The folder is renamed after the validation, when its files are on the disk::
 
         models/customers/1/                     a version, never changed again
         models/customers/.publish.lock          held while a number is taken; holds the highest ever

@@ -1,10 +1,10 @@
-"""Validate a version before anyone sees it: load it in a fresh process and replay what it carries.
+"""Validate a version before it is published: load it in a fresh process and replay its requests.
 
-``python -m export.validation DIR [LIVE [ROWS]]`` prints one line of JSON, ``{"findings": [...]}``,
-and exits with 0 when there is no finding, and 3 when there is. With LIVE, the directory of the
-live version, the line also has how far DIR is from it, measured on the rows of ROWS, an .npy file,
-or on those in DIR. In a process of its own nothing in memory can stand in for a missing file, and a
-crash of the loader is told like a finding.
+``python -m export.validation DIR [LIVE [ROWS]]`` prints one line of JSON, ``{"findings": [...]}``.
+The exit code is 0 without findings, else 3. With LIVE, the directory of the live version, the line
+also has the differences of DIR from LIVE, measured on the rows of ROWS, an .npy file, or on the
+rows in DIR. In a separate process no object in memory can replace a missing file, and a crash of
+the loader becomes a finding.
 """
 
 import json
@@ -32,34 +32,34 @@ def validate(
     live: str | Path | None = None,
     holdout: str | Path | None = None,
 ) -> Comparison | NotCompared | str | None:
-    """Check that the version in ``directory`` loads and answers as it did when it was exported.
+    """Check that the version in ``directory`` loads, and gives the answers of its export.
 
     Every signature has the contract's names, dtypes and shapes; the golden requests are answered
-    bit for bit; the warm-up records run.
+    bit for bit; the warm-up records succeed.
 
     Args:
       directory: a version directory.
-      name: what the errors call it; the directory by default.
-      timeout: seconds.
-      live: the directory of the version to compare it with.
-      holdout: an .npy file of rows [n, d], raw units, to compare on, or of a version that takes
-        columns by name an .npz file with ``column/NAME``, an array for each; by default the rows
-        that travel with the version.
+      name: the name of the version in error messages; by default the directory.
+      timeout: the most seconds.
+      live: the directory of the live version, for the comparison.
+      holdout: an .npy file of rows [n, d], raw units, for the comparison; for a version that takes
+        columns by name, an .npz file with an array ``column/NAME`` for each column; by default the
+        rows in the version.
 
     Returns:
-      How far it is from ``live``; or `NotCompared`, where rows were left out of both on purpose; or
-      in words why that cannot be said; None without ``live``.
+      The differences from ``live``; `NotCompared` if both versions were published without rows; the
+      reason as text if the versions cannot be compared for another cause; None without ``live``.
 
     Raises:
-      PublishRefused: it does not; the message has the figures.
-      ValidationTimedOut: it did not end in time.
+      PublishRefused: the check failed; the message has the figures.
+      ValidationTimedOut: the validation did not end in time.
 
     Example:
         >>> from tfkmeans import validate
-        >>> validate("models/customers/1")  # nothing to say: it loads and answers
+        >>> validate("models/customers/1")  # None: the version is valid
     """
     name = name or str(directory)
-    # -P: a folder called export or tensorflow where the caller stands is not what is meant.
+    # -P: do not import a folder named export or tensorflow in the working directory.
     compared = [str(Path(path).absolute()) for path in (live, holdout) if live and path]
     place = str(Path(directory).absolute())
     command = [sys.executable, "-P", "-m", "export.validation", place, *compared]

@@ -73,8 +73,8 @@ def _number_values(name: str, values: Any) -> tuple[NDArray[np.intp], Sequence[A
         array = np.asarray(values)
     if array.ndim != 1:
         kind = type(values).__name__
-        what = f"is a {kind}" if not array.ndim else f"has shape {array.shape}"
-        raise InvalidColumns(f"column {name!r} {what}; give one value a row")
+        what = f"has type {kind}" if not array.ndim else f"has shape {array.shape}"
+        raise InvalidColumns(f"column {name!r} {what}; give one value per row")
     if array.dtype.kind in "biufM":
         found, places = np.unique(array, return_inverse=True)
         return places, found.tolist() if array.dtype == "M8[D]" else list(found)
@@ -98,7 +98,7 @@ def _number_arrow(name: str, values: Any) -> tuple[NDArray[np.intp], Sequence[An
     labels, (column, *_) = arrow_columns(values)
     if labels is not None or pa.types.is_nested(column.type):
         kind = column.type if labels is None else "struct"
-        raise InvalidColumns(f"column {name!r} has type {kind}; give one value a row")
+        raise InvalidColumns(f"column {name!r} has type {kind}; give one value per row")
     places: list[NDArray[np.intp]] = []
     distinct: list[Any] = []
     if pa.types.is_fixed_size_binary(column.type):  # polars' objects are addresses in it
@@ -182,11 +182,11 @@ def _no_category(name: str, value: Any) -> InvalidColumns:
     shown = repr(value)
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
     if isinstance(value, _TIMES):
-        mend = "which is spelled in several ways; give text, or the part of it that counts"
+        mend = "but timestamps have no single spelling; convert them to text"
     elif isinstance(value, bytes | str):
         mend = "which is not UTF-8; give text"
     elif isinstance(value, Collection):
-        mend = "which is not a category; give one value a row"
+        mend = "which is not a category; give one value per row"
     else:
         mend = "which is not a category; give its text"
     return InvalidColumns(f"column {name!r} holds {shown}, {mend}")

@@ -129,9 +129,7 @@ class NoSuchDevice(KMeansError):
     """
 
     def __init__(self, device: str, there: str) -> None:
-        super().__init__(
-            f"device is {device!r}, but TensorFlow has only {there}; give one of these, or 'cpu'"
-        )
+        super().__init__(f"device is {device!r}, which TensorFlow does not see; available: {there}")
         self.there = there
 
 

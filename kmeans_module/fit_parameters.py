@@ -145,8 +145,7 @@ def _check_seeding(
     for name, value in (("sample_rows", sample_rows), ("passes", passes)):
         if value is not None and not (by_sample and is_drawn):
             raise InvalidParameter(
-                f"{name} is {value!r}, and no sample is fitted; give seeding='sample', and no "
-                "array as init"
+                f"{name} is {value!r}; {name} requires seeding='sample' and no init array"
             )
     if not is_drawn:
         return None

@@ -358,7 +358,7 @@ def _check_clustering(what: str, points: ArrayLike, assignments: ArrayLike) -> _
     rows, given = check_points(points), _check_labels(assignments)
     if len(given) != len(rows):
         raise InvalidAssignments(
-            f"assignments have shape {given.shape}; give one a row, shape ({len(rows)},)"
+            f"assignments have shape {given.shape}; give one per row, shape ({len(rows)},)"
         )
     check_finite(rows)
     labels = _renumber(given)
@@ -374,19 +374,19 @@ def _check_clustering(what: str, points: ArrayLike, assignments: ArrayLike) -> _
 
 def _check_labels(assignments: ArrayLike) -> NDArray[np.integer]:
     try:
-        labels = read_array(assignments, "assignments", "one whole number a row")
+        labels = read_array(assignments, "assignments", "one whole number per row")
     except NoArray as error:
         raise InvalidAssignments(str(error)) from None
     if labels.ndim == 1 and labels.dtype.kind == "f" and np.isnan(labels).any():
         row = int(np.argmax(np.isnan(labels)))
         raise InvalidAssignments(
-            f"the assignment of row {row} is missing (nan); give one whole number a row, or leave "
-            "such rows out"
+            f"the assignment of row {row} is missing (nan); give one whole number per row, or "
+            "leave such rows out"
         )
     if labels.ndim != 1 or labels.dtype.kind not in "biu":
         raise InvalidAssignments(
             f"assignments have shape {labels.shape} and dtype {labels.dtype}; "
-            "give one whole number a row"
+            "give one whole number per row"
         )
     if (labels < 0).any():
         row = int(np.argmax(labels < 0))

@@ -76,7 +76,8 @@ def _without_collection() -> Iterator[None]:
 def quiet_start() -> Iterator[None]:
     """Hide the informational messages of a TensorFlow import in this context from stderr.
 
-    Other text is written after the context; if it raises, all text is written. The environment
+    Other text is written after the context. If it raises anything but KeyboardInterrupt, all text
+    is written. The environment
     variable ``TF_CPP_MIN_LOG_LEVEL`` is set to 2 if it is not set.
     """
     if "tensorflow" in sys.modules:
@@ -108,6 +109,9 @@ def _held_news() -> Iterator[None]:
             yield
             _settle(is_level_set=is_level_set)
             is_whole = True
+        except KeyboardInterrupt:
+            is_whole = True  # the user has seen no fault
+            raise
         finally:
             os.dup2(stderr, _STDERR)
             os.close(stderr)

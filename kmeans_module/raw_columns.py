@@ -34,7 +34,7 @@ def named_columns(table: Any) -> dict[str, Any]:
     """
     if not is_table(table):
         raise InvalidColumns(
-            f"the table is a {type(table).__name__}; give a data frame, an Arrow table or a "
+            f"the table has type {type(table).__name__}; give a data frame, an Arrow table or a "
             "mapping of names to columns"
         )
     if isinstance(table, Mapping):
@@ -112,7 +112,7 @@ def read_numbers(name: str, values: Any) -> Float32:
     except NoArray as error:
         raise InvalidColumns(str(error)) from None
     if array.ndim not in (1, 2):
-        raise InvalidColumns(f"column {name!r} has shape {array.shape}; give one value a row")
+        raise InvalidColumns(f"column {name!r} has shape {array.shape}; give one value per row")
     with np.errstate(over="ignore"):  # a number outside float32 becomes infinity
         return array.astype(np.float32, copy=False)
 

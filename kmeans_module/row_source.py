@@ -318,7 +318,7 @@ class _Weights(Table):
         if weights.shape != (max(stop - start, 0),):
             raise InvalidWeights(
                 f"the source gave the weights of rows {start} to {stop} in the shape "
-                f"{weights.shape}; give one number a row"
+                f"{weights.shape}; give one weight per row"
             )
         with np.errstate(over="ignore"):
             return weights.astype(np.float32, copy=False)
@@ -430,7 +430,7 @@ def check_described(source: RowSource) -> RowSource:
 
 
 def _weight_table(sample_weight: ArrayLike, n: int) -> Table:
-    wanted = f"one number a row, shape ({n},), 0 for one to leave out"
+    wanted = f"one weight per row, shape ({n},); 0 leaves a row out"
     array = check_numbers("sample_weight", sample_weight, (n,), wanted, InvalidWeights)
     return _as_file(sample_weight) or array
 
@@ -479,7 +479,7 @@ def _open_file(
 
 def _spool(dataset: Any, folder: str | Path | None) -> RowSource:
     if not isinstance(dataset, tf.data.Dataset):
-        raise InvalidPoints(f"dataset is a {type(dataset).__name__}; give a tf.data.Dataset")
+        raise InvalidPoints(f"dataset has type {type(dataset).__name__}; give a tf.data.Dataset")
     spec = dataset.element_spec
     is_weighted = isinstance(spec, tuple) and len(spec) == 2
     specs = spec if is_weighted else (spec,)
@@ -530,7 +530,7 @@ def _check_batch(batch: tuple[Array, ...], before: tuple[Array, ...], rows: int)
         shapes = " and ".join(f"{each.dtype} {each.shape}" for each in batch)
         raise InvalidPoints(
             f"the data set gives {shapes} after {rows} rows; give real numbers, rows [features] "
-            "or batches [rows, features], with one weight a row where there are weights"
+            "or batches [rows, features], with one weight per row where there are weights"
         )
     if points.shape[1] != before[0].shape[1]:
         raise InvalidPoints(

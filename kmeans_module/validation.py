@@ -100,7 +100,7 @@ def check_weights(sample_weight: ArrayLike | None, n: int) -> Float32:
         "sample_weight",
         sample_weight,
         (n,),
-        f"one number a row, shape ({n},), 0 for one to leave out",
+        f"one weight per row, shape ({n},); 0 leaves a row out",
         InvalidWeights,
     )
     weights = check_weight_values(given)
@@ -140,7 +140,7 @@ def check_feature_weight(given: ArrayLike | None, d: int) -> tuple[float, ...] |
     if given is None:
         return None
     weights = check_numbers(
-        "feature_weight", given, (d,), f"one number a column, shape ({d},)", InvalidParameter
+        "feature_weight", given, (d,), f"one number per column, shape ({d},)", InvalidParameter
     ).astype(np.float64)
     wrong = ~((weights >= 1 / LARGEST_FEATURE_WEIGHT) & (weights <= LARGEST_FEATURE_WEIGHT))
     if wrong.any():
@@ -232,7 +232,7 @@ def check_extent(extent: Float64, scale: Float32) -> None:
     if (scale < np.finfo(np.float32).tiny).any():
         column = int(np.argmin(scale))
         raise InvalidPoints(
-            f"column {column} extends over {extent[column]:g}, less than float32 keeps digits of; "
+            f"column {column} has a range of {extent[column]:g}, too small for float32; "
             "multiply the column by a constant"
         )
     scaled = extent / scale
@@ -240,7 +240,7 @@ def check_extent(extent: Float64, scale: Float32) -> None:
     widest = scaled[column]
     if widest > FARTHEST:
         raise InvalidPoints(
-            f"column {column} extends over {widest:g}, and float32 cannot hold its square; "
+            f"column {column} has a range of {widest:g}, too large for float32; "
             "divide the column by a constant"
         )
     if 0 < widest < _NARROWEST:

@@ -72,7 +72,7 @@ def _check_running_server(arguments: Sequence[str]) -> int:
 def _port(name: str, text: str) -> int:
     if text.isascii() and text.isdigit() and 0 < int(text) < 65536:
         return int(text)
-    raise UserMistake(f"{name} {text!r} is no port, give 1 to 65535; {USAGE}")
+    raise UserMistake(f"{name} {text!r} is not a port; give 1 to 65535; {USAGE}")
 
 
 def _print_checks(checks: Iterable[Check]) -> int:

@@ -192,8 +192,8 @@ def choose_placement(
     if on_cores.engine != "device":
         if asked == ("cpu",) and memory is not None:
             raise InvalidParameter(
-                f"device_memory is {memory}, and device is 'cpu': the cores take their steps where "
-                "the rows lie; leave device_memory out"
+                f"device_memory is {memory}, and device is 'cpu', which needs no copy of the rows; "
+                "leave device_memory out"
             )
         is_worth_it = engine == "auto" and on_cores.engine in _WORTH_A_GPU
         if asked == ("cpu",) or (asked == ("auto",) and not (is_worth_it and has_gpu())):

@@ -24,7 +24,7 @@ from .sharded import Shard
 
 
 class StreamedShard(Engine):
-    """An engine of one range of the rows of a source; a pass over them for each thing asked.
+    """An engine of one range of the rows of a source; each call reads them once.
 
     Args:
         shard: what makes the engine of a block of rows, as a class of `Shard` does.

@@ -1,7 +1,7 @@
 """Errors of jobs of batch scoring, besides those of input files.
 
-Each message is one line that names the place, the value and the mend. Who catches ``TableError``
-has all that can be wrong with the inputs, the server and the output of a job.
+Each message is one line that names the place, the value and the correction. ``TableError`` is the
+base of all errors of the inputs, the server and the output of a job.
 """
 
 from ..tables.errors import TableError

@@ -288,7 +288,7 @@ def _find_target(
 
 
 def _sha256(card_file: Path) -> str:
-    """That of a card is that of the version: the card holds those of all other files."""
+    """The hash of the card identifies the version, because the card has the other hashes."""
     return hashlib.sha256(card_file.read_bytes()).hexdigest()
 
 

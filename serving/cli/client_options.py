@@ -60,7 +60,7 @@ ServedLabelOption = Annotated[
 
 @dataclass(frozen=True)
 class ConnectionOptions:
-    """How every command with --server reaches it: the model's name there, headers, TLS."""
+    """The connection of a command with --server: name of the model, headers, TLS."""
 
     panel: ClassVar[str] = "Connection"
 
@@ -131,7 +131,7 @@ class ConnectionOptions:
         )
 
     def reload_client(self, server: str, timeout: float) -> "ReloadClient":
-        """What sends the server a new config. Raises UserMistake, InvalidInput."""
+        """A client that sends the server a new config. Raises UserMistake, InvalidInput."""
         from serving.clients.reload_client import ReloadClient
 
         if "," in server:

@@ -89,7 +89,7 @@ class ColumnOptions:
     ] = False
 
     def encoding(self) -> "Encoding | None":
-        """How columns are encoded; None where the model takes numbers as they are.
+        """The encoding of columns; None if the model takes numbers only.
 
         Raises UserMistake.
         """
@@ -113,7 +113,7 @@ class ColumnOptions:
         return () if given is None else parse_column_names("--categories", given)
 
     def weights(self) -> dict[str, float]:
-        """What columns weigh, by name. Raises UserMistake."""
+        """The weights of columns by name. Raises UserMistake."""
         found: dict[str, float] = {}
         for text in self.feature_weight or ():
             for each in parse_list("--feature-weight", text):
@@ -129,9 +129,9 @@ class ColumnOptions:
         return found
 
     def weigh(self, columns: Sequence[tuple[str, int]]) -> list[float] | None:
-        """What each feature weighs, where columns are so many features each; None without weights.
+        """The weight of each feature, for columns and their widths; None without weights.
 
-        Raises UserMistake for a weight of what is no column.
+        Raises UserMistake for a weight of an unknown column.
         """
         weights = self.weights()
         if not weights:

@@ -1,4 +1,4 @@
-"""Where the steps of a fit run: on the CPU, or on devices such as GPUs."""
+"""Options for the device of a fit: the CPU, or devices such as GPUs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

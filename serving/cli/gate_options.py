@@ -84,10 +84,10 @@ class GateOptions:
         reading: ReadingOptions = ReadingOptions(),
         as_json: bool,
     ) -> Iterator["PublishOptions"]:
-        """What ``export.publish`` is told; its refusal is printed as JSON too, if it is asked for.
+        """The options of ``export.publish``; with ``as_json``, a refusal is also printed as JSON.
 
-        ``takes`` is what the model takes of the rows of --holdout, None without these; the figures
-        of the gate join ``comparisons``.
+        ``takes`` gives the columns that the model takes from --holdout, None without --holdout. The
+        figures of the gate are appended to ``comparisons``.
         """
         with _holdout_file(self.holdout, takes, reading) as holdout:
             try:

@@ -114,7 +114,7 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
             ("created", f"{card.created}, TensorFlow {card.tensorflow_version}"),
             ("columns" if card.encoder is None else "features", shorten_names(card.feature_names)),
             *([("feature weights", weighed)] if (weighed := describe_weights(card)) else []),
-            ("standardized", "yes, in the model" if card.standardize else "no"),
+            ("standardised", "yes, in the model" if card.standardize else "no"),
             ("distance", card.distance),
             ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out"),
             *([("weights", weights)] if (weights := card.data.weight_column) else []),

@@ -1,4 +1,4 @@
-"""How much memory is left, and how much the rows of a fit take."""
+"""Available memory, and the memory for the rows of a fit."""
 
 import os
 from collections.abc import Iterator
@@ -52,7 +52,7 @@ def rows_in_memory(rows: int, features: int, *, is_wide: bool, is_cosine: bool) 
 def _left_in(
     mount: Path, path: str, limit_file: str, usage_file: str, cache_key: str
 ) -> Iterator[int]:
-    """What a control group and those above it leave, where they have a limit.
+    """The free memory of a control group and of each group above it that has a limit.
 
     In a container, its own group is the mount, whatever its path is outside.
     """

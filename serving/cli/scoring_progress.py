@@ -54,7 +54,7 @@ class ScoringProgress:
 
 
 def format_duration(seconds: float) -> str:
-    """As in "40 s", "12 min" and "3.5 h"."""
+    """Format seconds, such as "40 s", "12 min" and "3.5 h"."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -172,7 +172,7 @@ def _announce_stream(reason: str) -> None:
 def _sample_settings(
     rows: "SelectedRows", sample_rows: int | None, notes: list[str]
 ) -> dict[str, Any]:
-    """What ``select_k`` is told of the sample, which only rows from a cache have."""
+    """The arguments of ``select_k`` for the sample; only rows from a cache have one."""
     from serving.tables.streamed_rows import StreamedRows
 
     if isinstance(rows, StreamedRows):

@@ -25,20 +25,20 @@ _MEASURES: Final = "0.1.0"
 
 @dataclass(frozen=True)
 class SelectionCheckpoint:
-    """Where the measured k of one selection lie."""
+    """The file with the measured k of one selection."""
 
     path: Path
 
     @classmethod
     def of(cls, fingerprint: str, settings: Mapping[str, Any]) -> Self:
-        """That of the rows with this fingerprint, and of these settings and measures."""
+        """The checkpoint for rows with this fingerprint, and for these settings and measures."""
         settled = json.dumps([fingerprint, sorted(settings.items()), _MEASURES])
         key = hashlib.sha256(settled.encode()).hexdigest()[:32]
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         return cls(cache / "tfkmeans" / "select-k" / f"{key}.json")
 
     def read(self) -> tuple["MeasuredK", ...]:
-        """What was measured, from the least k on; nothing where there is nothing to read."""
+        """The measured k, ascending; none if there is no readable file."""
         try:
             rows = parse_json(self.path.read_text(encoding="utf-8"))
             return tuple(_from_json(row) for row in rows)
@@ -49,7 +49,7 @@ class SelectionCheckpoint:
             return ()
 
     def add(self, kept: list["MeasuredK"], measured: "MeasuredK") -> None:
-        """Join ``measured`` to ``kept``, and write it down."""
+        """Append ``measured`` to ``kept``, and write the file."""
         from export.durable_files import write_atomically
 
         kept.append(measured)
@@ -67,7 +67,7 @@ class SelectionCheckpoint:
 
 
 def _as_json(kept: Sequence["MeasuredK"]) -> list[dict[str, Any]]:
-    """float32 becomes a float and back without a change of a bit."""
+    """Convert to JSON; float32 values keep every bit."""
     return [asdict(each) | {"centroids": each.centroids.tolist()} for each in kept]
 
 

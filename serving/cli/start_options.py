@@ -163,7 +163,7 @@ class StartOptions:
         note(f"{reason}: each iteration reads the rows from a cache{begin}")
 
     def parameters(self, names: Sequence[str], clusters: int) -> dict[str, Any]:
-        """What ``fit`` is given, for features of these names. Imports TensorFlow for --init BASE.
+        """The arguments of ``fit`` for these features. Imports TensorFlow for --init BASE.
 
         Raises UserMistake, ExportError.
         """

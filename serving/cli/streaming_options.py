@@ -155,7 +155,7 @@ class StreamingOptions:
         reducer: "Reducer",
         tell: ProgressCallback,
     ) -> "RowCache":
-        """Of the rows of all workers those of one, and what is known of all."""
+        """Read the share of one worker, and the facts about the rows of all workers."""
         from serving.tables.shared_cache import share_cache
         from serving.tables.table_part import cut_tables, split_tables
 
@@ -251,7 +251,6 @@ def _estimate_rows(given: InputTables, table: "Table") -> int:
 
 
 def default_cache() -> Path:
-    """Where a cache lies that is not kept: on the disk, which the folder of temporary files may
-    not be."""
+    """The folder of temporary caches: on the disk, unlike some folders of temporary files."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return cache / "tfkmeans" / "rows"

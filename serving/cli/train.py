@@ -433,7 +433,7 @@ def _fit(
 
 
 def _takes(rows: "FittedRows") -> "ModelColumns":
-    """What the model of these rows takes of a table."""
+    """The columns that the model of these rows takes from a table."""
     from serving.tables.encoded_rows import EncodedRows
     from serving.tables.model_rows import ModelColumns
 

@@ -126,7 +126,7 @@ class RowOptions:
 
     @property
     def _skips_zero_rows(self) -> bool:
-        """Which rows are zeros once they are standardised, the fit knows."""
+        """Whether rows of zeros are skipped here; after standardising, the fit finds them."""
         return self._is_cosine and not self.standardize
 
     @contextmanager
@@ -174,7 +174,7 @@ class RowOptions:
         points: "NDArray[np.floating[Any]]",
         weights: "NDArray[np.floating[Any]] | None",
     ) -> list[str]:
-        """What there is to say of the rows, of which ``points`` are all, or a sample."""
+        """Notes about the rows; ``points`` are all of them, or a sample."""
         from serving.tables.column_spread import spread_note
 
         spread = spread_note(

@@ -127,10 +127,10 @@ class Tls:
         for name in ("ca", "certificate", "key"):
             if not isinstance(getattr(self, name), str | Path | None):
                 kind = type(getattr(self, name)).__name__
-                raise InvalidInput(f"{name} is a {kind}; give the path of a PEM file")
+                raise InvalidInput(f"{name} has type {kind}; give the path of a PEM file")
         if not isinstance(self.server_name, str | None):
             kind = type(self.server_name).__name__
-            raise InvalidInput(f"server_name is a {kind}; give a name as text")
+            raise InvalidInput(f"server_name has type {kind}; give a name as text")
 
     def context(self) -> ssl.SSLContext:
         """Return these settings as a context of Python's ``ssl``.
@@ -152,7 +152,8 @@ class Tls:
                 context.load_cert_chain(self.certificate, self.key)
         except (OSError, ssl.SSLError) as error:
             names = ", ".join(map(str, filter(None, (self.ca, self.certificate, self.key))))
-            raise InvalidInput(f"{names} cannot be used: {error}") from error
+            cause = getattr(error, "strerror", None) or error
+            raise InvalidInput(f"{names} cannot be used: {cause}") from error
         return context
 
     def pem(self) -> tuple[bytes | None, bytes | None, bytes | None]:
@@ -285,7 +286,7 @@ def check_options(options: ClientOptions, wire: WireFormat) -> None:
     for name, kind in kinds.items():
         # The message omits the value: headers are mostly secret.
         if (value := options.get(name)) is not None and not isinstance(value, kind):
-            raise InvalidInput(f"{name} is a {type(value).__name__}; give a {kind.__name__}")
+            raise InvalidInput(f"{name} has type {type(value).__name__}; give a {kind.__name__}")
 
 
 def parse_headers(headers: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:

@@ -65,8 +65,8 @@ def read_text_message(what: str, path: Path, message: M, refusal: type[ServerSta
     except text_format.ParseError as error:
         raise refusal(
             f"Error parsing text-format {message.DESCRIPTOR.full_name}: {path}:{error}; "
-            "mend the file there"
+            "correct the file there"
         ) from error
     except RecursionError:
-        raise refusal(f"{what} {path} is nested too deeply; mend the file") from None
+        raise refusal(f"{what} {path} is nested too deeply; correct the file") from None
     return message

@@ -67,6 +67,6 @@ def check_base_path(model: Any) -> None:
     if not select_versions(model.model_version_policy, present):
         found = ", ".join(map(str, sorted(present)))
         raise NoModel(
-            f"base path {base_path} of model {model.name} holds none of the versions that its "
-            f"policy asks for (it holds {found}); mend model_version_policy"
+            f"base path {base_path} of model {model.name} contains none of the versions of its "
+            f"policy (it contains {found}); correct model_version_policy"
         )

@@ -304,7 +304,7 @@ class EmbeddedServer:
                     reason = " ".join(state.message.split())
                     raise ModelLoadFailed(
                         f"version {state.version} of model {model.name} in {model.base_path} "
-                        f"does not load: {reason}; mend or remove the version's folder"
+                        f"does not load: {reason}; correct or remove the folder of the version"
                     )
 
     def _poll_versions(self) -> None:

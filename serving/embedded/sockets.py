@@ -21,7 +21,7 @@ def check_port(option: str, port: Port) -> None:
     is_number = isinstance(port, int) and 0 <= port <= _MAX_PORT
     if not (port == AUTO or is_number):
         raise InvalidOptions(
-            f"{option} {port!r} is no port; give a number from 1 to {_MAX_PORT}, 0 for off, "
+            f"{option} {port!r} is not a port; give a number from 1 to {_MAX_PORT}, 0 for off, "
             'or "auto" for a free one'
         )
 

@@ -58,7 +58,7 @@ def describe_sample(curves: Mapping[str, Any]) -> str | None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """What ``select-k --out`` wrote as JSON. Raises InvalidCurves."""
+    """Read the JSON file of ``select-k --out``. Raises InvalidCurves."""
     try:
         value = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:

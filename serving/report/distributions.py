@@ -1,4 +1,4 @@
-"""How the values of each feature are distributed in each cluster, as what a page draws."""
+"""The distribution of each feature in each cluster, as the data of a drawing."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final

@@ -1,6 +1,6 @@
 """The errors of reports.
 
-Each message is one line that names the file, the value and the mend.
+Each message is one line that names the file, the value and the correction.
 """
 
 

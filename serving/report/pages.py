@@ -229,7 +229,7 @@ def _facts(card: "ModelCard") -> list[tuple[str, str, str]]:
 
 
 def _describe_features(card: "ModelCard") -> str:
-    """How many there are, and their names where these are short."""
+    """The number of features, and their names if these are short."""
     names = shorten_names(card.feature_names)
     return (
         f"{card.n_features:,}: {names}" if len(names) <= _LONGEST_NAMES else f"{card.n_features:,}"
@@ -340,7 +340,7 @@ def _download(name: str, text: str) -> dict[str, str]:
 
 
 def _move_values(comparison: "VersionComparison") -> dict[str, Any]:
-    """How many rows went from which cluster to which; a colour for the share of those before."""
+    """The number of rows for each pair of clusters; the colour shows the share of the old."""
     table = comparison.contingency
     totals = table.sum(axis=1, keepdims=True)
     shares = np.divide(table, totals, where=totals > 0, out=np.zeros(table.shape))

@@ -1,4 +1,4 @@
-"""What a fit did, for TensorBoard: a run for each start, and the centroids for its projector."""
+"""Write a fit for TensorBoard: a run for each start, and the centroids for its projector."""
 
 import re
 from collections.abc import Sequence

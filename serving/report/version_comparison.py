@@ -95,7 +95,7 @@ class VersionComparison:
 
     @property
     def rows(self) -> int:
-        """How many rows both answered."""
+        """The number of rows that both versions answered."""
         return int(self.contingency.sum())
 
     def features_of_one(self) -> tuple[list[str], list[str]]:

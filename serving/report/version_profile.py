@@ -1,4 +1,4 @@
-"""What a report shows of a version, measured by its own graph."""
+"""The figures of a version in a report, measured with its own graph."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -190,7 +190,7 @@ class VersionProfile:
         return np.argsort(-self.separation, kind="stable")
 
     def cluster_silhouettes(self, cluster: int) -> NDArray[np.float32] | None:
-        """Those of one cluster's rows, ascending."""
+        """The silhouettes of the rows of one cluster, ascending."""
         if self.silhouettes is None:
             return None
         own = np.sort(self.silhouettes[self.cluster_index[self.drawn] == cluster])
@@ -253,7 +253,7 @@ def _cluster_means(rows: Array, labels: NDArray[np.integer[Any]], centroids: Arr
 def _find_rows(
     directory: Path, card: ModelCard, given: Rows | None
 ) -> tuple[Origin, Array, ColumnRows | None]:
-    """Where the rows are from, their points [n, d], and their columns where they are known."""
+    """The origin of the rows, their points [n, d], and their columns if these are known."""
     if given is not None:
         if card.encoder is not None and card.encoder.maps:
             raise NoRowsToShow(

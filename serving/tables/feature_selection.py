@@ -90,11 +90,11 @@ class FeatureSelection:
         features = expand_columns(self.widths)
         # A vector counts as one column, also if the file has a column for each of its numbers.
         count = format_count(len(group_vectors(features)), "numeric column")
-        lines = [f"took {count}: {shorten_names(features)}"] if features else []
+        lines = [f"features: {count} ({shorten_names(features)})"] if features else []
         if self.categories:
             kinds = "category" if len(self.categories) == 1 else "categories"
             names = shorten_names(self.categories)
-            lines.append(f"took {len(self.categories)} {kinds}: {names}")
+            lines.append(f"features: {len(self.categories)} {kinds} ({names})")
         if self.left_out:
             others = shorten_names(
                 [f"{name or '(unnamed)'}: {holds}" for name, holds in self.left_out.items()]

@@ -282,8 +282,8 @@ def test_where_nothing_answers_it_ends_with_2(published: Path, tmp_path: Path) -
     [
         (["127.0.0.1"], "1 arguments where there are none or four; usage: "),
         (["127.0.0.1", "8500", "8501", "models/toy", "1"], "5 arguments where"),
-        (["127.0.0.1", "http", "8501", "models/toy"], "GRPC_PORT 'http' is no port"),
-        (["127.0.0.1", "8500", "0", "models/toy"], "REST_PORT '0' is no port"),
+        (["127.0.0.1", "http", "8501", "models/toy"], "GRPC_PORT 'http' is not a port"),
+        (["127.0.0.1", "8500", "0", "models/toy"], "REST_PORT '0' is not a port"),
         (["127.0.0.1", "8500", "8501", "models/toy"], "models/toy: no such folder"),
     ],
 )

@@ -245,7 +245,7 @@ def test_an_option_that_there_is_not_is_refused_as_a_parameter_is(
 
 def test_what_is_no_fit_is_refused(points: NDArray[np.float32], tmp_path: Path) -> None:
     nothing: Any = None
-    with pytest.raises(InvalidCandidate, match="result is a NoneType; give the result of fit"):
+    with pytest.raises(InvalidCandidate, match="result has type NoneType; give the result of fit"):
         publish_fit(nothing, points, tmp_path / "new", feature_names=FEATURE_NAMES)
     pipeline: Any = make_pipeline(KMeans(3))
     with pytest.raises(InvalidCandidate, match=r"tfkmeans\.KMeans\. .* use from_sklearn, or the"):

@@ -111,7 +111,7 @@ def test_a_source_of_other_rows_is_refused(
     narrow = RowSource.from_array(rows[:, :2])
     with pytest.raises(InvalidCandidate, match=r"shape \(9000, 2\), and the fit is of \(9000, 3\)"):
         make_card(streamed, narrow, feature_names=FEATURE_NAMES)
-    with pytest.raises(InvalidCandidate, match="points are a ndarray, and the fit used a RowSou"):
+    with pytest.raises(InvalidCandidate, match="points have type ndarray, and the fit used a Row"):
         make_card(streamed, rows, feature_names=FEATURE_NAMES)
     with pytest.raises(InvalidCandidate, match=r"a source has no names; .* a list of 3"):
         publish_fit(streamed, source, "models/none")

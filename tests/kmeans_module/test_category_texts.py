@@ -122,10 +122,10 @@ def test_other_values_have_one_spelling(values: Any, spelled: list[str]) -> None
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (["a", ["b"]], "column 'c' holds ['b'], which is not a category; give one value a row"),
+        (["a", ["b"]], "column 'c' holds ['b'], which is not a category; give one value per row"),
         (
             [("a", "b")],
-            "column 'c' holds ('a', 'b'), which is not a category; give one value a row",
+            "column 'c' holds ('a', 'b'), which is not a category; give one value per row",
         ),
         ([frozenset("a")], "column 'c' holds frozenset({'a'}), which is not a category; give one"),
         (
@@ -135,20 +135,20 @@ def test_other_values_have_one_spelling(values: Any, spelled: list[str]) -> None
         ([1j], "column 'c' holds 1j, which is not a category; give its text"),
         ([{"a": 1}], "column 'c' holds {'a': 1}, which is not a category"),
         ([Decimal("sNaN")], "column 'c' holds Decimal('sNaN'), which is not a category"),
-        (np.ones((2, 1)), "column 'c' has shape (2, 1); give one value a row"),
-        (pa.array([["a"]]), "column 'c' has type list<item: string>; give one value a row"),
-        (pa.array([{"a": 1}]), "column 'c' has type struct; give one value a row"),
+        (np.ones((2, 1)), "column 'c' has shape (2, 1); give one value per row"),
+        (pa.array([["a"]]), "column 'c' has type list<item: string>; give one value per row"),
+        (pa.array([{"a": 1}]), "column 'c' has type struct; give one value per row"),
         (pl.Series(["a"], dtype=pl.Object), "column 'c' has type fixed_size_binary[8]; give text"),
-        ("abc", "column 'c' is a str; give one value a row"),
-        ((each for each in "ab"), "column 'c' is a generator; give one value a row"),
+        ("abc", "column 'c' has type str; give one value per row"),
+        ((each for each in "ab"), "column 'c' has type generator; give one value per row"),
         ([b"\xff"], "column 'c' holds b'\\xff', which is not UTF-8; give text"),
         (["\ud800"], "column 'c' holds '\\ud800', which is not UTF-8; give text"),
         (
             pd.Series(pd.to_datetime(["2026-11-28"])).astype("M8[ns]"),
-            "column 'c' holds np.datetime64('2026-11-28T00:00:00.000000000'), which is spelled in "
-            "several ways; give text, or the part of it that counts",
+            "column 'c' holds np.datetime64('2026-11-28T00:00:00.000000000'), but timestamps "
+            "have no single spelling; convert them to text",
         ),
-        (pa.array([datetime.timedelta(1)]), "column 'c' holds datetime.timedelta(days=1), which"),
+        (pa.array([datetime.timedelta(1)]), "column 'c' holds datetime.timedelta(days=1), but"),
     ],
 )
 def test_what_has_no_one_spelling_is_refused_by_name(values: Any, message: str) -> None:

@@ -187,7 +187,7 @@ def test_the_values_of_a_category_are_spelled_in_one_way(
             {"categories": ["c"]},
             "two features are named 'c=a'; rename a column",
         ),
-        (np.ones((3, 2)), {}, "the table is a ndarray; give a data frame"),
+        (np.ones((3, 2)), {}, "the table has type ndarray; give a data frame"),
         (
             {"c": [str(each) for each in range(1001)]},
             {"categories": ["c"]},

@@ -101,7 +101,7 @@ def test_a_column_weighs_by_its_name_and_a_category_with_all_its_features() -> N
         ([np.nan, 1, 1], "of column 0 is nan; give"),
         ([np.inf, 1, 1], "of column 0 is inf; give"),
         ([1e10, 1, 1], "1e-09 to 1e[+]09"),
-        ([1, 1], r"shape \(2,\); give one number a column, shape \(3,\)"),
+        ([1, 1], r"shape \(2,\); give one number per column, shape \(3,\)"),
         ("income=2", "feature_weight"),
     ],
 )
@@ -127,5 +127,5 @@ def test_a_weight_by_name_that_is_none_is_refused(given: Any, words: str) -> Non
 
 def test_rows_that_a_weight_takes_beyond_float32_are_refused(points: Float32) -> None:
     for distance in ("euclidean", "cosine"):
-        with pytest.raises(InvalidPoints, match="float32 cannot hold its square"):
+        with pytest.raises(InvalidPoints, match="too large for float32"):
             fit(points * np.float32(1e12), 2, feature_weight=[1e9, 1, 1], distance=distance)

@@ -65,7 +65,7 @@ INFINITY[5, 0] = -np.inf
         (POINTS, {"sample_weight": np.full(60, np.inf)}, InvalidWeights, ["row 0", "inf"]),
         (POINTS, {"sample_weight": np.full(60, 1e300)}, InvalidWeights, ["1e+300", "float32"]),
         (POINTS, {"sample_weight": np.full(60, 1e-42)}, InvalidWeights, ["1e-42", "float32"]),
-        (POINTS, {"sample_weight": ["1"] * 60}, InvalidWeights, ["number a row"]),
+        (POINTS, {"sample_weight": ["1"] * 60}, InvalidWeights, ["one weight per row"]),
         (POINTS, {"sample_weight": [[1], [2, 3]]}, InvalidWeights, ["2 numbers in row 1"]),
         (POINTS, {"sample_weight": np.ma.masked_less(POINTS[:, 0], 0)}, InvalidWeights, ["masked"]),
         (POINTS, {"init": np.ma.masked_less(POINTS[:3], 0)}, InvalidCentroids, ["masked"]),

@@ -172,9 +172,9 @@ def test_one_cluster_and_clusters_of_one_row_each_have_no_measure(name: str) -> 
 
 
 def test_what_is_no_clustering_of_the_rows_is_refused() -> None:
-    with pytest.raises(InvalidAssignments, match=r"shape \(19,\); give one a row, shape \(20,\)"):
+    with pytest.raises(InvalidAssignments, match=r"shape \(19,\); give one per row, shape \(20,\)"):
         silhouette(blobs(20), np.zeros(19, int))
-    with pytest.raises(InvalidAssignments, match="float64; give one whole number a row"):
+    with pytest.raises(InvalidAssignments, match="float64; give one whole number per row"):
         davies_bouldin(blobs(20), np.zeros(20))
     with pytest.raises(InvalidAssignments, match="of 3 and 2 rows cannot be compared"):
         adjusted_rand_index([0, 1, 1], [0, 1])

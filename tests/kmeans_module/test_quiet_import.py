@@ -95,6 +95,23 @@ def test_who_asks_for_the_messages_of_tensorflow_gets_them() -> None:
     assert "oneDNN custom operations are on" in said
 
 
+def test_ctrl_c_during_the_import_shows_no_messages_of_it() -> None:
+    code = (
+        "import os\n"
+        "from kmeans_module.quiet_import import quiet_start\n"
+        "try:\n"
+        "    with quiet_start():\n"
+        "        os.write(2, b'I0000 00:00:1.2 3 a.cc:1] oneDNN is on\\n')\n"
+        "        os.write(2, b'a line of another origin\\n')\n"
+        "        raise KeyboardInterrupt\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    process = _run(code)
+    assert process.stderr == "a line of another origin\n"
+    assert process.stdout == "interrupted\n"
+
+
 def test_what_was_written_is_shown_where_the_import_fails() -> None:
     code = (
         "import os, sys\n"

@@ -72,9 +72,9 @@ def test_labels_that_are_no_texts_are_names_too() -> None:
     ("table", "message"),
     [
         ({"annual_income": [1.0], "class": ["a"]}, "'annual income', which the model takes; did"),
-        (pl.LazyFrame(MAPPING), "the table is a LazyFrame; give a data frame, an Arrow table or"),
-        (pd.Series(CLASS, name="class"), "the table is a Series; give a data frame"),
-        ([{"class": "a"}], "the table is a list; give a data frame"),
+        (pl.LazyFrame(MAPPING), "the table has type LazyFrame; give a data frame, an Arrow"),
+        (pd.Series(CLASS, name="class"), "the table has type Series; give a data frame"),
+        ([{"class": "a"}], "the table has type list; give a data frame"),
         (pd.DataFrame([["a", "b"]], columns=["class", "class"]), "two columns are named 'class'"),
         ({1: ["a"], "1": ["b"]}, "two columns are named '1'; rename one"),
         (MAPPING | {"annual income": ["1", "2", "3"]}, "'annual income' has the text '1' in row 0"),

@@ -135,7 +135,7 @@ def test_a_file_is_read_where_it_is_told_to_be(tmp_path: Path) -> None:
         (
             {"n_features": 3, "sample_weight": [1.0]},
             InvalidWeights,
-            r"give one number a row, .*500",
+            r"give one weight per row, .*500",
         ),
     ],
 )
@@ -162,9 +162,9 @@ def test_a_file_that_cannot_be_opened_or_read_is_named(tmp_path: Path) -> None:
         (tf.data.Dataset.from_tensors([["a"]]), "gives object .* after 0 rows; give real numbers"),
         (tf.data.Dataset.from_tensors("a"), r"gives \|S1 \(\) after 0 rows; give real numbers"),
         (tf.data.Dataset.from_tensors(1.0), r"gives float32 \(\) after 0 rows; give real numbers"),
-        (tf.data.Dataset.from_tensors(([[1.0]], [1.0, 2.0])), "with one weight a row"),
+        (tf.data.Dataset.from_tensors(([[1.0]], [1.0, 2.0])), "with one weight per row"),
         (tf.data.Dataset.from_tensors([[1.0]]).take(0), "the data set has no rows"),
-        ([[1.0]], "dataset is a list; give a tf.data.Dataset"),
+        ([[1.0]], "dataset has type list; give a tf.data.Dataset"),
     ],
 )
 def test_a_data_set_of_something_else_is_refused(dataset: Any, said: str) -> None:
@@ -239,7 +239,13 @@ def test_a_source_that_gives_other_rows_than_asked_for_is_refused() -> None:
         ),
         ([], "negative", {}, InvalidWeights, "sample_weight of row 480 is -1"),
         ([], "none", {}, InvalidWeights, "sample_weight is 0 for every row"),
-        ([((slice(None), 0), np.linspace(0, 1e30, 500))], None, {}, InvalidPoints, "extends over"),
+        (
+            [((slice(None), 0), np.linspace(0, 1e30, 500))],
+            None,
+            {},
+            InvalidPoints,
+            "has a range of",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_row_is_told_with_its_number(

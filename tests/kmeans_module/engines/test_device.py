@@ -256,13 +256,13 @@ def test_the_product_asks_for_float32s_own_precision() -> None:
     [("gpu", "'gpu'"), ("/GPU:1", "'/GPU:1'"), ("/CPU:0,/CPU:7", "'/CPU:7'")],
 )
 def test_a_device_that_is_not_there_is_refused_with_those_that_are(asked: str, named: str) -> None:
-    with pytest.raises(NoSuchDevice, match=rf"^device is {named}, and .* but /CPU:0; give one of"):
+    with pytest.raises(NoSuchDevice, match=rf"^device is {named}, .*; available: /CPU:0$"):
         fit(blobs(300), 3, device=asked)
 
 
 @pytest.mark.parametrize("asked", ["tpu", "/GPU", "", "/CPU:0,", "/CPU:0,/cpu:0", 0, None])
 def test_what_names_no_device_is_refused_in_one_line(asked: object) -> None:
-    with pytest.raises(InvalidParameter, match=r"^device is "):
+    with pytest.raises(InvalidParameter, match=r"^(unknown )?device "):
         fit(blobs(300), 3, device=asked)  # type: ignore[arg-type]
 
 
@@ -271,7 +271,7 @@ def test_an_engine_of_the_cores_takes_no_steps_on_a_device() -> None:
         fit(blobs(300), 3, engine="matmul", device="/CPU:0")
     with pytest.raises(InvalidParameter, match=r"^device_memory is 0"):
         fit(blobs(300), 3, device_memory=0)
-    with pytest.raises(InvalidParameter, match=r"^device_memory is 5, and device is 'cpu': the c"):
+    with pytest.raises(InvalidParameter, match=r"^device_memory is 5, and device is 'cpu', which"):
         fit(blobs(300), 3, device="cpu", device_memory=5)
     assert fit(blobs(300), 3, device="auto", device_memory=5).device == "cpu"
 

@@ -30,7 +30,7 @@ def test_train_publishes_version_1_and_says_what_it_did(trained: Trained) -> Non
 
 def test_train_says_which_columns_and_rows_it_took_and_nothing_else(trained: Trained) -> None:
     assert trained.process.stderr.splitlines() == [
-        "took 2 numeric columns: height, weight",
+        "features: 2 numeric columns (height, weight)",
         "left out 1 column (name: text ('id0'))",
         "left out 2 of 60 rows with a missing value (height: 1, weight: 1)",
     ]

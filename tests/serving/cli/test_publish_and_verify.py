@@ -146,7 +146,7 @@ def test_train_refused_by_the_gate_says_figures_and_other_parameters_as_json_too
     assert (said := json.loads(out))["comparison"]["rows_kept"] == 0.4
     assert said["refused"] in err
     assert (
-        "; other parameters: k = 2 (version 1: k = 3), standardized (version 1: not standardized), "
+        "; other parameters: k = 2 (version 1: k = 3), standardised (version 1: not standardised), "
         "cosine distance (version 1: euclidean distance), weights height: 2 (version 1: no weights "
         "of features); --force publishes"
     ) in said["refused"]

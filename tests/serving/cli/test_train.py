@@ -51,7 +51,7 @@ def test_excluded_columns_and_weights_are_no_features(tmp_path: Path) -> None:
     assert rows.fit_weights is not None
     np.testing.assert_array_equal(rows.fit_weights, [2, 0.5])
     assert notes == [
-        "took 1 numeric column: a",
+        "features: 1 numeric column (a)",
         "left out 1 of 3 rows with a missing value (w: 1)",
     ]
 
@@ -102,7 +102,7 @@ def test_what_is_suspicious_is_warned_of(
     # Held back until the fit has begun, so that a mistake is the only line.
     assert capsys.readouterr().err == ""
     assert notes == [
-        "took 2 numeric columns: 1, 1700000000",
+        "features: 2 numeric columns (1, 1700000000)",
         "left out 1 column ((unnamed): a column without a name)",
         "warning: the names of the columns are numbers; has the file no header?",
         "warning: column '1700000000' loses digits as float32, the dtype of the model: its values "

@@ -99,7 +99,7 @@ def test_rows_with_missing_values_a_boolean_and_an_embedding_go_the_whole_way(
     options = ("--clusters", found["suggestion"], "--standardize", "--model", files.base)
     trained = json.loads(command("train", files.rows, *options, "--json"))
     assert command.said == [
-        f"took 3 numeric columns: age, is_member, embedding[{WIDTH}]",
+        f"features: 3 numeric columns (age, is_member, embedding[{WIDTH}])",
         "left out 2 columns (customer: string, __index_level_0__: the index of a data frame)",
         f"left out 5 of {ROWS} rows with a missing value (age: 2, is_member: 1, embedding: 2)",
     ]

@@ -378,9 +378,9 @@ def test_an_option_that_there_is_not_is_refused(connect: Callable[..., Client]) 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"limits": 3}, "limits is a int; give a Limits"),
-        ({"tls": 1}, "tls is a int; give a Tls"),
-        ({"headers": [("secret", "word")]}, "headers is a list; give a Mapping"),
+        ({"limits": 3}, "limits has type int; give a Limits"),
+        ({"tls": 1}, "tls has type int; give a Tls"),
+        ({"headers": [("secret", "word")]}, "headers has type list; give a Mapping"),
     ],
 )
 def test_an_option_of_another_kind_is_refused_without_its_value(

@@ -575,5 +575,5 @@ def test_a_proxy_that_is_none_is_refused_without_its_password(rest_wire: Wire, p
 @pytest.mark.parametrize("option", ["ca", "certificate", "key", "server_name"])
 def test_a_path_for_tls_that_is_none_is_refused(option: str) -> None:
     others: dict[str, Any] = {"certificate": "me.pem", "key": "me.key", option: 5}
-    with pytest.raises(InvalidInput, match=f"{option} is a int; give"):
+    with pytest.raises(InvalidInput, match=f"{option} has type int; give"):
         Tls(**others)

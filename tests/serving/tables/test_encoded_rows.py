@@ -158,6 +158,6 @@ def test_a_selection_keeps_categories_beside_numbers_and_names_texts_that_may_be
     chosen = select_features([table], ["x"], ["seats", "region"])
     assert chosen.names == ("region", "seats")
     assert chosen.notes() == [
-        "took 2 categories: seats, region",
+        "features: 2 categories (seats, region)",
         "left out 1 column (id: text ('u0'))",
     ]

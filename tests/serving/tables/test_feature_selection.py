@@ -85,7 +85,7 @@ def test_a_file_without_numbers_says_what_its_columns_hold(tmp_path: Path) -> No
 def test_what_a_fit_takes_and_leaves_out_is_a_line_each(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "rows.csv", ["3", "", "2", "1"], [[7, "y", "x", 8]])
     assert select_features([open_table(path)]).notes() == [
-        "took 2 numeric columns: 3, 1",
+        "features: 2 numeric columns (3, 1)",
         "left out 2 columns ((unnamed): a column without a name, 2: text ('x'))",
         "warning: the names of the columns are numbers; has the file no header?",
     ]
@@ -210,7 +210,7 @@ def test_a_vector_is_counted_as_one_column_however_the_file_has_it(tmp_path: Pat
     flat = open_table(write_csv(tmp_path / "a.csv", ["e[0]", "e[1]", "x"], [[1, 2, 3]]))
     pq.write_table(pa.table({"e": [[1.0, 2.0]], "x": [3.0]}), tmp_path / "b.parquet")
     for table in (flat, open_table(tmp_path / "b.parquet")):
-        assert select_features([table]).notes() == ["took 2 numeric columns: e[2], x"]
+        assert select_features([table]).notes() == ["features: 2 numeric columns (e[2], x)"]
 
 
 def test_a_row_counter_is_none_of_a_model_even_where_nothing_else_is(tmp_path: Path) -> None:
