@@ -4,7 +4,7 @@ import dataclasses
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from export import (
     ValidationTimedOut,
     golden_requests,
     make_card,
+    replay,
     validate,
     warmup,
     write_candidate,
@@ -216,3 +217,20 @@ def test_a_loader_that_crashes_is_a_refusal_with_its_last_words(
     monkeypatch.setattr(sys, "executable", str(crashing))
     with pytest.raises(PublishRefused, match="failed with exit code -9: the last words"):
         validate(candidate)
+
+
+@pytest.mark.parametrize(("differs", "found"), [([True], False), ([True, False], True)])
+def test_an_answer_is_refused_if_it_differs_with_the_graph_optimizer_too(
+    differs: list[bool], found: bool, candidate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = tf.config.optimizer.get_experimental_options
+
+    def answer_otherwise(*_: object) -> Iterator[str]:
+        if options().get("disable_meta_optimizer", False) in differs:
+            yield "differs"
+
+    before = options()
+    monkeypatch.setattr(replay, "_replay_golden_request", answer_otherwise)
+    assert any(line.endswith(": differs") for line in collect_findings(candidate)) == found
+    assert options().get("disable_meta_optimizer", False) is False
+    assert options().items() >= before.items()

@@ -166,3 +166,44 @@ def test_a_program_that_leaves_out_keras_can_still_have_it() -> None:
         "print(tf.keras.optimizers.SGD.__name__)\n"
     )
     assert _run(code).stdout.splitlines() == ["False", "SGD"]
+
+
+def test_a_program_has_its_garbage_collector_and_the_omitted_libraries_after_the_import() -> None:
+    code = (
+        "import gc\n"
+        "from kmeans_module.quiet_import import program_start\n"
+        "with program_start():\n"
+        "    import kmeans_module.quiet_tensorflow\n"
+        "    print(gc.isenabled())\n"
+        "print(gc.isenabled())\n"
+        "import h5py, scipy.sparse\n"
+        "print(h5py.__name__, scipy.sparse.eye(2).nnz)\n"
+    )
+    assert _run(code).stdout.splitlines() == ["False", "True", "h5py 2"]
+
+
+@pytest.mark.parametrize("context", ["program_start", "quiet_start"])
+def test_a_failed_import_leaves_the_garbage_collector_on_and_nothing_out(context: str) -> None:
+    code = (
+        "import gc, sys\n"
+        f"from kmeans_module.quiet_import import {context}\n"
+        "try:\n"
+        f"    with {context}():\n"
+        "        raise ImportError('no module')\n"
+        "except ImportError as error:\n"
+        "    print(error, gc.isenabled(), gc.get_freeze_count(), 'scipy' in sys.modules)\n"
+        "import h5py, scipy\n"
+    )
+    assert _run(code).stdout == "no module True 0 False\n"
+
+
+def test_who_has_turned_the_garbage_collector_off_keeps_it_off() -> None:
+    code = (
+        "import gc\n"
+        "from kmeans_module.quiet_import import program_start\n"
+        "gc.disable()\n"
+        "with program_start():\n"
+        "    pass\n"
+        "print(gc.isenabled())\n"
+    )
+    assert _run(code).stdout == "False\n"
