@@ -174,8 +174,8 @@ def _replay_golden_requests(
 def _without_graph_optimizer() -> Iterator[None]:
     """Call functions in this context without TensorFlow's optimizer of graphs.
 
-    For a graph of which few rows are asked, the optimizer takes most of the time. The bits are the
-    same on the processors where that was measured; nothing promises it for others.
+    A replay calls each function a few times on few rows, and the optimizer takes most of the time
+    of a first call. It changed no bit on the processor that was tried, but may do so on others.
     """
     optimizer, name = tf.config.optimizer, "disable_meta_optimizer"
     before = optimizer.get_experimental_options().get(name, False)
