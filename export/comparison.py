@@ -78,6 +78,17 @@ class Comparison(OneLine):
 
         Returns:
             The lines; empty if no figure is beyond its limit.
+
+        Example:
+            >>> from tfkmeans import Comparison, Thresholds
+            >>> comparison = Comparison(
+            ...     live_version=1, rows=300, live_inertia=1.5, candidate_inertia=1.5,
+            ...     inertia_rise=0.0, rows_kept=0.97, share_change=0.4,
+            ... )
+            >>> comparison.beyond(Thresholds(max_share_change=0.5))
+            []
+            >>> comparison.beyond(Thresholds())
+            ["a cluster's share changes by 40.0% compared with version 1 (--max-share-change 0.25)"]
         """
         found = []
         if self.inertia_rise > thresholds.max_inertia_rise:
@@ -110,6 +121,18 @@ class Comparison(OneLine):
 
         Raises:
             TypeError: a field is missing or unknown.
+
+        Example:
+            >>> import warnings
+            >>> from tfkmeans import Comparison
+            >>> values = dict(
+            ...     live_version=1, rows=300, live_inertia=1.5, candidate_inertia=1.5,
+            ...     inertia_rise=0.0, rows_kept=0.97, share_change=0.4,
+            ... )
+            >>> with warnings.catch_warnings():
+            ...     warnings.simplefilter("ignore", DeprecationWarning)
+            ...     Comparison.from_values(values) == Comparison(**values)
+            True
         """
         warnings.warn(
             "Comparison.from_values(values) is Comparison(**values) now; the old name is "

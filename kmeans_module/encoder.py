@@ -110,6 +110,15 @@ class Encoder(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
 
         Raises:
             ValueError: the number of tensors or the shape of a tensor is wrong.
+
+        Example:
+            >>> import tensorflow as tf
+            >>> from tfkmeans import Encoder, NumberColumn
+            >>> encoder = Encoder([NumberColumn("age"), NumberColumn("income", fill=3.0)])
+            >>> ages, incomes = tf.constant([20.0, 30.0]), tf.constant([2.0, float("nan")])
+            >>> encoder.encode([ages, incomes]).numpy()
+            array([[20.,  2.],
+                   [30.,  3.]], dtype=float32)
         """
         given = [
             (column, table, tf.ensure_shape(tensor, tensor_spec(column.tensor).shape))

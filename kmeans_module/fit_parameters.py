@@ -102,6 +102,17 @@ class FitParameters:
 
         Raises:
             InvalidParameter: a parameter has the wrong type, or is out of range.
+
+        Example:
+            >>> from tfkmeans import FitParameters
+            >>> parameters = FitParameters.check(
+            ...     (200_000, 2), 3, init="k-means++", n_init="auto", max_iter=300, tol=1e-4,
+            ...     standardize=False, distance="euclidean", seed=None, random_state=None,
+            ...     seeding="auto", sample_rows=None, passes=None, feature_weight=None,
+            ...     is_streamed=False,
+            ... )
+            >>> parameters.n_init, parameters.seed, parameters.seeding
+            (1, 0, 'all')
         """
         (n, d), k = shape, check_whole("n_clusters", n_clusters, 1)
         if not isinstance(standardize, bool | np.bool_):

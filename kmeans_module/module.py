@@ -153,6 +153,17 @@ class KMeansModule(tf.Module):  # type: ignore[misc]  # TensorFlow is untyped
         Returns:
             The functions by name; empty without an encoder, and with more than ``MOST_COLUMNS``
             columns.
+
+        Example:
+            >>> import tensorflow as tf
+            >>> from tfkmeans import Encoder, KMeansModule, NumberColumn
+            >>> module = KMeansModule([[0.0, 0.0], [3.0, 4.0]], shift=[0, 0], scale=[1, 1])
+            >>> module.column_signatures()
+            {}
+            >>> module.take_columns(Encoder([NumberColumn("age"), NumberColumn("income")]))
+            >>> assign = module.column_signatures()["assign_columns"]
+            >>> assign(tf.constant([0.0, 3.0]), tf.constant([0.0, 5.0]))["cluster_index"].numpy()
+            array([0, 1], dtype=int32)
         """
         encoder = self.encoder
         if encoder is None or len(encoder.columns) > MOST_COLUMNS:

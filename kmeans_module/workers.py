@@ -63,6 +63,12 @@ class Reducer(Protocol):
         Raises:
             WorkerFailed: another worker ended with an error.
             WorkerLost: a worker is lost.
+
+        Example:
+            >>> from tfkmeans import connect_workers
+            >>> with connect_workers() as reducer:  # one worker
+            ...     reducer.sum([1, 2])
+            array([1, 2])
         """
 
     def maximum(self, numbers: ArrayLike) -> NDArray[np.float64]:
@@ -77,6 +83,12 @@ class Reducer(Protocol):
         Raises:
             WorkerFailed: another worker ended with an error.
             WorkerLost: a worker is lost.
+
+        Example:
+            >>> from tfkmeans import connect_workers
+            >>> with connect_workers() as reducer:  # one worker
+            ...     reducer.maximum([1.5, 2.5])
+            array([1.5, 2.5])
         """
 
     def gather(self, rows: NDArray[Scalar]) -> NDArray[Scalar]:
@@ -91,6 +103,13 @@ class Reducer(Protocol):
         Raises:
             WorkerFailed: another worker ended with an error.
             WorkerLost: a worker is lost.
+
+        Example:
+            >>> import numpy as np
+            >>> from tfkmeans import connect_workers
+            >>> with connect_workers() as reducer:  # one worker
+            ...     reducer.gather(np.array([[20.0, 1.0]]))
+            array([[20.,  1.]])
         """
 
     def broadcast(self, content: bytes) -> bytes:
@@ -105,6 +124,12 @@ class Reducer(Protocol):
         Raises:
             WorkerFailed: another worker ended with an error.
             WorkerLost: a worker is lost.
+
+        Example:
+            >>> from tfkmeans import connect_workers
+            >>> with connect_workers() as reducer:  # one worker
+            ...     reducer.broadcast(b"settings of the chief")
+            b'settings of the chief'
         """
 
     def check(self) -> None:
@@ -112,6 +137,11 @@ class Reducer(Protocol):
 
         Raises:
             WorkerLost: a worker is lost.
+
+        Example:
+            >>> from tfkmeans import connect_workers
+            >>> with connect_workers() as reducer:  # one worker
+            ...     reducer.check()
         """
 
     def agree(self, facts: Mapping[str, Any]) -> None:
@@ -124,6 +154,11 @@ class Reducer(Protocol):
             WorkersDiffer: a worker gives another value.
             WorkerFailed: another worker ended with an error.
             WorkerLost: a worker is lost.
+
+        Example:
+            >>> from tfkmeans import connect_workers
+            >>> with connect_workers() as reducer:  # one worker
+            ...     reducer.agree({"columns": ["age", "income"]})
         """
 
     def when_all_have_ended(self, do: Callable[[], None]) -> None:
@@ -134,6 +169,12 @@ class Reducer(Protocol):
 
         Raises:
             Exception: what the function raises, after all workers have ended.
+
+        Example:
+            >>> from tfkmeans import connect_workers
+            >>> with connect_workers() as reducer:  # one worker
+            ...     reducer.when_all_have_ended(lambda: print("all have ended"))
+            all have ended
         """
 
 

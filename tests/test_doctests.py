@@ -27,11 +27,6 @@ pytestmark = pytest.mark.slow
 #: What stands in the examples, and has no signature or no example of its own.
 CONSTANTS = {"SIGNATURES"}
 NAMES = sorted(set(dir(tfkmeans)) - CONSTANTS)
-#: The classes whose methods each have an example; of the others the example of the class has them.
-WITH_EXAMPLES = {
-    *("AsyncClient", "Client", "EmbeddedServer", "KMeans", "ModelCard"),
-    *("PublishedVersion", "RowSource"),
-}
 #: What has arguments, and no error of its own.
 RAISE_NOTHING = {"Comparison.beyond", "KMeans.get_params", "Limits.rows_per_message"}
 #: The workers of the examples that need some.
@@ -124,8 +119,6 @@ def _unnamed_bases(value: Any) -> list[type]:
 def test_a_method_has_the_sections_that_its_signature_asks_for(method: Any) -> None:
     text = inspect.getdoc(method) or ""
     missing = _missing_sections(method, text)
-    if method.__qualname__.partition(".")[0] not in WITH_EXAMPLES:
-        missing = [each for each in missing if each != "Example:"]
     if method.__qualname__ in RAISE_NOTHING:
         missing.remove("Raises:")
     assert missing == []

@@ -164,6 +164,13 @@ class Tls:
 
         Raises:
             InvalidInput: a file cannot be read, or is not PEM, or there is no authority to trust.
+
+        Example:
+            >>> import certifi
+            >>> from tfkmeans import Tls
+            >>> ca, key, certificate = Tls(ca=certifi.where()).pem()
+            >>> b"BEGIN CERTIFICATE" in ca, key, certificate
+            (True, None, None)
         """
         context = self.context()  # gRPC would only log that a file is not PEM
         key, certificate = (
