@@ -146,8 +146,8 @@ def check_fit(result: FitResult, points: object) -> None:
     if not isinstance(result, FitResult):
         raise InvalidCandidate(
             f"result has type {type(result).__name__}; give the result of fit, or a fitted "
-            "tfkmeans.KMeans. For an estimator of scikit-learn use from_sklearn, or the command "
-            "tfkmeans import-sklearn"
+            "tfkmeans.KMeans. To publish a k-means of scikit-learn, call from_sklearn, "
+            "write_candidate and publish, or use the command tfkmeans import-sklearn"
         )
     if result.assignments is None and not isinstance(points, RowSource):
         raise InvalidCandidate(

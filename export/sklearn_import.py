@@ -53,7 +53,7 @@ def from_sklearn(
     origin: str = "scikit-learn",
     pickled_by: str | None = None,
 ) -> SklearnImport:
-    """Import a fitted estimator; pass the parts of the result to ``write_candidate``.
+    """Import a fitted estimator, for ``write_candidate`` and then ``publish``.
 
     Args:
       estimator: ``KMeans`` or ``MiniBatchKMeans``, alone or in a ``Pipeline``.

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
+from sklearn import cluster
 from sklearn.pipeline import make_pipeline
 
 from export import (
@@ -32,6 +33,7 @@ from export import (
 from export.comparison import Comparison
 from export.replay import collect_findings
 from export.repository import config_entry
+from export.sklearn_import import from_sklearn
 from kmeans_module import FitResult, KMeans, NotFitted
 from tests.point_forms import REFUSED, REFUSED_COLUMNS, WORKING
 
@@ -247,9 +249,21 @@ def test_what_is_no_fit_is_refused(points: NDArray[np.float32], tmp_path: Path) 
     nothing: Any = None
     with pytest.raises(InvalidCandidate, match="result has type NoneType; give the result of fit"):
         publish_fit(nothing, points, tmp_path / "new", feature_names=FEATURE_NAMES)
-    pipeline: Any = make_pipeline(KMeans(3))
-    with pytest.raises(InvalidCandidate, match=r"tfkmeans\.KMeans\. .* use from_sklearn, or the"):
-        publish_fit(pipeline, points, tmp_path / "new", feature_names=FEATURE_NAMES)
+
+
+def test_the_refusal_of_an_estimator_of_scikit_learn_names_each_call_up_to_the_version(
+    points: NDArray[np.float32], tmp_path: Path
+) -> None:
+    pipeline: Any = make_pipeline(cluster.KMeans(3, n_init=1)).fit(points)
+    imported: Any = from_sklearn(pipeline)
+    for kind, estimator in (("Pipeline", pipeline), ("SklearnImport", imported)):
+        with pytest.raises(InvalidCandidate) as refused:
+            publish_fit(estimator, points, tmp_path / "new", feature_names=FEATURE_NAMES)
+        assert str(refused.value) == (
+            f"result has type {kind}; give the result of fit, or a fitted tfkmeans.KMeans. To "
+            "publish a k-means of scikit-learn, call from_sklearn, write_candidate and publish, "
+            "or use the command tfkmeans import-sklearn"
+        )
 
 
 def test_a_frame_with_its_columns_in_another_order_is_published_in_that_of_the_estimator(
