@@ -23,12 +23,13 @@ from .validation import check_finite, check_weights
 
 
 class KMeans:
-    """k-means with the methods and attributes of scikit-learn's estimators.
+    """k-means with the interface of scikit-learn: ``fit``, ``predict``, ``transform``, ``score``.
 
     It works in scikit-learn's ``Pipeline``, ``clone`` and ``GridSearchCV``. The parameters are
     those of `fit`. Differences from scikit-learn: ``n_init="auto"`` is 10 starts up to 100,000 rows
     and 1 above; ``random_state=None`` is the seed 0, so each fit gives the same bits; there is no
-    ``algorithm``. Columns of a data frame are matched by name, in any order.
+    ``algorithm``, ``set_output`` or metadata routing. Columns of a data frame are matched by name,
+    in any order.
 
     ``export.publish_fit`` publishes a fitted estimator, with the rows of the fit.
 
