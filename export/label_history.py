@@ -95,7 +95,7 @@ def append(base: Path, move: Move) -> None:
     try:
         append_line(base / HISTORY_FILE, json.dumps(line))
     except OSError as error:
-        place = "gone" if move.target is None else f"on version {move.target}"
+        change = "removed" if move.target is None else f"moved to version {move.target}"
         path = base / HISTORY_FILE
         # For an existing file, the file must become writable, not the folder.
         is_kept_out = isinstance(error, PermissionError) and path.exists()
@@ -103,8 +103,7 @@ def append(base: Path, move: Move) -> None:
             f"{error.strerror}; make it readable and writable" if is_kept_out else explain(error)
         )
         raise HistoryNotWritten(
-            f"{path}: cannot be written to: {reason}; the move itself is done: label {move.label} "
-            f"is {place}"
+            f"{path}: cannot be written: {reason}; but label {move.label} was {change}"
         ) from error
 
 

@@ -56,7 +56,7 @@ _Message = TypeVar("_Message", bound=message.Message)
 
 
 class _Field(NamedTuple):
-    """A field in a text, and where it and the inside of its brackets begin and end.
+    """A field in a text, with the spans of the field and of the inside of its brackets.
 
     A field without brackets has an empty inside; a message in a list has no name.
     """
@@ -69,7 +69,7 @@ class _Field(NamedTuple):
 
 @dataclass(frozen=True)
 class Entry:
-    """One model in the config: the folder as the server sees it, what is loaded, the labels."""
+    """One model in the config: its folder as the server sees it, loaded versions, labels."""
 
     base_path: str
     versions: tuple[int, ...] = ()
@@ -77,7 +77,7 @@ class Entry:
 
     @property
     def stable(self) -> int | None:
-        """The version of the label ``stable``; of a hand-made entry without, the highest."""
+        """The version of the label ``stable``; without this label, the highest version."""
         return self.labels.get(STABLE, max(self.versions, default=None))
 
 
@@ -216,7 +216,7 @@ class ModelsConfig:
         return [*found, *named]
 
     def check_one_entry(self) -> None:
-        """Raise InvalidModelsConfig where several entries are the model's, and no name tells."""
+        """Raise InvalidModelsConfig if several entries match the model, and no name selects one."""
         names = [each.name for each in self._own_configs]
         if len(names) > 1 and self.name not in names:
             raise InvalidModelsConfig(
@@ -338,7 +338,7 @@ class ModelsConfig:
 
 
 def _reading_rights(path: Path) -> tuple[int, int, int] | None:
-    """Mode, owner and group of a file; None when there is none."""
+    """Mode, owner and group of a file; None if it does not exist."""
     if not path.exists():
         return None
     now = path.stat()
@@ -346,9 +346,9 @@ def _reading_rights(path: Path) -> tuple[int, int, int] | None:
 
 
 def path_of(base: Path) -> Path:
-    """The config that the model in ``base`` is in: the one beside the folder as it is named.
+    """The config file of the model in ``base``: next to the folder, by the given path.
 
-    Where ``base`` is a link and there is none, the one beside the folder that it leads to.
+    If ``base`` is a link without a config next to it, the file next to the target of the link.
     """
     beside = as_named(base).parent / CONFIG_FILE
     beside_target = Path(os.path.realpath(base)).parent / CONFIG_FILE
@@ -356,12 +356,12 @@ def path_of(base: Path) -> Path:
 
 
 def is_servable(folder: str) -> bool:
-    """Whether a server takes it for the folder of a model: an absolute path or an address."""
+    """Whether a server accepts the folder of a model: an absolute path or an address."""
     return folder.startswith("/") or is_address(folder)
 
 
 def _is_folder(base_path: str, base: Path) -> bool:
-    """Whether an entry's folder, as the server sees it, is this one here."""
+    """Whether the folder of an entry, as the server sees it, is this local folder."""
     is_path = base_path.startswith("/")
     return is_path and os.path.realpath(base_path) == os.path.realpath(base)
 
@@ -380,7 +380,7 @@ def _entry_of(config: serving_pb2.ModelConfig) -> Entry:
 def edit_lock(
     base: Path, tell: Callable[[str], None] = lambda _said: None, *, name: str | None = None
 ) -> Iterator[ModelsConfig]:
-    """Keep everybody else from editing the config of a model; gives the config.
+    """Lock the config of a model against edits by others; yield the config.
 
     ``tell`` is told that somebody else does so just now. Raises InvalidModelsConfig when the folder
     does not take the lock, and as ``ModelsConfig.read``.
@@ -394,7 +394,7 @@ def edit_lock(
 def move_lock(
     base: Path, tell: Callable[[str], None] = lambda _said: None
 ) -> AbstractContextManager[None]:
-    """Keep everybody else from moving labels of a model, but not from editing other entries.
+    """Lock the labels of a model against moves by others; other entries stay editable.
 
     To be taken before ``edit_lock``. Raises as that does.
     """
@@ -412,17 +412,17 @@ def _lock(path: Path, purpose: str, trouble: str, tell: Callable[[str], None]) -
 
 
 def _parse(text: str, config: _Message) -> _Message:
-    """``config`` with what a text says, but the fields that this package does not know.
+    """Parse a text into ``config``, without the fields that this package does not know.
 
-    They stay in the text.
+    These stay in the text.
     """
     return text_format.Parse(text, config, allow_unknown_field=True)
 
 
 def _without_server_fields(text: str) -> str:
-    """The text with spaces where an entry has a field that servers know and this package does not.
+    """The text with spaces in place of the fields of entries that only servers know.
 
-    All other places are where they were, so that what is wrong can be told with its line.
+    All other positions stay the same, so that an error message has the right line.
     """
     lists = [each for each in _fields(text) if each.name == _LIST]
     for start, end in (span for models in lists for span in _message_spans(text, models)):
@@ -472,7 +472,7 @@ def _read(path: Path) -> str | None:
 
 
 def _check(path: Path, text: str) -> None:
-    """Raise InvalidModelsConfig for a config that cannot be edited, or that no server takes."""
+    """Raise InvalidModelsConfig for a config that cannot be edited, or that servers refuse."""
     try:
         config = _parse(text, serving_pb2.ModelServerConfig())
         for other in _fields(text):
@@ -537,7 +537,7 @@ def _edits(text: str, start: int, end: int, new: Entry) -> list[tuple[int, int, 
 
 
 def _full_span(text: str, field: _Field) -> tuple[int, int]:
-    """The span of a field with the separator behind it, and the line if it has that to itself."""
+    """The span of a field with its separator, and the whole line if nothing else is on it."""
     start, end = field.start, len(text) - len(text[field.end :].lstrip(" \t,;"))
     if text[end:].startswith(("\n", "\r\n")):
         start = len(text[:start].rstrip())

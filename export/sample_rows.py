@@ -1,7 +1,7 @@
-"""Rows of the training data that travel with a version, to compare it with others on.
+"""Rows of the training data inside a version, for comparisons with other versions.
 
-They lie in the version as ``assets.extra/sample_rows.npy``, float32 [n, d], raw units; of a model
-that takes columns by name also as they were before it made points of them. Imports no TensorFlow.
+The file is ``assets.extra/sample_rows.npy``, float32 [n, d], raw units. For a model that takes
+columns by name, the version also has the columns before their encoding. Imports no TensorFlow.
 """
 
 from collections.abc import Sequence

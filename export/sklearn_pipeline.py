@@ -1,4 +1,4 @@
-"""The steps of a fitted scikit-learn Pipeline before its k-means, as an encoder says them.
+"""Convert the steps of a fitted scikit-learn Pipeline before its k-means to an encoder.
 
 What a step does is said exactly or the pipeline is refused: a number becomes one feature, a
 category one feature a value, and what follows is linear or brings rows to length 1.
@@ -30,7 +30,7 @@ SUPPORTED_STEPS: Final = (
 
 @dataclass(frozen=True, eq=False)
 class _Scaling:
-    """``x * factor + offset``, a number a feature: float64 [d] each."""
+    """``x * factor + offset``, a number per feature: float64 [d] each."""
 
     factor: Floats
     offset: Floats
@@ -54,7 +54,7 @@ class PipelineSteps:
 
     @property
     def is_plain(self) -> bool:
-        """Whether points that are raw numbers, one a column, are all it needs."""
+        """Whether it needs only points of raw numbers, one per column."""
         return not self.maps and all(
             isinstance(column, NumberColumn) and column.fill is None for column in self.columns
         )
@@ -138,7 +138,7 @@ def _read_scaler(scaler: Any, width: int, origin: str) -> _Scaling:
 
 
 def _read_imputer(reading: _Reading, imputer: Any, origin: str) -> None:
-    """Fill in numbers that nothing has changed yet."""
+    """Read a SimpleImputer of numbers that no other step has changed."""
     if reading.maps or not all(isinstance(each, NumberColumn) for each in reading.columns):
         raise UnsupportedEstimator(
             f"{origin}: SimpleImputer must be the first step of its columns, and these must be "
@@ -185,7 +185,7 @@ def _read_pca(pca: Any) -> LinearMap:
 
 
 def _read_column_transformer(transformer: Any, names: Sequence[str], origin: str) -> _Reading:
-    """The columns that each part takes, side by side, and what it does to them."""
+    """Read the parts of a ColumnTransformer, each with its own columns."""
     weights = transformer.transformer_weights or {}
     columns: list[Column] = []
     scalings: list[_Scaling] = []
@@ -221,7 +221,7 @@ def _read_column_transformer(transformer: Any, names: Sequence[str], origin: str
 
 
 def flatten_steps(part: Any) -> list[Any]:
-    """The steps of a Pipeline, and of Pipelines in it, without those that do nothing."""
+    """The steps of a Pipeline and of nested Pipelines, without those that have no effect."""
     if type(part).__name__ == "Pipeline":
         return [each for _, step in part.steps for each in flatten_steps(step)]
     # Of "passthrough", a ColumnTransformer makes a FunctionTransformer that has no function.
@@ -230,7 +230,7 @@ def flatten_steps(part: Any) -> list[Any]:
 
 
 def _chosen_names(chosen: Any, names: Sequence[str]) -> list[str]:
-    """The columns that are given by name, place, slice or mask."""
+    """The columns selected by name, position, slice or mask."""
     if isinstance(chosen, str):
         return [chosen]
     if isinstance(chosen, slice):
@@ -246,7 +246,7 @@ def _chosen_names(chosen: Any, names: Sequence[str]) -> list[str]:
 
 
 def _read_one_hot(reading: _Reading, encoder: Any, origin: str) -> None:
-    """Categories in the place of columns that nothing has changed yet."""
+    """Read a OneHotEncoder of columns that no other step has changed."""
     if reading.maps or any(
         not isinstance(each, NumberColumn) or each.fill is not None for each in reading.columns
     ):
@@ -297,7 +297,7 @@ def _category(
 
 
 def _join(reading: _Reading) -> PipelineSteps:
-    """The fewest maps that do the same."""
+    """Merge maps without a change of their result."""
     columns = tuple(reading.columns)
     if all(isinstance(each, _Scaling) for each in reading.maps):
         scaling = _join_scalings(reading)

@@ -48,21 +48,21 @@ class Storage(Protocol):
     base: str | Path
 
     def check(self, candidate: Path | None) -> None:
-        """Find out before the work what keeps a version from being published; changes nothing."""
+        """Check before the work that a version can be published; change nothing."""
 
     def check_writable(self) -> None:
-        """For a dry run: find out whether files could be written, where no attempt is needed."""
+        """For a dry run: check that files could be written, without an attempt."""
         return
 
     def next_number(self) -> int:
-        """The number that the next version gets when nobody else publishes meanwhile."""
+        """The number of the next version, if no other process publishes meanwhile."""
         highest = self._highest_number()
         if highest >= HIGHEST_VERSION:
             raise PublishFailed(f"{self.base}: version {highest} is the highest possible number")
         return highest + 1
 
     def _highest_number(self) -> int:
-        """The highest number that is taken; 0 when there is none."""
+        """The highest number in use; 0 if there is none."""
 
     def version_directory(self, version: int | None, label: str | None = None) -> str | Path:
         """The place of a version, by default of the live one.
@@ -71,13 +71,13 @@ class Storage(Protocol):
         """
 
     def live_version(self) -> AbstractContextManager[Path | None]:
-        """The live version, where a process of its own can load it; None when there is none."""
+        """The live version, if a separate process can load it; else None."""
 
     def staging(self) -> AbstractContextManager[Path]:
         """Yield a temporary path for the next version; it is removed when the context ends."""
 
     def commit(self, version: Path) -> int:
-        """Make the staged version one of the model, live if it is the first; gives its number."""
+        """Publish the staged version, live if it is the first; return its number."""
 
 
 def open_storage(
@@ -87,7 +87,7 @@ def open_storage(
     served_as: str | None = None,
     tell: Callable[[str], None] = lambda _said: None,
 ) -> Storage:
-    """The storage that ``base`` is in: an address is given as a string, for a Path loses a slash.
+    """Open the storage of ``base``. An address must be a string, because a Path loses a slash.
 
     Args:
       base: the folder or the address of the model.
@@ -109,7 +109,7 @@ def open_storage(
 
 
 def explain_failure(error: Exception) -> str:
-    """An error of a storage, in one line."""
+    """Describe an error of a storage in one line."""
     return explain(error) if isinstance(error, OSError) else " ".join(str(error).split())
 
 
@@ -248,7 +248,7 @@ class LocalStorage(Storage):
             ) from error
 
     def _highest_number(self) -> int:
-        """The highest number ever given, that of a removed version too."""
+        """The highest number ever used, also by a removed version."""
         if not self.base.is_dir():
             return 0
         try:
@@ -258,7 +258,7 @@ class LocalStorage(Storage):
         return max([remembered, *(number for number, _ in repository.entries(self.base))])
 
     def _remove_leftovers(self) -> None:
-        """Remove the folders of publishers that are dead, and what was left of a removal.
+        """Remove the folders of dead publishers, and the rest of an interrupted removal.
 
         A dead publisher is one whose lock nobody holds.
         """
@@ -273,7 +273,7 @@ class LocalStorage(Storage):
 
 
 def _check_name(base: str | Path, served_as: str | None = None) -> None:
-    """Raise PublishFailed where the name is none that a model can be served by."""
+    """Raise PublishFailed for an invalid served name."""
     name = served_as or model_name(base)
     if not is_name(name):
         raise PublishFailed(
@@ -282,7 +282,7 @@ def _check_name(base: str | Path, served_as: str | None = None) -> None:
 
 
 def _remember(lock: int, number: int) -> None:
-    """Write the highest number into the lock's file: it only grows, so it is never torn."""
+    """Write the highest number to the lock file; the file only grows, so it stays complete."""
     os.pwrite(lock, f"{number}\n".encode(), 0)
     os.fsync(lock)
 
@@ -321,7 +321,7 @@ class GFileStorage(Storage):
                 )
 
     def _highest_number(self) -> int:
-        """The highest number of a folder or file there, whole version or not."""
+        """The highest number of a folder or file, also of an incomplete version."""
         return max((number for number, _ in repository.parse_names(self._names())), default=0)
 
     def version_directory(self, version: int | None, label: str | None = None) -> str:
@@ -376,7 +376,7 @@ class GFileStorage(Storage):
         }
 
     def _remove_leftovers(self) -> None:
-        """Remove what publishers that died have left, and nothing that others put there."""
+        """Remove the files of dead publishers, and no other files."""
         for name in self._names():
             number = name.removeprefix(_INCOMING)
             if name == number or repository.version_number(number) is None:

@@ -1,4 +1,4 @@
-"""Warm-up requests: what a server asks a version of itself before the version takes requests.
+"""Warm-up requests, which a server replays when it loads a version.
 
 ``assets.extra/tf_serving_warmup_requests`` is a TFRecord file of PredictionLog messages. The
 server runs each once while it loads the version, so that the first client does not pay for the

@@ -112,7 +112,7 @@ def assign(
 
 
 class _CountedAssign:
-    """Assigns rows, and counts the values that the model of a card has no value for."""
+    """Assigns rows, and counts the values that are unknown to the model of a card."""
 
     def __init__(self, assign: "Assign", card: "ModelCard") -> None:
         self._assign = assign
@@ -131,14 +131,14 @@ class _CountedAssign:
         return answer
 
     def describe(self) -> str:
-        """The columns with such values, on a line; empty where there are none."""
+        """One line with the columns of these values; empty without any."""
         from serving.batch.column_gaps import describe_gaps
 
         return describe_gaps(self._gaps, self._scored)
 
 
 def _parse_points(points: Sequence[str], card: "ModelCard") -> "Inputs":
-    """The rows that are given as points, as the model takes them. Raises UserMistake."""
+    """The rows of --point, in the form of the model's input. Raises UserMistake."""
     import numpy as np
 
     from kmeans_module.category_texts import spell, spell_number

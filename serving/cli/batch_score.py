@@ -82,7 +82,7 @@ class Runner(StrEnum):
 
 @dataclass(frozen=True)
 class _Target:
-    """The version that answers: its folder where there is one, its card, what the job calls it."""
+    """The version that answers: its folder, if any, its card, and its name in the job."""
 
     directory: Path | None
     card: ModelCard
@@ -91,7 +91,7 @@ class _Target:
 
 @dataclass(frozen=True)
 class _Server:
-    """The server that scores the rows, and how it is asked."""
+    """The server that scores the rows, and the options of its requests."""
 
     address: str
     name: str
@@ -263,7 +263,7 @@ def _find_target(
     card_file: Path | None,
     connection: ConnectionOptions,
 ) -> _Target:
-    """The version that is to answer. Raises UserMistake, ExportError."""
+    """Find the version that answers. Raises UserMistake, ExportError."""
     if (base is None) == (card_file is None):
         raise UserMistake("specify --model BASE; or, with --server, --card FILE")
     if base is not None:
@@ -300,7 +300,7 @@ def _score_locally(
     *,
     overwrite: bool,
 ) -> dict[str, Any]:
-    """The work done by this process. Gives the summary."""
+    """Score in this process; return the summary."""
     from serving.batch.local_runner import score_files
 
     with progress("scoring") as tell:
@@ -374,7 +374,7 @@ def _note_resumption(job: Job) -> Iterator[None]:
 def _score_by_beam(
     job: Job, given: InputTables, target: _Target, options: Sequence[str], *, overwrite: bool
 ) -> dict[str, Any]:
-    """The work done by Beam's workers. Gives the summary."""
+    """Score with the workers of Beam; return the summary."""
     assert target.directory is not None
     if given.copies:
         raise UserMistake("-: Beam workers cannot read standard input; give files")
@@ -453,7 +453,7 @@ def _show_plan(
 
 
 def _shorten(names: Sequence[str]) -> str:
-    """The first few, and how many more."""
+    """The first names, and the number of the others."""
     if len(names) <= 4:
         return ", ".join(names)
     return f"{', '.join(names[:3])} and {len(names) - 3:,} more"

@@ -1,4 +1,4 @@
-"""A filter of what Apache Beam logs."""
+"""A filter of the log messages of Apache Beam."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The options of commands that ask a running server."""
+"""The options of commands that use a running server."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -114,7 +114,7 @@ class ConnectionOptions:
                 raise UserMistake(f"--{option}: requires --server; add --server HOST:PORT")
 
     def client(self, server: str, name: str, timeout: float, *, in_flight: int = 1) -> "GrpcClient":
-        """A client of the model of that name, for so many calls at a time at least.
+        """A client of the model of that name, for at least this number of concurrent calls.
 
         Several servers, with commas, take turns. Raises UserMistake, InvalidInput.
         """

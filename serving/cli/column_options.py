@@ -1,4 +1,4 @@
-"""The options that say how columns become features: what ``train`` and ``select-k`` share."""
+"""The options of ``train`` and ``select-k`` for the encoding of columns."""
 
 import math
 from collections.abc import Mapping, Sequence

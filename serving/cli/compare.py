@@ -99,7 +99,7 @@ def compare(
 
 
 def _version(place: Path, version: VersionOptions = VersionOptions()) -> tuple[Path, str]:
-    """The directory of a version, and what to call it. Raises as ``VersionOptions.directory``."""
+    """The directory of a version, and its name. Raises as ``VersionOptions.directory``."""
     if not _is_version(place):
         directory, base = version.directory(place), place
     elif version.is_given:

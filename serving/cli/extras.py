@@ -33,6 +33,6 @@ def needs_extra(extra: str) -> Iterator[None]:
 
 
 def require(package: str) -> None:
-    """See that a package is installed, without importing it. Raises ModuleNotFoundError."""
+    """Check that a package is installed, without importing it. Raises ModuleNotFoundError."""
     if find_spec(package) is None:
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)

@@ -1,4 +1,4 @@
-"""The options of the publish gate, and its figures: what ``publish`` and ``train`` share."""
+"""The options and figures of the publish gate, for ``publish`` and ``train``."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -134,12 +134,12 @@ def _holdout_file(
 
 
 def comparison_as_json(comparisons: "Sequence[Comparison]") -> dict[str, Any] | None:
-    """The comparison, where there was one, as JSON has it."""
+    """The comparison for JSON; None without one."""
     return asdict(comparisons[0]) if comparisons else None
 
 
 def format_comparison(comparison: "Comparison") -> str:
-    """The comparison as people read it."""
+    """The comparison as text."""
     return (
         f"inertia {comparison.inertia_rise:+.1%}, {comparison.rows_kept:.1%} of "
         f"{comparison.rows:,} rows keep their cluster, shares change by up to "

@@ -1,4 +1,4 @@
-"""Names of options in the help: long ones are folded, where typer would cut their ends off."""
+"""Fold long option names in the help, which typer would cut off."""
 
 from rich.text import Text
 from typer import rich_utils
@@ -21,6 +21,6 @@ def _fold(name: Text) -> Text:
 
 
 def fold_long_names() -> None:
-    """Have typer fold names from now on: it has no setting for it."""
+    """Make typer fold names from now on; it has no setting for this."""
     rich_utils.highlighter = _FoldedOption()
     rich_utils.negative_highlighter = _FoldedNegativeOption()

@@ -143,7 +143,7 @@ def _given_flags(reading: ReadingOptions) -> list[str]:
 
 @dataclass(frozen=True)
 class InputTables:
-    """The tables of a command, in order, and where the copies of those lie that are no files."""
+    """The tables of a command, in order, and the paths of copies, for inputs that are not files."""
 
     tables: "list[Table]"
     copies: Mapping[str, Path]
@@ -156,7 +156,7 @@ def open_tables(
     output: Path | None = None,
     reading: ReadingOptions = ReadingOptions(),
 ) -> Iterator[InputTables]:
-    """The tables of files, folders, globs and standard input, without what lies in ``output``.
+    """The tables of files, folders, globs and standard input, without files in ``output``.
 
     Raises UnreadableFile; MissingExtra, which names ``extra``; UserMistake where an option of
     reading CSV is for none of them.
@@ -206,7 +206,7 @@ def note_unused_columns(tables: "Sequence[Table]", used: Iterable[str]) -> None:
 
 
 def check_served_columns(server: str | None, card: "ModelCard") -> None:
-    """Check that a server can be asked for the columns of a model. Raises UserMistake."""
+    """Check that a server accepts the columns of a model. Raises UserMistake."""
     if server is not None and card.encoder is not None and not card.column_signatures:
         raise UserMistake(
             f"--server: the model takes {len(card.columns)} columns, and a server takes up to "

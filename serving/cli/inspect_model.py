@@ -70,7 +70,7 @@ def inspect_model(
 def _base_and_version(
     place: str | None, version: str | None, model: Path | None
 ) -> tuple[Path, int | None]:
-    """With ``--model BASE``, the first place is the version's."""
+    """The folder and the version; with ``--model BASE``, the first argument is the version."""
     if model is not None:
         if version is not None:
             raise UserMistake(f"the model is given twice, as {place} and {model}; give it once")
@@ -96,7 +96,7 @@ def _tensors(tensors: tuple[TensorContract, ...], card: "ModelCard") -> dict[str
 
 
 def _shape(tensor: TensorContract, card: "ModelCard") -> list[int | str]:
-    """The sizes that the model fixes, and the contract's letters for those that it does not."""
+    """The fixed sizes of the model, and the letters of the contract for the others."""
     sizes: dict[str, int | str] = {"d": card.n_features}
     # fit_step takes as many centroids as it is given; elsewhere k is the model's own.
     if "b" not in tensor.shape:
@@ -150,7 +150,7 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
 
 
 def _show_columns(card: "ModelCard") -> None:
-    """The columns that the model makes points of, where it does."""
+    """The columns that the model encodes, if any."""
     if card.encoder is None:
         return
     columns = card.encoder.columns

@@ -127,7 +127,7 @@ def show_move(
 
 
 def _move_as_json(base: Path, plan: "Plan", *, server: str | None, dry_run: bool) -> dict[str, Any]:
-    """A move as JSON has it."""
+    """The move for JSON."""
     return {
         "model": str(base),
         "dry_run": dry_run,

@@ -16,7 +16,7 @@ _MOUNT: Final = Path("/sys/fs/cgroup")
 
 
 def memory_left(groups: Path = _GROUPS, mount: Path = _MOUNT, machine: int | None = None) -> int:
-    """Bytes that this process may still take, by the machine and by each of its control groups.
+    """Bytes that the machine and each control group leave to this process.
 
     Args:
         groups: the file that names the control groups of the process.
@@ -39,7 +39,7 @@ def memory_left(groups: Path = _GROUPS, mount: Path = _MOUNT, machine: int | Non
 
 
 def rows_in_memory(rows: int, features: int, *, is_wide: bool, is_cosine: bool) -> int:
-    """Bytes that a fit of so many rows in memory takes, beside ``BASE_BYTES``.
+    """Bytes for a fit with this number of rows in memory, in addition to ``BASE_BYTES``.
 
     The rows as they are read, float64 where ``is_wide``; as the model takes them, float32; for
     cosine distance a copy of these at length 1; and what is known of each. Measured on 2,000,000

@@ -134,7 +134,7 @@ def read_curves(path: Path | None) -> "Mapping[str, Any] | None":
 
 
 def read_version_rows(files: list[Path], directory: Path, reading: ReadingOptions) -> "Rows":
-    """The rows of files as a version takes them. Raises what reading tables raises."""
+    """The rows of files, as input of the version. Raises the errors of reading tables."""
     from serving.tables.model_rows import ModelColumns
 
     takes = ModelColumns.of(ModelCard.read(directory))

@@ -1,4 +1,4 @@
-"""TensorFlow, where a command needs it and an extra may be missing."""
+"""Import TensorFlow for a command; its extra may be missing."""
 
 import sys
 
@@ -14,7 +14,7 @@ def load_tensorflow(extra: str) -> None:
 
 
 def require_tensorflow(extra: str) -> None:
-    """See that TensorFlow is installed, for a process of its own. Raises MissingExtra."""
+    """Check that TensorFlow is installed, for a separate process. Raises MissingExtra."""
     with needs_extra(extra):
         if sys.modules.get("tensorflow") is None:
             require("tensorflow")

@@ -284,7 +284,7 @@ def _check_views(
 
 @contextmanager
 def _every_row(rows: "FittedRows", reducer: "Reducer | None") -> "Iterator[FittedRows | None]":
-    """The rows of all workers on the first of them, which writes; None on the others."""
+    """The rows of all workers, on the first worker, which writes; None on the others."""
     if reducer is None or reducer.workers == 1:
         yield rows
         return
@@ -297,7 +297,7 @@ def _every_row(rows: "FittedRows", reducer: "Reducer | None") -> "Iterator[Fitte
 
 
 def _check_workers(reducer: "Reducer | None") -> None:
-    """End before the next step where a worker is lost: it is taken when all are started again."""
+    """End before the next step if a worker is lost; a restart of all workers takes this step."""
     if reducer is not None:
         reducer.check()
 
@@ -309,7 +309,7 @@ def _check_target(
     promote: bool,
     server: str | None,
 ) -> Path | None:
-    """The folder of the model; None when only a candidate is to be written."""
+    """The folder of the model; None if only a candidate is written."""
     if (model is None) == (candidate is None):
         raise UserMistake(
             "specify --model BASE to publish, or --candidate DIR to write a candidate; "
@@ -331,7 +331,7 @@ def _check_target(
 
 
 def _check_place(base: Path | None, candidate: Path | None, *, may_be_written: bool) -> None:
-    """Find out before the work whether the model or the candidate can be written.
+    """Check before the work that the model or the candidate can be written.
 
     ``may_be_written`` says that the candidate may be there.
     """
@@ -342,7 +342,7 @@ def _check_place(base: Path | None, candidate: Path | None, *, may_be_written: b
 
 
 def _check_base(base: Path) -> None:
-    """Find out before the work whether ``base`` can be the folder of a model."""
+    """Check before the work that ``base`` can be the folder of a model."""
     there = next(folder for folder in (base, *base.absolute().parents) if folder.exists())
     if there.is_dir() and not os.access(there, os.W_OK | os.X_OK):
         raise UserMistake(f"--model {base}: {there} is not writable; give another folder")
@@ -562,7 +562,7 @@ def _write_views(
     names: Sequence[str],
     curves: "Mapping[str, Any] | None",
 ) -> dict[str, str]:
-    """Write the report and the log, where they are asked for; gives the place of each."""
+    """Write the requested report and log; return their paths."""
     views = {"report": report, "tensorboard": tensorboard}
     if tensorboard is not None:
         from serving.report.tensorboard import TensorBoardLog

@@ -83,7 +83,7 @@ class RowOptions:
         column_options: ColumnOptions = ColumnOptions(),
         reducer: "Reducer | None" = None,
     ) -> tuple[tuple[str, ...], "TrainingRows | StreamedRows"]:
-        """The names of the features and the rows; what there is to say of them joins ``notes``.
+        """The names of the features, and the rows; notes about them are appended to ``notes``.
 
         Rows that memory does not hold come from a cache; ``on_stream`` is told why before they are
         read. With a ``reducer``, each worker has a cache of its own rows.
@@ -191,7 +191,7 @@ class RowOptions:
     def _parse_names(
         self, weight_column: str | None, categories: Sequence[str]
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The columns to use, none where the files decide, and those to leave out."""
+        """The columns to use (none if the files decide), and the columns to leave out."""
         given = {"--columns": self.columns, "--exclude": self.exclude}
         chosen, excluded = (
             () if text is None else parse_column_names(flag, text) for flag, text in given.items()
@@ -223,7 +223,7 @@ def _select(
     weight_column: str | None,
     notes: list[str],
 ) -> tuple[str, ...]:
-    """The columns of the tables to use; what there is to say of the selection joins ``notes``."""
+    """The columns to use; notes about the selection are appended to ``notes``."""
     from serving.tables.feature_selection import (
         require_categories,
         require_weight_column,

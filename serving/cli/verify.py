@@ -81,7 +81,7 @@ def verify(
 
 
 def _findings(directory: Path) -> list[str]:
-    """Faults on the disk: bytes first, which needs no TensorFlow."""
+    """Faults of the files; the hashes are checked first, without TensorFlow."""
     from export import file_hashes
     from export.validation import validate
 

@@ -69,7 +69,7 @@ class VersionOptions:
         return directory, int(directory.name), ModelCard.read(directory)
 
     def or_place(self, place: int | None) -> "VersionOptions":
-        """The same, of a command that takes VERSION by its place as well. Raises UserMistake."""
+        """The same for a command with the argument VERSION. Raises UserMistake."""
         if place is None:
             return self
         if self.is_given:

@@ -29,7 +29,7 @@ _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 
 @dataclass(frozen=True)
 class Cell:
-    """A number of the table: as it is written, its colour's name, and what it says when pointed at.
+    """A number of the table: its text, the name of its colour, and its tooltip.
 
     The name is "a1" to "a4" above the overall mean, "b1" to "b4" below, or "".
     """
@@ -52,7 +52,7 @@ class FeatureRow:
 
 @dataclass(frozen=True)
 class CentroidTable:
-    """The centroids, a line a feature and a column a cluster.
+    """The centroids, with a row per feature and a column per cluster.
 
     Attributes:
         clusters: the numbers of the columns.
@@ -82,7 +82,7 @@ class CentroidTable:
 
 
 def as_csv(profile: "VersionProfile") -> str:
-    """The centroids: a line a cluster, with its rows and its share, and a column a feature.
+    """The centroids: a line per cluster with its rows and share, and a column per feature.
 
     Numbers are the shortest that give the same float32. A name that a spreadsheet would take for a
     formula has an apostrophe before it.
@@ -130,7 +130,7 @@ def _cell(cluster: int, value: "np.float32", deviations: float, *, is_share: boo
 
 
 def describe_levels() -> list[tuple[str, Any]]:
-    """The colours and what they say, from far below the overall mean to far above."""
+    """The colours and their meanings, from far below to far above the overall mean."""
     below = [(f"b{level}", f"-{least:g}") for level, least in enumerate(_LEVELS, 1)]
     above = [(f"a{level}", f"+{least:g}") for level, least in enumerate(_LEVELS, 1)]
     return [*reversed(below), *above]

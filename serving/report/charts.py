@@ -99,7 +99,7 @@ _with_style: Final[Callable[[_Draw], _Draw]] = mpl.rc_context(_STYLE)
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: its title, the text that stands for it, and the SVG."""
+    """A chart: its title, its alternative text, and the SVG."""
 
     title: str
     text: str
@@ -112,20 +112,20 @@ def color(cluster: int) -> str:
 
 
 def _list_some(items: Sequence[str]) -> str:
-    """The first items in a line of text, and how many more there are."""
+    """The first items as text, and the number of the others."""
     more = len(items) - _MOST_LISTED
     return ", ".join(items[:_MOST_LISTED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 class _Drawing:
-    """A figure, and what its parts say when they are pointed at."""
+    """A figure, and the tooltips of its parts."""
 
     def __init__(self, height: float = _HEIGHT) -> None:
         self.figure = Figure(figsize=(_WIDTH, height), layout="constrained")
         self._hints: dict[str, str] = {}
 
     def hint(self, part: "Artist", text: str) -> None:
-        """Say what a part says."""
+        """Add the tooltip of a part."""
         name = f"hint{len(self._hints)}"
         part.set_gid(name)
         self._hints[name] = text
@@ -133,7 +133,7 @@ class _Drawing:
     def plot_with_hints(
         self, axes: "Axes", xs: Sequence[int], ys: Sequence[float], text: str, **style: Any
     ) -> None:
-        """A curve, of which points say ``text`` with their x and y; some of many points."""
+        """Draw a curve whose points have the tooltip ``text`` with x and y; at most some points."""
         axes.plot(xs, ys, **style)
         step = max(1, -(-len(xs) // _MOST_POINTS))
         for x, y in list(zip(xs, ys, strict=True))[::step]:
@@ -357,7 +357,7 @@ def draw_plane(
 
 @_with_style
 def draw_curves(curves: Mapping[str, Any]) -> Chart:
-    """The measures over k; ``curves`` is what ``select-k --out`` wrote."""
+    """The measures over k; ``curves`` are from ``select-k --out``."""
     rows: Sequence[Mapping[str, Any]] = curves["measured"]
     suggestion = curves.get("suggestion")
 
@@ -421,7 +421,7 @@ def _show_tick(value: float, _place: float) -> str:
 
 
 def _few_ticks(**options: Any) -> MaxNLocator:
-    """So few that numbers with thousands do not touch."""
+    """Limit the ticks, so that long numbers do not touch."""
     return MaxNLocator(5, **options)
 
 
@@ -432,7 +432,7 @@ def _box(quantiles: Mapping[str, float]) -> dict[str, Any]:
 
 
 def _set_ticks(axis: "Axis", places: Sequence[float], clusters: Iterable[int]) -> None:
-    """Number the clusters, which lie at ``places``; some of them when they are many."""
+    """Number the clusters at ``places``; only some of many clusters."""
     step = -(-len(places) // _MOST_LINES) if places else 1
     axis.set_ticks(places[::step], [str(cluster) for cluster in clusters][::step])
 
@@ -445,12 +445,12 @@ def _set_cluster_axis(axes: "Axes", clusters: Sequence[int], *, xlabel: str) -> 
 
 
 def _height_of_lines(count: int) -> float:
-    """Inches of a chart in which each of so many clusters has a line, up to a number of them."""
+    """The height in inches of a chart with a line per cluster, up to a maximum."""
     return max(_HEIGHT, 0.9 + 0.21 * min(count, _MOST_LINES))
 
 
 def _svg_element(svg: str, title: str, text: str) -> Markup:
-    """The SVG element alone: named for those who don't see it, its ids its own on the page."""
+    """The SVG element alone, with a name for screen readers, and unique ids."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"\s*<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)

@@ -33,12 +33,12 @@ MEASURES: Final = (
 
 
 def as_row(measured: "MeasuredK") -> dict[str, Any]:
-    """One k as JSON has it."""
+    """One k for JSON."""
     return {name: getattr(measured, name) for name in MEASURES}
 
 
 def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """One line a k; a measure that is not defined is an empty cell."""
+    """One line per k; an undefined measure is an empty cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, MEASURES, lineterminator="\n")
     writer.writeheader()
@@ -47,7 +47,7 @@ def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def describe_sample(curves: Mapping[str, Any]) -> str | None:
-    """Which measures are those of a sample; None where all rows were measured."""
+    """The measures of a sample; None if all rows were measured."""
     sampled, rows = curves.get("sample_rows"), curves.get("rows_used")
     if not isinstance(sampled, int) or not isinstance(rows, int) or sampled >= rows:
         return None

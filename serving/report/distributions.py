@@ -67,7 +67,7 @@ class FeatureDistributions:
 
     @property
     def height(self) -> int:
-        """Of the drawing, with the line of the axis."""
+        """The height of the drawing, with the line of the axis."""
         return LINE * (len(self.clusters) + 1)
 
 
@@ -132,7 +132,7 @@ def _measure_numbers(
 def _measure_shares(
     feature: str, _values: Array, clusters: list[int], parts: list[Array]
 ) -> FeatureDistributions:
-    """Of a category's value: the share of each cluster's rows that have it."""
+    """The share of rows with a value of a category, for each cluster."""
     drawn = []
     for line, (cluster, part) in enumerate(zip(clusters, parts, strict=True)):
         if len(part) == 0:
@@ -148,7 +148,7 @@ def _measure_shares(
 
 
 def _outline(heights: NDArray[np.integer[Any]], bottom: int) -> str:
-    """The path of a histogram, without what is empty on either side."""
+    """The path of a histogram, without empty bins at both ends."""
     filled = np.flatnonzero(heights)
     first, last = int(filled[0]), int(filled[-1])
     path = [f"M{LEFT + first * _BIN_WIDTH} {bottom}"]

@@ -5,20 +5,20 @@ Each message is one line that names the file, the value and the correction.
 
 
 class ReportError(Exception):
-    """Base of every error that this package raises for what comes from outside."""
+    """Base of every error of this package for invalid input."""
 
 
 class InvalidCurves(ReportError):
-    """A file holds no curves over k."""
+    """A file contains no curves over k."""
 
 
 class NotComparable(ReportError):
-    """Two versions take other columns, or there is no row that both answer."""
+    """Two versions take different columns, or no row has an answer of both."""
 
 
 class ReportNotWritten(ReportError):
-    """The page cannot be written where it was asked for."""
+    """The page cannot be written."""
 
 
 class NoRowsToShow(ReportError):
-    """There is no row that a report can show: the model gives none of them a cluster."""
+    """No row can be shown in a report, because the model gives none of them a cluster."""

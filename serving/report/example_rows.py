@@ -1,4 +1,4 @@
-"""Rows of a version's clusters as they are: those nearest to each centroid, and those farthest.
+"""Example rows of the clusters of a version: nearest to each centroid, and farthest.
 
 They may be personal data: a page has them only where its reader asked for them.
 """
@@ -30,7 +30,7 @@ _MOST_OF_VECTOR: Final = 4
 
 @dataclass(frozen=True)
 class ExampleRows:
-    """A table of rows: cluster, which row it is, its distance, and its values.
+    """A table of rows: cluster, row number, distance, and values.
 
     ``more_columns`` are not shown: those that separate the clusters least.
     """
@@ -57,7 +57,7 @@ class ExampleRows:
 
 
 def _find_examples(profile: "VersionProfile", cluster: int) -> list[tuple[str, int, float]]:
-    """Which rows of a cluster are nearest and farthest, and how far; no row twice."""
+    """The nearest and farthest rows of a cluster, with their distances; no row twice."""
     own = np.flatnonzero(profile.cluster_index == cluster)
     distances = np.linalg.norm(profile.rows[own] - profile.centroids[cluster], axis=1)
     order = np.argsort(distances, kind="stable")

@@ -1,4 +1,4 @@
-"""Names of features and of columns as a page shows them."""
+"""Format names of features and columns for a page."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ _END_OF_LONG: Final = 35
 
 
 def short_name(name: str) -> str:
-    """A name with what a browser would not show escaped; of a long one, both ends."""
+    """A name with invisible characters escaped; for a long name, both ends."""
     shown = show_name(name)
     if len(shown) <= _LONGEST:
         return shown

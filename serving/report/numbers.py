@@ -4,7 +4,7 @@ import math
 
 
 def format_number(value: float | None, digits: int = 4) -> str:
-    """At least so many significant digits, thousands apart: 148,203, 0.01234; "-" for None.
+    """Format a number with at least these significant digits: 148,203, 0.01234; "-" for None.
 
     From a trillion on, and below a ten-thousandth, with an exponent.
     """
@@ -21,7 +21,7 @@ def format_number(value: float | None, digits: int = 4) -> str:
 
 
 def format_mean(mean: float, *, is_share: bool) -> str:
-    """The mean of a feature as it is read: one that is a share of rows in percent."""
+    """Format the mean of a feature; a share of rows in percent."""
     return f"{mean:.1%}" if is_share else format_number(mean)
 
 

@@ -52,7 +52,7 @@ _TABLE_SCRIPT: Final = (files("serving.report") / "templates" / "tables.js").rea
 
 
 def _breakable(text: str) -> Markup:
-    """A text whose long words, as names are, a browser may break behind their separators."""
+    """A text in which a browser may break long words, such as names, after separators."""
     return Markup(" ").join(
         Markup("<wbr>").join(map(escape, _BREAKS.split(word) if len(word) > _LONG_WORD else [word]))
         for word in text.split(" ")
@@ -176,7 +176,7 @@ def render_comparison(comparison: "VersionComparison") -> str:
 
 
 def write(path: Path, page: str) -> None:
-    """Write a page, whole or not at all. Raises ReportNotWritten."""
+    """Write a page atomically. Raises ReportNotWritten."""
     try:
         write_atomically(path, page)
     except OSError as error:
@@ -194,7 +194,7 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _facts(card: "ModelCard") -> list[tuple[str, str, str]]:
-    """Names, values, and what they mean where that is not plain."""
+    """Names, values, and explanations where needed."""
     silhouette = card.silhouette
     shown = "undefined" if silhouette.value is None else f"{silhouette.value:.4f}"
     if silhouette.standard_error:
@@ -237,7 +237,7 @@ def _describe_features(card: "ModelCard") -> str:
 
 
 def _describe_columns(card: "ModelCard") -> str:
-    """The columns that the model makes features of, by their kinds."""
+    """The columns that the model encodes, by kind."""
     assert card.encoder is not None
     plural = {"number": "numbers", "category": "categories", "vector": "vectors"}
     named = [
@@ -248,7 +248,7 @@ def _describe_columns(card: "ModelCard") -> str:
 
 
 def _column_rows(card: "ModelCard") -> list[tuple[str, str, str]]:
-    """The first columns that the model encodes, and what becomes of a missing value of each."""
+    """The first columns that the model encodes, and their replacements of missing values."""
     if card.encoder is None:
         return []
     return [
@@ -304,7 +304,7 @@ def _cluster_values(profile: "VersionProfile", index: int) -> dict[str, Any]:
 
 
 def _deciding_features(profile: "VersionProfile") -> dict[str, Any] | None:
-    """The shares of the features in what separates the clusters; None where nothing does.
+    """The shares of the features in the separation of the clusters; None without separation.
 
     Features of one column, of a category or a vector, are taken together.
     """
@@ -332,7 +332,7 @@ def _deciding_features(profile: "VersionProfile") -> dict[str, Any] | None:
 
 
 def _download(name: str, text: str) -> dict[str, str]:
-    """The CSV as a link that needs no script: the file's name and its address."""
+    """The CSV as a link without a script: the name of the file and its address."""
     return {
         "name": f"{re.sub(r'[^A-Za-z0-9_-]+', '-', name).strip('-')}-centroids.csv",
         "url": f"data:text/csv;charset=utf-8,{quote(text, safe=',.-')}",

@@ -30,7 +30,7 @@ _CONFIG: Final = f"""embeddings {{
 
 
 class TensorBoardLog:
-    """A folder that TensorBoard reads, made when a fit begins; a context in which it runs.
+    """A log folder for TensorBoard, created at the start of a fit; a context for the fit.
 
     ``start_1``, ``start_2``, ... are its runs: for each iteration the scalars ``inertia`` and
     ``shift``, and the scalars ``cluster_size/0``, ``cluster_size/1``, ... and their histogram.
@@ -48,7 +48,7 @@ class TensorBoardLog:
         self._open.close()
 
     def write_iteration(self, now: "Progress") -> None:
-        """Write one iteration, as ``on_iteration`` of a fit gives it. Raises ReportNotWritten."""
+        """Write one iteration, from ``on_iteration`` of a fit. Raises ReportNotWritten."""
         if now.start not in self._writers:
             self._writers[now.start] = self._writer(self._folder / f"start_{now.start}")
         with self._writers[now.start].as_default(step=now.iteration):

@@ -1,4 +1,4 @@
-"""Two versions on the same rows: matched clusters, and how many rows changed their cluster."""
+"""Two versions on the same rows: matched clusters, and the number of moved rows."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,7 +99,7 @@ class VersionComparison:
         return int(self.contingency.sum())
 
     def features_of_one(self) -> tuple[list[str], list[str]]:
-        """The features of ``before`` that ``after`` lacks, and the other way."""
+        """The features of ``before`` that ``after`` lacks, and vice versa."""
         mine, theirs = (each.card.feature_names for each in (self.before, self.after))
         return (
             [name for name in mine if name not in set(theirs)],
@@ -107,11 +107,11 @@ class VersionComparison:
         )
 
     def after_in_space_of_before(self) -> VersionProfile:
-        """``after`` as it looks in the space of ``before``, to be drawn in the same plane."""
+        """``after`` in the space of ``before``, for a drawing in the same plane."""
         return replace(self.after, rows=self.before.rows, centroids=self.centroids_after)
 
     def color_numbers(self) -> list[int]:
-        """For each cluster of ``after`` its match, or a number that ``before`` has not."""
+        """The match of each cluster of ``after``, or a number that ``before`` lacks."""
         new = len(self.contingency)
         numbers = []
         for cluster in self.match:
@@ -166,7 +166,7 @@ class VersionComparison:
         return lines
 
     def as_json(self) -> dict[str, Any]:
-        """The figures for machines."""
+        """The figures for JSON."""
         return {
             "rows": self.rows,
             "adjusted_rand_index": self.adjusted_rand_index,
