@@ -82,7 +82,7 @@ def are_left_out(card: ModelCard) -> bool:
 
 
 def read(version_directory: Path) -> NDArray[np.float32]:
-    """The rows of a version. Raises InvalidCandidate when there are none."""
+    """The rows of a version. Raises InvalidCandidate if it has none."""
     path = version_directory / SAMPLE_FILE
     try:
         rows = read_npy(path)

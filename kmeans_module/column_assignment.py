@@ -1,4 +1,4 @@
-"""Many rows assigned by one compiled kernel, which says where the served graph has to be asked.
+"""Assign many rows with one compiled kernel, which marks the rows for the served graph.
 
 The served graph takes requests of any size, and gives its answer in several passes. Over many rows
 a kernel that is compiled for one model gives the same in one: it reads the points column by column,
@@ -158,12 +158,12 @@ class ColumnAssignment:
 
 
 def suits_columns(n_features: int) -> bool:
-    """Whether many rows of so many features are assigned sooner by `ColumnAssignment`."""
+    """Whether `ColumnAssignment` is faster for many rows of this number of features."""
     return n_features <= _MOST_FEATURES
 
 
 def compile_assignment(n_clusters: int, n_features: int, scale: ArrayLike, distance: str) -> None:
-    """Compile what `ColumnAssignment` of such a model needs; it takes the time once."""
+    """Compile the kernels of `ColumnAssignment` for such a model in advance."""
     k, d = n_clusters, n_features
     zeros = np.zeros((k, d), np.float32)
     model = ColumnAssignment(zeros, zeros[0], np.asarray(scale, np.float32), distance)
@@ -248,7 +248,7 @@ def _kernel(
 
 
 def _unit_columns(rows: tf.Tensor) -> tf.Tensor:
-    """`model_space.unit_rows` of rows that lie as [d, tile]."""
+    """`model_space.unit_rows` for rows in the layout [d, tile]."""
     wide = tf.cast(rows, tf.float64)
     length = tf.sqrt(tf.reduce_sum(tf.square(wide), 0))
     return tf.cast(tf.math.divide_no_nan(wide, length), tf.float32)

@@ -155,7 +155,7 @@ def column_input(place: int) -> str:
 
 
 def signatures_left_out(n_columns: int, *, by_name: bool) -> tuple[str, ...]:
-    """Return the names of the signatures that a model with so many columns does not have.
+    """Return the names of the signatures that a model with this number of columns lacks.
 
     ``by_name`` is true if the model takes columns by name.
     """

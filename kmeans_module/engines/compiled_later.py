@@ -1,4 +1,4 @@
-"""Steps with few kernels or none, until those of a faster engine are compiled.
+"""Steps with few or no kernels, until the kernels of a faster engine are compiled.
 
 A compiler takes half a second for a search, and two for all kernels of an engine, which a short fit
 never gets back. So it is asked once steps without them have taken as long, in one fit or in
@@ -35,7 +35,7 @@ class Kernels:
         self._error: Exception | None = None
 
     def are_ready(self) -> bool:
-        """Whether all are compiled. Raises what one of the calls has raised in a thread."""
+        """Whether all kernels are compiled. Raises the error of a call in a thread."""
         if self._error is not None:
             raise self._error
         return self._are_ready
@@ -47,7 +47,7 @@ class Kernels:
         self._are_ready = True
 
     def spend(self, seconds: float, calls: Callable[[], Calls]) -> None:
-        """Say what a step without them took; begin to compile in a thread where it is enough."""
+        """Add the time of a step without kernels; after enough time, compile in a thread."""
         with self._lock:
             self._spent += seconds
             if self._spent < _PATIENCE or self._thread is not None:

@@ -60,7 +60,7 @@ _BYTES_OF_PASSED: Final = 12
 
 
 class Room(NamedTuple):
-    """How rows lie on a device.
+    """The layout of rows on a device.
 
     Attributes:
         m: rows of a block, a power of two.
@@ -104,7 +104,7 @@ class Room(NamedTuple):
         return step + self.m * here
 
     def bytes_held(self, n: int, d: int) -> int:
-        """How many bytes n rows hold there as long as they stay."""
+        """The bytes that n rows occupy on a device."""
         return -(-n // self.m) * self.m * (4 * d + _BYTES_OF_ROW) if self.stays else 0
 
 
@@ -121,7 +121,7 @@ class TooLittleMemory(Exception):
 
 
 def _step_bytes(shape: BlockShape) -> int:
-    """About what the step of a block needs beside the rows, or a search for the first centroids."""
+    """The approximate memory of a step of a block, or of a seeding search, without the rows."""
     scores = 3 * 4 * shape.tile * shape.k
     limbs = 8 * shape.tile * shape.d * (shape.limbs + 1)
     table = 8 * (3 * shape.limbs + 4) * shape.k * (shape.d + 1)
@@ -275,7 +275,7 @@ class DeviceShard(Shard):
 
 
 class Devices:
-    """The devices that take the steps of a fit, and what they hold of its rows.
+    """The devices that run the steps of a fit, and their parts of the rows.
 
     How rows lie there is decided once, before the first of them is there; so seeding and all starts
     have the same blocks.
@@ -317,7 +317,7 @@ class Devices:
         return parts[place]
 
     def hold(self, rows: WeightedRows) -> bool:
-        """Whether the devices hold all of these rows, or were not asked for them."""
+        """Whether the devices hold all of these rows, or no rows were requested."""
         return all(part.room.stays for part in self._parts.get(rows, {}).values())
 
     def shards_of_blocks(self) -> list[Callable[[WeightedRows, int, int, int], DeviceShard]]:

@@ -1,4 +1,4 @@
-"""The step over rows that lie on a device, as one compiled kernel.
+"""The step over rows on a device, as one compiled kernel.
 
 All of a step over a block of rows is one program of XLA: the scores tile by tile, which rows have
 one nearest centroid beyond rounding, float64 for those that have not, whole-number sums, and
@@ -78,7 +78,7 @@ def rows_spec(m: int, d: int) -> DeviceRows:
 
 
 def tile_rows(m: int, d: int, k: int, kind: str) -> int:
-    """How many rows of a block of m a tile has, on a device of a kind, "CPU" or "GPU"."""
+    """The number of rows of a tile in a block of m, on a device kind, "CPU" or "GPU"."""
     return power_of_two_rows(max(k, d), TILE_NUMBERS[kind], least=min(m, 64), most=m)
 
 
@@ -157,14 +157,14 @@ def places_taker(m: int, width: int) -> Callable[..., Any]:
 
 @synchronized_cache
 def value_taker(m: int, width: int) -> Callable[..., Any]:
-    """The kernel that takes of values int32 [m] those of the rows int32 [width]."""
+    """The kernel that selects the values of rows int32 [width] from values int32 [m]."""
     specs = [tf.TensorSpec([size], tf.int32) for size in (m, width)]
     return trace(tf.gather, specs, is_compiled=True)
 
 
 @synchronized_cache
 def value_putter(m: int, width: int, dtype: tf.DType) -> Callable[..., Any]:
-    """The kernel that puts values for some rows among those of all.
+    """The kernel that writes the values of some rows into the values of all.
 
     Returns:
         A function from values [m], numbers of rows int32 [width], m where there is none, and their
@@ -248,7 +248,7 @@ def _add_sums(
     index: tf.Tensor,
     sums: tuple[tf.Tensor, ...],
 ) -> list[tf.Tensor]:
-    """The sums of the clusters with those of the decided rows."""
+    """The sums of the clusters, with the decided rows added."""
     d, k, limbs, tile = shape[1:]
 
     def sum_tile(i: tf.Tensor) -> Contribution:
@@ -260,7 +260,7 @@ def _add_sums(
 
 
 def _tiles(rows: DeviceRows, tile: int) -> tf.Tensor:
-    """How many tiles have rows: int32 []."""
+    """The number of tiles with rows: int32 []."""
     return (rows.count + tile - 1) // tile
 
 

@@ -77,7 +77,7 @@ def tighten(m: int, d: int, k: int) -> Callable[..., Any]:
 
 
 def _centroid_moves(before: tf.Tensor, after: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """How far the centroids moved, and how far apart they are now.
+    """The moves of the centroids, and the distances between them.
 
     Args:
         before, after: float32 [k, d].

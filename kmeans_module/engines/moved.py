@@ -180,7 +180,7 @@ class MovedShard(MatmulShard):
         return np.concatenate(left) if left else rows
 
     def _search_rows(self, rows: _Places, centroids: Float32, found: NDArray[np.int32]) -> None:
-        """Search these rows among all centroids, and write what is found of them.
+        """Search all centroids for these rows, and store the results.
 
         The upper bounds become those of the distances to it.
         """
@@ -193,7 +193,7 @@ class MovedShard(MatmulShard):
             self._upper[chosen] = as_numpy(upper)[: len(chosen)]
 
     def _follow(self, rows: _Places, before: NDArray[np.int32], centroids: Float32) -> None:
-        """Have the bounds of rows that changed cluster be those of the new ones."""
+        """Replace the bounds of rows that changed their cluster."""
         reference, d = self._reference, self._shape[0]
         for first, last in block_ranges(0, len(rows), rows_per_block(d, _BLOCK_NUMBERS)):
             chosen = rows[first:last]
@@ -225,7 +225,7 @@ def _needed_chunks(
 
 
 def _cost(chunks: NDArray[np.int16], k: int) -> float:
-    """Distances that take as long as rows that need so many chunks."""
+    """The number of distances that take as long as rows with this number of chunks."""
     searched = np.bincount(chunks)
     distances = np.arange(len(searched)) * CHUNK
     distances[distances > _MOST * k] = k

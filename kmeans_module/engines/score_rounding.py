@@ -1,4 +1,4 @@
-"""How far rounding may move the scores that kernels compare.
+"""The bounds of the rounding of the scores that kernels compare.
 
 With unit roundoff u = 2^-24 a dot product of n numbers has an error of at most
 ``gamma(n) = n u / (1 - n u)`` times the product of the norms, in whatever order it is summed
@@ -42,7 +42,7 @@ _SMALLEST: Final = 2.0**-126
 
 
 def sample_norms(norms: Float32) -> tf.Tensor:
-    """Norms [`SAMPLE_ROWS`] that stand for those of all rows, float32 [n], in the factors."""
+    """A sample of norms [`SAMPLE_ROWS`] of the norms of all rows, float32 [n], for the factors."""
     step = max(len(norms) // SAMPLE_ROWS, 1)
     return tf.constant(np.resize(norms[::step], SAMPLE_ROWS))
 
@@ -63,7 +63,7 @@ def error_factors(
 
 
 def _factors(ratio: Any, terms: Any) -> tuple[Any, Any]:
-    """The factors for rows so many times as long as centroids, and sums of so many numbers."""
+    """The factors for a ratio of the lengths of rows and centroids, and a number of summands."""
     gamma = terms * _UNIT / (1 - terms * _UNIT) * _WIDER
     return gamma / ratio + 9 * _UNIT, (ratio + 2) * gamma + 9 * _UNIT
 
@@ -159,7 +159,7 @@ def is_apart(
 
 
 def has_far_centroid(centroids: Float32, *, is_wide: bool = False) -> bool:
-    """Whether a centroid [d] of k is so far out that its error should not be that of all."""
+    """Whether a centroid is so far from the others that each needs its own error bound."""
     lengths = squared_lengths(centroids.astype(np.float64))
     middle, far = len(lengths) // 2, _FAR_OF_WIDE if is_wide else _FAR
     return bool(lengths.max() > far**2 * np.partition(lengths, middle)[middle])

@@ -79,7 +79,7 @@ class StreamedShard(Engine):
         return FinalState(reduce(add, parts), None)
 
     def _check_total(self, clusters: ClusterSums) -> None:
-        """Check that all clusters together have what they had in the step before.
+        """Check that the totals of all clusters equal those of the previous step.
 
         Integers: the same rows add up to the same bits, whatever their clusters are. Raises
         UnreadableRows.

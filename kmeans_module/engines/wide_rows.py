@@ -1,4 +1,4 @@
-"""The search of wide rows: by stock TensorFlow's product, over the rows where they lie.
+"""The search of wide rows: with TensorFlow's stock product, without a copy of the rows.
 
 The kernel of `matmul` copies its rows into tiles, for they begin where they like, and are shifted.
 Of wide rows and few clusters that takes as long as the product. Here nothing is copied:
@@ -149,7 +149,7 @@ class WideRows:
     def _bounds_by_numpy(
         self, centroids: Float32, brackets: Float32
     ) -> tuple[Float32, Float32, Float32 | None]:
-        """The errors of the rows [n], what is added to products [k, 1], the centroids' errors [k].
+        """The errors of the rows [n], the summands of products [k, 1], the errors of centroids [k].
 
         The last are None where those of the rows do for all.
         """
@@ -267,7 +267,7 @@ def _pad_undecided(products: tf.Tensor, m: int) -> tf.Tensor:
 
 
 def _nearest_kernel(m: int, k: int, d: int, *, with_bounds: bool, has_far: bool) -> Any:
-    """The compiled kernel from the products of m rows to what the search gives of them."""
+    """The compiled kernel that searches the products of m rows."""
     tile = power_of_two_rows(k, _TILE_NUMBERS, least=64, most=1024)
     nearest = nearest_by_scores(k, with_bounds=with_bounds, has_far=has_far)
 

@@ -1,4 +1,4 @@
-"""Offline scoring: tables of rows in files, a model, and what it says of each row.
+"""Offline scoring: answer the rows of files with a model.
 
 The public names are those of ``__init__.pyi``; each is imported when it is first asked for, so
 that the parts that need no TensorFlow and no pyarrow do not wait for them.

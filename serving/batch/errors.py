@@ -12,7 +12,7 @@ class JobError(TableError):
 
 
 class BadRow(JobError):
-    """A row cannot be scored, and the job was told to stop at the first."""
+    """A row cannot be scored, and the job stops at the first such row."""
 
 
 class NoAnswer(JobError):
@@ -28,7 +28,7 @@ class RefusedOption(JobError):
 
 
 class OutputNotWritten(JobError):
-    """The output exists already, is of an unknown kind, or cannot be written where it was asked."""
+    """The output exists already, has an unknown type, or cannot be written."""
 
 
 class OutputInUse(OutputNotWritten):

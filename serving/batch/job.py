@@ -98,7 +98,7 @@ class Job:
 
     @property
     def answers(self) -> tuple[str, ...]:
-        """The names of what the model answers, in the order of the output."""
+        """The names of the answers, in the order of the output."""
         return tuple(tensor.name for name in self.signatures for tensor in SIGNATURES[name].outputs)
 
 

@@ -85,7 +85,7 @@ def plan_job(
 
 
 def _all_columns(job: Job, tables: Sequence[Table]) -> tuple[str, ...]:
-    """The columns of all tables that have a name, and not that of an answer.
+    """The columns of all tables that have a name, except the names of answers.
 
     Raises ColumnMismatch when a table lacks one.
     """

@@ -40,10 +40,10 @@ _ROW_FOLDERS: Final[tuple[_RowFolder, ...]] = ("scored", "rejected")
 
 @dataclass(frozen=True)
 class FileStamp:
-    """A file as it was when it was written.
+    """The size, time and hash of a written file.
 
-    A file of the same size and time is trusted unread, so that a run resumes quickly. For one with
-    another time, such as a copy, the hash decides.
+    A file with the same size and time is accepted without reading it, so that a run resumes
+    quickly. For a file with another time, such as a copy, the hash decides.
     """
 
     bytes: int
@@ -57,7 +57,7 @@ class FileStamp:
         return cls(status.st_size, status.st_mtime_ns, digest)
 
     def matches(self, path: Path) -> bool:
-        """Whether the file is there, and holds what was written."""
+        """Whether the file exists with the written content."""
         try:
             status = path.stat()
             if status.st_size != self.bytes:
@@ -176,7 +176,7 @@ class OutputFolder:
         return record
 
     def summary(self) -> dict[str, Any] | None:
-        """The summary that is there; None when there is none, or it is no JSON object."""
+        """The existing summary; None if it is missing or not a JSON object."""
         try:
             found = parse_json((self.path / "summary.json").read_bytes())
         except (FileNotFoundError, ValueError):
@@ -210,7 +210,7 @@ class OutputFolder:
         (self.path / "summary.json").unlink(missing_ok=True)
 
     def has_begun(self) -> bool:
-        """Whether the job was begun here before.
+        """Whether the folder contains an earlier start of the job.
 
         Raises OtherJob when another one was; DamagedJob when nobody can tell.
         """

@@ -71,7 +71,7 @@ class _Batch:
         return kept + sum(values.nbytes for values in self.answers.values())
 
     def split(self, size: int) -> "Iterator[_Batch]":
-        """The rows of a batch that was scored, ``size`` at a time, without what was counted."""
+        """The scored rows of a batch, ``size`` at a time, without the counted part."""
         for start in range(0, max(1, len(self.is_scored)), size):
             rows = slice(start, start + size)
             yield replace(
@@ -157,7 +157,7 @@ def score_parts(
 
 
 def _decide_all(scorer: Scorer, batches: Iterable[_Batch]) -> Iterator[_Batch]:
-    """The batches of a part with final answers; the served graph is asked about several at once."""
+    """The batches of a part with final answers; one call of the served graph answers several."""
     if not isinstance(scorer, LocalScorer):
         yield from batches
         return
@@ -180,7 +180,7 @@ def _decide(scorer: LocalScorer, batches: Sequence[_Batch]) -> Sequence[_Batch]:
 
 
 def _without_points(chunk: Chunk) -> Chunk:
-    """The chunk for who needs only what is kept of it: its points take no memory."""
+    """The chunk with only its kept columns; its points use no memory."""
     return replace(chunk, points=np.broadcast_to(np.float32(0), chunk.points.shape))
 
 
@@ -204,7 +204,7 @@ def _read_batches(
 
 
 def _batch_sizes(job: Job, parts: PartRange, most: int, limit: int | None) -> Iterator[int]:
-    """The rows of each batch: ``most``, or fewer where a part or what is to be read ends."""
+    """The rows of each batch: ``most``, or fewer at the end of a part or of the input."""
     row, stop = parts.rows_before, math.inf if limit is None else limit
     if parts.stop is not None:
         stop = min(stop, row + (parts.stop - parts.first) * job.part_rows)
@@ -216,7 +216,7 @@ def _batch_sizes(job: Job, parts: PartRange, most: int, limit: int | None) -> It
 
 
 def _rechunk(chunks: Iterator[Chunk], sizes: Iterable[int]) -> Iterator[Chunk]:
-    """The same rows in chunks of these sizes; the last one is smaller where the rows end."""
+    """The same rows in chunks of these sizes; the last chunk may be smaller."""
     waiting: deque[Chunk] = deque()
     ready = 0
     for size in sizes:

@@ -34,5 +34,5 @@ class Rotation(Generic[_S]):
         return next(self._cycle) if asked is None else asked
 
     def skip(self, server: _S, seconds: float) -> None:
-        """Skip a server for so many seconds."""
+        """Skip a server for this number of seconds."""
         self._skipped_until[server] = time.monotonic() + seconds
