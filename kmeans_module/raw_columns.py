@@ -83,7 +83,7 @@ def read_columns(columns: Sequence[Column], table: Any) -> list[Array]:
     given = named_columns(table)
     for column in columns:
         if column.name not in given:
-            hint = find_near_name(column.name, map(str, given))
+            hint = find_near_name(column.name, {*map(str, given)} - {each.name for each in columns})
             raise InvalidColumns(f"there is no column {column.name!r}, which the model takes{hint}")
     arrays = [_read_column(each, given[each.name]) for each in columns]
     check_lengths({each.name: array for each, array in zip(columns, arrays, strict=True)})

@@ -72,7 +72,9 @@ def compare(
     if report is not None:
         check_page(report, "--report")
     with progress("comparing") as tell:
-        given = None if rows is None else read_version_rows(rows, other[0], reading)
+        given = None
+        if rows is not None:
+            given, _ = read_version_rows(rows, other[0], reading)
         tell("loading TensorFlow")
         load_tensorflow("train")
         tell("asking both")

@@ -10,6 +10,7 @@ from export.column_weights import describe_weights
 from export.feature_names import shorten_names, show_name
 from export.repository import versions
 from kmeans_module.contract import SIGNATURES, TensorContract
+from serving.report.numbers import format_number
 
 from .arguments import JsonOption, LocalModelOrPlace, examples, local_folder
 from .errors import UserMistake
@@ -126,7 +127,7 @@ def _show(base: Path, number: int, directory: Path, card: "ModelCard") -> None:
                 f"max_iter {parameters.max_iter}, tol {parameters.tol:g}, seed {parameters.seed}",
             ),
             ("iterations", f"{card.n_iter} ({'converged' if card.converged else 'not converged'})"),
-            ("inertia", f"{card.inertia:.6g}"),
+            ("inertia", format_number(card.inertia, 6)),
             ("silhouette", "undefined" if silhouette is None else f"{silhouette:.4f}"),
         ],
     )

@@ -16,12 +16,12 @@ from .input_tables import FileOptions
 from .label_options import BaseArgument
 from .option_groups import flat_options
 from .tensorflow_import import load_tensorflow
-from .terminal import print_json, progress
+from .terminal import note, print_json, progress
 from .training_input import read_model_rows
 from .version_options import VersionOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from export.common_rows import Rows
@@ -97,12 +97,14 @@ def report(
     check_page(path, "--out")
     curves = read_curves(select_k)
     with progress("reporting") as tell:
-        given = None if rows is None else read_version_rows(rows, directory, reading)
+        given, notes = None, list[str]()
+        if rows is not None:
+            given, notes = read_version_rows(rows, directory, reading)
         tell("loading TensorFlow")
         load_tensorflow("train")
         tell("measuring and drawing")
         name = f"{model_name(base)}, version {number}"
-        write_report(path, directory, name, curves, given, example_rows=example_rows)
+        write_report(path, directory, name, curves, given, notes=notes, example_rows=example_rows)
     if json:
         print_json({"model": str(base), "version": number, "report": str(path)})
     else:
@@ -133,12 +135,20 @@ def read_curves(path: Path | None) -> "Mapping[str, Any] | None":
     return curves.read(path)
 
 
-def read_version_rows(files: list[Path], directory: Path, reading: ReadingOptions) -> "Rows":
-    """The rows of files, as input of the version. Raises the errors of reading tables."""
+def read_version_rows(
+    files: list[Path], directory: Path, reading: ReadingOptions
+) -> tuple["Rows", list[str]]:
+    """The rows of files, as input of the version, and notes about them, which are also printed.
+
+    Raises the errors of reading tables.
+    """
     from serving.tables.model_rows import ModelColumns
 
     takes = ModelColumns.of(ModelCard.read(directory))
-    return read_model_rows(files, takes, "train", reading)
+    rows, notes = read_model_rows(files, takes, "train", reading)
+    for each in notes:
+        note(each)
+    return rows, notes
 
 
 def write_report(
@@ -148,12 +158,21 @@ def write_report(
     curves: "Mapping[str, Any] | None",
     rows: "Rows | None" = None,
     *,
+    notes: "Sequence[str]" = (),
     example_rows: bool = False,
 ) -> None:
-    """Write the page of a version or a candidate; TensorFlow must be loaded."""
+    """Write the page of a version or a candidate; TensorFlow must be loaded.
+
+    The page has the ``notes`` about the rows. Rows that get no cluster are counted in a note too.
+    """
     with needs_extra("report"):
         from serving.report import pages
         from serving.report.version_profile import VersionProfile
 
     profile = VersionProfile.measure(directory, name, rows)
-    pages.write(path, pages.render_version(profile, curves, example_rows=example_rows))
+    if left_out := profile.rows_left_out:
+        note(pages.describe_left_out(left_out, left_out + len(profile.points)))
+    page = pages.render_version(
+        profile, curves, example_rows=example_rows, notes=[f"Given rows: {each}." for each in notes]
+    )
+    pages.write(path, page)

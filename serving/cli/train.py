@@ -16,6 +16,7 @@ from export.column_weights import describe_weights, weights_by_column
 from export.feature_names import shorten_names
 from export.model_card import CARD_FILE, ModelCard
 from export.repository import config_entry, versions
+from serving.report.numbers import format_number
 from serving.tables.messages import format_count
 
 from .arguments import AddressOrPlace, JsonOption, examples, integer
@@ -403,7 +404,9 @@ def _fit(
                 note(notes.pop(0))
             which = f"start {now.start} of {now.n_init}, " if now.n_init > 1 else ""
             share = (now.start - 1 + now.iteration / now.max_iter) / now.n_init
-            tell(f"{which}iteration {now.iteration}, inertia {now.inertia:.6g}", share)
+            tell(
+                f"{which}iteration {now.iteration}, inertia {format_number(now.inertia, 6)}", share
+            )
 
         begin = start.parameters(names, clusters)
         tell("choosing the initial centroids")
@@ -662,7 +665,7 @@ def _show(
             ("clusters", f"{card.n_clusters}, {_describe_start(card)}"),
             ("distance", card.distance),
             ("iterations", f"{card.n_iter} ({stopped})"),
-            ("inertia", f"{card.inertia:.6g}"),
+            ("inertia", format_number(card.inertia, 6)),
             ("silhouette", "undefined" if silhouette is None else f"{silhouette:.4f}"),
             ("cluster sizes", _format_sizes([cluster.size for cluster in card.clusters])),
             *describe_left_out(card),

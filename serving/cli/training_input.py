@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from export.column_rows import ColumnRows
     from export.common_rows import Rows
     from kmeans_module import Reducer, TooFewDistinctPoints
     from serving.tables.encoded_rows import Encoding
@@ -292,11 +293,11 @@ def read_model_rows(
     takes: "ModelColumns",
     extra: str,
     reading: ReadingOptions = ReadingOptions(),
-) -> "Rows":
-    """The rows of files that have the columns of a model, to compare versions on.
+) -> tuple["Rows", list[str]]:
+    """The rows of files that have the columns of a model, to compare versions on, and notes.
 
     Points float32 [n, d], without those that have a missing value; or the columns that the model
-    takes by name.
+    takes by name. The notes count values that are missing, or that the model does not know.
     """
     with open_tables(files, extra, reading=reading) as given:
         from serving.tables.model_rows import read_column_rows, select_rows
@@ -304,9 +305,24 @@ def read_model_rows(
 
         with progress("reading") as tell:
             if takes.by_name:
-                return read_column_rows(select_rows(given.tables, takes), on_rows=count_rows(tell))
-            points = read_rows(given.tables, takes.names, on_rows=count_rows(tell)).points
-    return points.astype("float32", copy=False)
+                named = read_column_rows(select_rows(given.tables, takes), on_rows=count_rows(tell))
+                return named, _describe_gaps(takes, named)
+            rows = read_rows(given.tables, takes.names, on_rows=count_rows(tell))
+    return rows.points.astype("float32", copy=False), rows.describe_incomplete()
+
+
+def _describe_gaps(takes: "ModelColumns", rows: "ColumnRows") -> list[str]:
+    """What the model has no value for in rows: a line, if there is such a value."""
+    import numpy as np
+
+    from serving.batch.column_gaps import count_gaps, describe_gaps
+
+    inputs = {
+        name: np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+        for name, array in rows.tensors.items()
+    }
+    told = describe_gaps(count_gaps(takes.columns, inputs, np.ones(len(rows), bool)), len(rows))
+    return [told] if told else []
 
 
 @contextmanager

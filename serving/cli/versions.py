@@ -10,6 +10,7 @@ from export.errors import InvalidCandidate
 from export.model_card import ModelCard
 from export.models_config import ModelsConfig
 from export.repository import existing_versions, version_directory
+from serving.report.numbers import format_number
 
 from .arguments import JsonOption, examples
 from .client_options import ConnectionOptions, ServerOption, TimeoutOption
@@ -84,7 +85,7 @@ def _row(
 
 def _format_cell(value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return format_number(value, 6)
     if isinstance(value, list):
         return ", ".join(value)
     return "-" if value is None else str(value)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from .names import short_name
-from .numbers import format_mean, format_number
+from .numbers import format_mean, format_number, format_share
 
 if TYPE_CHECKING:
     from .version_profile import VersionProfile
@@ -58,13 +58,15 @@ class CentroidTable:
         clusters: the numbers of the columns.
         rows: those features that separate the clusters most come first.
         more_features: how many are left out for the size of the page.
-        csv: all centroids, a line a cluster; None where they are too many for a page.
+        csv: all features and clusters; None where they are too many for a page.
+        has_shares: whether separation and explained are shown; one cluster has neither.
     """
 
     clusters: list[int]
     rows: list[FeatureRow]
     more_features: int
     csv: str | None
+    has_shares: bool
 
     @classmethod
     def of(cls, profile: "VersionProfile") -> "CentroidTable":
@@ -78,25 +80,48 @@ class CentroidTable:
             rows=[_feature_row(profile, int(feature)) for feature in features],
             more_features=profile.card.n_features - len(features),
             csv=as_csv(profile) if is_small else None,
+            has_shares=profile.card.n_clusters > 1,
         )
 
 
 def as_csv(profile: "VersionProfile") -> str:
-    """The centroids: a line per cluster with its rows and share, and a column per feature.
+    """All centroids: a line per feature and a column per cluster, with the columns of the table.
 
-    Numbers are the shortest that give the same float32. A name that a spreadsheet would take for a
-    formula has an apostrophe before it.
+    The first lines are the rows of the clusters and their shares. Centroids are the shortest
+    numbers that give the same float32. A name that a spreadsheet would take for a formula has an
+    apostrophe before it. The byte order mark tells Excel that the text is UTF-8.
     """
-    text = io.StringIO()
+    text = io.StringIO("\ufeff")
+    text.seek(0, io.SEEK_END)
     writer = csv.writer(text, lineterminator="\n")
-    names = [
-        f"'{name}" if name.startswith(_FORMULA_STARTS) else name
-        for name in profile.card.feature_names
-    ]
-    writer.writerow(["cluster", "rows", "share", *names])
-    for cluster, centroid in zip(profile.card.clusters, profile.raw_centroids, strict=True):
-        writer.writerow([cluster.index, cluster.size, cluster.share, *map(str, centroid)])
+    card = profile.card
+    has_shares = card.n_clusters > 1
+    shares = ["separation", "explained"] if has_shares else []
+    numbers = [f"cluster {cluster.index}" for cluster in card.clusters]
+    writer.writerow(["feature", *shares, "overall mean", *numbers])
+    skipped = [""] * (len(shares) + 1)
+    writer.writerow(["rows", *skipped, *(cluster.size for cluster in card.clusters)])
+    writer.writerow(["share", *skipped, *(f"{cluster.share:.4f}" for cluster in card.clusters)])
+    for feature in profile.features_by_separation:
+        name = card.feature_names[feature]
+        writer.writerow(
+            [
+                f"'{name}" if name.startswith(_FORMULA_STARTS) else name,
+                *(_csv_shares(profile, int(feature)) if has_shares else []),
+                f"{profile.overall[feature]:.7g}",
+                *map(str, profile.raw_centroids[:, feature]),
+            ]
+        )
     return text.getvalue()
+
+
+def _csv_shares(profile: "VersionProfile", feature: int) -> list[str]:
+    """Separation and explained; explained is empty where it is undefined."""
+    explained = np.nan if profile.explained is None else profile.explained[feature]
+    return [
+        f"{profile.separation[feature]:.4f}",
+        "" if np.isnan(explained) else f"{explained:.4f}",
+    ]
 
 
 def _feature_row(profile: "VersionProfile", feature: int) -> FeatureRow:
@@ -104,28 +129,32 @@ def _feature_row(profile: "VersionProfile", feature: int) -> FeatureRow:
     overall = format_mean(profile.overall[feature], is_share=is_share)
     return FeatureRow(
         feature=short_name(profile.card.feature_names[feature]),
-        separation=f"{profile.separation[feature]:.1%}",
-        explained="-" if profile.explained is None else f"{profile.explained[feature]:.0%}",
+        separation=format_share(float(profile.separation[feature])),
+        explained="-"
+        if profile.explained is None
+        else format_share(float(profile.explained[feature]), 0),
         overall=overall,
         cells=[
-            _cell(
-                cluster,
-                profile.raw_centroids[cluster, feature],
-                float(profile.deviations[cluster, feature]),
-                is_share=is_share,
-            )
+            _cell(profile, cluster, feature, is_share=is_share)
             for cluster in profile.shown_clusters
         ],
     )
 
 
-def _cell(cluster: int, value: "np.float32", deviations: float, *, is_share: bool) -> Cell:
+def _cell(profile: "VersionProfile", cluster: int, feature: int, *, is_share: bool) -> Cell:
+    value = float(profile.raw_centroids[cluster, feature])
+    shown, whole = format_mean(value, is_share=is_share), format_number(value, 7)
+    if not profile.has_mean(cluster):
+        return Cell(shown, "", f"cluster {cluster}: {whole} (no rows here)")
+    deviations = float(profile.deviations[cluster, feature])
     level = int(np.searchsorted(_LEVELS, abs(deviations), side="right"))
-    whole = format_number(float(value), 7)
+    # A centroid is not the mean of the rows where these are others or have no weights.
+    mean = format_mean(profile.means[cluster, feature], is_share=is_share)
+    differs = "" if mean == shown else f"mean of its rows {mean}, "
     return Cell(
-        value=format_mean(float(value), is_share=is_share),
+        value=shown,
         color=f"{'a' if deviations > 0 else 'b'}{level}" if level else "",
-        text=f"cluster {cluster}: {whole} ({deviations:+.2f} SD)",
+        text=f"cluster {cluster}: {whole} ({differs}{deviations:+.2f} SD)",
     )
 
 

@@ -18,7 +18,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from .numbers import format_number
+from .numbers import format_count, format_number, format_share
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -206,7 +206,10 @@ def draw_sizes(card: "ModelCard", shown: Sequence[int]) -> Chart:
     colors = [color(cluster) for cluster in shown]
     bars = axes.barh(range(len(counts)), counts, color=colors)
     for bar, cluster in zip(bars, clusters, strict=True):
-        drawing.hint(bar, f"cluster {cluster.index}: {cluster.size:,} rows, {cluster.share:.1%}")
+        drawing.hint(
+            bar,
+            f"cluster {cluster.index}: {format_count(cluster.size)}, {format_share(cluster.share)}",
+        )
     if len(counts) <= _MOST_LINES:
         axes.bar_label(bars, [f"{count:,}" for count in counts], padding=3)
         axes.margins(x=0.2)
@@ -215,7 +218,7 @@ def draw_sizes(card: "ModelCard", shown: Sequence[int]) -> Chart:
     axes.xaxis.set_major_formatter(_show_tick)
     axes.grid(visible=False, axis="y")
 
-    listed = _list_some([f"{c.index}: {c.size:,} ({c.share:.1%})" for c in clusters])
+    listed = _list_some([f"{c.index}: {c.size:,} ({format_share(c.share)})" for c in clusters])
     return drawing.render("Sizes", f"Rows in each cluster. {listed}.")
 
 
@@ -289,7 +292,7 @@ def draw_silhouettes(profile: "VersionProfile") -> Chart | None:
             levels, 0, np.append(some, some[-1]), facecolor=color(cluster), linewidth=0, step="post"
         )
         drawing.hint(
-            area, f"cluster {cluster}: mean silhouette {own.mean():.3f} of {len(own):,} rows"
+            area, f"cluster {cluster}: mean silhouette {own.mean():.3f} of {format_count(len(own))}"
         )
         places.append(top + height / 2)
         top += height + gap
@@ -302,9 +305,11 @@ def draw_silhouettes(profile: "VersionProfile") -> Chart | None:
     below = float((every < 0).mean())
     return drawing.render(
         "Silhouettes",
-        f"How well each of {len(every):,} rows fits its cluster, from -1 to 1, sorted in each "
-        f"cluster. The mean is {mean:.3f}; {below:.1%} of the rows are below 0, which means that "
-        f"another cluster fits better. Means by cluster: {means}.",
+        f"How well each of {format_count(len(every))} fits its cluster, from -1 to 1, sorted in "
+        f"each cluster. The mean is {mean:.3f}; {format_share(below)} of the rows are below 0: "
+        "such a row is nearer to its own centroid than to any other, but its mean distance to the "
+        "rows of another cluster is less than to those of its own, as at the border of two "
+        f"clusters. Means by cluster: {means}.",
     )
 
 
@@ -345,13 +350,14 @@ def draw_plane(
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(_few_ticks())
         axis.set_major_formatter(_show_tick)
-    _number_centers(drawing.figure, axes, centers, profile.shown_clusters)
+    are_numbered = _number_centers(drawing.figure, axes, centers, profile.shown_clusters)
+    unnumbered = "" if are_numbered else "; numbers that would lie over others are left out"
     return drawing.render(
         title,
-        f"{len(shown):,} rows on the plane of the first two principal components, which have "
-        f"{sum(plane.shares):.0%} of the variance of the model's space. Crosses are centroids: "
-        "point at one to see its number. Clusters separated by other components may overlap "
-        "here.",
+        f"{format_count(len(shown))} on the plane of the first two principal components, which "
+        f"have {sum(plane.shares):.0%} of the variance of the model's space. Crosses are "
+        f"centroids, with the numbers of their clusters{unnumbered}. Clusters separated by other "
+        "components may overlap here.",
     )
 
 
@@ -396,10 +402,11 @@ def draw_curves(curves: Mapping[str, Any]) -> Chart:
 
 def _number_centers(
     figure: Figure, axes: "Axes", centers: "NDArray[Any]", clusters: Sequence[int]
-) -> None:
+) -> bool:
     """Write the numbers of the clusters at their centroids, where one has room beside the others.
 
     A number is some 18 points wide and 13 high; one without room is read by pointing at the cross.
+    Returns whether all have room.
     """
     figure.draw_without_rendering()  # finds where the axes are
     points = axes.transData.transform(centers[clusters]) * 72 / figure.dpi
@@ -414,6 +421,7 @@ def _number_centers(
                 textcoords="offset points",
                 weight="bold",
             ).set_gid(f"number-{cluster}")
+    return len(taken) == len(clusters)
 
 
 def _show_tick(value: float, _place: float) -> str:

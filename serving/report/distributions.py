@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .names import short_name
-from .numbers import format_number
+from .numbers import format_count, format_number, format_share
 
 if TYPE_CHECKING:
     from .version_profile import VersionProfile
@@ -115,8 +115,8 @@ def _measure_numbers(
                 cluster,
                 _outline(heights, LINE * (line + 1) - 1),
                 median,
-                f"cluster {cluster} ({len(part):,} rows): median {median}; 50% from {lower} to "
-                f"{upper}; 90% from {lowest} to {highest}",
+                f"cluster {cluster} ({format_count(len(part))}): median {median}; "
+                f"50% from {lower} to {upper}; 90% from {lowest} to {highest}",
             )
         )
     return FeatureDistributions(
@@ -141,8 +141,8 @@ def _measure_shares(
         share = float(part.mean())
         bottom = LINE * (line + 1) - 1
         path = f"M{LEFT} {bottom}v-{_HEIGHT}h{share * (RIGHT - LEFT):.1f}v{_HEIGHT}z"
-        text = f"cluster {cluster}: {share:.1%} of {len(part):,} rows"
-        drawn.append(Distribution(cluster, path, f"{share:.1%}", text))
+        text = f"cluster {cluster}: {format_share(share)} of {format_count(len(part))}"
+        drawn.append(Distribution(cluster, path, format_share(share), text))
     text = f"Share of the rows of each cluster that have {feature}, from 0% to 100%."
     return FeatureDistributions(feature, "0%", "100%", drawn, text)
 

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -22,8 +22,8 @@ from . import centroid_table, charts, distributions
 from .curves import describe_sample
 from .errors import NoRowsToShow, ReportNotWritten
 from .example_rows import ExampleRows
-from .names import short_name
-from .numbers import format_number, format_time
+from .names import one_line, short_name
+from .numbers import format_count, format_number, format_share, format_time
 from .version_profile import MOST_FEATURES, Plane
 
 if TYPE_CHECKING:
@@ -44,17 +44,19 @@ _LONGEST_NAMES: Final = 80
 #: Features whose distributions are not folded away.
 _MOST_UNFOLDED: Final = 8
 
-#: Where a name of more than so many characters may go on in the next line.
-_LONG_WORD: Final = 20
+#: Where a name may go on in the next line. A number may not, nor an amount such as -1.5.
 _BREAKS: Final = re.compile(r"(?<=[_./=\[-])(?=[^_./=\[-])")
+_NUMBER: Final = re.compile(r"[(<>≤≥±+-]*[\d.,-]+[%),.;:]*")
 
 _TABLE_SCRIPT: Final = (files("serving.report") / "templates" / "tables.js").read_text("utf-8")
 
 
 def _breakable(text: str) -> Markup:
-    """A text in which a browser may break long words, such as names, after separators."""
+    """A text in which a browser may break words, such as names, after separators."""
     return Markup(" ").join(
-        Markup("<wbr>").join(map(escape, _BREAKS.split(word) if len(word) > _LONG_WORD else [word]))
+        Markup("<wbr>").join(
+            map(escape, [word] if _NUMBER.fullmatch(word) else _BREAKS.split(word))
+        )
         for word in text.split(" ")
     )
 
@@ -81,12 +83,14 @@ def render_version(
     curves: Mapping[str, Any] | None = None,
     *,
     example_rows: bool = False,
+    notes: Sequence[str] = (),
 ) -> str:
     """The report of a version.
 
     Args:
         profile: the version, measured.
         curves: the curves over k, to show them too.
+        notes: what there is to say of the rows, such as how many were left out.
         example_rows: whether the page shows rows as they are. They may be personal data.
 
     Raises:
@@ -113,10 +117,10 @@ def render_version(
     return _render(
         "version.html.j2",
         title=profile.name,
-        subtitle=f"k-means model of {card.data.rows_used:,} rows, created",
+        subtitle=f"k-means model of {format_count(card.data.rows_used)}, created",
         created=format_time(card.created),
         facts=_facts(card),
-        notes=_notes(profile),
+        notes=[*_notes(profile), *notes],
         columns=_column_rows(card),
         more_columns=max(0, len(card.columns) - _MOST_COLUMNS),
         clusters=[_cluster_values(profile, index) for index in profile.shown_clusters],
@@ -127,6 +131,7 @@ def render_version(
         download=None if table.csv is None else _download(profile.name, table.csv),
         levels=centroid_table.describe_levels(),
         is_cosine=card.distance != "euclidean",
+        is_single=card.n_clusters == 1,
         has_rows=has_rows,
         unfolded=spreads[:_MOST_UNFOLDED],
         folded=spreads[_MOST_UNFOLDED:],
@@ -146,9 +151,9 @@ def render_comparison(comparison: "VersionComparison") -> str:
     return _render(
         "comparison.html.j2",
         title=f"{before.name} and {after.name}",
-        subtitle=f"Both versions assigned the same {comparison.rows:,} rows.",
+        subtitle=f"Both versions assigned the same {format_count(comparison.rows)}.",
         facts=[
-            ("rows that keep their cluster", f"{comparison.comparison.rows_kept:.1%}", ""),
+            ("rows that keep their cluster", format_share(comparison.comparison.rows_kept), ""),
             (
                 "adjusted Rand index",
                 f"{comparison.adjusted_rand_index:.4f}",
@@ -157,7 +162,7 @@ def render_comparison(comparison: "VersionComparison") -> str:
             ("change of the inertia per row", f"{comparison.comparison.inertia_rise:+.2%}", ""),
             (
                 "largest change of a share",
-                f"{comparison.comparison.share_change:.1%}",
+                format_share(comparison.comparison.share_change),
                 "of a cluster in all rows",
             ),
         ],
@@ -203,7 +208,11 @@ def _facts(card: "ModelCard") -> list[tuple[str, str, str]]:
     ended = "converged" if card.converged else "not converged"
     return [
         ("clusters", f"{card.n_clusters:,}", ""),
-        ("rows", f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out", ""),
+        (
+            "training rows",
+            f"{card.data.rows_used:,} used, {card.data.rows_left_out:,} left out",
+            "",
+        ),
         *([("weights", weights, "")] if (weights := card.data.weight_column) else []),
         *([("columns", _describe_columns(card), "")] if card.encoder is not None else []),
         ("features", _describe_features(card), ""),
@@ -230,7 +239,7 @@ def _facts(card: "ModelCard") -> list[tuple[str, str, str]]:
 
 def _describe_features(card: "ModelCard") -> str:
     """The number of features, and their names if these are short."""
-    names = shorten_names(card.feature_names)
+    names = shorten_names(tuple(map(one_line, card.feature_names)))
     return (
         f"{card.n_features:,}: {names}" if len(names) <= _LONGEST_NAMES else f"{card.n_features:,}"
     )
@@ -241,7 +250,7 @@ def _describe_columns(card: "ModelCard") -> str:
     assert card.encoder is not None
     plural = {"number": "numbers", "category": "categories", "vector": "vectors"}
     named = [
-        (words, [each.name for each in card.encoder.columns if each.kind == kind])
+        (words, [one_line(each.name) for each in card.encoder.columns if each.kind == kind])
         for kind, words in plural.items()
     ]
     return "; ".join(f"{words}: {shorten_names(names)}" for words, names in named if names)
@@ -268,14 +277,24 @@ def _notes(profile: "VersionProfile") -> list[str]:
             )
         case "given":
             notes.append(
-                f"Means, distributions, silhouettes and the plane are of {measured:,} given rows; "
-                "centroids, separation, sizes, distances and the inertia are of the training rows."
+                "Means, explained shares, distributions, silhouettes and the plane are of "
+                f"{measured:,} given row{'' if measured == 1 else 's'}; centroids, separation, "
+                "sizes, distances and the inertia are of the training rows."
             )
+            if left_out := profile.rows_left_out:
+                notes.append(describe_left_out(left_out, measured + left_out))
         case "training" if measured < card.data.rows_used:
             notes.append(
                 "Sizes, distances and the inertia are of all rows; distributions, silhouettes and "
                 f"the plane are of a sample of {measured:,} rows."
             )
+    if profile.is_weighted:
+        notes.append(
+            f"The model was fitted with the weights of the column "
+            f"{short_name(card.data.weight_column or '')}, and its centroids and inertia are "
+            "weighted. Rows are not weighted here: all other figures count each row once, and so "
+            "the mean of a cluster's rows may differ from its centroid."
+        )
     if any(card.are_shares):
         notes.append(
             "A feature such as plan=free is a value of a category: its figures are the share of "
@@ -295,12 +314,29 @@ def _cluster_values(profile: "VersionProfile", index: int) -> dict[str, Any]:
     own = profile.cluster_silhouettes(index)
     return {
         "index": index,
-        "size": f"{cluster.size:,}",
-        "share": f"{cluster.share:.1%}",
+        "size": format_count(cluster.size),
+        "share": format_share(cluster.share),
+        "width": f"{100 * cluster.share:.1f}%",
         "median": format_number(cluster.distance_quantiles.get("0.5")),
         "silhouette": "-" if own is None else f"{own.mean():.3f}",
+        "absent": "" if profile.has_mean(index) else _describe_absence(profile),
         "differences": profile.top_differences(index),
     }
+
+
+def describe_left_out(left_out: int, rows: int) -> str:
+    """How many given rows the model gives no cluster."""
+    verb = "has" if left_out == 1 else "have"
+    return (
+        f"{left_out:,} of {rows:,} given row{'' if rows == 1 else 's'} {verb} no cluster and "
+        f"{'is' if left_out == 1 else 'are'} left out: a value is missing, infinite or out of "
+        "range."
+    )
+
+
+def _describe_absence(profile: "VersionProfile") -> str:
+    kind = "given rows" if profile.origin == "given" else "rows of the sample"
+    return f"no {kind} in this cluster"
 
 
 def _deciding_features(profile: "VersionProfile") -> dict[str, Any] | None:
@@ -322,12 +358,12 @@ def _deciding_features(profile: "VersionProfile") -> dict[str, Any] | None:
             {
                 "name": short_name(groups[each][0]),
                 "width": f"{100 * shares[each] / shares[order[0]]:.1f}%",
-                "share": f"{shares[each]:.1%}",
+                "share": format_share(float(shares[each])),
             }
             for each in order[:_MOST_BARS]
         ],
         "more": max(0, len(groups) - _MOST_BARS),
-        "rest": f"{shares[order[_MOST_BARS:]].sum():.1%}",
+        "rest": format_share(float(shares[order[_MOST_BARS:]].sum())),
     }
 
 
@@ -352,7 +388,7 @@ def _move_values(comparison: "VersionComparison") -> dict[str, Any]:
                 {
                     "value": f"{count:,}",
                     "color": f"a{level}" if level else "",
-                    "text": f"{share:.1%} of the rows of cluster {row}",
+                    "text": f"{format_share(float(share))} of the rows of cluster {row}",
                 }
                 for count, level, share in zip(counts, row_levels, row_shares, strict=True)
             ]

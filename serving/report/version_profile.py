@@ -72,10 +72,12 @@ class VersionProfile:
         silhouettes: float32 [s], or None where there are none.
         centroids: [k, d], in the model's space.
         raw_centroids: float32 [k, d], in raw units, as the version's ``decode`` gives them.
-        means: [k, d], the mean of each cluster, in raw units.
+        rows_left_out: how many other given rows the model gives no cluster.
+        means: [k, d], the mean of the rows of each cluster, in raw units; NaN for a cluster that
+            has none of the rows.
         overall: [d], the mean of all rows, in raw units.
         deviations: [k, d], how far the means are from the overall mean, in standard deviations of
-            the rows; without rows, of the clusters' means.
+            the rows; without rows, of the clusters' means. 0 for a feature that is constant.
     """
 
     name: str
@@ -89,6 +91,7 @@ class VersionProfile:
     silhouettes: NDArray[np.float32] | None
     centroids: Array
     raw_centroids: NDArray[np.float32]
+    rows_left_out: int
     means: Array
     overall: Array
     deviations: Array
@@ -123,9 +126,15 @@ class VersionProfile:
             with suppress(UndefinedMeasure):
                 silhouettes = silhouette_samples(rows[drawn], labels[drawn])
         means = raw_centroids.astype(np.float64)
-        # A centroid is the mean of all training rows of its cluster; for cosine, a direction.
-        if origin == "given" or card.distance != "euclidean":
-            means = _cluster_means(points, labels, means)
+        # The rows have no weights. A centroid stands for the mean of its rows only where the page
+        # has not all training rows, each counted once; for cosine, a centroid is a direction.
+        is_mean = (
+            card.distance == "euclidean"
+            and card.data.weight_column is None
+            and (origin == "synthetic" or len(points) < card.data.rows_used)
+        )
+        if len(points) and (origin == "given" or not is_mean):
+            means = _cluster_means(points, labels, card.n_clusters)
         overall, spread = _mean_and_spread(points, means, _shares(card))
         offset = means - overall
         return cls(
@@ -140,10 +149,20 @@ class VersionProfile:
             silhouettes=silhouettes,
             centroids=centroids,
             raw_centroids=raw_centroids,
+            rows_left_out=len(good) - len(points),
             means=means,
             overall=overall,
             deviations=np.divide(offset, spread, where=spread > 0, out=np.zeros_like(offset)),
         )
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether the model was fitted with weights, which the rows of the page do not have."""
+        return self.card.data.weight_column is not None
+
+    def has_mean(self, cluster: int) -> bool:
+        """Whether a cluster has a row, and so a mean."""
+        return bool(np.isfinite(self.means[cluster]).all())
 
     @property
     def is_synthetic(self) -> bool:
@@ -174,14 +193,17 @@ class VersionProfile:
         """[d], the share of each feature's variance that the clusters explain; None without rows.
 
         It is 1 where a feature is constant in each cluster, and 0 where all clusters have one mean.
-        A feature that is constant in all rows has 0.
+        NaN where it is undefined: of one cluster, or a feature that is constant in all rows.
         """
         if len(self.points) == 0:
             return None
-        means = _cluster_means(self.points, self.cluster_index, self.means)
+        undefined = np.full(self.card.n_features, np.nan)
+        if self.card.n_clusters == 1:
+            return undefined
+        means = _cluster_means(self.points, self.cluster_index, self.card.n_clusters)
         within = np.square(self.points - means[self.cluster_index]).sum(axis=0)
         total = np.square(self.points - self.points.mean(axis=0)).sum(axis=0)
-        share = np.divide(within, total, where=total > 0, out=np.ones_like(total))
+        share = np.divide(within, total, where=_varies(self.points), out=undefined)
         return np.asarray(np.clip(1 - share, 0, 1))
 
     @cached_property
@@ -242,12 +264,18 @@ class Plane:
         return np.asarray((rows - self.middle) @ self.axes.T)
 
 
-def _cluster_means(rows: Array, labels: NDArray[np.integer[Any]], centroids: Array) -> Array:
-    counts = np.bincount(labels, minlength=len(centroids))
-    sums = np.zeros(centroids.shape)
+def _cluster_means(rows: Array, labels: NDArray[np.integer[Any]], n_clusters: int) -> Array:
+    """[k, d], the mean of the rows of each cluster; NaN where it has none."""
+    counts = np.bincount(labels, minlength=n_clusters)[:, None]
+    sums = np.zeros((n_clusters, rows.shape[1]))
     np.add.at(sums, labels, rows)
-    means = np.divide(sums, counts[:, None], where=counts[:, None] > 0, out=centroids.copy())
+    means = np.divide(sums, counts, where=counts > 0, out=np.full_like(sums, np.nan))
     return np.asarray(means)
+
+
+def _varies(rows: Array) -> NDArray[np.bool_]:
+    """[d], whether a feature has two values in rows [m, d], m > 0."""
+    return np.asarray(rows.min(axis=0) < rows.max(axis=0))
 
 
 def _find_rows(
@@ -289,6 +317,7 @@ def _shares(card: ModelCard) -> Array:
 def _mean_and_spread(points: Array, means: Array, shares: Array) -> tuple[Array, Array]:
     """[d] and [d], mean and standard deviation of the points; without any, of the means."""
     if len(points):
-        return points.mean(axis=0), points.std(axis=0)
+        # Sums of equal numbers differ from them by rounding.
+        return points.mean(axis=0), np.where(_varies(points), points.std(axis=0), 0)
     overall = shares @ means
     return overall, np.sqrt(shares @ np.square(means - overall))

@@ -144,7 +144,7 @@ def require_columns(table: "Table", wanted: Sequence[str]) -> None:
     there = set(table.columns)
     lacking = [column for column in wanted if column not in there]
     if lacking:
-        hint = find_near_name(lacking[0], table.columns)
+        hint = find_near_name(lacking[0], there - {*wanted})
         if table.looks_headerless:
             hint = "; has the file no header? give --no-header"
         raise ColumnMismatch(

@@ -66,15 +66,20 @@ class ClusteredRows(ABC):
     def rows_left_out(self) -> int:
         return self.rows_read - self.n_rows
 
+    def describe_incomplete(self) -> list[str]:
+        """Return a note about the rows with a missing value, if there are any."""
+        incomplete = self.rows_left_out - self.zero_rows
+        if not incomplete:
+            return []
+        lacking = shorten_names([f"{name}: {count}" for name, count in self.missing.items()])
+        return [
+            f"left out {incomplete:,} of {format_count(self.rows_read, 'row')} "
+            f"with a missing value ({lacking})"
+        ]
+
     def notes(self) -> list[str]:
         """Return notes for the user about omitted rows and lost digits."""
-        lines = []
-        if incomplete := self.rows_left_out - self.zero_rows:
-            lacking = shorten_names([f"{name}: {count}" for name, count in self.missing.items()])
-            lines.append(
-                f"left out {incomplete:,} of {format_count(self.rows_read, 'row')} "
-                f"with a missing value ({lacking})"
-            )
+        lines = self.describe_incomplete()
         costly = [
             f"warning: column {name!r} removes {count:,} of {format_count(self.rows_read, 'row')}, "
             "which have no value there; --exclude removes the column instead"
@@ -234,17 +239,22 @@ def read_model_rows(
     for table in tables:
         columns = select_model_columns(table, feature_names)
         given.append((table.with_widths(columns), list(columns)))
-    return _read(given, dict(group_vectors(feature_names)), on_rows=on_rows)
+    mend = "give rows that have a value in each of these columns"
+    return _read(given, dict(group_vectors(feature_names)), mend=mend, on_rows=on_rows)
 
 
 def _read(
     given: Sequence[tuple[Table, Sequence[str]]],
     widths: Mapping[str, int],
     *,
+    mend: str = "choose other columns with --columns or --exclude",
     weight_column: str | None = None,
     on_rows: Callable[[int], None] | None = None,
 ) -> TrainingRows:
-    """Read these columns, with these widths, from each table."""
+    """Read these columns, with these widths, from each table.
+
+    ``mend`` says what to do where no row is complete.
+    """
     features = expand_columns(widths)
     starts = np.cumsum([0, *widths.values()])[:-1]
     has_vectors = len(features) > len(widths)
@@ -281,8 +291,7 @@ def _read(
     if not len(points):
         lacking = shorten_names([f"{name!r} lacks {count}" for name, count in counts.items()])
         raise NoRows(
-            f"{names}: each of the {rows_read} rows has a missing value "
-            f"({lacking}); choose other columns with --columns or --exclude"
+            f"{names}: each of the {rows_read} rows has a missing value ({lacking}); {mend}"
         )
     weigh = None if weight_column is None else np.concatenate(weights)
     if weigh is not None and not weigh.any():

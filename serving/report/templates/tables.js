@@ -5,9 +5,13 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
   const read = (row, column) => {
     const text = row.cells[column].textContent.trim();
-    const number = parseFloat(text.replace(/,/g, ""));
-    if (!/^[-+]?[\d,]*\.?\d+(e[-+]?\d+)?%?$/.test(text)) return text;
-    return text.endsWith("%") ? number / 100 : number;
+    const plain = text.replace(/,/g, "").replace(/ × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)$/, (_, power) =>
+      "e" + [...power].map((each) => each === "⁻" ? "-" : "⁰¹²³⁴⁵⁶⁷⁸⁹".indexOf(each)).join(""));
+    if (!/^[<>]?[-+]?\d*\.?\d+(e-?\d+)?%?$/.test(plain)) return text;
+    const number = parseFloat(plain.replace(/^[<>]/, ""));
+    // Less than 0.1% is below 0.1%, and more than 99.9% above it.
+    const told = { "<": number / 2, ">": (number + 100) / 2 }[plain[0]] ?? number;
+    return text.endsWith("%") ? told / 100 : told;
   };
   const compare = (one, other) => {
     if (typeof one === "number" && typeof other === "number") return one - other;

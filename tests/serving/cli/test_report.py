@@ -43,7 +43,7 @@ class _Texts(HTMLParser):
 def texts(page: str) -> str:
     """What a reader sees, with single spaces."""
     parser = _Texts()
-    parser.feed(page)
+    parser.feed(page.replace("<wbr>", ""))
     return " ".join(" ".join(parser.seen).split())
 
 
@@ -110,6 +110,64 @@ def test_rows_that_a_report_cannot_show_are_a_mistake_of_one_line(
         f"error: {base / '1'}: assets.extra/sample_rows.npy is missing; give rows by --rows FILE\n"
     )
     assert not out.exists()
+
+
+def test_given_rows_that_are_left_out_are_counted_on_the_page_and_in_a_note(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, out = tmp_path / "new.csv", tmp_path / "out.html"
+    rows.write_text("height,weight\n10,0\n0,\n,\n1e30,0\n")
+    assert main(["report", str(trained.base), "--rows", str(rows), "--out", str(out)]) == 0
+    notes = capsys.readouterr().err
+    seen = texts(out.read_text())
+    for told in (
+        "left out 2 of 4 rows with a missing value (height: 1, weight: 2)",
+        "1 of 2 given rows has no cluster and is left out",
+    ):
+        assert told in notes
+        assert told in seen
+    assert "training rows 58 used, 2 left out" in seen
+
+
+def test_given_rows_of_unknown_categories_are_counted_on_the_page_and_in_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, new, out = (tmp_path / name for name in ("rows.csv", "new.csv", "out.html"))
+    rows.write_text("size,plan\n" + "1,free\n2,free\n9,pro\n8,pro\n" * 5)
+    new.write_text("size,plan\n1,café\n2,free\n9,pro\n")
+    base = tmp_path / "plans"
+    command = ["train", str(rows), "--clusters", "2", "--categories", "plan"]
+    assert main([*command, "--model", str(base)]) == 0
+    capsys.readouterr()
+    assert main(["report", str(base), "--rows", str(new), "--out", str(out)]) == 0
+    told = "plan: 1 of 3 values unknown"
+    assert told in capsys.readouterr().err
+    assert told in texts(out.read_text())
+
+
+@pytest.mark.parametrize(
+    ("text", "told", "unsaid"),
+    [
+        ("height,weight\n1,\n,2\n", "give rows that have a value in each", "--columns"),
+        ("height,waight\n1,2\n", "no column 'weight'; did you mean 'waight'?", "--columns"),
+        ("height,size\n1,2\n", "no column 'weight' (it has height, size)", "did you mean"),
+    ],
+)
+def test_the_mend_of_given_rows_is_one_that_the_command_has(
+    trained: Trained,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    told: str,
+    unsaid: str,
+) -> None:
+    rows = tmp_path / "new.csv"
+    rows.write_text(text)
+    out = tmp_path / "out.html"
+    assert main(["report", str(trained.base), "--rows", str(rows), "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert told in said
+    assert unsaid not in said
 
 
 def test_the_same_version_gives_the_same_page(trained: Trained, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.report.numbers import format_mean, format_number, format_time
+from serving.report.numbers import format_mean, format_number, format_share, format_time
 
 
 @pytest.mark.parametrize(
@@ -15,10 +15,10 @@ from serving.report.numbers import format_mean, format_number, format_time
         (0.1 + 0.2, 4, "0.3"),
         (0.01234567, 4, "0.01235"),
         (0.0001, 4, "0.0001"),
-        (0.000012345, 4, "1.234e-05"),
+        (0.000012345, 4, "1.234 \N{MULTIPLICATION SIGN} 10⁻⁵"),
         (379.39214, 6, "379.392"),
         (3_656_076.2, 6, "3,656,076"),
-        (2.5e12, 4, "2.500e+12"),
+        (2.5e12, 4, "2.5 \N{MULTIPLICATION SIGN} 10¹²"),
         (0.0, 4, "0"),
         (-0.0, 4, "0"),
         (None, 4, "-"),
@@ -30,6 +30,27 @@ def test_a_number_is_written_as_people_write_it(
     value: float | None, digits: int, text: str
 ) -> None:
     assert format_number(value, digits) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "decimals", "text"),
+    [
+        (0.3596, 1, "36.0%"),
+        (0.0, 1, "0.0%"),
+        (1.0, 0, "100%"),
+        (1 - 1e-16, 1, "100.0%"),
+        (0.0004, 1, "<0.1%"),
+        (0.0006, 1, "0.1%"),
+        (0.99951, 1, ">99.9%"),
+        (0.004, 0, "<1%"),
+        (0.996, 0, ">99%"),
+        (float("nan"), 0, "-"),
+    ],
+)
+def test_only_none_and_all_are_written_as_0_and_100_percent(
+    share: float, decimals: int, text: str
+) -> None:
+    assert format_share(share, decimals) == text
 
 
 def test_the_mean_of_a_share_is_written_in_percent() -> None:

@@ -46,6 +46,7 @@ class Page(HTMLParser):
         self.tables: list[list[list[str]]] = []
         self.seen = ""
         self._open: list[str] = []
+        self._is_joined = False
         self.feed(page)
         self.seen = " ".join(self.seen.split())
 
@@ -55,6 +56,7 @@ class Page(HTMLParser):
         if given.get("http-equiv") == "Content-Security-Policy":
             self.policy = given["content"] or ""
         assert not [name for name in given if name.startswith("on")]
+        self._is_joined = tag == "wbr"
         if tag == "script":
             self.scripts.append("")
         if tag == "table":
@@ -74,7 +76,8 @@ class Page(HTMLParser):
         if self._open and self._open[-1] == "script":
             self.scripts[-1] += data
             return
-        self.seen += f" {data}" if not self.seen.endswith(("_", "/", "=")) else data
+        self.seen += data if self._is_joined else f" {data}"
+        self._is_joined = False
         if {"td", "th"} & set(self._open):
             self.tables[-1][-1][-1] += data
 
@@ -85,7 +88,13 @@ class Page(HTMLParser):
     def centroids_csv(self) -> list[list[str]]:
         """What a reader downloads."""
         (address,) = [each for each in self.addresses if each.startswith("data:text/csv")]
-        return list(csv.reader(io.StringIO(unquote(address.partition(",")[2]))))
+        text = unquote(address.partition(",")[2])
+        assert text.startswith("\ufeff")  # tells Excel that it is UTF-8
+        return list(csv.reader(io.StringIO(text[1:])))
+
+    def notes(self) -> str:
+        """What a reader sees before the first heading of a section."""
+        return self.seen.partition(" Clusters ")[0]
 
 
 def training_rows() -> Array:
@@ -121,16 +130,27 @@ def page(profile: VersionProfile) -> Page:
 def test_the_csv_has_the_centroids_of_the_model_to_the_last_bit(
     page: Page, fitted: FitResult, version: Path
 ) -> None:
-    header, *lines = page.centroids_csv()
+    header, rows, shares, *lines = page.centroids_csv()
+    clusters = ["cluster 0", "cluster 1", "cluster 2"]
+    assert header == ["feature", "separation", "explained", "overall mean", *clusters]
     # A spreadsheet does not take the third name for a formula.
-    assert header == ["cluster", "rows", "share", *NAMES[:2], f"'{NAMES[2]}", NAMES[3]]
-    found = np.array([line[3:] for line in lines]).astype("f4")
-    assert (
-        found.tobytes()
-        == fitted.module.decode(np.arange(3, dtype=np.int32))["centroid"].numpy().tobytes()
-    )
+    by_name = {line[0]: line[1:] for line in lines}
+    names = [*NAMES[:2], f"'{NAMES[2]}", NAMES[3]]
+    assert sorted(by_name) == sorted(names)
+    found = np.array([by_name[name][3:] for name in names]).astype("f4").T
+    centroids = fitted.module.decode(np.arange(3, dtype=np.int32))["centroid"].numpy()
+    assert found.tobytes() == centroids.tobytes()
     sizes = [cluster.size for cluster in ModelCard.read(version).clusters]
-    assert [line[:2] for line in lines] == [[str(i), str(size)] for i, size in enumerate(sizes)]
+    assert rows == ["rows", "", "", "", *map(str, sizes)]
+    assert shares == ["share", "", "", "", *(f"{size / 110:.4f}" for size in sizes)]
+
+
+def test_the_csv_has_the_columns_of_the_table(page: Page, profile: VersionProfile) -> None:
+    income = next(line for line in page.centroids_csv() if line[0] == "annual income")
+    assert profile.explained is not None
+    assert income[1] == f"{profile.separation[0]:.4f}"
+    assert income[2] == f"{profile.explained[0]:.4f}"
+    assert float(income[3]) == pytest.approx(training_rows()[:, 0].astype("f8").mean(), rel=1e-6)
 
 
 def test_the_table_has_every_feature_and_cluster_in_raw_units(
@@ -155,7 +175,7 @@ def test_the_features_that_separate_the_clusters_come_first_with_their_shares(
     own = np.stack([space[fitted.assignments == c].mean(0) for c in range(3)])[fitted.assignments]
     between = np.square(own).sum(axis=0)
     expected = {
-        name: (f"{share:.1%}", f"{explained:.0%}")
+        name: (f"{share:.1%}", ">99%" if explained > 0.995 else f"{explained:.0%}")
         for name, share, explained in zip(
             NAMES, between / between.sum(), between / len(rows), strict=True
         )
@@ -262,7 +282,9 @@ def test_a_version_without_rows_has_a_page_of_its_card_and_centroids(
     found = Page(pages.render_version(VersionProfile.measure(without_rows, "customers, version 1")))
     assert "No training rows travel with this version" in found.seen
     assert "Distributions" not in re.findall(r"<h2>(.*?)</h2>", found.text)
-    assert found.centroids_csv() == page.centroids_csv()
+    for line, other in zip(found.centroids_csv(), page.centroids_csv(), strict=True):
+        assert (line[:2], line[4:]) == (other[:2], other[4:])
+    assert "their difference in standard deviations of the cluster means" in found.seen
     with_rows = {line[0]: line for line in page.table_of("feature")}
     for line in found.table_of("feature")[1:]:
         assert (line[1], line[2]) == (with_rows[line[0]][1], "-")
@@ -331,7 +353,7 @@ def test_a_page_of_many_clusters_and_features_is_below_three_megabytes(
     header, *lines = found.table_of("feature")
     assert len(header) == 4 + min(k, 100)
     assert len(lines) == d
-    assert np.shape(found.centroids_csv()) == (k + 1, d + 3)
+    assert np.shape(found.centroids_csv()) == (d + 3, k + 4)
     if k > 100:
         sizes = {str(each.index): each.size for each in profile.card.clusters}
         hidden = [sizes.pop(cluster) for cluster in {*sizes} - {*header[4:]}]
@@ -353,7 +375,7 @@ def test_a_feature_that_never_changes_separates_nothing(tmp_path: Path) -> None:
     found = Page(pages.render_version(VersionProfile.measure(tmp_path / "1", "constant")))
     by_name = {line[0]: line for line in found.table_of("feature")}
     assert by_name["moves"][1:3] == ["100.0%", "100%"]
-    assert by_name["stays"][1:3] == ["0.0%", "0%"]
+    assert by_name["stays"][1:3] == ["0.0%", "-"]
 
 
 def test_one_cluster_is_not_separated_by_anything(tmp_path: Path) -> None:
@@ -363,4 +385,94 @@ def test_one_cluster_is_not_separated_by_anything(tmp_path: Path) -> None:
     found = Page(pages.render_version(VersionProfile.measure(tmp_path / "1", "one")))
     assert "Which features decide" not in found.seen
     assert "silhouette undefined" in found.seen
-    assert found.table_of("feature")[1] == ["x", "0.0%", "0%", "4.5", "4.5"]
+    assert found.table_of("feature") == [["feature", "overall mean", "0"], ["x", "4.5", "4.5"]]
+    header = ["feature", "overall mean", "cluster 0"]
+    assert next(iter(found.centroids_csv())) == header
+    assert "What distinguishes" not in found.seen
+    assert "explained" not in found.seen
+
+
+def test_a_page_of_one_row_has_no_explained_variance_and_the_singular(version: Path) -> None:
+    profile = VersionProfile.measure(version, "customers, version 1", training_rows()[:1])
+    found = Page(pages.render_version(profile))
+    assert {line[2] for line in found.table_of("feature")[1:]} == {"-"}
+    assert "are of 1 given row;" in found.seen
+    assert "1 rows" not in found.text
+
+
+def test_a_cluster_without_given_rows_has_no_mean(version: Path) -> None:
+    given = training_rows()[:60]
+    profile = VersionProfile.measure(version, "customers, version 1", given)
+    (cluster,) = set(profile.cluster_index.tolist())
+    found = Page(pages.render_version(profile))
+    assert found.seen.count("no given rows in this cluster") == 2
+    for other in {0, 1, 2} - {cluster}:
+        assert not profile.has_mean(other)
+        assert profile.top_differences(other) == []
+        assert len(re.findall(rf'title="cluster {other}: [^"]* \(no rows here\)"', found.text)) == 4
+
+
+def test_given_rows_without_a_cluster_are_counted_on_the_page(version: Path) -> None:
+    given = np.concatenate([training_rows()[:9], [[np.nan] * 4, [3e38] * 4]]).astype("f4")
+    found = Page(pages.render_version(VersionProfile.measure(version, "customers", given)))
+    assert "2 of 11 given rows have no cluster and are left out" in found.notes()
+
+
+@pytest.fixture(scope="module")
+def weighted(tmp_path_factory: pytest.TempPathFactory) -> tuple[VersionProfile, Page]:
+    """Rows of which the great ones have the weight 100: 0 to 9, and 50 to 59."""
+    rows = np.concatenate([np.arange(10), np.arange(50, 60)])[:, None].astype("f4")
+    weight = np.where(rows[:, 0] > 55, 100, 1)
+    result = fit(rows, 2, sample_weight=weight, seed=0)
+    card = make_card(result, rows, feature_names=["mass"], weight_column="w")
+    directory = tmp_path_factory.mktemp("weighted") / "1"
+    write_candidate(directory, result, card, rows)
+    profile = VersionProfile.measure(directory, "weighted")
+    return profile, Page(pages.render_version(profile))
+
+
+def test_means_of_a_model_with_weights_are_all_of_rows_without(
+    weighted: tuple[VersionProfile, Page],
+) -> None:
+    profile, page = weighted
+    assert sorted(profile.means[:, 0]) == [4.5, 54.5]
+    assert profile.overall.tolist() == [29.5]
+    assert sorted(profile.deviations[:, 0]) == pytest.approx([-1, 1], abs=0.01)
+    assert "Rows are not weighted here" in page.notes()
+
+
+def test_the_centroids_of_a_model_with_weights_are_those_of_the_model(
+    weighted: tuple[VersionProfile, Page],
+) -> None:
+    profile, page = weighted
+    great = int(profile.raw_centroids[:, 0].argmax())
+    centroid = profile.raw_centroids[great, 0]
+    assert centroid > 57
+    (line,) = page.table_of("feature")[1:]
+    assert line[3] == "29.5"
+    assert line[4 + great] == f"{centroid:.2f}"
+    assert f"cluster {great}: {centroid:.5f} (mean of its rows 54.5, +" in page.text
+
+
+def test_a_name_may_break_behind_each_separator_and_a_number_nowhere(
+    fitted: FitResult, tmp_path: Path
+) -> None:
+    rows = training_rows()
+    names = ["flipper_length_mm", "a.b", "x-y", "line\nbreak\x00"]
+    write_candidate(tmp_path / "1", fitted, make_card(fitted, rows, feature_names=names), rows)
+    text = pages.render_version(VersionProfile.measure(tmp_path / "1", "names"))
+    assert '<th scope="row">flipper_<wbr>length_<wbr>mm</th>' in text
+    assert '<th scope="row">a.<wbr>b</th>' in text
+    assert '<th scope="row">x-<wbr>y</th>' in text
+    assert '<th scope="row">line break\ufffd</th>' in text
+    assert not re.search(r"\d[.,]<wbr>\d", text)
+
+
+def test_what_a_negative_silhouette_means_does_not_contradict_the_assignment(page: Page) -> None:
+    assert "another cluster fits better" not in page.seen
+    assert "nearer to its own centroid than to any other" in page.seen
+
+
+def test_the_plane_does_not_ask_for_a_pointer(page: Page) -> None:
+    assert "point at" not in page.seen
+    assert "centroids, with the numbers of their clusters." in page.seen
