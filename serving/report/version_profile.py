@@ -126,8 +126,8 @@ class VersionProfile:
             with suppress(UndefinedMeasure):
                 silhouettes = silhouette_samples(rows[drawn], labels[drawn])
         means = raw_centroids.astype(np.float64)
-        # The rows have no weights. A centroid stands for the mean of its rows only where the page
-        # has not all training rows, each counted once; for cosine, a centroid is a direction.
+        # The means are those of the rows, and each row counts once. A centroid replaces the mean
+        # only if the rows are a sample, and it is not weighted and not a direction, as for cosine.
         is_mean = (
             card.distance == "euclidean"
             and card.data.weight_column is None
@@ -161,7 +161,7 @@ class VersionProfile:
         return self.card.data.weight_column is not None
 
     def has_mean(self, cluster: int) -> bool:
-        """Whether a cluster has a row, and so a mean."""
+        """Whether a cluster has a row, and therefore a mean."""
         return bool(np.isfinite(self.means[cluster]).all())
 
     @property
