@@ -149,8 +149,8 @@ def test_given_rows_of_unknown_categories_are_counted_on_the_page_and_in_a_note(
     ("text", "told", "unsaid"),
     [
         ("height,weight\n1,\n,2\n", "give rows that have a value in each", "--columns"),
-        ("height,waight\n1,2\n", "no column 'weight'; did you mean 'waight'?", "--columns"),
-        ("height,size\n1,2\n", "no column 'weight' (it has height, size)", "did you mean"),
+        ("height,waight\n1,2\n", "(columns: height, waight); did you mean 'waight'?", "--columns"),
+        ("height,size\n1,2\n", "no column 'weight' (columns: height, size)", "did you mean"),
     ],
 )
 def test_the_mend_of_given_rows_is_one_that_the_command_has(
