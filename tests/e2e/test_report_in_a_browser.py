@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from selenium.webdriver.chrome.service import Service
 
 from export import make_card, write_candidate
 from kmeans_module import fit
+from serving.report.numbers import format_number, format_share
 from serving.report.pages import render_version
 from serving.report.version_profile import VersionProfile
 from tests.debian_programs import require_program
@@ -199,6 +201,28 @@ def test_twenty_clusters_of_200_features_can_be_read(
     name = "table.querySelector('tbody th').getBoundingClientRect().left - place.left"
     head = "table.querySelector('thead th').getBoundingClientRect().top - place.top"
     assert run(browser, f"{moved} return [{name}, {head}].map(Math.round)") == [0, 0]
+
+
+def test_shares_and_powers_of_ten_are_sorted_by_their_values(
+    browser: webdriver.Chrome, tmp_path: Path
+) -> None:
+    shares = [1.0, 0.9996, 0.5, 0.001, 0.0001, 0.0]
+    numbers = [2.5e12, 1234.0, 0.01, 1.87e-5, -2e-5, -3.0]
+    expected = [[format_share(each) for each in shares], [format_number(each) for each in numbers]]
+    mixed = zip(*(cells[::2] + cells[1::2] for cells in expected), strict=True)
+    rows = "".join(f"<tr><td>{escape(one)}</td><td>{other}</td></tr>" for one, other in mixed)
+    script = (ROOT / "serving" / "report" / "templates" / "tables.js").read_text("utf-8")
+    page = tmp_path / "table.html"
+    page.write_text(
+        '<meta charset="utf-8"><table class="sortable"><thead><tr><th>a</th><th>b</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table><script>{script}</script>",
+        encoding="utf-8",
+    )
+    browser.get(page.as_uri())
+    for column, cells in enumerate(expected):
+        browser.find_elements("css selector", "th button")[column].click()
+        found = browser.find_elements("css selector", f"tbody td:nth-child({column + 1})")
+        assert [each.text for each in found] == cells
 
 
 def test_a_click_on_a_heading_sorts_the_table_and_another_turns_it_round(
