@@ -69,7 +69,7 @@ def test_files_and_folders_add_up(tmp_path: Path) -> None:
 
 def test_outputs_of_two_versions_are_refused(tmp_path: Path) -> None:
     one, two = (open_output(folder(tmp_path / str(n), version=n)) for n in (1, 2))
-    with pytest.raises(UnreadableFile, match="of the versions 1, 2"):
+    with pytest.raises(UnreadableFile, match="from the versions 1, 2"):
         find_version([one, two])
     assert find_version([one, open_output(output(tmp_path / "a.csv", [0], [0]))]) == 1
 

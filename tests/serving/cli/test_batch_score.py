@@ -56,7 +56,7 @@ def test_rejected_rows_are_counted_and_an_error_only_when_that_was_asked(
 ) -> None:
     words = [trained.csv, tmp_path / "out", "--model", trained.base]
     assert score(*words) == 0
-    assert f"2 (why: {tmp_path}/out/rejected)" in capsys.readouterr().out
+    assert f"2 (reasons: {tmp_path}/out/rejected)" in capsys.readouterr().out
     assert score(*words, "--strict") == 3
     assert score(*words, "--strict", "--on-bad-row", "fail", "--overwrite") == 2
     error = capsys.readouterr().err.splitlines()[-1]

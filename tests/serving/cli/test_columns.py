@@ -117,7 +117,7 @@ def test_metadata_has_the_signatures_over_columns(
 ) -> None:
     said = said_by(capsys, "metadata", "--server", served, "--name", "customers")
     assert (
-        "  assign_columns\n    takes  1st float32 [*, 2], annual income float32 [*], "
+        "  assign_columns\n    inputs   1st float32 [*, 2], annual income float32 [*], "
         "class string [*]\n"
     ) in said
 

@@ -288,7 +288,7 @@ def test_the_version_of_scikit_learn_that_pickled_an_imported_model_is_named(
     assert json.loads(said.out)["pickled_by"] == "1.2.2"
     warnings = [line for line in said.err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
-    assert f"pickled by scikit-learn 1.2.2, and {sklearn.__version__} has read it" in warnings[0]
+    assert f"pickled by scikit-learn 1.2.2 and loaded by {sklearn.__version__}" in warnings[0]
     (source,) = ModelCard.read(base / "1").data.files
     assert source.endswith(
         f"model.joblib (KMeans, pickled by scikit-learn 1.2.2, read by {sklearn.__version__})"

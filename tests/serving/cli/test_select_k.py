@@ -115,4 +115,4 @@ def test_a_damaged_cache_is_said_and_begun_anew(
     cache.mkdir(parents=True)
     checkpoint.path.write_text("[{]")
     assert checkpoint.read() == ()
-    assert "cannot be read" in capsys.readouterr().err
+    assert "unreadable" in capsys.readouterr().err
