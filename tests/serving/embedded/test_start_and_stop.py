@@ -153,7 +153,7 @@ def test_a_policy_for_versions_that_are_not_there_says_which_are(
         f'model_config_list {{ config {{ name: "m" base_path: "{base}" model_platform: '
         '"tensorflow" model_version_policy { specific { versions: 9 } } } }'
     )
-    assert "(it holds 1)" in _refusal(NoModel, model_config_file=config)
+    assert "(it contains 1)" in _refusal(NoModel, model_config_file=config)
 
 
 def test_a_version_that_does_not_load_is_named(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_a_first_row_of_values_is_not_taken_for_names(tmp_path: Path, text: str)
     ):
         select_features([table])
     with pytest.raises(
-        TableError, match=r"no column 'x'; has the file no header\? give --no-header"
+        TableError, match=r"no column 'x' \(.*\); has the file no header\? give --no-header"
     ):
         read_all(table, ["x"])
 

@@ -44,7 +44,9 @@ def test_a_feature_that_a_file_lacks_is_named_with_both_files(tmp_path: Path) ->
         for names in (["a"], ["a", "b"])
     )
     for tables in ([long, short], [short, long]):
-        with pytest.raises(ColumnMismatch, match=r"1\.csv: no column 'b', which .*2\.csv has"):
+        with pytest.raises(
+            ColumnMismatch, match=r"1\.csv: no column 'b' \(columns: a\); .*2\.csv has it"
+        ):
             select_features(tables)
         assert select_features(tables, ["b"]).names == ("a",)
     assert len(read_training_rows([short, long], ["a"]).points) == 2
