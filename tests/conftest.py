@@ -1,6 +1,10 @@
 """What holds for all tests."""
 
+import gc
 import signal
+from collections.abc import Iterator
+
+import pytest
 
 
 def pytest_configure() -> None:
@@ -10,3 +14,12 @@ def pytest_configure() -> None:
     everything started from there inherits that.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _collector() -> Iterator[None]:
+    """Unfreeze the objects that commands, run in the process of the tests, freeze."""
+    thresholds = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)

@@ -18,6 +18,9 @@ _FIRST_BUSY_PAUSE, _LONGEST_BUSY_PAUSE = 0.01, 0.25
 _JITTER: Final = 0.2
 _BUSY_JITTER: Final = 0.5
 
+#: The state of the global generator of the caller does not change.
+_RANDOM: Final = random.Random()
+
 #: The message of TensorFlow Serving for calls above ``--grpc_max_threads``. Other refusals with the
 #: same code are for messages that are too large, and would recur.
 _BUSY: Final = "Server Threadpool Exhausted"
@@ -65,4 +68,4 @@ class Retries:
 
 
 def _vary(seconds: float, share: float) -> float:
-    return seconds * random.uniform(1 - share, 1 + share)
+    return seconds * _RANDOM.uniform(1 - share, 1 + share)

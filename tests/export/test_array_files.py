@@ -134,5 +134,5 @@ def test_golden_requests_and_rows_that_are_cut_short_are_called_that(tmp_path: P
     for name, read in ((GOLDEN_FILE, golden_requests.read), (SAMPLE_FILE, sample_rows.read)):
         path = tmp_path / name
         path.write_bytes(path.read_bytes()[:-5])
-        with pytest.raises(InvalidCandidate, match="can be read: it is cut short: "):
+        with pytest.raises(InvalidCandidate, match="are unreadable: it is cut short: "):
             read(tmp_path)

@@ -64,5 +64,5 @@ def test_report_draws_a_page_of_the_version(
     run("report", models / name, 1, "--out", page)
     text = page.read_text()
     assert f"{name}, version 1" in text
-    # An imported model has no history and no distances to draw.
-    assert text.count("<svg") == (4 if name == "imported" else 6)
+    # An imported model has no history and no distances to draw; each of two features has a chart.
+    assert text.count("<svg") == (7 if name == "imported" else 9)

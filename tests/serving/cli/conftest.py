@@ -1,9 +1,7 @@
 """One model, trained by the command itself, for all tests of the command."""
 
-import gc
 import json
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,15 +26,6 @@ class Trained:
     def said(self) -> dict[str, Any]:
         value: dict[str, Any] = json.loads(self.process.stdout)
         return value
-
-
-@pytest.fixture(autouse=True)
-def _collector() -> Iterator[None]:
-    """Give the garbage collector back what ``serve`` keeps from it in the process of the tests."""
-    thresholds = gc.get_threshold()
-    yield
-    gc.unfreeze()
-    gc.set_threshold(*thresholds)
 
 
 @pytest.fixture(scope="session")

@@ -299,7 +299,7 @@ def test_a_job_that_goes_on_behind_the_fit_says_what_it_says_of_the_rows(
     assert (begun.code, gone_on.code) == (0, 0), begun.err + gone_on.err
     assert gone_on.iterations == []
     assert "already written before a worker was lost" in gone_on.err
-    assert {"took", "left"} <= {line.split()[0] for line in begun.err.splitlines()}, begun.err
+    assert {"features:", "left"} <= {line.split()[0] for line in begun.err.splitlines()}, begun.err
     for line in begun.err.splitlines():
         assert line in gone_on.err or "cache" in line
 
