@@ -153,7 +153,7 @@ class MovedShard(MatmulShard):
 
         The upper bounds of the others become those of the distances.
         """
-        (d, k), tile = self._shape, tile_rows(self._shape[0])
+        (d, k), tile = self._shape, tile_rows(self._m, self._shape[0])
         place = np.empty(k, np.int32)
         place[order] = np.arange(k, dtype=np.int32)
         ordered = tf.constant(centroids[order])

@@ -11,9 +11,9 @@ from .hamerly_bounds import upper_of_score
 from .score_rounding import SAMPLE_SPEC, score_errors
 
 
-def tile_rows(d: int) -> int:
-    """Rows of a tile, whose points and scores should be 128 KiB or so."""
-    return power_of_two_rows(max(d, 64), 2**15, least=64, most=256)
+def tile_rows(m: int, d: int) -> int:
+    """Rows of a tile of m rows of d numbers, whose points and scores should be 128 KiB or so."""
+    return min(power_of_two_rows(max(d, 64), 2**15, least=64, most=256), m)
 
 
 @synchronized_cache
@@ -29,7 +29,7 @@ def nearer_search(m: int, d: int, k: int, chunk: int) -> Callable[..., Any]:
         [m].
         O(m chunks d) time, a temporary of [chunk, tile].
     """
-    tile = tile_rows(d)
+    tile = tile_rows(m, d)
     missing = -k % chunk
 
     def kernel(

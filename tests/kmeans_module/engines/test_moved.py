@@ -47,7 +47,8 @@ def test_a_row_stays_where_all_that_it_is_compared_with_but_its_own_are_farther(
     own = np.where(np.arange(200) % 3, distances(points, centroids).argmin(1), 1).astype("i4")
     norms = np.zeros(M, "f4")
     norms[:200] = rows.norms
-    mine, place, most = np.zeros((M, d), "f4"), np.zeros(M, "i4"), np.zeros(M // tile_rows(d), "i4")
+    mine, place = np.zeros((M, d), "f4"), np.zeros(M, "i4")
+    most = np.zeros(M // tile_rows(M, d), "i4")
     mine[:200], place[:200] = centroids[own], own
     window = RowGather(rows.points, M).window(np.arange(200))
     tight = distances(points, centroids)
