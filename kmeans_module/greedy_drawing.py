@@ -296,7 +296,7 @@ def find_nearer(
     places: Float32,
     start: int = 0,
 ) -> list[Nearer]:
-    """Yield the rows that are nearer to a place than before, in parts.
+    """Return the rows that are nearer to a place than before, in parts.
 
     The distance is computed from ``x - c`` if it may be less by the expanded form and its rounding
     error: so the result is that of ``x - c`` alone.
