@@ -48,6 +48,9 @@ _GROUP: Final = 2**20
 _BATCH: Final = 2**16
 _SAMPLE: Final = 200
 
+#: Variables that the command sets before it begins.
+_ENVIRONMENT: Final = {"tfkmeans": {"ARROW_DEFAULT_MEMORY_POOL": "jemalloc"}}
+
 CONTESTANTS: Final = ("pyarrow", "tfkmeans", "scikit-learn", "beam rows", "beam ours")
 
 
@@ -296,7 +299,7 @@ def measured(name: str, rows: Path, version: Path, scratch: Path) -> dict[str, f
     process = subprocess.run(
         [sys.executable, "-m", "benchmarks.batch", *map(str, words)],
         capture_output=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"} | _ENVIRONMENT.get(name, {}),
         text=True,
         check=False,
     )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..tables.table import Table
-from .arrow_memory import keep_freed_memory
 from .job import Job
 from .output_folder import OutputFolder, PartRecord, find_missing_parts
 from .scorer import Scorer
@@ -43,7 +42,7 @@ def score_files(
     """
     began = time.monotonic()
     scored, rows_left = 0, job.limit
-    with keep_freed_memory(), OutputFolder(job).lock(overwrite=overwrite) as folder:
+    with OutputFolder(job).lock(overwrite=overwrite) as folder:
         if on_begun is not None:
             on_begun(folder.records())
         for number, table in enumerate(tables):

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import platform
 import signal
 import sys
 import threading
@@ -114,6 +115,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault(LOG_LEVEL, "2")
     # Before gRPC is: its own lines on a failed connection are no error of ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    if platform.libc_ver()[0] == "glibc":  # for which Arrow is built with jemalloc
+        # Before Arrow is: its default allocator returns memory to the system after 10 ms, in huge
+        # pages, and batches of rows wait longer than this before they are used. The system would
+        # fill the same pages with zeros again, for a sixth of the processor time of a job.
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "jemalloc")
     if sys.stdout is None:  # closed by whoever started this, as by >&-
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - until the end
         note("warning: standard output is closed: nothing is printed there")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from .command import COMMAND, environment, run
@@ -42,6 +43,16 @@ for name in sys.argv.pop(1).split(","):
     sys.modules[name] = None
 from serving.cli import main
 sys.exit(main(sys.argv[1:]))
+"""
+
+
+#: Runs the command, then prints the allocator that Arrow uses afterwards.
+ALLOCATING = """
+import sys
+from serving.cli import main
+main(sys.argv[1:])
+import pyarrow
+print("ALLOCATOR", pyarrow.default_memory_pool().backend_name)
 """
 
 
@@ -138,3 +149,15 @@ def test_the_help_of_serve_has_every_name_whole_on_a_narrow_terminal() -> None:
     shown = said.replace("gs://…", "")
     assert "…" not in shown
     assert max(map(len, shown.splitlines())) == 80
+
+
+def test_arrow_of_a_command_keeps_freed_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ARROW_DEFAULT_MEMORY_POOL", raising=False)
+    if "jemalloc" not in pa.supported_memory_backends():
+        pytest.skip("this build of Arrow has no jemalloc")
+    assert python(ALLOCATING, "--version").stdout.splitlines()[-1] == "ALLOCATOR jemalloc"
+
+
+def test_the_allocator_that_the_user_selected_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ARROW_DEFAULT_MEMORY_POOL", "system")
+    assert python(ALLOCATING, "--version").stdout.splitlines()[-1] == "ALLOCATOR system"
