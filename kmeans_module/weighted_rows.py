@@ -6,7 +6,7 @@ of all rows, so the sums of the parts can be added.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
-from functools import reduce
+from functools import cached_property, reduce
 from itertools import chain
 from operator import add
 from typing import Final, NamedTuple
@@ -20,7 +20,7 @@ from .cluster_sums import SumScale, sum_scale
 from .cores import core_ranges, run_in_parallel
 from .fixed_point import FixedPoint, FixedSum, fixed_point, sum_column
 from .quiet_tensorflow import tf
-from .rows import Rows, aligned_empty, sample_rows, share_memory
+from .rows import Rows, aligned_empty, as_numpy, sample_rows, share_memory
 
 #: The share of the numbers of a column that may be below the typical number.
 _SMALLER: Final = 0.01
@@ -32,6 +32,8 @@ _WIDER: Final = 1 + 2.0**-16
 _ROUNDING: Final = 2.0**-25
 
 _BLOCK_ROWS: Final = 65_536
+
+_SAMPLE_ROWS: Final = 1024
 
 
 class WeightRange(NamedTuple):
@@ -119,6 +121,12 @@ class WeightedRows(RowTotals):
     points: Rows
     weight: tf.Tensor
     norms: tf.Tensor
+
+    @cached_property
+    def usual_norm(self) -> float:
+        """The median norm of a sample of the rows."""
+        norms = as_numpy(self.norms)
+        return float(np.median(norms[:: max(len(norms) // _SAMPLE_ROWS, 1)]))
 
 
 class RowMeasure:

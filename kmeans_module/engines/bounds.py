@@ -19,8 +19,10 @@ from ..weighted_rows import WeightedRows
 from .hamerly_bounds import centroid_moves, tighten
 from .matmul import MatmulShard, search_by_matmul
 
-#: Above this share of rows all are searched, because sequential reading is faster than gathering.
+#: Above this share of rows all are searched, because sequential reading is faster than gathering;
+#: for wide rows, which are not copied then, above the second.
 _ALL_ROWS: Final = 0.7
+_ALL_WIDE_ROWS: Final = 0.5
 
 #: Bounds are used after a step in which less than this share of rows changes cluster: before that
 #: they exclude hardly any row.
@@ -35,6 +37,7 @@ class BoundsShard(MatmulShard):
 
     def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
         super().__init__(rows, n_clusters, start, stop)
+        self._most_rows = (_ALL_ROWS if self._wide is None else _ALL_WIDE_ROWS) * self._n
         self._pause, self._bounds_from = 1, 0
         self._bounds: tuple[tf.Tensor, ...] = ()
 
@@ -63,7 +66,7 @@ class BoundsShard(MatmulShard):
             *self._bounds, tf.constant(self._assignments), after, *moves
         )
         (rows,) = np.nonzero(as_numpy(is_needed))
-        if len(rows) > _ALL_ROWS * self._n:
+        if len(rows) > self._most_rows:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             self._bounds_from = self._steps + self._pause
             return self._search_all(centroids)

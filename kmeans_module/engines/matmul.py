@@ -37,6 +37,10 @@ from .wide_rows import WideRows, is_wide
 #: Rows of fewer numbers are multiplied as columns: in the other form a row is no whole register.
 _NARROW: Final = 8
 
+#: Windows of wide rows have so many times as many rows: a call for one takes as long as the product
+#: of several hundred rows.
+_WIDE_WINDOW: Final = 4
+
 
 class MatmulSearchShard(KeptSumsShard):
     """Computes every distance in every step. Its search is compiled, and nothing else."""
@@ -84,7 +88,7 @@ class MatmulShard(MatmulSearchShard):
 
     def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
         super().__init__(rows, n_clusters, start, stop)
-        self._m = kernel_rows(self._shape[0])
+        self._m = kernel_rows(self._shape[0]) * (1 if self._wide is None else _WIDE_WINDOW)
         self._row_gather = RowGather(self._points, self._m)
 
     def kernels(self, centroids: Float32) -> Sequence[Callable[[], object]]:

@@ -89,16 +89,6 @@ class WideRows:
         self._heads = tf.constant(np.ascontiguousarray(unaligned))
 
     @staticmethod
-    def suit(points: Rows, norms: Float32, k: int) -> bool:
-        """Whether rows of these norms are searched faster so, for k clusters."""
-        d, scale = len(points.shift), points.scale
-        if d < max(_WIDE, _NUMBERS_FOR_EACH_CLUSTER * k):
-            return False
-        usual = float(np.median(as_numpy(sample_norms(norms))))
-        is_moderate = ((scale > 1 / _LARGEST_SCALE) & (scale < _LARGEST_SCALE)).all()
-        return bool(is_moderate and _shift_length(points) <= usual)
-
-    @staticmethod
     def is_aligned(points: Rows) -> bool:
         """Whether the first row begins at an aligned address: the graph is another one then."""
         return not int(tf.size(points.tensors.head))
@@ -177,8 +167,12 @@ class WideRows:
 
 
 def is_wide(rows: WeightedRows, k: int) -> bool:
-    """Whether these rows are searched so, for k clusters."""
-    return WideRows.suit(rows.points, as_numpy(rows.norms), k)
+    """Whether these rows are searched faster so, for k clusters."""
+    points = rows.points
+    if len(points.shift) < max(_WIDE, _NUMBERS_FOR_EACH_CLUSTER * k):
+        return False
+    is_moderate = ((points.scale > 1 / _LARGEST_SCALE) & (points.scale < _LARGEST_SCALE)).all()
+    return bool(is_moderate and _shift_length(points) <= rows.usual_norm)
 
 
 def _shift_length(points: Rows) -> float:
@@ -246,7 +240,8 @@ def _search_graph(k: int, d: int, *, is_aligned: bool, with_bounds: bool, has_fa
             if not is_aligned:
                 products += tf.matmul(heads[first : first + tf.shape(rows)[0]], head_weights)
             each = (pad_rows(column[first:last], m) for column in (norms, lengths))
-            return kernel(_pad_undecided(products, m), brackets, *each, sample, centroids), ()
+            padded = _pad_undecided(products, m)
+            return kernel(padded, last - first, brackets, *each, sample, centroids), ()
 
         return loop_padded_blocks(block, n, m, DTYPES if with_bounds else DTYPES[:1], [])[0]
 
@@ -267,12 +262,13 @@ def _pad_undecided(products: tf.Tensor, m: int) -> tf.Tensor:
 
 
 def _nearest_kernel(m: int, k: int, d: int, *, with_bounds: bool, has_far: bool) -> Any:
-    """The compiled kernel that searches the products of m rows."""
+    """The compiled kernel that searches the products of m rows, or of the first of them."""
     tile = power_of_two_rows(k, _TILE_NUMBERS, least=64, most=1024)
     nearest = nearest_by_scores(k, with_bounds=with_bounds, has_far=has_far)
 
     def kernel(
         products: tf.Tensor,
+        count: tf.Tensor,
         brackets: tf.Tensor,
         norms: tf.Tensor,
         lengths: tf.Tensor,
@@ -296,12 +292,14 @@ def _nearest_kernel(m: int, k: int, d: int, *, with_bounds: bool, has_far: bool)
 
         dtypes = DTYPES if with_bounds else DTYPES[:1]
         parts = [tf.TensorArray(dtype, m // tile, element_shape=[tile]) for dtype in dtypes]
-        parts, _ = loop_blocks(search_tile, tf.constant(m // tile), parts, [])
+        # A window of gathered rows has far fewer than m.
+        parts, _ = loop_blocks(search_tile, (count + tile - 1) // tile, parts, [])
         return tuple(tf.reshape(part.stack(), [m]) for part in parts)
 
     column = tf.TensorSpec([m], tf.float32)
     signature = [
         tf.TensorSpec([m, k], tf.float32),
+        INT,
         tf.TensorSpec([k], tf.float32),
         column,
         column,

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from kmeans_module.aligned_window import RowGather
 from kmeans_module.engines.score_rounding import has_far_centroid
-from kmeans_module.engines.wide_rows import WideRows
+from kmeans_module.engines.wide_rows import WideRows, is_wide
 from kmeans_module.model_space import enter
 from kmeans_module.rows import as_numpy
 from kmeans_module.weighted_rows import WeightedRows, weigh
@@ -39,7 +39,7 @@ def test_what_is_decided_is_what_float64_finds_and_the_bounds_hold(
 ) -> None:
     rows = weighed_rows(offset=offset, mean=mean, standardize=standardize)
     points, norms = rows.points, as_numpy(rows.norms)
-    assert WideRows.suit(points, norms, K)
+    assert is_wide(rows, K)
     z = points.gather(np.arange(N)).astype("f8")
     apart = points.gather(np.array([0, 4_000, 6_000, 7_000]))
     for centroids, least_decided in ((near_centroids(rows), 0.0), (apart, 0.9)):
@@ -90,9 +90,9 @@ def test_only_the_last_row_of_a_table_that_is_not_aligned_is_left_undecided_for_
 
 def test_rows_far_from_the_origin_and_narrow_ones_are_searched_otherwise() -> None:
     far = weighed_rows(mean=100)
-    assert not WideRows.suit(far.points, as_numpy(far.norms), K)
+    assert not is_wide(far, K)
     near = weighed_rows()
-    assert not WideRows.suit(near.points, as_numpy(near.norms), D)
+    assert not is_wide(near, D)
 
 
 def test_of_wide_rows_a_centroid_twice_as_long_as_most_has_an_error_of_its_own() -> None:
