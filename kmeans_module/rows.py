@@ -222,7 +222,7 @@ def aligned_empty(size: int) -> Float32:
     return room[first : first + size]
 
 
-def share_memory(numbers: Float32) -> tf.Tensor:
+def share_memory(numbers: NDArray[Any]) -> tf.Tensor:
     """Return numbers at an aligned address as a tensor in the same memory."""
     return tf.experimental.dlpack.from_dlpack(numbers.__dlpack__())
 

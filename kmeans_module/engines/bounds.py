@@ -4,6 +4,7 @@ These rows are compacted into full blocks, so that an excluded row takes no time
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
@@ -14,10 +15,11 @@ from ..array_types import Float32
 from ..blocks import Contribution, loop_padded_blocks, pad_rows
 from ..graphs import FLOATS, INTS, TABLE, synchronized_cache, trace
 from ..quiet_tensorflow import tf
-from ..rows import as_numpy
+from ..rows import aligned_empty, as_numpy, share_memory
 from ..weighted_rows import WeightedRows
 from .hamerly_bounds import centroid_moves, tighten
 from .matmul import MatmulShard, search_by_matmul
+from .nearest_score import DTYPES
 
 #: Above this share of rows all are searched, because sequential reading is faster than gathering;
 #: for wide rows, which are not copied then, above the second.
@@ -70,9 +72,23 @@ class BoundsShard(MatmulShard):
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             self._bounds_from = self._steps + self._pause
             return self._search_all(centroids)
-        columns = [self._assignments.copy(), *map(np.array, map(as_numpy, (upper, lower)))]
+        columns, tensors = self._columns
+        for column, values in zip(
+            columns, (self._assignments, as_numpy(upper), as_numpy(lower)), strict=True
+        ):
+            np.copyto(column, values)
         self._search_rows(rows, centroids, columns)
-        return [tf.constant(column) for column in columns]
+        return tensors
+
+    @cached_property
+    def _columns(self) -> tuple[list[NDArray[Any]], list[tf.Tensor]]:
+        """Memory for the index of each row and its bounds, and the same as tensors.
+
+        Every step uses it again, because new memory takes as long as the bounds of all rows.
+        """
+        index, *bounds = (aligned_empty(self._n) for _ in DTYPES)
+        columns: list[NDArray[Any]] = [index.view(np.int32), *bounds]
+        return columns, list(map(share_memory, columns))
 
     def _search_rows(
         self, rows: NDArray[np.int64], centroids: Float32, columns: Sequence[NDArray[Any]]

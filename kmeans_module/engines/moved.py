@@ -126,7 +126,8 @@ class MovedShard(MatmulShard):
         assert self._reference is not None
         moves = _lengths(centroids, self._reference, _WIDER)
         last_moves = _lengths(centroids, self._centroids, _WIDER)
-        self._upper = (self._upper + last_moves[self._assignments]) * _WIDER
+        self._upper += last_moves[self._assignments]
+        self._upper *= _WIDER
         order = np.argsort(-moves, kind="stable")
         rows, chunks = _needed_chunks(self._lower, self._upper, moves[order])
         is_whole = chunks > _MOST * k / CHUNK
