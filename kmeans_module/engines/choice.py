@@ -14,8 +14,7 @@ device   every distance, on a GPU                                     `choose_pl
 All give the same bits. Compilation may pay off if there are more than 20,000 rows and n max(k d,
 64) is at least 3e7. From 1e8 for each core on, the first step waits for the kernel of the search,
 and from 2e9 on for all kernels; else, and where rows are wide (`wide_rows`), these are compiled
-once steps without them have taken longer than that would (`compiled_later`). Of wide rows from 2e9
-on they are compiled beside the first steps.
+once steps without them have taken longer than that would (`compiled_later`).
 """
 
 import warnings
@@ -31,7 +30,7 @@ from ..source_rows import SourceRows
 from ..validation import check_choice
 from ..weighted_rows import WeightedRows
 from .bounds import BoundsShard
-from .compiled_later import PATIENCE, Calls, CompiledLater, Kernels, Stage, kernels_of
+from .compiled_later import Calls, CompiledLater, Kernels, Stage, kernels_of
 from .device import ON_CORES, DeviceEngine, Devices, DeviceShard
 from .engine import Engine
 from .matmul import MatmulSearchShard, MatmulShard
@@ -242,8 +241,7 @@ def new_engine(
         return _on_every_core(shard, rows, k)
     shards = _first_shards(name, rows, k) if at_once else (shard,)
     stages = [_stage(each, rows, k) for each in shards]
-    patience = 0.0 if _work_of_core(rows, k) >= _LONGEST_WORK else PATIENCE
-    return CompiledLater(stages, rows.scale, rows.squares, patience)
+    return CompiledLater(stages, rows.scale, rows.squares)
 
 
 def _first_shards(name: EngineName, rows: WeightedRows, k: int) -> Sequence[type[Shard]]:
@@ -253,15 +251,11 @@ def _first_shards(name: EngineName, rows: WeightedRows, k: int) -> Sequence[type
     if is_wide(rows, k):
         # Without kernels the search is nearly as quick.
         return _STAGES[name][0], _STAGES[name][-1]
-    work = _work_of_core(rows, k)
+    d, cores = len(rows.points.shift), len(core_ranges(rows.n))
+    work = rows.n * max(k * d, 64) / cores
     if work >= _LONGEST_WORK:
         return _STAGES[name][-1:]
     return _STAGES[name][1 if work >= _LONG_WORK else 0 :]
-
-
-def _work_of_core(rows: WeightedRows, k: int) -> float:
-    """The multiplications of a step, for each core."""
-    return rows.n * max(k * len(rows.points.shift), 64) / len(core_ranges(rows.n))
 
 
 def _on_every_core(shard: type[Shard], rows: WeightedRows, k: int) -> ShardedEngine:

@@ -17,8 +17,8 @@ from ..cluster_sums import SumScale
 from ..devices import on_cpu
 from .engine import Engine, FarRows, FinalState, StepSums
 
-#: Seconds of steps after which compilation pays off, where nobody knows that it will.
-PATIENCE: Final = 3.0
+#: Seconds of steps after which compilation pays off.
+_PATIENCE: Final = 3.0
 
 #: Each compiles a kernel.
 Calls = Sequence[Callable[[], object]]
@@ -46,11 +46,11 @@ class Kernels:
             call()
         self._are_ready = True
 
-    def spend(self, seconds: float, calls: Callable[[], Calls], patience: float = PATIENCE) -> None:
+    def spend(self, seconds: float, calls: Callable[[], Calls]) -> None:
         """Add the time of a step without kernels; after enough time, compile in a thread."""
         with self._lock:
             self._spent += seconds
-            if self._spent < patience or self._thread is not None:
+            if self._spent < _PATIENCE or self._thread is not None:
                 return
             self._thread = Thread(target=self._compile_beside, args=(calls,), name="compile")
             self._thread.start()
@@ -96,13 +96,10 @@ class CompiledLater(Engine):
     Args:
         stages: the quicker the later. The first is waited for, and the last is what is meant.
         scale, squares: those of each of the engines.
-        patience: seconds of steps before the kernels of the next stage are compiled beside them.
     """
 
-    def __init__(
-        self, stages: Sequence[Stage], scale: SumScale, squares: float, patience: float = PATIENCE
-    ) -> None:
-        self.scale, self.squares, self._patience = scale, squares, patience
+    def __init__(self, stages: Sequence[Stage], scale: SumScale, squares: float) -> None:
+        self.scale, self.squares = scale, squares
         self._stages = list(stages)
         self._engine: Engine | None = None
         self._before: Float32 | None = None
@@ -113,8 +110,7 @@ class CompiledLater(Engine):
         sums = engine.step(centroids)
         if len(self._stages) > 1:
             seconds, following = time.perf_counter() - began, self._stages[1]
-            calls = partial(following.calls, centroids)
-            following.kernels(centroids).spend(seconds, calls, self._patience)
+            following.kernels(centroids).spend(seconds, partial(following.calls, centroids))
         self._before = centroids
         return sums
 

@@ -12,7 +12,7 @@ import pytest
 from kmeans_module.engines import choice, compiled_later
 from kmeans_module.engines.bounds import BoundsShard
 from kmeans_module.engines.choice import EngineName, new_engine
-from kmeans_module.engines.compiled_later import PATIENCE, CompiledLater, Kernels, Stage, kernels_of
+from kmeans_module.engines.compiled_later import CompiledLater, Kernels, Stage, kernels_of
 from kmeans_module.engines.matmul import MatmulSearchShard
 from kmeans_module.engines.plain import PlainShard
 from kmeans_module.engines.sharded import Shard, ShardedEngine
@@ -46,9 +46,7 @@ class ReadyAfter(Kernels):
         self._left -= 1
         return self._left < 0
 
-    def spend(
-        self, seconds: float, calls: Callable[[], compiled_later.Calls], patience: float = PATIENCE
-    ) -> None:
+    def spend(self, seconds: float, calls: Callable[[], compiled_later.Calls]) -> None:
         assert seconds > 0
 
 
@@ -89,7 +87,7 @@ def test_what_takes_long_is_compiled_beside_the_steps_and_then_takes_them(
     name: EngineName, problem: tuple[WeightedRows, Float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, begin = problem
-    monkeypatch.setattr(choice, "PATIENCE", 0.0)
+    monkeypatch.setattr(compiled_later, "_PATIENCE", 0.0)
     monkeypatch.setattr(compiled_later, "_kernels", {})
     engine = new_engine(name, rows, K, at_once=True)
     assert isinstance(engine, CompiledLater)
@@ -107,34 +105,13 @@ def test_what_takes_long_is_compiled_beside_the_steps_and_then_takes_them(
         assert found.has_changed == expected.has_changed
 
 
-@pytest.mark.parametrize("is_long", [False, True])
-def test_kernels_of_wide_rows_are_compiled_from_the_first_step_on_if_steps_take_long(
-    is_long: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    points = np.random.default_rng(0).normal(size=(1_000, 256)).astype("f4")
-    weight = np.ones(1_000, np.float32)
-    space = enter(points, weight, standardize=False)
-    rows, begin = weigh(space.rows, weight, space.largest), space.to_model(points[:4])
-    monkeypatch.setattr(compiled_later, "_kernels", {})
-    if is_long:
-        monkeypatch.setattr(choice, "_LONGEST_WORK", 0)
-    engine = new_engine("bounds", rows, 4, at_once=True)
-    assert isinstance(engine, CompiledLater)
-    engine.step(begin)
-    thread = engine._stages[-1].kernels(begin)._thread
-    assert (thread is not None) == is_long
-    if thread is not None:
-        thread.join(120)
-        assert engine._stages[-1].kernels(begin).are_ready()
-
-
 def test_short_fits_compile_nothing_until_they_have_taken_long_together() -> None:
     kernels, called = Kernels(), Event()
     for _ in range(3):
-        kernels.spend(0.3 * PATIENCE, lambda: [called.set])
+        kernels.spend(0.3 * compiled_later._PATIENCE, lambda: [called.set])
         assert not called.is_set()
     assert not kernels.are_ready()
-    kernels.spend(0.3 * PATIENCE, lambda: [called.set])
+    kernels.spend(0.3 * compiled_later._PATIENCE, lambda: [called.set])
     assert called.wait(60)
 
 
@@ -189,7 +166,7 @@ def test_what_a_kernel_raises_in_the_thread_is_raised_by_the_fit() -> None:
     def fail() -> None:
         raise MemoryError("no room")
 
-    kernels.spend(2 * PATIENCE, lambda: [fail])
+    kernels.spend(2 * compiled_later._PATIENCE, lambda: [fail])
     assert kernels._thread is not None
     kernels._thread.join(60)
     with pytest.raises(MemoryError, match="no room"):
@@ -206,7 +183,7 @@ def test_a_process_that_ends_waits_for_the_kernel_at_hand_alone(
         assert go.wait(60)
 
     kernels = Kernels()
-    kernels.spend(2 * PATIENCE, lambda: [take_long, second.set])
+    kernels.spend(2 * compiled_later._PATIENCE, lambda: [take_long, second.set])
     assert first.wait(60)
     monkeypatch.setattr(
         compiled_later, "main_thread", lambda: SimpleNamespace(is_alive=lambda: False)
