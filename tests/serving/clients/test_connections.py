@@ -347,7 +347,8 @@ def test_a_name_that_is_unknown_leaves_the_others(wire: Wire, server: FakeServer
         client.assign(POINTS, timeout=1)
 
 
-@pytest.mark.parametrize("timeout", [0.1, 1, 30])
+# A connection that is refused at once may take a busy machine more than a tenth of a second.
+@pytest.mark.parametrize("timeout", [0.5, 1, 30])
 def test_where_nothing_listens_the_server_is_unavailable_whatever_the_deadline(
     wire: Wire, timeout: float
 ) -> None:
