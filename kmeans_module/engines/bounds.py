@@ -35,7 +35,7 @@ _LONGEST_PAUSE: Final = 8
 
 
 class BoundsShard(MatmulShard):
-    """Computes distances of rows that may change cluster; 12 bytes per row while bounds are used."""
+    """Computes distances of rows that may change cluster; 12 bytes per row with bounds."""
 
     def __init__(self, rows: WeightedRows, n_clusters: int, start: int, stop: int) -> None:
         super().__init__(rows, n_clusters, start, stop)
