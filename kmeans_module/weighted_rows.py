@@ -33,7 +33,8 @@ _ROUNDING: Final = 2.0**-25
 
 _BLOCK_ROWS: Final = 65_536
 
-_SAMPLE_ROWS: Final = 1024
+#: Norms of a sample.
+SAMPLE_NORMS: Final = 1024
 
 
 class WeightRange(NamedTuple):
@@ -125,8 +126,12 @@ class WeightedRows(RowTotals):
     @cached_property
     def usual_norm(self) -> float:
         """The median norm of a sample of the rows."""
-        norms = as_numpy(self.norms)
-        return float(np.median(norms[:: max(len(norms) // _SAMPLE_ROWS, 1)]))
+        return float(np.median(some_norms(as_numpy(self.norms))))
+
+
+def some_norms(norms: Float32) -> Float32:
+    """Return evenly spaced norms of norms [n], about `SAMPLE_NORMS` of them."""
+    return norms[:: max(len(norms) // SAMPLE_NORMS, 1)]
 
 
 class RowMeasure:

@@ -17,9 +17,10 @@ from ..graphs import FLOATS, TABLE, synchronized_cache, trace
 from ..quiet_tensorflow import tf
 from ..rows import ROWS_SPEC, Rows, RowTensors, as_numpy
 from ..source_rows import SourceRows
+from ..weighted_rows import SAMPLE_NORMS
 from .engine import StepSums
 from .matmul import MatmulShard, search_by_matmul
-from .score_rounding import SAMPLE_ROWS, has_far_centroid
+from .score_rounding import has_far_centroid
 from .sharded import Shard
 from .unrolled import UnrolledShard, assign_and_sum
 
@@ -169,7 +170,7 @@ def row_norms(m: int, d: int) -> Callable[..., Any]:
         squared = tf.reduce_sum(tf.square(window.tile(tf.constant(0), m)), 1)
         norms = tf.sqrt((squared + d * _SMALLEST) * (1 + (d + 4) * 2.0**-23))
         # A window has at most 2^16 rows, and those beyond its own are undefined.
-        places = tf.range(SAMPLE_ROWS) * window.count // SAMPLE_ROWS
+        places = tf.range(SAMPLE_NORMS) * window.count // SAMPLE_NORMS
         return norms, tf.gather(norms, places)
 
     return trace(kernel, [window_spec(m, d)], is_compiled=True)

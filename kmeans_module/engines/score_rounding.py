@@ -22,6 +22,7 @@ import numpy as np
 from ..array_types import Float32
 from ..quiet_tensorflow import tf
 from ..rows import squared_lengths
+from ..weighted_rows import SAMPLE_NORMS, some_norms
 
 #: No rounding of these bounds themselves goes beyond it.
 _WIDER: Final = 1 + 2.0**-16
@@ -33,8 +34,7 @@ _FAR_OF_WIDE: Final = 1.5
 
 #: Of so many norms a kernel takes the usual one. Those of its block would be a pass over them, and
 #: the compiler shares it out among the threads, of which the other cores keep theirs busy.
-SAMPLE_ROWS: Final = 1024
-SAMPLE_SPEC: Final = tf.TensorSpec([SAMPLE_ROWS], tf.float32)
+SAMPLE_SPEC: Final = tf.TensorSpec([SAMPLE_NORMS], tf.float32)
 
 _FARTHEST: Final = 1e19
 _UNIT: Final = 2.0**-24
@@ -42,9 +42,8 @@ _SMALLEST: Final = 2.0**-126
 
 
 def sample_norms(norms: Float32) -> tf.Tensor:
-    """A sample of norms [`SAMPLE_ROWS`] of the norms of all rows, float32 [n], for the factors."""
-    step = max(len(norms) // SAMPLE_ROWS, 1)
-    return tf.constant(np.resize(norms[::step], SAMPLE_ROWS))
+    """A sample of norms [`SAMPLE_NORMS`] of the norms of all rows, float32 [n], for the factors."""
+    return tf.constant(np.resize(some_norms(norms), SAMPLE_NORMS))
 
 
 def error_factors(
@@ -121,7 +120,7 @@ def score_bounds(norms: Float32, centroids: Float32, *, more: int = 0) -> ScoreB
     k, d = centroids.shape[0], centroids.shape[1] + more
     square = np.square(centroids).sum(axis=1)
     usual = np.sqrt(np.partition(square, k // 2)[k // 2])
-    sample = norms[:: max(len(norms) // SAMPLE_ROWS, 1)]
+    sample = some_norms(norms)
     near = np.where(sample < _FARTHEST, sample, np.float32(0))
     usual_row = np.square(np.sqrt(near).mean())
     ratio = np.clip(usual_row / usual if usual > 0 else 0, 2.0**-20, 2.0**20)
