@@ -122,9 +122,7 @@ def _holdout_file(
     from export import sample_rows
     from export.column_rows import ColumnRows
 
-    rows, notes = read_model_rows(files, takes, "batch", reading)
-    for each in notes:
-        note(each)
+    rows, _ = read_model_rows(files, takes, "batch", reading)
     with tempfile.TemporaryDirectory(prefix="tfkmeans-") as scratch:
         path = Path(scratch) / "holdout"
         if isinstance(rows, ColumnRows):

@@ -145,10 +145,7 @@ def read_version_rows(
     from serving.tables.model_rows import ModelColumns
 
     takes = ModelColumns.of(ModelCard.read(directory))
-    rows, notes = read_model_rows(files, takes, "train", reading)
-    for each in notes:
-        note(each)
-    return rows, notes
+    return read_model_rows(files, takes, "train", reading)
 
 
 def write_report(

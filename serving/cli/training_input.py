@@ -297,18 +297,25 @@ def read_model_rows(
     """The rows of files that have the columns of a model, to compare versions on, and notes.
 
     Points float32 [n, d], without those that have a missing value; or the columns that the model
-    takes by name. The notes count values that are missing, or that the model does not know.
+    takes by name. The notes, which are also printed, count values that are missing, or that the
+    model does not know.
     """
+    rows: Rows
     with open_tables(files, extra, reading=reading) as given:
         from serving.tables.model_rows import read_column_rows, select_rows
         from serving.tables.training_rows import read_model_rows as read_rows
 
         with progress("reading") as tell:
             if takes.by_name:
-                named = read_column_rows(select_rows(given.tables, takes), on_rows=count_rows(tell))
-                return named, _describe_gaps(takes, named)
-            rows = read_rows(given.tables, takes.names, on_rows=count_rows(tell))
-    return rows.points.astype("float32", copy=False), rows.describe_incomplete()
+                rows = read_column_rows(select_rows(given.tables, takes), on_rows=count_rows(tell))
+                notes = _describe_gaps(takes, rows)
+            else:
+                complete = read_rows(given.tables, takes.names, on_rows=count_rows(tell))
+                rows = complete.points.astype("float32", copy=False)
+                notes = complete.describe_incomplete()
+    for each in notes:
+        note(each)
+    return rows, notes
 
 
 def _describe_gaps(takes: "ModelColumns", rows: "ColumnRows") -> list[str]:

@@ -91,8 +91,8 @@ def as_csv(profile: "VersionProfile") -> str:
     numbers that give the same float32. A name that a spreadsheet would take for a formula has an
     apostrophe before it. The byte order mark tells Excel that the text is UTF-8.
     """
-    text = io.StringIO("\ufeff")
-    text.seek(0, io.SEEK_END)
+    text = io.StringIO()
+    text.write("\ufeff")
     writer = csv.writer(text, lineterminator="\n")
     card = profile.card
     has_shares = card.n_clusters > 1

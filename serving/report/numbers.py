@@ -31,9 +31,9 @@ def format_number(value: float | None, digits: int = 4) -> str:
     return text.rstrip("0").rstrip(".") if decimals else text
 
 
-def format_count(rows: int) -> str:
+def format_count(number: int, noun: str = "row") -> str:
     """Format a number of rows: 1 row, 2,000 rows."""
-    return f"{rows:,} row{'' if rows == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def format_share(share: float, decimals: int = 1) -> str:

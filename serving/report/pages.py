@@ -278,7 +278,7 @@ def _notes(profile: "VersionProfile") -> list[str]:
         case "given":
             notes.append(
                 "Means, explained shares, distributions, silhouettes and the plane are of "
-                f"{measured:,} given row{'' if measured == 1 else 's'}; centroids, separation, "
+                f"{format_count(measured, 'given row')}; centroids, separation, "
                 "sizes, distances and the inertia are of the training rows."
             )
             if left_out := profile.rows_left_out:
@@ -328,7 +328,7 @@ def describe_left_out(left_out: int, rows: int) -> str:
     """How many given rows the model gives no cluster."""
     verb = "has" if left_out == 1 else "have"
     return (
-        f"{left_out:,} of {rows:,} given row{'' if rows == 1 else 's'} {verb} no cluster and "
+        f"{left_out:,} of {format_count(rows, 'given row')} {verb} no cluster and "
         f"{'is' if left_out == 1 else 'are'} left out: a value is missing, infinite or out of "
         "range."
     )
