@@ -25,7 +25,7 @@ _SAMPLE_ROWS: Final = 4096
 _SAMPLE_NUMBERS: Final = 2**18
 
 #: Rows with fewer numbers are summed column by column.
-_NARROW: Final = 8
+NARROW: Final = 8
 
 #: Rows with at least this many numbers are read in larger blocks.
 _WIDE: Final = 64
@@ -109,7 +109,7 @@ class Rows:
         """Write rows ``start`` to ``stop``, in the model's space, to float32 [stop - start, d]."""
         rows, d = self.array[start:stop], len(self.shift)
         # NumPy is several times slower on narrow rows.
-        for part in map(slice, range(d), range(1, d + 1)) if d < _NARROW else [slice(d)]:
+        for part in map(slice, range(d), range(1, d + 1)) if d < NARROW else [slice(d)]:
             np.subtract(rows[:, part], self.shift[part], out=out[:, part])
             if (self.scale[part] != 1).any():
                 out[:, part] /= self.scale[part]
@@ -180,7 +180,7 @@ def squared_lengths(rows: Array) -> Array:
     BLAS library splits them between its threads.
     """
     m, d = rows.shape
-    if d < _NARROW:
+    if d < NARROW:
         # NumPy is several times slower on narrow rows.
         columns = np.ascontiguousarray(rows.T)
         squared: Array = np.square(columns, out=columns).sum(axis=0)

@@ -12,9 +12,10 @@ device   every distance, on a GPU                                     `choose_pl
 ======== ============================================================ =======================
 
 All give the same bits. Compilation may pay off if there are more than 20,000 rows and n max(k d,
-64) is at least 3e7. From 1e8 for each core on, the first step waits for the kernel of the search,
-and from 2e9 on for all kernels; else, and where rows are wide (`wide_rows`), these are compiled
-once steps without them have taken longer than that would (`compiled_later`).
+64) is at least 3e7. From 3e8 for each core on, the first step waits for the kernel of the search,
+and from 2e9 on for all kernels; else, and where rows are wide (`wide_rows`) or the engine is
+``unrolled``, these are compiled once steps without them have taken longer than that would
+(`compiled_later`).
 """
 
 import warnings
@@ -68,7 +69,7 @@ _SMALL_ROWS: Final = 20_000
 _SMALL_WORK: Final = 3e7
 
 #: From such work for each core on, a fit waits for the kernel of the search, and for all kernels.
-_LONG_WORK: Final = 1e8
+_LONG_WORK: Final = 3e8
 _LONGEST_WORK: Final = 2e9
 
 _UNROLLED_MOST: Final = 64
@@ -248,7 +249,7 @@ def _first_shards(name: EngineName, rows: WeightedRows, k: int) -> Sequence[type
     """Return the shard classes in the order of their use; the fit waits for the kernels of the
     first.
     """
-    if is_wide(rows, k):
+    if name == "unrolled" or is_wide(rows, k):
         # Without kernels the search is nearly as quick.
         return _STAGES[name][0], _STAGES[name][-1]
     d, cores = len(rows.points.shift), len(core_ranges(rows.n))

@@ -23,8 +23,9 @@ from .sharded import Shard
 #: Above this share of changed rows the sums are computed again in a sequential pass.
 _NEW_SUMS: Final = 0.5
 
-#: Numbers of a block whose sums are taken, and its rows at least.
-_SUM_NUMBERS: Final = 2**15
+#: Numbers of a block whose sums are taken, and its rows at least. Threads wait less for each other
+#: if each call of NumPy takes longer.
+_SUM_NUMBERS: Final = 2**17
 _SUM_ROWS: Final = 128
 
 

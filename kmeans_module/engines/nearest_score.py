@@ -103,7 +103,8 @@ class ScoreChoice:
     def __init__(self, k: int, size: int) -> None:
         self.scores = np.empty((k, size), np.float32)
         self.may_be = np.empty((k, size), np.bool_)
-        self._number = k + np.arange(k, dtype=np.float32)
+        # Integers of as few bytes as hold k take a fraction of the time of other numbers.
+        self._number = np.arange(k, dtype=np.min_scalar_type(k))
 
     def choose(
         self, scores: Float32, spreads: Float32 | None, errors: Float32
@@ -115,16 +116,16 @@ class ScoreChoice:
             spreads: float32 [k], errors of the centroids; None where those of the rows do for all.
             errors: float32 [m], of the rows.
         """
-        k, m = scores.shape
-        room, may_be = self.scores[:, :m], self.may_be[:, :m]
+        m = scores.shape[1]
+        may_be = self.may_be[:, :m]
         most = scores.min(axis=0)
         most += errors
         if spreads is not None:
-            scores = np.subtract(scores, spreads[:, None], out=room)
+            scores = np.subtract(scores, spreads[:, None], out=self.scores[:, :m])
         np.less_equal(scores, most, out=may_be)
-        # Where one alone may be, the sum of the numbers of those that may is below twice the first
-        # number: then it is exact, and says which. None may, where a row's square overflows.
-        np.copyto(room, may_be)
-        total = np.einsum("kr,k->r", room, self._number)
-        is_single = (total > 0) & (total < 2 * k)
-        return np.where(is_single, total - k, -1).astype(np.int32)
+        ones = may_be.view(np.uint8)
+        # The sum of the numbers of those that may be is the number of the one, where it is alone.
+        total = np.einsum("kr,k->r", ones, self._number)
+        # None may be, where a row's square overflows.
+        is_single = ones.sum(axis=0, dtype=self._number.dtype) == 1
+        return np.where(is_single, total.astype(np.int32), np.int32(-1))

@@ -1,7 +1,7 @@
 """Lloyd steps without a compiler: the engine ``plain``.
 
-NumPy works through tiles of the scores that stay in a core's own cache, so that nothing is traced
-or compiled before the first step.
+NumPy works through tiles of the scores that stay in the cache, so that nothing is traced or
+compiled before the first step.
 """
 
 from typing import Final
@@ -13,7 +13,7 @@ from ..array_types import Float32
 from ..blocks import block_ranges, rows_per_block
 from ..cores import core_ranges, run_in_parallel
 from ..quiet_tensorflow import tf
-from ..rows import Rows, aligned_empty, as_numpy, share_memory
+from ..rows import NARROW, Rows, aligned_empty, as_numpy, share_memory
 from ..weighted_rows import WeightedRows
 from .kept_sums import KeptSumsShard
 from .near_ties import SMALL_PRODUCT, decide, undecided_rows
@@ -21,8 +21,9 @@ from .nearest_score import ScoreChoice
 from .score_rounding import has_far_centroid, score_bounds
 from .wide_rows import WideRows, is_wide
 
-#: Scores of a tile, and its numbers, which should fit in the cache of a core.
-_TILE_NUMBERS: Final = 2**17
+#: Scores of a tile, and its numbers. The threads of the cores wait for each other between two calls
+#: of NumPy, so that few long calls are quicker than many in a core's own cache.
+_TILE_NUMBERS: Final = 2**19
 
 #: Of fewer rows at a time TensorFlow's product is quicker than NumPy's, which one thread can take
 #: of so many rows only.
@@ -91,10 +92,14 @@ class ScoreTile:
         self.size = pieces * piece
         numbers = aligned_empty(self.size * (d + 1))
         numbers[:] = 1
-        columns = numbers.reshape(self.size, d + 1)
-        self.rows = columns[:, :d]
-        self._tensor = tf.reshape(share_memory(numbers), [self.size, d + 1])
-        self._columns = columns.reshape(pieces, piece, d + 1).transpose(0, 2, 1)
+        # Narrow rows are read column by column, which is quicker where a column is in one piece.
+        self._has_columns = d < NARROW
+        lengths = (d + 1, self.size) if self._has_columns else (self.size, d + 1)
+        table = numbers.reshape(lengths)
+        columns = table if self._has_columns else table.T
+        self.rows = columns[:d].T
+        self._tensor = tf.reshape(share_memory(numbers), lengths)
+        self._columns = columns.reshape(d + 1, pieces, piece).transpose(1, 0, 2)
         self._choice = ScoreChoice(k, self.size)
         self._scores, self._may_be = self._choice.scores, self._choice.may_be
         self._pieces = self._scores.reshape(k, pieces, piece).transpose(1, 0, 2)
@@ -130,7 +135,7 @@ class ScoreTile:
         """The scores of the tile for centroids with these weights: float32 [k, size]."""
         k = len(weights)
         if not self._is_narrow:
-            return as_numpy(tf.matmul(weights, self._tensor, transpose_b=True))
+            return as_numpy(tf.matmul(weights, self._tensor, transpose_b=not self._has_columns))
         np.matmul(weights, self._columns, out=self._pieces[:, :k])
         return self._scores[:k]
 

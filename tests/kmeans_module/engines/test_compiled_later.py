@@ -143,6 +143,20 @@ def test_the_longer_the_steps_the_more_kernels_the_first_of_them_waits_for(
     assert ready == [True] + [False] * later
 
 
+def test_the_unrolled_engine_begins_without_kernels_for_any_size(
+    problem: tuple[WeightedRows, Float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, begin = problem
+    monkeypatch.setattr(compiled_later, "_kernels", {})
+    monkeypatch.setattr(choice, "_LONGEST_WORK", 1.0)
+    engine = new_engine("unrolled", rows, K, at_once=True)
+    assert isinstance(engine, CompiledLater)
+    engine.step(begin)
+    assert isinstance(engine._engine, ShardedEngine)
+    assert all(type(part) is PlainShard for (part,) in engine._engine._shards)
+    assert not engine._stages[1].kernels(begin).are_ready()
+
+
 def test_rows_that_are_multiplied_where_they_lie_have_kernels_of_their_own() -> None:
     points, ones = blobs(300, 256, 4), np.ones(300, np.float32)
     found = set()
