@@ -172,8 +172,9 @@ class _Pairs:
         """
         stop = min(self._count + len(row), self._most)
         part, added = slice(self._count, stop), int(stop - self._count)
-        np.take(rows, row[:added], axis=0, out=self._differences[part], mode="clip")
-        self._differences[part] -= np.take(self._places, place[:added], axis=0)
+        # `np.take` with ``out`` would copy all rows, which are no contiguous array.
+        places = np.take(self._places, place[:added], axis=0)
+        np.subtract(rows[row[:added]], places, out=self._differences[part])
         self._place[part] = place[:added]
         np.add(row[:added], first, out=self._row[part])
         self._count = stop

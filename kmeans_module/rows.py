@@ -24,7 +24,7 @@ ALIGNED_NUMBERS: Final = ALIGNMENT // 4
 _SAMPLE_ROWS: Final = 4096
 _SAMPLE_NUMBERS: Final = 2**18
 
-#: Rows with fewer numbers are summed column by column.
+#: Rows with fewer numbers are read and summed column by column.
 NARROW: Final = 8
 
 #: Rows with at least this many numbers are read in larger blocks.

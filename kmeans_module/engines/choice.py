@@ -250,7 +250,7 @@ def _first_shards(name: EngineName, rows: WeightedRows, k: int) -> Sequence[type
     first.
     """
     if name == "unrolled" or is_wide(rows, k):
-        # Without kernels the search is nearly as quick.
+        # Without kernels a step is nearly as quick.
         return _STAGES[name][0], _STAGES[name][-1]
     d, cores = len(rows.points.shift), len(core_ranges(rows.n))
     work = rows.n * max(k * d, 64) / cores

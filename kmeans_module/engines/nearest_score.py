@@ -96,14 +96,14 @@ class ScoreChoice:
         size: rows at most.
 
     Attributes:
-        scores: float32 [k, size], room for the scores, which a choice overwrites.
+        scores: float32 [k, size], room for the scores, which a choice may overwrite.
         may_be: bool [k, size], which of them may be the least.
     """
 
     def __init__(self, k: int, size: int) -> None:
         self.scores = np.empty((k, size), np.float32)
         self.may_be = np.empty((k, size), np.bool_)
-        # Integers of as few bytes as hold k take a fraction of the time of other numbers.
+        # Integers of one byte, which hold a k below 256, take half of the time of float32.
         self._number = np.arange(k, dtype=np.min_scalar_type(k))
 
     def choose(
@@ -124,7 +124,8 @@ class ScoreChoice:
             scores = np.subtract(scores, spreads[:, None], out=self.scores[:, :m])
         np.less_equal(scores, most, out=may_be)
         ones = may_be.view(np.uint8)
-        # The sum of the numbers of those that may be is the number of the one, where it is alone.
+        # The sum of the numbers of those that may be is the number of the one, where it is alone;
+        # other sums may not fit, and are not used.
         total = np.einsum("kr,k->r", ones, self._number)
         # None may be, where a row's square overflows.
         is_single = ones.sum(axis=0, dtype=self._number.dtype) == 1

@@ -1,7 +1,7 @@
 """Lloyd steps without a compiler: the engine ``plain``.
 
-NumPy works through tiles of the scores that stay in the cache, so that nothing is traced or
-compiled before the first step.
+NumPy works through tiles of the scores that stay in the cache that the cores share, so that nothing
+is traced or compiled before the first step.
 """
 
 from typing import Final

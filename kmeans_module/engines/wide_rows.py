@@ -112,7 +112,7 @@ class WideRows:
     def search_by_numpy(self, centroids: Float32) -> NDArray[np.int32]:
         """The index of each row of the range, -1 where it is undecided: int32 [n].
 
-        Without a kernel: NumPy takes a tenth more time to choose, and nothing is compiled.
+        Without a kernel: NumPy chooses, and nothing is compiled.
         """
         (k, d), (start, n) = centroids.shape, map(int, self._range)
         weights, head_weights, brackets = _fold(centroids, self._points, self._skip)
