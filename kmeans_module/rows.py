@@ -111,7 +111,7 @@ class Rows:
         # NumPy is several times slower on narrow rows.
         for part in map(slice, range(d), range(1, d + 1)) if d < NARROW else [slice(d)]:
             np.subtract(rows[:, part], self.shift[part], out=out[:, part])
-            if (self.scale[part] != 1).any():
+            if self._is_scaled:
                 out[:, part] /= self.scale[part]
 
     @cached_property

@@ -27,7 +27,7 @@ _TILE_NUMBERS: Final = 2**19
 
 #: Of fewer rows at a time TensorFlow's product is quicker than NumPy's, which one thread can take
 #: of so many rows only.
-_NARROW_ROWS: Final = 128
+_LEAST_PIECE: Final = 128
 
 #: A tile of TensorFlow's product, and a block, are worth the time that operations take to begin.
 _LEAST_ROWS: Final = 512
@@ -85,9 +85,9 @@ class ScoreTile:
 
     def __init__(self, d: int, k: int, n: int) -> None:
         piece = SMALL_PRODUCT // ((d + 1) * k)
-        self._is_narrow = piece >= _NARROW_ROWS
+        self._by_numpy = piece >= _LEAST_PIECE
         most = rows_per_block(max(d, k), _TILE_NUMBERS)
-        piece = min(piece, most, n) if self._is_narrow else min(max(most, _LEAST_ROWS), n)
+        piece = min(piece, most, n) if self._by_numpy else min(max(most, _LEAST_ROWS), n)
         pieces = max(min(most // piece, -(-n // piece)), 1)
         self.size = pieces * piece
         numbers = aligned_empty(self.size * (d + 1))
@@ -134,7 +134,7 @@ class ScoreTile:
     def _score(self, weights: Float32) -> Float32:
         """The scores of the tile for centroids with these weights: float32 [k, size]."""
         k = len(weights)
-        if not self._is_narrow:
+        if not self._by_numpy:
             return as_numpy(tf.matmul(weights, self._tensor, transpose_b=not self._has_columns))
         np.matmul(weights, self._columns, out=self._pieces[:, :k])
         return self._scores[:k]
