@@ -135,12 +135,35 @@ class ClusterSums(NamedTuple):
         return ClusterSums(self.points - other.points, self.weight - other.weight)
 
 
+class SumMemory:
+    """Memory for `sum_rows` of at most m rows, used again by each call.
+
+    New memory of this size costs more time than the sums.
+
+    Args:
+        m: the most rows.
+        d: the width of a row.
+        scale: the scale of the sums.
+
+    Attributes:
+        points: float32 [m, d], for the rows.
+        limbs: float64 [limbs, m, d].
+        ordered: int64 [m, d].
+    """
+
+    def __init__(self, m: int, d: int, scale: SumScale) -> None:
+        self.points = np.empty((m, d), np.float32)
+        self.limbs = np.empty((scale.limbs, m, d))
+        self.ordered = np.empty((m, d), np.int64)
+
+
 def sum_rows(
     points: Float32,
     weight: Float32,
     clusters: Sequence[NDArray[np.integer]],
     k: int,
     scale: SumScale,
+    memory: SumMemory | None = None,
 ) -> ClusterSums:
     """Return the sums of a few rows; kernels do the same for many rows.
 
@@ -150,35 +173,52 @@ def sum_rows(
         clusters: int [m]; for a move, also the previous clusters of the rows.
         k: the number of clusters.
         scale: the scale of all rows.
+        memory: for at least m rows, or None for new memory.
     """
+    memory = memory or SumMemory(len(points), points.shape[1], scale)
     wide, is_even = weight.astype(np.float64)[:, None], bool((weight == 1).all())
     if not (is_even and scale.points.ignores_subnormal()):
         points = without_subnormal(points)
     # A row of weight 0 may be infinite.
     weighted = points if is_even else np.where(wide > 0, points.astype(np.float64), 0) * wide
+    even = _count(clusters, k, scale.weight) if is_even else None
     return ClusterSums(
-        sum_by_cluster(weighted, clusters, k, scale.points),
-        sum_by_cluster(wide, clusters, k, scale.weight),
+        sum_by_cluster(weighted, clusters, k, scale.points, memory),
+        even or sum_by_cluster(wide, clusters, k, scale.weight),
     )
 
 
 def sum_by_cluster(
-    values: Float32 | Float64, clusters: Sequence[NDArray[np.integer]], k: int, scale: FixedPoint
+    values: Float32 | Float64,
+    clusters: Sequence[NDArray[np.integer]],
+    k: int,
+    scale: FixedPoint,
+    memory: SumMemory | None = None,
 ) -> FixedSum:
     """Return the sums [k, width] of values [m, width] by cluster, int [m]; minus those by a second
     one.
     """
-    limbs = scale.integers(values)
-    sums = np.zeros((len(clusters), scale.limbs, k, values.shape[1]), np.int64)
+    m, width = values.shape
+    limbs = scale.integers(values, None if memory is None else memory.limbs[:, :m])
+    ordered = None if memory is None else memory.ordered[:m]
+    sums = np.zeros((len(clusters), scale.limbs, k, width), np.int64)
     for number, each in enumerate(clusters):
         # Sorted by cluster, which makes the sum four times as fast.
         order = None if (np.diff(each) >= 0).all() else order_by_cluster(each, k)
-        ordered = each if order is None else each[order]
-        starts = np.flatnonzero(np.diff(ordered, prepend=-1))
+        by_cluster = each if order is None else each[order]
+        starts = np.flatnonzero(np.diff(by_cluster, prepend=-1))
         for total, limb in zip(sums[number], limbs, strict=True):
-            rows = limb if order is None else np.take(limb, order, axis=0)
-            total[ordered[starts]] = _sum_stretches(rows, starts)
+            # A mode other than "raise" writes to the memory directly.
+            rows = limb if order is None else np.take(limb, order, 0, out=ordered, mode="clip")
+            total[by_cluster[starts]] = _sum_stretches(rows, starts)
     return FixedSum(sums[0] if len(sums) == 1 else sums[0] - sums[1], scale)
+
+
+def _count(clusters: Sequence[NDArray[np.integer]], k: int, scale: FixedPoint) -> FixedSum:
+    """`sum_by_cluster` of one column of ones."""
+    counts = [np.bincount(each, minlength=k) for each in clusters]
+    rows = counts[0] if len(counts) == 1 else counts[0] - counts[1]
+    return FixedSum(scale.integers(np.ones((1, 1))) * rows[:, None], scale)
 
 
 def order_by_cluster(clusters: NDArray[np.integer], k: int) -> NDArray[np.int64]:

@@ -89,12 +89,19 @@ class Rows:
     scale: Float32
     tensors: RowTensors
 
-    def gather(self, chosen: NDArray[np.integer]) -> Float32:
-        """Return the chosen rows, int [m], in the model's space: float32 [m, d]."""
-        rows: Float32 = np.take(self.array, chosen, axis=0)
-        rows -= self.shift
-        if self._is_scaled:
-            rows /= self.scale
+    def gather(self, chosen: NDArray[np.integer], out: Float32 | None = None) -> Float32:
+        """Return the chosen rows, int [m], in the model's space: float32 [m, d].
+
+        They are written over ``out``, float32 [m, d], if it is given.
+        """
+        # A mode other than "raise" writes to it directly.
+        rows: Float32 = np.take(self.array, chosen, axis=0, out=out, mode="clip")
+        shift, scale = self._tiles
+        for first, last in block_ranges(0, len(rows), len(shift)):
+            part = rows[first:last]
+            part -= shift[: last - first]
+            if self._is_scaled:
+                part /= scale[: last - first]
         return rows
 
     def placed(self, start: int, stop: int) -> Float32:

@@ -5,7 +5,8 @@ kernels for it.
 """
 
 from abc import abstractmethod
-from functools import reduce
+from functools import cached_property, reduce
+from itertools import starmap
 from typing import Final
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..array_types import Float32
 from ..blocks import block_ranges, rows_per_block
-from ..cluster_sums import ClusterSums, order_by_cluster, sum_rows
+from ..cluster_sums import ClusterSums, SumMemory, order_by_cluster, sum_rows
 from ..rows import as_numpy
 from ..weighted_rows import WeightedRows
 from .engine import StepSums
@@ -25,7 +26,7 @@ _NEW_SUMS: Final = 0.5
 
 #: Numbers of a block whose sums are taken, and its rows at least. Threads wait less for each other
 #: if each call of NumPy takes longer.
-_SUM_NUMBERS: Final = 2**17
+_SUM_NUMBERS: Final = 2**18
 _SUM_ROWS: Final = 128
 
 
@@ -55,18 +56,26 @@ class KeptSumsShard(Shard):
 
     def _sum(self, rows: NDArray[np.int64], *clusters: NDArray[np.int32]) -> ClusterSums:
         """Return the sums of the rows by the first clusters, minus those by the second."""
-        weight, (d, k) = as_numpy(self._weight), self._shape
+        weight, k, memory = as_numpy(self._weight), self._shape[1], self._memory
 
-        def sum_block(part: slice) -> ClusterSums:
-            points, mass = self._points.gather(rows[part] + self._start), weight[rows[part]]
-            return sum_rows(points, mass, [each[part] for each in clusters], k, self.scale)
+        def sum_block(first: int, last: int) -> ClusterSums:
+            part = slice(first, last)
+            points = self._points.gather(rows[part] + self._start, memory.points[: last - first])
+            each_cluster = [each[part] for each in clusters]
+            return sum_rows(points, weight[rows[part]], each_cluster, k, self.scale, memory)
 
         # The rows of a cluster lie together then, and are added up by fewer calls.
         order = order_by_cluster(clusters[0], k)
         rows, clusters = rows[order], tuple(each[order] for each in clusters)
+        blocks = block_ranges(0, len(rows), len(memory.points))
+        return reduce(ClusterSums.plus, starmap(sum_block, blocks))
+
+    @cached_property
+    def _memory(self) -> SumMemory:
+        """Memory for the sums of a block of rows."""
+        d = self._shape[0]
         block = max(rows_per_block(d, _SUM_NUMBERS), _SUM_ROWS)
-        blocks = block_ranges(0, len(rows), block)
-        return reduce(ClusterSums.plus, (sum_block(slice(*block)) for block in blocks))
+        return SumMemory(min(block, self._n), d, self.scale)
 
     def _assign(self, centroids: Float32) -> StepSums:
         moves = self._move_rows(centroids)

@@ -18,6 +18,7 @@ from ..array_types import Float32, Float64
 from ..blocks import block_ranges, rows_per_block
 from ..quiet_tensorflow import tf
 from ..rows import Rows, squared_lengths
+from .small_products import SMALL_PRODUCT, multiply_pieces, piece_rows
 
 #: Numbers of a block, [rows, k] and [pairs, d] in float64.
 _BLOCK_NUMBERS: Final = 2**17
@@ -27,10 +28,6 @@ _STRETCH: Final = 1024
 
 #: In this share of the stretches there may be one.
 _MANY: Final = 0.1
-
-#: Up to so many multiplications NumPy's product is the quicker; for more, the BLAS library behind
-#: it would start threads of its own beside those of the cores.
-SMALL_PRODUCT: Final = 2**18
 
 
 def undecided_rows(index: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -107,6 +104,9 @@ def _products(rows: Float64, centroids: Float64) -> Float64:
     products: Float64
     if rows.size * len(centroids) <= SMALL_PRODUCT:
         products = rows @ centroids.T
+    elif piece_rows(*reversed(centroids.shape)):
+        products = np.empty((len(centroids), len(rows))).T
+        multiply_pieces(centroids, rows, products.T)
     else:
         products = tf.matmul(rows, centroids, transpose_b=True).numpy()
     return products

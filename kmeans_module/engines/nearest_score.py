@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..array_types import Float32
 from ..quiet_tensorflow import tf
+from ..rows import as_numpy
 from .hamerly_bounds import bounds_of_scores
 
 #: The results of a row: its index and the bounds.
@@ -130,3 +131,19 @@ class ScoreChoice:
         # None may be, where a row's square overflows.
         is_single = ones.sum(axis=0, dtype=self._number.dtype) == 1
         return np.where(is_single, total.astype(np.int32), np.int32(-1))
+
+    def choose_with_bounds(
+        self, scores: Float32, spreads: Float32 | None, errors: Float32, norms: Float32
+    ) -> tuple[NDArray[np.int32], Float32, Float32]:
+        """`choose`, and `bounds_of_scores` of rows with these norms [m].
+
+        The scores lie in `scores`.
+        """
+        least = scores.min(axis=0)
+        index = self.choose(scores, spreads, errors)
+        lowest = self.scores[:, : len(norms)]
+        decided = np.flatnonzero(index >= 0)
+        lowest[index[decided], decided] = np.inf
+        upper, lower = bounds_of_scores(norms, errors, least, lowest.min(axis=0))
+        # An undecided row may be in a cluster of another score.
+        return index, np.where(index < 0, np.float32("inf"), as_numpy(upper)), as_numpy(lower)

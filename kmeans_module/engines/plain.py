@@ -16,9 +16,10 @@ from ..quiet_tensorflow import tf
 from ..rows import NARROW, Rows, aligned_empty, as_numpy, share_memory
 from ..weighted_rows import WeightedRows
 from .kept_sums import KeptSumsShard
-from .near_ties import SMALL_PRODUCT, decide, undecided_rows
+from .near_ties import decide, undecided_rows
 from .nearest_score import ScoreChoice
 from .score_rounding import has_far_centroid, score_bounds
+from .small_products import SMALL_PRODUCT
 from .wide_rows import WideRows, is_wide
 
 #: Scores of a tile, and its numbers. The threads of the cores wait for each other between two calls

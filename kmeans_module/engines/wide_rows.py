@@ -1,9 +1,12 @@
-"""The search of wide rows: with TensorFlow's stock product, without a copy of the rows.
+"""The search of wide rows: without a copy of the rows.
 
 The kernel of `matmul` copies its rows into tiles, for they begin where they like, and are shifted.
 Of wide rows and few clusters that takes as long as the product. Here nothing is copied:
 
-- **Aligned memory begins h numbers after the first row.** Seen as a table from there on, row r is x
+- **NumPy multiplies few centroids**, in pieces of rows (`small_products`), and chooses the nearest.
+  Nothing is compiled then.
+- **TensorFlow's stock product multiplies more centroids**, and needs aligned memory, which begins h
+  numbers after the first row. Seen as a table from there on, row r is x
   without its first h numbers, followed by the first h of the next row. So
   ``x.c = table[r].(c[h:], 0) + x[:h].c[:h]``, and h is below 16. The last row of all is not whole
   in the table: it is left undecided.
@@ -22,6 +25,7 @@ too small for float32's normal numbers, of x or of w, may be taken for 0: that m
 by at most ``2^-125 sqrt(d) (|x| + |w|)``, where ``|x| <= scale (|z| + |t|)``.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -50,6 +54,7 @@ from .score_rounding import (
     score_bounds,
     score_errors,
 )
+from .small_products import multiply_pieces, piece_rows
 
 #: Rows of fewer numbers are soon copied; and the scores, which leave a core's own cache, should be
 #: few beside the numbers of a row.
@@ -82,6 +87,7 @@ class WideRows:
     def __init__(self, points: Rows, start: int, stop: int, norms: Float32) -> None:
         self._points, self._range = points, (tf.constant(start), tf.constant(stop - start))
         self._skip = int(tf.size(points.tensors.head))
+        self._rows = points.array[start:stop]
         self._far = _shift_length(points)
         self._lengths = self._reach(norms)
         self._sample = sample_norms(as_numpy(self._lengths))
@@ -97,6 +103,11 @@ class WideRows:
         self, norms: tf.Tensor, centroids: Float32, *, with_bounds: bool, has_far: bool
     ) -> list[tf.Tensor]:
         """Return the results of `search_by_matmul` for each row of the range with these norms."""
+        if piece_rows(*reversed(centroids.shape)):
+            lengths, needed = as_numpy(self._lengths), as_numpy(norms) if with_bounds else None
+            return list(
+                map(tf.constant, self._search_pieces(self._rows, lengths, centroids, needed))
+            )
         table = self._points.tensors.body, self._heads, norms, self._lengths, *self._range
         options = {"with_bounds": with_bounds, "has_far": has_far}
         return self._search(table, centroids, self._skip, **options)
@@ -105,8 +116,13 @@ class WideRows:
         self, window: Window, norms: Float32, centroids: Float32, *, has_far: bool
     ) -> list[tf.Tensor]:
         """The same, with bounds, of the m rows of a window that skips nothing, of norms [m]."""
+        lengths, d = self._reach(norms), centroids.shape[1]
+        if piece_rows(d, len(centroids)):
+            rows = as_numpy(window.numbers)[: len(norms) * d].reshape(-1, d)
+            found = self._search_pieces(rows, as_numpy(lengths), centroids, norms)
+            return list(map(tf.constant, found))
         norm, zero = tf.constant(norms), tf.constant(0)
-        table = window.numbers, self._heads[:0], norm, self._reach(norms), zero, window.count
+        table = window.numbers, self._heads[:0], norm, lengths, zero, window.count
         return self._search(table, centroids, 0, with_bounds=True, has_far=has_far)
 
     def search_by_numpy(self, centroids: Float32) -> NDArray[np.int32]:
@@ -114,44 +130,41 @@ class WideRows:
 
         Without a kernel: NumPy chooses, and nothing is compiled.
         """
+        lengths = as_numpy(self._lengths)
+        if piece_rows(*reversed(centroids.shape)):
+            (index,) = self._search_pieces(self._rows, lengths, centroids)
+        else:
+            (index,) = _choose(self._products(centroids), self._points, lengths, centroids)
+        return index
+
+    def _search_pieces(
+        self,
+        rows: Float32,
+        lengths: Float32,
+        centroids: Float32,
+        norms: Float32 | None = None,
+    ) -> list[NDArray[Any]]:
+        """The index of each of the rows [n, d], as stored, and with norms [n] its bounds: [n] each.
+
+        ``lengths`` float32 [n] are those of `_reach`.
+        """
+        products = _multiply_by_numpy(rows, centroids, self._points)
+        return _choose(products, self._points, lengths, centroids, norms)
+
+    def _products(self, centroids: Float32) -> Iterator[tuple[int, Float32]]:
+        """`_multiply_by_numpy` by TensorFlow, of all rows that are whole in the table."""
         (k, d), (start, n) = centroids.shape, map(int, self._range)
-        weights, head_weights, brackets = _fold(centroids, self._points, self._skip)
-        errors, halves, spreads = self._bounds_by_numpy(centroids, as_numpy(brackets))
+        weights, head_weights, _ = _fold(centroids, self._points, self._skip)
         numbers, heads = self._points.tensors.body, self._heads
         whole = min(n, int(tf.size(numbers)) // d - start)
-        index = np.full(n, -1, np.int32)
-        choice = ScoreChoice(k, rows_per_block(k, _TILE_NUMBERS))
         # Where a block begins at an aligned address it is no copy.
-        block = power_of_two_rows(max(k, 16), _BLOCK_NUMBERS, least=1024, most=65_536)
-        for first, last in block_ranges(0, whole, block):
+        size = power_of_two_rows(max(k, 16), _BLOCK_NUMBERS, least=1024, most=65_536)
+        for first, last in block_ranges(0, whole, size):
             rows = tf.reshape(numbers[(start + first) * d : (start + last) * d], [-1, d])
             products = tf.matmul(rows, weights)
             if self._skip:
                 products += tf.matmul(heads[first:last], head_weights)
-            by_centroid = as_numpy(products).T
-            for begin, end in block_ranges(0, last - first, choice.scores.shape[1]):
-                room = choice.scores[:, : end - begin]
-                scores = np.add(by_centroid[:, begin:end], halves, out=room)
-                part = slice(first + begin, first + end)
-                index[part] = choice.choose(scores, spreads, errors[part])
-        return index
-
-    def _bounds_by_numpy(
-        self, centroids: Float32, brackets: Float32
-    ) -> tuple[Float32, Float32, Float32 | None]:
-        """The errors of the rows [n], the summands of products [k, 1], the errors of centroids [k].
-
-        The last are None where those of the rows do for all.
-        """
-        lengths, longest = as_numpy(self._lengths), np.sqrt(squared_lengths(centroids).max())
-        with np.errstate(over="ignore"):
-            bounds = score_bounds(lengths, centroids, more=_MORE_COLUMNS)
-            errors = bounds.rows(lengths)
-            errors += np.float32(_lost(centroids.shape[1])) * (lengths + longest)
-        if has_far_centroid(centroids, is_wide=True):
-            halves = brackets + np.float32(0.5) * bounds.centroids
-            return errors, halves[:, None], bounds.centroids
-        return errors + bounds.centroids.max(), brackets[:, None], None
+            yield first, as_numpy(products).T
 
     def _search(
         self, table: tuple[tf.Tensor, ...], centroids: Float32, skip: int, **options: bool
@@ -183,6 +196,74 @@ def _shift_length(points: Rows) -> float:
 def _lost(d: int) -> float:
     """Return the error per unit of length from subnormal numbers; see above."""
     return 2.0**-125 * float(d**0.5) * _LARGEST_SCALE
+
+
+def _multiply_by_numpy(
+    rows: Float32, centroids: Float32, points: Rows
+) -> Iterator[tuple[int, Float32]]:
+    """Yield the first row of each block, and ``-x.w`` of its rows: float32 [k, m].
+
+    The products of a block are written over those of the block before.
+    """
+    k = len(centroids)
+    weights = as_numpy(_fold(centroids, points, 0)[0]).T
+    products = np.empty((k, min(rows_per_block(k, _TILE_NUMBERS), len(rows))), np.float32)
+    for first, last in block_ranges(0, len(rows), products.shape[1]):
+        block = products[:, : last - first]
+        # A row of weight 0 may exceed float32.
+        with np.errstate(over="ignore", invalid="ignore"):
+            multiply_pieces(weights, rows[first:last], block)
+        yield first, block
+
+
+def _choose(
+    products: Iterator[tuple[int, Float32]],
+    points: Rows,
+    lengths: Float32,
+    centroids: Float32,
+    norms: Float32 | None = None,
+) -> list[NDArray[Any]]:
+    """The index of each of n rows, -1 where it is undecided: int32 [n]. NumPy chooses.
+
+    With the norms of the rows, float32 [n], also the bounds, float32 [n] each. ``products`` are
+    those of `_multiply_by_numpy`, and the lengths float32 [n] at least ``|z| + |t|``.
+    """
+    k, n = len(centroids), len(lengths)
+    errors, halves, spreads = _errors(points, lengths, centroids)
+    columns: list[NDArray[Any]] = [np.full(n, -1, np.int32)]
+    if norms is not None:
+        columns += [np.full(n, np.inf, np.float32), np.zeros(n, np.float32)]
+    choice = ScoreChoice(k, min(rows_per_block(k, _TILE_NUMBERS), n))
+    for first, block in products:
+        for begin, end in block_ranges(0, block.shape[1], choice.scores.shape[1]):
+            part = slice(first + begin, first + end)
+            scores = np.add(block[:, begin:end], halves, out=choice.scores[:, : end - begin])
+            if norms is None:
+                columns[0][part] = choice.choose(scores, spreads, errors[part])
+                continue
+            found = choice.choose_with_bounds(scores, spreads, errors[part], norms[part])
+            for column, values in zip(columns, found, strict=True):
+                column[part] = values
+    return columns
+
+
+def _errors(
+    points: Rows, lengths: Float32, centroids: Float32
+) -> tuple[Float32, Float32, Float32 | None]:
+    """The errors of the rows [n], the summands of products [k, 1], the errors of centroids [k].
+
+    The last are None where those of the rows do for all.
+    """
+    brackets = as_numpy(_fold(centroids, points, 0)[-1])
+    longest = np.sqrt(squared_lengths(centroids).max())
+    with np.errstate(over="ignore"):
+        bounds = score_bounds(lengths, centroids, more=_MORE_COLUMNS)
+        errors = bounds.rows(lengths)
+        errors += np.float32(_lost(centroids.shape[1])) * (lengths + longest)
+    if has_far_centroid(centroids, is_wide=True):
+        halves = brackets + np.float32(0.5) * bounds.centroids
+        return errors, halves[:, None], bounds.centroids
+    return errors + bounds.centroids.max(), brackets[:, None], None
 
 
 def _fold(centroids: Float32, points: Rows, skip: int) -> tuple[tf.Tensor, ...]:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.spatial.distance import cdist
 
 from kmeans_module.aligned_window import RowGather
 from kmeans_module.engines.score_rounding import has_far_centroid
+from kmeans_module.engines.small_products import piece_rows
 from kmeans_module.engines.wide_rows import WideRows, is_wide
 from kmeans_module.model_space import enter
 from kmeans_module.rows import as_numpy
@@ -13,8 +15,8 @@ from kmeans_module.weighted_rows import WeightedRows, weigh
 
 from ..problems import Float32, misaligned
 
-# More rows than a block has.
-N, D, K = 9_000, 272, 4
+# More rows than a block has; and centroids that NumPy multiplies in pieces, and TensorFlow at once.
+N, D, FEW, MANY = 9_000, 272, 4, 64
 
 
 def weighed_rows(*, offset: int = 0, mean: float = 0.0, standardize: bool = False) -> WeightedRows:
@@ -24,26 +26,32 @@ def weighed_rows(*, offset: int = 0, mean: float = 0.0, standardize: bool = Fals
     return weigh(space.rows, weight, space.largest)
 
 
-def near_centroids(rows: WeightedRows) -> Float32:
-    """Two pairs of centroids, each of which float32 hardly tells apart."""
-    first, second = rows.points.gather(np.array([3, 8_999]))
+def near_centroids(rows: WeightedRows, k: int) -> Float32:
+    """Two pairs of centroids, each of which float32 hardly tells apart, and others."""
+    first, second, *others = rows.points.gather(np.array([3, 8_999, *range(10, 10 + k - FEW)]))
     nearly = np.nextafter(first, np.inf).astype("f4")
-    return np.stack([first, nearly, second, second * np.float32(1 + 1e-6)])
+    return np.stack([first, nearly, second, second * np.float32(1 + 1e-6), *others])
+
+
+def test_few_centroids_are_multiplied_in_pieces_and_many_at_once() -> None:
+    assert piece_rows(D, FEW)
+    assert not piece_rows(D, MANY)
 
 
 @pytest.mark.parametrize("has_far", [False, True])
 @pytest.mark.parametrize("offset", [0, 1, 12])
 @pytest.mark.parametrize(("mean", "standardize"), [(0, False), (1.5, True)])
+@pytest.mark.parametrize("k", [FEW, MANY])
 def test_what_is_decided_is_what_float64_finds_and_the_bounds_hold(
-    mean: float, standardize: bool, offset: int, has_far: bool
+    k: int, mean: float, standardize: bool, offset: int, has_far: bool
 ) -> None:
     rows = weighed_rows(offset=offset, mean=mean, standardize=standardize)
     points, norms = rows.points, as_numpy(rows.norms)
-    assert is_wide(rows, K)
+    assert is_wide(rows, k)
     z = points.gather(np.arange(N)).astype("f8")
-    apart = points.gather(np.array([0, 4_000, 6_000, 7_000]))
-    for centroids, least_decided in ((near_centroids(rows), 0.0), (apart, 0.9)):
-        distance = np.sqrt(np.square(z[:, None] - centroids).sum(-1))
+    apart = points.gather(np.linspace(0, N - 2, k).astype(np.int64))
+    for centroids, least_decided in ((near_centroids(rows, k), 0.0), (apart, 0.9)):
+        distance = cdist(z, centroids.astype("f8"))
         for start, stop in ((0, 4_096), (4_096, N)):
             part = slice(start, stop)
             wide = WideRows(points, start, stop, norms[part])
@@ -77,20 +85,23 @@ def test_what_is_decided_is_what_float64_finds_and_the_bounds_hold(
                 np.testing.assert_array_equal(clusters[decided], distance[part][decided].argmin(1))
 
 
-def test_only_the_last_row_of_a_table_that_is_not_aligned_is_left_undecided_for_that() -> None:
+@pytest.mark.parametrize(("k", "last"), [(FEW, 3), (MANY, -1)])
+def test_only_tensorflow_leaves_the_last_row_of_a_table_that_is_not_aligned_undecided(
+    k: int, last: int
+) -> None:
     rows = weighed_rows(offset=4)
     norms = as_numpy(rows.norms)
-    centroids = rows.points.gather(np.array([0, 4_000, 6_000, N - 1]))
+    centroids = rows.points.gather(np.array([0, 4_000, 6_000, N - 1, *range(10, 10 + k - FEW)]))
     wide = WideRows(rows.points, 0, N, norms)
     (index,) = wide.search(rows.norms, centroids, with_bounds=False, has_far=False)
     for found in (index.numpy(), wide.search_by_numpy(centroids)):
         # These rows lie on a centroid.
-        np.testing.assert_array_equal(found[[0, 4_000, 6_000, N - 1]], [0, 1, 2, -1])
+        np.testing.assert_array_equal(found[[0, 4_000, 6_000, N - 1]], [0, 1, 2, last])
 
 
 def test_rows_far_from_the_origin_and_narrow_ones_are_searched_otherwise() -> None:
     far = weighed_rows(mean=100)
-    assert not is_wide(far, K)
+    assert not is_wide(far, FEW)
     near = weighed_rows()
     assert not is_wide(near, D)
 
