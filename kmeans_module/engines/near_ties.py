@@ -105,8 +105,8 @@ def _products(rows: Float64, centroids: Float64) -> Float64:
     if rows.size * len(centroids) <= SMALL_PRODUCT:
         products = rows @ centroids.T
     elif piece_rows(*reversed(centroids.shape)):
-        products = np.empty((len(centroids), len(rows))).T
-        multiply_pieces(centroids, rows, products.T)
+        products = np.empty((len(rows), len(centroids)))
+        multiply_pieces(rows, np.ascontiguousarray(centroids.T), products)
     else:
         products = tf.matmul(rows, centroids, transpose_b=True).numpy()
     return products

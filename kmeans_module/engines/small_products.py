@@ -23,17 +23,20 @@ def piece_rows(d: int, k: int) -> int:
     return piece if piece >= _LEAST_PIECE else 0
 
 
-def multiply_pieces(weights: NDArray[Any], rows: NDArray[Any], out: NDArray[Any]) -> None:
-    """Write ``weights @ rows.T`` to ``out``.
+def multiply_pieces(rows: NDArray[Any], weights: NDArray[Any], out: NDArray[Any]) -> None:
+    """Write ``rows @ weights`` to ``out``.
+
+    All are contiguous, float32 or float64. OpenBLAS 0.3.31 multiplies two transposed float32
+    matrices faster, but with wrong results where two threads do so at the same time.
 
     Args:
-        weights: [k, d], float32 or float64, as the others.
-        rows: [m, d], contiguous.
-        out: [k, m].
+        rows: [m, d].
+        weights: [d, k].
+        out: [m, k].
     """
-    k, d = weights.shape
+    d, k = weights.shape
     piece = piece_rows(d, k)
     whole = len(rows) // piece * piece
-    pieces = rows[:whole].reshape(-1, piece, d).transpose(0, 2, 1)
-    np.matmul(weights, pieces, out=out[:, :whole].reshape(k, -1, piece).transpose(1, 0, 2))
-    np.matmul(weights, rows[whole:].T, out=out[:, whole:])
+    pieces, results = rows[:whole].reshape(-1, piece, d), out[:whole].reshape(-1, piece, k)
+    np.matmul(pieces, weights, out=results)
+    np.matmul(rows[whole:], weights, out=out[whole:])

@@ -25,7 +25,7 @@ too small for float32's normal numbers, of x or of w, may be taken for 0: that m
 by at most ``2^-125 sqrt(d) (|x| + |w|)``, where ``|x| <= scale (|z| + |t|)``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -74,6 +74,9 @@ _WIDER: Final = 1 + 2.0**-16
 _BLOCK_NUMBERS: Final = 2**20
 _TILE_NUMBERS: Final = 2**17
 
+#: Numbers of rows that are gathered, and then multiplied while they are in a core's own cache.
+_GATHERED_NUMBERS: Final = 2**17
+
 
 class WideRows:
     """The search of a range of wide rows; where they are not aligned it holds 64 bytes a row.
@@ -95,6 +98,11 @@ class WideRows:
         self._heads = tf.constant(np.ascontiguousarray(unaligned))
 
     @staticmethod
+    def is_by_numpy(d: int, k: int) -> bool:
+        """Whether NumPy searches rows of d numbers for k centroids."""
+        return piece_rows(d, k) > 0
+
+    @staticmethod
     def is_aligned(points: Rows) -> bool:
         """Whether the first row begins at an aligned address: the graph is another one then."""
         return not int(tf.size(points.tensors.head))
@@ -103,11 +111,9 @@ class WideRows:
         self, norms: tf.Tensor, centroids: Float32, *, with_bounds: bool, has_far: bool
     ) -> list[tf.Tensor]:
         """Return the results of `search_by_matmul` for each row of the range with these norms."""
-        if piece_rows(*reversed(centroids.shape)):
-            lengths, needed = as_numpy(self._lengths), as_numpy(norms) if with_bounds else None
-            return list(
-                map(tf.constant, self._search_pieces(self._rows, lengths, centroids, needed))
-            )
+        if self.is_by_numpy(*reversed(centroids.shape)):
+            needed = as_numpy(norms) if with_bounds else None
+            return list(map(tf.constant, self._search_pieces(centroids, needed)))
         table = self._points.tensors.body, self._heads, norms, self._lengths, *self._range
         options = {"with_bounds": with_bounds, "has_far": has_far}
         return self._search(table, centroids, self._skip, **options)
@@ -116,13 +122,8 @@ class WideRows:
         self, window: Window, norms: Float32, centroids: Float32, *, has_far: bool
     ) -> list[tf.Tensor]:
         """The same, with bounds, of the m rows of a window that skips nothing, of norms [m]."""
-        lengths, d = self._reach(norms), centroids.shape[1]
-        if piece_rows(d, len(centroids)):
-            rows = as_numpy(window.numbers)[: len(norms) * d].reshape(-1, d)
-            found = self._search_pieces(rows, as_numpy(lengths), centroids, norms)
-            return list(map(tf.constant, found))
         norm, zero = tf.constant(norms), tf.constant(0)
-        table = window.numbers, self._heads[:0], norm, lengths, zero, window.count
+        table = window.numbers, self._heads[:0], norm, self._reach(norms), zero, window.count
         return self._search(table, centroids, 0, with_bounds=True, has_far=has_far)
 
     def search_by_numpy(self, centroids: Float32) -> NDArray[np.int32]:
@@ -130,26 +131,40 @@ class WideRows:
 
         Without a kernel: NumPy chooses, and nothing is compiled.
         """
-        lengths = as_numpy(self._lengths)
-        if piece_rows(*reversed(centroids.shape)):
-            (index,) = self._search_pieces(self._rows, lengths, centroids)
+        if self.is_by_numpy(*reversed(centroids.shape)):
+            (index,) = self._search_pieces(centroids)
         else:
-            (index,) = _choose(self._products(centroids), self._points, lengths, centroids)
+            products, lengths = self._products(centroids), as_numpy(self._lengths)
+            (index,) = _choose(products, self._points, lengths, centroids)
         return index
 
-    def _search_pieces(
-        self,
-        rows: Float32,
-        lengths: Float32,
-        centroids: Float32,
-        norms: Float32 | None = None,
+    def search_chosen(
+        self, chosen: NDArray[np.int64], norms: Float32, centroids: Float32
     ) -> list[NDArray[Any]]:
-        """The index of each of the rows [n, d], as stored, and with norms [n] its bounds: [n] each.
+        """The index and the bounds of chosen rows of all, int64 [m], with norms [m]: [m] each.
 
-        ``lengths`` float32 [n] are those of `_reach`.
+        NumPy searches them.
         """
-        products = _multiply_by_numpy(rows, centroids, self._points)
-        return _choose(products, self._points, lengths, centroids, norms)
+        size = min(rows_per_block(centroids.shape[1], _GATHERED_NUMBERS), len(chosen))
+        room = np.empty((size, centroids.shape[1]), np.float32)
+
+        def gather(first: int, last: int) -> Float32:
+            rows: Float32 = room[: last - first]
+            # A mode other than "raise" writes to it directly.
+            return np.take(self._points.array, chosen[first:last], 0, out=rows, mode="clip")
+
+        products = _multiply_by_numpy(gather, len(chosen), size, centroids, self._points)
+        return _choose(products, self._points, as_numpy(self._reach(norms)), centroids, norms)
+
+    def _search_pieces(
+        self, centroids: Float32, norms: Float32 | None = None
+    ) -> list[NDArray[Any]]:
+        """The index of each row of the range, and with their norms [n] its bounds: [n] each."""
+        n = len(self._rows)
+        products = _multiply_by_numpy(
+            lambda first, last: self._rows[first:last], n, n, centroids, self._points
+        )
+        return _choose(products, self._points, as_numpy(self._lengths), centroids, norms)
 
     def _products(self, centroids: Float32) -> Iterator[tuple[int, Float32]]:
         """`_multiply_by_numpy` by TensorFlow, of all rows that are whole in the table."""
@@ -199,21 +214,26 @@ def _lost(d: int) -> float:
 
 
 def _multiply_by_numpy(
-    rows: Float32, centroids: Float32, points: Rows
+    read: Callable[[int, int], Float32], n: int, most: int, centroids: Float32, points: Rows
 ) -> Iterator[tuple[int, Float32]]:
     """Yield the first row of each block, and ``-x.w`` of its rows: float32 [k, m].
 
     The products of a block are written over those of the block before.
+
+    Args:
+        read: gives rows as stored, float32 [m, d], at most ``most`` of the n from the first to the
+            last; they may be written over those it gave before.
     """
     k = len(centroids)
-    weights = as_numpy(_fold(centroids, points, 0)[0]).T
-    products = np.empty((k, min(rows_per_block(k, _TILE_NUMBERS), len(rows))), np.float32)
-    for first, last in block_ranges(0, len(rows), products.shape[1]):
-        block = products[:, : last - first]
-        # A row of weight 0 may exceed float32.
-        with np.errstate(over="ignore", invalid="ignore"):
-            multiply_pieces(weights, rows[first:last], block)
-        yield first, block
+    weights = as_numpy(_fold(centroids, points, 0)[0])
+    products = np.empty((min(rows_per_block(k, _TILE_NUMBERS), n), k), np.float32)
+    for first, last in block_ranges(0, n, len(products)):
+        block = products[: last - first]
+        for begin, end in block_ranges(first, last, most):
+            # A row of weight 0 may exceed float32.
+            with np.errstate(over="ignore", invalid="ignore"):
+                multiply_pieces(read(begin, end), weights, block[begin - first : end - first])
+        yield first, block.T
 
 
 def _choose(

@@ -7,7 +7,6 @@ from scipy.spatial.distance import cdist
 
 from kmeans_module.aligned_window import RowGather
 from kmeans_module.engines.score_rounding import has_far_centroid
-from kmeans_module.engines.small_products import piece_rows
 from kmeans_module.engines.wide_rows import WideRows, is_wide
 from kmeans_module.model_space import enter
 from kmeans_module.rows import as_numpy
@@ -34,8 +33,8 @@ def near_centroids(rows: WeightedRows, k: int) -> Float32:
 
 
 def test_few_centroids_are_multiplied_in_pieces_and_many_at_once() -> None:
-    assert piece_rows(D, FEW)
-    assert not piece_rows(D, MANY)
+    assert WideRows.is_by_numpy(D, FEW)
+    assert not WideRows.is_by_numpy(D, MANY)
 
 
 @pytest.mark.parametrize("has_far", [False, True])
@@ -59,17 +58,16 @@ def test_what_is_decided_is_what_float64_finds_and_the_bounds_hold(
             window = RowGather(points, 128).window(gathered)
             padded = np.zeros(128, np.float32)
             padded[:64] = norms[gathered]
-            options = {"has_far": has_far}
-            for found, true in (
-                (
-                    wide.search(
-                        tf.constant(norms[part]), centroids, with_bounds=True, has_far=has_far
-                    ),
-                    distance[part],
-                ),
-                (wide.search_window(window, padded, centroids, **options), distance[gathered]),
-            ):
-                index, upper, lower = (each.numpy()[: len(true)] for each in found)
+            every = wide.search(
+                tf.constant(norms[part]), centroids, with_bounds=True, has_far=has_far
+            )
+            of_window = wide.search_window(window, padded, centroids, has_far=has_far)
+            answers = [(every, distance[part]), (of_window, distance[gathered])]
+            if wide.is_by_numpy(D, k):
+                chosen = wide.search_chosen(gathered, norms[gathered], centroids)
+                answers.append((chosen, distance[gathered]))
+            for found, true in answers:
+                index, upper, lower = (np.asarray(each)[: len(true)] for each in found)
                 decided = np.flatnonzero(index >= 0)
                 assert len(decided) >= least_decided * len(true)
                 np.testing.assert_array_equal(index[decided], true[decided].argmin(1))
