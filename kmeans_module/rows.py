@@ -94,8 +94,9 @@ class Rows:
 
         They are written over ``out``, float32 [m, d], if it is given.
         """
-        # A mode other than "raise" writes to it directly.
-        rows: Float32 = np.take(self.array, chosen, axis=0, out=out, mode="clip")
+        # With the mode "raise", NumPy would write to other memory first.
+        mode: Any = "raise" if out is None else "clip"
+        rows: Float32 = np.take(self.array, chosen, axis=0, out=out, mode=mode)
         shift, scale = self._tiles
         for first, last in block_ranges(0, len(rows), len(shift)):
             part = rows[first:last]

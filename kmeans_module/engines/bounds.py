@@ -94,11 +94,12 @@ class BoundsShard(MatmulShard):
         self, rows: NDArray[np.int64], centroids: Float32, columns: Sequence[NDArray[Any]]
     ) -> None:
         """Search these rows, and write their index and bounds into the columns."""
-        if len(rows) and self._wide is not None and self._wide.is_by_numpy(*self._shape):
+        wide = self._wide
+        if len(rows) and wide is not None and wide.multiplies_by_numpy(*self._shape):
             norms = as_numpy(self._norms)[rows]
-            alone = self._wide.search_chosen(rows + self._start, norms, centroids)
-            for column, values in zip(columns, alone, strict=True):
-                column[rows] = values
+            results = wide.search_chosen(rows + self._start, norms, centroids)
+            for column, result in zip(columns, results, strict=True):
+                column[rows] = result
             return
         for part, window in self._gather(rows):
             chosen = rows[part]

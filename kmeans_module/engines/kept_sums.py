@@ -27,7 +27,7 @@ _NEW_SUMS: Final = 0.5
 #: Numbers of a block whose sums are taken, and its rows at least. Threads wait less for each other
 #: if each call of NumPy takes longer.
 _SUM_NUMBERS: Final = 2**18
-_SUM_ROWS: Final = 128
+_SUM_ROWS: Final = 32
 
 
 class KeptSumsShard(Shard):
@@ -46,7 +46,7 @@ class KeptSumsShard(Shard):
 
     def _sum_all(self) -> ClusterSums:
         """Return the sums of all rows by the assignments."""
-        return self._sum(np.arange(self._n), self._assignments)
+        return self._sum(None, self._assignments)
 
     def _sum_moves(
         self, changed: NDArray[np.int64], new: NDArray[np.int32], old: NDArray[np.int32]
@@ -54,8 +54,11 @@ class KeptSumsShard(Shard):
         """Return the sums of some rows by their new clusters, minus those by the old ones."""
         return self._sum(changed, new, old)
 
-    def _sum(self, rows: NDArray[np.int64], *clusters: NDArray[np.int32]) -> ClusterSums:
-        """Return the sums of the rows by the first clusters, minus those by the second."""
+    def _sum(self, chosen: NDArray[np.int64] | None, *clusters: NDArray[np.int32]) -> ClusterSums:
+        """Return the sums by the first clusters, minus those by the second.
+
+        They are those of the chosen rows; None is all rows.
+        """
         weight, k, memory = as_numpy(self._weight), self._shape[1], self._memory
 
         def sum_block(first: int, last: int) -> ClusterSums:
@@ -66,7 +69,8 @@ class KeptSumsShard(Shard):
 
         # The rows of a cluster lie together then, and are added up by fewer calls.
         order = order_by_cluster(clusters[0], k)
-        rows, clusters = rows[order], tuple(each[order] for each in clusters)
+        rows = order if chosen is None else chosen[order]
+        clusters = tuple(each[order] for each in clusters)
         blocks = block_ranges(0, len(rows), len(memory.points))
         return reduce(ClusterSums.plus, starmap(sum_block, blocks))
 

@@ -61,6 +61,8 @@ class MatmulSearchShard(KeptSumsShard):
     @staticmethod
     def variant(rows: WeightedRows, centroids: Float32) -> Hashable:
         suits = is_wide(rows, len(centroids))
+        if suits and WideRows.multiplies_by_numpy(*reversed(centroids.shape)):
+            return "numpy"
         is_aligned = not suits or WideRows.is_aligned(rows.points)
         return suits, is_aligned, has_far_centroid(centroids, is_wide=suits)
 

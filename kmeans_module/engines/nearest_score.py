@@ -90,7 +90,7 @@ def single_within(scores: tf.Tensor, most: tf.Tensor) -> tf.Tensor:
 
 
 class ScoreChoice:
-    """`nearest_by_scores` without bounds and by NumPy, in memory that it uses again.
+    """`nearest_by_scores` by NumPy, in memory that it uses again.
 
     Args:
         k: how many centroids there are.
@@ -135,9 +135,9 @@ class ScoreChoice:
     def choose_with_bounds(
         self, scores: Float32, spreads: Float32 | None, errors: Float32, norms: Float32
     ) -> tuple[NDArray[np.int32], Float32, Float32]:
-        """`choose`, and `bounds_of_scores` of rows with these norms [m].
+        """`choose`, and `bounds_of_scores` of rows with these norms, float32 [m].
 
-        The scores lie in `scores`.
+        ``scores`` are the first m columns of the attribute `scores`, and are overwritten.
         """
         least = scores.min(axis=0)
         index = self.choose(scores, spreads, errors)

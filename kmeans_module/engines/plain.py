@@ -137,7 +137,8 @@ class ScoreTile:
         k = len(weights)
         if not self._by_numpy:
             return as_numpy(tf.matmul(weights, self._tensor, transpose_b=not self._has_columns))
-        np.matmul(weights, self._columns, out=self._pieces[:, :k])
+        # Not transposed: see `multiply_pieces`.
+        np.matmul(np.ascontiguousarray(weights), self._columns, out=self._pieces[:, :k])
         return self._scores[:k]
 
 

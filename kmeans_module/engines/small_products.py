@@ -24,7 +24,7 @@ def piece_rows(d: int, k: int) -> int:
 
 
 def multiply_pieces(rows: NDArray[Any], weights: NDArray[Any], out: NDArray[Any]) -> None:
-    """Write ``rows @ weights`` to ``out``.
+    """Write ``rows @ weights`` to ``out``, where `piece_rows` is not 0.
 
     All are contiguous, float32 or float64. OpenBLAS 0.3.31 multiplies two transposed float32
     matrices faster, but with wrong results where two threads do so at the same time.

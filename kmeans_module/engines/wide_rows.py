@@ -98,8 +98,8 @@ class WideRows:
         self._heads = tf.constant(np.ascontiguousarray(unaligned))
 
     @staticmethod
-    def is_by_numpy(d: int, k: int) -> bool:
-        """Whether NumPy searches rows of d numbers for k centroids."""
+    def multiplies_by_numpy(d: int, k: int) -> bool:
+        """Whether NumPy multiplies rows of d numbers and k centroids, and TensorFlow does not."""
         return piece_rows(d, k) > 0
 
     @staticmethod
@@ -111,7 +111,7 @@ class WideRows:
         self, norms: tf.Tensor, centroids: Float32, *, with_bounds: bool, has_far: bool
     ) -> list[tf.Tensor]:
         """Return the results of `search_by_matmul` for each row of the range with these norms."""
-        if self.is_by_numpy(*reversed(centroids.shape)):
+        if self.multiplies_by_numpy(*reversed(centroids.shape)):
             needed = as_numpy(norms) if with_bounds else None
             return list(map(tf.constant, self._search_pieces(centroids, needed)))
         table = self._points.tensors.body, self._heads, norms, self._lengths, *self._range
@@ -131,10 +131,10 @@ class WideRows:
 
         Without a kernel: NumPy chooses, and nothing is compiled.
         """
-        if self.is_by_numpy(*reversed(centroids.shape)):
+        if self.multiplies_by_numpy(*reversed(centroids.shape)):
             (index,) = self._search_pieces(centroids)
         else:
-            products, lengths = self._products(centroids), as_numpy(self._lengths)
+            products, lengths = self._multiply_by_tensorflow(centroids), as_numpy(self._lengths)
             (index,) = _choose(products, self._points, lengths, centroids)
         return index
 
@@ -166,8 +166,8 @@ class WideRows:
         )
         return _choose(products, self._points, as_numpy(self._lengths), centroids, norms)
 
-    def _products(self, centroids: Float32) -> Iterator[tuple[int, Float32]]:
-        """`_multiply_by_numpy` by TensorFlow, of all rows that are whole in the table."""
+    def _multiply_by_tensorflow(self, centroids: Float32) -> Iterator[tuple[int, Float32]]:
+        """What `_multiply_by_numpy` yields, by TensorFlow, of all rows whole in the table."""
         (k, d), (start, n) = centroids.shape, map(int, self._range)
         weights, head_weights, _ = _fold(centroids, self._points, self._skip)
         numbers, heads = self._points.tensors.body, self._heads
@@ -223,6 +223,10 @@ def _multiply_by_numpy(
     Args:
         read: gives rows as stored, float32 [m, d], at most ``most`` of the n from the first to the
             last; they may be written over those it gave before.
+        n: how many rows there are.
+        most: how many `read` gives at most.
+        centroids: float32 [k, d].
+        points: shift and scale of the rows.
     """
     k = len(centroids)
     weights = as_numpy(_fold(centroids, points, 0)[0])
@@ -230,12 +234,12 @@ def _multiply_by_numpy(
     for first, last in block_ranges(0, n, len(products)):
         block = products[: last - first]
         for begin, end in block_ranges(first, last, most):
-            # A row of weight 0 may exceed float32.
-            with np.errstate(over="ignore", invalid="ignore"):
-                multiply_pieces(read(begin, end), weights, block[begin - first : end - first])
+            multiply_pieces(read(begin, end), weights, block[begin - first : end - first])
         yield first, block.T
 
 
+# A row of weight 0 may exceed float32.
+@np.errstate(over="ignore", invalid="ignore")
 def _choose(
     products: Iterator[tuple[int, Float32]],
     points: Rows,
@@ -276,10 +280,9 @@ def _errors(
     """
     brackets = as_numpy(_fold(centroids, points, 0)[-1])
     longest = np.sqrt(squared_lengths(centroids).max())
-    with np.errstate(over="ignore"):
-        bounds = score_bounds(lengths, centroids, more=_MORE_COLUMNS)
-        errors = bounds.rows(lengths)
-        errors += np.float32(_lost(centroids.shape[1])) * (lengths + longest)
+    bounds = score_bounds(lengths, centroids, more=_MORE_COLUMNS)
+    errors = bounds.rows(lengths)
+    errors += np.float32(_lost(centroids.shape[1])) * (lengths + longest)
     if has_far_centroid(centroids, is_wide=True):
         halves = brackets + np.float32(0.5) * bounds.centroids
         return errors, halves[:, None], bounds.centroids

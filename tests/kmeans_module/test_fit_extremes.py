@@ -209,6 +209,22 @@ def test_rows_of_weight_zero_that_float32_cannot_hold_are_in_some_cluster(engine
     assert found.inertia == pytest.approx(alone.inertia, rel=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["plain", "matmul", "bounds"])
+@pytest.mark.parametrize("k", [5, 70])
+def test_wide_rows_of_weight_zero_with_products_beyond_float32_change_nothing(
+    engine: str, k: int
+) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.standard_normal((1000, 300), np.float32)
+    points[900:] = np.where(rng.random((100, 300)) < 0.5, 1e37, -1e37)
+    weight = np.r_[np.ones(900), np.zeros(100)]
+    beside, alone = (
+        fit(points[:n], k, init=points[:k], sample_weight=weight[:n], engine=engine, max_iter=5)
+        for n in (1000, 900)
+    )
+    np.testing.assert_array_equal(beside.centroids, alone.centroids)
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_products_below_float32s_smallest_number_do_not_decide(engine: str) -> None:
     points = np.random.default_rng(0).normal(0, 2e-19, (5000, 2))

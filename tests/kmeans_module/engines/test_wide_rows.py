@@ -33,8 +33,8 @@ def near_centroids(rows: WeightedRows, k: int) -> Float32:
 
 
 def test_few_centroids_are_multiplied_in_pieces_and_many_at_once() -> None:
-    assert WideRows.is_by_numpy(D, FEW)
-    assert not WideRows.is_by_numpy(D, MANY)
+    assert WideRows.multiplies_by_numpy(D, FEW)
+    assert not WideRows.multiplies_by_numpy(D, MANY)
 
 
 @pytest.mark.parametrize("has_far", [False, True])
@@ -49,7 +49,13 @@ def test_what_is_decided_is_what_float64_finds_and_the_bounds_hold(
     assert is_wide(rows, k)
     z = points.gather(np.arange(N)).astype("f8")
     apart = points.gather(np.linspace(0, N - 2, k).astype(np.int64))
-    for centroids, least_decided in ((near_centroids(rows, k), 0.0), (apart, 0.9)):
+    far = np.concatenate([apart[:-1], 3 * apart[-1:]])
+    for centroids, least_decided in (
+        (near_centroids(rows, k), 0.0),
+        (apart, 0.9),
+        (far, 0.9),
+    ):
+        assert has_far_centroid(centroids, is_wide=True) == (centroids is far)
         distance = cdist(z, centroids.astype("f8"))
         for start, stop in ((0, 4_096), (4_096, N)):
             part = slice(start, stop)
@@ -63,7 +69,7 @@ def test_what_is_decided_is_what_float64_finds_and_the_bounds_hold(
             )
             of_window = wide.search_window(window, padded, centroids, has_far=has_far)
             answers = [(every, distance[part]), (of_window, distance[gathered])]
-            if wide.is_by_numpy(D, k):
+            if wide.multiplies_by_numpy(D, k):
                 chosen = wide.search_chosen(gathered, norms[gathered], centroids)
                 answers.append((chosen, distance[gathered]))
             for found, true in answers:
