@@ -4,9 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed.lock
 PEERS := .venv-peers
-# A file's tests share what they have set up, so that they stay in one process. Tests wait for
-# servers and programs for nearly half of the time, so that two cores take three processes.
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile
+# A file's tests share what they have set up, so that they stay in one process.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
 COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
