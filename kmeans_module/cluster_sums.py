@@ -175,7 +175,6 @@ def sum_rows(
         scale: the scale of all rows.
         memory: for at least m rows, or None for new memory.
     """
-    memory = memory or SumMemory(len(points), points.shape[1], scale)
     wide, is_even = weight.astype(np.float64)[:, None], bool((weight == 1).all())
     if not (is_even and scale.points.ignores_subnormal()):
         points = without_subnormal(points)
