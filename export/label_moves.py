@@ -26,6 +26,10 @@ from .storage import LocalStorage
 #: Seconds between the two steps if no server confirms the first.
 POLL_INTERVAL: Final = 30.0
 
+#: Seconds of sleep until signals are looked for: one that arrives just before the sleep, or that
+#: the system gives to another thread, does not end it.
+_SIGNAL_INTERVAL: Final = 0.5
+
 
 class Server(Protocol):
     """A running server that accepts a config by HandleReloadConfigRequest."""
@@ -277,7 +281,7 @@ def _write_apart(
         for entry in steps:
             if now != plan.before:
                 tell(f"waiting {seconds:g} s for the servers to load {_version_list(now.versions)}")
-                time.sleep(seconds)
+                _wait(seconds)
             _write_step(base, name, now, entry, tell)
             now = entry
     except BaseException:
@@ -285,6 +289,12 @@ def _write_apart(
             _write_step(base, name, now, plan.before, tell)
             tell(f"interrupted: {models_config.path_of(base)} has its previous entry again")
         raise
+
+
+def _wait(seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, _SIGNAL_INTERVAL))
 
 
 def _write_step(

@@ -12,7 +12,7 @@ checkpoint.
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Any, Final, Protocol, TypeVar, cast, final
@@ -32,6 +32,10 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 #: that ends with an error can take part in the operation of the others. It is large enough for the
 #: reduction of a step without a second message, and small enough to cost no time.
 _MEETING: Final = 4096
+
+#: Seconds of waiting until signals are looked for: one that arrives just before the wait, or that
+#: the system gives to another thread, does not end it.
+_SIGNAL_INTERVAL: Final = 0.5
 
 
 class Reducer(Protocol):
@@ -398,8 +402,10 @@ class _Collective(Reducer):
     def _run(self, function: Callable[[tf.Tensor], tf.Tensor], numbers: Int64) -> Int64:
         self.check()
         try:
-            found = self._thread.submit(lambda: function(tf.constant(numbers)).numpy()).result()
-            return cast(Int64, found)
+            found = self._thread.submit(lambda: function(tf.constant(numbers)).numpy())
+            while not wait([found], _SIGNAL_INTERVAL).done:
+                pass
+            return cast(Int64, found.result())
         except tf.errors.OpError as error:
             self._watch.look()
             told = [each for each in self._cluster.peers if each.task in error.message]

@@ -33,6 +33,7 @@ from .worker_fits import (
     reduce_numbers,
     wait_after_an_iteration,
     wait_for_the_other,
+    wait_for_the_other_and_be_interrupted,
 )
 from .worker_processes import Answer, Function, Job, config, wait_until_listens
 
@@ -181,6 +182,13 @@ def test_a_worker_that_is_interrupted_while_it_waits_ends_at_once_and_is_lost_to
         assert first.process.is_alive()
     assert answer.error == "WorkerLost"
     assert f"lost worker 0 ({job.addresses[0]})" in answer.message
+
+
+def test_a_worker_is_interrupted_by_a_signal_that_does_not_wake_its_main_thread() -> None:
+    with Job(2) as job:
+        first, _ = job.start(0, wait_for_the_other_and_be_interrupted), job.start(1, meet_when_told)
+        assert first.hear() == "waits"
+        assert first.hear().error == "KeyboardInterrupt"
 
 
 def test_a_worker_that_never_comes_is_named() -> None:

@@ -21,6 +21,7 @@ from kmeans_module import (
     whole_source,
 )
 from kmeans_module.engines import choice  # noqa: F401  # imported before the fork
+from tests.interrupts import interrupt_unnoticed
 
 from .fit_bits import digest_without_rows
 from .problems import blobs
@@ -212,6 +213,18 @@ def publish_for_ever(reducer: Reducer, pipe: Connection) -> None:
 
 def wait_for_the_other(reducer: Reducer, pipe: Connection) -> None:
     """Be in a reduction that another worker does not come to."""
+    _tell_when_waiting(reducer, pipe)
+    reducer.sum([1])
+
+
+def wait_for_the_other_and_be_interrupted(reducer: Reducer, pipe: Connection) -> None:
+    """Be interrupted in a reduction by a signal that does not wake the main thread."""
+    _tell_when_waiting(reducer, pipe)
+    interrupt_unnoticed()
+    reducer.sum([1])
+
+
+def _tell_when_waiting(reducer: Reducer, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     add = vars(reducer)["_add"]
 
@@ -220,7 +233,6 @@ def wait_for_the_other(reducer: Reducer, pipe: Connection) -> None:
         return add(numbers)
 
     vars(reducer)["_add"] = tell_and_add
-    reducer.sum([1])
 
 
 def meet_when_told(reducer: Reducer, pipe: Connection) -> None:
