@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ from .command import COMMAND, environment
 
 pytestmark = pytest.mark.slow
 
+#: Runs a command that ignores no signal from its start.
+DEFAULT_SIGNALS = (
+    sys.executable,
+    "-c",
+    "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    "os.execv(sys.argv[1], sys.argv[1:])",
+)
+
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_move_that_is_ended_while_it_waits_is_taken_back(
@@ -23,7 +32,8 @@ def test_a_move_that_is_ended_while_it_waits_is_taken_back(
     config = base.parent / "models.config"
     before = config.read_bytes()
     with subprocess.Popen(
-        [*COMMAND, "promote", str(base), "2", "--poll-interval", "60"],
+        # Under nohup, these tests and what they start ignore SIGHUP.
+        [*DEFAULT_SIGNALS, *COMMAND, "promote", str(base), "2", "--poll-interval", "60"],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
