@@ -59,9 +59,10 @@ from .graphs import INT, synchronized_cache, trace
 from .quiet_tensorflow import tf
 from .rows import aligned_empty, as_numpy, share_memory
 
-#: Numbers of a block of rows, and rows at most: that is 2 MiB.
-_BLOCK_NUMBERS: Final = 2**19
-_BLOCK_ROWS: Final = 2**15
+#: Numbers of a block of rows, and rows at most: that is 4 MiB. The threads wait less for each other
+#: if there are fewer calls.
+_BLOCK_NUMBERS: Final = 2**20
+_BLOCK_ROWS: Final = 2**16
 
 #: Rows of more numbers gain nothing: the product takes nearly all of the time.
 _MOST_FEATURES: Final = 128

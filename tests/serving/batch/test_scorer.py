@@ -76,13 +76,13 @@ def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         features = ("a", "b", "c")
     card = make_card(result, points, feature_names=features, model="many")
     write_candidate(folder, result, card, points)
-    rows: Any = (rng.normal(size=(40_000, 3)) * [2, 90, 0.2] + [0, 1000, 3]).astype(np.float32)
+    rows: Any = (rng.normal(size=(70_000, 3)) * [2, 90, 0.2] + [0, 1000, 3]).astype(np.float32)
     rows[[0, 9_000]] = [[0, np.nan, 0], [1, np.inf, 0]]
     if request.param == "columns":
-        regions = names[rng.integers(0, 4, 40_000)].tolist()
+        regions = names[rng.integers(0, 4, 70_000)].tolist()
         rows = {
             "region": pa.array([region or None for region in regions]).dictionary_encode(),
-            "income": np.where(rng.random(40_000) < 0.1, np.float32(np.nan), 50 + rows[:, 0]),
+            "income": np.where(rng.random(70_000) < 0.1, np.float32(np.nan), 50 + rows[:, 0]),
             "taste": rows[:, 1:] / 1000,
         }
     return folder, rows
