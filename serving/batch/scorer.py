@@ -25,6 +25,9 @@ MANY_ROWS: Final = 3_000_000
 #: Batches that the kernel is asked about at once, so that threads take turns less often.
 _KERNEL_BATCHES: Final = 2
 
+#: Rows of the first question that the served graph is asked, as many as it may be asked later.
+_FIRST_ROWS: Final = 256
+
 #: Points float32 [n, d] in raw units; or columns by their names, where the model takes these.
 Rows = ArrayLike | Mapping[str, Any]
 
@@ -157,8 +160,8 @@ class LocalScorer(PublishedVersion):
                 compile_assignment, card.n_clusters, card.n_features, card.scale, card.distance
             )
             model = self.model
-            # The first question takes longer than any other.
-            super().assign(np.zeros((1, card.n_features), np.float32))
+            # The first question takes longer than any other, and so does the first of many rows.
+            super().assign(np.zeros((_FIRST_ROWS, card.n_features), np.float32))
             compiled.result()
         variables = (model.centroids, model.shift, model.scale)
         centroids, shift, scale = (each.numpy() for each in variables)
