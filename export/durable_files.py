@@ -6,9 +6,14 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
+
+#: Seconds between two attempts to take a lock.
+_LOCK_INTERVAL: Final = 0.05
 
 
 def sync_file(path: Path) -> None:
@@ -146,14 +151,23 @@ def lock_file(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterato
     """
     descriptor = _open_lock(path)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _take_lock(descriptor):
             on_wait()
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            while not _take_lock(descriptor):
+                # A signal does not always end a call that waits for the lock (`signal_waits`).
+                time.sleep(_LOCK_INTERVAL)
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _take_lock(descriptor: int) -> bool:
+    """Take the lock of a file; False if another process holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _open_lock(path: Path) -> int:
@@ -170,9 +184,7 @@ def try_lock(path: Path) -> int | None:
         descriptor = _open_lock(path)
     except FileNotFoundError:  # its publisher has just removed the folder
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not _take_lock(descriptor):
         os.close(descriptor)
         return None
     return descriptor

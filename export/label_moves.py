@@ -5,7 +5,6 @@ the label and unload versions without a label. Above ``stable`` only a canary st
 requests without version or label go to the highest loaded version. Does not import TensorFlow.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from export.wire import serving_pb2
+from kmeans_module.signal_waits import sleep
 
 from . import label_history, models_config
 from .addresses import is_name
@@ -25,10 +25,6 @@ from .storage import LocalStorage
 
 #: Seconds between the two steps if no server confirms the first.
 POLL_INTERVAL: Final = 30.0
-
-#: Seconds of sleep until signals are looked for: one that arrives just before the sleep, or that
-#: the system gives to another thread, does not end it.
-_SIGNAL_INTERVAL: Final = 0.5
 
 
 class Server(Protocol):
@@ -281,7 +277,7 @@ def _write_apart(
         for entry in steps:
             if now != plan.before:
                 tell(f"waiting {seconds:g} s for the servers to load {_version_list(now.versions)}")
-                _wait(seconds)
+                sleep(seconds)
             _write_step(base, name, now, entry, tell)
             now = entry
     except BaseException:
@@ -289,12 +285,6 @@ def _write_apart(
             _write_step(base, name, now, plan.before, tell)
             tell(f"interrupted: {models_config.path_of(base)} has its previous entry again")
         raise
-
-
-def _wait(seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while (left := end - time.monotonic()) > 0:
-        time.sleep(min(left, _SIGNAL_INTERVAL))
 
 
 def _write_step(

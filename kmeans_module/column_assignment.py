@@ -59,8 +59,8 @@ from .graphs import INT, synchronized_cache, trace
 from .quiet_tensorflow import tf
 from .rows import aligned_empty, as_numpy, share_memory
 
-#: Numbers of a block of rows, and rows at most: that is 4 MiB. The threads wait less for each other
-#: if there are fewer calls.
+#: Numbers of a block of rows, and rows at most: 4 MiB, and as many as the two batches that batch
+#: scoring asks about at once. Its threads wait less for each other if there are fewer calls.
 _BLOCK_NUMBERS: Final = 2**20
 _BLOCK_ROWS: Final = 2**16
 

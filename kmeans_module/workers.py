@@ -12,7 +12,7 @@ checkpoint.
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from typing import Any, Final, Protocol, TypeVar, cast, final
@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import WorkerFailed, WorkerLost, WorkersDiffer
 from .quiet_tensorflow import tf
+from .signal_waits import result_of
 from .worker_cluster import Cluster, Worker
 from .worker_watch import Watch, join_cluster
 
@@ -32,10 +33,6 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 #: that ends with an error can take part in the operation of the others. It is large enough for the
 #: reduction of a step without a second message, and small enough to cost no time.
 _MEETING: Final = 4096
-
-#: Seconds of waiting until signals are looked for: one that arrives just before the wait, or that
-#: the system gives to another thread, does not end it.
-_SIGNAL_INTERVAL: Final = 0.5
 
 
 class Reducer(Protocol):
@@ -403,9 +400,7 @@ class _Collective(Reducer):
         self.check()
         try:
             found = self._thread.submit(lambda: function(tf.constant(numbers)).numpy())
-            while not wait([found], _SIGNAL_INTERVAL).done:
-                pass
-            return cast(Int64, found.result())
+            return cast(Int64, result_of(found))
         except tf.errors.OpError as error:
             self._watch.look()
             told = [each for each in self._cluster.peers if each.task in error.message]

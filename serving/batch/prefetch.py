@@ -6,6 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Semaphore
 from typing import Any, Final, TypeVar
 
+from kmeans_module.signal_waits import result_of
+
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 
@@ -21,7 +23,7 @@ def prefetch(items: Generator[_A], count: int) -> Generator[_A]:
     waiting: deque[Future[Any]] = deque()
     try:
         waiting.extend(pool.submit(next, items, _END) for _ in range(count))
-        while (item := waiting.popleft().result()) is not _END:
+        while (item := result_of(waiting.popleft())) is not _END:
             waiting.append(pool.submit(next, items, _END))
             yield item
     finally:
@@ -57,7 +59,7 @@ def map_in_order(
     handed = prefetch(hand(), at_a_time + ahead)
     try:
         for answer in handed:
-            yield answer.result()
+            yield result_of(answer)
     finally:
         room.release()  # for the thread that takes the items, which may wait for it
         handed.close()

@@ -25,7 +25,8 @@ MANY_ROWS: Final = 3_000_000
 #: Batches that the kernel is asked about at once, so that threads take turns less often.
 _KERNEL_BATCHES: Final = 2
 
-#: Rows of the first question that the served graph is asked, as many as it may be asked later.
+#: Rows of the first question to the served graph. From 16 on, TensorFlow compiles a product, which
+#: later questions of any size use.
 _FIRST_ROWS: Final = 256
 
 #: Points float32 [n, d] in raw units; or columns by their names, where the model takes these.
@@ -160,7 +161,7 @@ class LocalScorer(PublishedVersion):
                 compile_assignment, card.n_clusters, card.n_features, card.scale, card.distance
             )
             model = self.model
-            # The first question takes longer than any other, and so does the first of many rows.
+            # The first question takes longer than any other.
             super().assign(np.zeros((_FIRST_ROWS, card.n_features), np.float32))
             compiled.result()
         variables = (model.centroids, model.shift, model.scale)

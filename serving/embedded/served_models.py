@@ -20,6 +20,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from kmeans_module.signal_waits import SIGNAL_INTERVAL
 from serving.embedded.model_reference import ModelReference
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError, code_of, invalid_argument
@@ -301,12 +302,14 @@ class ServedModels:
     ) -> None:
         ends = {self._stopping} if abandoned is None else {self._stopping, abandoned}
         while (left := self.next_retry(names)) is not None:
-            ended = futures.wait(ends, left, futures.FIRST_COMPLETED).done
+            seconds = min(left, SIGNAL_INTERVAL)
+            ended = futures.wait(ends, seconds, futures.FIRST_COMPLETED).done
             if self._stopping in ended:
                 raise StatusError(Code.UNAVAILABLE, "The server is stopping")
             if ended:
                 raise StatusError(Code.CANCELLED, "The caller has gone")
-            self.poll()
+            if seconds == left:
+                self.poll()
 
     def give_up_retries(self) -> None:
         """Cancel all retries and waits for them, because the server stops."""

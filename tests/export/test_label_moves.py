@@ -101,8 +101,7 @@ def test_a_label_moves_in_two_steps_and_the_old_version_goes(base: Path) -> None
 @pytest.mark.timeout(60)
 def test_a_signal_that_does_not_wake_the_main_thread_ends_the_wait(base: Path) -> None:
     before = (base.parent / "models.config").read_bytes()
-    interrupt_unnoticed()
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt), interrupt_unnoticed():
         carry_out(base, lambda entry: label_moves.promote(base, entry, 3), poll_interval=3600)
     assert (base.parent / "models.config").read_bytes() == before
 
@@ -112,7 +111,7 @@ def test_without_a_server_the_steps_are_a_poll_interval_apart(
 ) -> None:
     seen = []
     monkeypatch.setattr(
-        "export.label_moves._wait", lambda seconds: seen.append((seconds, state(base)))
+        "export.label_moves.sleep", lambda seconds: seen.append((seconds, state(base)))
     )
     told: list[str] = []
     carry_out(
@@ -157,7 +156,7 @@ def test_an_interrupt_of_the_wait_puts_the_old_entry_back_and_says_so(
         assert state(base)[0] == (1, 2)
         raise error
 
-    monkeypatch.setattr("export.label_moves._wait", interrupted)
+    monkeypatch.setattr("export.label_moves.sleep", interrupted)
     told: list[str] = []
     with pytest.raises(type(error)):
         move(base, label_moves.promote, 2, tell=told.append)
@@ -200,12 +199,12 @@ def test_while_one_model_waits_another_is_published_and_moved(
     other = base.parent / "other"
 
     def meanwhile(_seconds: float) -> None:
-        monkeypatch.setattr("export.label_moves._wait", lambda _seconds: None)
+        monkeypatch.setattr("export.label_moves.sleep", lambda _seconds: None)
         for name in ("a", "b"):
             publish(make_stand_in(name), other)
         move(other, label_moves.promote, 2)
 
-    monkeypatch.setattr("export.label_moves._wait", meanwhile)
+    monkeypatch.setattr("export.label_moves.sleep", meanwhile)
     move(base, label_moves.promote, 2)
     assert state(base) == ((2,), {"stable": 2})
     assert state(other) == ((2,), {"stable": 2})
@@ -216,7 +215,7 @@ def test_an_entry_that_somebody_edits_during_the_wait_stays_as_they_left_it(
 ) -> None:
     path = base.parent / "models.config"
     theirs = path.read_text().replace("versions: 1", "versions: 4").replace("value: 1", "value: 4")
-    monkeypatch.setattr("export.label_moves._wait", lambda _seconds: path.write_text(theirs))
+    monkeypatch.setattr("export.label_moves.sleep", lambda _seconds: path.write_text(theirs))
     with pytest.raises(MoveRefused, match="the entry of customers was edited during the move"):
         move(base, label_moves.promote, 2)
     assert path.read_text() == theirs

@@ -220,8 +220,8 @@ def wait_for_the_other(reducer: Reducer, pipe: Connection) -> None:
 def wait_for_the_other_and_be_interrupted(reducer: Reducer, pipe: Connection) -> None:
     """Be interrupted in a reduction by a signal that does not wake the main thread."""
     _tell_when_waiting(reducer, pipe)
-    interrupt_unnoticed()
-    reducer.sum([1])
+    with interrupt_unnoticed():
+        reducer.sum([1])
 
 
 def _tell_when_waiting(reducer: Reducer, pipe: Connection) -> None:
