@@ -5,8 +5,10 @@ to wait, or that the system gives to another thread, does not end that wait. So 
 twice a second and begin again.
 """
 
+import math
 import time
-from concurrent.futures import Future, wait
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Final, TypeVar
 
 _T = TypeVar("_T")
@@ -26,6 +28,15 @@ def sleep(seconds: float) -> None:
 
 def result_of(future: "Future[_T]") -> _T:
     """Wait for a future; return its result, or raise its exception."""
-    while not wait([future], SIGNAL_INTERVAL).done:
-        pass
+    wait_for_first([future], math.inf)
     return future.result()
+
+
+def wait_for_first(futures: "Iterable[Future[_T]]", seconds: float) -> "set[Future[_T]]":
+    """Wait until one of the futures is done, for so long at most; return those that are."""
+    end = time.monotonic() + seconds
+    while True:
+        left = end - time.monotonic()
+        done = wait(futures, max(0.0, min(left, SIGNAL_INTERVAL)), FIRST_COMPLETED).done
+        if done or left <= SIGNAL_INTERVAL:
+            return done

@@ -11,7 +11,6 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Set
-from concurrent import futures
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from kmeans_module.signal_waits import SIGNAL_INTERVAL
+from kmeans_module.signal_waits import wait_for_first
 from serving.embedded.model_reference import ModelReference
 from serving.embedded.servable import Servable
 from serving.embedded.status import Code, StatusError, code_of, invalid_argument
@@ -302,14 +301,12 @@ class ServedModels:
     ) -> None:
         ends = {self._stopping} if abandoned is None else {self._stopping, abandoned}
         while (left := self.next_retry(names)) is not None:
-            seconds = min(left, SIGNAL_INTERVAL)
-            ended = futures.wait(ends, seconds, futures.FIRST_COMPLETED).done
+            ended = wait_for_first(ends, left)
             if self._stopping in ended:
                 raise StatusError(Code.UNAVAILABLE, "The server is stopping")
             if ended:
                 raise StatusError(Code.CANCELLED, "The caller has gone")
-            if seconds == left:
-                self.poll()
+            self.poll()
 
     def give_up_retries(self) -> None:
         """Cancel all retries and waits for them, because the server stops."""

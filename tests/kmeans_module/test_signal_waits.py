@@ -6,7 +6,7 @@ from threading import Timer
 
 import pytest
 
-from kmeans_module.signal_waits import SIGNAL_INTERVAL, result_of, sleep
+from kmeans_module.signal_waits import SIGNAL_INTERVAL, result_of, sleep, wait_for_first
 from tests.interrupts import interrupt_unnoticed
 
 
@@ -44,3 +44,13 @@ def test_a_future_gives_its_result_or_its_exception_also_after_several_intervals
     failed.set_exception(TimeoutError("of the function"))
     with pytest.raises(TimeoutError, match="of the function"):
         result_of(failed)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.2 * SIGNAL_INTERVAL])
+def test_the_first_of_several_futures_is_waited_for_as_long_as_it_should_be(seconds: float) -> None:
+    done, never = Future[None](), Future[None]()
+    began = time.monotonic()
+    assert wait_for_first({done, never}, seconds) == set()
+    assert time.monotonic() - began >= seconds
+    done.set_result(None)
+    assert wait_for_first({done, never}, 3600) == {done}

@@ -14,8 +14,8 @@ from .command import COMMAND, environment
 
 pytestmark = pytest.mark.slow
 
-#: Runs a command that ignores no signal from its start.
-DEFAULT_SIGNALS = (
+#: Runs a command that does not ignore SIGHUP from its start.
+HANGUP_ENDS = (
     sys.executable,
     "-c",
     "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
@@ -33,7 +33,7 @@ def test_a_move_that_is_ended_while_it_waits_is_taken_back(
     before = config.read_bytes()
     with subprocess.Popen(
         # Under nohup, these tests and what they start ignore SIGHUP.
-        [*DEFAULT_SIGNALS, *COMMAND, "promote", str(base), "2", "--poll-interval", "60"],
+        [*HANGUP_ENDS, *COMMAND, "promote", str(base), "2", "--poll-interval", "60"],
         env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
